@@ -1,0 +1,52 @@
+# Everything a fresh machine needs: `make demo` and `make test` create .venv and install by themselves.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+# real images and weights for tests and benchmarks, where this machine has them
+ifneq ($(wildcard ../shared/data/README.md),)
+export HEADSTART_TEST_DATA ?= $(abspath ../shared/data)
+endif
+
+# the slow tests run in CI, and with `make test SLOW=1`
+ifneq ($(CI)$(SLOW),)
+MARKS := -m "slow or not slow"
+else
+MARKS := -m "not slow"
+endif
+
+.PHONY: install demo test lint types check bench docs clean
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $(STAMP)
+
+demo: $(STAMP)
+	$(BIN)/headstart demo
+
+test: $(STAMP)
+	$(BIN)/python -m pytest $(MARKS)
+
+lint: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+check: lint types test
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/accuracy.py
+	$(BIN)/python benchmarks/speed.py
+
+docs: $(STAMP)
+	$(BIN)/python docs/make_pictures.py
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,47 @@
+"""headstart: from a folder of images to a classifier you can trust.
+
+The public names are resolved when they are first used, so that `import headstart` and `headstart --help` need no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+__version__ = "0.1.0"
+
+_HOMES: dict[str, str] = {
+    "audit": "headstart.workbench.audit",
+    "compare": "headstart.workbench.compare",
+    "evaluate": "headstart.workbench.evaluate",
+    "predict": "headstart.workbench.predict",
+    "train": "headstart.workbench.train",
+    "Audit": "headstart.data.audit",
+    "Backbone": "headstart.backbones.backbone",
+    "BackboneError": "headstart.errors",
+    "Classifier": "headstart.classifier",
+    "ClassifierError": "headstart.errors",
+    "DataError": "headstart.errors",
+    "Evaluation": "headstart.evaluation.evaluate",
+    "Features": "headstart.features",
+    "HeadstartError": "headstart.errors",
+    "ImageSet": "headstart.data.image_set",
+    "Prediction": "headstart.classifier",
+    "Recipe": "headstart.recipe",
+    "RecipeError": "headstart.errors",
+    "Run": "headstart.workbench.run",
+    "RunError": "headstart.errors",
+}
+
+__all__ = sorted([*_HOMES, "__version__"])
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'headstart' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -1,0 +1,233 @@
+"""The only file that opens images: bytes of any common kind become H×W×3 uint8 RGB, or a BadImage with its reason.
+
+What is done, always the same: the header is checked against the pixel bound before anything is decoded; the first frame
+of an animation is taken; the EXIF turn is applied; transparency is laid over a stated colour; grey, palette, CMYK and
+16-bit images become 8-bit RGB (16 bit: value / 257, so that the format's white stays white). Colour profiles are not
+applied. The file itself is only read.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageColor, ImageFile, ImageOps
+
+from headstart.errors import RecipeError
+
+try:  # optional: the same pixels as Pillow's decoder, about a quarter faster
+    import simplejpeg
+except ImportError:
+    simplejpeg = None
+
+SUFFIXES: dict[str, tuple[str, ...]] = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".jif"),
+    "MPO": (".jpg", ".jpeg", ".jpe", ".mpo"),  # what phones write for two pictures in one file
+    "PNG": (".png", ".apng"),
+    "GIF": (".gif",),
+    "BMP": (".bmp", ".dib"),
+    "WEBP": (".webp",),
+    "TIFF": (".tif", ".tiff"),
+    "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
+    "AVIF": (".avif",),
+    "JPEG2000": (".jp2", ".j2k", ".jpx"),
+    "ICO": (".ico",),
+}
+"""The formats that are opened, each with its file suffixes; nothing else is tried, whatever Pillow could do with it."""
+
+_MAX_FILE_BYTES = 2**30  # no photograph is larger; bounds what one read can take
+_ANIMATED = ("GIF", "WEBP", "PNG", "TIFF", "AVIF", "MPO")
+_PILLOW_BOUND = threading.Lock()
+
+
+class BadImage(Exception):
+    """An image that cannot be used; the caller makes a Finding or a failed row of its reason."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+@dataclass(frozen=True)
+class ImageRules:
+    """How images are read.
+
+    Args:
+        background: RGB, 0 to 255, laid under transparent pixels.
+        max_pixels: an image whose header states more is refused unopened.
+    """
+
+    background: tuple[int, int, int] = (255, 255, 255)
+    max_pixels: int = 210_000_000  # above the largest phone camera (201 million), 0.6 GB decoded
+
+    @classmethod
+    def named(cls, background: str, max_pixels: int) -> ImageRules:
+        """Rules with the colour given as white, black, grey or #rrggbb.
+
+        Raises:
+            RecipeError: the colour is not known.
+        """
+        try:
+            colour = ImageColor.getrgb(background)
+        except ValueError:
+            raise RecipeError(
+                expected="a colour such as white, black, grey or #ff8800", found=repr(background), where="--background"
+            ) from None
+        return cls((colour[0], colour[1], colour[2]), max_pixels)
+
+
+@dataclass(frozen=True)
+class OpenedImage:
+    """A decoded image: `rgb` is H×W×3 uint8; format and mode are the file's own, notes say what was done to it."""
+
+    rgb: NDArray[np.uint8]
+    format: str
+    mode: str
+    notes: tuple[str, ...]
+
+    @property
+    def width(self) -> int:
+        """Pixels from left to right, after the EXIF turn."""
+        return int(self.rgb.shape[1])
+
+    @property
+    def height(self) -> int:
+        """Pixels from top to bottom, after the EXIF turn."""
+        return int(self.rgb.shape[0])
+
+
+def read_bytes(path: Path) -> bytes:
+    """The file's bytes, bounded.
+
+    Raises:
+        BadImage: the file is missing, unreadable, empty or larger than 1 GB.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise BadImage(f"cannot be read: {error.strerror or error}") from error
+    if not data:
+        raise BadImage("the file is empty (0 bytes)")
+    if len(data) > _MAX_FILE_BYTES:
+        raise BadImage("the file is larger than 1 GB")
+    return data
+
+
+def open_image(source: Path | bytes, rules: ImageRules | None = None) -> OpenedImage:
+    """Decode one image to RGB.
+
+    Args:
+        source: a path, or the bytes of a file.
+        rules: background colour and pixel bound; the defaults of ImageRules when left out.
+
+    Raises:
+        BadImage: with the reason in words a user understands.
+    """
+    rules = rules or ImageRules()
+    data = source if isinstance(source, bytes) else read_bytes(source)
+    if not data:
+        raise BadImage("the file is empty (0 bytes)")
+    image = _open_header(data, rules)
+    notes = [] if isinstance(source, bytes) else _suffix_note(source, image)
+    try:
+        rgb = _decode(image, data, rules, notes)
+    except BadImage:
+        raise
+    except Exception as error:  # decoders raise anything on hostile bytes; the reason becomes the user's Finding
+        raise BadImage(_reason(error)) from error
+    return OpenedImage(rgb, str(image.format), image.mode, tuple(notes))
+
+
+def _open_header(data: bytes, rules: ImageRules) -> ImageFile.ImageFile:
+    try:
+        with _PILLOW_BOUND:  # Pillow's bound is global and only warns; ours is checked below, before any decoding
+            bound, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+            try:
+                image = Image.open(io.BytesIO(data), formats=tuple(SUFFIXES))
+            finally:
+                Image.MAX_IMAGE_PIXELS = bound
+    except Exception as error:
+        raise BadImage(_reason(error)) from error
+    pixels = image.width * image.height
+    if pixels > rules.max_pixels:
+        raise BadImage(
+            f"{image.width}×{image.height} pixels are more than the bound of {rules.max_pixels:,} (--max-pixels)"
+        )
+    return image
+
+
+def _decode(image: ImageFile.ImageFile, data: bytes, rules: ImageRules, notes: list[str]) -> NDArray[np.uint8]:
+    turn = image.getexif().get(ExifTags.Base.Orientation, 1)
+    if image.format == "JPEG" and image.mode == "RGB" and turn not in range(2, 9):
+        return _decode_plain_jpeg(image, data)
+    frames = getattr(image, "n_frames", 1) if image.format in _ANIMATED else 1
+    if frames > 1:
+        image.seek(0)
+        notes.append(f"first of {frames} frames")
+    image.load()
+    upright: Image.Image = image
+    if turn in range(2, 9):
+        upright = ImageOps.exif_transpose(image)
+        notes.append(f"turned as its EXIF tag says ({turn})")
+    return np.ascontiguousarray(_to_rgb(upright, rules, notes))
+
+
+def _decode_plain_jpeg(image: ImageFile.ImageFile, data: bytes) -> NDArray[np.uint8]:
+    if simplejpeg is not None:
+        try:
+            return np.asarray(simplejpeg.decode_jpeg(data, colorspace="RGB", strict=True), dtype=np.uint8)
+        except ValueError:
+            pass  # damaged, or a kind it does not know: Pillow decides, so both installations give one verdict
+    return np.ascontiguousarray(np.asarray(image, dtype=np.uint8))
+
+
+def _to_rgb(image: Image.Image, rules: ImageRules, notes: list[str]) -> NDArray[np.uint8]:
+    if image.mode.startswith("I") or image.mode == "F":
+        return _deep_to_rgb(image, notes)
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        if np.asarray(layer.getchannel("A")).min() < 255:
+            notes.append("transparency laid over the background")
+        page = Image.new("RGBA", layer.size, (*rules.background, 255))
+        image = Image.alpha_composite(page, layer)
+    return np.asarray(image.convert("RGB"), dtype=np.uint8)
+
+
+def _deep_to_rgb(image: Image.Image, notes: list[str]) -> NDArray[np.uint8]:
+    values = np.asarray(image, dtype=np.float64)
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    if not np.isfinite([low, high]).all():
+        raise BadImage("its values are not finite numbers")
+    if image.mode != "F" and low >= 0 and high <= 65535:
+        grey = values / 257  # 65535 → 255: a fixed scale, so that images stay comparable
+        notes.append(f"16 bit, brightest value {high:.0f} of 65535")
+    elif image.mode == "F" and low >= 0 and high <= 1:
+        grey = values * 255
+    else:
+        grey = (values - low) * (255 / max(high - low, 1e-12))
+        notes.append(f"values {low:g} to {high:g} stretched to 0…255")
+    grey8 = np.nan_to_num(grey).round().astype(np.uint8)
+    return np.repeat(grey8[:, :, None], 3, axis=2)
+
+
+def _suffix_note(path: Path, image: ImageFile.ImageFile) -> list[str]:
+    suffix = path.suffix.lower()
+    if suffix in SUFFIXES[str(image.format)]:
+        return []
+    return [f"named {suffix or 'without suffix'}, but the content is {image.format}"]
+
+
+def _reason(error: Exception) -> str:
+    text = str(error)
+    if "cannot identify image file" in text:
+        return f"not an image of a known format ({', '.join(SUFFIXES)})"
+    if "truncated" in text or isinstance(error, (EOFError, SyntaxError)):
+        return f"truncated or damaged ({text or type(error).__name__})"
+    if isinstance(error, MemoryError):
+        return "not enough memory to decode it"
+    return f"cannot be decoded ({text or type(error).__name__})"

@@ -1,0 +1,61 @@
+"""Everything that can go wrong by a user's hand, as one family.
+
+HeadstartError
+├── DataError          folders, tables, archives, images, labels
+├── BackboneError      networks, weights, stages
+├── ClassifierError    the saved classifier file
+├── RecipeError        options and their values
+└── RunError           the folder of a run
+
+Every error says what was expected, what came, where, and what to do next. A face catches the family in one place and
+shows those four lines; anything else is our bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class HeadstartError(Exception):
+    """A mistake that the user can mend; `str()` gives the whole story in one or two sentences."""
+
+    def __init__(self, *, expected: str, found: str, where: object = "", hint: str = "") -> None:
+        self.expected = expected
+        self.found = found
+        self.where = str(where)
+        self.hint = hint
+        place = f" ({self.where})" if self.where else ""
+        super().__init__(f"Expected {expected}, found {found}{place}. {hint}".rstrip())
+
+    def lines(self) -> tuple[tuple[str, str], ...]:
+        """The four parts with their names, empty ones left out: what a face prints."""
+        parts = (("expected", self.expected), ("found", self.found), ("where", self.where), ("next", self.hint))
+        return tuple((name, text) for name, text in parts if text)
+
+
+class DataError(HeadstartError):
+    """The images, their folders, tables or archives are not as they must be."""
+
+
+class BackboneError(HeadstartError):
+    """A network, its weights or its stages cannot be had as asked."""
+
+
+class ClassifierError(HeadstartError):
+    """A classifier file cannot be read, or does not fit what is asked of it."""
+
+
+class RecipeError(HeadstartError):
+    """An option is unknown or its value is out of range."""
+
+
+class RunError(HeadstartError):
+    """The folder of a run is missing, unfinished or cannot be written."""
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """A hint that names the known words closest to a mistyped one, or all of them when none is close."""
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    return f"Did you mean {' or '.join(close)}?" if close else f"Known: {', '.join(names)}."

@@ -1,0 +1,1 @@
+"""Thin faces over the verbs: parse, call one verb, show. No logic."""

@@ -1,0 +1,1 @@
+"""Plain values become matplotlib Figures; no window is ever opened."""

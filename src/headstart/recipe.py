@@ -1,0 +1,139 @@
+"""Recipe: every knob of headstart, its default and the reason for it. The only configuration; imports no torch.
+
+The command line makes its options from these fields, `run.json` stores them, an unknown key is an error.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from headstart.errors import RecipeError, near
+
+
+def _knob(
+    default: Any, about: str, *, choices: tuple[str, ...] = (), low: float | None = None, high: float | None = None
+) -> Any:
+    metadata = {"about": about, "choices": choices, "low": low, "high": high}
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How one run is made, from the split to the engine.
+
+    Each field's metadata holds `about` (help text), `choices`, `low` and `high` (allowed values).
+
+    Raises:
+        RecipeError: a value is of the wrong kind, not among the choices, or out of range.
+    """
+
+    # resnet18 is the best-known small network; `auto` falls back in words when its weights are out of reach
+    backbone: str = _knob(
+        "auto", "network to start from: auto, a catalogue row (see `headstart backbones`), or timm:NAME"
+    )
+    # none: weights come from the row's own source
+    weights: str | None = _knob(None, "weights: a .safetensors or .pth file, or a URL (URL#sha256=… checks it)")
+    # the last two stages beat the last one on six real sets, by 1 to 6 points, never worse by more than one image
+    layers: str = _knob(
+        "auto", "stages whose features are used: auto (the last two), pooled, last-two, all, or names with commas"
+    )
+    # closed form: no learning rate, no epochs, exact leave-one-out
+    head: str = _knob("ridge", "what is trained on the features", choices=("ridge", "logistic"))
+    # none: the head learns the classes as often as they occur, so its probabilities match the folder
+    balance: str = _knob(
+        "none", "weight of the classes: none (as often as they occur) or equal", choices=("none", "equal")
+    )
+    # any fixed number: two runs on the same images give the same split and the same classifier
+    seed: int = _knob(0, "seed of the split, the bootstrap and random weights", low=0, high=2**32 - 1)
+    # a fifth: of 250 images 50 are tested, an interval of about ±10 points, while training keeps most images
+    test_share: float = _knob(
+        0.2, "share of the images kept for the test when the folder has one part only", low=0.01, high=0.9
+    )
+    # frames of one burst on both sides of a split make a test score a lie
+    group_by: str = _knob(
+        "auto",
+        "what belongs together: auto (bursts and copies), none (copies only), parent (the folder), or a regular "
+        "expression on the path whose first bracket names the group",
+    )
+    # white: cut-out pictures and drawings mostly come from white pages
+    background: str = _knob("white", "colour laid under transparent images: white, black, grey or #rrggbb")
+    # above the largest phone camera (201 million), 0.6 GB decoded
+    max_pixels: int = _knob(210_000_000, "images with more pixels are refused unopened", low=1)
+    # one in twenty: above it the reader is suspected, not the images
+    max_bad_share: float = _knob(0.05, "stop when a larger share of the images cannot be read", low=0.0, high=1.0)
+    # 32: the CPU's rate no longer rises beyond, and memory stays under 100 MB
+    batch_size: int = _knob(32, "images a forward pass takes at once", low=1, high=4096)
+    # 0: as many as there are cores
+    workers: int = _knob(0, "threads that decode images; 0: one for each core", low=0, high=256)
+    # auto: a GPU when there is one
+    device: str = _knob("auto", "where the network runs: auto, cpu, cuda, cuda:1, mps")
+    # auto: what was measured best for the row, or a short measurement when enough images wait
+    engine: str = _knob(
+        "auto", "how the forward pass runs", choices=("auto", "eager", "folded", "compiled", "onnxruntime")
+    )
+    # False: weights may be fetched, size and licence are printed first
+    offline: bool = _knob(False, "never touch the network")
+    # False: a file with the same path, size and time is taken as unchanged
+    verify: bool = _knob(False, "hash every file again instead of trusting path, size and time")
+    # 20 GB: about five million images at resnet18's four stages
+    cache_limit_gb: float = _knob(20.0, "size the features' cache may reach, in GB; the oldest go first", low=0.0)
+
+    def __post_init__(self) -> None:
+        for spec in dataclasses.fields(self):
+            value = getattr(self, spec.name)
+            _check_kind(spec, value)
+            _check_range(spec, value)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields as plain values, in order."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
+        """Recipe from plain values; missing keys take their default.
+
+        Raises:
+            RecipeError: a key is unknown (the near ones are named) or a value is not allowed.
+        """
+        known = [spec.name for spec in dataclasses.fields(cls)]
+        for key in values:
+            if key not in known:
+                raise RecipeError(expected="a known option", found=f"{key!r}", where="recipe", hint=near(key, known))
+        return cls(**values)
+
+
+_KINDS: dict[str, tuple[type, ...]] = {
+    "str": (str,),
+    "str | None": (str, type(None)),
+    "int": (int,),
+    "float": (int, float),
+    "bool": (bool,),
+}
+
+
+def _check_kind(spec: dataclasses.Field[Any], value: Any) -> None:
+    kinds = _KINDS[str(spec.type)]
+    is_flag = isinstance(value, bool)
+    if not isinstance(value, kinds) or (is_flag and bool not in kinds):
+        raise RecipeError(
+            expected=f"{spec.type} for {spec.name}", found=repr(value), where=_option(spec), hint=spec.metadata["about"]
+        )
+
+
+def _check_range(spec: dataclasses.Field[Any], value: Any) -> None:
+    choices, low, high = (spec.metadata[key] for key in ("choices", "low", "high"))
+    if choices and value not in choices:
+        raise RecipeError(
+            expected=f"one of {', '.join(choices)}", found=repr(value), where=_option(spec), hint=near(value, choices)
+        )
+    # written so that nan is refused too
+    if (low is not None and not value >= low) or (high is not None and not value <= high):
+        bounds = f"a number from {low} to {high}" if high is not None else f"a number of at least {low}"
+        raise RecipeError(expected=bounds, found=repr(value), where=_option(spec), hint=spec.metadata["about"])
+
+
+def _option(spec: dataclasses.Field[Any]) -> str:
+    return "--" + spec.name.replace("_", "-")

@@ -1,0 +1,71 @@
+"""The only file that asks about the machine: device, cores, versions, disk, and where the user's cache is.
+
+Torch is imported inside the functions that need it, so that a command without tensors does not pay for it.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+from pathlib import Path
+
+from headstart.errors import RecipeError
+
+# the packages whose version can change a number
+_PACKAGES = ("headstart", "torch", "torchvision", "timm", "numpy", "scipy", "pillow", "safetensors", "onnxruntime")
+
+
+def cache_folder() -> Path:
+    """Folder for everything that can be made again: `HEADSTART_CACHE`, else the user's cache folder of the system."""
+    import platformdirs
+
+    named = os.environ.get("HEADSTART_CACHE")
+    return Path(named).expanduser() if named else Path(platformdirs.user_cache_dir("headstart", appauthor=False))
+
+
+def cores() -> int:
+    """Processors this process may use, at least 1."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def free_bytes(folder: Path) -> int:
+    """Free space on the disk that holds the folder, or would hold it once made."""
+    there = folder.absolute()
+    while not there.exists():
+        there = there.parent
+    return shutil.disk_usage(there).free
+
+
+def choose_device(name: str = "auto") -> str:
+    """Name of the torch device: `auto` takes a GPU when there is one.
+
+    Raises:
+        RecipeError: the device is unknown to torch or not in this machine.
+    """
+    import torch
+
+    has_mps = torch.backends.mps.is_available()
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "mps" if has_mps else "cpu"
+    kind, _, index = name.partition(":")
+    there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(has_mps)}.get(kind, 0)
+    if (index and not index.isdigit()) or int(index or 0) >= there:
+        raise RecipeError(
+            expected="a device of this machine", found=repr(name), where="--device", hint="Use auto or cpu."
+        )
+    return name
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, the system and the packages that can change a number."""
+    found = {"python": platform.python_version(), "system": f"{platform.system()} {platform.machine()}"}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue  # an optional package that is not here
+    return found

@@ -1,0 +1,25 @@
+"""Every public function, class and module says in one sentence what it is."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[2] / "src" / "headstart"
+
+
+@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_public_things_have_a_docstring_whose_first_line_is_a_sentence(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert ast.get_docstring(tree), "the module says nothing"
+    wrong = []
+    for scope in [tree, *[node for node in tree.body if isinstance(node, ast.ClassDef)]]:
+        for node in scope.body:
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
+                text = ast.get_docstring(node) or ""
+                sentence = " ".join(text.split("\n\n")[0].split())
+                if not sentence or sentence[-1] not in ".:":
+                    wrong.append(node.name)
+    assert not wrong

@@ -1,0 +1,44 @@
+"""House rules on names and sizes."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[2] / "src" / "headstart"
+FORBIDDEN = {"utils", "util", "common", "helpers", "helper", "core", "base", "misc", "manager", "handler"}
+
+
+def test_no_file_has_a_name_that_says_nothing() -> None:
+    assert not [path for path in SOURCE.rglob("*") if path.stem in FORBIDDEN]
+
+
+@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_files_and_bodies_stay_small(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    long = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            first = node.body[1] if ast.get_docstring(node) and len(node.body) > 1 else node.body[0]
+            if (node.end_lineno or 0) - first.lineno + 1 > 40:
+                long.append(node.name)
+    assert text.count("\n") <= 300
+    assert not long, f"bodies of more than 40 lines: {long}"
+
+
+def test_only_images_py_opens_images() -> None:
+    """Image.open and its kin appear in data/images.py alone."""
+    wrong = []
+    for path in SOURCE.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        if path.name != "images.py" and any(word in text for word in ("Image.open", "decode_jpeg(", "decode_image(")):
+            wrong.append(path)
+    assert not wrong
+
+
+def test_only_runtime_py_asks_for_hardware() -> None:
+    words = ("cuda.is_available", "os.cpu_count", "sched_getaffinity", "backends.mps")
+    wrong = [p for p in SOURCE.rglob("*.py") if p.name != "runtime.py" and any(w in p.read_text("utf-8") for w in words)]
+    assert not wrong

@@ -1,0 +1,90 @@
+"""The dependency rule of docs/architecture.md, checked on the source: rooms import upstream only, and in no circle."""
+
+from __future__ import annotations
+
+import ast
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[2] / "src" / "headstart"
+
+LEAVES = {"recipe", "runtime", "preserve", "hooks", "freezing", "figures", "data"}
+BACKBONES = {"errors", "recipe", "runtime", "preserve", "hooks", "freezing", "backbones"}
+FEATURES = BACKBONES | {"data", "features"}
+CLASSIFIER = FEATURES | {"classifier"}
+EVALUATION = CLASSIFIER | {"evaluation"}
+TRAINING = EVALUATION | {"training", "figures"}
+DELIVERY = {"errors", "figures", "data", "classifier", "evaluation", "inspection", "delivery"}
+WORKBENCH = TRAINING | DELIVERY | {"pretraining", "workbench"}
+ALLOWED: dict[str, set[str]] = {
+    "errors": set(),
+    **{leaf: {"errors", leaf} for leaf in LEAVES},
+    "freezing": {"errors", "preserve", "hooks"},
+    "backbones": BACKBONES,
+    "features": FEATURES,
+    "classifier": CLASSIFIER,
+    "evaluation": EVALUATION,
+    "training": TRAINING,
+    "inspection": CLASSIFIER | {"figures", "inspection"},
+    "pretraining": TRAINING | {"pretraining"},
+    "delivery": DELIVERY,
+    "lab": WORKBENCH | {"lab"},
+    "workbench": WORKBENCH,
+    "faces": {"errors", "recipe", "workbench", "lab", "faces", "headstart"},
+    "headstart": set(),
+}
+
+
+def modules() -> list[Path]:
+    return sorted(SOURCE.rglob("*.py"))
+
+
+def name_of(path: Path) -> str:
+    parts = ("headstart", *path.relative_to(SOURCE).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def room_of(module: str) -> str:
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else "headstart"
+
+
+def imports_of(path: Path) -> list[str]:
+    found: list[str] = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            module = node.module or ""
+            known = {name_of(other) for other in modules()}
+            found += [full if (full := f"{module}.{alias.name}") in known else module for alias in node.names]
+    return [name for name in found if name == "headstart" or name.startswith("headstart.")]
+
+
+@pytest.mark.parametrize("path", modules(), ids=name_of)
+def test_a_room_imports_only_the_rooms_it_is_built_on(path: Path) -> None:
+    room = room_of(name_of(path))
+    wrong = [name for name in imports_of(path) if room_of(name) not in ALLOWED[room]]
+    assert not wrong, f"{name_of(path)} ({room}) must not import {wrong}"
+
+
+@pytest.mark.parametrize("path", modules(), ids=name_of)
+def test_a_module_imports_modules_and_never_its_own_rooms_init(path: Path) -> None:
+    rooms = {name_of(other.parent / "__init__.py") for other in modules() if other.name != "__init__.py"}
+    packages = {room for room in rooms if room != "headstart"} & set(imports_of(path))
+    init_only = {name for name in packages if (SOURCE / Path(*name.split(".")[1:]) / "__init__.py").exists()}
+    assert not init_only
+
+
+def test_there_is_no_import_circle() -> None:
+    graph = {name_of(path): {name for name in imports_of(path) if name != name_of(path)} for path in modules()}
+    order = list(TopologicalSorter(graph).static_order())  # raises CycleError and names the circle
+    assert "headstart.errors" in order
+
+
+def test_type_checking_detours_are_not_used() -> None:
+    users = [name_of(path) for path in modules() if "TYPE_CHECKING" in path.read_text(encoding="utf-8")]
+    assert not users
