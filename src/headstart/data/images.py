@@ -8,6 +8,7 @@ applied. The file itself is only read.
 
 from __future__ import annotations
 
+import functools
 import io
 import threading
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageColor, ImageFile, ImageOps
+from PIL import ExifTags, Image, ImageColor, ImageFile
 
 from headstart.errors import RecipeError
 
@@ -40,6 +41,15 @@ SUFFIXES: dict[str, tuple[str, ...]] = {
 """The formats that are opened, each with its file suffixes; nothing else is tried, whatever Pillow could do with it."""
 
 _MAX_FILE_BYTES = 2**30  # no photograph is larger; bounds what one read can take
+_TURNS = {  # EXIF orientation → what makes the picture upright (EXIF 2.3, tag 0x0112)
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _ANIMATED = ("GIF", "WEBP", "PNG", "TIFF", "AVIF", "MPO")
 _PILLOW_BOUND = threading.Lock()
 
@@ -133,7 +143,7 @@ def open_image(source: Path | bytes, rules: ImageRules | None = None) -> OpenedI
     if not data:
         raise BadImage("the file is empty (0 bytes)")
     image = _open_header(data, rules)
-    notes = [] if isinstance(source, bytes) else _suffix_note(source, image)
+    notes = [] if isinstance(source, bytes) else list(suffix_notes(source, str(image.format)))
     try:
         rgb = _decode(image, data, rules, notes)
     except BadImage:
@@ -143,12 +153,20 @@ def open_image(source: Path | bytes, rules: ImageRules | None = None) -> OpenedI
     return OpenedImage(rgb, str(image.format), image.mode, tuple(notes))
 
 
+def suffix_notes(path: Path, format: str) -> tuple[str, ...]:
+    """What to say of a file whose suffix names another format than its content; empty when they agree."""
+    suffix = path.suffix.lower()
+    if suffix in SUFFIXES.get(format, ()):
+        return ()
+    return (f"named {suffix or 'without suffix'}, but the content is {format}",)
+
+
 def _open_header(data: bytes, rules: ImageRules) -> ImageFile.ImageFile:
     try:
         with _PILLOW_BOUND:  # Pillow's bound is global and only warns; ours is checked below, before any decoding
             bound, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
             try:
-                image = Image.open(io.BytesIO(data), formats=tuple(SUFFIXES))
+                image = Image.open(io.BytesIO(data), formats=_formats())
             finally:
                 Image.MAX_IMAGE_PIXELS = bound
     except Exception as error:
@@ -161,9 +179,16 @@ def _open_header(data: bytes, rules: ImageRules) -> ImageFile.ImageFile:
     return image
 
 
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    """Those of SUFFIXES that this Pillow opens; MPO is opened as JPEG, older ones know no AVIF."""
+    Image.init()
+    return tuple(format for format in SUFFIXES if format in Image.OPEN)
+
+
 def _decode(image: ImageFile.ImageFile, data: bytes, rules: ImageRules, notes: list[str]) -> NDArray[np.uint8]:
-    turn = image.getexif().get(ExifTags.Base.Orientation, 1)
-    if image.format == "JPEG" and image.mode == "RGB" and turn not in range(2, 9):
+    turn = _exif_turn(image, notes)
+    if image.format == "JPEG" and image.mode == "RGB" and turn not in _TURNS:
         return _decode_plain_jpeg(image, data)
     frames = getattr(image, "n_frames", 1) if image.format in _ANIMATED else 1
     if frames > 1:
@@ -171,10 +196,18 @@ def _decode(image: ImageFile.ImageFile, data: bytes, rules: ImageRules, notes: l
         notes.append(f"first of {frames} frames")
     image.load()
     upright: Image.Image = image
-    if turn in range(2, 9):
-        upright = ImageOps.exif_transpose(image)
+    if turn in _TURNS:
+        upright = image.transpose(_TURNS[turn])
         notes.append(f"turned as its EXIF tag says ({turn})")
     return np.ascontiguousarray(_to_rgb(upright, rules, notes))
+
+
+def _exif_turn(image: ImageFile.ImageFile, notes: list[str]) -> int:
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # cameras and editors write broken tags beside whole pictures
+        notes.append("its EXIF data is damaged and was ignored")
+        return 1
 
 
 def _decode_plain_jpeg(image: ImageFile.ImageFile, data: bytes) -> NDArray[np.uint8]:
@@ -200,9 +233,9 @@ def _to_rgb(image: Image.Image, rules: ImageRules, notes: list[str]) -> NDArray[
 
 def _deep_to_rgb(image: Image.Image, notes: list[str]) -> NDArray[np.uint8]:
     values = np.asarray(image, dtype=np.float64)
-    low, high = float(np.nanmin(values)), float(np.nanmax(values))
-    if not np.isfinite([low, high]).all():
-        raise BadImage("its values are not finite numbers")
+    if not np.isfinite(values).all():
+        raise BadImage("its values are not all finite numbers")
+    low, high = float(values.min()), float(values.max())
     if image.mode != "F" and low >= 0 and high <= 65535:
         grey = values / 257  # 65535 → 255: a fixed scale, so that images stay comparable
         notes.append(f"16 bit, brightest value {high:.0f} of 65535")
@@ -211,15 +244,8 @@ def _deep_to_rgb(image: Image.Image, notes: list[str]) -> NDArray[np.uint8]:
     else:
         grey = (values - low) * (255 / max(high - low, 1e-12))
         notes.append(f"values {low:g} to {high:g} stretched to 0…255")
-    grey8 = np.nan_to_num(grey).round().astype(np.uint8)
+    grey8 = grey.round().astype(np.uint8)
     return np.repeat(grey8[:, :, None], 3, axis=2)
-
-
-def _suffix_note(path: Path, image: ImageFile.ImageFile) -> list[str]:
-    suffix = path.suffix.lower()
-    if suffix in SUFFIXES[str(image.format)]:
-        return []
-    return [f"named {suffix or 'without suffix'}, but the content is {image.format}"]
 
 
 def _reason(error: Exception) -> str:

@@ -1,0 +1,193 @@
+"""Backbone: a network with its weights and its preprocessing, seen as a source of features by named stage."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from headstart.backbones.catalogue import row_of
+from headstart.backbones.download import Progress
+from headstart.backbones.preprocess import Preprocess
+from headstart.backbones.row import Row
+from headstart.backbones.stage_network import StageNetwork
+from headstart.backbones.top import in_top
+from headstart.backbones.weight_files import tensor_hash
+from headstart.backbones.weights import load_weights
+from headstart.errors import BackboneError
+
+_NAMED = 8  # tensors listed in an error
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where the weights of a backbone are from: for people, for the cache, for whoever ships the classifier."""
+
+    source: str
+    sha256: str
+    licence: str
+
+    def to_dict(self) -> dict[str, str]:
+        """Plain values for JSON."""
+        return {"source": self.source, "sha256": self.sha256, "licence": self.licence}
+
+
+class Backbone:
+    """A network in eval mode, all gradients off, with the row it was built from.
+
+    Attributes:
+        row: what the catalogue knows of it.
+        network: the whole network, its own top included.
+        preprocess: how images are brought to it.
+        weights: where its weights are from.
+        has_top: whether the top has weights too, so that `top_logits` means something.
+    """
+
+    def __init__(self, row: Row, network: nn.Module, weights: Provenance) -> None:
+        self.row = row
+        self.network = network.eval().requires_grad_(False)
+        self.preprocess = Preprocess.of(row)
+        self.weights = weights
+        self.has_top = False
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Names of the stages in forward order; the last is also called `pooled`."""
+        return tuple(stage.name for stage in self.row.stages)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Numbers per image of each stage."""
+        return tuple(stage.width for stage in self.row.stages)
+
+    @property
+    def slices(self) -> dict[str, slice]:
+        """Where each stage lies in the features of all stages."""
+        ends = [sum(self.widths[: i + 1]) for i in range(len(self.widths))]
+        return {name: slice(end - w, end) for name, w, end in zip(self.stages, self.widths, ends, strict=True)}
+
+    def stage_network(self, stages: Sequence[str] | None = None) -> StageNetwork:
+        """The network from pixels to the features of some stages (default: all), sharing these weights.
+
+        Raises:
+            BackboneError: there is no such stage.
+        """
+        names = self.stages if stages is None else stages
+        return StageNetwork(self.network, [self.row.stage(name) for name in names])
+
+    @torch.inference_mode()
+    def features(self, pixels: Tensor) -> Tensor:
+        """Features N×D of pixels N×3×S×S: every stage, pooled and raw, side by side; see `slices`."""
+        features: Tensor = self._all_stages(pixels)
+        return features
+
+    @torch.inference_mode()
+    def top_logits(self, pixels: Tensor) -> Tensor:
+        """Logits of the network's own classes, for instance ImageNet's.
+
+        Raises:
+            BackboneError: the weights came without a top.
+        """
+        if not self.has_top:
+            raise BackboneError(
+                expected="a backbone with its own top",
+                found="none in the weights",
+                where=self.row.name,
+                hint=f"These weights ({self.weights.source}) hold the features only.",
+            )
+        logits: Tensor = self.network(pixels)
+        return logits
+
+    def state(self) -> dict[str, Tensor]:
+        """Tensors of the backbone by name, weights and buffers, without the top; not copies."""
+        return {name: tensor for name, tensor in self.network.state_dict().items() if not in_top(name, self.row)}
+
+    def load_state(self, state: Mapping[str, Tensor], weights: Provenance | None = None) -> None:
+        """Copy weights into the network; the top is loaded when all of it is there.
+
+        Raises:
+            BackboneError: a backbone tensor is missing, unexpected or of the wrong shape; the first eight are named.
+        """
+        own = self.network.state_dict()
+        _check_names(own, state, self.row)
+        top = {name for name in own if in_top(name, self.row)}
+        self.has_top = bool(top) and top <= set(state)
+        taken = {name: state[name] for name in own if name in state and (self.has_top or name not in top)}
+        self.network.load_state_dict(taken, strict=False)
+        self.weights = weights or self.weights
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) over the backbone's weights and buffers, without the top, whatever file they came in."""
+        return tensor_hash(self.state())
+
+    @cached_property
+    def _all_stages(self) -> StageNetwork:
+        return self.stage_network()
+
+
+def load_backbone(
+    name: str,
+    *,
+    weights: str | None = None,
+    offline: bool = False,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Backbone:
+    """A backbone by its name in the catalogue, with weights.
+
+    The row `random` draws its weights from the seed; its batch-norm statistics are still to be estimated (`recalibrate`).
+
+    Args:
+        weights: file or URL; None: the row's own source.
+
+    Raises:
+        BackboneError: the name is unknown, or the weights cannot be had or do not fit.
+    """
+    row = row_of(name)
+    backbone = build_backbone(row, seed=seed)
+    if not row.pretrained and weights is None:
+        source = f"drawn from seed {seed}"
+        backbone.weights = Provenance(source, backbone.fingerprint, row.licence)
+        return backbone
+    loaded = load_weights(row, weights, offline=offline, progress=progress)
+    backbone.load_state(loaded.state, Provenance(loaded.source, loaded.sha256, loaded.licence))
+    return backbone
+
+
+def build_backbone(row: Row, *, seed: int = 0) -> Backbone:
+    """The network of a row with weights drawn from a seed, to be loaded with `load_state`; nothing is fetched."""
+    module, _, function = row.builder.partition(":")
+    with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay as they are
+        torch.manual_seed(seed)
+        network: nn.Module = getattr(importlib.import_module(module), function)(**dict(row.options))
+    return Backbone(row, network, Provenance(f"drawn from seed {seed}", "", row.code_licence))
+
+
+def _check_names(own: Mapping[str, Tensor], state: Mapping[str, Tensor], row: Row) -> None:
+    wanted = [name for name in own if not in_top(name, row) and not name.endswith("num_batches_tracked")]
+    faults = {
+        "missing": [name for name in wanted if name not in state],
+        "unexpected": [name for name in state if name not in own and not in_top(name, row)],
+        "of another shape": [
+            f"{name} {tuple(state[name].shape)} not {tuple(own[name].shape)}"
+            for name in own
+            if name in state and not in_top(name, row) and state[name].shape != own[name].shape
+        ],
+    }
+    found = "; ".join(f"{len(names)} {kind}: {_first(names)}" for kind, names in faults.items() if names)
+    if found:
+        raise BackboneError(
+            expected=f"the tensors of {row.name}",
+            found=found,
+            where="weights",
+            hint="These are weights of another network, or their names were changed. See `headstart backbones`.",
+        )
+
+
+def _first(names: list[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")

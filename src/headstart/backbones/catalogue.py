@@ -1,0 +1,330 @@
+"""The catalogue: one row per backbone. Plain values; importing it needs no torch.
+
+A new backbone is one new row; the tests that run over every row then run over it too. `timm:NAME` makes a row from
+timm's own registry. ImageNet rows take torchvision's first weights (V1): they are what the textbooks' numbers mean.
+"""
+
+from __future__ import annotations
+
+from headstart.backbones.row import Row, Stage
+from headstart.errors import BackboneError, near
+
+__all__ = ["ROWS", "Row", "Stage", "row_of"]
+
+_TORCHVISION = "https://download.pytorch.org/models/"
+_BSD = "BSD-3-Clause (torchvision); trained on ImageNet, whose own terms may apply"
+_APACHE = "Apache-2.0; trained on ImageNet, whose own terms may apply"
+_CIFAR = "https://raw.githubusercontent.com/akamaster/pytorch_resnet_cifar10/d5489e8995e81e91ce6b1d69dcc98ad579b0b153/"
+_RESIDUAL = "He et al. 2016, Deep Residual Learning for Image Recognition, arXiv:1512.03385"
+
+
+def _resnet(layers: int, file: str, megabytes: float, parameters: float, gmac: float) -> Row:
+    wide = 4 if layers >= 50 else 1  # bottleneck blocks end four times as wide
+    stages = tuple(Stage(f"stage{i + 1}", f"layer{i + 1}", 64 * 2**i * wide) for i in range(4))
+    return Row(
+        name=f"resnet{layers}",
+        title=f"ResNet-{layers}",
+        builder=f"torchvision.models:resnet{layers}",
+        top=("fc",),
+        stages=(Stage("stem", "maxpool", 64), *stages),
+        weights=f"ResNet{layers}_Weights.IMAGENET1K_V1",
+        url=_TORCHVISION + file,
+        megabytes=megabytes,
+        licence=_BSD,
+        code_licence="BSD-3-Clause",
+        origin="torchvision",
+        paper=_RESIDUAL,
+        parameters=parameters,
+        gmac=gmac,
+    )
+
+
+def _cifar(layers: int, file: str, megabytes: float, parameters: float, gmac: float) -> Row:
+    widths = ((1, 16), (2, 32), (3, 64))
+    return Row(
+        name=f"cifar_resnet{layers}",
+        title=f"CIFAR ResNet-{layers}",
+        builder=f"headstart.backbones.cifar_resnet:cifar_resnet{layers}",
+        top=("linear",),
+        stages=(Stage("stem", "relu", 16), *(Stage(f"stage{i}", f"layer{i}", width) for i, width in widths)),
+        resize=32,
+        crop=32,
+        url=_CIFAR + "pretrained_models/" + file,
+        megabytes=megabytes,
+        licence="BSD-2-Clause (akamaster/pytorch_resnet_cifar10)",
+        code_licence="MIT",
+        origin="github.com/akamaster/pytorch_resnet_cifar10, trained on CIFAR-10",
+        paper=_RESIDUAL + ", section 4.2",
+        parameters=parameters,
+        gmac=gmac,
+        top_classes="cifar10",
+        note="for images of about 32 px",
+    )
+
+
+def _squeezenet(version: str, stages: tuple[Stage, ...], file: str, megabytes: float, ops: tuple[float, float]) -> Row:
+    return Row(
+        name=f"squeezenet{version}",
+        title=f"SqueezeNet {version.replace('_', '.')}",
+        builder=f"torchvision.models:squeezenet{version}",
+        top=("classifier",),
+        stages=stages,
+        weights=f"SqueezeNet{version}_Weights.IMAGENET1K_V1",
+        url=_TORCHVISION + file,
+        megabytes=megabytes,
+        licence=_BSD,
+        code_licence="BSD-3-Clause",
+        origin="torchvision",
+        paper="Iandola et al. 2016, SqueezeNet, arXiv:1602.07360",
+        parameters=ops[0],
+        gmac=ops[1],
+        note="no batch norm, no residual connections",
+    )
+
+
+def _features(*stages: tuple[int, int], stem: tuple[int, int]) -> tuple[Stage, ...]:
+    """Stages of a network whose body is one Sequential called `features`: (index, width) each, the stem first."""
+    named = tuple(Stage(f"stage{i}", f"features.{index}", width) for i, (index, width) in enumerate(stages, 1))
+    return (Stage("stem", f"features.{stem[0]}", stem[1]), *named)
+
+
+_ROWS = (
+    Row(
+        name="alexnet",
+        title="AlexNet",
+        builder="torchvision.models:alexnet",
+        top=("classifier.6",),
+        stages=(
+            *_features((5, 192), (7, 384), (9, 256), (12, 256), stem=(2, 64)),
+            Stage("fc6", "classifier.2", 4096, "vector"),
+            Stage("fc7", "classifier.5", 4096, "vector"),
+        ),
+        weights="AlexNet_Weights.IMAGENET1K_V1",
+        url=_TORCHVISION + "alexnet-owt-7be5be79.pth",
+        megabytes=244.4,
+        licence=_BSD,
+        code_licence="BSD-3-Clause",
+        origin="torchvision",
+        paper="Krizhevsky 2014, One weird trick for parallelizing convolutional neural networks, arXiv:1404.5997",
+        parameters=61.10084,
+        gmac=0.714,
+    ),
+    _resnet(18, "resnet18-f37072fd.pth", 46.8, 11.689512, 1.814),
+    _resnet(34, "resnet34-b627a593.pth", 87.3, 21.797672, 3.664),
+    _resnet(50, "resnet50-0676ba61.pth", 102.5, 25.557032, 4.089),
+    Row(
+        name="inception_v3",
+        title="Inception v3",
+        builder="torchvision.models:inception_v3",
+        # the weights were made for inputs scaled to [-1, 1]; transform_input turns ImageNet's scale into that one
+        options=(("transform_input", True), ("aux_logits", True), ("init_weights", False)),
+        top=("fc", "AuxLogits"),
+        stages=(
+            Stage("stem", "maxpool1", 64),
+            Stage("stage1", "maxpool2", 192),
+            Stage("stage2", "Mixed_5d", 288),
+            Stage("stage3", "Mixed_6e", 768),
+            Stage("stage4", "Mixed_7c", 2048),
+        ),
+        resize=342,
+        crop=299,
+        weights="Inception_V3_Weights.IMAGENET1K_V1",
+        url=_TORCHVISION + "inception_v3_google-0cc3c7bd.pth",
+        megabytes=109.0,
+        licence=_APACHE,
+        code_licence="BSD-3-Clause",
+        origin="Google (TensorFlow), converted by torchvision",
+        paper="Szegedy et al. 2016, Rethinking the Inception Architecture for Computer Vision, arXiv:1512.00567",
+        parameters=27.161264,
+        gmac=5.713,
+        note="two outputs while training",
+    ),
+    _squeezenet(
+        "1_0",
+        _features((5, 256), (8, 384), (10, 512), (12, 512), stem=(1, 96)),
+        "squeezenet1_0-b66bff10.pth",
+        5.0,
+        (1.248424, 0.819),
+    ),
+    _squeezenet(
+        "1_1",
+        _features((4, 128), (7, 256), (10, 384), (12, 512), stem=(1, 64)),
+        "squeezenet1_1-b8a52dc0.pth",
+        5.0,
+        (1.235496, 0.349),
+    ),
+    Row(
+        name="mobilenet_v2",
+        title="MobileNetV2",
+        builder="torchvision.models:mobilenet_v2",
+        top=("classifier",),
+        stages=_features((1, 16), (3, 24), (6, 32), (13, 96), (17, 320), (18, 1280), stem=(0, 32)),
+        weights="MobileNet_V2_Weights.IMAGENET1K_V1",
+        url=_TORCHVISION + "mobilenet_v2-b0353104.pth",
+        megabytes=14.2,
+        licence=_BSD,
+        code_licence="BSD-3-Clause",
+        origin="torchvision",
+        paper="Sandler et al. 2018, MobileNetV2, arXiv:1801.04381",
+        parameters=3.504872,
+        gmac=0.301,
+    ),
+    Row(
+        name="mobilenet_v2_035",
+        title="MobileNetV2, width 0.35",
+        builder="torchvision.models:MobileNetV2",
+        options=(("width_mult", 0.35),),
+        top=("classifier",),
+        stages=_features((1, 8), (3, 8), (6, 16), (13, 32), (17, 112), (18, 1280), stem=(0, 16)),
+        # odd sizes (32k + 1): there torchvision's padding and Keras' fall on the same pixels
+        resize=257,
+        crop=225,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+        licence="Apache-2.0 (Keras' weights, by common knowledge); trained on ImageNet, whose own terms may apply",
+        code_licence="BSD-3-Clause",
+        origin="Keras, as exported by Google's Teachable Machine; no public file in this layout",
+        paper="Sandler et al. 2018, MobileNetV2, arXiv:1801.04381",
+        parameters=1.677128,
+        gmac=0.067,
+        top_classes="",
+        note="weights from a file only (--weights)",
+    ),
+    Row(
+        name="mobilenet_v3_small",
+        title="MobileNetV3 small",
+        builder="torchvision.models:mobilenet_v3_small",
+        top=("classifier.3",),
+        stages=(
+            *_features((1, 16), (3, 24), (6, 40), (8, 48), (11, 96), (12, 576), stem=(0, 16)),
+            Stage("stage7", "classifier.1", 1024, "vector"),
+        ),
+        weights="MobileNet_V3_Small_Weights.IMAGENET1K_V1",
+        url=_TORCHVISION + "mobilenet_v3_small-047dcff4.pth",
+        megabytes=10.3,
+        licence=_BSD,
+        code_licence="BSD-3-Clause",
+        origin="torchvision",
+        paper="Howard et al. 2019, Searching for MobileNetV3, arXiv:1905.02244",
+        parameters=2.542856,
+        gmac=0.057,
+    ),
+    Row(
+        name="mobilenet_v3_large",
+        title="MobileNetV3 large",
+        builder="torchvision.models:mobilenet_v3_large",
+        top=("classifier.3",),
+        stages=(
+            *_features((1, 16), (3, 24), (6, 40), (10, 80), (12, 112), (15, 160), (16, 960), stem=(0, 16)),
+            Stage("stage8", "classifier.1", 1280, "vector"),
+        ),
+        weights="MobileNet_V3_Large_Weights.IMAGENET1K_V1",
+        url=_TORCHVISION + "mobilenet_v3_large-8738ca79.pth",
+        megabytes=22.1,
+        licence=_BSD,
+        code_licence="BSD-3-Clause",
+        origin="torchvision",
+        paper="Howard et al. 2019, Searching for MobileNetV3, arXiv:1905.02244",
+        parameters=5.483032,
+        gmac=0.217,
+    ),
+    Row(
+        name="efficientnet_b0",
+        title="EfficientNet-B0",
+        builder="torchvision.models:efficientnet_b0",
+        top=("classifier",),
+        stages=_features((1, 16), (2, 24), (3, 40), (4, 80), (5, 112), (6, 192), (7, 320), (8, 1280), stem=(0, 32)),
+        interpolation="bicubic",
+        weights="EfficientNet_B0_Weights.IMAGENET1K_V1",
+        url=_TORCHVISION + "efficientnet_b0_rwightman-7f5810bc.pth",
+        megabytes=21.4,
+        licence=_APACHE,
+        code_licence="BSD-3-Clause",
+        origin="timm (Ross Wightman), converted by torchvision",
+        paper="Tan and Le 2019, EfficientNet, arXiv:1905.11946",
+        parameters=5.288548,
+        gmac=0.386,
+    ),
+    Row(
+        name="convnext_tiny",
+        title="ConvNeXt tiny",
+        builder="torchvision.models:convnext_tiny",
+        top=("classifier.2",),
+        stages=(
+            *_features((1, 96), (3, 192), (5, 384), stem=(0, 96)),
+            Stage("stage4", "classifier.1", 768, "vector"),  # after the layer norm, as its own top sees it
+        ),
+        resize=236,
+        weights="ConvNeXt_Tiny_Weights.IMAGENET1K_V1",
+        url=_TORCHVISION + "convnext_tiny-983f1562.pth",
+        megabytes=114.4,
+        licence=_BSD,
+        code_licence="BSD-3-Clause",
+        origin="torchvision",
+        paper="Liu et al. 2022, A ConvNet for the 2020s, arXiv:2201.03545",
+        parameters=28.589128,
+        gmac=4.456,
+    ),
+    Row(
+        name="vit_b_16",
+        title="ViT-B/16",
+        builder="torchvision.models:vit_b_16",
+        top=("heads",),
+        stages=(
+            Stage("stage1", "encoder.layers.encoder_layer_2", 768, "tokens-class"),
+            Stage("stage2", "encoder.layers.encoder_layer_5", 768, "tokens-class"),
+            Stage("stage3", "encoder.layers.encoder_layer_8", 768, "tokens-class"),
+            Stage("stage4", "encoder.ln", 768, "tokens-class"),  # after the layer norm, as its own top sees it
+        ),
+        weights="ViT_B_16_Weights.IMAGENET1K_V1",
+        url=_TORCHVISION + "vit_b_16-c867db91.pth",
+        megabytes=346.3,
+        licence=_BSD,
+        code_licence="BSD-3-Clause",
+        origin="torchvision",
+        paper="Dosovitskiy et al. 2021, An Image is Worth 16x16 Words, arXiv:2010.11929",
+        parameters=86.567656,
+        gmac=17.564,
+    ),
+    _cifar(20, "resnet20-12fca82f.th", 1.1, 0.269722, 0.041),
+    _cifar(56, "resnet56-4bfd9763.th", 3.5, 0.853018, 0.125),
+    Row(
+        name="random",
+        title="small residual network, nothing pretrained",
+        builder="headstart.backbones.random_resnet:random_resnet",
+        top=(),
+        stages=(
+            Stage("stem", "stem", 32),
+            *(Stage(f"stage{i}", f"stage{i}", width) for i, width in ((1, 32), (2, 64), (3, 128), (4, 256))),
+        ),
+        resize=96,
+        crop=96,
+        licence="MIT (headstart)",
+        code_licence="MIT",
+        origin="drawn from the seed by headstart",
+        paper="He et al. 2015, Delving Deep into Rectifiers, arXiv:1502.01852 (the initialisation)",
+        parameters=2.776,
+        gmac=0.086,
+        top_classes="",
+        pretrained=False,
+        note="random weights; batch-norm statistics from the training images",
+    ),
+)
+
+ROWS: dict[str, Row] = {row.name: row for row in _ROWS}
+
+
+def row_of(name: str) -> Row:
+    """The row of a backbone; `timm:NAME` asks timm's registry.
+
+    Raises:
+        BackboneError: the name is unknown (the near ones are in the hint), or timm is not installed.
+    """
+    if name.startswith("timm:"):
+        from headstart.backbones.timm_rows import timm_row  # needs torch
+
+        return timm_row(name.removeprefix("timm:"))
+    if name not in ROWS:
+        hint = near(name, ROWS) + " Networks of timm are called timm:NAME."
+        raise BackboneError(expected="a backbone of the catalogue", found=repr(name), where="--backbone", hint=hint)
+    return ROWS[name]

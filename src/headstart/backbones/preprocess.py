@@ -1,0 +1,165 @@
+"""Preprocess: the resize, crop and normalisation that a backbone's weights were trained with.
+
+In: decoded RGB images. Out: uint8 N×3×S×S for the cache and the workers, then pixels N×3×S×S float32. Nothing else in
+the house decides how an image is brought to a network.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional as transforms
+
+from headstart.backbones.row import Row
+from headstart.errors import BackboneError, near
+
+# NEAREST_EXACT is what Pillow calls nearest; torch's own NEAREST is off by half a pixel
+_MODES = {
+    "bilinear": InterpolationMode.BILINEAR,
+    "bicubic": InterpolationMode.BICUBIC,
+    "nearest": InterpolationMode.NEAREST_EXACT,
+}
+_FITS = ("keep", "stretch")
+_LARGEST = 4096  # px; above it a card is damaged or hostile
+_MOST_RESIZED = 16_000_000  # pixels after the resize; an ordinary photograph has 0.1 million
+_LONGEST = 300_000  # px of the long side; no camera comes near
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How a decoded image becomes what the network sees.
+
+    Args:
+        resize: length of the shorter side after the resize, px.
+        crop: side of the centred square that is kept, px; a smaller image gets a black border.
+        interpolation: bilinear, bicubic or nearest; the first two with antialias, as in Pillow.
+        mean: per channel R G B, for values in [0, 1].
+        std: per channel R G B, for values in [0, 1].
+        fit: `keep` the aspect ratio, or `stretch` both sides to `resize` (some of timm's networks).
+
+    Raises:
+        BackboneError: a value is of the wrong kind or out of range.
+    """
+
+    resize: int
+    crop: int
+    interpolation: str
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    fit: str = "keep"
+
+    def __post_init__(self) -> None:
+        for name in ("resize", "crop"):
+            side = getattr(self, name)
+            _check(type(side) is int and 1 <= side <= _LARGEST, f"{name} from 1 to {_LARGEST} px", side)
+        _check(self.interpolation in _MODES, "interpolation bilinear, bicubic or nearest", self.interpolation)
+        _check(self.fit in _FITS, "fit keep or stretch", self.fit)
+        _check(_three(self.mean), "three numbers as mean", self.mean)
+        _check(_three(self.std) and min(self.std) > 0, "three numbers above 0 as std", self.std)
+
+    @classmethod
+    def of(cls, row: Row) -> Preprocess:
+        """The preprocessing of a catalogue row."""
+        return cls(row.resize, row.crop, row.interpolation, row.mean, row.std, row.fit)
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values for JSON."""
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in dataclasses.asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, object]) -> Preprocess:
+        """Preprocess from the plain values of a card; only `fit` may be missing.
+
+        Raises:
+            BackboneError: a key is missing or unknown, or a value is not allowed.
+        """
+        known = [field.name for field in dataclasses.fields(cls)]
+        for key in values:
+            _check(key in known, "a known key", key, hint=near(str(key), known))
+        for key in known:
+            _check(key in values or key == "fit", f"the key {key}", "none")
+        plain = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+        return cls(**plain)  # type: ignore[arg-type]  # __post_init__ checks every kind
+
+    def prepare(self, rgb: NDArray[np.uint8]) -> Tensor:
+        """Resize and centre-crop one image, as torchvision's Resize and CenterCrop do.
+
+        Args:
+            rgb: H×W×3 uint8, any size from 1×1; not written to.
+
+        Returns:
+            3×crop×crop uint8, within 1 grey level of the same steps on a Pillow image.
+        """
+        # a read-only array is only read here; `asarray` with a flag would copy it
+        image = _view(rgb)  # 3×H×W, channels last in memory: torch's fast path
+        mode = _MODES[self.interpolation]
+        height, width = self.resized(image.shape[1], image.shape[2])
+        if height * width > _MOST_RESIZED:
+            return self._prepare_long(image)
+        resized = transforms.resize(image, [height, width], interpolation=mode, antialias=True)
+        return transforms.center_crop(resized, [self.crop, self.crop])
+
+    def resized(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width after the resize and before the crop, px."""
+        if self.fit == "stretch":
+            return self.resize, self.resize
+        short, long = min(height, width), max(height, width)
+        longer = int(self.resize * long / short)  # torchvision cuts, it does not round
+        return (longer, self.resize) if height > width else (self.resize, longer)
+
+    def normalise(self, prepared: Tensor) -> Tensor:
+        """Bring prepared images to the scale of the weights: (value / 255 − mean) / std.
+
+        Args:
+            prepared: N×3×S×S uint8, any device.
+
+        Returns:
+            N×3×S×S float32 on the same device, in the same memory format.
+        """
+        mean = torch.tensor(self.mean, dtype=torch.float64).view(3, 1, 1)
+        std = torch.tensor(self.std, dtype=torch.float64).view(3, 1, 1)
+        scale, shift = (1 / (255 * std)).float(), (-mean / std).float()
+        return prepared.float().mul_(scale.to(prepared.device)).add_(shift.to(prepared.device))
+
+    def _prepare_long(self, image: Tensor) -> Tensor:
+        """The same for a strip (1×5000 …), whose resized form may not fit into memory: one axis, crop, other axis."""
+        mode = _MODES[self.interpolation]
+        tall = image.shape[1] > image.shape[2]
+        strip = image.transpose(1, 2) if tall else image  # 3×short×long
+        over = strip.shape[2] - _LONGEST
+        if over > 0:  # only its middle can be seen; off by less than one resized pixel
+            strip = strip[:, :, over // 2 : over // 2 + _LONGEST]
+        height, width = self.resized(strip.shape[1], strip.shape[2])
+        strip = transforms.resize(strip, [strip.shape[1], width], interpolation=mode, antialias=True)
+        left = max(round((width - self.crop) / 2.0), 0)
+        strip = strip[:, :, left : left + self.crop]
+        strip = transforms.resize(strip, [height, strip.shape[2]], interpolation=mode, antialias=True)
+        strip = transforms.center_crop(strip, [self.crop, self.crop])
+        return strip.transpose(1, 2) if tall else strip
+
+
+def _view(rgb: NDArray[np.uint8]) -> Tensor:
+    if not rgb.flags.writeable:  # torch warns of a read-only array even when nobody writes
+        rgb = rgb.copy()
+    return torch.from_numpy(rgb).permute(2, 0, 1)
+
+
+def _three(values: object) -> bool:
+    return isinstance(values, tuple) and len(values) == 3 and all(_is_number(value) for value in values)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _check(good: bool, expected: str, found: object, *, hint: str = "") -> None:
+    if not good:
+        raise BackboneError(expected=expected, found=repr(found), where="preprocessing", hint=hint)

@@ -1,0 +1,61 @@
+"""A small residual network whose weights are drawn from a seed: what is left when no pretrained weights can be had.
+
+Its features are random but not useless: convolutions with He's initialisation keep the scale of what passes through,
+and batch-norm statistics estimated on the training images (`recalibrate`) centre every channel on those images.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+WIDTHS = (32, 64, 128, 256)
+
+
+class Block(nn.Module):
+    """Two 3×3 convolutions beside a shortcut; where the shape changes, a strided 1×1 convolution."""
+
+    def __init__(self, inner: int, outer: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inner, outer, 3, stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outer)
+        self.conv2 = nn.Conv2d(outer, outer, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outer)
+        self.shortcut = nn.Sequential()
+        if stride != 1 or inner != outer:
+            self.shortcut = nn.Sequential(nn.Conv2d(inner, outer, 1, stride, bias=False), nn.BatchNorm2d(outer))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N×inner×H×W → N×outer×H/stride×W/stride."""
+        y = F.relu(self.bn1(self.conv1(x)))
+        return F.relu(self.bn2(self.conv2(y)) + self.shortcut(x))
+
+
+class RandomResNet(nn.Module):
+    """A stem that quarters the side, then four stages of two blocks; it has no top."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        first = nn.Conv2d(3, WIDTHS[0], 5, 2, padding=2, bias=False)
+        self.stem = nn.Sequential(first, nn.BatchNorm2d(WIDTHS[0]), nn.ReLU(), nn.MaxPool2d(3, 2, padding=1))
+        self.stage1 = _stage(WIDTHS[0], WIDTHS[0], stride=1)
+        self.stage2 = _stage(WIDTHS[0], WIDTHS[1], stride=2)
+        self.stage3 = _stage(WIDTHS[1], WIDTHS[2], stride=2)
+        self.stage4 = _stage(WIDTHS[2], WIDTHS[3], stride=2)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pixels N×3×H×W → features N×256."""
+        x = self.stage4(self.stage3(self.stage2(self.stage1(self.stem(x)))))
+        return x.mean((2, 3))
+
+
+def random_resnet() -> RandomResNet:
+    """The network of the row `random`."""
+    return RandomResNet()
+
+
+def _stage(inner: int, outer: int, stride: int) -> nn.Sequential:
+    return nn.Sequential(Block(inner, outer, stride), Block(outer, outer, 1))

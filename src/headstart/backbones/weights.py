@@ -1,0 +1,185 @@
+"""Where weights come from: a file, a URL, or the row's own source on disk or on the web. Never unpickles code."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import torch
+from torch import Tensor
+
+from headstart import runtime
+from headstart.backbones.download import Progress, download, file_matches
+from headstart.backbones.row import Row
+from headstart.backbones.weight_files import SUFFIXES, read_weights, tensor_hash
+from headstart.errors import BackboneError
+
+_HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.[a-z]+$")  # torchvision's habit: resnet18-f37072fd.pth
+_HASH_IN_URL = re.compile(r"sha256=([0-9a-fA-F]{64})")
+_UNKNOWN = "unknown (file given by you)"
+
+
+@dataclass(frozen=True)
+class LoadedWeights:
+    """Weights in memory and where they are from.
+
+    Args:
+        state: tensors by name, the top's too where the file has them.
+        source: for people: the file's name or the address, without the folder of this machine.
+        sha256: of the tensors, see `tensor_hash`.
+        licence: as the file states it, or the row's for the row's own source.
+        path: the file; None when there is none.
+    """
+
+    state: dict[str, Tensor]
+    source: str
+    sha256: str
+    licence: str
+    path: Path | None
+
+
+@dataclass(frozen=True)
+class Where:
+    """Where weights would come from, found out without the network.
+
+    Args:
+        path: the file, when it is on disk.
+        url: where it can be fetched otherwise; empty: nowhere.
+        megabytes: size of that download; 0: not known.
+        licence: of the weights.
+    """
+
+    path: Path | None
+    url: str
+    megabytes: float
+    licence: str
+
+
+@dataclass(frozen=True)
+class _Address:
+    """A URL taken apart: what to ask for, what the file is called here, what its hash begins with."""
+
+    url: str
+    name: str
+    sha256: str
+
+
+def weights_folder() -> Path:
+    """The folder that fetched weights are kept in, and that files may be put into by hand."""
+    return runtime.cache_folder() / "weights"
+
+
+def weights_available(row: Row, weights: str | None = None) -> Where:
+    """Where the weights of a row, or those asked for, would come from; never touches the network.
+
+    Raises:
+        BackboneError: the URL is not one that can be used.
+    """
+    if weights and not _is_url(weights):
+        path = Path(weights).expanduser()
+        return Where(path if path.is_file() else None, "", 0.0, _UNKNOWN)
+    if weights:
+        address = _address(weights)
+        return Where(_on_disk(address), address.url, 0.0, _UNKNOWN)
+    if row.is_timm:
+        from headstart.backbones.timm_rows import timm_file
+
+        return Where(timm_file(row), row.url, row.megabytes, row.licence)
+    path = _on_disk(_address(row.url)) if row.url else None
+    return Where(path, row.url, row.megabytes, row.licence)
+
+
+def load_weights(
+    row: Row, weights: str | None = None, *, offline: bool = False, progress: Progress | None = None
+) -> LoadedWeights:
+    """Weights for a row: a file or URL that is named, else the row's own source, on disk before on the web.
+
+    Args:
+        weights: `.safetensors`, `.pth`, `.pt` or `.th` file, or http(s) URL; `URL#sha256=HEX` checks what arrives.
+        offline: never touch the network.
+        progress: told the bytes done and in all while something is fetched.
+
+    Raises:
+        BackboneError: nothing is there, it cannot be fetched, it is not what its hash says, or it is not weights.
+    """
+    if weights and not _is_url(weights):
+        path = Path(weights).expanduser()
+        if "://" in weights:
+            raise BackboneError(expected="a file or an http(s) address", found=repr(weights), where="--weights")
+        return _load(path, source=path.name)
+    if not weights and row.is_timm:
+        from headstart.backbones.timm_rows import timm_state
+
+        state, path_or_none = timm_state(row, offline=offline)
+        return LoadedWeights(state, row.url, tensor_hash(state), row.licence, path_or_none)
+    if not weights and not row.url:
+        raise BackboneError(
+            expected=f"weights for {row.name}", found="no public source", where="--weights", hint="Give a file."
+        )
+    address = _address(weights or row.url)
+    there = _on_disk(address) or _fetch(row, address, offline, progress)
+    return _load(there, source=address.url, licence="" if weights else row.licence, fetched=True)
+
+
+def _load(path: Path, *, source: str, licence: str = "", fetched: bool = False) -> LoadedWeights:
+    try:
+        file = read_weights(path)
+    except BackboneError:
+        if fetched and path.parent == weights_folder():
+            path.unlink(missing_ok=True)  # an error page under a weights' name would be found again next time
+        raise
+    return LoadedWeights(file.state, source, tensor_hash(file.state), licence or file.licence or _UNKNOWN, path)
+
+
+def _fetch(row: Row, address: _Address, offline: bool, progress: Progress | None) -> Path:
+    target = weights_folder() / address.name
+    if offline:
+        raise BackboneError(
+            expected=f"the weights of {row.name} on disk",
+            found="none, and the network is not to be used",
+            where=target,
+            hint=f"Fetch {address.url} on another machine and put it there, or give a file with --weights FILE.",
+        )
+    return download(address.url, target, sha256=address.sha256, progress=progress)
+
+
+def _on_disk(address: _Address) -> Path | None:
+    folders = (weights_folder(), Path(torch.hub.get_dir()) / "checkpoints")
+    for path in (folder / address.name for folder in folders):
+        if path.is_file() and file_matches(path, address.sha256):
+            return path
+        if path.is_file() and path.parent == weights_folder():
+            raise BackboneError(
+                expected=f"a file whose SHA-256 begins with {address.sha256[:16]}",
+                found="another one",
+                where=path,
+                hint="Delete it; it is damaged or of another version.",
+            )
+    return None
+
+
+def _is_url(weights: str) -> bool:
+    return weights.lower().startswith(("http://", "https://"))
+
+
+def _address(url: str) -> _Address:
+    parts = urlsplit(url)
+    name = Path(unquote(parts.path)).name
+    plain = parts._replace(fragment="").geturl()
+    given = _HASH_IN_URL.fullmatch(parts.fragment)
+    if parts.fragment and not given:
+        raise BackboneError(expected="#sha256= and 64 hex digits", found=f"#{parts.fragment}", where="--weights")
+    if not name.endswith(SUFFIXES):
+        raise BackboneError(expected=f"a file named {' or '.join(SUFFIXES)}", found=repr(name), where=plain)
+    in_name = _HASH_IN_NAME.search(name)
+    sha256 = given.group(1).lower() if given else in_name.group(1) if in_name else ""
+    if not sha256 and parts.scheme.lower() == "http":
+        raise BackboneError(
+            expected="https, or http with #sha256=", found="http without a hash", where=plain, hint="Add #sha256=HEX."
+        )
+    if not in_name:  # two addresses may end in model.safetensors
+        name = f"{hashlib.sha256(plain.encode()).hexdigest()[:12]}-{name}"
+    return _Address(plain, name, sha256)

@@ -1,0 +1,1 @@
+"""The hinge: Backbone, Head, class names and calibration in one value. Training makes it, everything else takes it."""

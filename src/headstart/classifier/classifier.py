@@ -1,0 +1,157 @@
+"""Classifier: image files in, calibrated Predictions out. It predicts, saves and loads, nothing else.
+
+It carries its preprocessing and its class names, so that a wrong normalisation or a shifted label cannot be written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from headstart.backbones.backbone import Backbone
+from headstart.classifier.card import Card
+from headstart.classifier.file import read_classifier, write_classifier
+from headstart.classifier.head import Head
+from headstart.data.batches import pixel_batches
+from headstart.data.images import ImageRules
+from headstart.features.matrix import scale_stages
+
+Source = str | Path | bytes
+Forward = Callable[[torch.Tensor], torch.Tensor]
+
+BATCH_SIZE = 16  # the CPU's rate no longer rises much beyond, and an answer is never far
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer for one image; for an unreadable one `error` says why and the rest is empty.
+
+    Args:
+        name: the path as it was given, or `<bytes>`.
+        label: the most probable class.
+        probability: its calibrated probability.
+        probabilities: class → probability, most probable first.
+    """
+
+    name: str
+    label: str | None
+    probability: float
+    probabilities: dict[str, float]
+    error: str | None = None
+
+    @property
+    def top(self) -> tuple[tuple[str, float], ...]:
+        """The three most probable classes with their probabilities."""
+        return tuple(self.probabilities.items())[:3]
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values for JSON."""
+        top = [{"label": label, "probability": probability} for label, probability in self.top]
+        return {
+            "path": self.name,
+            "label": self.label,
+            "probability": self.probability if self.label else None,
+            "top": top,
+            "error": self.error,
+        }
+
+    def __str__(self) -> str:
+        if self.error:
+            return f"{self.name}: {self.error}"
+        return f"{self.name}: {self.label} ({self.probability:.1%})"
+
+
+class Classifier:
+    """A backbone and a head that belong together, with the card that says where they come from."""
+
+    def __init__(self, backbone: Backbone, head: Head, card: Card) -> None:
+        self.backbone = backbone
+        self.head = head
+        self.card = card
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of the probabilities' columns."""
+        return self.card.classes
+
+    @property
+    def rules(self) -> ImageRules:
+        """How its images are opened."""
+        return ImageRules(background=self.card.background)
+
+    @overload
+    def predict(self, source: Source, *, workers: int = ...) -> Prediction: ...
+    @overload
+    def predict(self, source: Sequence[Source], *, workers: int = ...) -> list[Prediction]: ...
+    def predict(self, source: Source | Sequence[Source], *, workers: int = 1) -> Prediction | list[Prediction]:
+        """Classify one image, or many in their order.
+
+        Args:
+            source: a path or the bytes of an image file, or a sequence of them.
+            workers: threads that decode.
+
+        Returns:
+            A Prediction for one source, a list for a sequence; an unreadable image is a Prediction with its error.
+        """
+        if isinstance(source, (str, Path, bytes)):
+            return next(self.stream([source], workers=1))
+        return list(self.stream(source, workers=workers))
+
+    def stream(
+        self, sources: Sequence[Source], *, workers: int = 1, forward: Forward | None = None
+    ) -> Iterator[Prediction]:
+        """Predictions one after the other, in order; memory stays flat.
+
+        Args:
+            forward: another engine's function over pixels; None runs the network as it is.
+        """
+        files = [Path(source) if isinstance(source, str) else source for source in sources]
+        prepare, names = self.backbone.preprocess.prepare, [_name_of(source) for source in sources]
+        for batch in pixel_batches(files, prepare, rules=self.rules, batch_size=BATCH_SIZE, workers=workers):
+            answers: dict[int, Prediction] = {
+                position: Prediction(names[position], None, 0.0, {}, reason)
+                for position, reason in batch.failures.items()
+            }
+            if batch.positions:
+                probabilities = self._probabilities(batch.pixels, forward or self.backbone.features)
+                for position, row in zip(batch.positions, probabilities, strict=True):
+                    answers[position] = self._prediction(names[position], row)
+            yield from (answers[position] for position in sorted(answers))
+
+    def _probabilities(self, prepared: torch.Tensor, forward: Forward) -> NDArray[np.float64]:
+        with torch.inference_mode():
+            rows = forward(self.backbone.preprocess.normalise(prepared)).float().cpu().numpy()
+        parts = [rows[:, self.backbone.slices[stage]] for stage in self.head.stages]
+        return self.head.probabilities(scale_stages(parts))
+
+    def _prediction(self, name: str, row: NDArray[np.float64]) -> Prediction:
+        order = np.argsort(-row, kind="stable")
+        ranked = {self.classes[i]: float(row[i]) for i in order}
+        return Prediction(name, self.classes[order[0]], float(row[order[0]]), ranked)
+
+    def save(self, path: str | Path) -> Path:
+        """Write everything into one .safetensors file, beside its place first; nothing half-written is left."""
+        tensors = {f"backbone.{key}": value for key, value in self.backbone.state().items()}
+        tensors["head.weight"] = torch.from_numpy(np.ascontiguousarray(self.head.weight))
+        tensors["head.bias"] = torch.from_numpy(np.ascontiguousarray(self.head.bias))
+        return write_classifier(Path(path), tensors, self.card)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Classifier:
+        """Open a classifier file: no network, no pickle, no code from the file.
+
+        Raises:
+            ClassifierError: the file is missing, damaged, of a newer version, or its parts do not fit together.
+        """
+        backbone, head, card = read_classifier(Path(path))
+        return cls(backbone, head, card)
+
+
+def _name_of(source: Source) -> str:
+    return "<bytes>" if isinstance(source, bytes) else str(source)

@@ -1,0 +1,74 @@
+"""Image files become batches of prepared uint8 pixels: decoded by threads, in order, with a bounded number in flight.
+
+The decoders and the resizing release Python's lock, so threads keep all cores busy without a second import of torch.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from headstart.data.images import BadImage, ImageRules, open_image
+
+Prepare = Callable[[NDArray[np.uint8]], torch.Tensor]
+"""H×W×3 uint8 → 3×S×S uint8: a backbone's resize and crop, handed in because `data` does not know `backbones`."""
+
+
+@dataclass(frozen=True)
+class PixelBatch:
+    """Prepared images of one batch.
+
+    Args:
+        positions: n, where each image stands in the sources.
+        pixels: n×3×S×S uint8.
+        failures: position → reason, for the images that could not be read; they are in no batch.
+    """
+
+    positions: tuple[int, ...]
+    pixels: torch.Tensor
+    failures: dict[int, str]
+
+
+def pixel_batches(
+    sources: Sequence[Path | bytes], prepare: Prepare, *, rules: ImageRules, batch_size: int, workers: int
+) -> Iterator[PixelBatch]:
+    """Decode and prepare every source once, in order; at most three batches are in memory.
+
+    A batch may be empty of pixels (0×…) when all of its images failed.
+    """
+
+    def one(source: Path | bytes) -> torch.Tensor | str:
+        try:
+            return prepare(open_image(source, rules).rgb)
+        except BadImage as bad:
+            return bad.reason
+
+    waiting = iter(enumerate(sources))
+    ahead: deque[tuple[int, Future[torch.Tensor | str]]] = deque()
+    with ThreadPoolExecutor(max(workers, 1), thread_name_prefix="decode") as pool:
+        try:
+            while True:
+                room = 2 * batch_size - len(ahead)
+                ahead.extend((position, pool.submit(one, source)) for position, source in islice(waiting, room))
+                if not ahead:
+                    return
+                taken = [ahead.popleft() for _ in range(min(batch_size, len(ahead)))]
+                yield _batch([(position, future.result()) for position, future in taken])
+        finally:
+            for _, future in ahead:
+                future.cancel()
+
+
+def _batch(results: list[tuple[int, torch.Tensor | str]]) -> PixelBatch:
+    good = [(position, value) for position, value in results if isinstance(value, torch.Tensor)]
+    failures = {position: value for position, value in results if isinstance(value, str)}
+    pixels = torch.stack([value for _, value in good]) if good else torch.empty(0, 3, 0, 0, dtype=torch.uint8)
+    return PixelBatch(tuple(position for position, _ in good), pixels, failures)

@@ -1,0 +1,131 @@
+"""Images that belong together by their names: frames of one burst, one folder, or what a user's pattern says.
+
+In: names and labels. Out: a group for each image, or None. Frames of one burst on both sides of a split, or of a
+leave-one-out step, make a score a lie.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from math import gcd
+from pathlib import PurePosixPath
+
+from headstart.data.image_set import Sample
+from headstart.errors import RecipeError
+
+# a stem, then a separator and a frame number, or a frame number in brackets: paper01-007, hand 3_12, juggler (4)
+_FRAME = re.compile(r"(?P<stem>.*?[^-_. ])(?:[-_. ]+(?P<number>\d{1,9})|[-_. ]*[(\[](?P<bracketed>\d{1,9})[)\]])")
+# what cameras, phones and scrapers write before a running number: it counts the user's photographs, not one burst
+_RUNNING = frozenset(
+    ("img", "image", "images", "photo", "photos", "pic", "picture", "dsc", "dscn", "dscf", "dcim", "cimg", "pxl", "p",
+     "sam", "gopr", "gp", "mvi", "vid", "kimg", "scan", "screenshot", "download", "unnamed", "file", "sample", "train",
+     "test", "val", "frame")
+)  # fmt: skip
+_FEWEST = 3  # frames of a burst, and names of other kinds in its class
+
+
+def find_bursts(
+    names: Sequence[str], labels: Sequence[str], parts: Sequence[str | None] | None = None
+) -> tuple[str | None, ...]:
+    """Burst of each image, as `folder/stem`, or None: runs such as `paper01-000 … paper01-119`.
+
+    A burst is one stem in one folder, followed by a separator `-`, `_`, `.`, space (or by brackets) and a frame number,
+    with at least 3 frames whose numbers are dense: counted in their common step, they span at most twice their count.
+    A stem is a running number instead, and no burst, when it covers more than half of a class in a part (`IMG_0001 …`,
+    `cat_001 …`), when that class has fewer than 3 stems, or when it is the class's own name or a camera's word.
+
+    Args:
+        names: posix paths inside the set.
+        parts: of each image, where a table gives them; a folder's parts show in the names.
+    """
+    frames = [_read_frame(name) for name in names]
+    places = list(zip(labels, parts or [None] * len(names), strict=True))
+    members: dict[str, list[int]] = defaultdict(list)  # stem → indices; a name without a frame number is its own stem
+    stems: dict[tuple[str, str | None], set[str]] = defaultdict(set)  # (label, part) → stems
+    for index, ((stem, _), place) in enumerate(zip(frames, places, strict=True)):
+        members[stem].append(index)
+        stems[place].add(stem)
+    sizes = Counter(places)
+    groups: list[str | None] = [None] * len(names)
+    for stem, indices in members.items():
+        own = Counter(places[index] for index in indices)
+        is_running = any(2 * own[place] > sizes[place] or len(stems[place]) < _FEWEST for place in own)
+        numbers = {number for index in indices if (number := frames[index][1]) is not None}
+        if not is_running and _is_dense(numbers) and not _counts(stem, own):
+            for index in indices:
+                groups[index] = stem
+    return tuple(groups)
+
+
+def _read_frame(name: str) -> tuple[str, int | None]:
+    """(folder/stem, frame number), or (the whole name, None) where it does not end in a frame number."""
+    path = PurePosixPath(name)
+    match = _FRAME.fullmatch(path.stem)
+    if match is None:
+        return name, None
+    return str(path.parent / match["stem"]), int(match["number"] or match["bracketed"])
+
+
+def _is_dense(numbers: set[int]) -> bool:
+    """True for at least 3 numbers that span at most twice their count, in steps of their common distance."""
+    if len(numbers) < _FEWEST:
+        return False
+    low = min(numbers)
+    step = gcd(*(number - low for number in numbers))  # every 30th frame of a film is a burst too
+    return (max(numbers) - low) // step + 1 <= 2 * len(numbers)
+
+
+def _counts(stem: str, places: Counter[tuple[str, str | None]]) -> bool:
+    """True when a stem says nothing but camera or class: what follows then counts the user's images."""
+    word = PurePosixPath(stem).name.casefold().strip("-_. ")
+    return word in _RUNNING or word in {label.casefold() for label, _ in places}
+
+
+def parse_group_by(group_by: str) -> Callable[[str], str | None]:
+    """Function from an image's name to the group that it belongs to, or None.
+
+    Args:
+        group_by: `parent`: the image's folder; a regular expression, searched in the posix path inside the set, whose
+            first bracket names the group; `auto` and `none` name no group by a single name (`auto` looks at all names
+            together, see `find_bursts`).
+
+    Raises:
+        RecipeError: not a regular expression, or one without a bracket.
+    """
+    if group_by in ("auto", "none"):
+        return lambda name: None
+    if group_by == "parent":
+        return lambda name: PurePosixPath(name).parent.as_posix()
+    try:
+        pattern = re.compile(group_by)
+    except re.error as error:
+        raise _refuse(group_by, f"{group_by!r} ({error})") from error
+    if pattern.groups < 1:
+        raise _refuse(group_by, f"{group_by!r}, without a bracket")
+    return lambda name: match[1] if (match := pattern.search(name)) else None
+
+
+def _refuse(group_by: str, found: str) -> RecipeError:
+    expected = "auto, none, parent, or a regular expression with a bracket"
+    hint = "For example '(person[0-9]+)' groups images by the person in their path."
+    return RecipeError(expected=expected, found=found, where="--group-by", hint=hint)
+
+
+def find_groups(samples: Sequence[Sample], group_by: str) -> tuple[tuple[str | None, ...], ...]:
+    """All groupings of a set's samples by table and by name, each with one group or None for every sample.
+
+    The table's group column always counts when there is one; then come bursts for `auto`, or what `group_by` says.
+
+    Raises:
+        RecipeError: as `parse_group_by`.
+    """
+    name_group = parse_group_by(group_by)
+    names = [sample.name for sample in samples]
+    if group_by == "auto":
+        named = find_bursts(names, [sample.label or "" for sample in samples], [sample.part for sample in samples])
+    else:
+        named = tuple(name_group(name) for name in names)
+    groupings = (tuple(sample.group for sample in samples), named)
+    return tuple(grouping for grouping in groupings if any(group is not None for group in grouping))

@@ -1,0 +1,173 @@
+"""Features on disk, kept by content: a folder of small safetensors shards for each way of making features.
+
+In: rows of features with the content hashes of their images. Out: the same rows, in any later run. A shard is written
+beside its place and renamed, carries a checksum, and is thrown away when it does not hold: the worst that a kill, a
+full disk or a damaged file can do is that some rows are computed again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+Rows = NDArray[np.float32]
+
+_SHARD = "*.safetensors"
+
+
+@dataclass(frozen=True)
+class CacheEntry:
+    """One way of making features and what is stored of it: `about` is the description it was opened with."""
+
+    key: str
+    about: dict[str, str]
+    images: int
+    size_bytes: int
+    used: float  # seconds since 1970 of the last use
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values for JSON."""
+        return {
+            "key": self.key,
+            "about": self.about,
+            "images": self.images,
+            "bytes": self.size_bytes,
+            "used": self.used,
+        }
+
+
+class FeatureStore:
+    """The shards of one way of making features; knows which contents it has."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._places: dict[str, tuple[Path, int]] = {}  # content → (shard, row)
+        for shard in sorted(folder.glob(_SHARD)):
+            for row, content in enumerate(_contents_of(shard)):
+                self._places[content] = (shard, row)
+
+    def __contains__(self, content: str) -> bool:
+        return content in self._places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def add(self, contents: Sequence[str], rows: Rows) -> None:
+        """Store rows, n×D, under their contents; on the disk when this returns."""
+        shard = self.folder / f"{uuid.uuid4().hex}.safetensors"
+        codes = np.frombuffer(bytes.fromhex("".join(contents)), dtype=np.uint8).reshape(len(contents), -1)
+        rows = np.ascontiguousarray(rows, dtype=np.float32)
+        part = shard.with_suffix(".part")
+        try:
+            save_file({"features": rows, "contents": codes}, part, {"sha256": _checksum(codes, rows)})
+            part.replace(shard)
+        finally:
+            part.unlink(missing_ok=True)
+        self._places |= {content: (shard, row) for row, content in enumerate(contents)}
+
+    def read(self, contents: Sequence[str]) -> Iterator[tuple[NDArray[np.int64], Rows]]:
+        """Blocks of (positions in `contents`, their rows), shard by shard; what is not stored is left out.
+
+        A damaged shard is removed and forgotten, so that its contents count as missing from then on.
+        """
+        wanted: dict[Path, list[tuple[int, int]]] = {}
+        for position, content in enumerate(contents):
+            if content in self._places:
+                shard, row = self._places[content]
+                wanted.setdefault(shard, []).append((position, row))
+        for shard, pairs in wanted.items():
+            rows = _read_shard(shard)
+            if rows is None:
+                shard.unlink(missing_ok=True)
+                self._places = {content: place for content, place in self._places.items() if place[0] != shard}
+                continue
+            positions, places = np.array(pairs, dtype=np.int64).T
+            yield positions, rows[places]
+
+
+class FeatureCache:
+    """The user's cache of features, bounded in size; the ways that were not used for longest go first."""
+
+    def __init__(self, folder: Path, limit_bytes: float) -> None:
+        self.folder = folder
+        self.limit_bytes = limit_bytes
+
+    def open(self, about: dict[str, str]) -> FeatureStore:
+        """The store for one way of making features; `about` must name everything that can change a row."""
+        key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:32]
+        folder = self.folder / key
+        folder.mkdir(parents=True, exist_ok=True)
+        card = folder / "about.json"
+        if not card.exists():
+            part = folder / f"about-{uuid.uuid4().hex}.part"
+            part.write_text(json.dumps(about, indent=1), encoding="utf-8")
+            part.replace(card)
+        os.utime(card)
+        return FeatureStore(folder)
+
+    def entries(self) -> tuple[CacheEntry, ...]:
+        """What the cache holds, last used first."""
+        cards = [card for card in self.folder.glob("*/about.json") if card.parent.is_dir()]
+        found = [_entry(card) for card in cards]
+        return tuple(sorted(found, key=lambda entry: -entry.used))
+
+    def shrink(self, keep: FeatureStore | None = None) -> int:
+        """Remove the longest unused entries until the rest fits the limit; returns the bytes freed."""
+        entries = self.entries()
+        total, freed = sum(entry.size_bytes for entry in entries), 0
+        for entry in reversed(entries):
+            if total - freed <= self.limit_bytes:
+                break
+            if keep is None or keep.folder.name != entry.key:
+                shutil.rmtree(self.folder / entry.key, ignore_errors=True)
+                freed += entry.size_bytes
+        return freed
+
+    def clear(self) -> int:
+        """Remove everything; returns the bytes freed."""
+        freed = sum(entry.size_bytes for entry in self.entries())
+        shutil.rmtree(self.folder, ignore_errors=True)
+        return freed
+
+
+def _entry(card: Path) -> CacheEntry:
+    shards = list(card.parent.glob(_SHARD))
+    about = json.loads(card.read_text(encoding="utf-8"))
+    images = sum(len(_contents_of(shard)) for shard in shards)
+    size = sum(shard.stat().st_size for shard in shards)
+    return CacheEntry(card.parent.name, about, images, size, card.stat().st_mtime)
+
+
+def _checksum(codes: NDArray[np.uint8], rows: Rows) -> str:
+    return hashlib.sha256(codes.tobytes() + rows.tobytes()).hexdigest()
+
+
+def _contents_of(shard: Path) -> list[str]:
+    try:
+        with safe_open(shard, framework="np") as file:
+            codes = file.get_tensor("contents")
+    except (SafetensorError, OSError):
+        shard.unlink(missing_ok=True)  # cut off or foreign: computed again
+        return []
+    return [row.tobytes().hex() for row in codes]
+
+
+def _read_shard(shard: Path) -> Rows | None:
+    try:
+        with safe_open(shard, framework="np") as file:
+            codes, rows = file.get_tensor("contents"), np.asarray(file.get_tensor("features"), dtype=np.float32)
+            stated = (file.metadata() or {}).get("sha256")
+    except (SafetensorError, OSError):
+        return None
+    return rows if stated == _checksum(codes, rows) else None

@@ -1,0 +1,168 @@
+"""From image files to Features: only contents that the cache does not have are decoded and run, each once."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from headstart.backbones.backbone import Backbone
+from headstart.data.batches import pixel_batches
+from headstart.data.images import ImageRules
+from headstart.errors import DataError, RunError
+from headstart.features.cache import FeatureCache, FeatureStore
+from headstart.features.file import create_file
+from headstart.features.matrix import Features, Rows
+
+Forward = Callable[[torch.Tensor], torch.Tensor]
+"""N×3×S×S float pixels → N×D features of all stages."""
+
+_SHARD_ROWS = 2048  # rows of one cache file
+_SHARD_SECONDS = 30.0  # at most this much work is lost when extraction is killed
+_READER = "1"  # raised when data/images.py or a Preprocess gives other pixels than before
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What an extraction did: rows found in the cache, rows computed, seconds, images a second."""
+
+    cached: int
+    computed: int
+    seconds: float
+
+    @property
+    def images_per_second(self) -> float:
+        """Computed images by the clock; 0 when nothing had to be computed."""
+        return self.computed / self.seconds if self.computed else 0.0
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """The images to extract: N paths, their names for people, their content hashes, and how they are opened."""
+
+    paths: tuple[Path, ...]
+    names: tuple[str, ...]
+    contents: tuple[str, ...]
+    rules: ImageRules
+
+
+def open_store(cache: FeatureCache, backbone: Backbone, rules: ImageRules) -> FeatureStore:
+    """The cache's store for this backbone, weights, preprocessing and way of opening images."""
+    return cache.open(
+        {
+            "backbone": backbone.row.name,
+            "weights": backbone.fingerprint,
+            "preprocess": json.dumps(backbone.preprocess.to_dict(), sort_keys=True),
+            "stages": ",".join(backbone.stages),
+            "background": ",".join(map(str, rules.background)),
+            "dtype": "float32",
+            "reader": _READER,
+        }
+    )
+
+
+def extract_features(
+    files: ImageFiles,
+    backbone: Backbone,
+    forward: Forward,
+    store: FeatureStore,
+    *,
+    into: Path | None = None,
+    batch_size: int = 32,
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Features, Extraction]:
+    """Features of all images; only contents the store does not have are decoded and run, each once.
+
+    Args:
+        files: N images, all known to be readable.
+        forward: the engine's function over normalised pixels.
+        into: a file to hold the matrix (memory stays flat); None keeps it in memory.
+        progress: called with (images done, images to do).
+
+    Raises:
+        DataError: an image could not be read any more, though it could a moment ago.
+    """
+    began = time.perf_counter()
+    missing = list({content: i for i, content in enumerate(files.contents) if content not in store}.values())
+    cached = len(files.contents) - len(missing)
+    _compute(files, missing, backbone, forward, store, batch_size, workers, progress)
+    slices = {stage: (part.start, part.stop) for stage, part in backbone.slices.items()}
+    width = max(stop for _, stop in slices.values())
+    matrix = (
+        np.empty((len(files.paths), width), np.float32)
+        if into is None
+        else create_file(into, files.names, files.contents, width, slices)
+    )
+    filled = _fill(matrix, store, files.contents)
+    if not filled.all():  # a damaged shard was thrown away
+        missing = [int(i) for i in np.flatnonzero(~filled)]
+        _compute(files, missing, backbone, forward, store, batch_size, workers, progress)
+        if not _fill(matrix, store, files.contents).all():
+            raise RunError(expected="a cache that keeps what is written", found="damaged files", where=store.folder)
+    features = Features(matrix, slices, files.names, files.contents)
+    return features, Extraction(cached, len(files.contents) - cached, time.perf_counter() - began)
+
+
+def _fill(matrix: Rows, store: FeatureStore, contents: Sequence[str]) -> NDArray[np.bool_]:
+    filled = np.zeros(len(contents), dtype=bool)
+    for positions, rows in store.read(contents):
+        matrix[positions] = rows
+        filled[positions] = True
+    return filled
+
+
+def _compute(
+    files: ImageFiles,
+    missing: Sequence[int],
+    backbone: Backbone,
+    forward: Forward,
+    store: FeatureStore,
+    batch_size: int,
+    workers: int,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    pending = _Pending(store)
+    sources = [files.paths[i] for i in missing]
+    batches = pixel_batches(
+        sources, backbone.preprocess.prepare, rules=files.rules, batch_size=batch_size, workers=workers
+    )
+    with contextlib.closing(pending), contextlib.closing(batches), torch.inference_mode():
+        done = 0
+        for batch in batches:
+            for position, reason in batch.failures.items():
+                name = files.names[missing[position]]
+                raise DataError(expected=f"{name} to stay readable", found=reason, hint="Run again when it is back.")
+            rows = forward(backbone.preprocess.normalise(batch.pixels)).cpu().numpy()
+            pending.add([files.contents[missing[position]] for position in batch.positions], rows)
+            done += len(batch.positions)
+            if progress is not None:
+                progress(done, len(missing))
+
+
+class _Pending:
+    """Rows on their way to the store, in large shards; written at the latest when extraction ends, however it ends."""
+
+    def __init__(self, store: FeatureStore) -> None:
+        self.store = store
+        self.contents: list[str] = []
+        self.rows: list[Rows] = []
+        self.since = time.monotonic()
+
+    def add(self, contents: list[str], rows: Rows) -> None:
+        self.contents += contents
+        self.rows.append(rows)
+        if len(self.contents) >= _SHARD_ROWS or time.monotonic() - self.since > _SHARD_SECONDS:
+            self.close()
+
+    def close(self) -> None:
+        if self.contents:
+            self.store.add(self.contents, np.concatenate(self.rows))
+        self.contents, self.rows, self.since = [], [], time.monotonic()

@@ -1,0 +1,100 @@
+"""Features N×D of an image set, and views of some of its rows and stages that solvers read in blocks.
+
+Features are stored raw (each stage averaged over its map); `scale_stages` makes what a head sees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Rows = NDArray[np.float32]
+
+BLOCK_ROWS = 4096  # rows a solver reads at once: 32 MB in float64 at D = 1,000
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features of N images, in the order of their names.
+
+    Args:
+        matrix: N×D float32, raw; perhaps a memory map.
+        slices: stage → its columns (start, stop).
+        names: N image names.
+        contents: N content hashes, hex.
+    """
+
+    matrix: Rows
+    slices: Mapping[str, tuple[int, int]]
+    names: tuple[str, ...]
+    contents: tuple[str, ...]
+
+    def view(self, indices: NDArray[np.int64], stages: Sequence[str]) -> FeatureView:
+        """Scaled rows of some images at some stages, read in blocks."""
+        return FeatureView(self, np.asarray(indices, dtype=np.int64), tuple(stages))
+
+
+@dataclass(frozen=True)
+class FeatureView:
+    """Some rows and stages of Features, each stage scaled to unit length, never copied as a whole."""
+
+    features: Features
+    indices: NDArray[np.int64]
+    stages: tuple[str, ...]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """N, D of the view."""
+        widths = [stop - start for start, stop in (self.features.slices[stage] for stage in self.stages)]
+        return len(self.indices), sum(widths)
+
+    def take(self, order: NDArray[np.int64]) -> FeatureView:
+        """The same view with its rows in another order, or fewer of them."""
+        return FeatureView(self.features, self.indices[order], self.stages)
+
+    def blocks(self, starts: NDArray[np.int64] | None = None) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+        """(which rows, n×D float64) from first to last.
+
+        Args:
+            starts: rows at which a block may begin (runs that must not be cut); None allows every row.
+        """
+        for begin, end in _cuts(len(self.indices), starts):
+            rows = self.features.matrix[self.indices[begin:end]]
+            parts = [rows[:, slice(*self.features.slices[stage])] for stage in self.stages]
+            yield slice(begin, end), scale_stages(parts)
+
+    def array(self) -> NDArray[np.float64]:
+        """All rows at once; for small views."""
+        return np.concatenate([x for _, x in self.blocks()] or [np.empty((0, self.shape[1]))])
+
+
+def scale_stages(parts: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
+    """Each stage's row to unit length, side by side, so that no stage drowns another.
+
+    Args:
+        parts: one n×D array for each stage; a row of zeros stays zero.
+
+    Source: Evci et al. 2022 (Head2Toe), arXiv:2201.03529, appendix; here on averaged maps, without feature selection.
+    """
+    scaled = []
+    for part in parts:
+        wide = part.astype(np.float64)
+        length = np.sqrt(np.square(wide).sum(axis=1, keepdims=True))
+        scaled.append(wide / np.where(length > 0, length, 1.0))
+    return np.concatenate(scaled, axis=1)
+
+
+def _cuts(count: int, starts: NDArray[np.int64] | None) -> Iterator[tuple[int, int]]:
+    begin = 0
+    while begin < count:
+        end = min(begin + BLOCK_ROWS, count)
+        if starts is not None and end < count:
+            place = np.searchsorted(starts, end, side="right") - 1  # the last run that begins at or before `end`
+            if starts[place] <= begin:  # one run is longer than a block: take it whole
+                place += 1
+            end = int(starts[place]) if place < len(starts) else count
+        yield begin, end
+        begin = end

@@ -1,0 +1,58 @@
+"""Which backbone a run starts from: the one named, or for `auto` the best that can be had here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from headstart.backbones.backbone import Backbone, load_backbone
+from headstart.backbones.catalogue import row_of
+from headstart.backbones.weights import weights_available
+from headstart.errors import BackboneError
+from headstart.recipe import Recipe
+from headstart.workbench.events import Notice, Tell, Ticker
+
+AUTO = "resnet18"  # small, known to everyone, and 0.94 on ants and bees with a closed-form head
+WITHOUT_WEIGHTS = "random"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A loaded backbone and, when it was not simply the one named, why it was taken."""
+
+    backbone: Backbone
+    reason: str
+
+
+def choose_backbone(recipe: Recipe, tell: Tell) -> Choice:
+    """Load the recipe's backbone; `auto` takes resnet18 with weights that are here or can be fetched, else `random`.
+
+    Raises:
+        BackboneError: the backbone is unknown, or its weights cannot be had.
+    """
+    if recipe.backbone != "auto" or recipe.weights is not None:
+        name = AUTO if recipe.backbone == "auto" else recipe.backbone
+        return Choice(_load(name, recipe, tell), "")
+    where = weights_available(row_of(AUTO))
+    if where.path is None and recipe.offline:
+        return _unpretrained(recipe, tell, f"no weights of {AUTO} are on this machine and --offline was asked for")
+    try:
+        return Choice(_load(AUTO, recipe, tell), f"auto: {AUTO}")
+    except BackboneError as error:
+        if where.path is not None:  # a file that is here and does not fit is no reason to go on in silence
+            raise
+        return _unpretrained(recipe, tell, f"the weights of {AUTO} could not be fetched ({error.found})")
+
+
+def _load(name: str, recipe: Recipe, tell: Tell) -> Backbone:
+    row = row_of(name)
+    where = weights_available(row, recipe.weights)
+    if where.path is None and where.url and not recipe.offline:
+        size = f"{where.megabytes:.0f} MB" if where.megabytes else "size unknown"
+        tell(Notice(f"Fetching the weights of {name}: {size}, licence {where.licence}, from {where.url}"))
+    progress = Ticker(tell, f"fetch {name}", unit="bytes")
+    return load_backbone(name, weights=recipe.weights, offline=recipe.offline, seed=recipe.seed, progress=progress)
+
+
+def _unpretrained(recipe: Recipe, tell: Tell, why: str) -> Choice:
+    tell(Notice(f"Nothing pretrained is used: {why}. Give a file with --weights FILE to start from knowledge."))
+    return Choice(load_backbone(WITHOUT_WEIGHTS, seed=recipe.seed), f"auto: {why}")

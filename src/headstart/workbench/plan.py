@@ -1,0 +1,48 @@
+"""The plan that `train` shows before the long part: what is used, what is frozen, what it will cost."""
+
+from __future__ import annotations
+
+from headstart.backbones.engine import Engine
+from headstart.recipe import Recipe
+from headstart.workbench.choose_backbone import Choice
+
+
+def plan_rows(choice: Choice, engine: Engine, recipe: Recipe, *, images: int, waiting: int) -> dict[str, str]:
+    """Label → text, in the order to show.
+
+    Args:
+        images: of the set. waiting: those whose features are not in the cache.
+    """
+    backbone = choice.backbone
+    row = backbone.row
+    width = sum(backbone.widths)
+    megabytes = images * width * 4 * 2 / 1e6  # float32, once in the cache and once in the run
+    seconds = (engine.seconds_per_image or 0.0) * waiting
+    side = backbone.preprocess.crop
+    stages = ", ".join(row.choose_stages(recipe.layers))
+    pretrained = "" if row.pretrained else "nothing was pretrained: its weights are random, "
+    return {
+        "backbone": f"{row.title} ({row.parameters:.1f} M parameters, {side}×{side} px){_because(choice.reason)}",
+        "weights": f"{pretrained}{backbone.weights.source}",
+        "licence": backbone.weights.licence,
+        "frozen": "the whole backbone, weights and batch-norm statistics; only the head is trained",
+        "head": f"{recipe.head} on {stages}, each scaled to unit length",
+        "engine": f"{engine.name}: {engine.reason}",
+        "cached": f"features of {images - waiting:,} of {images:,} images are there, {waiting:,} to compute",
+        "time": f"about {duration(seconds)} for the features" if waiting else "seconds: nothing has to be computed",
+        "disk": f"about {megabytes:.0f} MB for features, half of it in the cache",
+    }
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `3 min 20 s`, `2 h 5 min`."""
+    whole = max(1, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def _because(reason: str) -> str:
+    return f", {reason}" if reason else ""

@@ -1,0 +1,141 @@
+"""What every verb does first with a folder of images: find them, look at each once, and for training split them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from headstart import runtime
+from headstart.data.audit import Audit, examine
+from headstart.data.bursts import find_groups
+from headstart.data.content import ContentIndex, ImageFacts
+from headstart.data.finding import SEVERITIES, Finding
+from headstart.data.image_set import ImageSet, Sample, scan
+from headstart.data.images import ImageRules
+from headstart.data.split import Split, split
+from headstart.features.cache import FeatureCache
+from headstart.features.extract import ImageFiles
+from headstart.recipe import Recipe
+from headstart.workbench.events import Found, Tell, Ticker
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An audited set; everything is aligned with `samples`, the readable images in the order of their names.
+
+    Args:
+        image_set: as scanned, unreadable images included.
+        facts: of the readable images.
+        copies: confirmed groups of copies that count for splitting, or None, for each image.
+        leaked: whether a copy of the image is in the training part, for each image of another part.
+        audit: of the whole set.
+    """
+
+    image_set: ImageSet
+    samples: tuple[Sample, ...]
+    facts: tuple[ImageFacts, ...]
+    copies: tuple[int | None, ...]
+    leaked: tuple[bool, ...]
+    audit: Audit
+    rules: ImageRules
+
+    @property
+    def files(self) -> ImageFiles:
+        """The readable images for extraction."""
+        return ImageFiles(
+            tuple(sample.path for sample in self.samples),
+            tuple(sample.name for sample in self.samples),
+            tuple(fact.content for fact in self.facts),
+            self.rules,
+        )
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Class names of the readable images."""
+        return tuple(sample.label or "" for sample in self.samples)
+
+
+def prepare(source: Path, recipe: Recipe, tell: Tell, *, least_classes: int = 2) -> Prepared:
+    """Scan and audit; files that were looked at before, by path, size and time, are not read again.
+
+    Raises:
+        DataError: there is no usable set, or more images than `max_bad_share` cannot be read.
+    """
+    rules = ImageRules.named(recipe.background, recipe.max_pixels)
+    cache = runtime.cache_folder()
+    image_set = scan(source, unpack_into=cache / "archives", least_classes=least_classes)
+    index = ContentIndex(cache)
+    try:
+        facts, audit = examine(
+            image_set,
+            index,
+            rules,
+            group_by=recipe.group_by,
+            max_bad_share=recipe.max_bad_share,
+            verify=recipe.verify,
+            workers=recipe.workers or runtime.cores(),
+            progress=Ticker(tell, "look at the images"),
+        )
+    finally:
+        index.close()
+    readable = [i for i in range(len(facts)) if facts[i].error is None]
+    leaks = set(audit.leaks)
+    return Prepared(
+        image_set=image_set,
+        samples=tuple(image_set.samples[i] for i in readable),
+        facts=tuple(facts[i] for i in readable),
+        copies=tuple(audit.groups_for_split[i] for i in readable),
+        leaked=tuple(i in leaks for i in readable),
+        audit=audit,
+        rules=rules,
+    )
+
+
+def split_prepared(prepared: Prepared, recipe: Recipe) -> Split:
+    """Training, validation and test; copies, bursts and `--group-by` groups stay on one side.
+
+    Raises:
+        DataError: no honest test can be made.
+    """
+    return split(
+        prepared.labels,
+        [sample.part for sample in prepared.samples],
+        [fact.content for fact in prepared.facts],
+        [prepared.copies, *find_groups(prepared.samples, recipe.group_by)],
+        test_share=recipe.test_share,
+        seed=recipe.seed,
+        classes=prepared.image_set.classes,
+    )
+
+
+def found(prepared: Prepared, parts: Split, source: Path) -> Found:
+    """What `train` tells first: classes, counts, split, problems."""
+    counts = {
+        name: dict(sorted(Counter(prepared.labels[i] for i in indices).items()))
+        for name, indices in (("train", parts.train), ("validation", parts.validation), ("test", parts.test))
+        if indices
+    }
+    findings = by_severity([*prepared.audit.findings, *parts.findings])
+    images = len(prepared.samples)
+    return Found(str(source), images, prepared.image_set.classes, counts, parts.protocol, findings)
+
+
+def by_severity(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Problems first, then warnings, then notes."""
+    return tuple(sorted(findings, key=lambda finding: -SEVERITIES.index(finding.severity)))
+
+
+def feature_cache(recipe: Recipe) -> FeatureCache:
+    """The user's cache of features under the recipe's limit."""
+    return FeatureCache(runtime.cache_folder() / "features", recipe.cache_limit_gb * 1e9)
+
+
+def recipe_from(recipe: Recipe | None, knobs: dict[str, object]) -> Recipe:
+    """The recipe with some knobs changed.
+
+    Raises:
+        RecipeError: a knob is unknown or its value not allowed.
+    """
+    return Recipe.from_dict({**(recipe or Recipe()).to_dict(), **knobs})

@@ -1,0 +1,232 @@
+"""train: from a folder of images to a run with a classifier, an honest number beside it, and a report.
+
+scan ▶ audit ▶ split ▶ backbone ▶ features ▶ head ▶ evaluation ▶ files
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from headstart import runtime
+from headstart.backbones.backbone import Backbone
+from headstart.backbones.engine import Engine, choose_engine
+from headstart.backbones.recalibrate import recalibrate
+from headstart.data.batches import pixel_batches
+from headstart.data.split import Split
+from headstart.evaluation.evaluate import evaluate_probabilities
+from headstart.evaluation.evaluation import Evaluation
+from headstart.features.extract import Extraction, extract_features, open_store
+from headstart.features.matrix import Features
+from headstart.recipe import Recipe
+from headstart.training.head_path import Labels
+from headstart.training.neighbours import predict_neighbours
+from headstart.training.probe import Probe, TrainingRows, train_probe
+from headstart.workbench.choose_backbone import Choice, choose_backbone
+from headstart.workbench.events import Plan, Tell, Ticker, Verdict, Written, tell_plainly
+from headstart.workbench.plan import plan_rows
+from headstart.workbench.prepare import Prepared, feature_cache, found, prepare, recipe_from, split_prepared
+from headstart.workbench.run import CLASSIFIER, FEATURES, FILES, REPORT, Run, finish_run, new_run
+from headstart.workbench.write_run import Finished, verdict_warnings, write_run
+
+_RECALIBRATE_IMAGES = 512  # a mean over their maps is steady to well below a hundredth of its spread
+
+
+def train(
+    source: str | Path,
+    *,
+    out: str | Path | None = None,
+    recipe: Recipe | None = None,
+    tell: Tell = tell_plainly,
+    **knobs: object,
+) -> Run:
+    """Train a classifier on a folder, a table or an archive of images, and measure it on images it never saw.
+
+    Args:
+        source: a folder for each class; or train/ val/ test/ with these; or a csv table; or a zip or tar of either.
+        out: folder of the run; left out: `runs/NAME`. A folder that exists is never overwritten: `NAME-2` is made.
+        recipe: where the knobs start from.
+        tell: told what happens, see `workbench.events`.
+        knobs: fields of Recipe, such as `backbone="resnet18"`.
+
+    Raises:
+        HeadstartError: of the kind that says what is wrong: data, backbone, recipe or run.
+    """
+    recipe = recipe_from(recipe, knobs)
+    target = Path(out) if out is not None else Path("runs") / run_name(Path(source))
+    clock = Clock()
+    with clock("audit"):
+        prepared = prepare(Path(source), recipe, tell)
+        parts = split_prepared(prepared, recipe)
+    tell(found(prepared, parts, Path(source)))
+    with clock("backbone"):
+        choice = choose_backbone(recipe, tell)
+    with new_run(target.parent, target.name) as work:
+        finished = _work(work, Path(source), prepared, parts, choice, recipe, tell, clock)
+        with clock("write"):
+            write_run(work, finished)
+        folder = finish_run(work, target.name)
+    tell(Verdict(finished.evaluation, verdict_warnings(finished), finished.probe.path.held_out))
+    tell(Written(folder, FILES, f"headstart predict {folder / CLASSIFIER} NEW_IMAGES"))
+    return Run.load(folder)
+
+
+def run_name(source: Path) -> str:
+    """Name of a run from its source: the folder's or file's name, in characters that are safe everywhere."""
+    name = source.absolute().name
+    if source.is_file():
+        name = re.sub(r"(\.tar)?\.[^.]+$", "", name)
+    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "run"
+
+
+@dataclass
+class Clock:
+    """Seconds of each named step, in the order they were taken."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextlib.contextmanager
+    def __call__(self, step: str) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        self.seconds[step] = self.seconds.get(step, 0.0) + time.perf_counter() - began
+
+
+def _work(
+    work: Path,
+    source: Path,
+    prepared: Prepared,
+    parts: Split,
+    choice: Choice,
+    recipe: Recipe,
+    tell: Tell,
+    clock: Clock,
+) -> Finished:
+    backbone = choice.backbone
+    if not backbone.row.pretrained:
+        with clock("batch norm"):
+            _estimate_statistics(backbone, prepared, parts, recipe)
+    with clock("features"):
+        features, extraction, engine, plan = _extract(work, prepared, choice, recipe, tell)
+    with clock("head"):
+        classes = prepared.image_set.classes
+        numbers = {name: i for i, name in enumerate(classes)}
+        labels = np.array([numbers.get(label, -1) for label in prepared.labels], dtype=np.int64)
+        probe = _solve(features, backbone, labels, parts, recipe, len(classes))
+    with clock("evaluation"):
+        evaluation = _evaluate(features, labels, prepared, parts, probe, recipe)
+    return Finished(
+        source,
+        prepared,
+        parts,
+        choice,
+        recipe,
+        plan,
+        extraction,
+        engine,
+        features,
+        labels,
+        probe,
+        evaluation,
+        clock.seconds,
+    )
+
+
+def _estimate_statistics(backbone: Backbone, prepared: Prepared, parts: Split, recipe: Recipe) -> None:
+    """Batch-norm statistics of a network that never saw an image, from the training images alone."""
+    step = max(1, len(parts.train) // _RECALIBRATE_IMAGES)
+    chosen = [prepared.samples[i].path for i in parts.train[::step]][:_RECALIBRATE_IMAGES]
+    workers = recipe.workers or runtime.cores()
+
+    def batches() -> Iterator[object]:
+        stream = pixel_batches(
+            chosen, backbone.preprocess.prepare, rules=prepared.rules, batch_size=recipe.batch_size, workers=workers
+        )
+        for batch in stream:
+            if batch.positions:
+                yield backbone.preprocess.normalise(batch.pixels)
+
+    recalibrate(backbone.network, batches)
+
+
+def _extract(
+    work: Path, prepared: Prepared, choice: Choice, recipe: Recipe, tell: Tell
+) -> tuple[Features, Extraction, Engine, Plan]:
+    backbone, files, cache = choice.backbone, prepared.files, feature_cache(recipe)
+    store = open_store(cache, backbone, prepared.rules)
+    waiting = len({content for content in files.contents if content not in store})
+    engine = choose_engine(
+        backbone,
+        name=recipe.engine,
+        device=runtime.choose_device(recipe.device),
+        waiting=waiting,
+        batch_size=recipe.batch_size,
+        cache_folder=runtime.cache_folder(),
+    )
+    plan = Plan(plan_rows(choice, engine, recipe, images=len(files.paths), waiting=waiting))
+    tell(plan)
+    features, extraction = extract_features(
+        files,
+        backbone,
+        engine.forward,
+        store,
+        into=work / FEATURES,
+        batch_size=recipe.batch_size,
+        workers=recipe.workers or runtime.cores(),
+        progress=Ticker(tell, "extract features"),
+    )
+    cache.shrink(keep=store)
+    return features, extraction, engine, plan
+
+
+def _solve(features: Features, backbone: Backbone, labels: Labels, parts: Split, recipe: Recipe, classes: int) -> Probe:
+    layers = layer_choices(backbone, recipe.layers)
+    rows, held = np.array(parts.train, dtype=np.int64), np.array(parts.validation, dtype=np.int64)
+    training = TrainingRows(rows, labels[rows], np.array(parts.groups)[rows], held, labels[held])
+    return train_probe(features, training, classes, layers=layers, kind=recipe.head, balance=recipe.balance)
+
+
+def layer_choices(backbone: Backbone, layers: str) -> dict[str, tuple[str, ...]]:
+    """The stages asked for, then the usual alternatives to show beside them; no set of stages twice.
+
+    Raises:
+        BackboneError: a name is not a stage.
+    """
+    chosen = {layers: backbone.row.choose_stages(layers)}
+    for word in ("pooled", "last-two", "all"):
+        stages = backbone.row.choose_stages(word)
+        if stages not in chosen.values():
+            chosen[word] = stages
+    return chosen
+
+
+def _evaluate(
+    features: Features, labels: Labels, prepared: Prepared, parts: Split, probe: Probe, recipe: Recipe
+) -> Evaluation:
+    test, train = np.array(parts.test, dtype=np.int64), np.array(parts.train, dtype=np.int64)
+    classes = prepared.image_set.classes
+    train_view, test_view = features.view(train, probe.head.stages), features.view(test, probe.head.stages)
+    neighbours, k = predict_neighbours(train_view, labels[train], test_view, len(classes))
+    names = [prepared.samples[i].name for i in test]
+    unknown: dict[str, int] = {}
+    for i in parts.unknown:
+        unknown[prepared.labels[i]] = unknown.get(prepared.labels[i], 0) + 1
+    return evaluate_probabilities(
+        probe.head.probabilities_of(test_view),
+        labels[test],
+        classes,
+        names=names,
+        train_labels=[int(count) for count in np.bincount(labels[train], minlength=len(classes))],
+        predictions_of_baselines={"kNN": neighbours},
+        about_baselines={"kNN": f"vote of the {k} training images most alike, nothing trained"},
+        groups=[str(parts.groups[i]) for i in test],
+        leaked=np.array([prepared.leaked[i] for i in test], dtype=bool),
+        unknown=unknown,
+        seed=recipe.seed,
+    )

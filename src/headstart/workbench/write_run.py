@@ -1,0 +1,189 @@
+"""The files of a run: classifier, record, predictions, report; the features are there already."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from headstart import runtime
+from headstart.backbones.engine import Engine
+from headstart.classifier.card import Card
+from headstart.classifier.classifier import Classifier
+from headstart.data.split import Split
+from headstart.delivery.report import ReportContents, write_report
+from headstart.evaluation.evaluation import Evaluation
+from headstart.features.extract import Extraction
+from headstart.features.matrix import Features
+from headstart.recipe import Recipe
+from headstart.training.head_path import Labels
+from headstart.training.probe import Probe
+from headstart.workbench.choose_backbone import Choice
+from headstart.workbench.events import Plan
+from headstart.workbench.prepare import Prepared, found
+from headstart.workbench.run import CLASSIFIER, PREDICTIONS, REPORT, data_fingerprint, write_record, write_table
+
+
+@dataclass(frozen=True)
+class Finished:
+    """Everything a training came to, before it is written. `labels`: class index of each image, -1 for unknown ones."""
+
+    source: Path
+    prepared: Prepared
+    parts: Split
+    choice: Choice
+    recipe: Recipe
+    plan: Plan
+    extraction: Extraction
+    engine: Engine
+    features: Features
+    labels: Labels
+    probe: Probe
+    evaluation: Evaluation
+    seconds: dict[str, float]
+
+    @property
+    def part_of(self) -> list[str]:
+        """`train`, `validation`, `test` or `unknown` for each image."""
+        parts = [""] * len(self.labels)
+        for name in ("train", "validation", "test", "unknown"):
+            for i in getattr(self.parts, name):
+                parts[i] = name
+        return parts
+
+
+def write_run(work: Path, finished: Finished) -> None:
+    """Write classifier, predictions, record and report into the run's folder."""
+    created = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    versions, data = runtime.versions(), _data(finished)
+    backbone = finished.choice.backbone
+    card = Card(
+        backbone=backbone.row.name,
+        stages=finished.probe.head.stages,
+        classes=finished.prepared.image_set.classes,
+        preprocess=backbone.preprocess.to_dict(),
+        background=finished.prepared.rules.background,
+        head=finished.probe.head.kind,
+        temperature=finished.probe.head.temperature,
+        weights=backbone.weights.to_dict(),
+        data=data,
+        metrics=_metrics(finished.evaluation),
+        versions=versions,
+        created=created,
+    )
+    Classifier(backbone, finished.probe.head, card).save(work / CLASSIFIER)
+    _write_predictions(work / PREDICTIONS, finished)
+    record = {
+        "evaluation": finished.evaluation.to_dict(),
+        "recipe": finished.recipe.to_dict(),
+        "source": str(finished.source.absolute()),
+        "data": data,
+        "plan": dict(finished.plan.rows),
+        "backbone": {"name": backbone.row.name, **backbone.weights.to_dict(), "fingerprint": backbone.fingerprint},
+        "head": finished.probe.to_dict(),
+        "findings": [finding.to_dict() for finding in _found(finished)],
+        "timings": finished.seconds,
+        "images_per_second": finished.extraction.images_per_second,
+        "engine": finished.engine.name,
+        "versions": versions,
+        "created": created,
+    }
+    write_record(work, record)
+    write_report(work / REPORT, _contents(finished, versions))
+
+
+def verdict_warnings(finished: Finished) -> tuple[str, ...]:
+    """What must be said beside the number, in plain words."""
+    warnings = []
+    if not finished.choice.backbone.row.pretrained:
+        warnings.append(
+            "Nothing was pretrained: these are features of random weights. Pretrained ones do far better on photographs."
+        )
+    if finished.evaluation.leaked:
+        warnings.append(
+            f"{finished.evaluation.leaked} test images are in training too; the second number is without them."
+        )
+    if finished.evaluation.accuracy.n < 50:
+        warnings.append(f"{finished.evaluation.accuracy.n} test images tell little: mind the width of the interval.")
+    return tuple(warnings)
+
+
+def _found(finished: Finished):  # noqa
+    return found(finished.prepared, finished.parts, finished.source).findings
+
+
+def _data(finished: Finished) -> dict[str, object]:
+    prepared, told = finished.prepared, found(finished.prepared, finished.parts, finished.source)
+    contents = [fact.content for fact in prepared.facts]
+    return {
+        "name": finished.source.absolute().name,
+        "fingerprint": data_fingerprint(contents, prepared.labels, finished.part_of),
+        "images": told.images,
+        "classes": list(told.classes),
+        "counts": {part: dict(counts) for part, counts in told.counts.items()},
+        "protocol": told.protocol,
+    }
+
+
+def _metrics(evaluation: Evaluation) -> dict[str, object]:
+    values = evaluation.to_dict()
+    return {key: values[key] for key in ("accuracy", "balanced_accuracy", "baselines", "without_leaks", "leaked")}
+
+
+def _write_predictions(path: Path, finished: Finished) -> None:
+    classes = finished.prepared.image_set.classes
+    header = [
+        "path",
+        "sha256",
+        "part",
+        "group",
+        "label",
+        "predicted",
+        "probability",
+        *[f"p({name})" for name in classes],
+    ]
+    write_table(path, header, _prediction_rows(finished))
+
+
+def _prediction_rows(finished: Finished) -> Iterator[list[object]]:
+    prepared, classes = finished.prepared, finished.prepared.image_set.classes
+    rows = np.arange(len(finished.labels))
+    probabilities = finished.probe.head.probabilities_of(finished.features.view(rows, finished.probe.head.stages))
+    for i, (sample, part) in enumerate(zip(prepared.samples, finished.part_of, strict=True)):
+        best = int(probabilities[i].argmax())
+        numbers = [f"{value:.6f}" for value in probabilities[i]]
+        group = str(finished.parts.groups[i])
+        yield [
+            sample.name,
+            prepared.facts[i].content,
+            part,
+            group,
+            sample.label,
+            classes[best],
+            numbers[best],
+            *numbers,
+        ]
+
+
+def _contents(finished: Finished, versions: Mapping[str, str]) -> ReportContents:
+    told = found(finished.prepared, finished.parts, finished.source)
+    samples = finished.prepared.image_set.samples
+    return ReportContents(
+        title=finished.source.absolute().name,
+        evaluation=finished.evaluation,
+        findings=told.findings,
+        found=finished.prepared.image_set.to_dict(),
+        split=told.protocol,
+        counts={part: dict(counts) for part, counts in told.counts.items()},
+        plan=dict(finished.plan.rows),
+        choices=tuple(choice.to_dict() for choice in finished.probe.choices),
+        held_out=finished.probe.path.held_out,
+        recipe=finished.recipe.to_dict(),
+        versions=dict(versions),
+        timings=dict(finished.seconds),
+        paths={sample.name: sample.path for sample in samples},
+        command=f"headstart predict {CLASSIFIER} NEW_IMAGES",
+    )
