@@ -59,3 +59,8 @@ def near(name: str, known: Iterable[str]) -> str:
     names = list(known)
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
     return f"Did you mean {' or '.join(close)}?" if close else f"Known: {', '.join(names)}."
+
+
+def shown(text: str) -> str:
+    """A name from outside, safe to print: control characters escaped, letters of any language kept."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

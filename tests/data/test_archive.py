@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from headstart.data.archive import is_archive, unpack
+from headstart.data.archive import _Target, is_archive, unpack
 from headstart.errors import DataError
 
 Entry = tuple[str, bytes]
@@ -210,6 +210,15 @@ def test_a_compressed_tar_is_counted_while_it_is_read(tmp_path: Path) -> None:
         unpack(bomb, tmp_path / "into", max_bytes=1_000_000)
 
     assert_nothing_left(tmp_path)
+
+
+def test_bytes_are_counted_as_they_come_whatever_was_declared(tmp_path: Path) -> None:
+    # Python's own readers stop at the declared size; this is the door behind that door
+    target = _Target(tmp_path / "a.zip", tmp_path, max_bytes=2_500_000, max_files=10)
+
+    target.write("1.bmp", io.BytesIO(bytes(2_000_000)))
+    with pytest.raises(DataError, match="at most 2,500,000 bytes"):
+        target.write("2.bmp", io.BytesIO(bytes(2_000_000)))
 
 
 def test_a_sparse_file_in_a_tar_counts_with_the_size_it_would_have(tmp_path: Path) -> None:

@@ -141,6 +141,11 @@ def test_counts_out_of_range_are_refused(tmp_path: Path, counts: tuple[int, int]
         draw_hands(tmp_path / "set", train_per_class=counts[0], test_per_class=counts[1])
 
 
+def test_a_negative_seed_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="a seed of 0 or more"):
+        draw_hands(tmp_path / "set", seed=-1)
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
 def test_an_interruption_leaves_nothing(tmp_path: Path, error: type[BaseException]) -> None:
     def stop(done: int, total: int) -> None:

@@ -132,6 +132,13 @@ def test_the_smaller_of_two_large_groups_is_tested() -> None:
     assert sum(index < 100 for index in made.test) == 40
 
 
+def test_a_group_that_brings_the_share_no_nearer_stays_in_training() -> None:
+    # three of ten wanted, from pairs: two and four are equally far
+    made, _, _ = make({"a": 10, "b": 10}, [number // 2 for number in range(20)], share=0.3)
+
+    assert len(made.test) == 4
+
+
 def test_a_class_of_one_group_stays_in_training_and_is_reported() -> None:
     made, labels, _ = make({"a": 10, "b": 10, "c": 1}, ["one"] * 10 + [None] * 11)
 

@@ -16,6 +16,7 @@ from headstart.hooks import watch_inputs
 Batches = Callable[[], Iterable[Tensor]]
 """Starts a new walk through the same batches of pixels N×3×S×S."""
 
+
 class _Moments:
     """Mean and variance per channel over any number of batches, by the law of total variance, in float64."""
 

@@ -104,7 +104,12 @@ class Classifier:
         return list(self.stream(source, workers=workers))
 
     def stream(
-        self, sources: Sequence[Source], *, workers: int = 1, forward: Forward | None = None
+        self,
+        sources: Sequence[Source],
+        *,
+        workers: int = 1,
+        batch_size: int = BATCH_SIZE,
+        forward: Forward | None = None,
     ) -> Iterator[Prediction]:
         """Predictions one after the other, in order; memory stays flat.
 
@@ -113,7 +118,7 @@ class Classifier:
         """
         files = [Path(source) if isinstance(source, str) else source for source in sources]
         prepare, names = self.backbone.preprocess.prepare, [_name_of(source) for source in sources]
-        for batch in pixel_batches(files, prepare, rules=self.rules, batch_size=BATCH_SIZE, workers=workers):
+        for batch in pixel_batches(files, prepare, rules=self.rules, batch_size=batch_size, workers=workers):
             answers: dict[int, Prediction] = {
                 position: Prediction(names[position], None, 0.0, {}, reason)
                 for position, reason in batch.failures.items()

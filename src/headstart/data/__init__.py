@@ -1,1 +1,1 @@
-"""Image files on disk become an audited, split set. In: folders, tables, archives. Out: ImageSet, Audit, Split, pixels."""
+"""Image files on disk become an audited, split set. In: folders, tables, archives. Out: ImageSet, Audit, Split."""

@@ -105,7 +105,7 @@ def draw_hands(
     Raises:
         DataError: the folder holds something, or a number is out of range.
     """
-    _check(folder, train_per_class, test_per_class)
+    _check(folder, train_per_class, test_per_class, seed)
     wanted = [*_plan("train", train_per_class, 0), *_plan("test", test_per_class, FIRST_TEST_HAND)]
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as work:
@@ -124,11 +124,13 @@ def draw_hands(
     return folder
 
 
-def _check(folder: Path, train_per_class: int, test_per_class: int) -> None:
+def _check(folder: Path, train_per_class: int, test_per_class: int, seed: int) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DataError(
             expected="a new or empty folder", found="one that is in use", where=folder, hint="Name another folder."
         )
+    if seed < 0:
+        raise DataError(expected="a seed of 0 or more", found=str(seed), where="draw_hands")
     if train_per_class < 1 or test_per_class < 0:
         found = f"{train_per_class} and {test_per_class}"
         raise DataError(expected="at least 1 training and 0 test pictures of a class", found=found, where="draw_hands")

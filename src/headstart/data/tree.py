@@ -101,7 +101,7 @@ def _entries(root: Path, folders: list[str], others: dict[str, list[str]]) -> It
     while stack or linked:
         place, prefix = stack.pop() if stack else linked.pop(0)
         real = os.path.realpath(place)
-        if False:
+        if real in seen:
             others["seen-link"].append(prefix)
             continue
         seen.add(real)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from headstart.errors import RunError
+from headstart.errors import RunError, shown
 from headstart.evaluation.calibration import Calibration
 from headstart.evaluation.intervals import Interval
 
@@ -114,36 +114,40 @@ class Evaluation:
             ) from error
 
     def __str__(self) -> str:
-        rows = _rows(self)
+        rows = self.rows()
         names, values = max(len(row[0]) for row in rows), max(len(row[1]) for row in rows)
         return "\n".join(f"{name:<{names}}  {value:<{values}}  {about}".rstrip() for name, value, about in rows)
 
-
-def shown(name: str) -> str:
-    """A name from outside with its control characters escaped, safe to print; other letters of any language stay."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in name)
-
-
-def _rows(e: Evaluation) -> list[tuple[str, str, str]]:
-    """The table: what, how much, in words."""
-    worst, floor = e.worst_class, e.calibration.noise_floor
-    right = sum(row[place] for place, row in enumerate(e.confusion))
-    rows = [("accuracy", str(e.accuracy), f"{right} of {e.accuracy.n} test images right; 95 % interval, Wilson")]
-    if e.accuracy_over_groups is not None:
-        rows.append(("  over groups", str(e.accuracy_over_groups), f"{e.accuracy_over_groups.method}, each one draw"))
-    if e.without_leaks is not None:
-        leaked = f"{e.leaked} test images are in training too" if e.leaked else "no test image is in training too"
-        rows.append(("  without leaks", str(e.without_leaks), leaked))
-    rows += [(f"baseline {shown(one.name)}", str(one.accuracy), shown(one.about)) for one in e.baselines]
-    scored = sum(score.support > 0 for score in e.per_class)
-    rows.append(("balanced accuracy", str(e.balanced_accuracy), f"mean recall of {scored} classes"))
-    rows.append(("macro F1", str(e.macro_f1), f"mean F1 of {scored} classes"))
-    rows.append((f"worst class {shown(worst.name)}", str(worst.recall), f"of its {worst.support} test images found"))
-    verdict = "more than chance explains" if e.calibration.beyond_noise else "no more than chance explains"
-    floors = f"a perfect model reads {floor.mean * 100:.1f} %, at most {floor.high * 100:.1f} %"
-    rows.append(("calibration error", str(e.calibration.ece), f"{verdict}: {floors}"))
-    rows += [(f"unknown class {shown(name)}", f"{count} images", "not scored") for name, count in e.unknown.items()]
-    return rows
+    def rows(self) -> list[tuple[str, str, str]]:
+        """The table of the verdict: what, how much, in words; names from outside are escaped."""
+        worst, floor = self.worst_class, self.calibration.noise_floor
+        right = sum(row[place] for place, row in enumerate(self.confusion))
+        rows = [
+            ("accuracy", str(self.accuracy), f"{right} of {self.accuracy.n} test images right; 95 % interval, Wilson")
+        ]
+        if self.accuracy_over_groups is not None:
+            rows.append(
+                ("  over groups", str(self.accuracy_over_groups), f"{self.accuracy_over_groups.method}, each one draw")
+            )
+        if self.without_leaks is not None:
+            leaked = (
+                f"{self.leaked} test images are in training too" if self.leaked else "no test image is in training too"
+            )
+            rows.append(("  without leaks", str(self.without_leaks), leaked))
+        rows += [(f"baseline {shown(one.name)}", str(one.accuracy), shown(one.about)) for one in self.baselines]
+        scored = sum(score.support > 0 for score in self.per_class)
+        rows.append(("balanced accuracy", str(self.balanced_accuracy), f"mean recall of {scored} classes"))
+        rows.append(("macro F1", str(self.macro_f1), f"mean F1 of {scored} classes"))
+        rows.append(
+            (f"worst class {shown(worst.name)}", str(worst.recall), f"of its {worst.support} test images found")
+        )
+        verdict = "more than chance explains" if self.calibration.beyond_noise else "no more than chance explains"
+        floors = f"a perfect model reads {floor.mean * 100:.1f} %, at most {floor.high * 100:.1f} %"
+        rows.append(("calibration error", str(self.calibration.ece), f"{verdict}: {floors}"))
+        rows += [
+            (f"unknown class {shown(name)}", f"{count} images", "not scored") for name, count in self.unknown.items()
+        ]
+        return rows
 
 
 def _restored(saved: Mapping[str, Any]) -> dict[str, Any]:

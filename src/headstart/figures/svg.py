@@ -44,8 +44,7 @@ def inline_svg(figure: Figure, description: str) -> str:
 
 def _for_the_page(match: re.Match[str]) -> str:
     tag = match.group()
-    if tag.startswith("<g id="):  # `axes_1` would be in every figure of the page; nothing refers to it
-        return "<g>"
+    tag = re.sub(r'^<g id="[^"]*"', "<g", tag)  # `axes_1` would be in every figure; nothing refers to it
     for colour, variable in VARIABLES.items():
         tag = tag.replace(colour, f"var({variable}, {colour})")
     # matplotlib measures with its own font; what is drawn is the page's

@@ -92,7 +92,7 @@ Tell = Callable[[Event], None]
 
 
 def tell_plainly(event: Event) -> None:
-    """For scripts and notebooks: progress and places to stderr, one line each; the result itself is the return value."""
+    """For scripts and notebooks: progress and places to stderr, one line each; the result is the return value."""
     if isinstance(event, Progress):
         end = "\n" if event.done >= event.total else "\r"
         print(progress_line(event), end=end, file=sys.stderr, flush=True)

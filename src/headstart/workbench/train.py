@@ -32,7 +32,7 @@ from headstart.workbench.choose_backbone import Choice, choose_backbone
 from headstart.workbench.events import Plan, Tell, Ticker, Verdict, Written, tell_plainly
 from headstart.workbench.plan import plan_rows
 from headstart.workbench.prepare import Prepared, feature_cache, found, prepare, recipe_from, split_prepared
-from headstart.workbench.run import CLASSIFIER, FEATURES, FILES, REPORT, Run, finish_run, new_run
+from headstart.workbench.run import CLASSIFIER, FEATURES, FILES, Run, finish_run, new_run
 from headstart.workbench.write_run import Finished, verdict_warnings, write_run
 
 _RECALIBRATE_IMAGES = 512  # a mean over their maps is steady to well below a hundredth of its spread

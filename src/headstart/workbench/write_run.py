@@ -22,7 +22,7 @@ from headstart.recipe import Recipe
 from headstart.training.head_path import Labels
 from headstart.training.probe import Probe
 from headstart.workbench.choose_backbone import Choice
-from headstart.workbench.events import Plan
+from headstart.workbench.events import Found, Plan
 from headstart.workbench.prepare import Prepared, found
 from headstart.workbench.run import CLASSIFIER, PREDICTIONS, REPORT, data_fingerprint, write_record, write_table
 
@@ -44,6 +44,11 @@ class Finished:
     probe: Probe
     evaluation: Evaluation
     seconds: dict[str, float]
+
+    @property
+    def told(self) -> Found:
+        """What the data turned out to be, as it was told at the beginning."""
+        return found(self.prepared, self.parts, self.source)
 
     @property
     def part_of(self) -> list[str]:
@@ -84,7 +89,7 @@ def write_run(work: Path, finished: Finished) -> None:
         "plan": dict(finished.plan.rows),
         "backbone": {"name": backbone.row.name, **backbone.weights.to_dict(), "fingerprint": backbone.fingerprint},
         "head": finished.probe.to_dict(),
-        "findings": [finding.to_dict() for finding in _found(finished)],
+        "findings": [finding.to_dict() for finding in finished.told.findings],
         "timings": finished.seconds,
         "images_per_second": finished.extraction.images_per_second,
         "engine": finished.engine.name,
@@ -100,7 +105,7 @@ def verdict_warnings(finished: Finished) -> tuple[str, ...]:
     warnings = []
     if not finished.choice.backbone.row.pretrained:
         warnings.append(
-            "Nothing was pretrained: these are features of random weights. Pretrained ones do far better on photographs."
+            "Nothing was pretrained: these are features of random weights; pretrained ones do far better on photos."
         )
     if finished.evaluation.leaked:
         warnings.append(
@@ -111,12 +116,8 @@ def verdict_warnings(finished: Finished) -> tuple[str, ...]:
     return tuple(warnings)
 
 
-def _found(finished: Finished):  # noqa
-    return found(finished.prepared, finished.parts, finished.source).findings
-
-
 def _data(finished: Finished) -> dict[str, object]:
-    prepared, told = finished.prepared, found(finished.prepared, finished.parts, finished.source)
+    prepared, told = finished.prepared, finished.told
     contents = [fact.content for fact in prepared.facts]
     return {
         "name": finished.source.absolute().name,
@@ -169,7 +170,7 @@ def _prediction_rows(finished: Finished) -> Iterator[list[object]]:
 
 
 def _contents(finished: Finished, versions: Mapping[str, str]) -> ReportContents:
-    told = found(finished.prepared, finished.parts, finished.source)
+    told = finished.told
     samples = finished.prepared.image_set.samples
     return ReportContents(
         title=finished.source.absolute().name,

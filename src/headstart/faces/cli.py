@@ -1,0 +1,232 @@
+"""The command line: parse, call one verb, show. Options come from Recipe; verbs are imported inside their command.
+
+Exit codes: 0 done; 1 done, but some images could not be read; 2 a mistake that the user can mend; 130 stopped (Ctrl-C).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import click
+import typer
+
+from headstart.errors import HeadstartError, RecipeError, shown
+from headstart.recipe import Recipe
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+app = typer.Typer(
+    name="headstart",
+    help="From a folder of images to a classifier you can trust.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_LOOKING = ("background", "max_pixels", "max_bad_share", "workers", "verify")  # knobs of verbs that only look
+_RUNNING = ("workers", "batch_size", "device", "engine")  # knobs of verbs that run a network
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result alone, as JSON, to stdout.")]
+
+
+def _recipe_options(*names: str) -> Callable[[_Command], _Command]:
+    """Give a command an option for each of these Recipe fields (all, when none is named), through its `knobs`."""
+
+    def decorate(command: _Command) -> _Command:
+        own = [p for p in inspect.signature(command).parameters.values() if p.kind is not p.VAR_KEYWORD]
+        specs = [spec for spec in dataclasses.fields(Recipe) if not names or spec.name in names]
+        command.__signature__ = inspect.Signature([*own, *map(_option, specs)])  # type: ignore[attr-defined]
+        command.__annotations__ = {p.name: p.annotation for p in command.__signature__.parameters.values()}  # type: ignore[attr-defined]
+        return command
+
+    return decorate
+
+
+def _option(spec: dataclasses.Field[Any]) -> inspect.Parameter:
+    kinds: dict[str, Any] = {"str": str, "str | None": str | None, "int": int, "float": float, "bool": bool}
+    flag = "--" + spec.name.replace("_", "-")
+    choices = spec.metadata["choices"]
+    about = spec.metadata["about"] + (f" [{'|'.join(choices)}]" if choices else "")
+    option = typer.Option(flag, help=about, rich_help_panel="Recipe", show_default=spec.default is not False)
+    kind = Annotated[kinds[str(spec.type)], option]
+    return inspect.Parameter(spec.name, inspect.Parameter.KEYWORD_ONLY, default=spec.default, annotation=kind)
+
+
+@app.command()
+@_recipe_options()
+def train(
+    source: Annotated[
+        Path, typer.Argument(help="Folder of class folders, train/ test/ folders, csv table, zip or tar.")
+    ],
+    out: Annotated[Path | None, typer.Option(help="Folder of the run. Default: runs/NAME, never overwritten.")] = None,
+    as_json: Json = False,
+    **knobs: Any,
+) -> None:
+    """Train a classifier on your images and measure it on images it never saw."""
+    from headstart.faces.terminal import Terminal
+    from headstart.workbench.train import train as verb
+
+    terminal = Terminal(quiet=as_json)
+    run = verb(source, out=out, tell=terminal.tell, **knobs)
+    if as_json:
+        _print_json(run.to_dict())
+
+
+@app.command()
+@_recipe_options(*_RUNNING)
+def predict(
+    classifier: Annotated[Path, typer.Argument(help="classifier.safetensors, or the folder of its run.")],
+    images: Annotated[list[Path], typer.Argument(help="Image files and folders of images, in any number.")],
+    csv: Annotated[Path | None, typer.Option(help="Write all probabilities into this csv file.")] = None,
+    as_json: Json = False,
+    **knobs: Any,
+) -> None:
+    """Name the class of new images, with a calibrated probability."""
+    from headstart.faces.terminal import Terminal
+    from headstart.workbench.predict import predict as verb
+
+    terminal = Terminal(quiet=as_json)
+    predictions = verb(classifier, images, csv=csv, tell=terminal.tell, **knobs)
+    if as_json:
+        _print_json([prediction.to_dict() for prediction in predictions])
+    else:
+        terminal.predictions(predictions)
+    if any(prediction.error for prediction in predictions):
+        raise typer.Exit(1)
+
+
+@app.command()
+@_recipe_options(*_RUNNING, *_LOOKING, "group_by", "cache_limit_gb", "seed")
+def evaluate(
+    classifier: Annotated[Path, typer.Argument(help="classifier.safetensors, or the folder of its run.")],
+    source: Annotated[Path, typer.Argument(help="Images it never saw: folder of class folders, table or archive.")],
+    as_json: Json = False,
+    **knobs: Any,
+) -> None:
+    """Measure a finished classifier on another set of images."""
+    from headstart.faces.terminal import Terminal
+    from headstart.workbench.evaluate import evaluate as verb
+
+    terminal = Terminal(quiet=as_json)
+    measured = verb(classifier, source, tell=terminal.tell, **knobs)
+    if as_json:
+        _print_json(measured.to_dict())
+    else:
+        terminal.measured(measured)
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    second: Annotated[Path, typer.Argument(help="Folder of another run.")],
+    as_json: Json = False,
+) -> None:
+    """Say whether one run is better than another, or whether their test images cannot tell."""
+    from headstart.faces.terminal import Terminal
+    from headstart.workbench.compare import compare as verb
+
+    comparison = verb(first, second)
+    if as_json:
+        _print_json(comparison.to_dict())
+    else:
+        Terminal().comparison(comparison, first, second)
+
+
+@app.command()
+@_recipe_options(*_LOOKING, "group_by")
+def audit(
+    source: Annotated[Path, typer.Argument(help="Folder of class folders, table or archive.")],
+    as_json: Json = False,
+    **knobs: Any,
+) -> None:
+    """Look for unreadable, copied, leaking, mislabelled and too few images; nothing is changed."""
+    from headstart.faces.terminal import Terminal
+    from headstart.workbench.audit import audit as verb
+
+    terminal = Terminal(quiet=as_json)
+    found = verb(source, tell=terminal.tell, **knobs)
+    if as_json:
+        _print_json(found.to_dict())
+    else:
+        terminal.audit(found)
+
+
+@app.command()
+def backbones(as_json: Json = False) -> None:
+    """List the networks to start from, with size, licence and origin."""
+    from headstart.workbench.backbones import list_backbones
+
+    rows = list_backbones()
+    if as_json:
+        _print_json(rows)
+    else:
+        from headstart.faces.tables import print_backbones
+
+        print_backbones(rows)
+
+
+@app.command()
+def cache(
+    clear: Annotated[bool, typer.Option("--clear", help="Remove all cached features and image facts.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show what is kept for later runs, where, and how large it is; or clear it."""
+    from headstart.workbench.cache import clear_cache, show_cache
+
+    told = clear_cache() if clear else show_cache()
+    if as_json:
+        _print_json(told.to_dict())
+    else:
+        from headstart.faces.tables import print_cache
+
+        print_cache(told)
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Folder to make; it must not exist yet.")] = Path("demo"),
+    backbone: Annotated[str, typer.Option(help="Network to start from.")] = "random",
+) -> None:
+    """Draw a set of rock, paper and scissors hands and run the main job on it; needs no network."""
+    from headstart.faces.terminal import Terminal
+    from headstart.workbench.demo import demo as verb
+
+    verb(folder, backbone=backbone, tell=Terminal().tell)
+
+
+def _print_json(value: object) -> None:
+    json.dump(value, sys.stdout, indent=1, allow_nan=False, default=str)
+    sys.stdout.write("\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and leave with its exit code; a user's mistake never shows a traceback."""
+    try:
+        code = app(args=list(arguments) if arguments is not None else None, standalone_mode=False)
+    except HeadstartError as error:
+        _show_error(error)
+        code = 2
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        print("\nStopped. Nothing half-written is left; features computed so far are kept.", file=sys.stderr)
+        code = 130
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        sys.stderr.close()
+        code = 0
+    sys.exit(code or 0)
+
+
+def _show_error(error: HeadstartError) -> None:
+    kind = type(error).__name__.removesuffix("Error").lower()
+    print(f"{'option' if isinstance(error, RecipeError) else kind} error", file=sys.stderr)
+    for name, text in error.lines():
+        print(f"  {name + ':':10}{shown(text)}", file=sys.stderr)

@@ -1,0 +1,23 @@
+"""audit: what is wrong with a set of images, found by looking at each once; nothing is changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from headstart.data.audit import Audit
+from headstart.recipe import Recipe
+from headstart.workbench.events import Tell, tell_plainly
+from headstart.workbench.prepare import prepare, recipe_from
+
+
+def audit(source: str | Path, *, recipe: Recipe | None = None, tell: Tell = tell_plainly, **knobs: object) -> Audit:
+    """Look for unreadable images, copies, leaks, two labels on one image, imbalance, small classes and odd sizes.
+
+    Args:
+        source: as for `train`.
+        knobs: fields of Recipe that concern the looking, such as group_by, max_pixels or verify.
+
+    Raises:
+        DataError: there is no usable set, or so many unreadable images that the reader is suspected.
+    """
+    return prepare(Path(source), recipe_from(recipe, knobs), tell).audit

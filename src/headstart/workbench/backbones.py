@@ -1,0 +1,27 @@
+"""backbones: the catalogue as plain values, without building anything."""
+
+from __future__ import annotations
+
+from headstart.backbones.catalogue import ROWS
+
+
+def list_backbones() -> list[dict[str, object]]:
+    """One entry for each row: name, title, parameters, input side, size of the download, licence, origin, paper."""
+    return [
+        {
+            "name": row.name,
+            "title": row.title,
+            "parameters_million": row.parameters,
+            "gmac": row.gmac,
+            "input_px": row.crop,
+            "stages": [stage.name for stage in row.stages],
+            "features": row.stages[-1].width,
+            "download_mb": row.megabytes,
+            "licence": row.licence,
+            "code_licence": row.code_licence,
+            "origin": row.origin,
+            "paper": row.paper,
+            "note": row.note,
+        }
+        for row in ROWS.values()
+    ]

@@ -1,0 +1,63 @@
+"""cache: what is kept for later runs, where it lies and how large it is; and its clearing."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from headstart import runtime
+from headstart.features.cache import CacheEntry
+from headstart.recipe import Recipe
+from headstart.workbench.prepare import feature_cache
+
+
+@dataclass(frozen=True)
+class CacheState:
+    """What lies in the cache folder.
+
+    Args:
+        features: one entry for each backbone, weights and preprocessing, last used first.
+        other_bytes: image facts, fetched weights, unpacked archives, exported networks.
+        freed_bytes: what a clearing just removed.
+    """
+
+    folder: Path
+    features: tuple[CacheEntry, ...]
+    feature_limit_bytes: float
+    other_bytes: dict[str, int]
+    freed_bytes: int = 0
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values for JSON."""
+        return {**self.__dict__, "folder": str(self.folder), "features": [entry.to_dict() for entry in self.features]}
+
+
+def show_cache() -> CacheState:
+    """What is in the user's cache; `HEADSTART_CACHE` names another folder."""
+    cache, folder = feature_cache(Recipe()), runtime.cache_folder()
+    rest = sorted(path for path in folder.glob("*") if path.name != "features") if folder.is_dir() else []
+    return CacheState(folder, cache.entries(), cache.limit_bytes, {path.name: _size(path) for path in rest})
+
+
+def clear_cache() -> CacheState:
+    """Remove features, image facts, unpacked archives and exported networks; fetched weights stay."""
+    before = show_cache()
+    freed = feature_cache(Recipe()).clear()
+    for name, size in before.other_bytes.items():
+        if name == "weights":  # a download is dear, and may have been put there by hand
+            continue
+        path = before.folder / name
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+        freed += size
+    after = show_cache()
+    return CacheState(after.folder, after.features, after.feature_limit_bytes, after.other_bytes, freed)
+
+
+def _size(path: Path) -> int:
+    if path.is_file():
+        return path.stat().st_size
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())

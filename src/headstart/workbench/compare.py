@@ -1,0 +1,34 @@
+"""compare: is one run better than another, on the test images that both were measured on?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from headstart.evaluation.compare import Comparison, Outcomes
+from headstart.evaluation.compare import compare as compare_outcomes
+from headstart.workbench.run import Run
+
+
+def compare(first: str | Path | Run, second: str | Path | Run, *, seed: int = 0) -> Comparison:
+    """Difference between two runs, B minus A, in pairs on their common test images.
+
+    Args:
+        seed: of the bootstrap.
+
+    Raises:
+        RunError: one is not a run.
+        DataError: the two know different classes.
+    """
+    a, b = (run if isinstance(run, Run) else Run.load(run) for run in (first, second))
+    return compare_outcomes(_outcomes(a), _outcomes(b), seed=seed)
+
+
+def _outcomes(run: Run) -> Outcomes:
+    rows = [row for row in run.predictions() if row["part"] == "test"]
+    return Outcomes(
+        keys=tuple(row["sha256"] for row in rows),
+        labels=tuple(row["label"] for row in rows),
+        predicted=tuple(row["predicted"] for row in rows),
+        classes=run.evaluation.classes,
+        groups=tuple(row["group"] for row in rows),
+    )

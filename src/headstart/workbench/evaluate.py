@@ -1,0 +1,165 @@
+"""evaluate: what a finished classifier is worth on another set of images."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstart import runtime
+from headstart.backbones.engine import choose_engine
+from headstart.classifier.classifier import Classifier
+from headstart.data.bursts import find_groups
+from headstart.data.split import merge_groups
+from headstart.errors import DataError, RunError
+from headstart.evaluation.evaluate import evaluate_probabilities
+from headstart.evaluation.evaluation import Evaluation
+from headstart.features.extract import extract_features, open_store
+from headstart.features.matrix import Features
+from headstart.recipe import Recipe
+from headstart.training.neighbours import nearest, predict_neighbours
+from headstart.workbench.events import Tell, Ticker, tell_plainly
+from headstart.workbench.prepare import Prepared, feature_cache, prepare, recipe_from
+from headstart.workbench.run import Run
+
+
+@dataclass(frozen=True)
+class Measured:
+    """An evaluation on other images, and what could not be said and why.
+
+    Args:
+        notes: plain sentences.
+        nearest: for each confident mistake, the most alike training image; empty without the run's folder.
+    """
+
+    evaluation: Evaluation
+    notes: tuple[str, ...]
+    nearest: dict[str, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result for `--json`: evaluation first, then baselines."""
+        evaluation = self.evaluation.to_dict()
+        rest = {"notes": list(self.notes), "nearest": self.nearest}
+        return {"evaluation": evaluation, "baselines": evaluation["baselines"], **rest}
+
+
+def evaluate(
+    classifier: str | Path | Classifier,
+    source: str | Path,
+    *,
+    recipe: Recipe | None = None,
+    tell: Tell = tell_plainly,
+    **knobs: object,
+) -> Measured:
+    """Measure a classifier on images with known classes; classes it does not know are reported, never scored.
+
+    Args:
+        classifier: a file, the folder of a run, or a loaded Classifier.
+        source: as for `train`; of a set with parts the test part is taken, else the validation part.
+
+    Raises:
+        ClassifierError: the classifier cannot be opened.
+        DataError: there are no images of a class that it knows.
+    """
+    recipe = recipe_from(recipe, knobs)
+    model = classifier if isinstance(classifier, Classifier) else Classifier.load(classifier)
+    prepared = prepare(Path(source), recipe, tell, least_classes=1)
+    features = _extract(model, prepared, recipe, tell)
+    run, why_not = _run_beside(classifier)
+    return _measure(model, prepared, features, run, why_not, recipe)
+
+
+def _extract(model: Classifier, prepared: Prepared, recipe: Recipe, tell: Tell) -> Features:
+    cache = feature_cache(recipe)
+    store = open_store(cache, model.backbone, prepared.rules)
+    files = prepared.files
+    engine = choose_engine(
+        model.backbone,
+        name=recipe.engine,
+        device=runtime.choose_device(recipe.device),
+        waiting=len({content for content in files.contents if content not in store}),
+        batch_size=recipe.batch_size,
+        cache_folder=runtime.cache_folder(),
+    )
+    workers, progress = recipe.workers or runtime.cores(), Ticker(tell, "extract features")
+    features, _ = extract_features(
+        files, model.backbone, engine.forward, store, batch_size=recipe.batch_size, workers=workers, progress=progress
+    )
+    cache.shrink(keep=store)
+    return features
+
+
+def _run_beside(classifier: str | Path | Classifier) -> tuple[Run | None, str]:
+    if isinstance(classifier, Classifier):
+        return None, "a loaded classifier has no run folder"
+    path = Path(classifier)
+    folder = path if path.is_dir() else path.parent
+    try:
+        run = Run.load(folder)
+        _ = run.features
+    except RunError as error:
+        return None, f"the run's folder is not beside the file ({error.found})"
+    return run, ""
+
+
+def _measure(
+    model: Classifier, prepared: Prepared, features: Features, run: Run | None, why_not: str, recipe: Recipe
+) -> Measured:
+    numbers = {name: i for i, name in enumerate(model.classes)}
+    chosen, notes = _reported_part(prepared)
+    known = np.array([i for i in chosen if prepared.labels[i] in numbers], dtype=np.int64)
+    unknown = Counter(prepared.labels[i] for i in chosen if prepared.labels[i] not in numbers)
+    if not len(known):
+        raise DataError(
+            expected=f"images of {', '.join(model.classes)}",
+            found=f"only {', '.join(unknown)}",
+            where=prepared.image_set.source,
+            hint="Name the class folders as the classifier knows them.",
+        )
+    labels = np.array([numbers[prepared.labels[i]] for i in known], dtype=np.int64)
+    names = [prepared.samples[i].name for i in known]
+    rivals, about, trained, leaked, alike = {}, {}, None, None, {}
+    view = features.view(known, model.head.stages)
+    probabilities = model.head.probabilities_of(view)
+    if run is None:
+        notes.append(f"No kNN baseline, no leak check and no nearest training images: {why_not}.")
+    else:
+        rows = [row for row in run.predictions() if row["part"] == "train"]
+        places = {name: i for i, name in enumerate(run.features.names)}
+        train_view = run.features.view(np.array([places[row["path"]] for row in rows]), model.head.stages)
+        train_labels = np.array([numbers[row["label"]] for row in rows], dtype=np.int64)
+        trained = [int(count) for count in np.bincount(train_labels, minlength=len(numbers))]
+        rivals["kNN"], k = predict_neighbours(train_view, train_labels, view, len(numbers))
+        about["kNN"] = f"vote of the {k} training images most alike, nothing trained"
+        seen = {row["sha256"] for row in rows}
+        leaked = np.array([prepared.facts[i].content in seen for i in known])
+        _, closest = nearest(train_view, view, 1)
+        alike = {name: rows[int(row)]["path"] for name, row in zip(names, closest[:, 0], strict=True)}
+    groups = merge_groups(len(prepared.samples), [prepared.copies, *find_groups(prepared.samples, recipe.group_by)])
+    evaluation = evaluate_probabilities(
+        probabilities,
+        labels,
+        model.classes,
+        names=names,
+        train_labels=trained,
+        predictions_of_baselines=rivals,
+        about_baselines=about,
+        groups=[str(groups[i]) for i in known],
+        leaked=leaked,
+        unknown=dict(unknown),
+        seed=recipe.seed,
+    )
+    wrong = [mistake.name for mistake in evaluation.mistakes]
+    return Measured(evaluation, tuple(notes), {name: alike[name] for name in wrong if name in alike})
+
+
+def _reported_part(prepared: Prepared) -> tuple[list[int], list[str]]:
+    parts = {sample.part for sample in prepared.samples}
+    for part in ("test", "validation"):
+        if part in parts and len(parts) > 1:
+            chosen = [i for i, sample in enumerate(prepared.samples) if sample.part == part]
+            return chosen, [f"The set has parts: only its {part} part is measured."]
+    return list(range(len(prepared.samples))), []

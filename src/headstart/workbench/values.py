@@ -1,0 +1,10 @@
+"""The values that verbs give to faces, under one roof, so that a face needs no other room."""
+
+from headstart.classifier.classifier import Prediction
+from headstart.data.audit import Audit
+from headstart.data.finding import Finding
+from headstart.evaluation.compare import Comparison
+from headstart.evaluation.evaluation import Evaluation
+from headstart.workbench.evaluate import Measured
+
+__all__ = ["Audit", "Comparison", "Evaluation", "Finding", "Measured", "Prediction"]
