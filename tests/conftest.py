@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from drawn_photos import draw_folder
 
 
 @pytest.fixture(scope="session")
@@ -35,3 +36,9 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         return connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """48 drawn images of three classes, a folder each; not to be written to."""
+    return draw_folder(tmp_path_factory.mktemp("drawn") / "photos")

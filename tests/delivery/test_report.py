@@ -356,6 +356,12 @@ def test_a_classifier_below_its_rival_is_told_so(tmp_path: Path) -> None:
     assert re.search(r"The simple rival \w+ reads [\d.]+ %, (above|inside)", text)
 
 
+def test_warnings_of_the_run_stand_beside_the_number(tmp_path: Path) -> None:
+    page = a_page(tmp_path, warnings=("Nothing was pretrained.",))
+
+    assert page.text.index("Nothing was pretrained.") < page.text.index("The most confident mistakes")
+
+
 def test_the_same_contents_give_the_same_bytes(tmp_path: Path) -> None:
     contents = some_contents(tmp_path)
 

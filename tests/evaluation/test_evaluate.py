@@ -11,7 +11,7 @@ from sklearn import metrics as sk
 
 from headstart.errors import DataError, RunError
 from headstart.evaluation.evaluate import Evaluation, evaluate_probabilities
-from headstart.evaluation.evaluation import shown
+from headstart.errors import shown
 from headstart.evaluation.intervals import accuracy_over_groups, wilson
 
 CLASSES = ("ant", "bee", "cat")

@@ -6,20 +6,10 @@ import numpy as np
 import pytest
 
 from headstart.errors import DataError
-from headstart.features.matrix import Features, FeatureView
 from headstart.training import ridge
 from headstart.training.head_path import Validation
 from headstart.training.ridge import solve_ridge
-
-
-def make_view(count: int, width: int, classes: int = 3, seed: int = 0) -> tuple[FeatureView, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    labels = rng.integers(0, classes, count)
-    matrix = (rng.normal(size=(count, width)) + np.eye(classes, width)[labels]).astype(np.float32)
-    slices = {"early": (0, width // 2), "late": (width // 2, width)}
-    names = tuple(f"{i}.png" for i in range(count))
-    features = Features(matrix, slices, names, tuple(f"{i:064x}" for i in range(count)))
-    return features.view(np.arange(count), ("early", "late")), labels
+from training.made_features import make_features, make_view
 
 
 def refit(x: np.ndarray, y: np.ndarray, weights: np.ndarray, strength: float) -> tuple[np.ndarray, np.ndarray]:
@@ -77,9 +67,8 @@ def test_the_head_equals_the_normal_equations(count: int, width: int) -> None:
 def test_noise_with_more_features_than_images_reads_chance_not_a_hundred_percent() -> None:
     """The centring trap: with the intercept outside the hat matrix this reads 100 %."""
     rng = np.random.default_rng(0)
-    view, _ = make_view(60, 200)
     labels = np.repeat(np.arange(2), 30)
-    noise = Features(rng.normal(size=(60, 200)).astype(np.float32), view.features.slices, view.features.names, ())
+    noise = make_features(rng.normal(size=(60, 200)))
 
     path = solve_ridge(noise.view(np.arange(60), ("early", "late")), labels, 2)
 

@@ -1,4 +1,4 @@
-"""One file from the web to the disk: resumed when the line breaks, checked, and under its final name only when whole."""
+"""One file from the web to the disk: resumed when the line breaks, checked, given its final name only when whole."""
 
 from __future__ import annotations
 

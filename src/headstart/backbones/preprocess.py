@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional as transforms
+from torchvision.transforms import InterpolationMode  # type: ignore[import-untyped]
+from torchvision.transforms.v2 import functional as transforms  # type: ignore[import-untyped]
 
 from headstart.backbones.row import Row
 from headstart.errors import BackboneError, near
@@ -98,14 +98,14 @@ class Preprocess:
         Returns:
             3×crop×crop uint8, within 1 grey level of the same steps on a Pillow image.
         """
-        # a read-only array is only read here; `asarray` with a flag would copy it
         image = _view(rgb)  # 3×H×W, channels last in memory: torch's fast path
         mode = _MODES[self.interpolation]
         height, width = self.resized(image.shape[1], image.shape[2])
         if height * width > _MOST_RESIZED:
             return self._prepare_long(image)
         resized = transforms.resize(image, [height, width], interpolation=mode, antialias=True)
-        return transforms.center_crop(resized, [self.crop, self.crop])
+        prepared: Tensor = transforms.center_crop(resized, [self.crop, self.crop])
+        return prepared
 
     def resized(self, height: int, width: int) -> tuple[int, int]:
         """Height and width after the resize and before the crop, px."""
@@ -142,8 +142,8 @@ class Preprocess:
         left = max(round((width - self.crop) / 2.0), 0)
         strip = strip[:, :, left : left + self.crop]
         strip = transforms.resize(strip, [height, strip.shape[2]], interpolation=mode, antialias=True)
-        strip = transforms.center_crop(strip, [self.crop, self.crop])
-        return strip.transpose(1, 2) if tall else strip
+        prepared: Tensor = transforms.center_crop(strip, [self.crop, self.crop])
+        return prepared.transpose(1, 2) if tall else prepared
 
 
 def _view(rgb: NDArray[np.uint8]) -> Tensor:

@@ -47,9 +47,11 @@ class Row:
         weights: name in torchvision's registry of weights, where there is one.
         url: where the weights are fetched from; empty: no public source.
         megabytes: size of that download, 10⁶ bytes.
-        licence: of the weights. code_licence: of the network's code.
+        licence: of the weights. code_licence: of the network's code; torchvision's if not said.
+        origin: who trained the weights, and how they came here.
         parameters: millions, with the top. gmac: 10⁹ multiply-adds for one image (torchvision's word is GFLOPS).
         top_classes: what the top was trained to name: `imagenet`, `cifar10`, or empty.
+        pretrained: False for a network that is used with weights drawn from a seed.
     """
 
     name: str
@@ -68,8 +70,8 @@ class Row:
     url: str = ""
     megabytes: float = 0.0
     licence: str
-    code_licence: str
-    origin: str
+    code_licence: str = "BSD-3-Clause"
+    origin: str = "torchvision"
     paper: str
     parameters: float
     gmac: float

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -24,8 +25,8 @@ POOL: dict[str, Callable[[Tensor], Tensor]] = {
 class StageNetwork(nn.Module):
     """Pixels N×3×S×S → features N×D float32: the stages pooled, raw, side by side in the order given.
 
-    `body` is a traced graph (torch.fx) of the network in eval mode, cut after the last stage asked for. It holds no hook,
-    so it can be exported, compiled, scripted and folded. It shares its weights with the network, and puts it in eval mode.
+    `body` is a traced graph (torch.fx) of the network in eval mode, cut after the last stage asked for. It holds no
+    hook, so it can be exported, compiled and folded. It shares its weights with the network and puts it in eval mode.
 
     Raises:
         BackboneError: the network cannot be traced, or it never runs a stage's module.
@@ -116,6 +117,5 @@ def _timm_leaves() -> tuple[tuple[Callable[..., Any], ...], tuple[type[nn.Module
     """Functions and modules that timm asks not to be traced into; none when timm has not been used."""
     if "timm" not in sys.modules:
         return (), ()
-    from timm.layers import get_notrace_functions, get_notrace_modules
-
-    return tuple(get_notrace_functions()), tuple(get_notrace_modules())
+    layers = importlib.import_module("timm.layers")
+    return tuple(layers.get_notrace_functions()), tuple(layers.get_notrace_modules())

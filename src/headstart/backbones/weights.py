@@ -88,8 +88,8 @@ def weights_available(row: Row, weights: str | None = None) -> Where:
         from headstart.backbones.timm_rows import timm_file
 
         return Where(timm_file(row), row.url, row.megabytes, row.licence)
-    path = _on_disk(_address(row.url)) if row.url else None
-    return Where(path, row.url, row.megabytes, row.licence)
+    there = _on_disk(_address(row.url)) if row.url else None
+    return Where(there, row.url, row.megabytes, row.licence)
 
 
 def load_weights(

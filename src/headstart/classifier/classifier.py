@@ -13,19 +13,52 @@ from typing import overload
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from headstart.backbones.backbone import Backbone
 from headstart.classifier.card import Card
 from headstart.classifier.file import read_classifier, write_classifier
-from headstart.classifier.head import Head
 from headstart.data.batches import pixel_batches
-from headstart.data.images import ImageRules
-from headstart.features.matrix import scale_stages
+from headstart.data.images import BadImage, ImageRules, open_image
+from headstart.features.matrix import FeatureView, scale_stages
 
 Source = str | Path | bytes
 Forward = Callable[[torch.Tensor], torch.Tensor]
+Matrix = NDArray[np.float64]
 
 BATCH_SIZE = 16  # the CPU's rate no longer rises much beyond, and an answer is never far
+
+
+@dataclass(frozen=True)
+class Head:
+    """A linear head.
+
+    Args:
+        kind: `ridge` or `logistic`.
+        stages: whose features it takes, in forward order, each scaled to unit length.
+        weight: D×C float64. bias: C float64.
+        temperature: scores are divided by it before the softmax; above 0.
+    """
+
+    kind: str
+    stages: tuple[str, ...]
+    weight: Matrix
+    bias: Matrix
+    temperature: float
+
+    def scores(self, x: Matrix) -> Matrix:
+        """N×D scaled features → N×C scores."""
+        scores: Matrix = x @ self.weight + self.bias
+        return scores
+
+    def probabilities(self, x: Matrix) -> Matrix:
+        """N×D scaled features → N×C calibrated probabilities."""
+        return np.asarray(softmax(self.scores(x) / self.temperature, axis=1), dtype=np.float64)
+
+    def probabilities_of(self, view: FeatureView) -> Matrix:
+        """N×C calibrated probabilities of stored features, read in blocks."""
+        parts = [self.probabilities(x) for _, x in view.blocks()]
+        return np.concatenate(parts or [np.empty((0, len(self.bias)))])
 
 
 @dataclass(frozen=True)
@@ -100,8 +133,16 @@ class Classifier:
             A Prediction for one source, a list for a sequence; an unreadable image is a Prediction with its error.
         """
         if isinstance(source, (str, Path, bytes)):
-            return next(self.stream([source], workers=1))
+            return self._predict_one(source)
         return list(self.stream(source, workers=workers))
+
+    def _predict_one(self, source: Source) -> Prediction:
+        file, name = Path(source) if isinstance(source, str) else source, _name_of(source)
+        try:
+            prepared = self.backbone.preprocess.prepare(open_image(file, self.rules).rgb)
+        except BadImage as bad:
+            return Prediction(name, None, 0.0, {}, bad.reason)
+        return self._prediction(name, self._probabilities(prepared[None], self.backbone.features)[0])
 
     def stream(
         self,
@@ -154,8 +195,8 @@ class Classifier:
         Raises:
             ClassifierError: the file is missing, damaged, of a newer version, or its parts do not fit together.
         """
-        backbone, head, card = read_classifier(Path(path))
-        return cls(backbone, head, card)
+        backbone, card, weight, bias = read_classifier(Path(path))
+        return cls(backbone, Head(card.head, card.stages, weight, bias, float(card.temperature)), card)
 
 
 def _name_of(source: Source) -> str:

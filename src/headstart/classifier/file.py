@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
@@ -13,8 +16,9 @@ from headstart.backbones.backbone import Backbone, Provenance, build_backbone
 from headstart.backbones.catalogue import row_of
 from headstart.backbones.preprocess import Preprocess
 from headstart.classifier.card import Card
-from headstart.classifier.head import Head
 from headstart.errors import BackboneError, ClassifierError
+
+Matrix = NDArray[np.float64]
 
 _KEY = "headstart"
 
@@ -31,36 +35,38 @@ def write_classifier(path: Path, tensors: dict[str, torch.Tensor], card: Card) -
         plain = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
         save_file(plain, part, {_KEY: card.to_json()})
         part.replace(path)
-    except (OSError, SafetensorError) as error:
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        if not isinstance(error, (OSError, SafetensorError)):
+            raise
         raise ClassifierError(
             expected="to write the classifier", found=str(error), where=path, hint="Choose another folder with --out."
         ) from error
-    finally:
-        part.unlink(missing_ok=True)
     return path
 
 
-def read_classifier(path: Path) -> tuple[Backbone, Head, Card]:
-    """Read and check a classifier file.
+def read_classifier(path: Path) -> tuple[Backbone, Card, Matrix, Matrix]:
+    """Read and check a classifier file: backbone, card, and the head's weight D×C and bias C.
 
     Raises:
         ClassifierError: the file is missing, no classifier, damaged, newer, or its tensors do not fit its card.
     """
     card, tensors = _read(path)
-    head = _head(card, tensors, path)
+    weight, bias = _head(card, tensors, path)
     state = {key.removeprefix("backbone."): value for key, value in tensors.items() if key.startswith("backbone.")}
     try:
         backbone = build_backbone(row_of(card.backbone))
-        backbone.load_state(state, Provenance.from_dict(card.weights))
+        backbone.load_state(state, Provenance(*(card.weights.get(key, "") for key in ("source", "sha256", "licence"))))
         backbone.preprocess = Preprocess.from_dict(card.preprocess)  # as measured, whatever the row says by now
         width = sum(backbone.row.stage(name).width for name in card.stages)
     except BackboneError as error:
         raise ClassifierError(
             expected=error.expected, found=error.found, where=path, hint=error.hint or "The file is damaged."
         ) from error
-    if width != len(head.weight):
-        raise _damaged(f"a head for {width} features", f"one for {len(head.weight)}", path)
-    return backbone, head, card
+    if width != len(weight):
+        raise _damaged(f"a head for {width} features", f"one for {len(weight)}", path)
+    return backbone, card, weight, bias
 
 
 def _read(path: Path) -> tuple[Card, dict[str, torch.Tensor]]:
@@ -86,7 +92,7 @@ def _read(path: Path) -> tuple[Card, dict[str, torch.Tensor]]:
         raise _damaged("a whole classifier file", str(error), path) from error
 
 
-def _head(card: Card, tensors: dict[str, torch.Tensor], path: Path) -> Head:
+def _head(card: Card, tensors: dict[str, torch.Tensor], path: Path) -> tuple[Matrix, Matrix]:
     weight, bias = tensors.get("head.weight"), tensors.get("head.bias")
     count = len(card.classes)
     if weight is None or bias is None or weight.ndim != 2 or weight.shape[1] != count or bias.shape != (count,):
@@ -94,8 +100,7 @@ def _head(card: Card, tensors: dict[str, torch.Tensor], path: Path) -> Head:
         raise _damaged(f"a head for {count} classes", str(found), path)
     if not (torch.isfinite(weight).all() and torch.isfinite(bias).all()):
         raise _damaged("finite numbers in the head", "nan or infinite", path)
-    stages = card.stages
-    return Head(card.head, stages, weight.double().numpy(), bias.double().numpy(), float(card.temperature))
+    return weight.double().numpy(), bias.double().numpy()
 
 
 def _damaged(expected: str, found: str, path: Path) -> ClassifierError:

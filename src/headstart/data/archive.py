@@ -26,7 +26,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import IO, Protocol
 
-from headstart.data.tree import shown
+from headstart.data.tree import as_text
 from headstart.errors import DataError
 
 _BLOCK = 1 << 20  # bytes read and written at once
@@ -96,7 +96,7 @@ def _folder_of(archive: Path, into: Path) -> Path:
         _clear_stale(into)
     except OSError as error:
         expected = "an archive that can be read and a folder that can be written"
-        raise DataError(expected=expected, found=str(error), where=shown(str(archive))) from error
+        raise DataError(expected=expected, found=str(error), where=as_text(str(archive))) from error
     return folder
 
 
@@ -135,7 +135,7 @@ class _Target:
     entries: int = 0
 
     def error(self, expected: str, found: str, hint: str = "") -> DataError:
-        return DataError(expected=expected, found=found, where=shown(str(self.archive)), hint=hint)
+        return DataError(expected=expected, found=found, where=as_text(str(self.archive)), hint=hint)
 
     def count(self) -> None:
         self.entries += 1
@@ -160,7 +160,7 @@ class _Target:
         steps = name.replace("\\", "/").split("/")
         if steps[0] == "" or ".." in steps or re.match(r"[A-Za-z]:", steps[0]) or "\0" in name:
             raise self.error(
-                "entries that stay inside the archive's folder", repr(shown(name)), "Do not use this archive."
+                "entries that stay inside the archive's folder", repr(as_text(name)), "Do not use this archive."
             )
         inside = [step for step in steps if step not in ("", ".")]
         return self.folder.joinpath(*inside) if inside else None
@@ -168,14 +168,14 @@ class _Target:
     def write(self, name: str, content: IO[bytes]) -> None:
         path = self.path(name)
         if path is None:
-            raise self.error("a name for every entry", repr(shown(name)))
+            raise self.error("a name for every entry", repr(as_text(name)))
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("xb") as file:
                 self._copy(content, file)
         except (FileExistsError, NotADirectoryError) as error:
             raise self.error(
-                "every entry once", f"{shown(name)!r} twice (or as file and folder)", "Repack it."
+                "every entry once", f"{as_text(name)!r} twice (or as file and folder)", "Repack it."
             ) from error
 
     def _copy(self, content: IO[bytes], file: IO[bytes]) -> None:
@@ -192,7 +192,7 @@ class _Target:
             if path is not None:
                 path.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError) as error:
-            raise self.error("every entry once", f"{shown(name)!r} as file and folder", "Repack it.") from error
+            raise self.error("every entry once", f"{as_text(name)!r} as file and folder", "Repack it.") from error
 
 
 def _unpack_all(target: _Target) -> None:
@@ -220,7 +220,7 @@ def _unpack_zip(target: _Target) -> None:
             kind = stat.S_IFMT(entry.external_attr >> 16)
             if entry.flag_bits & 0x1:
                 raise target.error(
-                    "an archive without a password", f"{shown(entry.filename)!r} encrypted", "Unpack it yourself."
+                    "an archive without a password", f"{as_text(entry.filename)!r} encrypted", "Unpack it yourself."
                 )
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
                 raise _link(target, entry.filename)
@@ -232,7 +232,7 @@ def _unpack_zip(target: _Target) -> None:
 
 
 def _link(target: _Target, name: str) -> DataError:
-    return target.error("files and folders only", f"{shown(name)!r}, a link or a device", "Repack it without links.")
+    return target.error("files and folders only", f"{as_text(name)!r}, a link or a device", "Repack it without links.")
 
 
 class _Reader(Protocol):

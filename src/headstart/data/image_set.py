@@ -16,7 +16,7 @@ from headstart.data.finding import Finding
 from headstart.data.layout import case_twins, find_top, read_layout, same_looking
 from headstart.data.parts import PARTS
 from headstart.data.table import is_table, names_images, read_table
-from headstart.data.tree import IMAGE_SUFFIXES, Tree, is_image, read_tree, say, shown
+from headstart.data.tree import IMAGE_SUFFIXES, Tree, as_text, is_image, read_tree, say
 from headstart.errors import DataError, near
 
 _NAMED = 20  # names that one finding lists; its detail has the full count
@@ -104,7 +104,7 @@ def scan(
         return _from_folder(root, source, image_suffixes, least_classes, is_strange=True)
     hint = "An image set is a folder; `headstart predict` takes single images." if is_image(source) else _LAYOUT
     expected = "a folder, a csv or tsv table, a zip or a tar"
-    raise DataError(expected=expected, found="another file", where=shown(str(source)), hint=hint)
+    raise DataError(expected=expected, found="another file", where=as_text(str(source)), hint=hint)
 
 
 def scan_unlabelled(paths: Sequence[Path]) -> list[Path]:
@@ -125,7 +125,7 @@ def scan_unlabelled(paths: Sequence[Path]) -> list[Path]:
         tree = read_tree(path)
         named = {*tree.images, *tree.others.get("foreign-suffix", ()), *tree.others.get("unread-format", ())}
         if not named:
-            raise DataError(expected="at least one image", found="none", where=shown(str(path)))
+            raise DataError(expected="at least one image", found="none", where=as_text(str(path)))
         found.extend(path / name for name in sorted(named))
     return found
 
@@ -139,13 +139,13 @@ def _check_there(path: Path) -> None:
     if path.exists():
         return
     folder = path.absolute().parent
-    beside = sorted(shown(entry.name) for entry in folder.iterdir())[:1000] if folder.is_dir() else []
-    hint = near(path.name, beside) if beside else f"{shown(str(folder))} is not there either, or empty."
-    # a long list of strangers helps nobody: only close names are shown
+    beside = sorted(as_text(entry.name) for entry in folder.iterdir())[:1000] if folder.is_dir() else []
+    hint = near(path.name, beside) if beside else f"{as_text(str(folder))} is not there either, or empty."
+    # a long list of strangers helps nobody: only close names are as_text
     hint = (
         hint if not hint.startswith("Known") or len(beside) <= 10 else "Check the spelling and the folder you are in."
     )
-    raise DataError(expected="a folder or file that exists", found="nothing there", where=shown(str(path)), hint=hint)
+    raise DataError(expected="a folder or file that exists", found="nothing there", where=as_text(str(path)), hint=hint)
 
 
 def _from_folder(
@@ -162,15 +162,19 @@ def _from_folder(
         return replace(image_set, findings=(*image_set.findings, *_unlisted(tree, top, image_set)))
     placed, more = read_layout(tree, top)
     if beside and len({item.label for item in placed}) < 2:
-        raise DataError(expected="one table that names images", found=say(map(shown, beside)), where=shown(str(source)),
-                        hint="Name the one to read; a split column can hold all parts.")  # fmt: skip
-    samples = [Sample(root / item.path, shown(item.path), item.label, item.part, None) for item in placed]
+        raise DataError(
+            expected="one table that names images",
+            found=say(map(as_text, beside)),
+            where=as_text(str(source)),
+            hint="Name the one to read; a split column can hold all parts.",
+        )
+    samples = [Sample(root / item.path, as_text(item.path), item.label, item.part, None) for item in placed]
     return _assemble(root, source, samples, [*findings, *tree.findings(), *more], least)
 
 
 def _descended(top: str) -> Finding:
-    message = f"The classes are read from the folder {shown(top.rstrip('/'))}, the only one with images."
-    return Finding("descended", "note", message, detail={"folder": shown(top.rstrip("/"))})
+    message = f"The classes are read from the folder {as_text(top.rstrip('/'))}, the only one with images."
+    return Finding("descended", "note", message, detail={"folder": as_text(top.rstrip("/"))})
 
 
 def _from_table(
@@ -178,13 +182,15 @@ def _from_table(
 ) -> ImageSet:
     rows, more = read_table(table, root, may_leave=may_leave)
     samples = [Sample(row.path, row.name, row.label, row.part, row.group) for row in rows]
-    note = Finding("table", "note", f"Labels come from the table {shown(table.name)}; folders are not read as classes.")
+    note = Finding(
+        "table", "note", f"Labels come from the table {as_text(table.name)}; folders are not read as classes."
+    )
     return _assemble(root, source, samples, [note, *findings, *more], least)
 
 
 def _unlisted(tree: Tree, top: str, image_set: ImageSet) -> list[Finding]:
     listed = {sample.path for sample in image_set.samples}
-    names = [shown(path) for path in tree.images if path.startswith(top) and image_set.root / path not in listed]
+    names = [as_text(path) for path in tree.images if path.startswith(top) and image_set.root / path not in listed]
     if not names:
         return []
     message = f"{say(names)}: images that no usable line of the table names, not used."
@@ -192,7 +198,7 @@ def _unlisted(tree: Tree, top: str, image_set: ImageSet) -> list[Finding]:
 
 
 def _assemble(root: Path, source: Path, samples: list[Sample], findings: list[Finding], least: int) -> ImageSet:
-    where = shown(str(source))
+    where = as_text(str(source))
     if not samples:
         found = " ".join(finding.message for finding in findings) or "an empty folder"
         raise DataError(expected="images in class folders", found=f"none. {found}", where=where, hint=_LAYOUT)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from headstart.data.finding import Finding
 from headstart.data.parts import read_parts
-from headstart.data.tree import Tree, say, shown
+from headstart.data.tree import Tree, as_text, say
 
 _NAMED = 20  # names that one finding lists; its detail has the full count
 
@@ -67,7 +67,7 @@ def read_layout(tree: Tree, top: str) -> tuple[list[Placed], list[Finding]]:
         elif len(rest) < (2 if parts else 1):
             loose.append(path)
         else:
-            label = unicodedata.normalize("NFC", shown(rest[0] if parts else head))
+            label = unicodedata.normalize("NFC", as_text(rest[0] if parts else head))
             placed.append(Placed(path, label, parts.get(head)))
     findings += _left_out("loose-images", "in no class folder", loose)
     findings += _left_out("unused-folder", "beside the parts' folders", outside)
@@ -93,19 +93,19 @@ def _part_findings(tree: Tree, top: str, parts: dict[str, str]) -> list[Finding]
     if not parts:
         for word in read_parts(sorted(_children(tree, top)[1])):
             message = f"The folder {word} is read as a class, since it stands among folders that name no part."
-            findings.append(Finding("part-as-class", "warning", message, (shown(top + word),)))
+            findings.append(Finding("part-as-class", "warning", message, (as_text(top + word),)))
     for part, number in Counter(parts.values()).items():
         if number > 1:
             words = [word for word in parts if parts[word] == part]
             message = f"The folders {' and '.join(words)} are read together as the {part} part."
-            findings.append(Finding("merged-parts", "warning", message, tuple(shown(top + word) for word in words)))
+            findings.append(Finding("merged-parts", "warning", message, tuple(as_text(top + word) for word in words)))
     return findings
 
 
 def _left_out(kind: str, where: str, paths: list[str]) -> list[Finding]:
     if not paths:
         return []
-    names = tuple(shown(path) for path in paths)
+    names = tuple(as_text(path) for path in paths)
     message = f"{say(names)}: images {where}, not used."
     return [Finding(kind, "warning", message, names[:_NAMED], detail={"count": len(names)})]
 
@@ -120,7 +120,7 @@ def _empty_classes(tree: Tree, top: str, parts: dict[str, str], placed: list[Pla
         is_class = len(steps) == (2 if parts else 1) and (not parts or steps[0] in parts)
         is_part = bool(parts) and len(steps) == 1 and bool(read_parts(steps))
         if (is_class or is_part) and "/".join(steps) not in full:
-            by_kind["empty-part" if is_part else "empty-class"].append(shown(folder))
+            by_kind["empty-part" if is_part else "empty-class"].append(as_text(folder))
     words = {"empty-class": "class folders without a usable image", "empty-part": "part folders without a class"}
     return [
         Finding(

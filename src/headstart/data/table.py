@@ -15,7 +15,7 @@ from pathlib import Path
 
 from headstart.data.finding import Finding
 from headstart.data.parts import read_parts
-from headstart.data.tree import say, shown
+from headstart.data.tree import as_text, say
 from headstart.errors import DataError
 
 # role → names of its column, in any case; the first is preferred, of the others only one may be there
@@ -77,7 +77,7 @@ def read_table(table: Path, root: Path, *, may_leave: bool = True) -> tuple[list
     if missing:
         names = ", ".join(cell.strip() or "(empty)" for cell in cells[0][1])
         raise DataError(expected=f"columns path and label, without {' and '.join(missing)} nothing can be read",
-                        found=f"columns {shown(names)}", where=table, hint=_HINT)  # fmt: skip
+                        found=f"columns {as_text(names)}", where=table, hint=_HINT)  # fmt: skip
     rows, findings = _sound(_rows(cells[1:], roles, table, root, may_leave), table)
     _check_parts(rows, table)
     return rows, findings
@@ -148,7 +148,7 @@ def _part_words(written: Sequence[tuple[int, str]], table: Path) -> dict[str, st
     if wrong:
         lines = _lines(line for line, _ in wrong)
         raise DataError(
-            expected="train, validation or test as the split", found=f"{shown(wrong[0][1])!r} in {lines}", where=table
+            expected="train, validation or test as the split", found=f"{as_text(wrong[0][1])!r} in {lines}", where=table
         )
     return known
 
@@ -159,7 +159,7 @@ def _resolve(written: str, table: Path, line: int, may_leave: bool) -> Path:
     if "\\" in written and not path.is_file():
         path = _plain(folder / written.replace("\\", "/"))
     if not may_leave and not path.is_relative_to(folder):
-        raise DataError(expected="paths inside the archive", found=f"{shown(written)!r} in line {line}", where=table,
+        raise DataError(expected="paths inside the archive", found=f"{as_text(written)!r} in line {line}", where=table,
                         hint="Repack the archive with its images inside.")  # fmt: skip
     return path
 
@@ -171,7 +171,7 @@ def _plain(path: Path) -> Path:
 
 def _name(path: Path, root: Path) -> str:
     inside = path.is_relative_to(_plain(root))
-    return shown((path.relative_to(_plain(root)) if inside else path).as_posix())
+    return as_text((path.relative_to(_plain(root)) if inside else path).as_posix())
 
 
 def _sound(rows: Sequence[TableRow], table: Path) -> tuple[list[TableRow], list[Finding]]:

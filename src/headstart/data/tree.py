@@ -64,7 +64,7 @@ class Tree:
         taken = set(used)
         found = []
         for reason, (severity, sentence) in _REASONS.items():
-            names = [shown(path) for path in self.others.get(reason, ()) if path not in taken]
+            names = [as_text(path) for path in self.others.get(reason, ()) if path not in taken]
             if names:
                 detail = {"reason": reason, "count": len(names)}
                 kind = _KINDS.get(reason, "skipped")
@@ -168,7 +168,7 @@ def is_image(path: Path) -> bool:
     )
 
 
-def shown(path: str) -> str:
+def as_text(path: str) -> str:
     """A file's name that can be printed, stored and sent; bytes that are no UTF-8 appear escaped, as `\\udce9`."""
     return path.encode("utf-8", "backslashreplace").decode("utf-8")
 

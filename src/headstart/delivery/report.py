@@ -16,10 +16,11 @@ from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from headstart.data.finding import SEVERITIES, Finding
+from headstart.data.images import ImageRules
 from headstart.delivery import words
 from headstart.delivery.album import Album, Picture, Plate
-from headstart.errors import RunError
-from headstart.evaluation.evaluation import Evaluation, Mistake, shown
+from headstart.errors import RunError, shown
+from headstart.evaluation.evaluation import Evaluation, Mistake
 from headstart.figures.confusion import MOST_CLASSES, confusion_figure
 from headstart.figures.reliability import Point, reliability_figure
 from headstart.figures.svg import inline_svg
@@ -44,6 +45,8 @@ class ReportContents:
         timings: step → seconds.
         paths: image name → file, for thumbnails.
         command: what to type next.
+        warnings: what must stand beside the number besides what the evaluation itself says (nothing pretrained …).
+        rules: how the images were read, so that thumbnails show what the network saw.
     """
 
     title: str
@@ -61,6 +64,8 @@ class ReportContents:
     paths: Mapping[str, Path]
     command: str
     defaults: Mapping[str, object] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    rules: ImageRules | None = None
 
 
 @dataclass(frozen=True)
@@ -148,7 +153,7 @@ def _umask() -> int:
 
 def _view(contents: ReportContents) -> dict[str, object]:
     """Everything the template names."""
-    e, album = contents.evaluation, Album(contents.paths)
+    e, album = contents.evaluation, Album(contents.paths, rules=contents.rules)
     mistakes = [PicturedMistake(one, album.picture(one.name)) for one in e.mistakes[:MOST_MISTAKES]]
     right = words.right_answers(e)
     return {
@@ -157,7 +162,7 @@ def _view(contents: ReportContents) -> dict[str, object]:
         "style": Markup(_file("report.css")),
         "right": right,
         "wrong": e.accuracy.n - right,
-        "caveats": words.caveats(e),
+        "caveats": [*contents.warnings, *words.caveats(e)],
         "chance": None if any(one.name == "chance" for one in e.baselines) else 1 / len(e.classes),
         "calibration": (words.calibration_verdict(e.calibration), words.calibration_evidence(e.calibration)),
         "mistakes": mistakes,

@@ -76,11 +76,11 @@ def _rivalry(e: Evaluation) -> list[str]:
     reads = f"The simple rival {rival.name} reads {percent(rival.accuracy.value)}, "
     if rival.accuracy.value > e.accuracy.high:
         return [reads + "above the whole interval of this classifier: something went wrong, or the rival is enough."]
-    return [reads + "inside the interval of this classifier: these test images do not show that it is better."]
+    return [reads + "inside the interval of this classifier: this alone does not show that it is better."]
 
 
 def calibration_verdict(calibration: Calibration) -> str:
-    """One sentence: may the probabilities be taken at their word?"""
+    """Whether the probabilities may be taken at their word, in one sentence."""
     if not calibration.beyond_noise:
         return "Its probabilities may be taken at their word: nothing here speaks against them."
     gap = sum(one.count * (one.confidence - one.accuracy.value) for one in calibration.bins)

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from headstart.errors import DataError
+from headstart.errors import DataError, shown
 from headstart.evaluation.calibration import measure_calibration
-from headstart.evaluation.evaluation import Baseline, ClassScore, Evaluation, Mistake, shown
+from headstart.evaluation.evaluation import Baseline, ClassScore, Evaluation, Mistake
 from headstart.evaluation.intervals import (
     Indices,
     Interval,

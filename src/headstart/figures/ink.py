@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
+from headstart.errors import shown
+
 INK = "#1e2022"  # text, dots
 FAINT = "#6a6e73"  # axes, ticks, what is beside the point
 RULE = "#d9d5cd"  # grid lines
@@ -25,7 +27,7 @@ def canvas(width: float, height: float) -> Figure:
 
 def label(name: str, most: int = 18) -> str:
     """A name from outside as it is drawn: control characters escaped, its middle left out beyond `most` letters."""
-    safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in name)
+    safe = shown(name)
     if len(safe) <= most:
         return safe
     end = (most - 1) // 3  # names differ mostly at their beginning, and often by a number at their end

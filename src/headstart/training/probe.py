@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.classifier.head import Head
+from headstart.classifier.classifier import Head
 from headstart.evaluation.calibration import fit_temperature
 from headstart.features.matrix import Features
 from headstart.training.head_path import HeadPath, Labels, Validation

@@ -1,0 +1,107 @@
+"""Which crop of one picture is the other one: crop, brightness and contrast fitted to many pairs of thumbnails at once.
+
+    part(x, y)  ≈  gain · whole(left + (right − left) · x,  top + (bottom − top) · y)  +  offset
+
+A crop is four numbers (left, right, top, bottom) as shares of the whole's width and height; (0, 1, 0, 1) is all of it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+
+Stack = NDArray[np.float32]  # P×S×S grey thumbnails, 0 to 255
+
+WHOLE = (0.0, 1.0, 0.0, 1.0)
+_REACH = 0.12  # how far a border may move in or out: crops of 8 % of a side and a little room
+_STEP = 0.05  # the most that a border moves in one step
+_LEVELS = ((3.0, 6), (1.2, 6), (0.6, 6))  # blur in 32nds of the side, steps: the coarse level catches crops of 8 %
+
+
+def fit_crops(whole: Stack, part: Stack) -> tuple[Stack, NDArray[np.float32]]:
+    """Fit the crop that turns each whole into its part.
+
+    Args:
+        whole: P×S×S.
+        part: P×S×S.
+
+    Returns:
+        P×4 crops, and the misfit of each: what stays unexplained, as a share of the part's contrast (0 the same
+        picture up to noise, about 0.5 and more for pictures that are only alike).
+
+    Source: Lucas and Kanade, "An iterative image registration technique", IJCAI 1981, with four geometric unknowns,
+    gain and offset, coarse to fine.
+    """
+    crops = np.tile(np.array(WHOLE, dtype=np.float32), (len(whole), 1))
+    for blur, steps in _LEVELS:
+        sigma = blur * whole.shape[1] / 32
+        a, b = (gaussian_filter(stack, (0, sigma, sigma)) for stack in (whole, part))
+        crops, error = refine(a, b, crops, steps)
+    return crops, error / (b.std(axis=(1, 2)) + 1e-3)
+
+
+def refine(whole: Stack, part: Stack, crops: Stack, steps: int) -> tuple[Stack, NDArray[np.float32]]:
+    """The best of a few Gauss–Newton steps from the given crops, and the root mean square error there (grey levels)."""
+    best, least = crops, np.full(len(crops), np.inf, dtype=np.float32)
+    for step in range(steps + 1):
+        columns, target = _linearised(whole, part, crops)
+        tone = _least_squares(columns[:, :, 4:], target, damping=0.0)
+        rest = target - np.einsum("pij,pj->pi", columns[:, :, 4:], tone)
+        error = np.sqrt((rest * rest).mean(axis=1))
+        better = error < least
+        least, best = np.where(better, error, least), np.where(better[:, None], crops, best)
+        if step < steps:
+            columns[:, :, :4] *= tone[:, 0, None, None]  # the gain applies to what a moved border brings in, too
+            crops = _moved(crops, _least_squares(columns, rest)[:, :4])
+    return best, least
+
+
+def cropped(whole: Stack, crops: Stack) -> Stack:
+    """Each whole's crop stretched to the whole's size, bilinear: P×S×S."""
+    side = whole.shape[1]
+    across, down = _weights(crops[:, 0], crops[:, 1], side), _weights(crops[:, 2], crops[:, 3], side)
+    return np.asarray(down @ whole @ across.transpose(0, 2, 1))
+
+
+def _linearised(whole: Stack, part: Stack, crops: Stack) -> tuple[Stack, Stack]:
+    """How the cropped whole changes with left, right, top, bottom, gain and offset: P×S²×6; and the part: P×S²."""
+    side = whole.shape[1]
+    now = cropped(whole, crops)
+    at = ((np.arange(side) + 0.5) / side).astype(np.float32)
+    inner = np.zeros((side, side), dtype=np.float32)
+    inner[1:-1, 1:-1] = 1  # gradients at the border are not known
+    dx, dy = np.zeros_like(now), np.zeros_like(now)
+    dx[:, :, 1:-1] = (now[:, :, 2:] - now[:, :, :-2]) * (side / 2)
+    dy[:, 1:-1] = (now[:, 2:] - now[:, :-2]) * (side / 2)
+    dx /= (crops[:, 1] - crops[:, 0])[:, None, None]
+    dy /= (crops[:, 3] - crops[:, 2])[:, None, None]
+    columns = (dx * (1 - at), dx * at, dy * (1 - at)[:, None], dy * at[:, None], now, np.ones_like(now))
+    stacked = np.stack(columns, axis=-1) * inner[:, :, None]
+    return stacked.reshape(len(now), -1, 6), (part * inner).reshape(len(now), -1)
+
+
+def _least_squares(columns: Stack, target: Stack, damping: float = 1e-3) -> Stack:
+    normal = (columns.transpose(0, 2, 1) @ columns).astype(np.float64)
+    right = np.einsum("pij,pi->pj", columns, target).astype(np.float64)
+    k = np.arange(normal.shape[1])
+    normal[:, k, k] += damping * normal[:, k, k] + 1e-6
+    return np.linalg.solve(normal, right[..., None])[..., 0].astype(np.float32)
+
+
+def _moved(crops: Stack, step: Stack) -> Stack:
+    low = np.array([-_REACH, 1 - _REACH, -_REACH, 1 - _REACH], dtype=np.float32)
+    return np.clip(crops + np.clip(step, -_STEP, _STEP), low, low + 2 * _REACH)
+
+
+def _weights(start: Stack, end: Stack, side: int) -> Stack:
+    """P×S×S: row i holds the two bilinear weights of the place that the crop's pixel i comes from."""
+    at = (start[:, None] + (end - start)[:, None] * ((np.arange(side) + 0.5) / side)) * side - 0.5
+    at = np.clip(at, 0, side - 1)
+    left = np.minimum(at.astype(np.int64), side - 2)
+    share = (at - left).astype(np.float32)
+    weights = np.zeros((len(start), side, side), dtype=np.float32)
+    pair, row = np.arange(len(start))[:, None], np.arange(side)[None]
+    weights[pair, row, left] = 1 - share
+    weights[pair, row, left + 1] = share
+    return weights

@@ -1,0 +1,184 @@
+"""Which images might be copies of which: a perceptual hash proposes, and it is never believed.
+
+The hash is pHash's (the low frequencies of a 32 × 32 thumbnail's cosine transform), kept as numbers instead of 64 bits:
+its values rank candidates where bits only count, and a film's thousand near-equal frames cannot flood the list, because
+each image proposes its few nearest only. Near ones are looked for in the neighbourhood of pivots, not everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.data.alignment import WHOLE, cropped, fit_crops
+
+Hashes = NDArray[np.float32]  # N×D, each of length 1
+Pairs = NDArray[np.int64]  # P×2
+
+_FREQUENCIES = 7  # along each axis; those within the quarter circle are kept, the mean is not
+_CENTRE = (0.06, 0.94, 0.06, 0.94)  # a copy without its margins is nearer to the image's centre than to the image
+_LIKENESS = 0.8  # cosine between hashes; 95 % of copies cropped by 8 % a side have 0.89 and more
+_NEAREST = 4  # proposals per image and side; the true copy is among the first 4 in 99 of 100 cases
+_MISFIT = 0.25  # of the laid-over thumbnails: copies have 0.00–0.20
+_FLAT = 2.0  # grey levels of contrast: below, there is nothing to recognise
+_PROBED = 8  # pivots around which an image looks
+_BLOCK = 512  # pairs that are laid over each other at once: 30 MB
+
+
+class Proposed(NamedTuple):
+    """Pairs of thumbnails that fit each other: P×2 indices, first below second, and whether one is mirrored."""
+
+    pairs: Pairs
+    mirrored: NDArray[np.bool_]
+
+
+def propose(thumbnails: NDArray[np.uint8], *, progress: Callable[[int, int], None] | None = None) -> Proposed:
+    """Pairs that may be copies, each proposed by the hash and fitted once on its thumbnails.
+
+    Args:
+        thumbnails: N×S×S grey.
+        progress: called with (pairs fitted, pairs in all).
+    """
+    usable = np.flatnonzero(thumbnails.std(axis=(1, 2)) >= _FLAT)
+    if len(usable) < 2:
+        return Proposed(np.empty((0, 2), dtype=np.int64), np.empty(0, dtype=np.bool_))
+    some = thumbnails[usable]
+    plain, centre = hashes(some), hashes(some, _CENTRE)
+    sides = [
+        _pairs(plain, (mirror(plain), mirror(centre)) if flipped else (plain, centre)) for flipped in (False, True)
+    ]
+    pairs = np.concatenate(sides)
+    mirrored = np.repeat([False, True], [len(side) for side in sides])
+    fits = _fit(some, pairs, mirrored, progress)
+    return Proposed(usable[pairs[fits]], mirrored[fits])
+
+
+def hashes(thumbnails: NDArray[np.uint8], crop: tuple[float, float, float, float] = WHOLE) -> Hashes:
+    """Perceptual hashes of a crop of each thumbnail.
+
+    Args:
+        thumbnails: N×S×S grey.
+        crop: left, right, top, bottom as shares.
+
+    Returns:
+        N×D, unit length: cosine-transform coefficients, each times its frequency, so that all count about equally.
+
+    Source: Zauner, "Implementation and benchmarking of perceptual image hash functions", 2010, section 3.2.1 (pHash);
+    there each coefficient is cut to one bit by the median.
+    """
+    across, down = _grid()
+    kept = np.hypot(across, down)
+    blocks = [_coefficients(thumbnails[i : i + 4096], crop) for i in range(0, len(thumbnails), 4096)]
+    values = np.concatenate(blocks) * kept[_chosen()]
+    return np.asarray(values / (np.linalg.norm(values, axis=1, keepdims=True) + 1e-6), dtype=np.float32)
+
+
+def mirror(plain: Hashes) -> Hashes:
+    """Hashes of the same images with left and right exchanged: the odd waves across change their sign."""
+    across, _ = _grid()
+    return plain * np.where(across[_chosen()] % 2 == 1, -1, 1).astype(np.float32)
+
+
+def _grid() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    across, down = np.meshgrid(np.arange(_FREQUENCIES), np.arange(_FREQUENCIES))
+    return across, down
+
+
+def _chosen() -> NDArray[np.bool_]:
+    frequency = np.hypot(*_grid())
+    return np.asarray((frequency > 0) & (frequency < _FREQUENCIES))
+
+
+def _coefficients(thumbnails: NDArray[np.uint8], crop: tuple[float, float, float, float]) -> Hashes:
+    grey = thumbnails.astype(np.float32)
+    if crop != WHOLE:
+        grey = cropped(grey, np.tile(np.array(crop, dtype=np.float32), (len(grey), 1)))
+    side = grey.shape[1]
+    waves = np.cos(np.pi * np.arange(_FREQUENCIES)[:, None] * (np.arange(side) + 0.5) / side).astype(np.float32)
+    return np.asarray((waves @ grey @ waves.T)[:, _chosen()])
+
+
+def _pairs(plain: Hashes, queries: tuple[Hashes, ...]) -> Pairs:
+    """Each image's nearest ones among all, looking with each of its queries: P×2, first below second, no pair twice."""
+    pairs = np.sort(np.concatenate([_nearest(plain, query) for query in queries]), axis=1)
+    return np.asarray(np.unique(pairs, axis=0))
+
+
+def _nearest(plain: Hashes, query: Hashes) -> Pairs:
+    """For each query (row i looks for image i's copies) the nearest few images that are like enough: P×2.
+
+    Images are listed under their nearest pivot, queries visit the lists of their nearest pivots: about N^1.5 products.
+    """
+    pivots = plain[np.random.default_rng(0).permutation(len(plain))[: max(1, round(len(plain) ** 0.5))]]
+    listed = _by_pivot(plain, pivots, 1)
+    visiting = _by_pivot(query, pivots, min(_PROBED, len(pivots)))
+    limit = 64 + 16 * len(pivots)
+    found = [
+        _best_in(query, plain, rows, some)
+        for images, visitors in zip(listed, visiting, strict=True)
+        for rows, some in _windows(query, plain, visitors, images, limit)
+    ]
+    pairs, likeness = np.concatenate([pairs for pairs, _ in found]), np.concatenate([like for _, like in found])
+    order = np.lexsort((-likeness, pairs[:, 0]))
+    pairs = pairs[order]
+    rank = np.arange(len(pairs)) - np.searchsorted(pairs[:, 0], pairs[:, 0])
+    return np.asarray(pairs[rank < _NEAREST])
+
+
+def _by_pivot(points: Hashes, pivots: Hashes, count: int) -> list[NDArray[np.int64]]:
+    """For each pivot the points that have it among their `count` nearest."""
+    chosen = []
+    for i in range(0, len(points), 4096):
+        likeness = points[i : i + 4096] @ pivots.T
+        chosen.append(np.argpartition(-likeness, count - 1, axis=1)[:, :count])
+    nearest = np.concatenate(chosen).ravel()
+    order = np.argsort(nearest, kind="stable")
+    ends = np.searchsorted(nearest[order], np.arange(1, len(pivots)))
+    return np.split(order // count, ends)
+
+
+def _windows(
+    query: Hashes, plain: Hashes, visitors: NDArray[np.int64], images: NDArray[np.int64], limit: int
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Visitors with the images that they are compared to; a list over the limit is cut along its widest coordinate."""
+    chunks, home = [images], np.zeros(len(visitors), dtype=np.int64)
+    if len(images) > limit:
+        axis = int(plain[images].var(axis=0).argmax())
+        chunks = np.array_split(images[np.argsort(plain[images, axis], kind="stable")], -(-len(images) // limit))
+        home = np.searchsorted([plain[chunk[0], axis] for chunk in chunks[1:]], query[visitors, axis])
+    for k, chunk in enumerate(chunks):
+        rows = visitors[home == k]
+        for i in range(0, len(rows), 2048):
+            yield rows[i : i + 2048], chunk
+
+
+def _best_in(
+    query: Hashes, plain: Hashes, rows: NDArray[np.int64], images: NDArray[np.int64]
+) -> tuple[Pairs, NDArray[np.float32]]:
+    likeness = query[rows] @ plain[images].T
+    likeness[rows[:, None] == images[None]] = -1  # an image is not its own copy
+    kept = min(_NEAREST, len(images))
+    best = np.argpartition(-likeness, kept - 1, axis=1)[:, :kept]
+    values = np.take_along_axis(likeness, best, axis=1)
+    row, column = np.nonzero(values >= _LIKENESS)
+    return np.stack([rows[row], images[best[row, column]]], axis=1), values[row, column]
+
+
+def _fit(
+    thumbnails: NDArray[np.uint8],
+    pairs: Pairs,
+    mirrored: NDArray[np.bool_],
+    progress: Callable[[int, int], None] | None,
+) -> NDArray[np.bool_]:
+    fits = np.zeros(len(pairs), dtype=np.bool_)
+    for i in range(0, len(pairs), _BLOCK):
+        some = slice(i, i + _BLOCK)
+        one, two = (thumbnails[pairs[some, k]].astype(np.float32) for k in (0, 1))
+        two[mirrored[some]] = two[mirrored[some]][:, :, ::-1]
+        fits[some] = fit_crops(one, two)[1] <= _MISFIT
+        if progress is not None:
+            progress(min(i + _BLOCK, len(pairs)), len(pairs))
+    return fits

@@ -1,0 +1,193 @@
+"""Whether two decoded images are one picture: a copy leaves noise behind, a second photograph leaves motion.
+
+The two are laid over each other (crop, brightness, contrast and sharpness fitted), and what stays unexplained is looked
+at. After resizing, recompression, a flip or a crop it is noise, spread over the picture. When something moved, the rest
+sits on edges and points along them: moving small patches of one picture explains it. That share is the evidence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.ndimage import gaussian_filter, uniform_filter
+
+from headstart.data.alignment import WHOLE, fit_crops, refine
+
+Grey = NDArray[np.float32]
+
+LEAST_SIDE = 16  # pixels: with less there is nothing to tell noise from motion
+_SIDE = 64  # pixels: at this size two pictures are compared, or at the smaller one's own
+_LOOK_SIDE = 192  # pixels of the shorter side that are kept of a decoded image
+# limits, tuned on planted copies and on every proposed pair of hymenoptera, rps28 and rps_photos (docs/decisions)
+_MISFIT = 0.25  # copies have 0.00–0.20 at this first look, other photographs 0.32 and more
+_OUTSIDE = 0.35  # pixels that a crop may reach over the border; copies reach 0.19
+_REST = 0.45  # rest against the picture's gradients; the noisiest copies (28 px, JPEG 50) have 0.33
+_SPOT = 1.4  # rest against contrast in the worst 7 × 7 patch; 1.0 when something is there in one picture only
+_ROUNDING = 0.2  # grey levels: equal pictures, up to the rounding of grey values
+_MOTION = 0.12  # share of the rest that motion explains: JPEG noise 0.03–0.10, film frames 0.19–0.80 …
+_MOTION_FINE = 0.25  # … and with smaller patches: 0.06–0.20, 0.27–0.80
+_EDGES = 0.62  # share of the rest on the fifth of the pixels with the steepest gradients: 0.3–0.6 against 0.4–0.97
+_FINE_SHIFT = 0.05  # rest against gradients, in 64ths of a picture: nothing moved by more than that
+_EDITED_SHIFT = 0.1  # the same where size, side or tone say that an editor was at work: resampling leaves this much
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is kept of a decoded image for comparing it: grey, at most 192 pixels on its shorter side, and its size."""
+
+    grey: Image.Image
+    size: tuple[int, int]
+
+    def mirrored(self) -> Look:
+        """The picture with left and right exchanged."""
+        return Look(self.grey.transpose(Image.Transpose.FLIP_LEFT_RIGHT), self.size)
+
+
+@dataclass(frozen=True)
+class _Overlay:
+    """Two pictures laid over each other: S×S each, how far the crop reached outside (pixels), whether nothing moved."""
+
+    whole: Grey
+    part: Grey
+    misfit: float
+    outside: float
+    in_place: bool
+
+
+def look(rgb: NDArray[np.uint8]) -> Look:
+    """Keep what comparing needs of a decoded image.
+
+    Args:
+        rgb: H×W×3 uint8.
+    """
+    image = Image.fromarray(rgb).convert("L")
+    scale = _LOOK_SIDE / min(image.size)
+    if scale >= 1:
+        return Look(image, image.size)
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    return Look(image.resize(size, Image.Resampling.BILINEAR, reducing_gap=4.0), image.size)
+
+
+def is_same_picture(a: Look, b: Look, *, mirrored: bool) -> bool:
+    """Whether b is a copy of a (or of a's mirror image): resized, recompressed, cropped by up to 8 % a side, relit.
+
+    Two photographs of a resting scene and neighbouring frames of a film are not copies, unless nothing moved by more
+    than 0.05 of a 64th of the picture.
+    """
+    if min(*a.grey.size, *b.grey.size) < LEAST_SIDE:
+        return False
+    over = _overlay(a, b.mirrored() if mirrored else b)
+    if over.misfit > _MISFIT or over.outside > _OUTSIDE:
+        return False
+    predicted = _relit(over.whole, over.part)
+    is_edited = mirrored or a.size != b.size or _tones_differ(over)
+    return _is_noise(over.part - predicted, np.float32(0.5) * (over.part + predicted), over.in_place, is_edited)
+
+
+def _overlay(a: Look, b: Look) -> _Overlay:
+    side = min(_SIDE, *a.grey.size, *b.grey.size)
+    one, two = _square(a.grey, side), _square(b.grey, side)
+    crop, misfit = _fitted(one, two)
+    if (crop[1] - crop[0]) * (crop[3] - crop[2]) > 1:  # then a is the part and b the whole
+        a, b, one, two = b, a, two, one
+        crop, misfit = _fitted(one, two)
+    if a.size == b.size and np.abs(crop - WHOLE).max() * side < _OUTSIDE:
+        return _Overlay(one, two, misfit, 0.0, True)
+    outside = 0.0
+    for _ in range(2):  # the crop is cut from the larger picture, not from the thumbnail: no resampling is left over
+        crop, outside = _inside(crop)
+        shift, _ = refine(_soft(_square(a.grey, side, crop)), _soft(two), np.array([WHOLE], dtype=np.float32), 3)
+        width, height = crop[1] - crop[0], crop[3] - crop[2]
+        crop = np.array([crop[0], crop[0], crop[2], crop[2]]) + shift[0] * [width, width, height, height]
+    crop, outside = _inside(crop)
+    return _Overlay(_square(a.grey, side, crop), two, misfit, outside * side, False)
+
+
+def _fitted(whole: Grey, part: Grey) -> tuple[NDArray[np.float64], float]:
+    crops, misfits = fit_crops(whole[None], part[None])
+    return crops[0].astype(np.float64), float(misfits[0])
+
+
+def _inside(crop: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+    """The crop cut to the picture, and how far it reached outside."""
+    cut = np.clip(crop, 0, 1)
+    return cut, float(np.abs(crop - cut).max())
+
+
+def _soft(grey: Grey) -> Grey:
+    return np.asarray(gaussian_filter(grey, 0.6)[None])
+
+
+def _square(image: Image.Image, side: int, crop: NDArray[np.float64] | None = None) -> Grey:
+    left, right, top, bottom = WHOLE if crop is None else crop
+    box = (left * image.width, top * image.height, right * image.width, bottom * image.height)
+    kernel = Image.Resampling.BICUBIC if min(image.size) < side else Image.Resampling.BILINEAR
+    return np.asarray(image.convert("F").resize((side, side), kernel, box=box))
+
+
+def _relit(whole: Grey, part: Grey) -> Grey:
+    """The whole with tone curve (cubic) and sharpness fitted to the part's; pixels at black or white do not count."""
+    xx, yy = np.zeros_like(whole), np.zeros_like(whole)
+    xx[:, 1:-1] = whole[:, 2:] + whole[:, :-2] - 2 * whole[:, 1:-1]
+    yy[1:-1] = whole[2:] + whole[:-2] - 2 * whole[1:-1]
+    tone = whole / 255
+    columns = np.stack([tone, np.ones_like(tone), xx / 64, yy / 64, tone**2, tone**3], axis=-1)
+    counts = (part > 2) & (part < 253)
+    counts[[0, -1]] = counts[:, [0, -1]] = False
+    chosen = counts if counts.mean() > 0.2 else np.ones_like(counts)
+    weights = np.linalg.lstsq(columns[chosen], part[chosen], rcond=None)[0]
+    return np.asarray(np.clip(columns @ weights, 0, 255), dtype=np.float32)
+
+
+def _tones_differ(over: _Overlay) -> bool:
+    """A film's frames keep their brightness and contrast; an editor changes them."""
+    brightness = abs(float(over.part.mean()) - float(over.whole.mean()))
+    contrast = float(over.part.std()) / (float(over.whole.std()) + 1e-3)
+    return brightness > 3 or abs(contrast - 1) > 0.04
+
+
+def _is_noise(rest: Grey, picture: Grey, in_place: bool, is_edited: bool) -> bool:
+    dy, dx = np.gradient(picture)
+    rest, dx, dy, inner = (array[1:-1, 1:-1] for array in (rest, dx, dy, picture))
+    energy = float((rest * rest).sum())
+    if np.sqrt(energy / rest.size) < _ROUNDING:
+        return True
+    steepness = np.asarray(np.hypot(dx, dy))
+    relative = float(np.sqrt(energy / ((steepness**2).sum() + 1e-6)))
+    if relative > _REST or _worst_spot(rest, inner) > _SPOT:
+        return False
+    if relative < _allowed_shift(len(picture), in_place, is_edited):
+        return True
+    on_edges = float((rest[steepness >= np.quantile(steepness, 0.8)] ** 2).sum()) / energy
+    return (
+        on_edges < _EDGES
+        and _explained_by_motion(rest, dx, dy, 2.3) < _MOTION
+        and _explained_by_motion(rest, dx, dy, 1.5) < _MOTION_FINE
+    )
+
+
+def _allowed_shift(side: int, in_place: bool, is_edited: bool) -> float:
+    if is_edited:
+        return _EDITED_SHIFT
+    return _FINE_SHIFT if side >= _SIDE else 0.0 if in_place else 0.03
+
+
+def _explained_by_motion(rest: Grey, dx: Grey, dy: Grey, patch: float) -> float:
+    """Share of the rest's energy that vanishes when each patch (Gaussian, pixels) may move by its own small shift."""
+    xx, xy, yy, xr, yr = (gaussian_filter(p, patch) for p in (dx * dx, dx * dy, dy * dy, dx * rest, dy * rest))
+    calm = 0.01 * float((xx + yy).mean()) + 1e-6  # keeps flat patches from moving
+    xx, yy = xx + calm, yy + calm
+    determinant = xx * yy - xy * xy
+    u, v = (yy * xr - xy * yr) / determinant, (xx * yr - xy * xr) / determinant
+    left = rest - u * dx - v * dy
+    return 1 - float((left * left).sum()) / float((rest * rest).sum())
+
+
+def _worst_spot(rest: Grey, picture: Grey) -> float:
+    mean = uniform_filter(picture, 7)
+    contrast = uniform_filter(picture * picture, 7) - mean * mean
+    noise = 0.02 * float(picture.var()) + 4
+    return float(np.sqrt((uniform_filter(rest * rest, 7) / (contrast + noise)).max()))

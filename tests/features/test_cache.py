@@ -1,0 +1,90 @@
+"""The features' cache: what goes in comes out, and no damage gives a wrong row."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from headstart.features.cache import FeatureCache, FeatureStore
+
+ABOUT = {"backbone": "random", "weights": "abc"}
+
+
+def contents(count: int, first: int = 0) -> list[str]:
+    return [hashlib.sha256(bytes([i])).hexdigest() for i in range(first, first + count)]
+
+
+def read_all(store: FeatureStore, wanted: list[str]) -> dict[int, np.ndarray]:
+    return {int(p): row for positions, rows in store.read(wanted) for p, row in zip(positions, rows, strict=True)}
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> FeatureCache:
+    return FeatureCache(tmp_path / "features", 1e9)
+
+
+def test_rows_come_back_for_their_contents_in_any_order_and_any_process(cache: FeatureCache) -> None:
+    rows = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
+    cache.open(ABOUT).add(contents(4), rows[:4])
+    cache.open(ABOUT).add(contents(2, 4), rows[4:])
+
+    order = [5, 0, 3]
+    got = read_all(cache.open(ABOUT), [contents(6)[i] for i in order])
+
+    for position, i in enumerate(order):
+        np.testing.assert_array_equal(got[position], rows[i])
+
+
+def test_another_backbone_or_weights_have_their_own_rows(cache: FeatureCache) -> None:
+    cache.open(ABOUT).add(contents(1), np.ones((1, 2), np.float32))
+    assert contents(1)[0] in cache.open(ABOUT)
+    assert contents(1)[0] not in cache.open({**ABOUT, "weights": "other"})
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "empty"])
+def test_a_damaged_shard_is_forgotten_never_read_wrongly(cache: FeatureCache, damage: str) -> None:
+    cache.open(ABOUT).add(contents(3), np.ones((3, 4), np.float32))
+    shard = next(cache.folder.glob("*/*.safetensors"))
+    data = bytearray(shard.read_bytes())
+    if damage == "cut":
+        del data[-10:]
+    elif damage == "flip":
+        data[-5] ^= 1
+    else:
+        data.clear()
+    shard.write_bytes(bytes(data))
+
+    store = cache.open(ABOUT)
+
+    assert read_all(store, contents(3)) == {}
+    assert contents(1)[0] not in store
+    assert not shard.exists()
+
+
+def test_the_longest_unused_goes_first_and_the_one_in_use_stays(cache: FeatureCache) -> None:
+    for name in ("old", "new"):
+        cache.open({"backbone": name}).add(contents(3), np.ones((3, 1000), np.float32))
+    old = next(card for card in cache.folder.glob("*/about.json") if "old" in card.read_text())
+    import os
+
+    os.utime(old, (1, 1))
+    small = FeatureCache(cache.folder, 15_000)
+
+    freed = small.shrink()
+
+    assert freed > 12_000
+    assert [entry.about["backbone"] for entry in small.entries()] == ["new"]
+    assert FeatureCache(cache.folder, 0).shrink(keep=cache.open({"backbone": "new"})) == 0
+
+
+def test_entries_tell_images_and_bytes_and_clear_removes_all(cache: FeatureCache) -> None:
+    cache.open(ABOUT).add(contents(3), np.ones((3, 4), np.float32))
+
+    (entry,) = cache.entries()
+
+    assert (entry.about, entry.images) == (ABOUT, 3)
+    assert cache.clear() == entry.size_bytes
+    assert cache.entries() == ()

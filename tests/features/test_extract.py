@@ -1,0 +1,133 @@
+"""Extraction: each image once, what is stored is not decoded again, an interruption keeps its work."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from headstart.backbones.backbone import Backbone, load_backbone
+from headstart.data import batches
+from headstart.data.images import ImageRules, open_image
+from headstart.errors import DataError
+from headstart.features.cache import FeatureCache
+from headstart.features.extract import ImageFiles, extract_features, open_store
+
+RULES = ImageRules()
+
+
+@pytest.fixture(scope="module")
+def backbone() -> Backbone:
+    return load_backbone("random", seed=0)
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> FeatureCache:
+    return FeatureCache(tmp_path / "features", 1e9)
+
+
+def files_of(folder: Path, count: int = 10) -> ImageFiles:
+    paths = tuple(sorted(folder.rglob("*.png"))[:count])
+    contents = tuple(hashlib.sha256(path.read_bytes()).hexdigest() for path in paths)
+    return ImageFiles(paths, tuple(path.name for path in paths), contents, RULES)
+
+
+def test_features_equal_running_the_network_on_each_image(
+    photos: Path, backbone: Backbone, cache: FeatureCache
+) -> None:
+    files = files_of(photos)
+
+    features, told = extract_features(
+        files, backbone, backbone.features, open_store(cache, backbone, RULES), batch_size=4
+    )
+
+    prepare, normalise = backbone.preprocess.prepare, backbone.preprocess.normalise
+    alone = [backbone.features(normalise(prepare(open_image(path).rgb)[None])) for path in files.paths]
+    np.testing.assert_allclose(features.matrix, torch.cat(alone).numpy(), rtol=1e-4, atol=1e-5)
+    assert (told.cached, told.computed) == (0, 10)
+
+
+def test_a_second_time_no_image_is_opened(
+    photos: Path, backbone: Backbone, cache: FeatureCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = files_of(photos)
+    first, _ = extract_features(files, backbone, backbone.features, open_store(cache, backbone, RULES))
+    monkeypatch.setattr(batches, "open_image", lambda *_: pytest.fail("an image was opened"))
+
+    again, told = extract_features(files, backbone, backbone.features, open_store(cache, backbone, RULES))
+
+    np.testing.assert_array_equal(again.matrix, first.matrix)
+    assert (told.cached, told.computed) == (10, 0)
+
+
+def test_one_image_under_two_names_is_computed_once(photos: Path, backbone: Backbone, cache: FeatureCache) -> None:
+    one = files_of(photos, 1)
+    twice = ImageFiles(one.paths * 2, ("a", "b"), one.contents * 2, RULES)
+
+    features, told = extract_features(twice, backbone, backbone.features, open_store(cache, backbone, RULES))
+
+    assert told.computed == 1
+    np.testing.assert_array_equal(features.matrix[0], features.matrix[1])
+
+
+def test_an_interruption_keeps_what_was_done(photos: Path, backbone: Backbone, cache: FeatureCache) -> None:
+    files, calls = files_of(photos), []
+
+    def interrupted(pixels: torch.Tensor) -> torch.Tensor:
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        calls.append(len(pixels))
+        return backbone.features(pixels)
+
+    with pytest.raises(KeyboardInterrupt):
+        extract_features(files, backbone, interrupted, open_store(cache, backbone, RULES), batch_size=3)
+    _, told = extract_features(files, backbone, backbone.features, open_store(cache, backbone, RULES))
+
+    assert (told.cached, told.computed) == (6, 4)
+
+
+def test_other_weights_are_another_store(photos: Path, backbone: Backbone, cache: FeatureCache) -> None:
+    other = load_backbone("random", seed=1)
+    files = files_of(photos, 2)
+    extract_features(files, backbone, backbone.features, open_store(cache, backbone, RULES))
+
+    assert len(open_store(cache, backbone, RULES)) == 2
+    assert len(open_store(cache, other, RULES)) == 0
+    with torch.no_grad():  # a buffer counts as well
+        next(buffer for name, buffer in other.network.named_buffers() if "running_mean" in name).add_(1)
+    assert other.fingerprint != load_backbone("random", seed=1).fingerprint
+
+
+def test_a_shard_damaged_on_disk_is_computed_again(photos: Path, backbone: Backbone, cache: FeatureCache) -> None:
+    files = files_of(photos, 4)
+    first, _ = extract_features(files, backbone, backbone.features, open_store(cache, backbone, RULES))
+    store = open_store(cache, backbone, RULES)
+    shard = next(store.folder.glob("*.safetensors"))
+    data = bytearray(shard.read_bytes())
+    data[-3] ^= 1
+    shard.write_bytes(bytes(data))
+
+    again, _ = extract_features(files, backbone, backbone.features, store)
+
+    np.testing.assert_allclose(again.matrix, first.matrix, rtol=1e-5)
+
+
+def test_an_image_that_vanishes_is_a_clear_error(photos: Path, backbone: Backbone, cache: FeatureCache) -> None:
+    gone = ImageFiles((photos / "gone.png",), ("gone.png",), ("0" * 64,), RULES)
+    with pytest.raises(DataError, match=r"gone\.png to stay readable"):
+        extract_features(gone, backbone, backbone.features, open_store(cache, backbone, RULES))
+
+
+def test_into_a_file_the_matrix_is_a_memory_map(
+    photos: Path, backbone: Backbone, cache: FeatureCache, tmp_path: Path
+) -> None:
+    files, store = files_of(photos, 3), open_store(cache, backbone, RULES)
+    in_memory, _ = extract_features(files, backbone, backbone.features, store)
+
+    on_disk, _ = extract_features(files, backbone, backbone.features, store, into=tmp_path / "f.safetensors")
+
+    assert isinstance(on_disk.matrix, np.memmap)
+    np.testing.assert_array_equal(on_disk.matrix, in_memory.matrix)

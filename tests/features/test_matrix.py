@@ -1,0 +1,69 @@
+"""Views of features: scaling, blocks, the file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from headstart.errors import RunError
+from headstart.features.file import create_file, load_features
+from headstart.features.matrix import Features, scale_stages
+
+SLICES = {"a": (0, 2), "b": (2, 5)}
+
+
+def make(count: int = 10) -> Features:
+    matrix = np.random.default_rng(0).normal(size=(count, 5)).astype(np.float32)
+    return Features(
+        matrix, SLICES, tuple(f"{i}é\n.png" for i in range(count)), tuple(f"{i:064x}" for i in range(count))
+    )
+
+
+def test_each_stage_is_scaled_to_unit_length_and_zeros_stay_zeros() -> None:
+    parts = [np.array([[3.0, 4.0], [0.0, 0.0]], np.float32), np.array([[0.0, 5.0, 12.0]] * 2, np.float32)]
+
+    scaled = scale_stages(parts)
+
+    np.testing.assert_allclose(scaled, [[0.6, 0.8, 0, 5 / 13, 12 / 13], [0, 0, 0, 5 / 13, 12 / 13]])
+
+
+def test_blocks_are_the_rows_in_order_and_never_cut_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headstart.features.matrix.BLOCK_ROWS", 4)
+    view = make().view(np.array([9, 3, 3, 0, 1, 2, 4, 5]), ("b", "a"))
+    starts = np.array([0, 3, 5])
+
+    blocks = list(view.blocks(starts))
+
+    assert [(part.start, part.stop) for part, _ in blocks] == [(0, 3), (3, 5), (5, 8)]
+    np.testing.assert_allclose(np.concatenate([x for _, x in blocks]), view.array())
+
+
+def test_a_run_longer_than_a_block_comes_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headstart.features.matrix.BLOCK_ROWS", 2)
+    view = make().view(np.arange(8), ("a",))
+    assert [(part.start, part.stop) for part, _ in view.blocks(np.array([0, 1, 7]))] == [(0, 1), (1, 7), (7, 8)]
+
+
+def test_the_file_is_plain_safetensors_and_comes_back_equal(tmp_path: Path) -> None:
+    features, path = make(), tmp_path / "features.safetensors"
+    matrix = create_file(path, features.names, features.contents, 5, SLICES)
+    matrix[:] = features.matrix
+    matrix.flush()  # type: ignore[attr-defined]
+
+    again = load_features(path)
+
+    np.testing.assert_array_equal(load_file(path)["features"], features.matrix)
+    np.testing.assert_array_equal(again.matrix, features.matrix)
+    assert (again.names, again.contents, again.slices) == (features.names, features.contents, SLICES)
+
+
+def test_a_cut_off_file_is_a_clear_error(tmp_path: Path) -> None:
+    features, path = make(), tmp_path / "features.safetensors"
+    create_file(path, features.names, features.contents, 5, SLICES)
+    path.write_bytes(path.read_bytes()[:-7])
+
+    with pytest.raises(RunError, match="features of a run"):
+        load_features(path)

@@ -1,0 +1,250 @@
+"""The main job from folder to run, in process, on drawn images."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from drawn_photos import draw_folder
+from safetensors.numpy import load_file
+
+import headstart as hs
+from headstart.data import batches, content
+from headstart.errors import BackboneError, DataError, RecipeError, RunError
+from headstart.workbench import events
+from headstart.workbench.run import FILES, Run
+from headstart.workbench.train import run_name, train
+
+
+@pytest.fixture(scope="module")
+def told() -> list[events.Event]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def run(photos: Path, told: list[events.Event], tmp_path_factory: pytest.TempPathFactory) -> Run:
+    out = tmp_path_factory.mktemp("runs") / "photos"
+    return train(photos, out=out, tell=told.append, backbone="random")
+
+
+def test_a_run_has_all_its_files_and_nothing_half_written(run: Run) -> None:
+    assert sorted(path.name for path in run.folder.iterdir()) == sorted(FILES)
+    assert [path.name for path in run.folder.parent.iterdir()] == ["photos"]
+
+
+def test_events_come_in_the_order_a_user_reads_them(run: Run, told: list[events.Event]) -> None:
+    kinds = [type(event).__name__ for event in told if not isinstance(event, events.Progress)]
+    assert kinds == ["Found", "Plan", "Verdict", "Written"]
+    steps = [event for event in told if isinstance(event, events.Progress) and event.step == "extract features"]
+    assert steps[-1].done == steps[-1].total == 48
+
+
+def test_the_plan_says_in_plain_words_that_nothing_was_pretrained(run: Run, told: list[events.Event]) -> None:
+    plan = next(event for event in told if isinstance(event, events.Plan))
+    verdict = next(event for event in told if isinstance(event, events.Verdict))
+    assert "nothing was pretrained" in plan.rows["weights"]
+    assert any("Nothing was pretrained" in warning for warning in verdict.warnings)
+    assert {"backbone", "licence", "frozen", "cached", "time", "disk"} <= set(plan.rows)
+
+
+def test_the_saved_classifier_is_the_one_that_was_measured(run: Run, photos: Path) -> None:
+    rows = [row for row in run.predictions() if row["part"] == "test"]
+
+    predictions = run.classifier.predict([photos / row["path"] for row in rows])
+
+    right = sum(prediction.label == row["label"] for prediction, row in zip(predictions, rows, strict=True))
+    assert right / len(rows) == run.evaluation.accuracy.value
+    for prediction, row in zip(predictions, rows, strict=True):
+        assert prediction.probability == pytest.approx(float(row["probability"]), abs=2e-4)
+
+
+def test_a_fifth_of_each_class_is_tested_and_never_trained_on(run: Run) -> None:
+    rows = run.predictions()
+    tested = {row["sha256"] for row in rows if row["part"] == "test"}
+    trained = {row["sha256"] for row in rows if row["part"] == "train"}
+
+    assert not tested & trained
+    for name in ("disc", "square", "stripes"):
+        assert sum(row["label"] == name and row["part"] == "test" for row in rows) == 3
+
+
+def test_the_record_is_strict_json_that_makes_the_run_again(run: Run, photos: Path, tmp_path: Path) -> None:
+    record = json.loads((run.folder / "run.json").read_text(), parse_constant=lambda c: pytest.fail(f"{c} in JSON"))
+
+    again = train(photos, out=tmp_path / "again", recipe=hs.Recipe.from_dict(record["recipe"]))
+
+    assert again.evaluation == run.evaluation
+    assert again.record["data"]["fingerprint"] == record["data"]["fingerprint"]
+    a, b = (load_file(r.folder / "classifier.safetensors") for r in (run, again))
+    assert set(a) == set(b)
+    np.testing.assert_array_equal(a["head.weight"], b["head.weight"])
+    assert {"recipe", "data", "versions", "timings", "head", "backbone"} <= set(record)
+
+
+def test_a_second_head_opens_no_image(run: Run, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = train(photos, out=tmp_path / "one", backbone="random")
+    opened: list[object] = []
+    for module in (batches, content):
+        monkeypatch.setattr(module, "open_image", lambda *a: opened.append(a))
+        monkeypatch.setattr(module, "read_bytes", lambda *a: opened.append(a), raising=False)
+    monkeypatch.setattr("headstart.workbench.train._estimate_statistics", lambda *a: _copy_statistics(first, a[0]))
+
+    second = train(photos, out=tmp_path / "two", backbone="random", head="logistic", layers="all")
+
+    assert not opened
+    assert second.classifier.head.kind == "logistic"
+
+
+def _copy_statistics(run: Run, backbone: hs.Backbone) -> None:
+    backbone.load_state(run.classifier.backbone.state())
+
+
+def test_an_existing_run_is_never_overwritten(photos: Path, tmp_path: Path) -> None:
+    folders = [train(photos, out=tmp_path / "photos", backbone="random").folder.name for _ in range(3)]
+    assert folders == ["photos", "photos-2", "photos-3"]
+
+
+def test_nothing_is_left_when_a_run_is_stopped(photos: Path, tmp_path: Path) -> None:
+    def stop(event: events.Event) -> None:
+        if isinstance(event, events.Plan):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(photos, out=tmp_path / "runs" / "photos", tell=stop, backbone="random")
+
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_test_images_choose_nothing(photos: Path, tmp_path: Path) -> None:
+    """Changing the labels of all test images changes the evaluation and nothing that was chosen."""
+    base = tmp_path / "set"
+    draw_folder(base / "train", seed=1)
+    draw_folder(base / "test", per_class=6, seed=2)
+    honest = train(base, out=tmp_path / "a", backbone="random")
+    names = ["disc", "square", "stripes"]
+    for name in names:
+        (base / "test" / name).rename(base / "test" / f"{name}-old")
+    for name, other in zip(names, names[1:] + names[:1], strict=True):
+        (base / "test" / f"{name}-old").rename(base / "test" / other)
+
+    turned = train(base, out=tmp_path / "b", backbone="random")
+
+    assert turned.record["head"] == honest.record["head"]
+    np.testing.assert_array_equal(turned.classifier.head.weight, honest.classifier.head.weight)
+    assert turned.evaluation.accuracy.value < honest.evaluation.accuracy.value
+
+
+def test_an_unknown_class_in_the_test_is_reported_and_not_scored(tmp_path: Path) -> None:
+    base = tmp_path / "set"
+    draw_folder(base / "train", seed=1)
+    draw_folder(base / "val", per_class=4, seed=2)
+    shutil.copytree(base / "val" / "disc", base / "val" / "ring")  # sorts between the others: indices would shift
+    for i, path in enumerate(sorted((base / "val" / "ring").iterdir())):
+        path.write_bytes(path.read_bytes() + bytes([i]))
+
+    run = train(base, out=tmp_path / "run", backbone="random")
+
+    assert run.evaluation.unknown == {"ring": 4}
+    assert run.evaluation.accuracy.n == 12
+    assert run.evaluation.classes == ("disc", "square", "stripes")
+
+
+def test_leaked_images_are_counted_and_the_score_without_them_stands_beside(tmp_path: Path) -> None:
+    base = tmp_path / "set"
+    draw_folder(base / "train", seed=1)
+    draw_folder(base / "test", per_class=5, seed=2)
+    for path in sorted((base / "train" / "disc").iterdir())[:3]:
+        shutil.copy(path, base / "test" / "disc" / f"copy-of-{path.name}")
+
+    run = train(base, out=tmp_path / "run", backbone="random")
+
+    assert run.evaluation.leaked == 3
+    assert run.evaluation.without_leaks is not None
+    assert run.evaluation.without_leaks.n == run.evaluation.accuracy.n - 3 == 15
+
+
+def test_groups_from_a_table_stay_on_one_side(tmp_path: Path) -> None:
+    folder = draw_folder(tmp_path / "photos")
+    table = folder / "labels.csv"
+    paths = sorted(folder.rglob("*.png"))
+    with table.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "label", "group"])
+        writer.writerows(
+            [path.relative_to(folder).as_posix(), path.parent.name, f"{path.parent.name}-{i % 8}"]
+            for i, path in enumerate(paths)
+        )
+
+    run = train(table, out=tmp_path / "run", backbone="random")
+
+    sides: dict[str, set[str]] = {}
+    for row in run.predictions():
+        sides.setdefault(row["group"], set()).add(row["part"])
+    assert len(sides) < len(paths)
+    assert all(len(parts) == 1 for parts in sides.values())
+    assert "groups at a time" in run.record["head"]["held_out"]
+    assert run.evaluation.accuracy_over_groups is not None
+
+
+@pytest.mark.parametrize(
+    ("knobs", "kind", "message"),
+    [
+        ({"backbone": "resnet19"}, BackboneError, "resnet18"),
+        ({"backbone": "random", "layers": "stage9"}, BackboneError, "stage"),
+        ({"backbone": "resnet18", "offline": True}, BackboneError, "--weights FILE"),
+        ({"backbone": "resnet18", "weights": "nothing.pth"}, BackboneError, "nothing.pth"),
+        ({"head": "svm"}, RecipeError, "ridge, logistic"),
+        ({"bakcbone": "random"}, RecipeError, "Did you mean backbone"),
+        ({"device": "tpu"}, RecipeError, "device of this machine"),
+        ({"group_by": "("}, RecipeError, "regular expression"),
+        ({"background": "blurple"}, RecipeError, "colour"),
+    ],
+)
+def test_mistakes_are_told_and_leave_nothing(
+    photos: Path, tmp_path: Path, knobs: dict[str, object], kind: type[Exception], message: str
+) -> None:
+    with pytest.raises(kind, match=message):
+        train(photos, out=tmp_path / "runs" / "x", **knobs)
+    assert not list((tmp_path / "runs").glob("*"))
+
+
+def test_a_missing_folder_names_the_near_ones(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(DataError, match="Did you mean photos"):
+        train(tmp_path / "photo", out=tmp_path / "run")
+
+
+def test_auto_without_weights_and_network_falls_back_in_plain_words(photos: Path, tmp_path: Path) -> None:
+    told: list[events.Event] = []
+
+    run = train(photos, out=tmp_path / "run", tell=told.append, offline=True)
+
+    assert run.record["backbone"]["name"] == "random"
+    assert any(isinstance(event, events.Notice) and "Nothing pretrained" in event.text for event in told)
+
+
+def test_a_folder_that_is_no_run_is_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"no readable run\.json"):
+        Run.load(tmp_path)
+
+
+def test_run_names_are_safe_everywhere(tmp_path: Path) -> None:
+    (tmp_path / "a b.tar.gz").touch()
+    assert run_name(tmp_path / "a b.tar.gz") == "a-b"
+    assert run_name(tmp_path / "müll & co") == "müll-co"
+    assert run_name(Path("/")) == "run"
+
+
+def test_cells_that_a_spreadsheet_would_obey_are_neutralised(tmp_path: Path) -> None:
+    folder = draw_folder(tmp_path / "photos", per_class=8)
+    (folder / "disc").rename(folder / "=cmd|calc")
+
+    run = train(folder, out=tmp_path / "run", backbone="random")
+
+    text = (run.folder / "predictions.csv").read_text()
+    assert ",'=cmd|calc," in text
+    assert {row["label"] for row in run.predictions()} == {"=cmd|calc", "square", "stripes"}
