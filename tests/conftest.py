@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 
 import pytest
+
 from drawn_photos import draw_folder
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from headstart.hooks import capture, capture_inputs, watch_inputs, watch_outputs
 from torch import nn
+
+from headstart.hooks import capture, capture_inputs, watch_inputs, watch_outputs
 
 
 def _network() -> nn.Sequential:

@@ -44,7 +44,7 @@ class Recipe:
     head: str = _knob("ridge", "what is trained on the features", choices=("ridge", "logistic"))
     # none: the head learns the classes as often as they occur, so its probabilities match the folder
     balance: str = _knob(
-        "none", "weight of the classes: none (as often as they occur) or equal", choices=("none", "equal")
+        "none", "weight of the classes, as often as they occur or all alike", choices=("none", "equal")
     )
     # any fixed number: two runs on the same images give the same split and the same classifier
     seed: int = _knob(0, "seed of the split, the bootstrap and random weights", low=0, high=2**32 - 1)

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from headstart.errors import DataError, RunError
+from headstart.errors import DataError, RunError, shown
 from headstart.evaluation.evaluate import Evaluation, evaluate_probabilities
-from headstart.errors import shown
 from headstart.evaluation.intervals import accuracy_over_groups, wilson
 
 CLASSES = ("ant", "bee", "cat")

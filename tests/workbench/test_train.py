@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn_photos import draw_folder
 from safetensors.numpy import load_file
 
 import headstart as hs
+from drawn_photos import draw_folder
 from headstart.data import batches, content
 from headstart.errors import BackboneError, DataError, RecipeError, RunError
 from headstart.workbench import events

@@ -21,16 +21,12 @@ from torchvision.transforms.v2 import functional as transforms  # type: ignore[i
 from headstart.backbones.row import Row
 from headstart.errors import BackboneError, near
 
-# NEAREST_EXACT is what Pillow calls nearest; torch's own NEAREST is off by half a pixel
-_MODES = {
-    "bilinear": InterpolationMode.BILINEAR,
-    "bicubic": InterpolationMode.BICUBIC,
-    "nearest": InterpolationMode.NEAREST_EXACT,
-}
+_SMOOTH = {"bilinear": InterpolationMode.BILINEAR, "bicubic": InterpolationMode.BICUBIC}
+_MODES = (*_SMOOTH, "nearest")
 _FITS = ("keep", "stretch")
 _LARGEST = 4096  # px; above it a card is damaged or hostile
 _MOST_RESIZED = 16_000_000  # pixels after the resize; an ordinary photograph has 0.1 million
-_LONGEST = 300_000  # px of the long side; no camera comes near
+_LONGEST = 20_000  # px of a strip that thin; no camera comes near
 
 
 @dataclass(frozen=True)
@@ -96,15 +92,13 @@ class Preprocess:
             rgb: H×W×3 uint8, any size from 1×1; not written to.
 
         Returns:
-            3×crop×crop uint8, within 1 grey level of the same steps on a Pillow image.
+            3×crop×crop uint8, within 1 grey level of the same steps on a Pillow image (bicubic enlargements: 2).
         """
         image = _view(rgb)  # 3×H×W, channels last in memory: torch's fast path
-        mode = _MODES[self.interpolation]
         height, width = self.resized(image.shape[1], image.shape[2])
         if height * width > _MOST_RESIZED:
             return self._prepare_long(image)
-        resized = transforms.resize(image, [height, width], interpolation=mode, antialias=True)
-        prepared: Tensor = transforms.center_crop(resized, [self.crop, self.crop])
+        prepared: Tensor = transforms.center_crop(self._resize(image, height, width), [self.crop, self.crop])
         return prepared
 
     def resized(self, height: int, width: int) -> tuple[int, int]:
@@ -129,19 +123,26 @@ class Preprocess:
         scale, shift = (1 / (255 * std)).float(), (-mean / std).float()
         return prepared.float().mul_(scale.to(prepared.device)).add_(shift.to(prepared.device))
 
+    def _resize(self, image: Tensor, height: int, width: int) -> Tensor:
+        if self.interpolation == "nearest":
+            # torch's two kinds of nearest fall on other pixels than Pillow's at some ratios
+            return image[:, _nearest(image.shape[1], height)][:, :, _nearest(image.shape[2], width)]
+        mode = _SMOOTH[self.interpolation]
+        resized: Tensor = transforms.resize(image, [height, width], interpolation=mode, antialias=True)
+        return resized
+
     def _prepare_long(self, image: Tensor) -> Tensor:
         """The same for a strip (1×5000 …), whose resized form may not fit into memory: one axis, crop, other axis."""
-        mode = _MODES[self.interpolation]
         tall = image.shape[1] > image.shape[2]
         strip = image.transpose(1, 2) if tall else image  # 3×short×long
         over = strip.shape[2] - _LONGEST
         if over > 0:  # only its middle can be seen; off by less than one resized pixel
             strip = strip[:, :, over // 2 : over // 2 + _LONGEST]
         height, width = self.resized(strip.shape[1], strip.shape[2])
-        strip = transforms.resize(strip, [strip.shape[1], width], interpolation=mode, antialias=True)
+        strip = self._resize(strip, strip.shape[1], width)
         left = max(round((width - self.crop) / 2.0), 0)
         strip = strip[:, :, left : left + self.crop]
-        strip = transforms.resize(strip, [height, strip.shape[2]], interpolation=mode, antialias=True)
+        strip = self._resize(strip, height, strip.shape[2])
         prepared: Tensor = transforms.center_crop(strip, [self.crop, self.crop])
         return prepared.transpose(1, 2) if tall else prepared
 
@@ -150,6 +151,12 @@ def _view(rgb: NDArray[np.uint8]) -> Tensor:
     if not rgb.flags.writeable:  # torch warns of a read-only array even when nobody writes
         rgb = rgb.copy()
     return torch.from_numpy(rgb).permute(2, 0, 1)
+
+
+def _nearest(length: int, wanted: int) -> Tensor:
+    """Index of the source pixel under the centre of each wanted one, summed up step by step as Pillow does."""
+    step = length / wanted
+    return torch.from_numpy(np.add.accumulate(np.r_[step / 2, np.full(wanted - 1, step)]).astype(np.int64))
 
 
 def _three(values: object) -> bool:

@@ -87,8 +87,9 @@ class Card:
             if not isinstance(values.get(key), kind) or isinstance(values[key], bool):
                 raise _wrong(f"{key} in the card", repr(values.get(key))[:80], where)
         _check_values(values, where)
-        names = ("stages", "classes", "background")
-        return cls(**{key: tuple(values[key]) if key in names else values[key] for key in cls.__dataclass_fields__})
+        plain: dict[str, Any] = {key: values[key] for key in cls.__dataclass_fields__}
+        plain |= {key: tuple(plain[key]) for key in ("stages", "classes", "background")}
+        return cls(**plain)
 
 
 def _check_version(version: object, where: object) -> None:

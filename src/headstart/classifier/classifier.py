@@ -119,7 +119,7 @@ class Classifier:
         return ImageRules(background=self.card.background)
 
     @overload
-    def predict(self, source: Source, *, workers: int = ...) -> Prediction: ...
+    def predict(self, source: Source, *, workers: int = ...) -> Prediction: ...  # type: ignore[overload-overlap]  # bytes
     @overload
     def predict(self, source: Sequence[Source], *, workers: int = ...) -> list[Prediction]: ...
     def predict(self, source: Source | Sequence[Source], *, workers: int = 1) -> Prediction | list[Prediction]:

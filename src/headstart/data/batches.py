@@ -6,7 +6,7 @@ The decoders and the resizing release Python's lock, so threads keep all cores b
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -39,7 +39,7 @@ class PixelBatch:
 
 def pixel_batches(
     sources: Sequence[Path | bytes], prepare: Prepare, *, rules: ImageRules, batch_size: int, workers: int
-) -> Iterator[PixelBatch]:
+) -> Generator[PixelBatch, None, None]:
     """Decode and prepare every source once, in order; at most three batches are in memory.
 
     A batch may be empty of pixels (0×…) when all of its images failed.

@@ -11,7 +11,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import click
 import typer
@@ -40,7 +40,9 @@ def _recipe_options(*names: str) -> Callable[[_Command], _Command]:
     """Give a command an option for each of these Recipe fields (all, when none is named), through its `knobs`."""
 
     def decorate(command: _Command) -> _Command:
-        own = [p for p in inspect.signature(command).parameters.values() if p.kind is not p.VAR_KEYWORD]
+        hints = get_type_hints(command, include_extras=True)
+        written = [p for p in inspect.signature(command).parameters.values() if p.kind is not p.VAR_KEYWORD]
+        own = [p.replace(annotation=hints[p.name]) for p in written]
         specs = [spec for spec in dataclasses.fields(Recipe) if not names or spec.name in names]
         command.__signature__ = inspect.Signature([*own, *map(_option, specs)])  # type: ignore[attr-defined]
         command.__annotations__ = {p.name: p.annotation for p in command.__signature__.parameters.values()}  # type: ignore[attr-defined]
@@ -53,10 +55,10 @@ def _option(spec: dataclasses.Field[Any]) -> inspect.Parameter:
     kinds: dict[str, Any] = {"str": str, "str | None": str | None, "int": int, "float": float, "bool": bool}
     flag = "--" + spec.name.replace("_", "-")
     choices = spec.metadata["choices"]
-    about = spec.metadata["about"] + (f" [{'|'.join(choices)}]" if choices else "")
+    about = spec.metadata["about"] + (f": {' or '.join(choices)}" if choices else "")
     option = typer.Option(flag, help=about, rich_help_panel="Recipe", show_default=spec.default is not False)
-    kind = Annotated[kinds[str(spec.type)], option]
-    return inspect.Parameter(spec.name, inspect.Parameter.KEYWORD_ONLY, default=spec.default, annotation=kind)
+    annotation = Annotated.__class_getitem__((kinds[str(spec.type)], option))  # type: ignore[attr-defined]
+    return inspect.Parameter(spec.name, inspect.Parameter.KEYWORD_ONLY, default=spec.default, annotation=annotation)
 
 
 @app.command()

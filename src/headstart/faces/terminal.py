@@ -10,10 +10,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.padding import Padding
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
+from headstart.errors import shown
 from headstart.faces.tables import plain, safe
 from headstart.workbench import events
 from headstart.workbench.values import Audit, Comparison, Evaluation, Finding, Measured, Prediction
@@ -46,7 +48,7 @@ class Terminal:
         if isinstance(event, events.Found):
             self._found(event)
         elif isinstance(event, events.Notice):
-            self._err.print(Text(safe(event.text), style="yellow"))
+            self._err.print(Text(shown(event.text), style="yellow"))
         elif isinstance(event, events.Plan):
             self._title("Plan")
             self._pairs(event.rows)
@@ -66,7 +68,9 @@ class Terminal:
             self._bar.start()
             self._step = event.step
         told = events.progress_line(event)
-        self._bar.update(self._bar.task_ids[0], description=told, completed=event.done, total=event.total or None)
+        self._bar.update(
+            self._bar.task_ids[0], description=escape(told), completed=event.done, total=event.total or None
+        )
         if event.done >= event.total:
             self._stop_bar()
             self._err.print(Text(told, style="dim"))
@@ -96,11 +100,11 @@ class Terminal:
         self._out.print(Padding(table, (0, 0, 0, 2)))
 
     def _found(self, event: events.Found) -> None:
-        self._title(f"Found {event.images:,} images of {len(event.classes)} classes in {safe(event.source)}")
+        self._title(f"Found {event.images:,} images of {len(event.classes)} classes in {shown(event.source)}")
         table = plain(header=True)
         table.add_column("class", overflow="fold")
         for part in event.counts:
-            table.add_column(part, justify="right")
+            table.add_column(Text(part), justify="right")
         for name in event.classes:
             table.add_row(safe(name), *[f"{counts.get(name, 0):,}" for counts in event.counts.values()])
         table.add_row("together", *[f"{sum(counts.values()):,}" for counts in event.counts.values()], style="dim")
@@ -114,8 +118,8 @@ class Terminal:
             self._out.print(Padding(Text("No problems found.", style="green"), (0, 0, 0, 2)))
         for finding in findings:
             mark, style = _MARKS[finding.severity]
-            self._out.print(Padding(Text.assemble((f"{mark} ", style), safe(finding.message)), (0, 0, 0, 2)))
-            examples = [" = ".join(map(safe, group)) for group in finding.groups] or list(map(safe, finding.names))
+            self._out.print(Padding(Text.assemble((f"{mark} ", style), shown(finding.message)), (0, 0, 0, 2)))
+            examples = [" = ".join(map(shown, group)) for group in finding.groups] or list(map(shown, finding.names))
             if examples:
                 more = f", and {len(examples) - _SHOWN_NAMES} more" if len(examples) > _SHOWN_NAMES else ""
                 told = Text(", ".join(examples[:_SHOWN_NAMES]) + more, style="dim")
@@ -125,9 +129,9 @@ class Terminal:
         self._title("Verdict")
         self._evaluation(event.evaluation)
         for warning in event.warnings:
-            self._out.print(Padding(Text.assemble(("! ", "yellow"), safe(warning)), (0, 0, 0, 2)))
+            self._out.print(Padding(Text.assemble(("! ", "yellow"), shown(warning)), (0, 0, 0, 2)))
         chosen = f"Strength and temperature were chosen {event.chosen}; the test images were looked at once."
-        self._out.print(Padding(Text(safe(chosen), style="dim"), (0, 0, 0, 2)))
+        self._out.print(Padding(Text(shown(chosen), style="dim"), (0, 0, 0, 2)))
 
     def _evaluation(self, evaluation: Evaluation) -> None:
         table = plain()
@@ -135,14 +139,14 @@ class Terminal:
         table.add_column(no_wrap=True)
         table.add_column(style="dim", overflow="fold")
         for place, (name, value, about) in enumerate(evaluation.rows()):
-            table.add_row(name, value, about, style="bold green" if place == 0 else "")
+            table.add_row(Text(name), Text(value), Text(about), style="bold green" if place == 0 else "")
         self._out.print(Padding(table, (0, 0, 0, 2)))
 
     def _written(self, event: events.Written) -> None:
-        self._title(f"Written to {safe(str(event.folder))}/")
+        self._title(f"Written to {shown(str(event.folder))}/")
         self._out.print(Padding(Text("  ".join(event.files)), (0, 0, 0, 2)))
         self._out.print()
-        self._out.print(Text.assemble(("Next: ", "bold"), safe(event.next_command)), soft_wrap=True)
+        self._out.print(Text.assemble(("Next: ", "bold"), shown(event.next_command)), soft_wrap=True)
 
     def predictions(self, predictions: Sequence[Prediction]) -> None:
         """Path, class, probability and the next two classes."""
@@ -154,8 +158,10 @@ class Terminal:
             if prediction.error:
                 table.add_row(safe(prediction.name), Text("unreadable", style="red"), "", safe(prediction.error))
                 continue
-            rest = ", ".join(f"{safe(label)} {share:.1%}" for label, share in prediction.top[1:])
-            table.add_row(safe(prediction.name), safe(prediction.label or ""), f"{prediction.probability:.1%}", rest)
+            rest = ", ".join(f"{shown(label)} {share:.1%}" for label, share in prediction.top[1:])
+            table.add_row(
+                safe(prediction.name), safe(prediction.label or ""), f"{prediction.probability:.1%}", Text(rest)
+            )
         self._out.print(table)
 
     def measured(self, measured: Measured) -> None:
@@ -167,13 +173,13 @@ class Terminal:
             alike = measured.nearest.get(mistake.name)
             told = f"{mistake.name}: {mistake.true} taken for {mistake.predicted} ({mistake.probability:.1%})"
             told += f", most like {alike}" if alike else ""
-            self._out.print(Padding(Text.assemble(("✗ ", "red"), safe(told)), (0, 0, 0, 2)))
+            self._out.print(Padding(Text.assemble(("✗ ", "red"), shown(told)), (0, 0, 0, 2)))
         for note in measured.notes:
-            self._out.print(Padding(Text(safe(note), style="dim"), (0, 0, 0, 2)))
+            self._out.print(Padding(Text(shown(note), style="dim"), (0, 0, 0, 2)))
 
     def comparison(self, comparison: Comparison, first: Path, second: Path) -> None:
         """The verdict on two runs."""
-        self._out.print(Text(safe(f"A is {first}, B is {second}"), style="dim"))
+        self._out.print(Text(shown(f"A is {first}, B is {second}"), style="dim"))
         self._out.print(Text(str(comparison)))
 
     def audit(self, audit: Audit) -> None:

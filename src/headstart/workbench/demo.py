@@ -11,7 +11,7 @@ from headstart.workbench.train import train
 
 
 def demo(folder: str | Path, *, backbone: str = "random", tell: Tell = tell_plainly) -> Run:
-    """Draw `folder/hands` unless it is there already, and train on it into `folder/run`, `folder/run-2` …
+    """Draw `folder/hands` unless it is there already, and train on it into `folder/run`, or `folder/run-2` and on.
 
     Raises:
         DataError: the folder holds something else.

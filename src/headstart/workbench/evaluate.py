@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from headstart import runtime
 from headstart.backbones.engine import choose_engine
@@ -18,7 +19,7 @@ from headstart.errors import DataError, RunError
 from headstart.evaluation.evaluate import evaluate_probabilities
 from headstart.evaluation.evaluation import Evaluation
 from headstart.features.extract import extract_features, open_store
-from headstart.features.matrix import Features
+from headstart.features.matrix import Features, FeatureView
 from headstart.recipe import Recipe
 from headstart.training.neighbours import nearest, predict_neighbours
 from headstart.workbench.events import Tell, Ticker, tell_plainly
@@ -105,55 +106,83 @@ def _run_beside(classifier: str | Path | Classifier) -> tuple[Run | None, str]:
     return run, ""
 
 
+@dataclass(frozen=True)
+class _Rivals:
+    """What only the run's folder can tell about M images: kNN's answers, what is leaked, the most alike images."""
+
+    predictions: dict[str, NDArray[np.int64]]
+    about: dict[str, str]
+    trained: list[int] | None
+    leaked: NDArray[np.bool_] | None
+    alike: tuple[str, ...]
+
+
+_NO_RIVALS = _Rivals({}, {}, None, None, ())
+
+
 def _measure(
     model: Classifier, prepared: Prepared, features: Features, run: Run | None, why_not: str, recipe: Recipe
 ) -> Measured:
-    numbers = {name: i for i, name in enumerate(model.classes)}
     chosen, notes = _reported_part(prepared)
-    known = np.array([i for i in chosen if prepared.labels[i] in numbers], dtype=np.int64)
+    known, labels, unknown = _known(model, prepared, chosen)
+    view = features.view(known, model.head.stages)
+    if run is None:
+        notes.append(f"No kNN baseline, no leak check and no nearest training images: {why_not}.")
+    rivals = _rivals(run, model, view, [prepared.facts[i].content for i in known]) if run else _NO_RIVALS
+    names = [prepared.samples[i].name for i in known]
+    groups = merge_groups(len(prepared.samples), [prepared.copies, *find_groups(prepared.samples, recipe.group_by)])
+    evaluation = evaluate_probabilities(
+        model.head.probabilities_of(view),
+        labels,
+        model.classes,
+        names=names,
+        train_labels=rivals.trained,
+        predictions_of_baselines=rivals.predictions,
+        about_baselines=rivals.about,
+        groups=[str(groups[i]) for i in known],
+        leaked=rivals.leaked,
+        unknown=unknown,
+        seed=recipe.seed,
+    )
+    alike = dict(zip(names, rivals.alike, strict=False))
+    wrong = [mistake.name for mistake in evaluation.mistakes]
+    return Measured(evaluation, tuple(notes), {name: alike[name] for name in wrong if name in alike})
+
+
+def _known(
+    model: Classifier, prepared: Prepared, chosen: list[int]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], dict[str, int]]:
+    """Images of classes that the classifier knows, their labels by name, and the counts of the other classes."""
+    numbers = {name: i for i, name in enumerate(model.classes)}
+    known = [i for i in chosen if prepared.labels[i] in numbers]
     unknown = Counter(prepared.labels[i] for i in chosen if prepared.labels[i] not in numbers)
-    if not len(known):
+    if not known:
         raise DataError(
             expected=f"images of {', '.join(model.classes)}",
-            found=f"only {', '.join(unknown)}",
+            found=f"only {', '.join(unknown) or 'unreadable ones'}",
             where=prepared.image_set.source,
             hint="Name the class folders as the classifier knows them.",
         )
     labels = np.array([numbers[prepared.labels[i]] for i in known], dtype=np.int64)
-    names = [prepared.samples[i].name for i in known]
-    rivals, about, trained, leaked, alike = {}, {}, None, None, {}
-    view = features.view(known, model.head.stages)
-    probabilities = model.head.probabilities_of(view)
-    if run is None:
-        notes.append(f"No kNN baseline, no leak check and no nearest training images: {why_not}.")
-    else:
-        rows = [row for row in run.predictions() if row["part"] == "train"]
-        places = {name: i for i, name in enumerate(run.features.names)}
-        train_view = run.features.view(np.array([places[row["path"]] for row in rows]), model.head.stages)
-        train_labels = np.array([numbers[row["label"]] for row in rows], dtype=np.int64)
-        trained = [int(count) for count in np.bincount(train_labels, minlength=len(numbers))]
-        rivals["kNN"], k = predict_neighbours(train_view, train_labels, view, len(numbers))
-        about["kNN"] = f"vote of the {k} training images most alike, nothing trained"
-        seen = {row["sha256"] for row in rows}
-        leaked = np.array([prepared.facts[i].content in seen for i in known])
-        _, closest = nearest(train_view, view, 1)
-        alike = {name: rows[int(row)]["path"] for name, row in zip(names, closest[:, 0], strict=True)}
-    groups = merge_groups(len(prepared.samples), [prepared.copies, *find_groups(prepared.samples, recipe.group_by)])
-    evaluation = evaluate_probabilities(
-        probabilities,
-        labels,
-        model.classes,
-        names=names,
-        train_labels=trained,
-        predictions_of_baselines=rivals,
-        about_baselines=about,
-        groups=[str(groups[i]) for i in known],
-        leaked=leaked,
-        unknown=dict(unknown),
-        seed=recipe.seed,
+    return np.array(known, dtype=np.int64), labels, dict(unknown)
+
+
+def _rivals(run: Run, model: Classifier, view: FeatureView, contents: list[str]) -> _Rivals:
+    rows = [row for row in run.predictions() if row["part"] == "train"]
+    numbers = {name: i for i, name in enumerate(model.classes)}
+    places = {name: i for i, name in enumerate(run.features.names)}
+    train = run.features.view(np.array([places[row["path"]] for row in rows]), model.head.stages)
+    labels = np.array([numbers[row["label"]] for row in rows], dtype=np.int64)
+    predicted, k = predict_neighbours(train, labels, view, len(numbers))
+    seen = {row["sha256"] for row in rows}
+    _, closest = nearest(train, view, 1)
+    return _Rivals(
+        predictions={"kNN": predicted},
+        about={"kNN": f"vote of the {k} training images most alike, nothing trained"},
+        trained=[int(count) for count in np.bincount(labels, minlength=len(numbers))],
+        leaked=np.array([content in seen for content in contents]),
+        alike=tuple(rows[int(row)]["path"] for row in closest[:, 0]),
     )
-    wrong = [mistake.name for mistake in evaluation.mistakes]
-    return Measured(evaluation, tuple(notes), {name: alike[name] for name in wrong if name in alike})
 
 
 def _reported_part(prepared: Prepared) -> tuple[list[int], list[str]]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from headstart import runtime
 from headstart.backbones.backbone import Backbone
@@ -32,8 +33,8 @@ from headstart.workbench.choose_backbone import Choice, choose_backbone
 from headstart.workbench.events import Plan, Tell, Ticker, Verdict, Written, tell_plainly
 from headstart.workbench.plan import plan_rows
 from headstart.workbench.prepare import Prepared, feature_cache, found, prepare, recipe_from, split_prepared
-from headstart.workbench.run import CLASSIFIER, FEATURES, FILES, Run, finish_run, new_run
-from headstart.workbench.write_run import Finished, verdict_warnings, write_run
+from headstart.workbench.run import FEATURES, FILES, Run, finish_run, new_run
+from headstart.workbench.write_run import Finished, next_command, verdict_warnings, write_run
 
 _RECALIBRATE_IMAGES = 512  # a mean over their maps is steady to well below a hundredth of its spread
 
@@ -68,12 +69,12 @@ def train(
     with clock("backbone"):
         choice = choose_backbone(recipe, tell)
     with new_run(target.parent, target.name) as work:
-        finished = _work(work, Path(source), prepared, parts, choice, recipe, tell, clock)
+        finished = _work(work, target, Path(source), prepared, parts, choice, recipe, tell, clock)
         with clock("write"):
             write_run(work, finished)
         folder = finish_run(work, target.name)
     tell(Verdict(finished.evaluation, verdict_warnings(finished), finished.probe.path.held_out))
-    tell(Written(folder, FILES, f"headstart predict {folder / CLASSIFIER} NEW_IMAGES"))
+    tell(Written(folder, FILES, next_command(folder)))
     return Run.load(folder)
 
 
@@ -100,6 +101,7 @@ class Clock:
 
 def _work(
     work: Path,
+    target: Path,
     source: Path,
     prepared: Prepared,
     parts: Split,
@@ -122,6 +124,7 @@ def _work(
     with clock("evaluation"):
         evaluation = _evaluate(features, labels, prepared, parts, probe, recipe)
     return Finished(
+        target,
         source,
         prepared,
         parts,
@@ -144,7 +147,7 @@ def _estimate_statistics(backbone: Backbone, prepared: Prepared, parts: Split, r
     chosen = [prepared.samples[i].path for i in parts.train[::step]][:_RECALIBRATE_IMAGES]
     workers = recipe.workers or runtime.cores()
 
-    def batches() -> Iterator[object]:
+    def batches() -> Iterator[torch.Tensor]:
         stream = pixel_batches(
             chosen, backbone.preprocess.prepare, rules=prepared.rules, batch_size=recipe.batch_size, workers=workers
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,8 +30,15 @@ from headstart.workbench.run import CLASSIFIER, PREDICTIONS, REPORT, data_finger
 
 @dataclass(frozen=True)
 class Finished:
-    """Everything a training came to, before it is written. `labels`: class index of each image, -1 for unknown ones."""
+    """Everything a training came to, before it is written.
 
+    Args:
+        folder: where the run will lie, unless that name gets taken meanwhile.
+        source: what was trained on.
+        labels: class index of each image, -1 for unknown classes.
+    """
+
+    folder: Path
     source: Path
     prepared: Prepared
     parts: Split
@@ -100,16 +108,17 @@ def write_run(work: Path, finished: Finished) -> None:
     write_report(work / REPORT, _contents(finished, versions))
 
 
+def next_command(folder: Path) -> str:
+    """What a user does next."""
+    return f"headstart predict {shlex.quote(str(folder / CLASSIFIER))} NEW_IMAGES"
+
+
 def verdict_warnings(finished: Finished) -> tuple[str, ...]:
     """What must be said beside the number, in plain words."""
     warnings = []
     if not finished.choice.backbone.row.pretrained:
         warnings.append(
             "Nothing was pretrained: these are features of random weights; pretrained ones do far better on photos."
-        )
-    if finished.evaluation.leaked:
-        warnings.append(
-            f"{finished.evaluation.leaked} test images are in training too; the second number is without them."
         )
     if finished.evaluation.accuracy.n < 50:
         warnings.append(f"{finished.evaluation.accuracy.n} test images tell little: mind the width of the interval.")
@@ -186,5 +195,8 @@ def _contents(finished: Finished, versions: Mapping[str, str]) -> ReportContents
         versions=dict(versions),
         timings=dict(finished.seconds),
         paths={sample.name: sample.path for sample in samples},
-        command=f"headstart predict {CLASSIFIER} NEW_IMAGES",
+        command=next_command(finished.folder),
+        defaults=Recipe().to_dict(),
+        warnings=verdict_warnings(finished),
+        rules=finished.prepared.rules,
     )

@@ -1,0 +1,47 @@
+"""Recipe: values are checked, unknown keys are errors, and it comes back from its own record."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+
+from headstart import recipe as module
+from headstart.errors import RecipeError
+from headstart.recipe import Recipe
+
+
+def test_a_recipe_comes_back_from_its_own_values() -> None:
+    recipe = Recipe(backbone="resnet50", test_share=0.3, offline=True)
+    assert Recipe.from_dict(recipe.to_dict()) == recipe
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"sead": 1}, "Did you mean seed"),
+        ({"seed": -1}, "number from 0"),
+        ({"seed": 1.5}, "int for seed"),
+        ({"seed": True}, "int for seed"),
+        ({"test_share": float("nan")}, "number from 0.01"),
+        ({"test_share": 1}, "number from 0.01"),
+        ({"head": "ride"}, "Did you mean ridge"),
+        ({"offline": 1}, "bool for offline"),
+        ({"backbone": None}, "str for backbone"),
+        ({"batch_size": 0}, "number from 1"),
+        ({"max_pixels": 0}, "at least 1"),
+    ],
+)
+def test_wrong_values_are_refused_with_the_option_and_a_hint(values: dict[str, object], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        Recipe.from_dict(values)
+
+
+def test_every_field_has_a_reason_in_the_comment_above_it() -> None:
+    lines = Path(module.__file__).read_text(encoding="utf-8").splitlines()
+    for spec in dataclasses.fields(Recipe):
+        place = next(i for i, line in enumerate(lines) if re.match(rf"    {spec.name}: ", line))
+        assert lines[place - 1].strip().startswith("#"), spec.name
+        assert spec.metadata["about"]
