@@ -20,6 +20,12 @@ def test_data() -> Path:
     return Path(named)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_shared_fixtures(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Fixtures of a whole module are made before a test has its own cache; the user's is never touched."""
+    os.environ["HEADSTART_CACHE"] = str(tmp_path_factory.mktemp("shared-cache"))
+
+
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))

@@ -175,12 +175,12 @@ def test_ctrl_c_leaves_nothing_half_written(
 
 def test_markup_and_control_characters_in_names_are_shown_not_obeyed(headstart: Headstart, tmp_path: Path) -> None:
     folder = draw_folder(tmp_path / "photos", per_class=8)
-    (folder / "disc").rename(folder / "[red]disc[/red]\x1b[31m")
+    (folder / "disc").rename(folder / "[red]disc[bold]\x1b[31m")
 
     answer = headstart("train", folder, "--backbone", "random")
 
     assert answer.code == 0
-    assert "[red]disc[/red]\\x1b[31m" in answer.out.replace("\n", "")
+    assert "[red]disc[bold]\\x1b[31m" in answer.out.replace("\n", "")
     assert "\x1b" not in answer.out
 
 

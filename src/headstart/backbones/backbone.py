@@ -107,7 +107,7 @@ class Backbone:
         return {name: tensor for name, tensor in self.network.state_dict().items() if not in_top(name, self.row)}
 
     def load_state(self, state: Mapping[str, Tensor], weights: Provenance | None = None) -> None:
-        """Copy weights into the network; the top is loaded when all of it is there.
+        """Copy weights into the network; the top is loaded when all of it is there and fits.
 
         Raises:
             BackboneError: a backbone tensor is missing, unexpected or of the wrong shape; the first eight are named.
@@ -115,7 +115,7 @@ class Backbone:
         own = self.network.state_dict()
         _check_names(own, state, self.row)
         top = {name for name in own if in_top(name, self.row)}
-        self.has_top = bool(top) and top <= set(state)
+        self.has_top = bool(top) and all(_fits(name, own, state) for name in top)
         taken = {name: state[name] for name in own if name in state and (self.has_top or name not in top)}
         self.network.load_state_dict(taken, strict=False)
         self.weights = weights or self.weights
@@ -167,6 +167,10 @@ def build_backbone(row: Row, *, seed: int = 0) -> Backbone:
         torch.manual_seed(seed)
         network: nn.Module = getattr(importlib.import_module(module), function)(**dict(row.options))
     return Backbone(row, network, Provenance(f"drawn from seed {seed}", "", row.code_licence))
+
+
+def _fits(name: str, own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> bool:
+    return name.endswith("num_batches_tracked") or (name in state and state[name].shape == own[name].shape)
 
 
 def _check_names(own: Mapping[str, Tensor], state: Mapping[str, Tensor], row: Row) -> None:

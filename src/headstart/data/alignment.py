@@ -16,14 +16,15 @@ Stack = NDArray[np.float32]  # P×S×S grey thumbnails, 0 to 255
 WHOLE = (0.0, 1.0, 0.0, 1.0)
 _REACH = 0.12  # how far a border may move in or out: crops of 8 % of a side and a little room
 _STEP = 0.05  # the most that a border moves in one step
-_LEVELS = ((3.0, 6), (1.2, 6), (0.6, 6))  # blur in 32nds of the side, steps: the coarse level catches crops of 8 %
+_COARSE = (1.5, 6)  # blur in pixels of the halved thumbnail, steps: catches crops of 8 %
+_FINE = ((1.2, 3), (0.6, 3))  # the same at full size
 
 
 def fit_crops(whole: Stack, part: Stack) -> tuple[Stack, NDArray[np.float32]]:
     """Fit the crop that turns each whole into its part.
 
     Args:
-        whole: P×S×S.
+        whole: P×S×S, S even.
         part: P×S×S.
 
     Returns:
@@ -34,11 +35,19 @@ def fit_crops(whole: Stack, part: Stack) -> tuple[Stack, NDArray[np.float32]]:
     gain and offset, coarse to fine.
     """
     crops = np.tile(np.array(WHOLE, dtype=np.float32), (len(whole), 1))
-    for blur, steps in _LEVELS:
-        sigma = blur * whole.shape[1] / 32
-        a, b = (gaussian_filter(stack, (0, sigma, sigma)) for stack in (whole, part))
-        crops, error = refine(a, b, crops, steps)
-    return crops, error / (b.std(axis=(1, 2)) + 1e-3)
+    crops, _ = refine(_blurred(_halved(whole), _COARSE[0]), _blurred(_halved(part), _COARSE[0]), crops, _COARSE[1])
+    error = np.zeros(len(whole), dtype=np.float32)
+    for blur, steps in _FINE:
+        soft = _blurred(part, blur)
+        crops, error = refine(_blurred(whole, blur), soft, crops, steps)
+    return crops, error / (soft.std(axis=(1, 2)) + 1e-3)
+
+
+def inverse(crop: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The crop that leads back: larger than the whole where the given one is smaller."""
+    left, right, top, bottom = crop
+    width, height = right - left, bottom - top
+    return np.array([-left / width, (1 - left) / width, -top / height, (1 - top) / height])
 
 
 def refine(whole: Stack, part: Stack, crops: Stack, steps: int) -> tuple[Stack, NDArray[np.float32]]:
@@ -47,7 +56,7 @@ def refine(whole: Stack, part: Stack, crops: Stack, steps: int) -> tuple[Stack, 
     for step in range(steps + 1):
         columns, target = _linearised(whole, part, crops)
         tone = _least_squares(columns[:, :, 4:], target, damping=0.0)
-        rest = target - np.einsum("pij,pj->pi", columns[:, :, 4:], tone)
+        rest = target - (columns[:, :, 4:] @ tone[:, :, None])[:, :, 0]
         error = np.sqrt((rest * rest).mean(axis=1))
         better = error < least
         least, best = np.where(better, error, least), np.where(better[:, None], crops, best)
@@ -83,7 +92,7 @@ def _linearised(whole: Stack, part: Stack, crops: Stack) -> tuple[Stack, Stack]:
 
 def _least_squares(columns: Stack, target: Stack, damping: float = 1e-3) -> Stack:
     normal = (columns.transpose(0, 2, 1) @ columns).astype(np.float64)
-    right = np.einsum("pij,pi->pj", columns, target).astype(np.float64)
+    right = (target[:, None] @ columns)[:, 0].astype(np.float64)
     k = np.arange(normal.shape[1])
     normal[:, k, k] += damping * normal[:, k, k] + 1e-6
     return np.linalg.solve(normal, right[..., None])[..., 0].astype(np.float32)
@@ -92,6 +101,15 @@ def _least_squares(columns: Stack, target: Stack, damping: float = 1e-3) -> Stac
 def _moved(crops: Stack, step: Stack) -> Stack:
     low = np.array([-_REACH, 1 - _REACH, -_REACH, 1 - _REACH], dtype=np.float32)
     return np.clip(crops + np.clip(step, -_STEP, _STEP), low, low + 2 * _REACH)
+
+
+def _halved(stack: Stack) -> Stack:
+    p, height, width = stack.shape
+    return np.asarray(stack.reshape(p, height // 2, 2, width // 2, 2).mean(axis=(2, 4)))
+
+
+def _blurred(stack: Stack, blur: float) -> Stack:
+    return np.asarray(gaussian_filter(stack, (0, blur, blur)))
 
 
 def _weights(start: Stack, end: Stack, side: int) -> Stack:

@@ -1,10 +1,10 @@
-"""Groups of images that are copies of one picture: the same pixels, or confirmed after resizing, recompression, flip, crop.
+"""Groups of images that are copies of one picture: equal pixels, or confirmed after resize, recompression, flip, crop.
 
     facts ─same pixels──────────────────────────────▶ exact
     facts ─hash proposes, thumbnails fit─▶ pairs ─decoded images confirm─▶ copies ─one picture for all─▶ groups
 
-Found: copies at another size (also stretched), recompressed (JPEG from quality 50), mirrored left to right, cropped by up to
-8 % a side, mildly relit, and these together. Not looked for: turned or upside-down copies, collages, small cut-outs.
+Found: copies at another size (also stretched), recompressed (JPEG from quality 50), mirrored left to right, cropped by
+up to 8 % a side, mildly relit, and these together. Not looked for: turned or upside-down copies, collages, cut-outs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from headstart.data.content import SIGNATURE_SIDE, ImageFacts, Progress
 from headstart.data.images import BadImage
-from headstart.data.proposals import propose
+from headstart.data.proposals import crop_between, propose
 from headstart.data.same_picture import Look, is_same_picture, look
 
 Read = Callable[[int], NDArray[np.uint8]]
@@ -38,8 +38,8 @@ def find_copies(
 ) -> tuple[tuple[int, ...], ...]:
     """Disjoint groups of two or more images that show one picture, exact duplicates included.
 
-    Every member of a group is a confirmed copy of its most connected member: a chain of images, each a little different from the
-    one before, does not become one group.
+    Every member of a group is a confirmed copy of its most connected member: a chain of images, each a little
+    different from the one before, does not become one group.
 
     Args:
         facts: one per image; unreadable ones are left out.
@@ -49,12 +49,13 @@ def find_copies(
     twins = {group[0]: group for group in exact_copies(facts)}
     later = {i for group in twins.values() for i in group[1:]}
     firsts = np.array([i for i, fact in enumerate(facts) if fact.error is None and i not in later], dtype=np.int64)
-    proposed = propose(_thumbnails(facts, firsts))
-    judge = _Judge(read)
-    for done, (pair, mirrored) in enumerate(zip(firsts[proposed.pairs], proposed.mirrored, strict=True), start=1):
-        judge.are_copies(int(pair[0]), int(pair[1]), (bool(mirrored),))
+    thumbnails = _thumbnails(facts, firsts)
+    proposed = propose(thumbnails)
+    judge = _Judge(read, dict(zip(firsts.tolist(), thumbnails, strict=True)))
+    for k, (a, b) in enumerate(firsts[proposed.pairs].tolist()):
+        judge.look_at(a, b, proposed.crops[k].astype(np.float64), bool(proposed.mirrored[k]))
         if progress is not None:
-            progress(done, len(proposed.pairs))
+            progress(k + 1, len(proposed.pairs))
     groups = [*judge.groups()]
     grouped = {i for group in groups for i in group}
     groups += [(first,) for first in twins if first not in grouped]
@@ -70,22 +71,31 @@ def _thumbnails(facts: Sequence[ImageFacts], chosen: NDArray[np.int64]) -> NDArr
 class _Judge:
     """Confirms pairs on decoded pixels, remembers its verdicts, and keeps a bounded number of decoded images."""
 
-    def __init__(self, read: Read) -> None:
+    def __init__(self, read: Read, thumbnails: dict[int, NDArray[np.uint8]]) -> None:
         self._read = read
+        self._thumbnails = thumbnails
         self._looks: OrderedDict[int, Look | None] = OrderedDict()
-        self._verdicts: dict[tuple[int, int, bool], bool] = {}
+        self._asked: set[tuple[int, int]] = set()
         self._copies: dict[int, set[int]] = defaultdict(set)
 
-    def are_copies(self, a: int, b: int, sides: tuple[bool, ...] = (False, True)) -> bool:
-        """Whether b is a copy of a, looked at plainly, mirrored, or both."""
+    def look_at(self, a: int, b: int, crop: NDArray[np.float64], mirrored: bool) -> None:
+        """Compare the decoded images a and b under a proposed crop; a below b."""
+        self._asked.add((a, b))
+        one, two = self._look(a), self._look(b)
+        if one is not None and two is not None and is_same_picture(one, two, crop, mirrored=mirrored):
+            self._copies[a].add(b)
+            self._copies[b].add(a)
+
+    def are_copies(self, a: int, b: int) -> bool:
+        """Whether a and b are confirmed copies; a pair that was not proposed is looked at now, on both sides."""
         a, b = min(a, b), max(a, b)
-        if b in self._copies[a]:
-            return True
-        if not any(self._verdict(a, b, mirrored) for mirrored in sides):
-            return False
-        self._copies[a].add(b)
-        self._copies[b].add(a)
-        return True
+        if (a, b) not in self._asked:
+            for mirrored in (False, True):
+                crop = crop_between(self._thumbnails[a], self._thumbnails[b], mirrored=mirrored)
+                if crop is not None:
+                    self.look_at(a, b, crop, mirrored)
+            self._asked.add((a, b))
+        return b in self._copies[a]
 
     def groups(self) -> list[tuple[int, ...]]:
         """Disjoint groups, each around the image with most copies; members that are no copies of it form their own."""
@@ -109,13 +119,6 @@ class _Judge:
                     group.add(i)
                     waiting.append(i)
         return group
-
-    def _verdict(self, a: int, b: int, mirrored: bool) -> bool:
-        key = (a, b, mirrored)
-        if key not in self._verdicts:
-            one, two = self._look(a), self._look(b)
-            self._verdicts[key] = one is not None and two is not None and is_same_picture(one, two, mirrored=mirrored)
-        return self._verdicts[key]
 
     def _look(self, i: int) -> Look | None:
         if i in self._looks:

@@ -29,10 +29,17 @@ _BLOCK = 512  # pairs that are laid over each other at once: 30 MB
 
 
 class Proposed(NamedTuple):
-    """Pairs of thumbnails that fit each other: P×2 indices, first below second, and whether one is mirrored."""
+    """Pairs of thumbnails that fit each other.
+
+    Args:
+        pairs: P×2 indices, first below second.
+        mirrored: P, whether the second fits only with left and right exchanged.
+        crops: P×4, which crop of the first the second is.
+    """
 
     pairs: Pairs
     mirrored: NDArray[np.bool_]
+    crops: NDArray[np.float32]
 
 
 def propose(thumbnails: NDArray[np.uint8], *, progress: Callable[[int, int], None] | None = None) -> Proposed:
@@ -44,7 +51,7 @@ def propose(thumbnails: NDArray[np.uint8], *, progress: Callable[[int, int], Non
     """
     usable = np.flatnonzero(thumbnails.std(axis=(1, 2)) >= _FLAT)
     if len(usable) < 2:
-        return Proposed(np.empty((0, 2), dtype=np.int64), np.empty(0, dtype=np.bool_))
+        return Proposed(np.empty((0, 2), np.int64), np.empty(0, np.bool_), np.empty((0, 4), np.float32))
     some = thumbnails[usable]
     plain, centre = hashes(some), hashes(some, _CENTRE)
     sides = [
@@ -52,8 +59,16 @@ def propose(thumbnails: NDArray[np.uint8], *, progress: Callable[[int, int], Non
     ]
     pairs = np.concatenate(sides)
     mirrored = np.repeat([False, True], [len(side) for side in sides])
-    fits = _fit(some, pairs, mirrored, progress)
-    return Proposed(usable[pairs[fits]], mirrored[fits])
+    crops, misfits = _fit(some, pairs, mirrored, progress)
+    fits = misfits <= _MISFIT
+    return Proposed(usable[pairs[fits]], mirrored[fits], crops[fits])
+
+
+def crop_between(one: NDArray[np.uint8], two: NDArray[np.uint8], *, mirrored: bool) -> NDArray[np.float64] | None:
+    """Which crop of the first thumbnail the second is, or None when they do not fit; for a pair nobody proposed."""
+    pair, sides = np.array([[0, 1]]), np.array([mirrored])
+    crops, misfits = _fit(np.stack([one, two]), pair, sides, None)
+    return crops[0].astype(np.float64) if misfits[0] <= _MISFIT else None
 
 
 def hashes(thumbnails: NDArray[np.uint8], crop: tuple[float, float, float, float] = WHOLE) -> Hashes:
@@ -172,13 +187,13 @@ def _fit(
     pairs: Pairs,
     mirrored: NDArray[np.bool_],
     progress: Callable[[int, int], None] | None,
-) -> NDArray[np.bool_]:
-    fits = np.zeros(len(pairs), dtype=np.bool_)
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    crops, misfits = np.empty((len(pairs), 4), dtype=np.float32), np.empty(len(pairs), dtype=np.float32)
     for i in range(0, len(pairs), _BLOCK):
         some = slice(i, i + _BLOCK)
         one, two = (thumbnails[pairs[some, k]].astype(np.float32) for k in (0, 1))
         two[mirrored[some]] = two[mirrored[some]][:, :, ::-1]
-        fits[some] = fit_crops(one, two)[1] <= _MISFIT
+        crops[some], misfits[some] = fit_crops(one, two)
         if progress is not None:
             progress(min(i + _BLOCK, len(pairs)), len(pairs))
-    return fits
+    return crops, misfits

@@ -14,15 +14,16 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import gaussian_filter, uniform_filter
 
-from headstart.data.alignment import WHOLE, fit_crops, refine
+from headstart.data.alignment import WHOLE, inverse, refine
 
 Grey = NDArray[np.float32]
+Crop = NDArray[np.float64]  # left, right, top, bottom as shares
 
 LEAST_SIDE = 16  # pixels: with less there is nothing to tell noise from motion
+_REFINED = 2  # times that the crop is cut anew and corrected
 _SIDE = 64  # pixels: at this size two pictures are compared, or at the smaller one's own
 _LOOK_SIDE = 192  # pixels of the shorter side that are kept of a decoded image
 # limits, tuned on planted copies and on every proposed pair of hymenoptera, rps28 and rps_photos (docs/decisions)
-_MISFIT = 0.25  # copies have 0.00–0.20 at this first look, other photographs 0.32 and more
 _OUTSIDE = 0.35  # pixels that a crop may reach over the border; copies reach 0.19
 _REST = 0.45  # rest against the picture's gradients; the noisiest copies (28 px, JPEG 50) have 0.33
 _SPOT = 1.4  # rest against contrast in the worst 7 × 7 patch; 1.0 when something is there in one picture only
@@ -52,7 +53,6 @@ class _Overlay:
 
     whole: Grey
     part: Grey
-    misfit: float
     outside: float
     in_place: bool
 
@@ -71,47 +71,45 @@ def look(rgb: NDArray[np.uint8]) -> Look:
     return Look(image.resize(size, Image.Resampling.BILINEAR, reducing_gap=4.0), image.size)
 
 
-def is_same_picture(a: Look, b: Look, *, mirrored: bool) -> bool:
+def is_same_picture(a: Look, b: Look, crop: Crop, *, mirrored: bool) -> bool:
     """Whether b is a copy of a (or of a's mirror image): resized, recompressed, cropped by up to 8 % a side, relit.
 
     Two photographs of a resting scene and neighbouring frames of a film are not copies, unless nothing moved by more
     than 0.05 of a 64th of the picture.
+
+    Args:
+        a: an image.
+        b: another one.
+        crop: which crop of a the (mirrored) b is, about: what `fit_crops` found on thumbnails.
+        mirrored: whether b is turned left to right first.
     """
     if min(*a.grey.size, *b.grey.size) < LEAST_SIDE:
         return False
-    over = _overlay(a, b.mirrored() if mirrored else b)
-    if over.misfit > _MISFIT or over.outside > _OUTSIDE:
+    over = _overlay(a, b.mirrored() if mirrored else b, crop)
+    if over.outside > _OUTSIDE:
         return False
     predicted = _relit(over.whole, over.part)
     is_edited = mirrored or a.size != b.size or _tones_differ(over)
     return _is_noise(over.part - predicted, np.float32(0.5) * (over.part + predicted), over.in_place, is_edited)
 
 
-def _overlay(a: Look, b: Look) -> _Overlay:
+def _overlay(a: Look, b: Look, crop: Crop) -> _Overlay:
     side = min(_SIDE, *a.grey.size, *b.grey.size)
-    one, two = _square(a.grey, side), _square(b.grey, side)
-    crop, misfit = _fitted(one, two)
-    if (crop[1] - crop[0]) * (crop[3] - crop[2]) > 1:  # then a is the part and b the whole
-        a, b, one, two = b, a, two, one
-        crop, misfit = _fitted(one, two)
     if a.size == b.size and np.abs(crop - WHOLE).max() * side < _OUTSIDE:
-        return _Overlay(one, two, misfit, 0.0, True)
-    outside = 0.0
-    for _ in range(2):  # the crop is cut from the larger picture, not from the thumbnail: no resampling is left over
-        crop, outside = _inside(crop)
-        shift, _ = refine(_soft(_square(a.grey, side, crop)), _soft(two), np.array([WHOLE], dtype=np.float32), 3)
+        return _Overlay(_square(a.grey, side), _square(b.grey, side), 0.0, True)
+    if (crop[1] - crop[0]) * (crop[3] - crop[2]) > 1:  # then a is the part and b the whole
+        a, b, crop = b, a, inverse(crop)
+    part = _square(b.grey, side)
+    for _ in range(_REFINED):  # cut from the larger picture, so that nothing is resampled twice
+        crop, _ = _inside(crop)
+        shift, _ = refine(_soft(_square(a.grey, side, crop)), _soft(part), np.array([WHOLE], dtype=np.float32), 3)
         width, height = crop[1] - crop[0], crop[3] - crop[2]
         crop = np.array([crop[0], crop[0], crop[2], crop[2]]) + shift[0] * [width, width, height, height]
     crop, outside = _inside(crop)
-    return _Overlay(_square(a.grey, side, crop), two, misfit, outside * side, False)
+    return _Overlay(_square(a.grey, side, crop), part, outside * side, False)
 
 
-def _fitted(whole: Grey, part: Grey) -> tuple[NDArray[np.float64], float]:
-    crops, misfits = fit_crops(whole[None], part[None])
-    return crops[0].astype(np.float64), float(misfits[0])
-
-
-def _inside(crop: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+def _inside(crop: Crop) -> tuple[Crop, float]:
     """The crop cut to the picture, and how far it reached outside."""
     cut = np.clip(crop, 0, 1)
     return cut, float(np.abs(crop - cut).max())
@@ -121,7 +119,7 @@ def _soft(grey: Grey) -> Grey:
     return np.asarray(gaussian_filter(grey, 0.6)[None])
 
 
-def _square(image: Image.Image, side: int, crop: NDArray[np.float64] | None = None) -> Grey:
+def _square(image: Image.Image, side: int, crop: Crop | None = None) -> Grey:
     left, right, top, bottom = WHOLE if crop is None else crop
     box = (left * image.width, top * image.height, right * image.width, bottom * image.height)
     kernel = Image.Resampling.BICUBIC if min(image.size) < side else Image.Resampling.BILINEAR
@@ -155,7 +153,7 @@ def _is_noise(rest: Grey, picture: Grey, in_place: bool, is_edited: bool) -> boo
     energy = float((rest * rest).sum())
     if np.sqrt(energy / rest.size) < _ROUNDING:
         return True
-    steepness = np.asarray(np.hypot(dx, dy))
+    steepness = np.sqrt(dx * dx + dy * dy).astype(np.float32)
     relative = float(np.sqrt(energy / ((steepness**2).sum() + 1e-6)))
     if relative > _REST or _worst_spot(rest, inner) > _SPOT:
         return False

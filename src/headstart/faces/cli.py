@@ -6,6 +6,7 @@ Exit codes: 0 done; 1 done, but some images could not be read; 2 a mistake that 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import json
 import sys
@@ -13,7 +14,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_type_hints
 
-import click
 import typer
 
 from headstart.errors import HeadstartError, RecipeError, shown
@@ -33,19 +33,37 @@ app = typer.Typer(
 _LOOKING = ("background", "max_pixels", "max_bad_share", "workers", "verify")  # knobs of verbs that only look
 _RUNNING = ("workers", "batch_size", "device", "engine")  # knobs of verbs that run a network
 
+_STOPPED = "Stopped. Nothing half-written is left; features computed so far are kept."
+
 Json = Annotated[bool, typer.Option("--json", help="Print the result alone, as JSON, to stdout.")]
 
 
-def _recipe_options(*names: str) -> Callable[[_Command], _Command]:
-    """Give a command an option for each of these Recipe fields (all, when none is named), through its `knobs`."""
+def _command(*names: str, knobs: bool = False) -> Callable[[_Command], _Command]:
+    """Register a command whose errors are shown, not raised; with `knobs`, it has options for Recipe's fields.
+
+    Args:
+        names: of the fields; none: all of them.
+    """
 
     def decorate(command: _Command) -> _Command:
+        @functools.wraps(command)
+        def guarded(**values: Any) -> None:
+            try:
+                command(**values)
+            except HeadstartError as error:
+                _show_error(error)
+                raise typer.Exit(2) from None
+            except KeyboardInterrupt:
+                print(f"\n{_STOPPED}", file=sys.stderr)
+                raise typer.Exit(130) from None
+
         hints = get_type_hints(command, include_extras=True)
         written = [p for p in inspect.signature(command).parameters.values() if p.kind is not p.VAR_KEYWORD]
         own = [p.replace(annotation=hints[p.name]) for p in written]
-        specs = [spec for spec in dataclasses.fields(Recipe) if not names or spec.name in names]
-        command.__signature__ = inspect.Signature([*own, *map(_option, specs)])  # type: ignore[attr-defined]
-        command.__annotations__ = {p.name: p.annotation for p in command.__signature__.parameters.values()}  # type: ignore[attr-defined]
+        specs = [spec for spec in dataclasses.fields(Recipe) if knobs and (not names or spec.name in names)]
+        guarded.__signature__ = inspect.Signature([*own, *map(_option, specs)])  # type: ignore[attr-defined]
+        guarded.__annotations__ = {p.name: p.annotation for p in guarded.__signature__.parameters.values()}  # type: ignore[attr-defined]
+        app.command()(guarded)
         return command
 
     return decorate
@@ -61,8 +79,7 @@ def _option(spec: dataclasses.Field[Any]) -> inspect.Parameter:
     return inspect.Parameter(spec.name, inspect.Parameter.KEYWORD_ONLY, default=spec.default, annotation=annotation)
 
 
-@app.command()
-@_recipe_options()
+@_command(knobs=True)
 def train(
     source: Annotated[
         Path, typer.Argument(help="Folder of class folders, train/ test/ folders, csv table, zip or tar.")
@@ -81,8 +98,7 @@ def train(
         _print_json(run.to_dict())
 
 
-@app.command()
-@_recipe_options(*_RUNNING)
+@_command(*_RUNNING, knobs=True)
 def predict(
     classifier: Annotated[Path, typer.Argument(help="classifier.safetensors, or the folder of its run.")],
     images: Annotated[list[Path], typer.Argument(help="Image files and folders of images, in any number.")],
@@ -104,8 +120,7 @@ def predict(
         raise typer.Exit(1)
 
 
-@app.command()
-@_recipe_options(*_RUNNING, *_LOOKING, "group_by", "cache_limit_gb", "seed")
+@_command(*_RUNNING, *_LOOKING, "group_by", "cache_limit_gb", "seed", knobs=True)
 def evaluate(
     classifier: Annotated[Path, typer.Argument(help="classifier.safetensors, or the folder of its run.")],
     source: Annotated[Path, typer.Argument(help="Images it never saw: folder of class folders, table or archive.")],
@@ -124,7 +139,7 @@ def evaluate(
         terminal.measured(measured)
 
 
-@app.command()
+@_command()
 def compare(
     first: Annotated[Path, typer.Argument(help="Folder of a run.")],
     second: Annotated[Path, typer.Argument(help="Folder of another run.")],
@@ -141,8 +156,7 @@ def compare(
         Terminal().comparison(comparison, first, second)
 
 
-@app.command()
-@_recipe_options(*_LOOKING, "group_by")
+@_command(*_LOOKING, "group_by", knobs=True)
 def audit(
     source: Annotated[Path, typer.Argument(help="Folder of class folders, table or archive.")],
     as_json: Json = False,
@@ -160,7 +174,7 @@ def audit(
         terminal.audit(found)
 
 
-@app.command()
+@_command()
 def backbones(as_json: Json = False) -> None:
     """List the networks to start from, with size, licence and origin."""
     from headstart.workbench.backbones import list_backbones
@@ -174,7 +188,7 @@ def backbones(as_json: Json = False) -> None:
         print_backbones(rows)
 
 
-@app.command()
+@_command()
 def cache(
     clear: Annotated[bool, typer.Option("--clear", help="Remove all cached features and image facts.")] = False,
     as_json: Json = False,
@@ -191,7 +205,7 @@ def cache(
         print_cache(told)
 
 
-@app.command()
+@_command()
 def demo(
     folder: Annotated[Path, typer.Argument(help="Folder to make; it must not exist yet.")] = Path("demo"),
     backbone: Annotated[str, typer.Option(help="Network to start from.")] = "random",
@@ -211,20 +225,10 @@ def _print_json(value: object) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave with its exit code; a user's mistake never shows a traceback."""
     try:
-        code = app(args=list(arguments) if arguments is not None else None, standalone_mode=False)
-    except HeadstartError as error:
-        _show_error(error)
-        code = 2
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        print("\nStopped. Nothing half-written is left; features computed so far are kept.", file=sys.stderr)
-        code = 130
+        app(args=list(arguments) if arguments is not None else None, prog_name="headstart")
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         sys.stderr.close()
-        code = 0
-    sys.exit(code or 0)
+        sys.exit(0)
 
 
 def _show_error(error: HeadstartError) -> None:

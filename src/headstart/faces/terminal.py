@@ -162,7 +162,9 @@ class Terminal:
             table.add_row(
                 safe(prediction.name), safe(prediction.label or ""), f"{prediction.probability:.1%}", Text(rest)
             )
-        self._out.print(table)
+        # in a file or a pipe every image stays on its line
+        console = self._out if self._out.is_terminal else Console(highlight=False, width=10_000)
+        console.print(table)
 
     def measured(self, measured: Measured) -> None:
         """An evaluation on other images, its most confident mistakes, and what could not be said."""

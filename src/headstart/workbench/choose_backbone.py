@@ -23,6 +23,24 @@ class Choice:
     reason: str
 
 
+def check_backbone(recipe: Recipe) -> None:
+    """Find mistakes in `backbone`, `layers` and `weights` before anything is read or fetched.
+
+    Raises:
+        BackboneError: the backbone or a stage is unknown, or there is no such file.
+    """
+    row = row_of(AUTO if recipe.backbone == "auto" else recipe.backbone)
+    row.choose_stages(recipe.layers)
+    where = weights_available(row, recipe.weights)
+    if recipe.weights is not None and where.path is None and not where.url:
+        raise BackboneError(
+            expected="a file of weights",
+            found="no such file",
+            where=recipe.weights,
+            hint="Check the path of --weights.",
+        )
+
+
 def choose_backbone(recipe: Recipe, tell: Tell) -> Choice:
     """Load the recipe's backbone; `auto` takes resnet18 with weights that are here or can be fetched, else `random`.
 

@@ -29,7 +29,7 @@ from headstart.recipe import Recipe
 from headstart.training.head_path import Labels
 from headstart.training.neighbours import predict_neighbours
 from headstart.training.probe import Probe, TrainingRows, train_probe
-from headstart.workbench.choose_backbone import Choice, choose_backbone
+from headstart.workbench.choose_backbone import Choice, check_backbone, choose_backbone
 from headstart.workbench.events import Plan, Tell, Ticker, Verdict, Written, tell_plainly
 from headstart.workbench.plan import plan_rows
 from headstart.workbench.prepare import Prepared, feature_cache, found, prepare, recipe_from, split_prepared
@@ -59,17 +59,18 @@ def train(
     Raises:
         HeadstartError: of the kind that says what is wrong: data, backbone, recipe or run.
     """
-    recipe = recipe_from(recipe, knobs)
-    target = Path(out) if out is not None else Path("runs") / run_name(Path(source))
+    recipe, source = recipe_from(recipe, knobs), Path(source)
+    check_backbone(recipe)
+    target = Path(out) if out is not None else Path("runs") / run_name(source)
     clock = Clock()
-    with clock("audit"):
-        prepared = prepare(Path(source), recipe, tell)
-        parts = split_prepared(prepared, recipe)
-    tell(found(prepared, parts, Path(source)))
-    with clock("backbone"):
-        choice = choose_backbone(recipe, tell)
     with new_run(target.parent, target.name) as work:
-        finished = _work(work, target, Path(source), prepared, parts, choice, recipe, tell, clock)
+        with clock("audit"):
+            prepared = prepare(source, recipe, tell)
+            parts = split_prepared(prepared, recipe)
+        tell(found(prepared, parts, source))
+        with clock("backbone"):
+            choice = choose_backbone(recipe, tell)
+        finished = _work(work, target, source, prepared, parts, choice, recipe, tell, clock)
         with clock("write"):
             write_run(work, finished)
         folder = finish_run(work, target.name)

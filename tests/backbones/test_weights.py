@@ -1,0 +1,255 @@
+"""Where weights come from: files, addresses, the cache, and what is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from headstart.backbones.backbone import build_backbone
+from headstart.backbones.catalogue import ROWS
+from headstart.backbones.weight_files import read_weights, tensor_hash
+from headstart.backbones.weights import load_weights, weights_available, weights_folder
+from headstart.errors import BackboneError
+
+ROW = ROWS["cifar_resnet20"]
+
+
+@pytest.fixture
+def state() -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in build_backbone(ROW, seed=5).network.state_dict().items()}
+
+
+@pytest.fixture(autouse=True)
+def _no_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    """A folder and the address it is served at."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    yield folder, f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_the_same_tensors_have_the_same_hash_in_every_kind_of_file(state: dict[str, Tensor], tmp_path: Path) -> None:
+    save_file(state, tmp_path / "a.safetensors")
+    torch.save(dict(reversed(state.items())), tmp_path / "b.pth")
+    parallel = {f"module.{name}": tensor for name, tensor in state.items() if "num_batches" not in name}
+    torch.save({"state_dict": parallel, "best_prec1": 91.7, "epoch": 3}, tmp_path / "c.th")
+    torch.save({"model": {"state_dict": state}}, tmp_path / "d.pt", _use_new_zipfile_serialization=False)
+
+    loaded = [load_weights(ROW, str(tmp_path / name)) for name in ("a.safetensors", "b.pth", "c.th", "d.pt")]
+
+    assert {weights.sha256 for weights in loaded} == {tensor_hash(state)}
+    assert [weights.source for weights in loaded] == ["a.safetensors", "b.pth", "c.th", "d.pt"]
+    assert all(torch.equal(weights.state["conv1.weight"], state["conv1.weight"]) for weights in loaded)
+
+
+def test_the_hash_sees_names_shapes_buffers_and_single_bits(state: dict[str, Tensor]) -> None:
+    def with_(name: str, tensor: Tensor) -> str:
+        return tensor_hash(state | {name: tensor})
+
+    nudged = state["linear.bias"].clone()
+    nudged[0] = torch.nextafter(nudged[0], torch.tensor(9.0))
+    changed = {
+        tensor_hash(state),
+        with_("linear.bias", nudged),
+        with_("bn1.running_mean", state["bn1.running_mean"] + 1),
+        with_("conv1.weight", state["conv1.weight"].reshape(-1)),
+        tensor_hash({name.replace("linear", "fc"): tensor for name, tensor in state.items()}),
+    }
+
+    assert len(changed) == 5
+    assert with_("bn1.num_batches_tracked", torch.tensor(99)) == tensor_hash(state)
+
+
+def test_half_precision_becomes_single(state: dict[str, Tensor], tmp_path: Path) -> None:
+    save_file({name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()},
+              tmp_path / "half.safetensors")  # fmt: skip
+
+    file = read_weights(tmp_path / "half.safetensors")
+
+    assert file.state["conv1.weight"].dtype == torch.float32
+    assert torch.equal(file.state["conv1.weight"], state["conv1.weight"].half().float())
+
+
+def test_a_file_of_yours_has_an_unknown_licence_unless_it_states_one(state: dict[str, Tensor], tmp_path: Path) -> None:
+    save_file(state, tmp_path / "a.safetensors")
+    save_file(state, tmp_path / "b.safetensors", metadata={"license": "MIT\nreally"})
+
+    assert load_weights(ROW, str(tmp_path / "a.safetensors")).licence == "unknown (file given by you)"
+    assert load_weights(ROW, str(tmp_path / "b.safetensors")).licence == "MIT really"
+
+
+def test_a_pickle_with_code_in_it_is_refused_and_not_run(tmp_path: Path) -> None:
+    mark = tmp_path / "was-run"
+
+    class Evil:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return Path(mark).touch.__func__, (mark,)  # type: ignore[attr-defined]
+
+    torch.save({"state_dict": Evil()}, tmp_path / "evil.pth")
+
+    with pytest.raises(BackboneError, match="holds more than tensors"):
+        load_weights(ROW, str(tmp_path / "evil.pth"))
+    assert not mark.exists()
+
+
+def test_a_whole_pickled_network_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "whole.pth")
+
+    with pytest.raises(BackboneError, match=r"state_dict\(\)"):
+        load_weights(ROW, str(tmp_path / "whole.pth"))
+
+
+@pytest.mark.parametrize("name", ["a.safetensors", "a.pth", "a.pt"])
+@pytest.mark.parametrize("content", [b"", b"<html>404</html>", b"PK\x03\x04 cut", b"\x80\x02}q\x00."])
+def test_what_is_not_weights_is_said_to_be_none(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+
+    with pytest.raises(BackboneError, match="a file with weights"):
+        load_weights(ROW, str(tmp_path / name))
+
+
+@pytest.mark.parametrize("name", ["cut.safetensors", "cut.pth"])
+def test_a_truncated_file_is_refused(state: dict[str, Tensor], tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    save_file(state, path) if path.suffix == ".safetensors" else torch.save(state, path)
+    path.write_bytes(path.read_bytes()[:-5000])
+
+    with pytest.raises(BackboneError, match="a file with weights"):
+        load_weights(ROW, str(path))
+
+
+def test_a_missing_file_a_folder_and_another_scheme_are_refused(tmp_path: Path) -> None:
+    for weights in (str(tmp_path / "no.pth"), str(tmp_path), "ftp://host/a.pth", "file:///etc/passwd"):
+        with pytest.raises(BackboneError):
+            load_weights(ROW, weights)
+
+
+def test_an_address_with_a_hash_is_fetched_once_and_then_found_on_disk(
+    state: dict[str, Tensor], served: tuple[Path, str]
+) -> None:
+    folder, address = served
+    save_file(state, folder / "my net.safetensors")
+    digest = hashlib.sha256((folder / "my net.safetensors").read_bytes()).hexdigest()
+    url = f"{address}/my%20net.safetensors#sha256={digest}"
+    assert weights_available(ROW, url).path is None
+
+    first = load_weights(ROW, url)
+    (folder / "my net.safetensors").unlink()
+    again = load_weights(ROW, url, offline=True)
+
+    assert first.sha256 == again.sha256 == tensor_hash(state)
+    assert first.path == again.path == weights_available(ROW, url).path
+    assert first.path is not None
+    assert first.path.parent == weights_folder()
+    assert first.source == url.partition("#")[0]
+    assert first.licence == "unknown (file given by you)"
+
+
+def test_two_addresses_with_the_same_file_name_do_not_meet(state: dict[str, Tensor], served: tuple[Path, str]) -> None:
+    folder, address = served
+    urls = []
+    for part, shift in (("one", 0.0), ("two", 1.0)):
+        (folder / part).mkdir()
+        file = folder / part / "model.safetensors"
+        save_file({name: tensor + shift for name, tensor in state.items()}, file)
+        urls.append(f"{address}/{part}/model.safetensors#sha256={hashlib.sha256(file.read_bytes()).hexdigest()}")
+
+    one, two = (load_weights(ROW, url) for url in urls)
+
+    assert one.sha256 != two.sha256
+
+
+def test_an_error_page_under_a_weights_name_is_not_kept(served: tuple[Path, str]) -> None:
+    folder, address = served
+    (folder / "page.pth").write_text("<html>please log in</html>")
+    digest = hashlib.sha256((folder / "page.pth").read_bytes()).hexdigest()
+
+    with pytest.raises(BackboneError, match="a file with weights"):
+        load_weights(ROW, f"{address}/page.pth#sha256={digest}")
+
+    assert not list(weights_folder().iterdir())
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("http://127.0.0.1:9/a.pth", "http without a hash"),
+        ("https://127.0.0.1:9/a.pth#md5=12", "64 hex digits"),
+        ("https://127.0.0.1:9/a.exe", "a file named"),
+        ("https://127.0.0.1:9/", "a file named"),
+    ],
+)
+def test_an_address_that_cannot_be_checked_is_refused(url: str, said: str) -> None:
+    with pytest.raises(BackboneError, match=said):
+        load_weights(ROW, url)
+
+
+def test_offline_says_which_file_to_put_where() -> None:
+    with pytest.raises(BackboneError) as caught:
+        load_weights(ROWS["resnet18"], offline=True)
+
+    assert str(weights_folder() / "resnet18-f37072fd.pth") in str(caught.value)
+    assert "https://download.pytorch.org/models/resnet18-f37072fd.pth" in str(caught.value)
+
+
+def test_what_is_available_is_said_without_the_network() -> None:
+    where = weights_available(ROWS["resnet18"])
+
+    assert where.path is None
+    assert where.url == ROWS["resnet18"].url
+    assert where.megabytes == 46.8
+    assert where.licence.startswith("BSD")
+    assert weights_available(ROWS["mobilenet_v2_035"]).url == ""
+
+
+@pytest.mark.parametrize("folder", ["cache", "hub"])
+def test_a_file_put_by_hand_is_found_and_has_the_row_s_licence(
+    state: dict[str, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    torch.save({"state_dict": state}, tmp_path / "made.pth")
+    check = hashlib.sha256((tmp_path / "made.pth").read_bytes()).hexdigest()[:8]
+    row = type(ROW)(**(vars(ROW) | {"url": f"https://127.0.0.1:9/net-{check}.pth"}))
+    target = {"cache": weights_folder(), "hub": tmp_path / "hub" / "checkpoints"}[folder]
+    target.mkdir(parents=True)
+    (tmp_path / "made.pth").rename(target / f"net-{check}.pth")
+
+    loaded = load_weights(row, offline=True)
+
+    assert weights_available(row).path == loaded.path == target / f"net-{check}.pth"
+    assert loaded.licence == ROW.licence
+    assert loaded.source == row.url
+
+
+def test_a_damaged_file_in_the_cache_is_named() -> None:
+    weights_folder().mkdir(parents=True)
+    (weights_folder() / "resnet18-f37072fd.pth").write_bytes(b"half a file")
+
+    with pytest.raises(BackboneError, match="Delete it"):
+        load_weights(ROWS["resnet18"])
+
+
+def test_a_row_without_a_public_source_asks_for_a_file() -> None:
+    with pytest.raises(BackboneError, match="no public source"):
+        load_weights(ROWS["mobilenet_v2_035"])

@@ -1,0 +1,39 @@
+"""The wheel, installed in a fresh environment, holds everything the main job needs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.slow
+def test_a_wheel_in_a_fresh_environment_runs_the_main_job(photos: Path, tmp_path: Path) -> None:
+    pip = [sys.executable, "-m", "pip"]
+    build = [*pip, "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(tmp_path), str(ROOT)]
+    subprocess.run(build, check=True, cwd=tmp_path)
+    (wheel,) = tmp_path.glob("headstart-*.whl")
+    venv.create(tmp_path / "env", with_pip=False)
+    python = tmp_path / "env" / "bin" / "python"
+    site = next((tmp_path / "env").glob("lib/python*/site-packages"))
+    # torch and the other dependencies are borrowed; headstart itself is not: a path line does not read other .pth files
+    (site / "borrowed.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
+    subprocess.run([*pip, "--python", str(python), "install", "--quiet", "--no-deps", str(wheel)], check=True)
+
+    code = "import headstart, sys; print(headstart.__file__); from headstart.faces.cli import main; main(sys.argv[1:])"
+    arguments = ["train", str(photos), "--backbone", "random", "--out", "run"]
+    answer = subprocess.run(
+        [python, "-c", code, *arguments], cwd=tmp_path, capture_output=True, text=True, env=os.environ
+    )
+
+    assert answer.returncode == 0, answer.stderr
+    assert str(site) in answer.stdout.splitlines()[0]
+    assert "95 % interval" in answer.stdout
+    assert "<style" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
