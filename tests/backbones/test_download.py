@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import socket
 import threading
@@ -58,7 +59,8 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
                 self.send_header("Content-Length", str(len(body) + server.promises))
             self.end_headers()
             sent = body[: server.breaks.pop(0)] if server.breaks else body
-            self.wfile.write(sent)
+            with contextlib.suppress(OSError):  # the other side may hang up
+                self.wfile.write(sent)
 
         def log_message(self, *args: object) -> None:
             pass

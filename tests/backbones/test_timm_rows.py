@@ -24,7 +24,8 @@ timm = pytest.importorskip("timm")
 NAMES = ("test_resnet", "test_vit", "test_mambaout", "test_maxvit", "test_efficientnet", "mobilenetv3_small_100")
 
 
-@pytest.mark.parametrize("name", [*NAMES, "convnext_xxlarge.clip_laion2b_soup", "vit_base_patch32_clip_224.openai"])
+# the last one stretches the image
+@pytest.mark.parametrize("name", [*NAMES, "convnext_tiny.in12k_ft_in1k_384"])
 def test_preprocessing_is_timm_s_own(name: str) -> None:
     from timm.data import create_transform, resolve_data_config
 

@@ -79,6 +79,14 @@ class ContentIndex:
         """Close the file; what was found is already committed."""
         self._store.close()
 
+    def recall(self, content: str, kind: str) -> bytes | None:
+        """What was kept for this content under this kind; the kind names the algorithm and its version."""
+        return self._store.facts(content, kind)
+
+    def keep(self, content: str, kind: str, packed: bytes) -> None:
+        """Remember something that was computed from this content."""
+        self._store.remember([], [(content, kind, packed)])
+
     def contents(
         self, paths: Sequence[Path], *, verify: bool = False, workers: int = 2, progress: Progress | None = None
     ) -> tuple[str | BadImage, ...]:

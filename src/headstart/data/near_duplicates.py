@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from headstart.data.content import SIGNATURE_SIDE, ImageFacts, Progress
 from headstart.data.images import BadImage
 from headstart.data.proposals import crop_between, propose
-from headstart.data.same_picture import Look, is_same_picture, look
+from headstart.data.same_picture import Look, compare, look
 
 Read = Callable[[int], NDArray[np.uint8]]
+_WITNESSES = 3  # members of a group that are asked before it grows: bounds the questions
 _KEPT_LOOKS = 512  # decoded images kept for comparing, 30 MB: film frames come in order and meet again soon
 
 
@@ -38,8 +39,7 @@ def find_copies(
 ) -> tuple[tuple[int, ...], ...]:
     """Disjoint groups of two or more images that show one picture, exact duplicates included.
 
-    Every member of a group is a confirmed copy of its most connected member: a chain of images, each a little
-    different from the one before, does not become one group.
+    A chain of images, each a little different from the one before, does not become one group.
 
     Args:
         facts: one per image; unreadable ones are left out.
@@ -56,7 +56,7 @@ def find_copies(
         judge.look_at(a, b, proposed.crops[k].astype(np.float64), bool(proposed.mirrored[k]))
         if progress is not None:
             progress(k + 1, len(proposed.pairs))
-    groups = [*judge.groups()]
+    groups = [tuple(group) for group in _groups(judge)]
     grouped = {i for group in groups for i in group}
     groups += [(first,) for first in twins if first not in grouped]
     whole = [tuple(sorted(j for i in group for j in twins.get(i, (i,)))) for group in groups]
@@ -69,56 +69,35 @@ def _thumbnails(facts: Sequence[ImageFacts], chosen: NDArray[np.int64]) -> NDArr
 
 
 class _Judge:
-    """Confirms pairs on decoded pixels, remembers its verdicts, and keeps a bounded number of decoded images."""
+    """Compares pairs on decoded pixels, remembers the verdicts, and keeps a bounded number of decoded images."""
 
     def __init__(self, read: Read, thumbnails: dict[int, NDArray[np.uint8]]) -> None:
+        self.copies: dict[tuple[int, int], float] = {}  # confirmed pairs, first below second → what was left over
         self._read = read
         self._thumbnails = thumbnails
         self._looks: OrderedDict[int, Look | None] = OrderedDict()
-        self._asked: set[tuple[int, int]] = set()
-        self._copies: dict[int, set[int]] = defaultdict(set)
+        self._undecided: dict[tuple[int, int], bool] = {}
 
     def look_at(self, a: int, b: int, crop: NDArray[np.float64], mirrored: bool) -> None:
         """Compare the decoded images a and b under a proposed crop; a below b."""
-        self._asked.add((a, b))
         one, two = self._look(a), self._look(b)
-        if one is not None and two is not None and is_same_picture(one, two, crop, mirrored=mirrored):
-            self._copies[a].add(b)
-            self._copies[b].add(a)
+        if one is None or two is None:
+            return
+        verdict = compare(one, two, crop, mirrored=mirrored)
+        self._undecided[a, b] = self._undecided.get((a, b), False) or verdict.undecided
+        if verdict.same:
+            self.copies[a, b] = min(verdict.rest, self.copies.get((a, b), np.inf))
 
-    def are_copies(self, a: int, b: int) -> bool:
-        """Whether a and b are confirmed copies; a pair that was not proposed is looked at now, on both sides."""
+    def may_be_one(self, a: int, b: int) -> bool:
+        """Whether a and b are confirmed copies, or two crops of which neither lies within the other."""
         a, b = min(a, b), max(a, b)
-        if (a, b) not in self._asked:
+        if (a, b) not in self._undecided:  # nobody proposed the pair
+            self._undecided[a, b] = False
             for mirrored in (False, True):
                 crop = crop_between(self._thumbnails[a], self._thumbnails[b], mirrored=mirrored)
                 if crop is not None:
                     self.look_at(a, b, crop, mirrored)
-            self._asked.add((a, b))
-        return b in self._copies[a]
-
-    def groups(self) -> list[tuple[int, ...]]:
-        """Disjoint groups, each around the image with most copies; members that are no copies of it form their own."""
-        left = {i for i, copies in self._copies.items() if copies}
-        groups = []
-        while left:
-            centre = min(left, key=lambda i: (-len(self._copies[i] & left), i))
-            group = self._around(centre, left)
-            left -= {centre, *group}
-            if len(group) > 1:
-                groups.append(tuple(sorted(group)))
-        return groups
-
-    def _around(self, centre: int, left: set[int]) -> set[int]:
-        """The centre's copies, found by asking the copies of its copies, as long as they are copies of the centre."""
-        group, seen, waiting = {centre}, {centre}, [centre]
-        while waiting:
-            for i in sorted(self._copies[waiting.pop()] & left - seen):
-                seen.add(i)
-                if self.are_copies(centre, i):
-                    group.add(i)
-                    waiting.append(i)
-        return group
+        return (a, b) in self.copies or self._undecided[a, b]
 
     def _look(self, i: int) -> Look | None:
         if i in self._looks:
@@ -131,3 +110,20 @@ class _Judge:
         if len(self._looks) > _KEPT_LOOKS:
             self._looks.popitem(last=False)
         return self._looks[i]
+
+
+def _groups(judge: _Judge) -> list[list[int]]:
+    """Disjoint groups grown from the closest pairs; two grow together only when their witnesses do not contradict.
+
+    A heavily compressed copy of one film frame looks like the next frame's, too; but the two frames are no copies of
+    each other, so the closer one keeps it. Nor does a chain of small changes become one group.
+    """
+    group_of: dict[int, list[int]] = {}
+    for (a, b), _ in sorted(judge.copies.items(), key=lambda item: (item[1], item[0])):
+        one, two = group_of.setdefault(a, [a]), group_of.setdefault(b, [b])
+        if one is two:
+            continue
+        if all(judge.may_be_one(x, y) for x in one[:_WITNESSES] for y in two[:_WITNESSES]):
+            one.extend(two)
+            group_of.update(dict.fromkeys(two, one))
+    return [group for group in {id(group): group for group in group_of.values()}.values() if len(group) > 1]

@@ -32,7 +32,9 @@ _MOTION = 0.12  # share of the rest that motion explains: JPEG noise 0.03–0.10
 _MOTION_FINE = 0.25  # … and with smaller patches: 0.06–0.20, 0.27–0.80
 _EDGES = 0.62  # share of the rest on the fifth of the pixels with the steepest gradients: 0.3–0.6 against 0.4–0.97
 _FINE_SHIFT = 0.05  # rest against gradients, in 64ths of a picture: nothing moved by more than that
-_EDITED_SHIFT = 0.1  # the same where size, side or tone say that an editor was at work: resampling leaves this much
+_CROPPED_SHIFT = 0.03  # pixels, for smaller images of one size that fit with a crop
+_EDITED_SHIFT = 0.1  # pixels, where size, side or tone say that an editor was at work: resampling leaves this much
+_RESIZED_MOTION, _RESIZED_MOTION_FINE = 0.45, 0.6  # between different sizes: a film's frames have one size
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,21 @@ class Look:
     def mirrored(self) -> Look:
         """The picture with left and right exchanged."""
         return Look(self.grey.transpose(Image.Transpose.FLIP_LEFT_RIGHT), self.size)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A verdict on two images.
+
+    Args:
+        same: one is a copy of the other.
+        undecided: neither lies within the other (two crops of one photograph), or one is too small to tell.
+        rest: what was left unexplained, against the picture's gradients: the smaller, the closer.
+    """
+
+    same: bool
+    undecided: bool
+    rest: float
 
 
 @dataclass(frozen=True)
@@ -71,7 +88,7 @@ def look(rgb: NDArray[np.uint8]) -> Look:
     return Look(image.resize(size, Image.Resampling.BILINEAR, reducing_gap=4.0), image.size)
 
 
-def is_same_picture(a: Look, b: Look, crop: Crop, *, mirrored: bool) -> bool:
+def compare(a: Look, b: Look, crop: Crop, *, mirrored: bool) -> Comparison:
     """Whether b is a copy of a (or of a's mirror image): resized, recompressed, cropped by up to 8 % a side, relit.
 
     Two photographs of a resting scene and neighbouring frames of a film are not copies, unless nothing moved by more
@@ -84,13 +101,19 @@ def is_same_picture(a: Look, b: Look, crop: Crop, *, mirrored: bool) -> bool:
         mirrored: whether b is turned left to right first.
     """
     if min(*a.grey.size, *b.grey.size) < LEAST_SIDE:
-        return False
+        return Comparison(False, True, np.inf)
     over = _overlay(a, b.mirrored() if mirrored else b, crop)
-    if over.outside > _OUTSIDE:
-        return False
     predicted = _relit(over.whole, over.part)
-    is_edited = mirrored or a.size != b.size or _tones_differ(over)
-    return _is_noise(over.part - predicted, np.float32(0.5) * (over.part + predicted), over.in_place, is_edited)
+    rest = _Rest.of(over.part - predicted, np.float32(0.5) * (over.part + predicted))
+    if over.outside > _OUTSIDE:
+        return Comparison(False, True, rest.relative)
+    if a.size != b.size:
+        same = rest.is_small(_EDITED_SHIFT) or rest.is_noise(_RESIZED_MOTION, _RESIZED_MOTION_FINE, 1.0)
+    else:
+        is_edited = mirrored or _tones_differ(over)
+        shift = _EDITED_SHIFT if is_edited else _allowed_shift(len(over.part), over.in_place)
+        same = rest.is_small(shift) or rest.is_noise(_MOTION, _MOTION_FINE, _EDGES)
+    return Comparison(same, False, rest.relative)
 
 
 def _overlay(a: Look, b: Look, crop: Crop) -> _Overlay:
@@ -147,30 +170,47 @@ def _tones_differ(over: _Overlay) -> bool:
     return brightness > 3 or abs(contrast - 1) > 0.04
 
 
-def _is_noise(rest: Grey, picture: Grey, in_place: bool, is_edited: bool) -> bool:
-    dy, dx = np.gradient(picture)
-    rest, dx, dy, inner = (array[1:-1, 1:-1] for array in (rest, dx, dy, picture))
-    energy = float((rest * rest).sum())
-    if np.sqrt(energy / rest.size) < _ROUNDING:
-        return True
-    steepness = np.sqrt(dx * dx + dy * dy).astype(np.float32)
-    relative = float(np.sqrt(energy / ((steepness**2).sum() + 1e-6)))
-    if relative > _REST or _worst_spot(rest, inner) > _SPOT:
-        return False
-    if relative < _allowed_shift(len(picture), in_place, is_edited):
-        return True
-    on_edges = float((rest[steepness >= np.quantile(steepness, 0.8)] ** 2).sum()) / energy
-    return (
-        on_edges < _EDGES
-        and _explained_by_motion(rest, dx, dy, 2.3) < _MOTION
-        and _explained_by_motion(rest, dx, dy, 1.5) < _MOTION_FINE
-    )
+def _allowed_shift(side: int, in_place: bool) -> float:
+    if side >= _SIDE:
+        return _FINE_SHIFT
+    return 0.0 if in_place else _CROPPED_SHIFT
 
 
-def _allowed_shift(side: int, in_place: bool, is_edited: bool) -> float:
-    if is_edited:
-        return _EDITED_SHIFT
-    return _FINE_SHIFT if side >= _SIDE else 0.0 if in_place else 0.03
+@dataclass(frozen=True)
+class _Rest:
+    """What stays unexplained of two overlaid pictures, with the picture's gradients; all without the border."""
+
+    rest: Grey
+    dx: Grey
+    dy: Grey
+    picture: Grey
+    energy: float
+    relative: float
+
+    @classmethod
+    def of(cls, rest: Grey, picture: Grey) -> _Rest:
+        dy, dx = (np.asarray(slope, dtype=np.float32) for slope in np.gradient(picture))
+        rest, dx, dy, picture = (array[1:-1, 1:-1] for array in (rest, dx, dy, picture))
+        energy = float((rest * rest).sum())
+        return cls(rest, dx, dy, picture, energy, float(np.sqrt(energy / (float((dx * dx + dy * dy).sum()) + 1e-6))))
+
+    def is_small(self, shift: float) -> bool:
+        """Equal up to rounding, or less than a shift of so many pixels would leave."""
+        if np.sqrt(self.energy / self.rest.size) < _ROUNDING:
+            return True
+        return self.relative < shift and _worst_spot(self.rest, self.picture) <= _SPOT
+
+    def is_noise(self, motion: float, motion_fine: float, edges: float) -> bool:
+        """Spread over the picture, and no more than so much of it explained by patches that moved."""
+        if self.relative > _REST or _worst_spot(self.rest, self.picture) > _SPOT:
+            return False
+        squared = self.dx * self.dx + self.dy * self.dy
+        steep = self.rest[squared >= np.quantile(squared, 0.8)]
+        return (
+            float((steep * steep).sum()) <= edges * self.energy
+            and _explained_by_motion(self.rest, self.dx, self.dy, 2.3) < motion
+            and _explained_by_motion(self.rest, self.dx, self.dy, 1.5) < motion_fine
+        )
 
 
 def _explained_by_motion(rest: Grey, dx: Grey, dy: Grey, patch: float) -> float:

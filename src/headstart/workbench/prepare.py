@@ -72,11 +72,11 @@ def prepare(source: Path, recipe: Recipe, tell: Tell, *, least_classes: int = 2)
             image_set,
             index,
             rules,
-            group_by=recipe.group_by,
             max_bad_share=recipe.max_bad_share,
             verify=recipe.verify,
             workers=recipe.workers or runtime.cores(),
             progress=Ticker(tell, "look at the images"),
+            pair_progress=Ticker(tell, "compare likely copies", unit="pairs"),
         )
     finally:
         index.close()
