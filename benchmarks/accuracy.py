@@ -29,6 +29,7 @@ from headstart.data.hands import draw_hands
 from headstart.data.images import ImageRules
 from headstart.evaluation.intervals import Interval, wilson
 from headstart.workbench.run import Run
+from machine import hardware
 from record import Line, at_least, show, test_data, write
 
 ANT, BEE = 310, 309  # ImageNet's indices
@@ -173,15 +174,18 @@ def small_hands(place: Place) -> Iterator[Line]:
 
 def few_photos(place: Place) -> Iterator[Line]:
     """Ten photographs of a class to learn from: pretrained against random weights, five draws of them."""
-    scores: dict[str, list[float]] = {"resnet18": [], "random": []}
+    scores: dict[str, list[Interval]] = {"resnet18": [], "random": []}
     for seed in SEEDS:
         table = few_table(place, seed)
         for backbone, found in scores.items():
             weights = "resnet18_imagenet" if backbone == "resnet18" else None
-            found.append(place.train(table, backbone, weights, seed=seed).evaluation.accuracy.value)
+            found.append(place.train(table, backbone, weights, seed=seed).evaluation.accuracy)
+    values = {backbone: [share.value for share in found] for backbone, found in scores.items()}
     for backbone, found in scores.items():
-        yield over_seeds(f"rps_photos, {PER_CLASS} a class, {backbone}", found)
-    difference = [a - b for a, b in zip(scores["resnet18"], scores["random"], strict=True)]
+        low, high = min(share.low for share in found), max(share.high for share in found)
+        note = f"Wilson of single draws, n {found[0].n}: from {low:.3f} to {high:.3f}"
+        yield over_seeds(f"rps_photos, {PER_CLASS} a class, {backbone}", values[backbone], note)
+    difference = [a - b for a, b in zip(values["resnet18"], values["random"], strict=True)]
     yield over_seeds("  pretrained minus random, same photographs", difference)
 
 
@@ -198,12 +202,13 @@ def few_table(place: Place, seed: int) -> Path:
     return table
 
 
-def over_seeds(what: str, found: Sequence[float]) -> Line:
+def over_seeds(what: str, found: Sequence[float], note: str = "") -> Line:
     """Mean with its 95 % interval (Student's t over the draws; the test photographs are the same in all)."""
     mean, n = float(np.mean(found)), len(found)
     half = float(stats.t.ppf(0.975, n - 1) * np.std(found, ddof=1) / np.sqrt(n))
     shown = f"{mean:.3f} [{mean - half:.3f}, {mean + half:.3f}] {n} seeds"
-    return Line("few-photos", what, mean, shown, note=" ".join(f"{value:.3f}" for value in found))
+    each = " ".join(f"{value:.3f}" for value in found)
+    return Line("few-photos", what, mean, shown, note=f"{each}; {note}" if note else each)
 
 
 def drawn_hands(place: Place) -> Iterator[Line]:
@@ -249,7 +254,7 @@ def main() -> None:
                 lines.append(line)
             seconds[name] = round(time.perf_counter() - began, 1)
     show(lines)
-    write("accuracy", lines, seconds=seconds)
+    write("accuracy", lines, seconds=seconds, hardware=hardware())
 
 
 def show_progress(line: Line) -> None:

@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-from record import Line, Spent, at_most, conditions, show, spending, write
+from machine import hardware
+from record import Line, Spent, at_most, show, spending, write
 
 BARE = '''
 import typer
@@ -55,7 +56,7 @@ def main() -> None:
         spent = timed(commands, runs)
     lines = compared(spent)
     show(lines)
-    write("import_time", lines, runs=runs, load=conditions()["load_average_1min"])
+    write("import_time", lines, runs=runs, hardware=hardware())
 
 
 def timed(commands: dict[str, list[str]], runs: int) -> dict[str, list[Spent]]:

@@ -12,7 +12,7 @@ from headstart.backbones.stage_network import StageNetwork
 from headstart.errors import BackboneError
 from headstart.hooks import capture
 
-EXPORTED = ("resnet18", "squeezenet1_1", "cifar_resnet20", "random")
+EXPORTED = (pytest.param("resnet18", marks=pytest.mark.slow), "squeezenet1_1", "random")
 
 
 def _pixels(count: int = 2, size: int = 64) -> Tensor:

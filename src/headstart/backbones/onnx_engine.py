@@ -33,7 +33,7 @@ def missing_packages() -> tuple[str, ...]:
 
 def is_exported(backbone: Backbone, cache_folder: Path) -> bool:
     """Whether the export is on disk already, so that starting takes a moment and not ten seconds."""
-    return _path(backbone, cache_folder).is_file()
+    return export_path(backbone, cache_folder).is_file()
 
 
 def onnx_forward(backbone: Backbone, cache_folder: Path) -> Callable[[Tensor], Tensor]:
@@ -51,11 +51,11 @@ def onnx_forward(backbone: Backbone, cache_folder: Path) -> Callable[[Tensor], T
         )
     import onnxruntime
 
-    path = _path(backbone, cache_folder)
-    model = _read(path)
+    path = export_path(backbone, cache_folder)
+    model = read_export(path)
     if model is None:
         model = _export(backbone)
-        _write(path, model)
+        write_export(path, model)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.inter_op_num_threads = 1
@@ -70,7 +70,8 @@ def onnx_forward(backbone: Backbone, cache_folder: Path) -> Callable[[Tensor], T
     return forward
 
 
-def _path(backbone: Backbone, cache_folder: Path) -> Path:
+def export_path(backbone: Backbone, cache_folder: Path) -> Path:
+    """Where the export of these weights lies, or will lie; the versions that made it are in its name."""
     import onnx
 
     facts = {
@@ -87,7 +88,7 @@ def _path(backbone: Backbone, cache_folder: Path) -> Path:
     return cache_folder / _FOLDER / f"{name}-{digest[:32]}.onnx"
 
 
-def _read(path: Path) -> bytes | None:
+def read_export(path: Path) -> bytes | None:
     """The export, or None when there is none or its bytes are not those that were written."""
     try:
         stored = path.read_bytes()
@@ -97,7 +98,7 @@ def _read(path: Path) -> bytes | None:
     return model if hashlib.sha256(model).digest() == digest else None
 
 
-def _write(path: Path, model: bytes) -> None:
+def write_export(path: Path, model: bytes) -> None:
     """Beside its place first, so that a reader finds all of it or nothing; a full disk costs the file only."""
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -17,8 +17,8 @@ WHOLE = (0.0, 1.0, 0.0, 1.0)
 _REACH = 0.12  # how far a border may move in or out: crops of 8 % of a side and a little room
 _STEP = 0.05  # the most that a border moves in one step
 _COARSE = (1.5, 6)  # blur in pixels of the halved thumbnail, steps: catches crops of 8 %
-_HOPELESS = 0.35  # misfit after the coarse steps: copies have less than 0.2, and the fine steps cost six times as much
-_FINE = ((1.2, 3), (0.6, 3))  # the same at full size
+_HOPELESS = 0.35  # misfit after the coarse steps: copies have less than 0.2, and the fine steps cost twice as much
+_FINE = (0.6, 3)  # the same at full size
 
 
 def fit_crops(whole: Stack, part: Stack) -> tuple[Stack, NDArray[np.float32]]:
@@ -38,10 +38,8 @@ def fit_crops(whole: Stack, part: Stack) -> tuple[Stack, NDArray[np.float32]]:
     crops = np.tile(np.array(WHOLE, dtype=np.float32), (len(whole), 1))
     crops, misfits = _refined(_halved(whole), _halved(part), crops, *_COARSE)
     close = np.flatnonzero(misfits < _HOPELESS)
-    near, rest = crops[close], misfits[close]
-    for blur, steps in _FINE:
-        near, rest = _refined(whole[close], part[close], near, blur, steps)
-    crops[close], misfits[close] = near, rest
+    if len(close):
+        crops[close], misfits[close] = _refined(whole[close], part[close], crops[close], *_FINE)
     return crops, misfits
 
 
@@ -57,13 +55,13 @@ def refine(whole: Stack, part: Stack, crops: Stack, steps: int) -> tuple[Stack, 
     best, least = crops, np.full(len(crops), np.inf, dtype=np.float32)
     for step in range(steps + 1):
         columns, target = _linearised(whole, part, crops)
-        tone = _least_squares(columns[:, :, 4:], target, damping=0.0)
-        rest = target - (columns[:, :, 4:] @ tone[:, :, None])[:, :, 0]
+        tone = _least_squares(columns[:, 4:], target, damping=0.0)
+        rest = target - (tone[:, None] @ columns[:, 4:])[:, 0]
         error = np.sqrt((rest * rest).mean(axis=1))
         better = error < least
         least, best = np.where(better, error, least), np.where(better[:, None], crops, best)
         if step < steps:
-            columns[:, :, :4] *= tone[:, 0, None, None]  # the gain applies to what a moved border brings in, too
+            columns[:, :4] *= tone[:, :1, None]  # the gain applies to what a moved border brings in, too
             crops = _moved(crops, _least_squares(columns, rest)[:, :4])
     return best, least
 
@@ -76,25 +74,30 @@ def cropped(whole: Stack, crops: Stack) -> Stack:
 
 
 def _linearised(whole: Stack, part: Stack, crops: Stack) -> tuple[Stack, Stack]:
-    """How the cropped whole changes with left, right, top, bottom, gain and offset: P×S²×6; and the part: P×S²."""
+    """How the cropped whole changes with left, right, top, bottom, gain and offset: P×6×S²; and the part: P×S²."""
     side = whole.shape[1]
     now = cropped(whole, crops)
     at = ((np.arange(side) + 0.5) / side).astype(np.float32)
-    inner = np.zeros((side, side), dtype=np.float32)
-    inner[1:-1, 1:-1] = 1  # gradients at the border are not known
-    dx, dy = np.zeros_like(now), np.zeros_like(now)
-    dx[:, :, 1:-1] = (now[:, :, 2:] - now[:, :, :-2]) * (side / 2)
-    dy[:, 1:-1] = (now[:, 2:] - now[:, :-2]) * (side / 2)
-    dx /= (crops[:, 1] - crops[:, 0])[:, None, None]
-    dy /= (crops[:, 3] - crops[:, 2])[:, None, None]
-    columns = (dx * (1 - at), dx * at, dy * (1 - at)[:, None], dy * at[:, None], now, np.ones_like(now))
-    stacked = np.stack(columns, axis=-1) * inner[:, :, None]
-    return stacked.reshape(len(now), -1, 6), (part * inner).reshape(len(now), -1)
+    dx, dy = np.zeros_like(now), np.zeros_like(now)  # stays 0 at the border, where gradients are not known
+    np.subtract(now[:, 1:-1, 2:], now[:, 1:-1, :-2], out=dx[:, 1:-1, 1:-1])
+    np.subtract(now[:, 2:, 1:-1], now[:, :-2, 1:-1], out=dy[:, 1:-1, 1:-1])
+    dx *= (side / 2) / (crops[:, 1] - crops[:, 0])[:, None, None]
+    dy *= (side / 2) / (crops[:, 3] - crops[:, 2])[:, None, None]
+    columns = np.zeros((len(now), 6, side, side), dtype=np.float32)
+    np.multiply(dx, 1 - at, out=columns[:, 0])
+    np.multiply(dx, at, out=columns[:, 1])
+    np.multiply(dy, (1 - at)[:, None], out=columns[:, 2])
+    np.multiply(dy, at[:, None], out=columns[:, 3])
+    columns[:, 4, 1:-1, 1:-1] = now[:, 1:-1, 1:-1]
+    columns[:, 5, 1:-1, 1:-1] = 1
+    target = np.zeros_like(now)
+    target[:, 1:-1, 1:-1] = part[:, 1:-1, 1:-1]
+    return columns.reshape(len(now), 6, -1), target.reshape(len(now), -1)
 
 
 def _least_squares(columns: Stack, target: Stack, damping: float = 1e-3) -> Stack:
-    normal = (columns.transpose(0, 2, 1) @ columns).astype(np.float64)
-    right = (target[:, None] @ columns)[:, 0].astype(np.float64)
+    normal = (columns @ columns.transpose(0, 2, 1)).astype(np.float64)
+    right = (columns @ target[:, :, None])[:, :, 0].astype(np.float64)
     k = np.arange(normal.shape[1])
     normal[:, k, k] += damping * normal[:, k, k] + 1e-6
     return np.linalg.solve(normal, right[..., None])[..., 0].astype(np.float32)

@@ -68,9 +68,8 @@ class Tree:
             if names:
                 detail = {"reason": reason, "count": len(names)}
                 kind = _KINDS.get(reason, "skipped")
-                found.append(
-                    Finding(kind, severity, f"{say(names)}: {sentence}.", tuple(names[:_NAMED]), detail=detail)
-                )
+                files = f"{len(names):,} file{'s' if len(names) > 1 else ''}"
+                found.append(Finding(kind, severity, f"{files} {sentence}.", tuple(names[:_NAMED]), detail=detail))
         return found
 
 

@@ -60,6 +60,7 @@ def train(
     """
     recipe, source = recipe_from(recipe, knobs), Path(source)
     check_backbone(recipe)
+    runtime.choose_device(recipe.device)
     target = Path(out) if out is not None else Path("runs") / run_name(source)
     clock = Clock()
     with new_run(target.parent, target.name) as work:
