@@ -1,4 +1,5 @@
-# mypy: disable-error-code="import-not-found"  # the peers live in environments of their own
+# mypy: disable-error-code="import-not-found"
+# the peers live in environments of their own
 """One epoch over a frozen resnet18 with a new top by Adam, in each peer's own idiom; run by peers.py, one a process.
 
     python benchmarks/peer_jobs.py PEER FOLDER WEIGHTS        prints one line of JSON

@@ -29,6 +29,19 @@ _MEASURED: dict[str, tuple[float, float]] = {
     "resnet18": (1.5, 1.6),
     "resnet34": (1.3, 1.4),
     "resnet50": (1.9, 2.2),
+    "inception_v3": (1.8, 2.1),
+    "squeezenet1_0": (2.6, 3.0),
+    "squeezenet1_1": (3.1, 3.4),
+    "mobilenet_v2": (3.5, 4.1),
+    "mobilenet_v2_035": (3.8, 4.1),
+    "mobilenet_v3_small": (2.1, 2.8),
+    "mobilenet_v3_large": (2.8, 3.3),
+    "efficientnet_b0": (2.3, 2.3),
+    "convnext_tiny": (1.2, 1.1),
+    "vit_b_16": (1.0, 0.9),
+    "cifar_resnet20": (1.6, 1.6),
+    "cifar_resnet56": (1.6, 1.6),
+    "random": (2.0, 2.5),
 }
 _UNKNOWN = (1.2, 1.0)  # a network that was not measured: folding has not lost yet
 

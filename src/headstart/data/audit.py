@@ -1,73 +1,76 @@
-"""What is wrong or odd in an image set, as Findings: each check is one function.
+"""The audit: what is wrong with a set of images, found by looking at each once. Nothing is changed.
 
-samples + facts + groups of copies + bursts ─▶ Audit (findings · unreadable · copies · leaks · groups for the split)
+In: an ImageSet and the facts of its images. Out: Audit, whose findings are plain sentences with names, and whose groups
+of copies keep a split honest. Each check is one function that returns Findings.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
-from headstart.data.bursts import find_groups
-from headstart.data.content import ContentIndex, ImageFacts
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.data.content import ContentIndex, ImageFacts, Progress
 from headstart.data.finding import Finding
-from headstart.data.image_set import ImageSet
-from headstart.data.images import ImageRules
+from headstart.data.image_set import ImageSet, Sample
+from headstart.data.images import ImageRules, open_image
+from headstart.data.near_duplicates import exact_copies, find_copies
+from headstart.errors import DataError
 
-Groups = tuple[tuple[int, ...], ...]  # indices of samples; each group has two or more
-Grouping = Sequence[str | None]  # a group's name or None, for every sample
-Phase = Callable[[str, int, int], None]  # what is being done, how many are done, how many in all
+Group = tuple[int, ...]
 
-_NAMED = 20  # names or groups that one finding lists; its detail has the full count
-_OVERSIZED_SHARE = 0.05  # of the images: a larger group of copies is a series or a mistake and would eat the split
-_OVERSIZED_LEAST = 4  # images: in a small set, a pair is a pair
-_IMBALANCED, _BADLY_IMBALANCED = 3, 10  # largest class to smallest
-_FEW, _TOO_FEW = 10, 2  # training images of a class
-_TINY_SIDE = 32  # pixels
-_LONG = 4  # longer side to shorter
-_FAR = 4  # times the median side, larger or smaller
-_COPIES = "copies 1"  # raise when near_duplicates.py finds other groups
+OVERSIZED = 0.05  # share of all images: above, "copies" are rather one scene or one drawing style than one picture
+_BALANCED, _UNBALANCED = 3, 10  # largest class : smallest; at 10 a classifier that ignores the smallest looks good
+_FEW, _TOO_FEW = 10, 2  # training images of a class: below 10 a recall is mostly luck, below 2 nothing can be left out
+_TINY = 32  # px of the shorter side: every backbone but the CIFAR ones magnifies these
+_LONG = 4  # longer : shorter side; a square crop then shows less than a quarter
+_NOTES = {  # how a note on one image begins → what is said of all of them
+    "first of": "only the first frame is used",
+    "turned": "turned as the EXIF tag says",
+    "16 bit": "16 bit, divided by 257",
+    "values": "values stretched to 0…255",
+    "named": "the suffix does not fit the content, which is what counts",
+}
+_NAMED = 1000  # names a finding carries; its detail has the full count
 
 
 @dataclass(frozen=True)
 class Audit:
-    """What a look at a set found; indices are those of the set's samples.
+    """What was found.
 
     Args:
-        findings: all of them, those of the scan first.
-        images: number of samples.
-        unreadable: samples that cannot be used.
-        exact_groups: samples with equal pixels.
-        copy_groups: confirmed copies of one picture, exact ones included; disjoint.
-        oversized_groups: copy groups too large to be believed; reported, not used for splitting.
-        leaks: validation and test samples of which training has a copy.
-        two_labels: copy groups whose members have different labels.
-        groups_for_split: for each sample the number of its copy group, or None; oversized groups left out.
-        bursts: groupings by table and by name, for the split.
+        findings: of the scan and of every check.
+        images: how many were looked at.
+        unreadable: indices of samples.
+        exact_groups: samples with equal pixels. copy_groups: confirmed copies, exact ones included.
+        oversized_groups: of these, the ones with more than 5 % of the images; they are not used for splitting.
+        leaks: samples outside the training part that have a copy inside it.
+        groups_for_split: number of the group of copies that counts for a split, or None, for each sample.
     """
 
     findings: tuple[Finding, ...]
     images: int
     unreadable: tuple[int, ...]
-    exact_groups: Groups
-    copy_groups: Groups
-    oversized_groups: Groups
+    exact_groups: tuple[Group, ...]
+    copy_groups: tuple[Group, ...]
+    oversized_groups: tuple[Group, ...]
     leaks: tuple[int, ...]
-    two_labels: Groups
     groups_for_split: tuple[int | None, ...]
-    bursts: tuple[tuple[str | None, ...], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Plain values for strict JSON."""
         return {
             "images": self.images,
-            "unreadable": list(self.unreadable),
-            "exact_groups": [list(group) for group in self.exact_groups],
-            "copy_groups": [list(group) for group in self.copy_groups],
-            "oversized_groups": [list(group) for group in self.oversized_groups],
-            "leaks": list(self.leaks),
-            "two_labels": [list(group) for group in self.two_labels],
+            "unreadable": len(self.unreadable),
+            "exact_groups": len(self.exact_groups),
+            "copy_groups": len(self.copy_groups),
+            "oversized_groups": len(self.oversized_groups),
+            "leaks": len(self.leaks),
             "findings": [finding.to_dict() for finding in self.findings],
         }
 
@@ -75,33 +78,222 @@ class Audit:
 def examine(
     image_set: ImageSet,
     index: ContentIndex,
-    rules: ImageRules | None = None,
+    rules: ImageRules,
     *,
-    group_by: str = "auto",
     max_bad_share: float = 0.05,
     verify: bool = False,
     workers: int = 2,
-    progress: Phase | None = None,
+    progress: Progress | None = None,
+    pair_progress: Progress | None = None,
 ) -> tuple[tuple[ImageFacts, ...], Audit]:
-    """Look at every image of a set (or remember it), look for copies, and audit.
+    """Look at every image of a set, remembered ones excepted, and audit it.
 
     Args:
-        index: remembers facts and copies between runs.
-        group_by: as `find_groups`.
-        max_bad_share: in [0, 1]; with more unreadable images than that, DataError.
-        verify: hash every file again.
-        workers: threads for reading.
-        progress: called with ("reading" or "comparing", done, total).
+        progress: told the images looked at. pair_progress: told the likely copies compared.
 
     Raises:
-        DataError: too many images cannot be read.
-        RecipeError: group_by cannot be understood.
+        DataError: more than `max_bad_share` of the images cannot be read.
     """
     samples = image_set.samples
-    bursts = find_groups(samples, group_by)
-    facts = index.facts(samples, rules, verify=verify, workers=workers, progress=_phase(progress, "reading"))
-    _check_bad_share(samples, facts, max_bad_share)  # before the copies are looked for, which takes longer
-    copies = remembered_copies(samples, facts, index, rules, progress)
-    found = audit(samples, facts, copies=copies, bursts=bursts, classes=image_set.classes, max_bad_share=max_bad_share)
-    findings = (*image_set.findings, *index.findings, *found.findings)
-    return facts, _with_findings(found, findings)
+    facts = index.facts(samples, rules, verify=verify, workers=workers, progress=progress)
+    _check_reader(samples, facts, max_bad_share)
+
+    def read(i: int) -> NDArray[np.uint8]:
+        return open_image(samples[i].path, rules).rgb
+
+    copies = find_copies(facts, read, progress=pair_progress)
+    given = (*image_set.findings, *index.findings)
+    return facts, audit(samples, facts, copies=copies, classes=image_set.classes, given=given)
+
+
+def audit(
+    samples: Sequence[Sample],
+    facts: Sequence[ImageFacts],
+    *,
+    copies: Sequence[Group],
+    classes: Sequence[str],
+    given: Sequence[Finding] = (),
+) -> Audit:
+    """Every check over what is known of the images.
+
+    Args:
+        samples, facts: N each, aligned. copies: confirmed groups of indices.
+        classes: that can be learnt. given: findings of the scan, passed on.
+    """
+    exact = exact_copies(facts)
+    oversized = tuple(group for group in copies if len(group) > OVERSIZED * len(samples) and len(group) > 2)
+    leaks = tuple(i for group in copies for i in group if _is_leak(i, group, samples))
+    numbers: list[int | None] = [None] * len(samples)
+    for number, group in enumerate(group for group in copies if group not in oversized):
+        for i in group:
+            numbers[i] = number
+    findings = [
+        *given,
+        *_unreadable(samples, facts),
+        *_leaks(samples, copies, leaks),
+        *_two_labels(samples, copies),
+        *_duplicates(samples, exact, copies),
+        *_oversized(samples, oversized),
+        *_balance(samples, facts, classes),
+        *_sizes(samples, facts),
+        *_conversions(samples, facts),
+    ]
+    unreadable = tuple(i for i, fact in enumerate(facts) if fact.error is not None)
+    return Audit(
+        tuple(findings), len(samples), unreadable, exact, tuple(copies), oversized, tuple(sorted(leaks)), tuple(numbers)
+    )
+
+
+def _check_reader(samples: Sequence[Sample], facts: Sequence[ImageFacts], max_bad_share: float) -> None:
+    bad = [(sample.name, fact.error) for sample, fact in zip(samples, facts, strict=True) if fact.error is not None]
+    if len(bad) > max_bad_share * len(samples):
+        examples = "; ".join(f"{name}: {reason}" for name, reason in bad[:3])
+        raise DataError(
+            expected=f"at most {max_bad_share:.0%} of the images to be unreadable",
+            found=f"{len(bad)} of {len(samples)} ({examples})",
+            hint="So many suggest that the reader or the folder is at fault, not the images. Look at these; "
+            "--max-bad-share lets more pass.",
+        )
+
+
+def _unreadable(samples: Sequence[Sample], facts: Sequence[ImageFacts]) -> list[Finding]:
+    reasons = {sample.name: fact.error for sample, fact in zip(samples, facts, strict=True) if fact.error is not None}
+    if not reasons:
+        return []
+    message = f"{_count(len(reasons), 'image')} cannot be read and {'is' if len(reasons) == 1 else 'are'} left out."
+    detail = {"count": len(reasons), "reasons": dict(list(reasons.items())[:_NAMED])}
+    return [Finding("unreadable", "problem", message, tuple(reasons)[:_NAMED], detail=detail)]
+
+
+def _is_leak(i: int, group: Group, samples: Sequence[Sample]) -> bool:
+    return samples[i].part in ("validation", "test") and any(samples[j].part == "train" for j in group)
+
+
+def _leaks(samples: Sequence[Sample], copies: Sequence[Group], leaks: Sequence[int]) -> list[Finding]:
+    leaked = set(leaks)
+    groups = [group for group in copies if leaked & set(group)]
+    parts = Counter(str(samples[i].part) for i in leaks)
+    where = " and ".join(f"{count} in {part}" for part, count in parts.items())
+    message = (
+        f"{_count(len(leaks), 'image')} outside training ({where}) {'has' if len(leaks) == 1 else 'have'} a copy in "
+        "training: the test score is shown with and without them."
+    )
+    return [_about("leak", "problem", message, samples, groups)] if leaks else []
+
+
+def _two_labels(samples: Sequence[Sample], copies: Sequence[Group]) -> list[Finding]:
+    groups = [group for group in copies if len({samples[i].label for i in group}) > 1]
+    message = f"{_count(len(groups), 'picture')} under two labels: one of them is wrong."
+    return [_about("two-labels", "problem", message, samples, groups)] if groups else []
+
+
+def _duplicates(samples: Sequence[Sample], exact: Sequence[Group], copies: Sequence[Group]) -> list[Finding]:
+    findings = []
+    if exact:
+        extra = sum(len(group) - 1 for group in exact)
+        message = f"{_count(extra, 'image')} {'is' if extra == 1 else 'are'} an exact copy of another (equal pixels)."
+        findings.append(_about("duplicate", "warning", message, samples, exact))
+    same = {i: number for number, group in enumerate(exact) for i in group}
+    near = [group for group in copies if len({same.get(i, -1 - i) for i in group}) > 1]
+    if near:
+        message = (
+            f"{_count(len(near), 'group')} of near copies (resized, recompressed, mirrored or slightly cropped): each "
+            "stays on one side of a split."
+        )
+        findings.append(_about("near-duplicate", "warning", message, samples, near))
+    return findings
+
+
+def _oversized(samples: Sequence[Sample], groups: Sequence[Group]) -> list[Finding]:
+    message = (
+        f"{_count(len(groups), 'group')} of copies with more than {OVERSIZED:.0%} of the images: too large to be one "
+        "picture, so not used for splitting. If they are, remove the copies."
+    )
+    return [_about("oversized-group", "warning", message, samples, groups)] if groups else []
+
+
+def _balance(samples: Sequence[Sample], facts: Sequence[ImageFacts], classes: Sequence[str]) -> list[Finding]:
+    readable = [sample for sample, fact in zip(samples, facts, strict=True) if fact.error is None]
+    learnt = [sample for sample in readable if sample.part in (None, "train")]
+    labels = Counter(sample.label for sample in learnt)
+    counts = {name: labels[name] for name in classes}
+    findings = []
+    largest, smallest = max(counts, key=lambda name: counts[name]), min(counts, key=lambda name: counts[name])
+    ratio = counts[largest] / max(counts[smallest], 1)
+    if ratio > _BALANCED:
+        message = (
+            f"Unbalanced: {counts[largest]:,} images of {largest!r}, {counts[smallest]:,} of {smallest!r}. Read the "
+            "balanced accuracy; --balance equal makes the classes weigh alike."
+        )
+        severity = "warning" if ratio > _UNBALANCED else "note"
+        findings.append(Finding("imbalance", severity, message, detail={"counts": dict(counts), "ratio": ratio}))
+    few = {name: count for name, count in counts.items() if count < _FEW}
+    if few:
+        severity = "problem" if min(few.values()) < _TOO_FEW else "warning"
+        said = ", ".join(f"{name!r} ({count})" for name, count in few.items())
+        message = f"Classes with fewer than {_FEW} training images: {said}. What is measured of them is mostly luck."
+        findings.append(Finding("small-class", severity, message, detail={"counts": few}))
+    return findings
+
+
+def _sizes(samples: Sequence[Sample], facts: Sequence[ImageFacts]) -> list[Finding]:
+    sides = {
+        sample.name: (min(fact.width, fact.height), max(fact.width, fact.height))
+        for sample, fact in zip(samples, facts, strict=True)
+        if fact.error is None
+    }
+    if not sides:
+        return []
+    usual = median(short for short, _ in sides.values())
+    tiny = [name for name, (short, _) in sides.items() if short < _TINY]
+    long = [name for name, (short, long) in sides.items() if long > _LONG * short]
+    odd = [name for name, (short, _) in sides.items() if not usual / 8 <= short <= usual * 8 and short >= _TINY]
+    said = (
+        (tiny, f"shorter than {_TINY} px on one side: little to see"),
+        (long, f"more than {_LONG} times as long as wide: the square crop shows less than a quarter"),
+        (odd, f"more than eight times smaller or larger than the usual {usual:.0f} px"),
+    )
+    return [
+        Finding(
+            "odd-size",
+            "note",
+            f"{_count(len(names), 'image')} {what}.",
+            tuple(names)[:_NAMED],
+            detail={"count": len(names)},
+        )
+        for names, what in said
+        if names
+    ]
+
+
+def _conversions(samples: Sequence[Sample], facts: Sequence[ImageFacts]) -> list[Finding]:
+    """What was done to images while reading, gathered by kind."""
+    kinds: dict[str, list[str]] = {}
+    for sample, fact in zip(samples, facts, strict=True):
+        for note in fact.notes:
+            kinds.setdefault(_kind_of(note), []).append(sample.name)
+    return [
+        Finding(
+            "converted",
+            "note",
+            f"{_count(len(names), 'image')}: {kind}.",
+            tuple(names)[:_NAMED],
+            detail={"count": len(names)},
+        )
+        for kind, names in kinds.items()
+    ]
+
+
+def _kind_of(note: str) -> str:
+    """A note without the numbers that differ from image to image."""
+    return next((kind for start, kind in _NOTES.items() if note.startswith(start)), note)
+
+
+def _about(kind: str, severity: str, message: str, samples: Sequence[Sample], groups: Sequence[Group]) -> Finding:
+    named = tuple(tuple(samples[i].name for i in group) for group in groups[:_NAMED])
+    names = tuple(name for group in named for name in group)[:_NAMED]
+    return Finding(kind, severity, message, names, named, {"count": len(groups)})
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -24,6 +24,7 @@ _REFINED = 2  # times that the crop is cut anew and corrected
 _SIDE = 64  # pixels: at this size two pictures are compared, or at the smaller one's own
 _LOOK_SIDE = 192  # pixels of the shorter side that are kept of a decoded image
 # limits, tuned on planted copies and on every proposed pair of hymenoptera, rps28 and rps_photos (docs/decisions)
+_CHROMA = 25.0  # grey levels: a crop or an editor's light shifts the mean colour by less, another colour by more
 _OUTSIDE = 0.35  # pixels that a crop may reach over the border; copies reach 0.19
 _REST = 0.45  # rest against the picture's gradients; the noisiest copies (28 px, JPEG 50) have 0.33
 _SPOT = 1.4  # rest against contrast in the worst 7 × 7 patch; 1.0 when something is there in one picture only
@@ -43,10 +44,11 @@ class Look:
 
     grey: Image.Image
     size: tuple[int, int]
+    chroma: tuple[float, float, float]  # mean of R, G, B less their common mean: what relighting leaves
 
     def mirrored(self) -> Look:
         """The picture with left and right exchanged."""
-        return Look(self.grey.transpose(Image.Transpose.FLIP_LEFT_RIGHT), self.size)
+        return Look(self.grey.transpose(Image.Transpose.FLIP_LEFT_RIGHT), self.size, self.chroma)
 
 
 @dataclass(frozen=True)
@@ -80,12 +82,15 @@ def look(rgb: NDArray[np.uint8]) -> Look:
     Args:
         rgb: H×W×3 uint8.
     """
+    mean = rgb.reshape(-1, 3).mean(axis=0)
+    red, green, blue = (float(value) for value in mean - mean.mean())
+    chroma = (red, green, blue)
     image = Image.fromarray(rgb).convert("L")
     scale = _LOOK_SIDE / min(image.size)
     if scale >= 1:
-        return Look(image, image.size)
+        return Look(image, image.size, chroma)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    return Look(image.resize(size, Image.Resampling.BILINEAR, reducing_gap=4.0), image.size)
+    return Look(image.resize(size, Image.Resampling.BILINEAR, reducing_gap=4.0), image.size, chroma)
 
 
 def compare(a: Look, b: Look, crop: Crop, *, mirrored: bool) -> Comparison:
@@ -102,6 +107,8 @@ def compare(a: Look, b: Look, crop: Crop, *, mirrored: bool) -> Comparison:
     """
     if min(*a.grey.size, *b.grey.size) < LEAST_SIDE:
         return Comparison(False, True, np.inf)
+    if np.abs(np.subtract(a.chroma, b.chroma)).max() > _CHROMA:
+        return Comparison(False, False, np.inf)
     over = _overlay(a, b.mirrored() if mirrored else b, crop)
     predicted = _relit(over.whole, over.part)
     rest = _Rest.of(over.part - predicted, np.float32(0.5) * (over.part + predicted))

@@ -7,17 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from headstart import runtime
-from headstart.data.audit import Audit, audit, check_reader
+from headstart.data.audit import Audit, examine
 from headstart.data.bursts import find_groups
 from headstart.data.content import ContentIndex, ImageFacts
 from headstart.data.finding import SEVERITIES, Finding
 from headstart.data.image_set import ImageSet, Sample, scan
-from headstart.data.images import ImageRules, open_image
-from headstart.data.near_duplicates import find_copies
+from headstart.data.images import ImageRules
 from headstart.data.split import Split, split
 from headstart.features.cache import FeatureCache
 from headstart.features.extract import ImageFiles
@@ -68,38 +64,33 @@ def prepare(source: Path, recipe: Recipe, tell: Tell, *, least_classes: int = 2)
         DataError: there is no usable set, or more images than `max_bad_share` cannot be read.
     """
     rules = ImageRules.named(recipe.background, recipe.max_pixels)
-    image_set = scan(source, unpack_into=runtime.cache_folder() / "archives", least_classes=least_classes)
-    facts, audited = _look(image_set, rules, recipe, tell)
+    cache = runtime.cache_folder()
+    image_set = scan(source, unpack_into=cache / "archives", least_classes=least_classes)
+    index = ContentIndex(cache)
+    try:
+        facts, audit = examine(
+            image_set,
+            index,
+            rules,
+            max_bad_share=recipe.max_bad_share,
+            verify=recipe.verify,
+            workers=recipe.workers or runtime.cores(),
+            progress=Ticker(tell, "look at the images"),
+            pair_progress=Ticker(tell, "compare likely copies", unit="pairs"),
+        )
+    finally:
+        index.close()
     readable = [i for i in range(len(facts)) if facts[i].error is None]
-    leaks = set(audited.leaks)
+    leaks = set(audit.leaks)
     return Prepared(
         image_set=image_set,
         samples=tuple(image_set.samples[i] for i in readable),
         facts=tuple(facts[i] for i in readable),
-        copies=tuple(audited.groups_for_split[i] for i in readable),
+        copies=tuple(audit.groups_for_split[i] for i in readable),
         leaked=tuple(i in leaks for i in readable),
-        audit=audited,
+        audit=audit,
         rules=rules,
     )
-
-
-def _look(image_set: ImageSet, rules: ImageRules, recipe: Recipe, tell: Tell) -> tuple[tuple[ImageFacts, ...], Audit]:
-    """Look at every image that is not remembered, compare likely copies, and draw the conclusions."""
-    samples, workers = image_set.samples, recipe.workers or runtime.cores()
-    index = ContentIndex(runtime.cache_folder())
-    try:
-        progress = Ticker(tell, "look at the images")
-        facts = index.facts(samples, rules, verify=recipe.verify, workers=workers, progress=progress)
-        remarks = index.findings
-    finally:
-        index.close()
-    check_reader(samples, facts, recipe.max_bad_share)
-
-    def read(i: int) -> NDArray[np.uint8]:
-        return open_image(samples[i].path, rules).rgb
-
-    copies = find_copies(facts, read, progress=Ticker(tell, "compare likely copies", unit="pairs"))
-    return facts, audit(samples, facts, copies=copies, classes=image_set.classes, given=(*image_set.findings, *remarks))
 
 
 def split_prepared(prepared: Prepared, recipe: Recipe) -> Split:
