@@ -2,75 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import hashlib
 import socket
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from headstart.backbones.download import download, file_matches
-from headstart.errors import BackboneError
+from headstart.download import download, file_matches
+from headstart.errors import DownloadError
+from local_server import Server
 
 BODY = bytes(range(256)) * 4000  # about 1 MB: several blocks
 SHA256 = hashlib.sha256(BODY).hexdigest()
 
 
-class Server:
-    """Serves BODY; `breaks` bytes after which each answer's line is cut, `codes` answered before any body."""
-
-    def __init__(self) -> None:
-        self.breaks: list[int] = []
-        self.codes: list[int] = []
-        self.ranges: list[str | None] = []
-        self.knows_ranges = True
-        self.says_length = True
-        self.promises = 0  # bytes more than there are
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True).start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._http.server_address[1]}/weights.pth"
-
-    def close(self) -> None:
-        self._http.shutdown()
-        self._http.server_close()
-
-
-def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked = self.headers.get("Range")
-            server.ranges.append(asked)
-            if server.codes:
-                self.send_error(server.codes.pop(0))
-                return
-            start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and server.knows_ranges else 0
-            if start >= len(BODY):
-                self.send_error(416)
-                return
-            body = BODY[start:]
-            self.send_response(206 if start else 200)
-            if server.says_length:
-                self.send_header("Content-Length", str(len(body) + server.promises))
-            self.end_headers()
-            sent = body[: server.breaks.pop(0)] if server.breaks else body
-            with contextlib.suppress(OSError):  # the other side may hang up
-                self.wfile.write(sent)
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    return Handler
-
-
 @pytest.fixture
 def server() -> Iterator[Server]:
-    running = Server()
+    running = Server({"weights.pth": BODY})
     yield running
     running.close()
 
@@ -78,7 +28,7 @@ def server() -> Iterator[Server]:
 @pytest.fixture
 def fetch(server: Server, tmp_path: Path) -> Callable[..., Path]:
     def fetching(**options: object) -> Path:
-        return download(server.url, tmp_path / "in" / "weights.pth", pause=0.0, **options)  # type: ignore[arg-type]
+        return download(server.url("weights.pth"), tmp_path / "in" / "weights.pth", pause=0.0, **options)  # type: ignore[arg-type]
 
     return fetching
 
@@ -110,8 +60,8 @@ def test_a_broken_line_is_taken_up_where_it_broke(server: Server, fetch: Callabl
 def test_a_later_call_goes_on_with_what_an_earlier_one_left(
     server: Server, fetch: Callable[..., Path], tmp_path: Path
 ) -> None:
-    server.breaks = [100_000, 0, 0, 0]
-    with pytest.raises(BackboneError, match="100000 of 1024000 bytes"):
+    server.breaks = [100_000, 0, 0, 0, 0]
+    with pytest.raises(DownloadError, match="100000 of 1024000 bytes"):
         fetch(sha256=SHA256)
     assert _left(tmp_path) == ["weights.pth.part"]
 
@@ -129,6 +79,48 @@ def test_without_a_hash_a_later_call_begins_again(server: Server, fetch: Callabl
 
     assert path.read_bytes() == BODY
     assert server.ranges == [None]
+
+
+def test_without_a_hash_a_later_call_goes_on_with_the_same_version_of_the_file(
+    server: Server, fetch: Callable[..., Path], tmp_path: Path
+) -> None:
+    server.tag, server.breaks = '"one"', [100_000, 0, 0, 0, 0]
+    with pytest.raises(DownloadError, match="100000 of 1024000 bytes"):
+        fetch()
+
+    path = fetch()
+
+    assert path.read_bytes() == BODY
+    assert server.ranges[-1] == "bytes=100000-"
+    assert _left(tmp_path) == ["weights.pth"]
+
+
+@pytest.mark.parametrize("heeds_if_range", [True, False])
+def test_pieces_of_two_versions_of_a_file_are_never_put_together(
+    server: Server, fetch: Callable[..., Path], heeds_if_range: bool
+) -> None:
+    server.tag, server.breaks, server.heeds_if_range = '"one"', [100_000, 0, 0, 0, 0], heeds_if_range
+    with pytest.raises(DownloadError):
+        fetch()
+    new = bytes(reversed(BODY))
+    server.files["weights.pth"], server.tag = new, '"two"'
+
+    assert fetch().read_bytes() == new
+
+
+def test_a_piece_that_begins_elsewhere_than_asked_for_is_not_joined(server: Server, fetch: Callable[..., Path]) -> None:
+    server.shift, server.breaks = 7, [300_000]
+
+    assert fetch().read_bytes() == BODY
+
+
+def test_a_line_that_breaks_often_but_moves_on_is_followed_to_the_end(
+    server: Server, fetch: Callable[..., Path]
+) -> None:
+    server.breaks = [100_000] * 10
+
+    assert fetch(sha256=SHA256).read_bytes() == BODY
+    assert len(server.ranges) == 11
 
 
 def test_a_server_that_ignores_ranges_sends_the_whole_file_again(server: Server, fetch: Callable[..., Path]) -> None:
@@ -153,7 +145,7 @@ def test_a_refusal_is_said_at_once(
 ) -> None:
     server.codes = [code]
 
-    with pytest.raises(BackboneError, match=f"HTTP {code}.*{said}.*--weights FILE"):
+    with pytest.raises(DownloadError, match=f"HTTP {code}.*{said}.*Check the address"):
         fetch(sha256=SHA256)
 
     assert len(server.ranges) == 1
@@ -169,7 +161,7 @@ def test_a_fault_of_the_server_is_tried_again(server: Server, fetch: Callable[..
 def test_a_lasting_fault_of_the_server_is_an_error(server: Server, fetch: Callable[..., Path], tmp_path: Path) -> None:
     server.codes = [500] * 9
 
-    with pytest.raises(BackboneError, match=r"HTTP 500.*\(4 tries\)"):
+    with pytest.raises(DownloadError, match=r"HTTP 500.*\(4 tries\)"):
         fetch(sha256=SHA256)
 
     assert len(server.ranges) == 4
@@ -177,7 +169,7 @@ def test_a_lasting_fault_of_the_server_is_an_error(server: Server, fetch: Callab
 
 
 def test_another_file_than_promised_is_not_kept(fetch: Callable[..., Path], tmp_path: Path) -> None:
-    with pytest.raises(BackboneError, match="another SHA-256"):
+    with pytest.raises(DownloadError, match="another SHA-256"):
         fetch(sha256="0" * 64)
 
     assert _left(tmp_path) == []
@@ -188,7 +180,7 @@ def test_a_body_shorter_than_announced_never_gets_the_final_name(
 ) -> None:
     server.promises = 1000
 
-    with pytest.raises(BackboneError, match="tries"):
+    with pytest.raises(DownloadError, match="tries"):
         fetch()
 
     assert "weights.pth" not in _left(tmp_path)
@@ -198,15 +190,41 @@ def test_a_body_shorter_than_announced_never_gets_the_final_name(
 def test_a_file_beyond_the_limit_is_refused(server: Server, fetch: Callable[..., Path], says_length: bool) -> None:
     server.says_length = says_length
 
-    with pytest.raises(BackboneError, match="at most 5000 bytes"):
+    with pytest.raises(DownloadError, match="at most 5000 bytes"):
         fetch(largest=5000)
 
 
 def test_a_full_disk_is_said_before_the_first_byte(fetch: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("headstart.runtime.free_bytes", lambda folder: 10)
 
-    with pytest.raises(BackboneError, match="MB of free disk"):
+    with pytest.raises(DownloadError, match="MB of free disk"):
         fetch()
+
+
+def test_a_disk_that_fills_meanwhile_is_said_and_not_tried_again(
+    server: Server, fetch: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("headstart.download._copy", full)
+
+    with pytest.raises(DownloadError, match="a full disk"):
+        fetch()
+
+    assert len(server.ranges) == 1
+
+
+@pytest.mark.parametrize("url", ["http://[::1/a.zip", "http://127.0.0.1:port/a.zip", "nonsense"])
+def test_an_address_that_is_none_is_said_at_once(url: str, tmp_path: Path) -> None:
+    with pytest.raises(DownloadError, match="cannot be used"):
+        download(url, tmp_path / "a", pause=9e9)
+
+
+def test_letters_of_any_language_in_an_address_arrive(server: Server, tmp_path: Path) -> None:
+    server.files["%C3%A4%20b.zip"] = b"found"
+
+    assert download(server.url("ä b.zip"), tmp_path / "a", pause=0.0).read_bytes() == b"found"
 
 
 def test_no_server_at_all_is_an_error_with_the_way_out(tmp_path: Path) -> None:
@@ -214,7 +232,7 @@ def test_no_server_at_all_is_an_error_with_the_way_out(tmp_path: Path) -> None:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
 
-    with pytest.raises(BackboneError, match=r"no answer.*another way"):
+    with pytest.raises(DownloadError, match=r"no answer.*Check the address"):
         download(f"http://127.0.0.1:{port}/a.pth", tmp_path / "a.pth", pause=0.0)
 
 

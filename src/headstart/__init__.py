@@ -13,7 +13,11 @@ _HOMES: dict[str, str] = {
     "audit": "headstart.workbench.audit",
     "compare": "headstart.workbench.compare",
     "evaluate": "headstart.workbench.evaluate",
+    "fetch": "headstart.workbench.fetch",
+    "freeze": "headstart.freezing",
     "predict": "headstart.workbench.predict",
+    "preserve": "headstart.preserve",
+    "thaw": "headstart.freezing",
     "train": "headstart.workbench.train",
     "Audit": "headstart.data.audit",
     "Backbone": "headstart.backbones.backbone",
@@ -23,6 +27,7 @@ _HOMES: dict[str, str] = {
     "DataError": "headstart.errors",
     "Evaluation": "headstart.evaluation.evaluation",
     "Features": "headstart.features.matrix",
+    "FreezePolicy": "headstart.freezing",
     "HeadstartError": "headstart.errors",
     "ImageSet": "headstart.data.image_set",
     "Prediction": "headstart.classifier.classifier",
@@ -30,12 +35,18 @@ _HOMES: dict[str, str] = {
     "RecipeError": "headstart.errors",
     "Run": "headstart.workbench.run",
     "RunError": "headstart.errors",
+    "StepByStep": "headstart.training.stepbystep",
+    "TrainingError": "headstart.errors",
 }
 
-__all__ = sorted([*_HOMES, "__version__"])
+_ROOMS = ("lab",)  # public as a whole
+
+__all__ = sorted([*_HOMES, *_ROOMS, "__version__"])
 
 
 def __getattr__(name: str) -> object:
+    if name in _ROOMS:
+        return importlib.import_module(f"headstart.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'headstart' has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOMES[name]), name)

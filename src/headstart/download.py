@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import http.client
+import re
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,15 +16,19 @@ from pathlib import Path
 from typing import BinaryIO
 
 from headstart import runtime
-from headstart.errors import BackboneError
+from headstart.errors import DownloadError
 
 Progress = Callable[[int, int], None]
 """Called with the bytes done and the bytes in all (0 where the server does not say)."""
 
 _BLOCK = 1 << 18
-_TRIES = 4
+_TRIES = 4  # in a row that bring no new byte
+_MOST_TRIES = 100  # of one call; a server that sends a byte each time must not hold us for ever
 _SECONDS = 30.0  # without a byte
 _LARGEST = 4_000_000_000  # bytes; the largest network of the usual kind has 1.3e9
+_ADDRESS_CHARACTERS = "%/:=&?~#+!$,;'@()*[]"  # all others of an address are sent as %XX
+_CHECK = "Check the address, or try again later."
+NO_ROOM = "Make room, or name another disk: HEADSTART_CACHE for weights and archives, --out for what is fetched."
 _WHY = {
     401: "the server wants a login",
     403: "the server does not allow it",
@@ -33,6 +40,34 @@ _WHY = {
 
 class _BrokenError(Exception):
     """This try failed; another may succeed."""
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What is to be fetched, where it gathers, and what was asked of it."""
+
+    url: str
+    part: Path
+    progress: Progress | None
+    largest: int
+
+    @property
+    def tag(self) -> Path:
+        """File that says which version of the file on the server the part is of (its ETag or date)."""
+        return self.part.with_name(self.part.name + ".tag")
+
+    @property
+    def have(self) -> int:
+        """Bytes gathered so far."""
+        return self.part.stat().st_size if self.part.exists() else 0
+
+    def forget(self) -> None:
+        """Throw away what was gathered."""
+        self.part.unlink(missing_ok=True)
+        self.tag.unlink(missing_ok=True)
+
+    def error(self, found: str, *, expected: str = "the file from the server", hint: str = _CHECK) -> DownloadError:
+        return DownloadError(expected=expected, found=found, where=self.url, hint=hint)
 
 
 @dataclass(frozen=True)
@@ -50,37 +85,33 @@ def download(
     sha256: str = "",
     progress: Progress | None = None,
     largest: int = _LARGEST,
+    tries: int = _TRIES,
     pause: float = 1.0,
 ) -> Path:
     """Fetch a file, over several tries if the line breaks, and give it its name when it is whole and right.
 
-    What has arrived waits in `NAME.part`. With a hash a later call goes on from there; without one, pieces of two
-    different files could not be told apart, so only the tries of one call do.
+    What has arrived waits in `NAME.part`, and a later call goes on from there when pieces of two different files can be
+    told apart: by the hash, else by the ETag or date that the server gave the first piece. Otherwise it begins again.
 
     Args:
         sha256: hash of the file in hex, or its first digits; empty: only the length is checked.
         largest: bytes; a longer file is refused.
+        tries: in a row without a new byte, before it gives up.
         pause: seconds before the second try; doubled before each further one.
 
     Raises:
-        BackboneError: the server refuses, cannot be reached, or sends something else than promised.
+        DownloadError: the server refuses, cannot be reached, or sends something else than promised; the disk is full.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(target.name + ".part")
-    if not sha256:
-        part.unlink(missing_ok=True)
-    for attempt in range(_TRIES):
-        try:
-            _fetch(url, part, progress, largest)
-            break
-        except _BrokenError as broken:
-            if attempt == _TRIES - 1:
-                raise _failed(url, f"{broken} ({_TRIES} tries)") from broken
-            time.sleep(pause * 2**attempt)
-    if not file_matches(part, sha256):
-        part.unlink()
-        raise _failed(url, "a file with another SHA-256", expected=f"a file whose SHA-256 begins with {sha256[:16]}")
-    part.replace(target)
+    task = _Task(url, target.with_name(target.name + ".part"), progress, largest)
+    if not sha256 and not task.tag.exists():
+        task.forget()
+    _try_on(task, tries, pause)
+    if not file_matches(task.part, sha256):
+        task.forget()
+        raise task.error("a file with another SHA-256", expected=f"a file whose SHA-256 begins with {sha256[:16]}")
+    task.part.replace(target)
+    task.tag.unlink(missing_ok=True)
     return target
 
 
@@ -93,73 +124,102 @@ def file_matches(path: Path, sha256: str) -> bool:
     return digest.hexdigest().startswith(sha256.lower())
 
 
-def _fetch(url: str, part: Path, progress: Progress | None, largest: int) -> None:
-    have = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(url, headers={"User-Agent": "headstart"})
-    if have:
-        request.add_header("Range", f"bytes={have}-")
+def _try_on(task: _Task, tries: int, pause: float) -> None:
+    empty = 0  # tries in a row that brought nothing
+    for number in range(1, _MOST_TRIES + 1):
+        had = task.have
+        try:
+            _fetch(task)
+            return
+        except _BrokenError as broken:
+            empty = 0 if task.have > had else empty + 1
+            if empty >= tries or number == _MOST_TRIES:
+                raise task.error(f"{broken} ({number} tries)") from broken
+            time.sleep(pause * 2 ** max(empty - 1, 0))
+
+
+def _fetch(task: _Task) -> None:
+    had = task.have
     try:
-        with urllib.request.urlopen(request, timeout=_SECONDS) as response:
-            answer = _answer(response, have, url, largest)
-            _check_room(part, answer)
-            with part.open("ab" if answer.start else "wb") as file:
-                _copy(response, file, answer, progress, url, largest)
+        with urllib.request.urlopen(_request(task, had), timeout=_SECONDS) as response:
+            answer = _answer(response, had, task)
+            _check_room(task, answer)
+            with task.part.open("ab" if answer.start else "wb") as file:
+                _copy(response, file, answer, task)
     except urllib.error.HTTPError as error:
         error.close()
-        _refused(error.code, url, part)
-    except (urllib.error.URLError, OSError, http.client.HTTPException) as error:
+        _refused(error.code, task)
+    except (ValueError, http.client.InvalidURL) as error:
+        raise task.error(f"an address that cannot be used ({error})") from error
+    except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise task.error("a full disk", hint=NO_ROOM) from error
         raise _BrokenError(f"no answer: {getattr(error, 'reason', error)}") from error
-    if answer.total and part.stat().st_size != answer.total:
-        raise _BrokenError(f"{part.stat().st_size} of {answer.total} bytes")
+    if answer.total and task.have != answer.total:
+        raise _BrokenError(f"{task.have} of {answer.total} bytes")
 
 
-def _answer(response: http.client.HTTPResponse, have: int, url: str, largest: int) -> _Answer:
-    start = have if response.status == 206 else 0  # 200: the server ignores ranges and begins again
+def _request(task: _Task, had: int) -> urllib.request.Request:
+    address = urllib.parse.quote(task.url, safe=_ADDRESS_CHARACTERS)
+    request = urllib.request.Request(address, headers={"User-Agent": "headstart"})
+    if had:
+        request.add_header("Range", f"bytes={had}-")
+        if task.tag.exists():
+            request.add_header("If-Range", task.tag.read_text(encoding="utf-8"))
+    return request
+
+
+def _answer(response: http.client.HTTPResponse, had: int, task: _Task) -> _Answer:
+    start = had if response.status == 206 else 0  # 200: the server ignores ranges, or has another version
+    tag = response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
+    if start:
+        _check_piece(response, start, tag, task)
+    elif tag and not tag.startswith("W/"):  # a weak tag does not promise the same bytes
+        task.tag.write_text(tag, encoding="utf-8")
+    else:
+        task.tag.unlink(missing_ok=True)
     announced = response.headers.get("Content-Length", "")
     total = start + int(announced) if announced.isdigit() else 0
-    if total > largest:
-        raise _failed(url, f"{total} bytes", expected=f"a file of at most {largest} bytes")
+    if total > task.largest:
+        raise task.error(f"{total} bytes", expected=f"a file of at most {task.largest} bytes")
     return _Answer(start, total)
 
 
-def _check_room(part: Path, answer: _Answer) -> None:
-    free = runtime.free_bytes(part.parent)
+def _check_piece(response: http.client.HTTPResponse, start: int, tag: str, task: _Task) -> None:
+    sent = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
+    begins_elsewhere = sent is not None and int(sent.group(1)) != start
+    is_other = task.tag.exists() and tag != "" and task.tag.read_text(encoding="utf-8") != tag
+    if begins_elsewhere or is_other:
+        task.forget()
+        raise _BrokenError("the server sent another piece than asked for")
+
+
+def _check_room(task: _Task, answer: _Answer) -> None:
+    free = runtime.free_bytes(task.part.parent)
     if answer.total - answer.start > free:
-        raise BackboneError(
+        raise DownloadError(
             expected=f"{(answer.total - answer.start) / 1e6:.0f} MB of free disk",
             found=f"{free / 1e6:.0f} MB",
-            where=part.parent,
-            hint="Make room, or set HEADSTART_CACHE to a folder on another disk.",
+            where=task.part.parent,
+            hint=NO_ROOM,
         )
 
 
-def _copy(
-    response: http.client.HTTPResponse,
-    file: BinaryIO,
-    answer: _Answer,
-    progress: Progress | None,
-    url: str,
-    largest: int,
-) -> None:
+def _copy(response: http.client.HTTPResponse, file: BinaryIO, answer: _Answer, task: _Task) -> None:
     done = answer.start
     while block := response.read(_BLOCK):
         file.write(block)
         done += len(block)
-        if done > largest:  # a server that does not announce the length
-            raise _failed(url, f"more than {largest} bytes", expected=f"a file of at most {largest} bytes")
-        if progress:
-            progress(done, answer.total)
+        if done > task.largest:  # a server that does not announce the length
+            raise task.error(f"more than {task.largest} bytes", expected=f"a file of at most {task.largest} bytes")
+        if task.progress:
+            task.progress(done, answer.total)
 
 
-def _refused(code: int, url: str, part: Path) -> None:
+def _refused(code: int, task: _Task) -> None:
     if code == 416:  # the part is as long as the file, or longer: begin again
-        part.unlink(missing_ok=True)
+        task.forget()
         raise _BrokenError("the server cannot go on where the last try ended")
     if code >= 500 or code == 429:
         raise _BrokenError(f"HTTP {code}: {_WHY.get(code, 'the server has a fault')}")
-    raise _failed(url, f"HTTP {code}: {_WHY.get(code, 'the server refuses')}")
-
-
-def _failed(url: str, found: str, *, expected: str = "the file from the server") -> BackboneError:
-    hint = "Check the address, or fetch the file by another way and give it with --weights FILE."
-    return BackboneError(expected=expected, found=found, where=url, hint=hint)
+    raise task.error(f"HTTP {code}: {_WHY.get(code, 'the server refuses')}")

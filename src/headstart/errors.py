@@ -3,7 +3,9 @@
 HeadstartError
 ├── DataError          folders, tables, archives, images, labels
 ├── BackboneError      networks, weights, stages
+├── DownloadError      a file that the web does not give; its users say it again as their own kind
 ├── ClassifierError    the saved classifier file
+├── TrainingError      the loop: its model, loaders, schedulers, diagnostics and checkpoints
 ├── RecipeError        options and their values
 └── RunError           the folder of a run
 
@@ -42,8 +44,16 @@ class BackboneError(HeadstartError):
     """A network, its weights or its stages cannot be had as asked."""
 
 
+class DownloadError(HeadstartError):
+    """A file cannot be had from the web, or is not the one that was promised."""
+
+
 class ClassifierError(HeadstartError):
     """A classifier file cannot be read, or does not fit what is asked of it."""
+
+
+class TrainingError(HeadstartError):
+    """The training loop lacks something, or is given what does not fit it."""
 
 
 class RecipeError(HeadstartError):

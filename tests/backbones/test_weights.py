@@ -17,7 +17,12 @@ from torch import Tensor
 from headstart.backbones.backbone import build_backbone
 from headstart.backbones.catalogue import ROWS
 from headstart.backbones.weight_files import read_weights, tensor_hash
-from headstart.backbones.weights import load_weights, weights_available, weights_folder
+from headstart.backbones.weights import (
+    load_state_dict_from_url,
+    load_weights,
+    weights_available,
+    weights_folder,
+)
 from headstart.errors import BackboneError
 
 ROW = ROWS["cifar_resnet20"]
@@ -253,3 +258,47 @@ def test_a_damaged_file_in_the_cache_is_named() -> None:
 def test_a_row_without_a_public_source_asks_for_a_file() -> None:
     with pytest.raises(BackboneError, match="no public source"):
         load_weights(ROWS["mobilenet_v2_035"])
+
+
+def test_a_state_dict_from_an_address_is_checked_by_the_hash_in_its_name_and_kept(
+    state: dict[str, Tensor], served: tuple[Path, str]
+) -> None:
+    folder, address = served
+    torch.save(state, folder / "made.pth")
+    check = hashlib.sha256((folder / "made.pth").read_bytes()).hexdigest()[:8]
+    (folder / "made.pth").rename(folder / f"net-{check}.pth")
+    told: list[tuple[int, int]] = []
+
+    loaded = load_state_dict_from_url(f"{address}/net-{check}.pth", progress=lambda *step: told.append(step))
+    (folder / f"net-{check}.pth").unlink()
+    again = load_state_dict_from_url(f"{address}/net-{check}.pth")
+
+    assert loaded.keys() == state.keys()
+    assert all(torch.equal(loaded[name], state[name]) for name in state)
+    assert tensor_hash(again) == tensor_hash(state)
+    assert told[-1][0] == told[-1][1] > 0
+    build_backbone(ROW, seed=1).network.load_state_dict(loaded)
+
+
+def test_a_state_dict_whose_hash_differs_is_refused_and_not_kept(
+    state: dict[str, Tensor], served: tuple[Path, str]
+) -> None:
+    folder, address = served
+    save_file(state, folder / "net-0123abcd.safetensors")
+    save_file(state, folder / "net.safetensors")
+
+    with pytest.raises(BackboneError, match="another SHA-256"):
+        load_state_dict_from_url(f"{address}/net-0123abcd.safetensors")
+    with pytest.raises(BackboneError, match="another SHA-256"):
+        load_state_dict_from_url(f"{address}/net.safetensors", sha256="0" * 64)
+    with pytest.raises(BackboneError, match="http without a hash"):
+        load_state_dict_from_url(f"{address}/net.safetensors")
+    with pytest.raises(BackboneError, match="address"):
+        load_state_dict_from_url(str(folder / "net.safetensors"))
+
+    assert not list(weights_folder().glob("*"))
+
+
+def test_weights_that_the_server_does_not_give_say_the_other_way(served: tuple[Path, str]) -> None:
+    with pytest.raises(BackboneError, match=r"HTTP 404.*--weights FILE"):
+        load_weights(ROW, f"{served[1]}/net-0123abcd.pth")

@@ -10,8 +10,8 @@ import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "headstart"
 
-LEAVES = {"recipe", "runtime", "preserve", "hooks", "freezing", "figures", "data"}
-BACKBONES = {"errors", "recipe", "runtime", "preserve", "hooks", "freezing", "backbones"}
+LEAVES = {"recipe", "runtime", "preserve", "hooks", "freezing", "figures"}
+BACKBONES = {"errors", "recipe", "runtime", "download", "preserve", "hooks", "freezing", "backbones"}
 FEATURES = BACKBONES | {"data", "features"}
 CLASSIFIER = FEATURES | {"classifier"}
 EVALUATION = CLASSIFIER | {"evaluation"}
@@ -22,6 +22,8 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     **{leaf: {"errors", leaf} for leaf in LEAVES},
     "freezing": {"errors", "preserve", "hooks"},
+    "download": {"errors", "runtime"},
+    "data": {"errors", "runtime", "download", "data"},
     "backbones": BACKBONES,
     "features": FEATURES,
     "classifier": CLASSIFIER,

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from headstart.backbones.catalogue import row_of
-from headstart.backbones.download import Progress
 from headstart.backbones.preprocess import Preprocess
 from headstart.backbones.row import Row
 from headstart.backbones.stage_network import StageNetwork
 from headstart.backbones.top import in_top
 from headstart.backbones.weight_files import tensor_hash
 from headstart.backbones.weights import load_weights
+from headstart.download import Progress
 from headstart.errors import BackboneError
 
 _NAMED = 8  # tensors listed in an error
@@ -119,6 +119,24 @@ class Backbone:
         taken = {name: state[name] for name in own if name in state and (self.has_top or name not in top)}
         self.network.load_state_dict(taken, strict=False)
         self.weights = weights or self.weights
+
+    def child_of(self, name: str) -> str:
+        """Path of the first module of a stage, for `freeze`; a module's own path stands for itself.
+
+        Raises:
+            BackboneError: there is neither a stage nor a module of that name.
+        """
+        modules: list[str] = [path for path, _ in self.network.named_modules() if path]
+        if name in modules:
+            return name
+        place = self.row.stages.index(self.row.stage(name))
+        if place == 0:
+            return modules[0]
+        before = self.row.stages[place - 1]
+        if before.side == "input":
+            return before.module
+        inside = [i for i, path in enumerate(modules) if path == before.module or path.startswith(before.module + ".")]
+        return modules[inside[-1] + 1]
 
     @property
     def fingerprint(self) -> str:

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from headstart import runtime
-from headstart.backbones.download import Progress, download, file_matches
 from headstart.backbones.row import Row
 from headstart.backbones.weight_files import SUFFIXES, read_weights, tensor_hash
-from headstart.errors import BackboneError
+from headstart.download import Progress, download, file_matches
+from headstart.errors import BackboneError, DownloadError
 
 _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.[a-z]+$")  # torchvision's habit: resnet18-f37072fd.pth
 _HASH_IN_URL = re.compile(r"sha256=([0-9a-fA-F]{64})")
@@ -124,6 +124,27 @@ def load_weights(
     return _load(there, source=address.url, licence="" if weights else row.licence, fetched=True)
 
 
+def load_state_dict_from_url(url: str, *, sha256: str = "", progress: Progress | None = None) -> dict[str, Tensor]:
+    """Named tensors from a weight file on the web, fetched once, checked and kept in the cache; no code is unpickled.
+
+    Like `torch.hub.load_state_dict_from_url` with `check_hash` and `weights_only` always on. A hash in the file's name
+    (`resnet18-f37072fd.pth`) is checked, as is `URL#sha256=HEX`; the tensors come as `read_weights` gives them, on the
+    CPU, floating-point ones as float32.
+
+    Args:
+        sha256: 64 hex digits; an address without any hash must then be https.
+        progress: told the bytes done and in all while the file is fetched.
+
+    Raises:
+        BackboneError: it cannot be fetched, is not what its hash says, or is not weights.
+    """
+    if not _is_url(url):
+        raise BackboneError(expected="an http(s) address", found=repr(url), hint="`read_weights` reads a file.")
+    address = _address(f"{url}#sha256={sha256}" if sha256 else url)
+    there = _on_disk(address) or _download(address, weights_folder() / address.name, progress)
+    return _load(there, source=address.url, fetched=True).state
+
+
 def _load(path: Path, *, source: str, licence: str = "", fetched: bool = False) -> LoadedWeights:
     try:
         file = read_weights(path)
@@ -143,7 +164,15 @@ def _fetch(row: Row, address: _Address, offline: bool, progress: Progress | None
             where=target,
             hint=f"Fetch {address.url} on another machine and put it there, or give a file with --weights FILE.",
         )
-    return download(address.url, target, sha256=address.sha256, progress=progress)
+    return _download(address, target, progress)
+
+
+def _download(address: _Address, target: Path, progress: Progress | None) -> Path:
+    try:
+        return download(address.url, target, sha256=address.sha256, progress=progress)
+    except DownloadError as error:
+        hint = f"{error.hint} A file fetched by another way is given with --weights FILE."
+        raise BackboneError(expected=error.expected, found=error.found, where=error.where, hint=hint) from error
 
 
 def _on_disk(address: _Address) -> Path | None:

@@ -26,9 +26,12 @@ from io import BufferedReader
 from pathlib import Path
 from typing import IO, Protocol
 
+from headstart import runtime
 from headstart.data.tree import as_text
+from headstart.download import NO_ROOM
 from headstart.errors import DataError
 
+TOO_LARGE = "Unpack it yourself, or raise --max-gb of fetch, if you trust it."
 _BLOCK = 1 << 20  # bytes read and written at once
 _HEADERS = 8 << 20  # bytes of one tar member's headers; a long-name header would otherwise be read whole into memory
 _RATIO_FROM = 1_000_000_000  # bytes below which no expansion is suspicious: drawings can shrink a thousandfold
@@ -140,19 +143,15 @@ class _Target:
     def count(self) -> None:
         self.entries += 1
         if self.entries > self.max_files:
-            raise self.error(
-                f"at most {self.max_files:,} files in the archive", "more", "Unpack it yourself if you trust it."
-            )
+            raise self.error(f"at most {self.max_files:,} files in the archive", "more", TOO_LARGE)
 
     def reserve(self, size: int) -> None:
         """Refuse what cannot fit, by what an entry says of itself; the truth is counted in `write`."""
         if self.written + size > self.max_bytes:
-            raise self.error(
-                f"at most {self.max_bytes:,} bytes unpacked", "more", "Unpack it yourself if you trust it."
-            )
-        if shutil.disk_usage(self.folder).free < size + _SPARE:
+            raise self.error(f"at most {self.max_bytes:,} bytes unpacked", "more", TOO_LARGE)
+        if runtime.free_bytes(self.folder) < size + _SPARE:
             raise self.error(f"{(size + _SPARE) / 1e9:.1f} GB free on the disk of {self.folder.parent}", "less",
-                             "Make room or set HEADSTART_CACHE to another disk.")  # fmt: skip
+                             NO_ROOM)  # fmt: skip
 
     def path(self, name: str) -> Path | None:
         """Place of an entry inside the folder, None for the folder itself."""
@@ -208,7 +207,7 @@ def _unpack_all(target: _Target) -> None:
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         found = "a full disk" if full else f"one that cannot be unpacked ({error})"
-        raise target.error("a whole zip or tar archive, and room for it", found) from error
+        raise target.error("a whole zip or tar archive, and room for it", found, NO_ROOM if full else "") from error
 
 
 def _unpack_zip(target: _Target) -> None:

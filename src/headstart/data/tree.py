@@ -14,6 +14,8 @@ from pathlib import Path
 
 from headstart.data.finding import Finding
 from headstart.data.images import SUFFIXES
+from headstart.data.source_record import NAME as RECORD
+from headstart.data.source_record import read_record
 
 IMAGE_SUFFIXES = frozenset(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
 # photographs and drawings in formats that are not read: named as a warning, since leaving them out loses images
@@ -114,6 +116,8 @@ def _entries(root: Path, folders: list[str], others: dict[str, list[str]]) -> It
             continue
         for entry in entries:
             path = prefix + entry.name
+            if entry.name == RECORD and read_record(Path(place)):
+                continue  # ours, left by `headstart fetch`: nothing to say of it
             if _is_hidden(entry.name):
                 others["hidden"].append(path)
             elif _is_folder(entry):

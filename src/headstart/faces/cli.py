@@ -1,6 +1,7 @@
 """The command line: parse, call one verb, show. Options come from Recipe; verbs are imported inside their command.
 
-Exit codes: 0 done; 1 done, but some images could not be read; 2 a mistake that the user can mend; 130 stopped (Ctrl-C).
+Exit codes: 0 done; 1 done, but some images could not be read, or a claim of the lab does not hold; 2 a mistake that the
+user can mend; 130 stopped (Ctrl-C).
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ app = typer.Typer(
 _LOOKING = ("background", "max_pixels", "max_bad_share", "workers", "verify")  # knobs of verbs that only look
 _RUNNING = ("workers", "batch_size", "device", "engine")  # knobs of verbs that run a network
 
-_STOPPED = "Stopped. Nothing half-written is left; features computed so far are kept."
+_STOPPED = "Stopped. Nothing half-written is left; what was computed or fetched so far is kept."
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result alone, as JSON, to stdout.")]
 
@@ -175,6 +176,27 @@ def audit(
 
 
 @_command()
+def fetch(
+    source: Annotated[str, typer.Argument(help="rps, kaggle, or the http(s) address of a zip or tar.")],
+    name: Annotated[str | None, typer.Argument(help="After kaggle: OWNER/NAME.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the data set. Default: data/NAME.")] = None,
+    sha256: Annotated[str, typer.Option(help="Hash of the archive at an address, or its first digits.")] = "",
+    max_gb: Annotated[float, typer.Option(help="Largest archive, and largest sum of its files.")] = 20.0,
+    as_json: Json = False,
+) -> None:
+    """Bring a data set to the disk: rock paper scissors, one of Kaggle, or any archive on the web."""
+    from headstart.faces.terminal import Terminal
+    from headstart.workbench.fetch import fetch as verb
+
+    terminal = Terminal(quiet=as_json)
+    fetched = verb(source, name, out=out, sha256=sha256, max_gb=max_gb, tell=terminal.tell)
+    if as_json:
+        _print_json(fetched.to_dict())
+    else:
+        terminal.fetched(fetched)
+
+
+@_command()
 def backbones(as_json: Json = False) -> None:
     """List the networks to start from, with size, licence and origin."""
     from headstart.workbench.backbones import list_backbones
@@ -203,6 +225,20 @@ def cache(
         from headstart.faces.tables import print_cache
 
         print_cache(told)
+
+
+@_command()
+def lab(
+    name: Annotated[str, typer.Argument(help="An experiment; without one, all are listed.")] = "",
+    change: Annotated[list[str] | None, typer.Option("--set", help="A setting to change: NAME=VALUE.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="Write its picture into this png, svg or pdf file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Run an experiment of the textbook, and say whether its claim holds on this machine."""
+    from headstart.faces.lab_command import lab as show
+
+    if not show(name, settings=change or (), figure=figure, as_json=as_json):
+        raise typer.Exit(1)
 
 
 @_command()

@@ -5,7 +5,9 @@ Names from outside are shown as text, never parsed as markup, with control chara
 
 from __future__ import annotations
 
+import shlex
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from rich.text import Text
 from headstart.errors import shown
 from headstart.faces.tables import plain, safe
 from headstart.workbench import events
-from headstart.workbench.values import Audit, Comparison, Evaluation, Finding, Measured, Prediction
+from headstart.workbench.values import Audit, Comparison, Evaluation, FetchedSet, Finding, Measured, Prediction
 
 _MARKS = {"problem": ("✗", "bold red"), "warning": ("!", "yellow"), "note": ("·", "dim")}
 _SHOWN_NAMES = 3  # of one finding; the report has them all
@@ -189,3 +191,24 @@ class Terminal:
         self._stop_bar()
         self._title(f"Looked at {audit.images:,} images")
         self.findings(audit.findings)
+
+    def fetched(self, fetched: FetchedSet) -> None:
+        """Where a data set lies, what is in it, where it is from, and the command that comes next."""
+        self._stop_bar()
+        record, seen = fetched.fetched.record, fetched.images
+        folder = shown(str(fetched.folder))
+        there = f"{folder}/ is there already, fetched on {record.date}; nothing was done"
+        self._title(f"Fetched into {folder}/" if fetched.fetched.is_new else there)
+        rows = {"set": record.source, "licence": record.licence or "not stated", "page": record.home}
+        for number, origin in enumerate(record.origins, 1):
+            rows[f"file {number}"] = f"{origin.url}  {origin.size_bytes / 1e6:,.1f} MB  {origin.sha256[:16]}".rstrip()
+        if seen:
+            rows["images"] = f"{len(seen.samples):,} of {len(seen.classes)} classes: {', '.join(seen.classes[:10])}"
+            parts = Counter(sample.part or "in no part" for sample in seen.samples)
+            rows["parts"] = ", ".join(f"{part} {count:,}" for part, count in parts.items())
+        self._pairs({name: text for name, text in rows.items() if text})
+        if seen:
+            command = f"headstart train {shlex.quote(str(fetched.folder))}"
+            self._out.print(Text.assemble(("Next: ", "bold"), shown(command)), soft_wrap=True)
+        else:
+            self._out.print(Padding(Text.assemble(("! ", "yellow"), shown(fetched.unread)), (0, 0, 0, 2)))

@@ -6,5 +6,6 @@ from headstart.data.finding import Finding
 from headstart.evaluation.compare import Comparison
 from headstart.evaluation.evaluation import Evaluation
 from headstart.workbench.evaluate import Measured
+from headstart.workbench.fetch import FetchedSet
 
-__all__ = ["Audit", "Comparison", "Evaluation", "Finding", "Measured", "Prediction"]
+__all__ = ["Audit", "Comparison", "Evaluation", "FetchedSet", "Finding", "Measured", "Prediction"]
