@@ -1,11 +1,21 @@
-"""The only file that places hooks. Each is a context manager: whatever happens inside, its hooks are gone after it."""
+"""The only file that places hooks.
+
+Looks (`watch_…`, `capture…`) are context managers: whatever happens inside, their hooks are gone after them. What is
+placed (`place_…`) stays for a whole training and gives its handle: who places it removes it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
+
+Handle = RemovableHandle
+"""What a placed hook leaves behind: `remove()` takes it away, also twice."""
 
 Look = Callable[[str, Tensor], None]
 """Called with the name of a module and the tensor that is looked at; it must not change the tensor."""
@@ -46,6 +56,28 @@ def capture_inputs(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, Tenso
     inputs: dict[str, Tensor] = {}
     with watch_inputs(modules, inputs.__setitem__):
         yield inputs
+
+
+def place_gradient_hooks(parameters: Iterable[nn.Parameter], look: Callable[[Tensor], None]) -> list[Handle]:
+    """Call a function with each trained parameter once its gradient is summed; whoever places them removes them."""
+    trained = (parameter for parameter in parameters if parameter.requires_grad)
+    return [parameter.register_post_accumulate_grad_hook(look) for parameter in trained]  # type: ignore[no-untyped-call]
+
+
+def place_output_hook(module: nn.Module, look: Callable[[nn.Module, Any, Any], Any]) -> Handle:
+    """Call a function with (module, inputs, outputs) after each forward pass; what it gives, unless None, is output."""
+    return module.register_forward_hook(look)
+
+
+def place_arrival_hook(parameter: nn.Parameter, look: Callable[[Tensor], Tensor | None]) -> Handle:
+    """Call a function with what each backward pass is about to add to a parameter's gradient."""
+    handle: Handle = parameter.register_hook(look)  # type: ignore[no-untyped-call]
+    return handle
+
+
+def place_step_hook(optimizer: Optimizer, look: Callable[[], None]) -> Handle:
+    """Call a function just before each step of an optimiser: gradients are summed, unscaled and clipped by then."""
+    return optimizer.register_step_pre_hook(lambda _optimizer, _args, _kwargs: look())
 
 
 def _before(name: str, look: Look) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:

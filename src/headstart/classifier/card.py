@@ -42,7 +42,8 @@ class Card:
         classes: names in the order of the head's columns.
         preprocess: the plain values of a Preprocess.
         background: RGB laid under transparent images.
-        head: `ridge` or `logistic`. temperature: of the softmax.
+        head: `ridge`, `logistic` or `trained`. temperature: of the softmax.
+        unit: whether stages are scaled to unit length.
         weights: source, sha256 and licence of the pretrained weights.
         data: name, fingerprint and counts of the training images.
         metrics: what was measured on the test images, with intervals.
@@ -57,6 +58,7 @@ class Card:
     head: str
     temperature: float
     weights: Mapping[str, str]
+    unit: bool = True
     data: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -87,7 +89,10 @@ class Card:
             if not isinstance(values.get(key), kind) or isinstance(values[key], bool):
                 raise _wrong(f"{key} in the card", repr(values.get(key))[:80], where)
         _check_values(values, where)
-        plain: dict[str, Any] = {key: values[key] for key in cls.__dataclass_fields__}
+        unit = values.get("unit", True)  # files of the first days do not say it
+        if not isinstance(unit, bool):
+            raise _wrong("unit true or false in the card", repr(unit)[:80], where)
+        plain: dict[str, Any] = {key: values[key] for key in cls.__dataclass_fields__ if key != "unit"} | {"unit": unit}
         plain |= {key: tuple(plain[key]) for key in ("stages", "classes", "background")}
         return cls(**plain)
 

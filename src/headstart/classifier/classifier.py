@@ -6,7 +6,7 @@ It carries its preprocessing and its class names, so that a wrong normalisation 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import overload
 
@@ -20,7 +20,7 @@ from headstart.classifier.card import Card
 from headstart.classifier.file import read_classifier, write_classifier
 from headstart.data.batches import pixel_batches
 from headstart.data.images import BadImage, ImageRules, open_image
-from headstart.features.matrix import FeatureView, scale_stages
+from headstart.features.matrix import FeatureView, join_stages, scale_stages
 
 Source = str | Path | bytes
 Forward = Callable[[torch.Tensor], torch.Tensor]
@@ -34,10 +34,11 @@ class Head:
     """A linear head.
 
     Args:
-        kind: `ridge` or `logistic`.
-        stages: whose features it takes, in forward order, each scaled to unit length.
+        kind: `ridge` or `logistic`, or `trained` by gradient descent.
+        stages: whose features it takes, in forward order.
         weight: D×C float64. bias: C float64.
         temperature: scores are divided by it before the softmax; above 0.
+        unit: whether it takes each stage scaled to unit length; one trained within its network takes them raw.
     """
 
     kind: str
@@ -45,6 +46,7 @@ class Head:
     weight: Matrix
     bias: Matrix
     temperature: float
+    unit: bool = True
 
     def scores(self, x: Matrix) -> Matrix:
         """N×D scaled features → N×C scores."""
@@ -57,7 +59,7 @@ class Head:
 
     def probabilities_of(self, view: FeatureView) -> Matrix:
         """N×C calibrated probabilities of stored features, read in blocks."""
-        parts = [self.probabilities(x) for _, x in view.blocks()]
+        parts = [self.probabilities(x) for _, x in replace(view, unit=self.unit).blocks()]
         return np.concatenate(parts or [np.empty((0, len(self.bias)))])
 
 
@@ -174,7 +176,7 @@ class Classifier:
         with torch.inference_mode():
             rows = forward(self.backbone.preprocess.normalise(prepared)).float().cpu().numpy()
         parts = [rows[:, self.backbone.slices[stage]] for stage in self.head.stages]
-        return self.head.probabilities(scale_stages(parts))
+        return self.head.probabilities(scale_stages(parts) if self.head.unit else join_stages(parts))
 
     def _prediction(self, name: str, row: NDArray[np.float64]) -> Prediction:
         order = np.argsort(-row, kind="stable")
@@ -196,7 +198,8 @@ class Classifier:
             ClassifierError: the file is missing, damaged, of a newer version, or its parts do not fit together.
         """
         backbone, card, weight, bias = read_classifier(Path(path))
-        return cls(backbone, Head(card.head, card.stages, weight, bias, float(card.temperature)), card)
+        head = Head(card.head, card.stages, weight, bias, float(card.temperature), card.unit)
+        return cls(backbone, head, card)
 
 
 def _name_of(source: Source) -> str:

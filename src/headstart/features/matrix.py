@@ -32,18 +32,19 @@ class Features:
     names: tuple[str, ...]
     contents: tuple[str, ...]
 
-    def view(self, indices: NDArray[np.int64], stages: Sequence[str]) -> FeatureView:
-        """Scaled rows of some images at some stages, read in blocks."""
-        return FeatureView(self, np.asarray(indices, dtype=np.int64), tuple(stages))
+    def view(self, indices: NDArray[np.int64], stages: Sequence[str], *, unit: bool = True) -> FeatureView:
+        """Rows of some images at some stages, read in blocks; `unit`: each stage scaled to unit length."""
+        return FeatureView(self, np.asarray(indices, dtype=np.int64), tuple(stages), unit)
 
 
 @dataclass(frozen=True)
 class FeatureView:
-    """Some rows and stages of Features, each stage scaled to unit length, never copied as a whole."""
+    """Some rows and stages of Features, each stage scaled to unit length unless said, never copied as a whole."""
 
     features: Features
     indices: NDArray[np.int64]
     stages: tuple[str, ...]
+    unit: bool = True
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -53,7 +54,7 @@ class FeatureView:
 
     def take(self, order: NDArray[np.int64]) -> FeatureView:
         """The same view with its rows in another order, or fewer of them."""
-        return FeatureView(self.features, self.indices[order], self.stages)
+        return FeatureView(self.features, self.indices[order], self.stages, self.unit)
 
     def blocks(self, starts: NDArray[np.int64] | None = None) -> Iterator[tuple[slice, NDArray[np.float64]]]:
         """(which rows, n×D float64) from first to last.
@@ -64,7 +65,7 @@ class FeatureView:
         for begin, end in _cuts(len(self.indices), starts):
             rows = self.features.matrix[self.indices[begin:end]]
             parts = [rows[:, slice(*self.features.slices[stage])] for stage in self.stages]
-            yield slice(begin, end), scale_stages(parts)
+            yield slice(begin, end), scale_stages(parts) if self.unit else join_stages(parts)
 
     def array(self) -> NDArray[np.float64]:
         """All rows at once; for small views."""
@@ -85,6 +86,11 @@ def scale_stages(parts: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
         length = np.sqrt(np.square(wide).sum(axis=1, keepdims=True))
         scaled.append(wide / np.where(length > 0, length, 1.0))
     return np.concatenate(scaled, axis=1)
+
+
+def join_stages(parts: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
+    """Stages side by side as they are, for a head that was trained on them so."""
+    return np.concatenate([part.astype(np.float64) for part in parts], axis=1)
 
 
 def _cuts(count: int, starts: NDArray[np.int64] | None) -> Iterator[tuple[int, int]]:

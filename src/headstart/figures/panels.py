@@ -1,0 +1,210 @@
+"""Panels: curves, bars and pictures, given as plain values, side by side in one figure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from headstart.errors import DataError
+from headstart.figures.axes import dress, sheet
+from headstart.figures.ink import FAINT, INK, RIGHT
+from headstart.figures.pictures import draw_picture, scale_of
+
+STYLES = ("line", "dashes", "dots", "steps")
+_WIDTH, _HEIGHT = 330, 270  # pixels of a panel with axes
+_LONG_NAME = 26  # letters: two such names do not fit side by side
+_PICTURE = 210  # pixels of a panel with a picture alone
+
+
+@dataclass(frozen=True)
+class Line:
+    """One set of points (x, y) in a plot.
+
+    Args:
+        name: in the legend; empty: not in it.
+        colour: one of `figures.ink`.
+        style: `line`, `dashes`, `dots`, or `steps` (a histogram's outline: y over the middle x of each bin).
+    """
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+    colour: str = INK
+    style: str = "line"
+
+
+@dataclass(frozen=True)
+class Plot:
+    """Axes with lines; `marks` are upright lines at an x, each with its words."""
+
+    title: str
+    lines: tuple[Line, ...]
+    x_label: str = ""
+    y_label: str = ""
+    log_x: bool = False
+    log_y: bool = False
+    marks: tuple[tuple[float, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Lying bars from zero, each with its name and its value written at its end."""
+
+    title: str
+    names: tuple[str, ...]
+    values: tuple[float, ...]
+    x_label: str = ""
+    form: str = "{:g}"
+    colours: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """An image H×W×3 or a map H×W of numbers, drawn without smoothing.
+
+    Args:
+        pixels: colours in [0, 1], clipped beyond; a map is drawn in greys from `low` to `high`.
+        low, high: of a map; None: its own smallest and largest number.
+        note: a line of text below.
+    """
+
+    title: str
+    pixels: NDArray[np.floating]
+    low: float | None = None
+    high: float | None = None
+    note: str = ""
+
+
+Panel = Plot | Bars | Picture
+
+
+def panels_figure(panels: Sequence[Panel], columns: int = 0) -> Figure:
+    """All panels in reading order, in rows.
+
+    Args:
+        columns: how many stand side by side; 0: up to three, or five when all are pictures.
+
+    Raises:
+        DataError: there is nothing to draw, a line's x and y differ in length, or a style is unknown.
+    """
+    _check(panels)
+    only_pictures = all(isinstance(panel, Picture) for panel in panels)
+    across = columns or _columns(len(panels), only_pictures)
+    down = math.ceil(len(panels) / across)
+    width, height = (_PICTURE, _PICTURE + 34) if only_pictures else (_WIDTH, _HEIGHT)
+    figure = sheet(width * across, height * down)
+    figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.1)
+    for first in range(0, len(panels), across):
+        _draw_row(figure, panels[first : first + across], (down, across, first + 1))
+    return figure
+
+
+def _draw_row(figure: Figure, panels: Sequence[Panel], place: tuple[int, int, int]) -> None:
+    down, across, first = place
+    axes = [figure.add_subplot(down, across, first + i) for i in range(len(panels))]
+    rows = max([_draw(one, panel) for one, panel in zip(axes, panels, strict=True)])
+    for one, panel in zip(axes, panels, strict=True):  # above the legends, and on one height
+        one.set_title(panel.title, color=INK, fontsize=11, loc="left", pad=6 + 15 * rows, parse_math=False)
+
+
+def _columns(count: int, only_pictures: bool) -> int:
+    """Panels in a row, so that the last row is full where it can be."""
+    if only_pictures:
+        return count if count <= 5 else 3 if count % 3 == 0 else 4
+    return 2 if count == 4 else min(count, 3)
+
+
+def _check(panels: Sequence[Panel]) -> None:
+    lines = [line for panel in panels if isinstance(panel, Plot) for line in panel.lines]
+    wrong = [line.name for line in lines if len(line.x) != len(line.y) or line.style not in STYLES]
+    if not panels or wrong:
+        found = f"lines {wrong}" if wrong else "no panel"
+        raise DataError(expected="panels whose lines have as many x as y", found=found, where="panels_figure")
+
+
+def _draw(axes: Axes, panel: Panel) -> int:
+    """Draw one panel; the answer is how many rows of a legend stand between it and its title."""
+    if isinstance(panel, Plot):
+        return _draw_plot(axes, panel)
+    if isinstance(panel, Bars):
+        _draw_bars(axes, panel)
+    else:
+        _draw_picture(axes, panel)
+    return 0
+
+
+def _draw_plot(axes: Axes, plot: Plot) -> int:
+    for line in plot.lines:
+        _draw_line(axes, line)
+    if plot.log_x:
+        axes.set_xscale("log")
+    if plot.log_y:
+        axes.set_yscale("log")
+    for x, words in plot.marks:
+        axes.axvline(x, color=FAINT, linewidth=1, dashes=(4, 3), zorder=1)
+        axes.annotate(
+            words, (x, 0.03), xycoords=("data", "axes fraction"), xytext=(-4, 0), textcoords="offset points",
+            rotation=90, ha="right", va="bottom", fontsize=8.5, color=FAINT,
+        )  # fmt: skip
+    axes.set_xlabel(plot.x_label, color=FAINT, fontsize=10)
+    axes.set_ylabel(plot.y_label, color=FAINT, fontsize=10)
+    dress(axes)
+    return _legend(axes, [line.name for line in plot.lines if line.name])
+
+
+def _legend(axes: Axes, names: list[str]) -> int:
+    """Names of the lines above the axes, where no line can be; the answer is their rows."""
+    if not names:
+        return 0
+    letters = sum(len(name) + 5 for name in names)
+    across = len(names) if letters <= 2 * _LONG_NAME else 2 if max(map(len, names)) <= _LONG_NAME else 1
+    axes.legend(
+        loc="lower left", bbox_to_anchor=(-0.02, 0.98), ncols=across, frameon=False, fontsize=9, labelcolor=INK,
+        handlelength=1.6, columnspacing=1.2, borderpad=0.2, labelspacing=0.3,
+    )  # fmt: skip
+    return math.ceil(len(names) / across)
+
+
+def _draw_line(axes: Axes, line: Line) -> None:
+    name = line.name or None
+    if line.style == "dots":
+        axes.plot(line.x, line.y, "o", color=line.colour, markersize=4, markeredgewidth=0, alpha=0.8, label=name)
+    elif line.style == "steps":
+        axes.fill_between(line.x, line.y, step="mid", color=line.colour, alpha=0.13, linewidth=0)
+        axes.plot(line.x, line.y, drawstyle="steps-mid", color=line.colour, linewidth=1.5, label=name)
+    else:
+        dashes = (4, 2.5) if line.style == "dashes" else (None, None)
+        axes.plot(line.x, line.y, color=line.colour, linewidth=1.8, dashes=dashes, label=name)
+
+
+def _draw_bars(axes: Axes, bars: Bars) -> None:
+    places = range(len(bars.values))
+    colours = bars.colours or (RIGHT,) * len(bars.values)
+    axes.barh(places, bars.values, height=0.62, color=colours, alpha=0.75, linewidth=0)
+    for place, value in zip(places, bars.values, strict=True):
+        words = bars.form.format(value)
+        axes.annotate(
+            words, (max(value, 0), place), xytext=(4, 0), textcoords="offset points", va="center", color=INK, fontsize=9
+        )
+    axes.set_yticks(places, bars.names, parse_math=False)
+    axes.invert_yaxis()
+    axes.set_xlim(right=max(0.0, *bars.values) * 1.25 or 1.0)  # room for the words
+    axes.set_xlabel(bars.x_label, color=FAINT, fontsize=10)
+    dress(axes)
+    axes.grid(visible=False, axis="y")
+    axes.tick_params(axis="y", labelcolor=INK)
+
+
+def _draw_picture(axes: Axes, picture: Picture) -> None:
+    pixels = np.asarray(picture.pixels, dtype=float)
+    low, high = scale_of(pixels)
+    pixels = pixels.clip(0, 1) if pixels.ndim == 3 else pixels
+    low, high = low if picture.low is None else picture.low, high if picture.high is None else picture.high
+    draw_picture(axes, pixels, low, high)
+    axes.set_xlabel(picture.note, color=FAINT, fontsize=9.5)

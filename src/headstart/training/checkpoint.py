@@ -1,0 +1,115 @@
+"""A checkpoint on disk: written whole or not at all, read without running code.
+
+Five keys are those of the book's files, so that its own loader reads ours: `epoch`, `model_state_dict`,
+`optimizer_state_dict`, `loss`, `val_loss`. All else stands under `headstart`.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from headstart.errors import TrainingError
+
+BOOK_KEYS = ("epoch", "model_state_dict", "optimizer_state_dict", "loss", "val_loss")
+EXTRA = "headstart"
+VERSION = 1
+
+_NAMED = 6  # tensors listed in an error
+
+
+def write_checkpoint(path: Path, values: Mapping[str, Any]) -> None:
+    """Save beside the place first, flush to the disk, then give it its name: a reader never sees half a file.
+
+    Raises:
+        TrainingError: the folder cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                torch.save(dict(values), file)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(beside).replace(path)
+        finally:
+            Path(beside).unlink(missing_ok=True)
+    except (OSError, RuntimeError) as error:  # torch turns a full disk into a RuntimeError
+        raise TrainingError(
+            expected="a place to write a checkpoint",
+            found=str(error),
+            where=path,
+            hint="Check the folder, its rights and the free space; an older checkpoint there is untouched.",
+        ) from error
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """The values of a checkpoint, all tensors on the CPU; numpy's floats of the book's own files are let through.
+
+    Raises:
+        TrainingError: there is no such file, it is damaged, it holds more than plain values, or a key is missing.
+    """
+    try:
+        with torch.serialization.safe_globals(_numpy_scalars()):
+            values = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise _unfit("a checkpoint", "no such file", path) from error
+    except pickle.UnpicklingError as error:
+        raise _unfit("a checkpoint of plain values and tensors", _first_line(error), path) from error
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise _unfit("a whole checkpoint", _first_line(error), path) from error
+    missing = [key for key in BOOK_KEYS if not isinstance(values, dict) or key not in values]
+    if missing:
+        raise _unfit(f"a checkpoint with {', '.join(BOOK_KEYS)}", f"no {', '.join(missing)}", path)
+    if values.get(EXTRA, {}).get("version", VERSION) > VERSION:
+        raise _unfit(f"a checkpoint of version {VERSION}", f"version {values[EXTRA]['version']}", path)
+    return dict(values)
+
+
+def check_fits(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    """Whether a state dict is that of a model: the same names and shapes.
+
+    Raises:
+        TrainingError: it is not; the first names that differ are listed.
+    """
+    own = model.state_dict()
+    faults = [f"no {name}" for name in own if name not in state]
+    faults += [f"{name} is not in the model" for name in state if name not in own]
+    faults += [
+        f"{name} {tuple(state[name].shape)}, not {tuple(own[name].shape)}"
+        for name in own
+        if name in state and state[name].shape != own[name].shape
+    ]
+    if faults:
+        more = f" and {len(faults) - _NAMED} more" if len(faults) > _NAMED else ""
+        raise _unfit(f"the tensors of this {type(model).__name__}", "; ".join(faults[:_NAMED]) + more, path)
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else "a damaged file"
+
+
+def _numpy_scalars() -> list[Any]:
+    """What a pickled np.float64 is made of, under its names in numpy 1 and 2: a number, no code."""
+    scalar = (np._core if hasattr(np, "_core") else np.core).multiarray.scalar
+    return [
+        scalar,
+        (scalar, "numpy.core.multiarray.scalar"),
+        np.dtype,
+        *(type(np.dtype(kind)) for kind in (np.float64, np.float32)),
+    ]
+
+
+def _unfit(expected: str, found: str, path: Path) -> TrainingError:
+    hint = "Only files written by this loop, or by the book's, can be loaded."
+    return TrainingError(expected=expected, found=found, where=path, hint=hint)

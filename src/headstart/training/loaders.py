@@ -1,0 +1,72 @@
+"""Loaders checked before the first epoch: not empty, the same classes in the same order, enough outputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from headstart.errors import TrainingError
+
+
+def check_loaders(model: nn.Module, train_loader: Any, val_loader: Any) -> None:
+    """Find what would fail, or silently mislead, in the middle of training; no batch is drawn.
+
+    Raises:
+        TrainingError: a loader is empty, the loaders' classes differ, or the model has fewer outputs than classes.
+    """
+    for loader, name in ((train_loader, "training"), (val_loader, "validation")):
+        length = None if loader is None else length_of(loader)
+        if length is not None:
+            check_not_empty(length, name)
+    classes, others = _classes(train_loader), _classes(val_loader)
+    if classes and others and classes != others:
+        raise TrainingError(
+            expected=f"validation images of {', '.join(classes)}",
+            found=", ".join(others),
+            where="set_loaders",
+            hint="A label is a place in the list of classes; in another list it means something else.",
+        )
+    outputs = _outputs(model)
+    if classes and outputs is not None and 1 < outputs < len(classes):
+        raise TrainingError(
+            expected=f"{len(classes)} outputs for {', '.join(classes)}",
+            found=f"{outputs}",
+            where=type(model).__name__,
+            hint="Replace the top of the network before training.",
+        )
+
+
+def length_of(loader: Any) -> int | None:
+    """Batches in an epoch; None for a loader that cannot say, such as one over a stream."""
+    try:
+        return len(loader)
+    except TypeError:  # a DataLoader over a stream has __len__ and refuses
+        return None
+
+
+def check_not_empty(batches: int, name: str) -> None:
+    """Complain about a loader without batches, which would train nothing and report a mean over nothing.
+
+    Raises:
+        TrainingError: there are none.
+    """
+    if batches == 0:
+        raise TrainingError(
+            expected=f"a {name} loader with at least one batch",
+            found="none",
+            where="set_loaders",
+            hint="Is the data set empty, or smaller than one batch with drop_last=True?",
+        )
+
+
+def _classes(loader: Any) -> tuple[str, ...]:
+    """Class names of an ImageFolder and its like; of anything else none."""
+    names = getattr(getattr(loader, "dataset", None), "classes", None)
+    return tuple(map(str, names)) if isinstance(names, (list, tuple)) else ()
+
+
+def _outputs(model: nn.Module) -> int | None:
+    """Outputs of a network whose last part with weights is a linear layer."""
+    parts = [part for part in model.modules() if next(part.parameters(recurse=False), None) is not None]
+    return parts[-1].out_features if parts and isinstance(parts[-1], nn.Linear) else None

@@ -1,0 +1,85 @@
+"""When a learning-rate scheduler steps: after every batch or after every epoch, and with what."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from torch.optim import Optimizer
+from torch.optim import lr_scheduler as kinds
+
+from headstart.errors import TrainingError
+
+PER_BATCH = (kinds.CyclicLR, kinds.OneCycleLR, kinds.CosineAnnealingWarmRestarts)
+"""Made to be stepped after every batch; all others, unless said, after every epoch."""
+
+INTERVALS = ("batch", "epoch")
+
+
+@dataclass
+class Schedule:
+    """A scheduler and the interval at which it steps."""
+
+    scheduler: kinds.LRScheduler
+    interval: str
+
+    def after_batch(self, epochs: float) -> bool:
+        """Step if this is its interval; says whether it did.
+
+        Args:
+            epochs: finished ones and the share of the present one that lay behind when its batch began.
+        """
+        if self.interval != "batch":
+            return False
+        if isinstance(self.scheduler, kinds.CosineAnnealingWarmRestarts):
+            self.scheduler.step(epochs)
+        else:
+            self.scheduler.step()
+        return True
+
+    def after_epoch(self, val_loss: float | None) -> bool:
+        """Step if this is its interval; says whether it did."""
+        if self.interval != "epoch":
+            return False
+        if isinstance(self.scheduler, kinds.ReduceLROnPlateau):
+            self.scheduler.step(math.nan if val_loss is None else val_loss)
+        else:
+            self.scheduler.step()
+        return True
+
+    def check(self, has_validation: bool) -> None:
+        """Complain before the first epoch about what would fail after it.
+
+        Raises:
+            TrainingError: it follows the validation loss and there will be none.
+        """
+        if isinstance(self.scheduler, kinds.ReduceLROnPlateau) and not has_validation:
+            raise TrainingError(
+                expected="a validation loader: ReduceLROnPlateau follows the validation loss",
+                found="none",
+                where="train",
+                hint="Call set_loaders(train_loader, val_loader), or choose a scheduler without a plateau.",
+            )
+
+
+def schedule_of(scheduler: kinds.LRScheduler, optimizer: Optimizer, interval: str | None = None) -> Schedule:
+    """A scheduler with its interval: `batch` for those made for it, else `epoch`, if it is not said.
+
+    Raises:
+        TrainingError: it moves the rates of another optimiser, or the interval is unknown.
+    """
+    if scheduler.optimizer is not optimizer:
+        raise TrainingError(
+            expected="a scheduler of this loop's optimizer",
+            found=f"{type(scheduler).__name__} of another one",
+            where="set_lr_scheduler",
+            hint="Build it with the same optimizer object: Scheduler(sbs.optimizer, …).",
+        )
+    if interval is not None and interval not in INTERVALS:
+        raise TrainingError(expected="interval 'batch' or 'epoch'", found=repr(interval), where="set_lr_scheduler")
+    return Schedule(scheduler, interval or ("batch" if isinstance(scheduler, PER_BATCH) else "epoch"))
+
+
+def rates_of(optimizer: Optimizer) -> list[float]:
+    """The present learning rate of each parameter group."""
+    return [float(group["lr"]) for group in optimizer.param_groups]

@@ -1,0 +1,146 @@
+"""What the loop runs on and how: loaders, optimiser, scheduler, clipping, which epoch is the best, TensorBoard."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from headstart.errors import TrainingError
+from headstart.training.best import BestModel, smaller_is_better
+from headstart.training.clipping import clip_as_they_arrive, clip_by_norm, clip_by_value
+from headstart.training.loaders import check_loaders
+from headstart.training.records import EpochRecord
+from headstart.training.schedule import rates_of, schedule_of
+from headstart.training.state import LoopState
+
+
+class Settings(LoopState):
+    """The setters of StepByStep; each may be called at any time between two epochs."""
+
+    def set_loaders(self, train_loader: Any, val_loader: Any = None) -> None:
+        """Loaders of (input, target) batches; without the second, no validation. An unfinished epoch is dropped.
+
+        Raises:
+            TrainingError: one is empty, their classes differ, or the model has fewer outputs than classes.
+        """
+        check_loaders(self.model, train_loader, val_loader)
+        self.train_loader, self.val_loader = train_loader, val_loader
+        self._position = None
+
+    def set_optimizer(self, optimizer: Optimizer) -> None:
+        """Another optimiser; a scheduler of the old one is dropped with a warning."""
+        if self.scheduler is not None and self.scheduler.optimizer is not optimizer:
+            name = type(self.scheduler).__name__
+            warnings.warn(f"{name} moved the old optimizer's rates and is dropped; set another", stacklevel=2)
+            self.scheduler, self._schedule = None, None
+        self.optimizer = optimizer
+
+    def set_lr_scheduler(self, scheduler: LRScheduler, interval: str | None = None) -> None:
+        """Any scheduler of this optimiser; `interval` says `batch` or `epoch` where its kind does not.
+
+        Raises:
+            TrainingError: it belongs to another optimiser.
+        """
+        self._schedule = schedule_of(scheduler, self.optimizer, interval)
+        self.scheduler, self.is_batch_lr_scheduler = scheduler, self._schedule.interval == "batch"
+
+    def set_clip_grad_value(self, clip_value: float) -> None:
+        """Clip every gradient's elements to [-clip_value, clip_value] before each step."""
+        self.remove_clip()
+        self.clipping = clip_by_value(self.model.parameters, clip_value)
+
+    def set_clip_grad_norm(self, max_norm: float, norm_type: float = 2.0) -> None:
+        """Scale all gradients before each step so that their norm is at most max_norm; the records tell the norm."""
+        self.remove_clip()
+        self.clipping = clip_by_norm(self.model.parameters, max_norm, norm_type)
+
+    def set_clip_backprop(self, clip_value: float) -> None:
+        """Clip each gradient's elements in the backward pass, once it is summed."""
+        self.remove_clip()
+        self.clipping = clip_as_they_arrive(self.model.parameters, clip_value)
+
+    def remove_clip(self) -> None:
+        """No more clipping, of whatever kind."""
+        if self.clipping is not None:
+            self.clipping.remove()
+        self.clipping = None
+
+    def keep_best(self, monitor: str = "", mode: str | None = None, min_delta: float = 0.0) -> None:
+        """Keep the weights of the best epoch, by `val_loss` (without validation by `loss`) or what is named."""
+        monitor = monitor or ("val_loss" if self.val_loader is not None else "loss")
+        self.best = BestModel(monitor, smaller_is_better(monitor, mode), min_delta)
+
+    def set_early_stopping(
+        self, patience: int, monitor: str = "", mode: str | None = None, min_delta: float = 0.0
+    ) -> None:
+        """Stop when so many epochs in a row were not the best, and go back to the weights of the best."""
+        if patience < 1:
+            raise TrainingError(expected="patience of at least 1 epoch", found=str(patience), where="early stopping")
+        self.keep_best(monitor, mode, min_delta)
+        if self.best is not None:
+            self.best.patience = patience
+
+    def load_best(self) -> None:
+        """Put the best epoch's weights into the model.
+
+        Raises:
+            TrainingError: none was kept.
+        """
+        if self.best is None or not self.best.state:
+            raise TrainingError(expected="a best epoch", found="none kept", where="load_best", hint="Call keep_best().")
+        self.model.load_state_dict(self.best.state)
+
+    def set_tensorboard(self, name: str, folder: str = "runs") -> None:
+        """Write losses, metrics and learning rates for TensorBoard into `folder/name_YYYYmmddHHMMSS`.
+
+        Raises:
+            TrainingError: tensorboard is not installed.
+        """
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise TrainingError(
+                expected="the package tensorboard",
+                found="not installed",
+                where="set_tensorboard",
+                hint="pip install 'headstart[tensorboard]'",
+            ) from error
+        place = Path(folder) / f"{name}_{datetime.now():%Y%m%d%H%M%S}"
+        self.writer = SummaryWriter(str(place))
+
+    def _epoch_schedulers(self, val_loss: float | None) -> None:
+        if self._schedule is not None and self._schedule.after_epoch(val_loss):
+            self.learning_rates.append(rates_of(self.optimizer))
+
+    def _mini_batch_schedulers(self, frac_epoch: float) -> None:
+        """Step a scheduler that steps with batches; the book counts epochs from 1, so its warm restarts begin late."""
+        done = self.total_epochs + (1 if self.book else 0)
+        if self._schedule is not None and self._schedule.after_batch(done + frac_epoch):
+            self.learning_rates.append(rates_of(self.optimizer))
+
+    def _keep(self, record: EpochRecord) -> EpochRecord:
+        """Note whether an epoch is the best, put it with the others, and tell TensorBoard."""
+        if self.best is not None and self.best.look(record, self.model):
+            record = replace(record, best=True)
+        self.records.append(record)
+        if not math.isfinite(record.loss):
+            warnings.warn(
+                f"the loss of epoch {record.epoch} is {record.loss}: the learning rate may be too high; "
+                "lr_range_test() finds one, set_clip_grad_norm() bounds a step",
+                stacklevel=5,
+            )
+        if self.writer is not None:
+            losses = {"training": record.loss, "validation": record.val_loss}
+            scalars = {name: loss for name, loss in losses.items() if loss is not None}
+            self.writer.add_scalars("loss", scalars, record.epoch)
+            for name in record.metrics | record.val_metrics:
+                pair = {"training": record.metrics.get(name), "validation": record.val_metrics.get(name)}
+                self.writer.add_scalars(name, {k: v for k, v in pair.items() if v is not None}, record.epoch)
+        return record

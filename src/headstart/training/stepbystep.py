@@ -1,0 +1,271 @@
+"""StepByStep: the one training loop of the house.
+
+A drop-in superset of the trainer of "Deep Learning with PyTorch Step-by-Step" (Godoy 2021, classes v3 and v4): the same
+names, positions and return types. `compat="book"` gives the book's arithmetic where ours differs: a seed in every
+`train`, means of batch means, a model left in train mode, warm restarts that begin at 1, per-image deviations.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from headstart.errors import TrainingError
+from headstart.preserve import RandomState
+from headstart.training.batch import Loss, loss_of, run_model, size_of, to_device, unpack
+from headstart.training.loaders import check_not_empty, length_of
+from headstart.training.looks import Looks
+from headstart.training.meters import Mean, Meters, Metric
+from headstart.training.position import Position, generators_of
+from headstart.training.progress import ProgressLines
+from headstart.training.records import EpochRecord, StepRecord
+from headstart.training.schedule import rates_of
+
+FIRST_CALL_42 = object()
+"""The book's seed, 42, set by the first `train` or `epochs` and left alone by later ones."""
+
+StepFunction = Callable[[Any, Any], float]
+
+
+class StepByStep(Looks):
+    """A model, a loss and an optimiser, and the loop over them.
+
+    Args:
+        model: moved to the device at once. loss_fn: of (output, target). optimizer: of the model's parameters.
+        metrics: name → function of (logits, target), or a metric of torchmetrics (measured on the validation loader).
+        precision: `fp32`, or `bf16` or `fp16` where the network runs under autocast.
+        accumulate: batches whose gradients make one step, weighted by their samples.
+        compat: `fixed`, or `book` for the book's arithmetic.
+        progress: a line for every epoch; None: only when training takes longer than two seconds.
+
+    Raises:
+        TrainingError: an option is unknown.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss_fn: Loss,
+        optimizer: Optimizer,
+        *,
+        metrics: Mapping[str, Metric] | None = None,
+        precision: str = "fp32",  # the same numbers on every machine; half precision is for a GPU
+        accumulate: int = 1,
+        compat: str = "fixed",
+        progress: bool | None = None,
+    ) -> None:
+        super().__init__(
+            model,
+            loss_fn,
+            optimizer,
+            metrics=metrics,
+            precision=precision,
+            accumulate=accumulate,
+            compat=compat,
+            progress=progress,
+        )
+        self._meters = Meters(self.metrics, accumulate=False)
+        self._waiting_batches = self._waiting_samples = 0  # whose gradients wait for the step
+        self.train_step_fn: StepFunction = self._make_train_step_fn()
+        self.val_step_fn: StepFunction = self._make_val_step_fn()
+
+    def train(self, n_epochs: int, seed: Any = FIRST_CALL_42) -> None:
+        """Run so many epochs; see `epochs`, which this exhausts."""
+        lines = ProgressLines(n_epochs, self.progress)
+        try:
+            for record in self.epochs(n_epochs, seed):
+                lines.tell(record)
+        finally:
+            if self.writer is not None:
+                self.writer.close()
+
+    def epochs(self, n_epochs: int, seed: Any = FIRST_CALL_42) -> Iterator[EpochRecord]:
+        """The loop as an iterator: a record after each epoch; leave it whenever you like.
+
+        Args:
+            seed: an int seeds now; None never; by default the first call seeds with 42.
+
+        Raises:
+            TrainingError: there is no loader, one gives nothing, or a scheduler lacks what it follows.
+        """
+        for record in self.steps(n_epochs, seed):
+            if isinstance(record, EpochRecord):
+                yield record
+
+    def steps(self, n_epochs: int, seed: Any = FIRST_CALL_42) -> Iterator[StepRecord | EpochRecord]:
+        """The loop with a record after each step of the optimiser too.
+
+        An epoch that was left in the middle counts as the first of the next call, and is finished there.
+        """
+        self._begin(seed)
+        wanted = self.total_epochs + n_epochs
+        while self.total_epochs < wanted:
+            yield from self._train_epoch()
+            yield self._finish_epoch()
+            if self.best is not None and self.best.exhausted:
+                self.load_best()
+                return
+
+    def _begin(self, seed: Any) -> None:
+        if self.train_loader is None:
+            raise TrainingError(
+                expected="a training loader", found="none", where="train", hint="Call set_loaders(train_loader) first."
+            )
+        if self._schedule is not None:
+            self._schedule.check(self.val_loader is not None)
+        if self.best is not None:
+            self.best.waited = 0
+        if self._random is not None:
+            self._random.restore(generators_of(self.train_loader, self.val_loader))
+        elif isinstance(seed, int):
+            self.set_seed(seed)
+        elif seed is FIRST_CALL_42 and (self.book or not self._seeded):
+            self.set_seed(42)
+        self._random, self._seeded = None, True
+
+    def _train_epoch(self) -> Iterator[StepRecord]:
+        generators = generators_of(self.train_loader, self.val_loader)
+        if self._position is None:
+            self._position = Position(RandomState.now(generators), Mean(weighted=not self.book))
+        position, began = self._position, time.monotonic()
+        try:
+            if type(self)._mini_batch is StepByStep._mini_batch:
+                yield from self._train_batches(position, generators)
+            else:  # a subclass has its own
+                position.loss.add(float(self._mini_batch(False) or 0.0), 1)
+        finally:
+            position.seconds += time.monotonic() - began
+            position.now = RandomState.now(generators)
+
+    def _train_batches(self, position: Position, generators: tuple[torch.Generator, ...]) -> Iterator[StepRecord]:
+        batches = self._batches_from(position, generators)
+        length = length_of(self.train_loader) or 0
+        self._waiting_batches = self._waiting_samples = 0
+        for batch in batches:
+            x, y = (to_device(part, self.device) for part in unpack(batch))
+            loss = self.train_step_fn(x, y)
+            position.loss.add(loss, size_of(y))
+            position.batches += 1
+            if not self._waiting_batches:
+                yield self._after_step(position, loss, length)
+        if self._waiting_batches:  # too few for a whole accumulation
+            self._update()
+            yield self._after_step(position, loss, length)
+        check_not_empty(position.batches, "training")
+
+    def _batches_from(self, position: Position, generators: tuple[torch.Generator, ...]) -> Iterator[Any]:
+        """The loader's batches, in an epoch that goes on without those that it had given, with the same chance."""
+        self._meters.start()
+        self._meters.means |= position.means
+        position.means = self._meters.means
+        if position.now is None:
+            fresh: Iterator[Any] = iter(self.train_loader)
+            return fresh
+        position.start.restore(generators)
+        batches: Iterator[Any] = iter(self.train_loader)
+        for _ in range(position.batches):
+            next(batches)
+        position.now.restore(generators)
+        return batches
+
+    def _after_step(self, position: Position, loss: float, length: int) -> StepRecord:
+        rates = tuple(rates_of(self.optimizer))
+        self._mini_batch_schedulers((position.batches - 1) / length if length else 0.0)
+        norm = None if self.clipping is None else self.clipping.norm
+        return StepRecord(self.total_epochs + 1, position.batches, loss, rates, norm)
+
+    def _finish_epoch(self) -> EpochRecord:
+        position, self._position = self._position, None
+        assert position is not None  # _train_epoch made it
+        began, measured = time.monotonic(), Meters(self.metrics, accumulate=True)
+        trained, self._meters = self._meters, measured
+        val_loss = self._mini_batch(validation=True)
+        self._meters = trained
+        loss, self.total_epochs = position.loss.value, self.total_epochs + 1
+        self.losses.append(loss)
+        self.val_losses.append(val_loss)
+        self._epoch_schedulers(val_loss)
+        record = EpochRecord(
+            self.total_epochs,
+            loss,
+            val_loss,
+            trained.values(),
+            {} if val_loss is None else measured.values(),
+            tuple(rates_of(self.optimizer)),
+            position.seconds + time.monotonic() - began,
+            position.loss.samples,
+        )
+        return self._keep(record)
+
+    def _make_train_step_fn(self) -> StepFunction:
+        """Function (x, y) → loss that makes a step; reads model, loss and optimiser when it is called."""
+
+        def perform_train_step_fn(x: Any, y: Any) -> float:
+            self._train_mode()
+            if not self._waiting_batches:
+                self.optimizer.zero_grad()
+            samples = size_of(y)
+            with self._reproducible():
+                with self._precision():
+                    outputs = run_model(self.model, x)
+                    loss = loss_of(self.loss_fn, outputs, y)
+                torch.autograd.backward(self.scaler.scale(loss if self.accumulate == 1 else loss * samples))
+            self._meters.add(outputs, y, samples)
+            self._waiting_batches += 1
+            self._waiting_samples += samples
+            if self._waiting_batches >= self.accumulate:
+                self._update()
+            return loss.item()
+
+        return perform_train_step_fn
+
+    def _make_val_step_fn(self) -> StepFunction:
+        """Function (x, y) → loss that only looks."""
+
+        def perform_val_step_fn(x: Any, y: Any) -> float:
+            self.model.eval()
+            with torch.no_grad(), self._reproducible(), self._precision():
+                outputs = run_model(self.model, x)
+                loss = loss_of(self.loss_fn, outputs, y)
+            self._meters.add(outputs, y, size_of(y))
+            return loss.item()
+
+        return perform_val_step_fn
+
+    def _update(self) -> None:
+        """The step of the optimiser along the gradients that wait."""
+        self.scaler.unscale_(self.optimizer) if self.scaler.is_enabled() else None
+        if self.accumulate > 1:  # sums of samples' gradients → their mean
+            grads = [p.grad for p in self.model.parameters() if p.grad is not None]
+            torch._foreach_div_(grads, float(self._waiting_samples))
+        if self.clipping is not None:
+            self.clipping()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad()
+        self._waiting_batches = self._waiting_samples = 0
+
+    def _mini_batch(self, validation: bool = False) -> float | None:
+        """Mean loss of one pass over a loader, weighted by samples; None without a validation loader."""
+        if not validation:
+            generators = generators_of(self.train_loader, self.val_loader)
+            position = Position(RandomState.now(generators), Mean(weighted=not self.book))
+            for _ in self._train_batches(position, generators):
+                pass
+            return position.loss.value
+        if self.val_loader is None:
+            return None
+        mean, modes = Mean(weighted=not self.book), [(part, part.training) for part in self.model.modules()]
+        self._meters.start()
+        for batch in self.val_loader:
+            x, y = (to_device(part, self.device) for part in unpack(batch))
+            mean.add(self.val_step_fn(x, y), size_of(y))
+        for part, mode in modes if not self.book else []:
+            part.training = mode
+        check_not_empty(mean.samples, "validation")
+        return mean.value

@@ -1,0 +1,148 @@
+"""A finished loop as a Classifier: the catalogue's row that the network is, its weights, its linear top as the head."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from headstart import runtime
+from headstart.backbones.backbone import Backbone, Provenance, build_backbone
+from headstart.backbones.catalogue import ROWS, row_of
+from headstart.backbones.preprocess import Preprocess
+from headstart.backbones.row import Row
+from headstart.backbones.top import in_top
+from headstart.classifier.card import Card
+from headstart.classifier.classifier import Classifier, Head
+from headstart.errors import TrainingError
+from headstart.evaluation.calibration import fit_temperature
+from headstart.preserve import preserve
+
+Matrix = NDArray[np.float64]
+
+_TOLERANCE = 1e-3  # of the largest logit; a top that is more than linear is off by its whole size
+
+
+def to_classifier(
+    network: nn.Module,
+    preprocess: Preprocess | None,
+    classes: Sequence[str],
+    *,
+    validation: tuple[Matrix, NDArray[np.int64]] | None = None,
+    history: str = "",
+) -> Classifier:
+    """The classifier that a trained network is; its logits are checked to be the network's own.
+
+    Args:
+        network: one of the catalogue, by its tensors, with a linear top for these classes; or for two, a single logit.
+        preprocess: how its images were brought to it; None: as its row says.
+        classes: names in the order of the labels.
+        validation: M×C logits and M labels that fit the temperature; None: it is 1.
+        history: how it was trained, for the card.
+
+    Raises:
+        TrainingError: the network is not of the catalogue, or its top is not a linear layer on the pooled features.
+    """
+    row = _row_of(network)
+    weight, bias = _linear_top(network, row, len(classes))
+    backbone = build_backbone(row)
+    state = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items() if not in_top(name, row)}
+    backbone.load_state(state)
+    backbone.weights = Provenance(history or "trained by its owner", backbone.fingerprint, row.licence)
+    backbone.preprocess = preprocess or backbone.preprocess
+    held_out = None if validation is None else fit_temperature(_two_columns(validation[0]), validation[1])
+    temperature = 1.0 if held_out is None else held_out.value
+    head = Head("trained", (row.stages[-1].name,), weight, bias, temperature, unit=False)
+    _check_same(network, backbone, head)
+    card = Card(
+        backbone=row.name,
+        stages=head.stages,
+        classes=tuple(map(str, classes)),
+        preprocess=backbone.preprocess.to_dict(),
+        background=(255, 255, 255),
+        head=head.kind,
+        temperature=temperature,
+        weights=backbone.weights.to_dict(),
+        unit=False,
+        versions=runtime.versions(),
+        created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+    )
+    return Classifier(backbone, head, card)
+
+
+def _row_of(network: nn.Module) -> Row:
+    """The row whose network has the same tensors, the top aside."""
+    shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    for row in _candidates(network):
+        with torch.device("meta"):
+            own = build_backbone(row).network.state_dict()
+        wanted = {name: tuple(tensor.shape) for name, tensor in own.items() if not in_top(name, row)}
+        if wanted == {name: shape for name, shape in shapes.items() if not in_top(name, row)}:
+            return row
+    raise TrainingError(
+        expected="a network of the catalogue with a new top",
+        found=type(network).__name__,
+        where="to_classifier",
+        hint="A classifier file carries no code, so it must know the network: `headstart backbones` lists them.",
+    )
+
+
+def _candidates(network: nn.Module) -> Iterator[Row]:
+    card: Any = getattr(network, "pretrained_cfg", None)
+    if isinstance(card, dict) and "architecture" in card:
+        yield row_of(f"timm:{card['architecture']}")
+    yield from ROWS.values()
+
+
+def _linear_top(network: nn.Module, row: Row, classes: int) -> tuple[Matrix, Matrix]:
+    """D×C weight and C bias of the last linear layer in the top."""
+    prefixes = [top for top in row.top if top != "AuxLogits"] or ["top"]
+    linear = [
+        module
+        for name, module in network.named_modules()
+        if isinstance(module, nn.Linear) and any(f"{name}.".startswith(f"{top}.") for top in prefixes)
+    ]
+    wanted = (classes, 1) if classes == 2 else (classes,)
+    if not linear or linear[-1].out_features not in wanted or linear[-1].in_features != row.stages[-1].width:
+        found = f"{linear[-1].in_features} → {linear[-1].out_features}" if linear else "no linear layer there"
+        raise TrainingError(
+            expected=f"a linear top {row.stages[-1].width} → {classes} at {', '.join(prefixes)}",
+            found=found,
+            where=row.name,
+            hint="replace_top(network, row, classes) makes such a top.",
+        )
+    layer = linear[-1]
+    bias = torch.zeros(layer.out_features) if layer.bias is None else layer.bias.detach()
+    return _two_columns(_float64(layer.weight).T), _two_columns(_float64(bias)[None])[0]
+
+
+def _two_columns(values: Matrix) -> Matrix:
+    """A single logit speaks for the second class: softmax over (0, z) is the sigmoid of z."""
+    return np.concatenate([np.zeros_like(values), values], axis=1) if values.shape[1] == 1 else np.asarray(values)
+
+
+def _check_same(network: nn.Module, backbone: Backbone, head: Head) -> None:
+    device = next(network.parameters()).device
+    pixels = torch.randn(
+        2, 3, backbone.preprocess.crop, backbone.preprocess.crop, generator=torch.Generator().manual_seed(0)
+    )
+    with preserve(network, weights=False), torch.inference_mode():
+        logits = _two_columns(_float64(network.eval()(pixels.to(device))))
+        stages = [backbone.features(pixels)[:, backbone.slices[stage]] for stage in head.stages]
+    ours = head.scores(_float64(torch.cat(stages, 1)))
+    if np.abs(ours - logits).max() > _TOLERANCE * max(1.0, np.abs(logits).max()):
+        raise TrainingError(
+            expected="a network whose logits are a linear layer on its pooled features",
+            found=f"logits that differ by {np.abs(ours - logits).max():.2g}",
+            where=backbone.row.name,
+            hint="Its top holds more than dropout and one linear layer, or its forward differs from the catalogue's.",
+        )
+
+
+def _float64(tensor: Tensor) -> Matrix:
+    return np.asarray(tensor.detach().cpu().double().numpy(), dtype=np.float64)
