@@ -62,7 +62,8 @@ class RandomState:
     @classmethod
     def now(cls, generators: Sequence[torch.Generator] = ()) -> RandomState:
         """The present state of the global generators and of the named ones."""
-        gpus = tuple(torch.cuda.get_rng_state_all()) if torch.cuda.is_initialized() else ()
+        used = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]  # to ask an unused GPU would start it
+        gpus = tuple(torch.cuda.get_rng_state_all()) if used else ()
         kind, keys, position, has_gauss, gauss = cast(_Arrays, np.random.get_state(legacy=True))
         arrays = (kind, torch.from_numpy(keys.astype(np.int64)), int(position), int(has_gauss), float(gauss))
         own = tuple(generator.get_state() for generator in generators)

@@ -51,7 +51,7 @@ def to_classifier(
     row = _row_of(network)
     weight, bias = _linear_top(network, row, len(classes))
     backbone = build_backbone(row)
-    state = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items() if not in_top(name, row)}
+    state = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items() if not _in_top(name, row)}
     backbone.load_state(state)
     backbone.weights = Provenance(history or "trained by its owner", backbone.fingerprint, row.licence)
     backbone.preprocess = preprocess or backbone.preprocess
@@ -81,8 +81,8 @@ def _row_of(network: nn.Module) -> Row:
     for row in _candidates(network):
         with torch.device("meta"):
             own = build_backbone(row).network.state_dict()
-        wanted = {name: tuple(tensor.shape) for name, tensor in own.items() if not in_top(name, row)}
-        if wanted == {name: shape for name, shape in shapes.items() if not in_top(name, row)}:
+        wanted = {name: tuple(tensor.shape) for name, tensor in own.items() if not _in_top(name, row)}
+        if wanted == {name: shape for name, shape in shapes.items() if not _in_top(name, row)}:
             return row
     raise TrainingError(
         expected="a network of the catalogue with a new top",
@@ -90,6 +90,10 @@ def _row_of(network: nn.Module) -> Row:
         where="to_classifier",
         hint="A classifier file carries no code, so it must know the network: `headstart backbones` lists them.",
     )
+
+
+def _in_top(name: str, row: Row) -> bool:
+    return in_top(name, row) or (not row.top and name.startswith("top."))  # where replace_top puts one
 
 
 def _candidates(network: nn.Module) -> Iterator[Row]:
