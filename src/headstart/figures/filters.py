@@ -12,11 +12,15 @@ from numpy.typing import NDArray
 from headstart.errors import TrainingError
 from headstart.figures.axes import sheet
 from headstart.figures.ink import FAINT, INK, label
-from headstart.figures.pictures import draw_picture, scale_of
+from headstart.figures.pictures import scale_of
 
 MOST_FILTERS = 16  # rows of filters × channels
 MOST_CHANNELS = 16
 MOST_WHOLE = 64  # filters that are one picture each: ResNet's first layer, eight by eight
+ACROSS = 8  # of these in a row
+_FINE = 8  # dots of a weight's side, so that gaps between filters can be narrower than a weight
+
+Numbers = NDArray[np.float64]
 
 
 def filters_figure(
@@ -25,7 +29,8 @@ def filters_figure(
     """Filters of one or three input channels as one picture each, in colour if three; others as filters × channels.
 
     All share one symmetric scale: middle grey is 0, white the largest magnitude of what is drawn. In colours, too, each
-    channel is 0 in the middle, so that grey means "no preference".
+    channel is 0 in the middle, so that grey means "no preference". All are one image on one axes: hundreds of axes
+    would take seconds.
 
     Args:
         weights: F×C×H×W. title: the layer's name.
@@ -33,62 +38,70 @@ def filters_figure(
             left out.
 
     Raises:
-        TrainingError: the weights have another shape.
+        TrainingError: the weights have another shape, or nothing of them may be drawn.
     """
     weights = np.asarray(weights)
-    if weights.ndim != 4 or weights.size == 0:
+    whole = weights.ndim == 4 and weights.shape[1] in (1, 3)
+    most = (MOST_WHOLE if whole else MOST_FILTERS) if most_filters is None else most_filters
+    if weights.ndim != 4 or weights.size == 0 or min(most, most_channels) < 1:
         raise TrainingError(expected="weights filters×channels×height×width", found=f"{weights.shape}", where="filters")
-    whole = weights.shape[1] in (1, 3)
-    most = most_filters or (MOST_WHOLE if whole else MOST_FILTERS)
-    chosen = weights[:most].astype(np.float64) if whole else weights[:most, :most_channels].astype(np.float64)
-    figure = _grid(chosen) if whole else _table(chosen)
-    words = _words(weights, chosen, title)
+    chosen = weights[:most] if whole else weights[:most, :most_channels]
+    scale = scale_of(chosen, symmetric=True)[1]
+    shades = 0.5 + chosen.astype(np.float64) / (2 * scale)
+    figure = _grid(shades) if whole else _table(shades)
+    words = _words(weights.shape, chosen.shape, title, scale)
     figure.suptitle(words, fontsize=10, color=INK, parse_math=False, x=0.01, ha="left")
     return figure
 
 
-def _grid(weights: NDArray[np.float64]) -> Figure:
-    """One picture for each filter."""
-    number, _, height, width = weights.shape
-    columns = min(number, max(8, math.ceil(math.sqrt(number))))
-    rows = math.ceil(number / columns)
-    figure = sheet(max(320, 66 * columns), (66 * min(2.0, max(0.4, height / width)) + 14) * rows + 50)
-    low, high = scale_of(weights, symmetric=True)
-    shades = ((weights - low) / (high - low)).transpose(0, 2, 3, 1)
-    places = figure.subplots(rows, columns, squeeze=False).flat
-    for place, axes in enumerate(places):
-        if place >= number:
-            axes.set_axis_off()
-            continue
-        shade = shades[place] if shades.shape[3] == 3 else shades[place, :, :, 0]
-        draw_picture(axes, shade, 0.0, 1.0)
-        axes.set_title(f"#{place}", fontsize=7.5, color=FAINT, pad=2)
-    return figure
+def _grid(shades: Numbers) -> Figure:
+    """One picture for each filter, in reading order."""
+    number = len(shades)
+    across = min(number, ACROSS)
+    down = math.ceil(number / across)
+    colours = shades.transpose(0, 2, 3, 1)  # F×H×W×3, or ×1, which is grey in all three
+    cells = np.ones((down * across, *colours.shape[1:3], 3))  # the rest stays white
+    cells[:number] = colours
+    ends = [(row * across, min(number, (row + 1) * across) - 1) for row in range(down)]
+    rows = [f"#{first}" if first == last else f"#{first} to #{last}" for first, last in ends]
+    return _mosaic(cells.reshape(down, across, *cells.shape[1:]), rows, [], side=60)
 
 
-def _table(weights: NDArray[np.float64]) -> Figure:
+def _table(shades: Numbers) -> Figure:
     """A row for each filter, a column for each channel."""
-    filters, channels, height, width = weights.shape
-    figure = sheet(max(320, 40 * channels + 90), 44 * min(2.0, max(0.4, height / width)) * filters + 66)
-    low, high = scale_of(weights, symmetric=True)
-    grid = figure.subplots(filters, channels, squeeze=False)
-    for row, channel in np.ndindex(filters, channels):
-        axes = grid[row, channel]
-        draw_picture(axes, weights[row, channel], low, high)
-        if row == 0:
-            axes.set_title(f"#{channel}" if channel else "Channel #0", fontsize=8, color=FAINT, pad=3)
-        if channel == 0:
-            axes.set_ylabel(f"Filter #{row}", rotation=0, ha="right", va="center", fontsize=8.5, color=FAINT)
+    cells = np.repeat(shades[..., np.newaxis], 3, axis=-1)
+    columns = [f"#{channel}" if channel else "Channel #0" for channel in range(cells.shape[1])]
+    return _mosaic(cells, [f"Filter #{row}" for row in range(len(cells))], columns, side=40)
+
+
+def _mosaic(cells: Numbers, rows: list[str], columns: list[str], side: float) -> Figure:
+    """Pictures R×K×H×W×3 beside and below each other, white between them; a weight is one unit of the axes."""
+    down, across, height, width = cells.shape[:4]
+    gap = max(1, round(_FINE * max(height, width) / 10))
+    fine = cells.repeat(_FINE, axis=2).repeat(_FINE, axis=3)
+    fine = np.pad(fine, ((0, 0), (0, 0), (0, gap), (0, gap), (0, 0)), constant_values=1.0)
+    tall, wide = height + gap / _FINE, width + gap / _FINE
+    unit = side / max(3, height, width)  # points of a weight: a 1×1 filter need not be as large as one of 3×3
+    figure = sheet(max(320.0, unit * wide * across + 90), unit * tall * down + 80)
+    axes = figure.add_subplot()
+    whole = fine.swapaxes(1, 2).reshape(down * fine.shape[2], across * fine.shape[3], 3)
+    axes.imshow(whole.clip(0, 1), interpolation="nearest", extent=(0, across * wide, down * tall, 0))
+    axes.set_yticks([row * tall + height / 2 for row in range(down)], rows)
+    axes.set_xticks([column * wide + width / 2 for column in range(len(columns))], columns)
+    axes.xaxis.tick_top()
+    axes.tick_params(length=0, labelsize=8.5, labelcolor=FAINT)
+    axes.spines[:].set_visible(False)
+    if columns and unit * wide < 6 * len(columns[-1]):
+        axes.tick_params(axis="x", labelrotation=90)
     return figure
 
 
-def _words(weights: NDArray[Any], chosen: NDArray[np.float64], title: str) -> str:
-    filters, channels, height, width = weights.shape
-    size = f"{filters} filters {height}×{width} on {channels} channel{'s' if channels != 1 else ''}"
+def _words(all_: tuple[int, ...], drawn: tuple[int, ...], title: str, scale: float) -> str:
+    filters, channels, height, width = all_
+    size = f"{filters} filter{'s' if filters != 1 else ''} {height}×{width} on {channels} channel{'s' if channels != 1 else ''}"
     words = f"{label(title, 40)}: {size}" if title else size
-    drawn = [f"{len(chosen)} filters"] if len(chosen) < filters else []
-    drawn += [f"{chosen.shape[1]} channels"] if chosen.shape[1] < channels else []
-    if drawn:
-        words += f"\nDrawn are the first {' and '.join(drawn)}."
-    most = scale_of(chosen, symmetric=True)[1]
-    return f"{words}\nGrey is 0, white {most:.2g}, black {-most:.2g}{' in each colour' if channels == 3 else ''}."
+    parts = [f"{drawn[0]} filters"] if drawn[0] < filters else []
+    parts += [f"{drawn[1]} channels"] if drawn[1] < channels else []
+    if parts:
+        words += f"\nDrawn are the first {' and '.join(parts)}."
+    return f"{words}\nGrey is 0, white {scale:.2g}, black {-scale:.2g}{' in each colour' if channels == 3 else ''}."
