@@ -389,6 +389,14 @@ def test_a_loss_near_zero_that_doubles_a_few_times_is_no_divergence() -> None:
     assert len(found.losses) == 60
 
 
+def test_losses_below_zero_have_no_multiples_and_go_on() -> None:
+    """Ten times -3 is far below: any later loss would seem to have shot up."""
+    found = _of([-1.0] * 20 + [-3.0] * 20 + [-0.5] * 20)
+
+    assert not found.diverged
+    assert len(found.losses) == 60
+
+
 def test_the_value_is_told_in_plain_words_and_numbers() -> None:
     found = _of([2.0 - 0.02 * i for i in range(60)])
 

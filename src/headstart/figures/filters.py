@@ -18,7 +18,8 @@ MOST_FILTERS = 16  # rows of filters × channels
 MOST_CHANNELS = 16
 MOST_WHOLE = 64  # filters that are one picture each: ResNet's first layer, eight by eight
 ACROSS = 8  # of these in a row
-_FINE = 8  # dots of a weight's side, so that gaps between filters can be narrower than a weight
+_DOTS = 64  # across a filter, so that frames and gaps can be narrower than a weight
+_FRAME = 0.8  # its shade: a white weight at the edge must end somewhere
 
 Numbers = NDArray[np.float64]
 
@@ -60,7 +61,7 @@ def _grid(shades: Numbers) -> Figure:
     across = min(number, ACROSS)
     down = math.ceil(number / across)
     colours = shades.transpose(0, 2, 3, 1)  # F×H×W×3, or ×1, which is grey in all three
-    cells = np.ones((down * across, *colours.shape[1:3], 3))  # the rest stays white
+    cells = np.full((down * across, *colours.shape[1:3], 3), np.nan)
     cells[:number] = colours
     ends = [(row * across, min(number, (row + 1) * across) - 1) for row in range(down)]
     rows = [f"#{first}" if first == last else f"#{first} to #{last}" for first, last in ends]
@@ -70,25 +71,33 @@ def _grid(shades: Numbers) -> Figure:
 def _table(shades: Numbers) -> Figure:
     """A row for each filter, a column for each channel."""
     cells = np.repeat(shades[..., np.newaxis], 3, axis=-1)
-    columns = [f"#{channel}" if channel else "Channel #0" for channel in range(cells.shape[1])]
+    columns = [f"#{channel}" for channel in range(cells.shape[1])]
     return _mosaic(cells, [f"Filter #{row}" for row in range(len(cells))], columns, side=40)
 
 
 def _mosaic(cells: Numbers, rows: list[str], columns: list[str], side: float) -> Figure:
-    """Pictures R×K×H×W×3 beside and below each other, white between them; a weight is one unit of the axes."""
+    """Pictures R×K×H×W×3 (nan: none) in frames beside and below each other; a weight is one unit of the axes."""
     down, across, height, width = cells.shape[:4]
-    gap = max(1, round(_FINE * max(height, width) / 10))
-    fine = cells.repeat(_FINE, axis=2).repeat(_FINE, axis=3)
+    dots = max(4, _DOTS // max(height, width))  # of a weight's side
+    gap = max(2, round(dots * max(height, width) / 12))
+    fine = cells.repeat(dots, axis=2).repeat(dots, axis=3)
+    fine = np.pad(fine, ((0, 0), (0, 0), (1, 1), (1, 1), (0, 0)), constant_values=_FRAME)
     fine = np.pad(fine, ((0, 0), (0, 0), (0, gap), (0, gap), (0, 0)), constant_values=1.0)
-    tall, wide = height + gap / _FINE, width + gap / _FINE
-    unit = side / max(3, height, width)  # points of a weight: a 1×1 filter need not be as large as one of 3×3
+    fine[np.isnan(cells[:, :, 0, 0, 0])] = 1.0
+    tall, wide = fine.shape[2] / dots, fine.shape[3] / dots
+    unit = side / max(2, height, width)  # points of a weight: a 1×1 filter need not be as large as others
     figure = sheet(max(320.0, unit * wide * across + 90), unit * tall * down + 80)
     axes = figure.add_subplot()
+    edge = 1 / dots
     whole = fine.swapaxes(1, 2).reshape(down * fine.shape[2], across * fine.shape[3], 3)
-    axes.imshow(whole.clip(0, 1), interpolation="nearest", extent=(0, across * wide, down * tall, 0))
+    axes.imshow(
+        whole.clip(0, 1), interpolation="nearest", extent=(-edge, across * wide - edge, down * tall - edge, -edge)
+    )
     axes.set_yticks([row * tall + height / 2 for row in range(down)], rows)
     axes.set_xticks([column * wide + width / 2 for column in range(len(columns))], columns)
     axes.xaxis.tick_top()
+    axes.xaxis.set_label_position("top")
+    axes.set_xlabel("Channel" if columns else "", color=FAINT, fontsize=8.5)
     axes.tick_params(length=0, labelsize=8.5, labelcolor=FAINT)
     axes.spines[:].set_visible(False)
     if columns and unit * wide < 6 * len(columns[-1]):
@@ -98,7 +107,8 @@ def _mosaic(cells: Numbers, rows: list[str], columns: list[str], side: float) ->
 
 def _words(all_: tuple[int, ...], drawn: tuple[int, ...], title: str, scale: float) -> str:
     filters, channels, height, width = all_
-    size = f"{filters} filter{'s' if filters != 1 else ''} {height}×{width} on {channels} channel{'s' if channels != 1 else ''}"
+    several, more = ("s" if number != 1 else "" for number in (filters, channels))
+    size = f"{filters} filter{several} {height}×{width} on {channels} channel{more}"
     words = f"{label(title, 40)}: {size}" if title else size
     parts = [f"{drawn[0]} filters"] if drawn[0] < filters else []
     parts += [f"{drawn[1]} channels"] if drawn[1] < channels else []

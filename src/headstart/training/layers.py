@@ -57,7 +57,7 @@ def filters_of(model: nn.Module, layer_name: str) -> NDArray[np.floating[Any]]:
 def _instead(model: nn.Module, name: str, known: dict[str, nn.Module]) -> str:
     close = near(name, [other for other in known if other])
     if close.startswith("Known"):  # none is close, and a deep network has hundreds
-        return f"Its children are: {_some([child for child, _ in model.named_children()])}."
+        return f"Its children are: {_some([other for other in known if other and '.' not in other])}."
     return close
 
 

@@ -122,7 +122,8 @@ class Looks(Settings):
         """Write the model's graph for TensorBoard, traced with one training batch; nothing without loader or writer."""
         if self.train_loader is None or self.writer is None:
             return
-        with preserve(self.model, generators=generators_of(self.train_loader)), warnings.catch_warnings():
+        kept = preserve(self.model, generators=generators_of(self.train_loader))
+        with kept, paused(self.handles), warnings.catch_warnings():
             x, _ = unpack(next(iter(self.train_loader)))
             self.model.eval()
             warnings.simplefilter("ignore")  # tensorboard traces with what torch deprecates, and torch says so

@@ -106,7 +106,8 @@ def lr_range_test(
 ) -> LrRange:
     """Train from the optimiser's rate up to end_lr and watch the loss; nothing of it stays.
 
-    Stops after num_iter batches, or when the smoothed loss is ten times its best and above its first, or not a number.
+    Stops after num_iter batches, or when the smoothed loss is ten times its best and above its first, or a loss is not
+    a number; of losses that fall below 0 no multiple means anything.
 
     Args:
         alpha: weight of a new loss in the smoothed one, in (0, 1].
@@ -165,7 +166,7 @@ class _Curve:
         self._sum = self.alpha * loss + (1 - self.alpha) * self._sum
         self.corrected.append(self._sum / (1 - (1 - self.alpha) ** len(self.raw)))
         best, latest = min(self.corrected), self.corrected[-1]
-        self.diverged = latest > DIVERGED * best and latest > self.corrected[0]
+        self.diverged = 0 < best < latest / DIVERGED and latest > self.corrected[0]
         return not self.diverged
 
     def judged(self, step_mode: str, end_lr: float) -> LrRange:
