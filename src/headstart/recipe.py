@@ -42,6 +42,27 @@ class Recipe:
     )
     # closed form: no learning rate, no epochs, exact leave-one-out
     head: str = _knob("ridge", "what is trained on the features", choices=("ridge", "logistic"))
+    # probe: the backbone stays as it is; minutes on a laptop, and hard to beat with few images
+    strategy: str = _knob(
+        "probe",
+        "what is trained: the head alone, what follows a frozen boundary, all stages, or all from the probe's head",
+        choices=("probe", "last-stage", "full", "probe-then-full"),
+    )
+    # the last stage: the part that knows most of the old task, and cheap once what precedes it is cached
+    unfreeze: str | None = _knob(None, "with last-stage: the first stage, or module, that trains [default: the last]")
+    # 0: about 150 steps, at least 3 epochs and at most 10; more did not help on 200 to 2,500 photographs
+    epochs: int = _knob(0, "passes of fine-tuning over the training images; 0: by their number", low=0, high=1000)
+    # 0.01: a hundredth of the weights' own size a step at the head, 0.4 times as much at each stage before it; ten times
+    # as much destroys pretrained weights, a tenth of it learns little in ten epochs
+    lr: float = _knob(0.01, "learning rate of fine-tuning, relative to the size of the weights", low=1e-8, high=1.0)
+    # frozen: statistics of small batches are worse than those of a million images
+    batch_norm: str = _knob(
+        "frozen",
+        "batch norm in fine-tuning: frozen, recalibrated on the training images and then frozen, or live",
+        choices=("frozen", "recalibrated", "live"),
+    )
+    # True: most photographs show the same thing when mirrored; not text, not left and right hands told apart
+    flips: bool = _knob(True, "whether fine-tuning may mirror images left to right")
     # none: the head learns the classes as often as they occur, so its probabilities match the folder
     balance: str = _knob(
         "none", "weight of the classes, as often as they occur or all alike", choices=("none", "equal")

@@ -132,7 +132,7 @@ class Terminal:
         self._evaluation(event.evaluation)
         for warning in event.warnings:
             self._out.print(Padding(Text.assemble(("! ", "yellow"), shown(warning)), (0, 0, 0, 2)))
-        chosen = f"Strength and temperature were chosen {event.chosen}; the test images were looked at once."
+        chosen = f"{event.chosen}; the test images were looked at once."
         self._out.print(Padding(Text(shown(chosen), style="dim"), (0, 0, 0, 2)))
 
     def _evaluation(self, evaluation: Evaluation) -> None:

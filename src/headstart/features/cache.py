@@ -144,8 +144,9 @@ class FeatureCache:
 def _entry(card: Path) -> CacheEntry:
     shards = list(card.parent.glob(_SHARD))
     about = json.loads(card.read_text(encoding="utf-8"))
-    images = sum(len(_contents_of(shard)) for shard in shards)
-    size = sum(shard.stat().st_size for shard in shards)
+    rows = card.parent / "rows.json"  # of a RowFile, which keeps its rows in one file for each tensor
+    images = json.loads(rows.read_text("utf-8"))["rows"] if rows.exists() else sum(len(_contents_of(s)) for s in shards)
+    size = sum(file.stat().st_size for file in card.parent.iterdir() if file.suffix in (".safetensors", ".npy"))
     return CacheEntry(card.parent.name, about, images, size, card.stat().st_mtime)
 
 

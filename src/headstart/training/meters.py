@@ -80,6 +80,8 @@ class Meters:
     @torch.no_grad()
     def add(self, outputs: Any, y: Any, samples: int) -> None:
         """Take in a batch."""
+        if not self.metrics:  # then outputs may be anything that the loss knows, such as several maps
+            return
         logits = main_output(outputs).detach()
         for name, mean in self.means.items():
             mean.add(_mean_of(name, self.metrics[name](logits, y)), samples)  # type: ignore[operator]

@@ -71,7 +71,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was measured on the test images, and how the head was chosen."""
+    """What was measured on the test images, and a clause that says by which images the rest was chosen."""
 
     evaluation: Evaluation
     warnings: tuple[str, ...]

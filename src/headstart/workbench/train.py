@@ -9,7 +9,7 @@ import contextlib
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from headstart import runtime
 from headstart.backbones.backbone import Backbone
 from headstart.backbones.engine import Engine, choose_engine
 from headstart.backbones.recalibrate import recalibrate
+from headstart.classifier.classifier import Head
 from headstart.data.batches import pixel_batches
 from headstart.data.split import Split
 from headstart.evaluation.evaluate import evaluate_probabilities
@@ -33,8 +34,10 @@ from headstart.workbench.events import Plan, Tell, Ticker, Verdict, Written, tel
 from headstart.workbench.plan import plan_rows
 from headstart.workbench.prepare import Prepared, feature_cache, found, prepare, recipe_from, split_prepared
 from headstart.workbench.run import FEATURES, FILES, Run, finish_run, new_run
+from headstart.workbench.tune import TuningRows, boundary_of, epochs_of, tune, tuning_rows
 from headstart.workbench.write_run import Finished, next_command, verdict_warnings, write_run
 
+_PROBE_FEATURES = "probe-features.safetensors"  # of the backbone before it is fine-tuned; not kept
 _STATISTICS_IMAGES = 256  # means over their maps are steady to a hundredth of the spread; 0.3 GB while they run
 
 
@@ -74,7 +77,7 @@ def train(
         with clock("write"):
             write_run(work, finished)
         folder = finish_run(work, target.name)
-    tell(Verdict(finished.evaluation, verdict_warnings(finished), finished.probe.path.held_out))
+    tell(Verdict(finished.evaluation, verdict_warnings(finished), finished.chosen))
     tell(Written(folder, FILES, next_command(folder)))
     return Run.load(folder)
 
@@ -115,15 +118,30 @@ def _work(
     if not backbone.row.pretrained:
         with clock("batch norm"):
             _estimate_statistics(backbone, prepared, parts, recipe)
+    rows = tuning_rows(prepared, parts, recipe) if recipe.strategy != "probe" else None
     with clock("features"):
-        features, extraction, engine, plan = _extract(work, prepared, choice, recipe, tell)
+        into = work / (FEATURES if rows is None else _PROBE_FEATURES)
+        features, extraction, engine, plan = _extract(into, prepared, choice, recipe, tell, rows)
     with clock("head"):
         classes = prepared.image_set.classes
         numbers = {name: i for i, name in enumerate(classes)}
         labels = np.array([numbers.get(label, -1) for label in prepared.labels], dtype=np.int64)
         probe = _solve(features, backbone, labels, parts, recipe, len(classes))
+    head, tuned, final = probe.head, None, features
+    if rows is not None:
+        with clock("fine-tune"):
+            # a head that has not seen the held-out images either
+            seen = replace(parts, train=tuple(int(i) for i in rows.train))
+            start = _solve(features, backbone, labels, seen, recipe, len(classes))
+            tuned = tune(backbone, prepared, rows, labels, start, recipe, feature_cache(recipe), tell)
+            head = tuned.head
+        with clock("features after it"):
+            final, _, engine, _ = _extract(work / FEATURES, prepared, choice, recipe, tell, None)
     with clock("evaluation"):
-        evaluation = _evaluate(features, labels, prepared, parts, probe, recipe)
+        evaluation = _evaluate(final, head, features, labels, prepared, parts, probe, recipe)
+    if rows is not None:
+        del features
+        (work / _PROBE_FEATURES).unlink()
     return Finished(
         target,
         source,
@@ -134,9 +152,11 @@ def _work(
         plan,
         extraction,
         engine,
-        features,
+        final,
         labels,
         probe,
+        head,
+        tuned,
         evaluation,
         clock.seconds,
     )
@@ -158,7 +178,7 @@ def _estimate_statistics(backbone: Backbone, prepared: Prepared, parts: Split, r
 
 
 def _extract(
-    work: Path, prepared: Prepared, choice: Choice, recipe: Recipe, tell: Tell
+    into: Path, prepared: Prepared, choice: Choice, recipe: Recipe, tell: Tell, rows: TuningRows | None
 ) -> tuple[Features, Extraction, Engine, Plan]:
     backbone, files, cache = choice.backbone, prepared.files, feature_cache(recipe)
     store = open_store(cache, backbone, prepared.rules)
@@ -171,14 +191,17 @@ def _extract(
         batch_size=recipe.batch_size,
         cache_folder=runtime.cache_folder(),
     )
-    plan = Plan(plan_rows(choice, engine, recipe, images=len(files.paths), waiting=waiting))
-    tell(plan)
+    plan = Plan(
+        plan_rows(choice, engine, recipe, images=len(files.paths), waiting=waiting) | _tuning_plan(choice, recipe, rows)
+    )
+    if into.name != FEATURES or recipe.strategy == "probe":  # the second extraction belongs to the same plan
+        tell(plan)
     features, extraction = extract_features(
         files,
         backbone,
         engine.forward,
         store,
-        into=work / FEATURES,
+        into=into,
         batch_size=recipe.batch_size,
         workers=recipe.workers or runtime.cores(),
         progress=Ticker(tell, "extract features"),
@@ -208,25 +231,52 @@ def layer_choices(backbone: Backbone, layers: str) -> dict[str, tuple[str, ...]]
     return chosen
 
 
+def _tuning_plan(choice: Choice, recipe: Recipe, rows: TuningRows | None) -> dict[str, str]:
+    """What the plan says of a fine-tuning, in place of what it says of the probe."""
+    if rows is None:
+        return {}
+    epochs = epochs_of(recipe, len(rows.train))
+    until = boundary_of(recipe, choice.backbone) if recipe.strategy == "last-stage" else ""
+    norms = "" if recipe.batch_norm == "live" else f"; batch norm {recipe.batch_norm}"
+    return {
+        "strategy": f"{recipe.strategy}, {epochs} epochs on {len(rows.train):,} images, learning rate {recipe.lr:g}",
+        "frozen": (f"everything before {until}, its output cached" if until else "no stage") + norms,
+        "held out": f"{rows.about}, for the temperature",
+    }
+
+
 def _evaluate(
-    features: Features, labels: Labels, prepared: Prepared, parts: Split, probe: Probe, recipe: Recipe
+    final: Features,
+    head: Head,
+    features: Features,
+    labels: Labels,
+    prepared: Prepared,
+    parts: Split,
+    probe: Probe,
+    recipe: Recipe,
 ) -> Evaluation:
+    """The head on its own features; the rivals on those of the backbone as it was given."""
     test, train = np.array(parts.test, dtype=np.int64), np.array(parts.train, dtype=np.int64)
     classes = prepared.image_set.classes
     train_view, test_view = features.view(train, probe.head.stages), features.view(test, probe.head.stages)
     neighbours, k = predict_neighbours(train_view, labels[train], test_view, len(classes))
+    rivals = {"kNN": neighbours}
+    about = {"kNN": f"vote of the {k} training images most alike, nothing trained"}
+    if head is not probe.head:
+        rivals["probe"] = probe.head.probabilities_of(test_view).argmax(1)
+        about["probe"] = "the head alone, on the backbone as it was given"
     names = [prepared.samples[i].name for i in test]
     unknown: dict[str, int] = {}
     for i in parts.unknown:
         unknown[prepared.labels[i]] = unknown.get(prepared.labels[i], 0) + 1
     return evaluate_probabilities(
-        probe.head.probabilities_of(test_view),
+        head.probabilities_of(final.view(test, head.stages)),
         labels[test],
         classes,
         names=names,
         train_labels=[int(count) for count in np.bincount(labels[train], minlength=len(classes))],
-        predictions_of_baselines={"kNN": neighbours},
-        about_baselines={"kNN": f"vote of the {k} training images most alike, nothing trained"},
+        predictions_of_baselines=rivals,
+        about_baselines=about,
         groups=[str(parts.groups[i]) for i in test],
         leaked=np.array([prepared.leaked[i] for i in test], dtype=bool),
         unknown=unknown,

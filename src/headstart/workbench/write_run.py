@@ -13,7 +13,7 @@ import numpy as np
 from headstart import runtime
 from headstart.backbones.engine import Engine
 from headstart.classifier.card import Card
-from headstart.classifier.classifier import Classifier
+from headstart.classifier.classifier import Classifier, Head
 from headstart.data.split import Split
 from headstart.delivery.report import ReportContents, write_report
 from headstart.evaluation.evaluation import Evaluation
@@ -22,6 +22,7 @@ from headstart.features.matrix import Features
 from headstart.recipe import Recipe
 from headstart.training.head_path import Labels
 from headstart.training.probe import Probe
+from headstart.training.tuning import FineTuned
 from headstart.workbench.choose_backbone import Choice
 from headstart.workbench.events import Found, Plan
 from headstart.workbench.prepare import Prepared, found
@@ -36,6 +37,7 @@ class Finished:
         folder: where the run will lie, unless that name gets taken meanwhile.
         source: what was trained on.
         labels: class index of each image, -1 for unknown classes.
+        head: of the classifier: the probe's, or the fine-tuned one. features: of the classifier's backbone.
     """
 
     folder: Path
@@ -50,6 +52,8 @@ class Finished:
     features: Features
     labels: Labels
     probe: Probe
+    head: Head
+    tuned: FineTuned | None
     evaluation: Evaluation
     seconds: dict[str, float]
 
@@ -57,6 +61,15 @@ class Finished:
     def told(self) -> Found:
         """What the data turned out to be, as it was told at the beginning."""
         return found(self.prepared, self.parts, self.source)
+
+    @property
+    def chosen(self) -> str:
+        """By which images everything was chosen that was not told by the user."""
+        if self.tuned is None:
+            return f"Strength and temperature were chosen {self.probe.path.held_out}"
+        if not self.tuned.held_out.n:
+            return "Too few images to hold any out: the temperature is 1"
+        return f"The temperature was fitted on {self.tuned.held_out.n} images that were not trained on"
 
     @property
     def part_of(self) -> list[str]:
@@ -75,19 +88,20 @@ def write_run(work: Path, finished: Finished) -> None:
     backbone = finished.choice.backbone
     card = Card(
         backbone=backbone.row.name,
-        stages=finished.probe.head.stages,
+        stages=finished.head.stages,
         classes=finished.prepared.image_set.classes,
         preprocess=backbone.preprocess.to_dict(),
         background=finished.prepared.rules.background,
-        head=finished.probe.head.kind,
-        temperature=finished.probe.head.temperature,
+        head=finished.head.kind,
+        temperature=finished.head.temperature,
         weights=backbone.weights.to_dict(),
+        unit=finished.head.unit,
         data=data,
         metrics=_metrics(finished.evaluation),
         versions=versions,
         created=created,
     )
-    Classifier(backbone, finished.probe.head, card).save(work / CLASSIFIER)
+    Classifier(backbone, finished.head, card).save(work / CLASSIFIER)
     _write_predictions(work / PREDICTIONS, finished)
     record = {
         "evaluation": finished.evaluation.to_dict(),
@@ -97,6 +111,7 @@ def write_run(work: Path, finished: Finished) -> None:
         "plan": dict(finished.plan.rows),
         "backbone": {"name": backbone.row.name, **backbone.weights.to_dict(), "fingerprint": backbone.fingerprint},
         "head": finished.probe.to_dict(),
+        **({} if finished.tuned is None else {"tuning": finished.tuned.to_dict()}),
         "findings": [finding.to_dict() for finding in finished.told.findings],
         "timings": finished.seconds,
         "images_per_second": finished.extraction.images_per_second,
@@ -161,7 +176,7 @@ def _write_predictions(path: Path, finished: Finished) -> None:
 def _prediction_rows(finished: Finished) -> Iterator[list[object]]:
     prepared, classes = finished.prepared, finished.prepared.image_set.classes
     rows = np.arange(len(finished.labels))
-    probabilities = finished.probe.head.probabilities_of(finished.features.view(rows, finished.probe.head.stages))
+    probabilities = finished.head.probabilities_of(finished.features.view(rows, finished.head.stages))
     for i, (sample, part) in enumerate(zip(prepared.samples, finished.part_of, strict=True)):
         best = int(probabilities[i].argmax())
         numbers = [f"{value:.6f}" for value in probabilities[i]]

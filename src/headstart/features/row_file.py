@@ -1,0 +1,126 @@
+"""Rows of tensors on disk, one for each image (or view of one), made once, mapped into memory and checked when opened.
+
+Prepared pixels (uint8) and activations at a frozen boundary (float16, float32) are kept so. A row counts only with its
+checksum: the worst that a kill, a full disk or a damaged file can do is that some rows are made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.errors import RunError
+from headstart.features.cache import FeatureCache
+
+Rows = tuple[NDArray[np.generic], ...]
+Shapes = Sequence[tuple[int, ...]]
+
+ROWS = "rows.json"
+_SUMS = "sums.npy"
+
+
+class RowFile:
+    """N rows of some tensors: file `0.npy`, `1.npy`, … for each tensor, and a checksum for each row.
+
+    Args:
+        folder: of these rows alone. keys: what each row is of, N different texts. shapes: of each tensor, without N.
+        dtype: of all tensors.
+    """
+
+    def __init__(self, folder: Path, keys: Sequence[str], shapes: Shapes, dtype: str) -> None:
+        self.folder = folder
+        self.places = {key: i for i, key in enumerate(keys)}
+        count = len(self.places)
+        try:
+            self._arrays = tuple(_open(folder / f"{i}.npy", (count, *shape), dtype) for i, shape in enumerate(shapes))
+            self._sums = _open(folder / _SUMS, (count, 2), "uint32")  # (checksum, 1 where the row is there)
+            (folder / ROWS).write_text(json.dumps({"rows": count}), encoding="utf-8")
+        except OSError as error:
+            raise _no_room(folder, error) from error
+        for place in np.flatnonzero(self._sums[:, 1]):
+            if self._sum_of(int(place)) != self._sums[place, 0]:
+                self._sums[place, 1] = 0  # damaged: made again
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @property
+    def missing(self) -> list[int]:
+        """Places of the rows that are not there."""
+        return [int(place) for place in np.flatnonzero(self._sums[:, 1] == 0)]
+
+    @property
+    def bytes_per_row(self) -> int:
+        """Size of one row."""
+        return sum(int(np.prod(array.shape[1:])) * array.itemsize for array in self._arrays)
+
+    def write(self, places: Sequence[int], rows: Rows) -> None:
+        """Put rows n×… into their places; the checksums come last, so that half a row is no row."""
+        for array, values in zip(self._arrays, rows, strict=True):
+            array[list(places)] = values
+        for place in places:
+            self._sums[place] = (self._sum_of(place), 1)
+
+    def read(self, places: NDArray[np.int64]) -> Rows:
+        """Rows of some places, in their order, copied into memory."""
+        return tuple(array[places] for array in self._arrays)
+
+    def _sum_of(self, place: int) -> int:
+        total = 0
+        for array in self._arrays:
+            total = zlib.crc32(np.ascontiguousarray(array[place]).tobytes(), total)
+        return total
+
+
+def open_rows(cache: FeatureCache, about: dict[str, str], keys: Sequence[str], shapes: Shapes, dtype: str) -> RowFile:
+    """The cache's file of these rows; `about` names all that can change a row but keys, shapes and dtype."""
+    listed = hashlib.sha256("\n".join(keys).encode()).hexdigest()
+    sizes = ";".join(",".join(map(str, shape)) for shape in shapes)
+    store = cache.open({**about, "rows": listed, "shapes": sizes, "dtype": dtype})
+    return RowFile(store.folder, keys, shapes, dtype)
+
+
+def fill_rows(
+    rows: RowFile,
+    make: Callable[[Sequence[int]], Rows],
+    *,
+    batch_size: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> int:
+    """Make what is missing, batch by batch; an interrupted call goes on where it stopped. Returns the rows made."""
+    missing = rows.missing
+    for begin in range(0, len(missing), batch_size):
+        places = missing[begin : begin + batch_size]
+        rows.write(places, make(places))
+        if progress is not None:
+            progress(begin + len(places), len(missing))
+    return len(missing)
+
+
+def _open(path: Path, shape: tuple[int, ...], dtype: str) -> NDArray[np.generic]:
+    if path.exists():
+        try:
+            array: NDArray[np.generic] = np.lib.format.open_memmap(path, "r+")
+        except (ValueError, EOFError):
+            array = np.empty(0)
+        if array.shape == shape and array.dtype == np.dtype(dtype):
+            return array
+        path.unlink()  # cut off, or of something else
+        (path.parent / _SUMS).unlink(missing_ok=True)
+    made: NDArray[np.generic] = np.lib.format.open_memmap(path, "w+", np.dtype(dtype), shape)
+    return made
+
+
+def _no_room(folder: Path, error: OSError) -> RunError:
+    return RunError(
+        expected="room for cached rows",
+        found=str(error),
+        where=folder,
+        hint="Free some space, or set HEADSTART_CACHE to a folder on a larger disk.",
+    )

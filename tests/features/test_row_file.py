@@ -1,0 +1,99 @@
+"""Rows on disk: made once, checked when opened, made again when damaged, gone on with when interrupted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from headstart.features.cache import FeatureCache
+from headstart.features.row_file import RowFile, Rows, fill_rows, open_rows
+
+KEYS = [f"image {i}" for i in range(7)]
+SHAPES = [(2, 3), (4,)]
+
+
+def value(place: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.full((2, 3), place + 0.5, np.float32), np.arange(4, dtype=np.float32) * place
+
+
+class Maker:
+    def __init__(self) -> None:
+        self.made: list[int] = []
+
+    def __call__(self, places: Sequence[int]) -> Rows:
+        self.made += places
+        pairs = [value(place) for place in places]
+        return np.stack([a for a, _ in pairs]), np.stack([b for _, b in pairs])
+
+
+def opened(folder: Path, dtype: str = "float32") -> RowFile:
+    return open_rows(FeatureCache(folder, 1e9), {"what": "test"}, KEYS, SHAPES, dtype)
+
+
+def test_rows_are_made_once_and_read_in_any_order(tmp_path: Path) -> None:
+    maker, rows = Maker(), opened(tmp_path)
+    assert fill_rows(rows, maker, batch_size=3) == 7
+    again = opened(tmp_path)
+    assert fill_rows(again, maker, batch_size=3) == 0
+    assert maker.made == list(range(7))
+    first, second = again.read(np.array([5, 0, 5]))
+    assert first.tolist() == [value(i)[0].tolist() for i in (5, 0, 5)]
+    assert second.tolist() == [value(i)[1].tolist() for i in (5, 0, 5)]
+    assert again.bytes_per_row == 4 * (6 + 4)
+
+
+def test_an_interrupted_filling_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    maker = Maker()
+
+    def interrupted(places: Sequence[int]) -> Rows:
+        if places[0] >= 4:
+            raise KeyboardInterrupt
+        return maker(places)
+
+    with pytest.raises(KeyboardInterrupt):
+        fill_rows(opened(tmp_path), interrupted, batch_size=2)
+    told: list[tuple[int, int]] = []
+    assert fill_rows(opened(tmp_path), maker, batch_size=2, progress=lambda *pair: told.append(pair)) == 3
+    assert maker.made == list(range(7))
+    assert told == [(2, 3), (3, 3)]
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "sums", "foreign"])
+def test_damaged_files_are_noticed_and_made_again(tmp_path: Path, damage: str) -> None:
+    maker, rows = Maker(), opened(tmp_path)
+    fill_rows(rows, maker, batch_size=7)
+    path = rows.folder / "1.npy"
+    del rows
+    whole = path.read_bytes()
+    if damage == "flip":
+        path.write_bytes(whole[:-3] + b"\x55" + whole[-2:])  # in the last row
+    elif damage == "cut":
+        path.write_bytes(whole[:40])
+    elif damage == "sums":
+        (path.parent / "sums.npy").unlink()
+    else:
+        np.save(path, np.zeros((2, 2)))
+    again = opened(tmp_path)
+    assert again.missing == ([6] if damage == "flip" else list(range(7)))
+    fill_rows(again, maker, batch_size=7)
+    assert again.read(np.arange(7))[1].tolist() == [value(i)[1].tolist() for i in range(7)]
+
+
+def test_another_type_or_set_of_images_has_its_own_file(tmp_path: Path) -> None:
+    fill_rows(opened(tmp_path), Maker(), batch_size=7)
+    assert opened(tmp_path, "float16").missing == list(range(7))
+    other = open_rows(FeatureCache(tmp_path, 1e9), {"what": "test"}, [*KEYS, "one more"], SHAPES, "float32")
+    assert other.missing == list(range(8))
+
+
+def test_the_cache_counts_shows_and_clears_them(tmp_path: Path) -> None:
+    fill_rows(opened(tmp_path), Maker(), batch_size=7)
+    cache = FeatureCache(tmp_path, 1e9)
+    (entry,) = cache.entries()
+    assert entry.images == 7
+    assert entry.size_bytes >= 7 * 40
+    assert cache.clear() == entry.size_bytes
+    assert cache.entries() == ()
