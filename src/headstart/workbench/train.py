@@ -29,12 +29,13 @@ from headstart.recipe import Recipe
 from headstart.training.head_path import Labels
 from headstart.training.neighbours import predict_neighbours
 from headstart.training.probe import Probe, TrainingRows, train_probe
+from headstart.training.tuning import FineTuned
 from headstart.workbench.choose_backbone import Choice, check_backbone, choose_backbone
 from headstart.workbench.events import Plan, Tell, Ticker, Verdict, Written, tell_plainly
 from headstart.workbench.plan import plan_rows
 from headstart.workbench.prepare import Prepared, feature_cache, found, prepare, recipe_from, split_prepared
 from headstart.workbench.run import FEATURES, FILES, Run, finish_run, new_run
-from headstart.workbench.tune import TuningRows, boundary_of, epochs_of, tune, tuning_rows
+from headstart.workbench.tune import TuningRows, tune, tuning_plan, tuning_rows
 from headstart.workbench.write_run import Finished, next_command, verdict_warnings, write_run
 
 _PROBE_FEATURES = "probe-features.safetensors"  # of the backbone before it is fine-tuned; not kept
@@ -123,17 +124,12 @@ def _work(
         into = work / (FEATURES if rows is None else _PROBE_FEATURES)
         features, extraction, engine, plan = _extract(into, prepared, choice, recipe, tell, rows)
     with clock("head"):
-        classes = prepared.image_set.classes
-        numbers = {name: i for i, name in enumerate(classes)}
-        labels = np.array([numbers.get(label, -1) for label in prepared.labels], dtype=np.int64)
-        probe = _solve(features, backbone, labels, parts, recipe, len(classes))
+        labels = _labels(prepared)
+        probe = _solve(features, backbone, labels, parts, recipe, len(prepared.image_set.classes))
     head, tuned, final = probe.head, None, features
     if rows is not None:
         with clock("fine-tune"):
-            # a head that has not seen the held-out images either
-            seen = replace(parts, train=tuple(int(i) for i in rows.train))
-            start = _solve(features, backbone, labels, seen, recipe, len(classes))
-            tuned = tune(backbone, prepared, rows, labels, start, recipe, feature_cache(recipe), tell)
+            tuned = _fine_tune(features, backbone, labels, prepared, parts, rows, recipe, tell)
             head = tuned.head
         with clock("features after it"):
             final, _, engine, _ = _extract(work / FEATURES, prepared, choice, recipe, tell, None)
@@ -160,6 +156,28 @@ def _work(
         evaluation,
         clock.seconds,
     )
+
+
+def _labels(prepared: Prepared) -> Labels:
+    """Class index of each image; -1 for a class that training does not have."""
+    numbers = {name: i for i, name in enumerate(prepared.image_set.classes)}
+    return np.array([numbers.get(label, -1) for label in prepared.labels], dtype=np.int64)
+
+
+def _fine_tune(
+    features: Features,
+    backbone: Backbone,
+    labels: Labels,
+    prepared: Prepared,
+    parts: Split,
+    rows: TuningRows,
+    recipe: Recipe,
+    tell: Tell,
+) -> FineTuned:
+    """From a head that has not seen the held-out images either."""
+    seen = replace(parts, train=tuple(int(i) for i in rows.train))
+    start = _solve(features, backbone, labels, seen, recipe, len(prepared.image_set.classes))
+    return tune(backbone, prepared, rows, labels, start, recipe, feature_cache(recipe), tell)
 
 
 def _estimate_statistics(backbone: Backbone, prepared: Prepared, parts: Split, recipe: Recipe) -> None:
@@ -192,7 +210,8 @@ def _extract(
         cache_folder=runtime.cache_folder(),
     )
     plan = Plan(
-        plan_rows(choice, engine, recipe, images=len(files.paths), waiting=waiting) | _tuning_plan(choice, recipe, rows)
+        plan_rows(choice, engine, recipe, images=len(files.paths), waiting=waiting)
+        | tuning_plan(choice.backbone, recipe, rows)
     )
     if into.name != FEATURES or recipe.strategy == "probe":  # the second extraction belongs to the same plan
         tell(plan)
@@ -229,20 +248,6 @@ def layer_choices(backbone: Backbone, layers: str) -> dict[str, tuple[str, ...]]
         if stages not in chosen.values():
             chosen[word] = stages
     return chosen
-
-
-def _tuning_plan(choice: Choice, recipe: Recipe, rows: TuningRows | None) -> dict[str, str]:
-    """What the plan says of a fine-tuning, in place of what it says of the probe."""
-    if rows is None:
-        return {}
-    epochs = epochs_of(recipe, len(rows.train))
-    until = boundary_of(recipe, choice.backbone) if recipe.strategy == "last-stage" else ""
-    norms = "" if recipe.batch_norm == "live" else f"; batch norm {recipe.batch_norm}"
-    return {
-        "strategy": f"{recipe.strategy}, {epochs} epochs on {len(rows.train):,} images, learning rate {recipe.lr:g}",
-        "frozen": (f"everything before {until}, its output cached" if until else "no stage") + norms,
-        "held out": f"{rows.about}, for the temperature",
-    }
 
 
 def _evaluate(

@@ -82,6 +82,20 @@ def tuning_rows(prepared: Prepared, parts: Split, recipe: Recipe) -> TuningRows:
     return TuningRows(train[np.array(inner.train, dtype=np.int64)], held, f"{len(held)} training images held out")
 
 
+def tuning_plan(backbone: Backbone, recipe: Recipe, rows: TuningRows | None) -> dict[str, str]:
+    """What the plan says of a fine-tuning, in place of what it says of the probe."""
+    if rows is None:
+        return {}
+    epochs = epochs_of(recipe, len(rows.train))
+    until = boundary_of(recipe, backbone) if recipe.strategy == "last-stage" else ""
+    norms = "" if recipe.batch_norm == "live" else f"; batch norm {recipe.batch_norm}"
+    return {
+        "strategy": f"{recipe.strategy}, {epochs} epochs on {len(rows.train):,} images, learning rate {recipe.lr:g}",
+        "frozen": (f"everything before {until}, its output cached" if until else "no stage") + norms,
+        "held out": f"{rows.about}, for the temperature",
+    }
+
+
 def tune(
     backbone: Backbone,
     prepared: Prepared,
