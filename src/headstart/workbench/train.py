@@ -74,6 +74,8 @@ def train(
         tell(found(prepared, parts, source))
         with clock("backbone"):
             choice = choose_backbone(recipe, tell)
+            if not choice.backbone.row.pretrained:
+                _estimate_statistics(choice.backbone, prepared, parts, recipe)
         finished = _work(work, target, source, prepared, parts, choice, recipe, tell, clock)
         with clock("write"):
             write_run(work, finished)
@@ -116,9 +118,6 @@ def _work(
     clock: Clock,
 ) -> Finished:
     backbone = choice.backbone
-    if not backbone.row.pretrained:
-        with clock("batch norm"):
-            _estimate_statistics(backbone, prepared, parts, recipe)
     rows = tuning_rows(prepared, parts, recipe) if recipe.strategy != "probe" else None
     with clock("features"):
         into = work / (FEATURES if rows is None else _PROBE_FEATURES)
@@ -135,9 +134,8 @@ def _work(
             final, _, engine, _ = _extract(work / FEATURES, prepared, choice, recipe, tell, None)
     with clock("evaluation"):
         evaluation = _evaluate(final, head, features, labels, prepared, parts, probe, recipe)
-    if rows is not None:
-        del features
-        (work / _PROBE_FEATURES).unlink()
+    del features
+    (work / _PROBE_FEATURES).unlink(missing_ok=True)
     return Finished(
         target,
         source,
