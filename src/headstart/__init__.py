@@ -16,6 +16,7 @@ _HOMES: dict[str, str] = {
     "fetch": "headstart.workbench.fetch",
     "freeze": "headstart.freezing",
     "predict": "headstart.workbench.predict",
+    "resume": "headstart.workbench.resume",
     "preserve": "headstart.preserve",
     "thaw": "headstart.freezing",
     "train": "headstart.workbench.train",

@@ -52,8 +52,8 @@ class Recipe:
     unfreeze: str | None = _knob(None, "with last-stage: the first stage, or module, that trains [default: the last]")
     # 0: about 150 steps, at least 3 epochs and at most 10; more did not help on 200 to 2,500 photographs
     epochs: int = _knob(0, "passes of fine-tuning over the training images; 0: by their number", low=0, high=1000)
-    # 0.01: a hundredth of the weights' own size a step at the head, 0.4 times as much at each stage before it; ten times
-    # as much destroys pretrained weights, a tenth of it learns little in ten epochs
+    # a hundredth of the weights' own size a step at the head, 0.4 times as much at each stage before it; ten times as
+    # much destroys pretrained weights, a tenth of it learns little in ten epochs
     lr: float = _knob(0.01, "learning rate of fine-tuning, relative to the size of the weights", low=1e-8, high=1.0)
     # frozen: statistics of small batches are worse than those of a million images
     batch_norm: str = _knob(
@@ -61,8 +61,8 @@ class Recipe:
         "batch norm in fine-tuning: frozen, recalibrated on the training images and then frozen, or live",
         choices=("frozen", "recalibrated", "live"),
     )
-    # True: most photographs show the same thing when mirrored; not text, not left and right hands told apart
-    flips: bool = _knob(True, "whether fine-tuning may mirror images left to right")
+    # False: most photographs show the same thing when mirrored; not text, not left and right hands told apart
+    no_flips: bool = _knob(False, "never mirror images in fine-tuning: text, road signs, left and right hands")
     # none: the head learns the classes as often as they occur, so its probabilities match the folder
     balance: str = _knob(
         "none", "weight of the classes, as often as they occur or all alike", choices=("none", "equal")

@@ -16,8 +16,8 @@ from drawn_photos import draw_folder
 from headstart.data import batches, content
 from headstart.errors import BackboneError, DataError, RecipeError, RunError
 from headstart.workbench import events
-from headstart.workbench.run import FILES, Run
-from headstart.workbench.train import run_name, train
+from headstart.workbench.run import FILES, Run, run_name
+from headstart.workbench.train import train
 
 
 @pytest.fixture(scope="module")
@@ -223,8 +223,11 @@ def test_auto_without_weights_and_network_falls_back_in_plain_words(photos: Path
 
     run = train(photos, out=tmp_path / "run", tell=told.append, offline=True)
 
-    assert run.record["backbone"]["name"] == "random"
-    assert any(isinstance(event, events.Notice) and "Nothing pretrained" in event.text for event in told)
+    assert run.record["backbone"]["name"] == "embedded"
+    assert run.record["backbone"]["source"] == "comes with headstart"
+    notice = next(event.text for event in told if isinstance(event, events.Notice))
+    assert "small network that comes with headstart" in notice
+    assert "--offline" in notice
 
 
 def test_a_folder_that_is_no_run_is_a_clear_error(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ timm's own registry. ImageNet rows take torchvision's first weights (V1): they a
 
 from __future__ import annotations
 
+from headstart.backbones.own_rows import OWN_ROWS
 from headstart.backbones.row import Row, Stage
 from headstart.errors import BackboneError, near
 
@@ -258,27 +259,7 @@ _ROWS = (
     ),
     _cifar(20, "resnet20-12fca82f.th", 1.1, 0.269722, 0.041),
     _cifar(56, "resnet56-4bfd9763.th", 3.5, 0.853018, 0.125),
-    Row(
-        name="random",
-        title="small residual network, nothing pretrained",
-        builder="headstart.backbones.random_resnet:random_resnet",
-        top=(),
-        stages=(
-            Stage("stem", "stem", 32),
-            *(Stage(f"stage{i}", f"stage{i}", width) for i, width in ((1, 32), (2, 64), (3, 128), (4, 256))),
-        ),
-        resize=96,
-        crop=96,
-        licence="MIT (headstart)",
-        code_licence="MIT",
-        origin="drawn from the seed by headstart",
-        paper="He et al. 2015, Delving Deep into Rectifiers, arXiv:1502.01852 (the initialisation)",
-        parameters=1.227936,
-        gmac=0.041,
-        top_classes="",
-        pretrained=False,
-        note="random weights; batch-norm statistics from the training images",
-    ),
+    *OWN_ROWS,
 )
 
 ROWS: dict[str, Row] = {row.name: row for row in _ROWS}

@@ -47,6 +47,7 @@ class Row:
         weights: name in torchvision's registry of weights, where there is one.
         url: where the weights are fetched from; empty: no public source.
         megabytes: size of that download, 10⁶ bytes.
+        packaged: path of the weights' file within headstart/backbones, where they come with headstart.
         licence: of the weights. code_licence: of the network's code; torchvision's if not said.
         origin: who trained the weights, and how they came here.
         parameters: millions, with the top. gmac: 10⁹ multiply-adds for one image (torchvision's word is GFLOPS).
@@ -69,6 +70,7 @@ class Row:
     weights: str = ""
     url: str = ""
     megabytes: float = 0.0
+    packaged: str = ""
     licence: str
     code_licence: str = "BSD-3-Clause"
     origin: str = "torchvision"

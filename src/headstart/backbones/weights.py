@@ -1,4 +1,4 @@
-"""Where weights come from: a file, a URL, or the row's own source on disk or on the web. Never unpickles code."""
+"""Where weights come from: the package, a file, a URL, or the row's own source. Never unpickles code."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from headstart.errors import BackboneError, DownloadError
 _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.[a-z]+$")  # torchvision's habit: resnet18-f37072fd.pth
 _HASH_IN_URL = re.compile(r"sha256=([0-9a-fA-F]{64})")
 _UNKNOWN = "unknown (file given by you)"
+_PACKAGE = Path(__file__).parent
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,8 @@ def weights_available(row: Row, weights: str | None = None) -> Where:
     if weights:
         address = _address(weights)
         return Where(_on_disk(address), address.url, 0.0, _UNKNOWN)
+    if row.packaged:
+        return Where(_PACKAGE / row.packaged, "", 0.0, row.licence)
     if row.is_timm:
         from headstart.backbones.timm_rows import timm_file
 
@@ -110,6 +113,8 @@ def load_weights(
         if "://" in weights:
             raise BackboneError(expected="a file or an http(s) address", found=repr(weights), where="--weights")
         return _load(path, source=path.name)
+    if not weights and row.packaged:
+        return _load(_PACKAGE / row.packaged, source="comes with headstart", licence=row.licence)
     if not weights and row.is_timm:
         from headstart.backbones.timm_rows import timm_state
 

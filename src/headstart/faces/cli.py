@@ -242,6 +242,23 @@ def lab(
 
 
 @_command()
+def resume(
+    run: Annotated[Path, typer.Argument(help="Folder that the run would have had.")],
+    anyway: Annotated[
+        bool, typer.Option(help="Also with changed images or versions: weights may differ.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Go on with a training that was interrupted; it ends with the weights of one that was not."""
+    from headstart.faces.terminal import Terminal
+    from headstart.workbench.resume import resume as verb
+
+    finished = verb(run, anyway=anyway, tell=Terminal(quiet=as_json).tell)
+    if as_json:
+        _print_json(finished.to_dict())
+
+
+@_command()
 def demo(
     folder: Annotated[Path, typer.Argument(help="Folder to make; it must not exist yet.")] = Path("demo"),
     backbone: Annotated[str, typer.Option(help="Network to start from.")] = "random",

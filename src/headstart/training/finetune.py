@@ -24,6 +24,7 @@ from headstart.preserve import preserve
 from headstart.training.activations import Activations, Tail
 from headstart.training.augment import centre, views
 from headstart.training.batch import run_model, to_device
+from headstart.training.checkpoints import Checkpoints
 from headstart.training.headed_network import HeadedNetwork
 from headstart.training.meters import accuracy
 from headstart.training.parameter_groups import batch_norms, parameter_groups
@@ -46,17 +47,19 @@ def last_stage(
     until: str,
     cache: FeatureCache,
     progress: Progress | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> FineTuned:
     """Everything before a stage is frozen and its output cached once; only what follows is run and trained.
 
     Args:
         until: the first stage, or module, that trains.
         progress: called with (activations done, activations to do).
+        checkpoints: written on the way; where there are some, training goes on from them.
 
     Raises:
         BackboneError: there is no such stage, or nothing lies before or after it.
     """
-    tuning = _Tuning(backbone, head, images, settings, told)
+    tuning = _Tuning(backbone, head, images, settings, told, checkpoints)
     policy = tuning.freeze(until)
     began = time.monotonic()
     cut = CutNetwork(tuning.network.body, lambda path: not _within(path, policy))
@@ -65,22 +68,36 @@ def last_stage(
     return tuning.run("last-stage", Tail(cut, tuning.network), kept.random_view, kept.still_view, seconds)
 
 
-def full(backbone: Backbone, head: Head, images: TuningImages, settings: TuningSettings, told: Told) -> FineTuned:
+def full(
+    backbone: Backbone,
+    head: Head,
+    images: TuningImages,
+    settings: TuningSettings,
+    told: Told,
+    *,
+    checkpoints: Checkpoints | None = None,
+) -> FineTuned:
     """All stages, under a head that begins at zero; of the given head only its stages and its scaling count."""
     empty = replace(head, weight=np.zeros_like(head.weight), bias=np.zeros_like(head.bias), temperature=1.0)
-    tuning = _Tuning(backbone, empty, images, settings, told)
+    tuning = _Tuning(backbone, empty, images, settings, told, checkpoints)
     tuning.freeze(None)
     return tuning.run("full", tuning.network, tuning.random_views, tuning.still_views)
 
 
 def probe_then_full(
-    backbone: Backbone, head: Head, images: TuningImages, settings: TuningSettings, told: Told
+    backbone: Backbone,
+    head: Head,
+    images: TuningImages,
+    settings: TuningSettings,
+    told: Told,
+    *,
+    checkpoints: Checkpoints | None = None,
 ) -> FineTuned:
     """All stages, from the solved head: the first answers are the probe's.
 
     Source: Kumar et al. 2022, arXiv:2202.10054 (LP-FT).
     """
-    tuning = _Tuning(backbone, head, images, settings, told)
+    tuning = _Tuning(backbone, head, images, settings, told, checkpoints)
     tuning.freeze(None)
     return tuning.run("probe-then-full", tuning.network, tuning.random_views, tuning.still_views)
 
@@ -89,9 +106,16 @@ class _Tuning:
     """One fine-tuning: the network, what is frozen in it, its batches and its loop."""
 
     def __init__(
-        self, backbone: Backbone, head: Head, images: TuningImages, settings: TuningSettings, told: Told
+        self,
+        backbone: Backbone,
+        head: Head,
+        images: TuningImages,
+        settings: TuningSettings,
+        told: Told,
+        checkpoints: Checkpoints | None,
     ) -> None:
         self.backbone, self.images, self.settings, self.told = backbone, images, settings, told
+        self.checkpoints = checkpoints
         self.network = HeadedNetwork(backbone, head.stages, len(head.bias), unit=head.unit)
         # scores over the temperature are calibrated logits, which is what the loss takes them for
         self.network.take(replace(head, weight=head.weight / head.temperature, bias=head.bias / head.temperature))
@@ -122,14 +146,23 @@ class _Tuning:
         held = RowLoader(still_batch, images.validation_labels, 64, shuffle=False)
         at_start, began = self._measure(loop, held), time.monotonic()
         with preserve():  # the loop seeds the global random numbers; the caller's are put back
-            for record in loop.steps(self.settings.epochs, seed=self.settings.seed):
-                self.told(record)
+            self._train(loop)
         seconds, held_out = time.monotonic() - began, self._measure(loop, held)
         changed = self.policy.changed(network, before)
         thaw(network)
         network.eval().requires_grad_(False)
         head, records = self.network.to_head(held_out.temperature), tuple(loop.records)
         return FineTuned(strategy, head, records, self.policy, changed, seconds, cached_seconds, at_start, held_out)
+
+    def _train(self, loop: StepByStep) -> None:
+        kept = self.checkpoints
+        loop.set_seed(self.settings.seed)
+        if kept is not None and not kept.load(loop):
+            kept.save(loop)  # the very start: whatever comes, it is resumed from the same head and the same chance
+        for record in loop.steps(self.settings.epochs - loop.total_epochs, seed=None):
+            self.told(record)
+            if kept is not None:
+                kept.save_when_due(loop)
 
     def random_views(self, positions: Labels, seed: int) -> Tensor:
         """Pixels of training images, a view of each drawn from (seed, image)."""

@@ -12,7 +12,7 @@ from headstart.recipe import Recipe
 from headstart.workbench.events import Notice, Tell, Ticker
 
 AUTO = "resnet18"  # small, known to everyone, and 0.94 on ants and bees with a closed-form head
-WITHOUT_WEIGHTS = "random"
+FALLBACK = "embedded"  # comes with headstart
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def check_backbone(recipe: Recipe) -> None:
 
 
 def choose_backbone(recipe: Recipe, tell: Tell) -> Choice:
-    """Load the recipe's backbone; `auto` takes resnet18 with weights that are here or can be fetched, else `random`.
+    """Load the recipe's backbone; `auto` takes resnet18 if its weights are here or can be fetched, else `embedded`.
 
     Raises:
         BackboneError: the backbone is unknown, or its weights cannot be had.
@@ -52,13 +52,13 @@ def choose_backbone(recipe: Recipe, tell: Tell) -> Choice:
         return Choice(_load(name, recipe, tell), "")
     where = weights_available(row_of(AUTO))
     if where.path is None and recipe.offline:
-        return _unpretrained(recipe, tell, f"no weights of {AUTO} are on this machine and --offline was asked for")
+        return _fall_back(tell, f"no weights of {AUTO} are on this machine and --offline was asked for")
     try:
         return Choice(_load(AUTO, recipe, tell), f"auto: {AUTO}")
     except BackboneError as error:
         if where.path is not None:  # a file that is here and does not fit is no reason to go on in silence
             raise
-        return _unpretrained(recipe, tell, f"the weights of {AUTO} could not be fetched ({error.found})")
+        return _fall_back(tell, f"the weights of {AUTO} could not be fetched ({error.found})")
 
 
 def _load(name: str, recipe: Recipe, tell: Tell) -> Backbone:
@@ -71,6 +71,11 @@ def _load(name: str, recipe: Recipe, tell: Tell) -> Backbone:
     return load_backbone(name, weights=recipe.weights, offline=recipe.offline, seed=recipe.seed, progress=progress)
 
 
-def _unpretrained(recipe: Recipe, tell: Tell, why: str) -> Choice:
-    tell(Notice(f"Nothing pretrained is used: {why}. Give a file with --weights FILE to start from knowledge."))
-    return Choice(load_backbone(WITHOUT_WEIGHTS, seed=recipe.seed), f"auto: {why}")
+def _fall_back(tell: Tell, why: str) -> Choice:
+    tell(
+        Notice(
+            f"The small network that comes with headstart is used: {why}. It was trained on drawn pictures; on "
+            "photographs ImageNet weights are far better: give a file with --weights FILE."
+        )
+    )
+    return Choice(load_backbone(FALLBACK), f"auto: {why}")

@@ -19,6 +19,7 @@ from headstart.features.cache import FeatureCache
 from headstart.features.extract import ImageFiles
 from headstart.recipe import Recipe
 from headstart.workbench.events import Found, Tell, Ticker
+from headstart.workbench.run import data_fingerprint
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,21 @@ def found(prepared: Prepared, parts: Split, source: Path) -> Found:
     findings = by_severity([*prepared.audit.findings, *parts.findings])
     images = len(prepared.samples)
     return Found(str(source), images, prepared.image_set.classes, counts, parts.protocol, findings)
+
+
+def part_of(parts: Split, count: int) -> list[str]:
+    """`train`, `validation`, `test` or `unknown` for each of so many images."""
+    names = [""] * count
+    for name in ("train", "validation", "test", "unknown"):
+        for i in getattr(parts, name):
+            names[i] = name
+    return names
+
+
+def fingerprint_of(prepared: Prepared, parts: Split) -> str:
+    """SHA-256 over what is learnt from and tested on."""
+    contents = [fact.content for fact in prepared.facts]
+    return data_fingerprint(contents, prepared.labels, part_of(parts, len(contents)))
 
 
 def by_severity(findings: Sequence[Finding]) -> tuple[Finding, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import re
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -88,6 +89,14 @@ class Run:
         evaluation = self.evaluation.to_dict()
         rest = {key: value for key, value in self.record.items() if key not in ("evaluation", "version")}
         return {"evaluation": evaluation, "baselines": evaluation["baselines"], "run": str(self.folder), **rest}
+
+
+def run_name(source: Path) -> str:
+    """Name of a run from its source: the folder's or file's name, in characters that are safe everywhere."""
+    name = source.absolute().name
+    if source.is_file():
+        name = re.sub(r"(\.tar)?\.[^.]+$", "", name)
+    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "run"
 
 
 @contextmanager

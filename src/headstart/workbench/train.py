@@ -5,11 +5,8 @@ scan ▶ audit ▶ split ▶ backbone ▶ features ▶ head ▶ evaluation ▶ f
 
 from __future__ import annotations
 
-import contextlib
-import re
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,10 +28,20 @@ from headstart.training.neighbours import predict_neighbours
 from headstart.training.probe import Probe, TrainingRows, train_probe
 from headstart.training.tuning import FineTuned
 from headstart.workbench.choose_backbone import Choice, check_backbone, choose_backbone
-from headstart.workbench.events import Plan, Tell, Ticker, Verdict, Written, tell_plainly
+from headstart.workbench.clock import Clock
+from headstart.workbench.events import Notice, Plan, Tell, Ticker, Verdict, Written, tell_plainly
+from headstart.workbench.job import Job
 from headstart.workbench.plan import plan_rows
-from headstart.workbench.prepare import Prepared, feature_cache, found, prepare, recipe_from, split_prepared
-from headstart.workbench.run import FEATURES, FILES, Run, finish_run, new_run
+from headstart.workbench.prepare import (
+    Prepared,
+    feature_cache,
+    fingerprint_of,
+    found,
+    prepare,
+    recipe_from,
+    split_prepared,
+)
+from headstart.workbench.run import FEATURES, FILES, Run, finish_run, new_run, run_name
 from headstart.workbench.tune import TuningRows, tune, tuning_plan, tuning_rows
 from headstart.workbench.write_run import Finished, next_command, verdict_warnings, write_run
 
@@ -66,44 +73,49 @@ def train(
     check_backbone(recipe)
     runtime.choose_device(recipe.device)
     target = Path(out) if out is not None else Path("runs") / run_name(source)
+    if recipe.strategy == "probe":
+        return _train(target, source, recipe, tell)
+    return work_on(Job.begin(target, source, recipe), tell)
+
+
+def work_on(job: Job, tell: Tell, *, anyway: bool = False) -> Run:
+    """Train from the beginning or from where it was left; what is unfinished stays once there is a checkpoint.
+
+    Args:
+        anyway: also when images or versions are not those it began with.
+    """
+    try:
+        run = _train(job.target, job.source, job.recipe, tell, job, anyway)
+    except BaseException:
+        if job.has_checkpoint:
+            tell(Notice(f"Go on with: headstart resume {shlex.quote(str(job.target))}"))
+        else:
+            job.done()
+        raise
+    job.done()
+    return run
+
+
+def _train(target: Path, source: Path, recipe: Recipe, tell: Tell, job: Job | None = None, anyway: bool = False) -> Run:
     clock = Clock()
     with new_run(target.parent, target.name) as work:
         with clock("audit"):
             prepared = prepare(source, recipe, tell)
             parts = split_prepared(prepared, recipe)
+        if job is not None:
+            job.pin(fingerprint_of(prepared, parts), anyway=anyway)
         tell(found(prepared, parts, source))
         with clock("backbone"):
             choice = choose_backbone(recipe, tell)
             if not choice.backbone.row.pretrained:
                 _estimate_statistics(choice.backbone, prepared, parts, recipe)
-        finished = _work(work, target, source, prepared, parts, choice, recipe, tell, clock)
+        finished = _work(work, target, source, prepared, parts, choice, recipe, tell, clock, job)
         with clock("write"):
             write_run(work, finished)
         folder = finish_run(work, target.name)
     tell(Verdict(finished.evaluation, verdict_warnings(finished), finished.chosen))
     tell(Written(folder, FILES, next_command(folder)))
     return Run.load(folder)
-
-
-def run_name(source: Path) -> str:
-    """Name of a run from its source: the folder's or file's name, in characters that are safe everywhere."""
-    name = source.absolute().name
-    if source.is_file():
-        name = re.sub(r"(\.tar)?\.[^.]+$", "", name)
-    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "run"
-
-
-@dataclass
-class Clock:
-    """Seconds of each named step, in the order they were taken."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextlib.contextmanager
-    def __call__(self, step: str) -> Iterator[None]:
-        began = time.perf_counter()
-        yield
-        self.seconds[step] = self.seconds.get(step, 0.0) + time.perf_counter() - began
 
 
 def _work(
@@ -116,6 +128,7 @@ def _work(
     recipe: Recipe,
     tell: Tell,
     clock: Clock,
+    job: Job | None,
 ) -> Finished:
     backbone = choice.backbone
     rows = tuning_rows(prepared, parts, recipe) if recipe.strategy != "probe" else None
@@ -128,7 +141,7 @@ def _work(
     head, tuned, final = probe.head, None, features
     if rows is not None:
         with clock("fine-tune"):
-            tuned = _fine_tune(features, backbone, labels, prepared, parts, rows, recipe, tell)
+            tuned = _fine_tune(features, backbone, labels, prepared, parts, rows, recipe, tell, job)
             head = tuned.head
         with clock("features after it"):
             final, _, engine, _ = _extract(work / FEATURES, prepared, choice, recipe, tell, None)
@@ -171,11 +184,13 @@ def _fine_tune(
     rows: TuningRows,
     recipe: Recipe,
     tell: Tell,
+    job: Job | None,
 ) -> FineTuned:
     """From a head that has not seen the held-out images either."""
     seen = replace(parts, train=tuple(int(i) for i in rows.train))
     start = _solve(features, backbone, labels, seen, recipe, len(prepared.image_set.classes))
-    return tune(backbone, prepared, rows, labels, start, recipe, feature_cache(recipe), tell)
+    kept = None if job is None else job.checkpoints
+    return tune(backbone, prepared, rows, labels, start, recipe, feature_cache(recipe), tell, kept)
 
 
 def _estimate_statistics(backbone: Backbone, prepared: Prepared, parts: Split, recipe: Recipe) -> None:

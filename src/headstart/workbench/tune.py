@@ -20,6 +20,7 @@ from headstart.features.cache import FeatureCache
 from headstart.features.row_file import RowFile, Rows, fill_rows, open_rows
 from headstart.recipe import Recipe
 from headstart.training.augment import Augmentation, stored_side
+from headstart.training.checkpoints import Checkpoints
 from headstart.training.finetune import full, last_stage, probe_then_full
 from headstart.training.head_path import Labels
 from headstart.training.probe import Probe
@@ -105,6 +106,7 @@ def tune(
     recipe: Recipe,
     cache: FeatureCache,
     tell: Tell,
+    checkpoints: Checkpoints | None,
 ) -> FineTuned:
     """Fine-tune the backbone, in place, by the recipe's strategy.
 
@@ -118,17 +120,27 @@ def tune(
         lr=recipe.lr,
         batch_size=_BATCH,
         batch_norm=recipe.batch_norm,
-        augmentation=Augmentation(flip=recipe.flips),
+        augmentation=Augmentation(flip=not recipe.no_flips),
         seed=recipe.seed,
     )
     images = _images(backbone, prepared, rows, labels, recipe, cache, tell)
     told = Teller(tell, epochs, epochs * math.ceil(len(rows.train) / _BATCH))
     if recipe.strategy == "last-stage":
         until, ticker = boundary_of(recipe, backbone), Ticker(tell, "cache activations", unit="views")
-        tuned = last_stage(backbone, probe.head, images, settings, told, until=until, cache=cache, progress=ticker)
+        tuned = last_stage(
+            backbone,
+            probe.head,
+            images,
+            settings,
+            told,
+            until=until,
+            cache=cache,
+            progress=ticker,
+            checkpoints=checkpoints,
+        )
     else:
         strategy = {"full": full, "probe-then-full": probe_then_full}[recipe.strategy]
-        tuned = strategy(backbone, probe.head, images, settings, told)
+        tuned = strategy(backbone, probe.head, images, settings, told, checkpoints=checkpoints)
     source = f"{backbone.weights.source}, fine-tuned here ({tuned.strategy}, {epochs} epochs)"
     backbone.weights = Provenance(source, backbone.fingerprint, backbone.weights.licence)
     tell(Notice(tuned.proof))

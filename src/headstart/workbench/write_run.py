@@ -25,8 +25,8 @@ from headstart.training.probe import Probe
 from headstart.training.tuning import FineTuned
 from headstart.workbench.choose_backbone import Choice
 from headstart.workbench.events import Found, Plan
-from headstart.workbench.prepare import Prepared, found
-from headstart.workbench.run import CLASSIFIER, PREDICTIONS, REPORT, data_fingerprint, write_record, write_table
+from headstart.workbench.prepare import Prepared, fingerprint_of, found, part_of
+from headstart.workbench.run import CLASSIFIER, PREDICTIONS, REPORT, write_record, write_table
 
 
 @dataclass(frozen=True)
@@ -74,11 +74,7 @@ class Finished:
     @property
     def part_of(self) -> list[str]:
         """`train`, `validation`, `test` or `unknown` for each image."""
-        parts = [""] * len(self.labels)
-        for name in ("train", "validation", "test", "unknown"):
-            for i in getattr(self.parts, name):
-                parts[i] = name
-        return parts
+        return part_of(self.parts, len(self.labels))
 
 
 def write_run(work: Path, finished: Finished) -> None:
@@ -142,10 +138,9 @@ def verdict_warnings(finished: Finished) -> tuple[str, ...]:
 
 def _data(finished: Finished) -> dict[str, object]:
     prepared, told = finished.prepared, finished.told
-    contents = [fact.content for fact in prepared.facts]
     return {
         "name": finished.source.absolute().name,
-        "fingerprint": data_fingerprint(contents, prepared.labels, finished.part_of),
+        "fingerprint": fingerprint_of(prepared, finished.parts),
         "images": told.images,
         "classes": list(told.classes),
         "counts": {part: dict(counts) for part, counts in told.counts.items()},

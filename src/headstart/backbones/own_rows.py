@@ -1,0 +1,50 @@
+"""Rows of the networks that headstart made itself: `embedded`, whose weights it ships, and `random`, which has none."""
+
+from __future__ import annotations
+
+from headstart.backbones.row import Row, Stage
+
+OWN_ROWS = (
+    Row(
+        name="embedded",
+        title="small residual network, trained on drawn pictures",
+        builder="headstart.backbones.embedded_resnet:embedded_resnet",
+        top=(),
+        stages=(
+            Stage("stem", "stem", 32),
+            *(Stage(f"stage{i}", f"stage{i}", width) for i, width in ((1, 32), (2, 96), (3, 160), (4, 224))),
+        ),
+        resize=96,
+        crop=96,
+        packaged="embedded/embedded.safetensors",
+        licence="MIT (headstart); taught by SqueezeNet 1.0 (BSD), see its card",
+        code_licence="MIT",
+        origin="trained by headstart on pictures it drew, taught by SqueezeNet 1.0",
+        paper="Hinton et al. 2015, Distilling the Knowledge in a Neural Network, arXiv:1503.02531",
+        parameters=1.331552,
+        gmac=0.075,
+        top_classes="",
+        note="comes with headstart; ImageNet weights are far better on photographs of natural things",
+    ),
+    Row(
+        name="random",
+        title="small residual network, nothing pretrained",
+        builder="headstart.backbones.random_resnet:random_resnet",
+        top=(),
+        stages=(
+            Stage("stem", "stem", 32),
+            *(Stage(f"stage{i}", f"stage{i}", width) for i, width in ((1, 32), (2, 64), (3, 128), (4, 256))),
+        ),
+        resize=96,
+        crop=96,
+        licence="MIT (headstart)",
+        code_licence="MIT",
+        origin="drawn from the seed by headstart",
+        paper="He et al. 2015, Delving Deep into Rectifiers, arXiv:1502.01852 (the initialisation)",
+        parameters=1.227936,
+        gmac=0.041,
+        top_classes="",
+        pretrained=False,
+        note="random weights; batch-norm statistics from the training images",
+    ),
+)

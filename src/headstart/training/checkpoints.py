@@ -1,0 +1,62 @@
+"""Checkpoints of a long training: the latest and the one before it, written now and then, found again after a kill."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from pathlib import Path
+
+from headstart.errors import TrainingError
+from headstart.training.stepbystep import StepByStep
+
+LATEST, PREVIOUS = "checkpoint.pth", "checkpoint.previous.pth"
+
+SECONDS = 30.0
+"""Work that a kill may cost; writing a ResNet-18 with its optimiser takes a hundredth of that."""
+
+
+class Checkpoints:
+    """The checkpoints in a folder.
+
+    Args:
+        seconds: at least this long between two that are written on the way.
+    """
+
+    def __init__(self, folder: Path, seconds: float = SECONDS) -> None:
+        self.folder = folder
+        self.seconds = seconds
+        self._saved = time.monotonic()
+
+    def load(self, loop: StepByStep) -> bool:
+        """Bring a loop to where it was; says whether there was anything. A damaged file is passed over with a warning.
+
+        Raises:
+            TrainingError: there are checkpoints and none can be used.
+        """
+        faults: list[TrainingError] = []
+        for name in (LATEST, PREVIOUS):
+            if not (self.folder / name).exists():
+                continue
+            try:
+                loop.load_checkpoint(self.folder / name)
+            except TrainingError as error:
+                warnings.warn(f"{name} cannot be used ({error.found}); the one before it is tried", stacklevel=2)
+                faults.append(error)
+                continue
+            return True
+        if faults:
+            raise faults[0]
+        return False
+
+    def save(self, loop: StepByStep) -> None:
+        """Write now; what was the latest becomes the one before it."""
+        latest = self.folder / LATEST
+        if latest.exists():
+            latest.replace(self.folder / PREVIOUS)
+        loop.save_checkpoint(latest)
+        self._saved = time.monotonic()
+
+    def save_when_due(self, loop: StepByStep) -> None:
+        """Write if the latest is old enough."""
+        if time.monotonic() - self._saved >= self.seconds:
+            self.save(loop)

@@ -1,0 +1,137 @@
+"""Job: a training under way, so that it can be gone on with after a kill: `runs/.NAME.unfinished` until it is done."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from headstart import runtime
+from headstart.errors import RecipeError, RunError
+from headstart.recipe import Recipe
+from headstart.training.checkpoints import LATEST, PREVIOUS, Checkpoints
+
+_CARD = "job.json"
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is trained, where its checkpoints lie, and the name its run will have.
+
+    Args:
+        folder: of the unfinished work. target: folder of the finished run. source: of the images, absolute.
+    """
+
+    folder: Path
+    target: Path
+    source: Path
+    recipe: Recipe
+
+    @classmethod
+    def begin(cls, target: Path, source: Path, recipe: Recipe) -> Job:
+        """A new job under the first name that neither a run nor another job has: NAME, NAME-2, …
+
+        Raises:
+            RunError: the folder cannot be made.
+        """
+        number, free = 1, target
+        while free.exists() or _folder_of(free).exists():
+            number += 1
+            free = target.with_name(f"{target.name}-{number}")
+        job = cls(_folder_of(free), free, source.absolute(), recipe)
+        try:
+            job.folder.mkdir(parents=True)
+            job._write({})
+        except OSError as error:
+            raise RunError(
+                expected="a folder that can be written",
+                found=str(error.strerror),
+                where=free.parent,
+                hint="Choose one with --out.",
+            ) from error
+        return job
+
+    @classmethod
+    def find(cls, run: str | Path) -> Job:
+        """The unfinished job of a run's folder.
+
+        Raises:
+            RunError: there is none, or its card cannot be read.
+        """
+        target = Path(run)
+        folder = _folder_of(target)
+        if not (folder / _CARD).is_file():
+            done = target.exists()
+            raise RunError(
+                expected="an unfinished training",
+                found="a finished run" if done else "none",
+                where=target,
+                hint="It needs no resuming." if done else "Begin one: headstart train FOLDER --strategy last-stage",
+            )
+        try:
+            values = json.loads((folder / _CARD).read_text("utf-8"))
+            return cls(folder, target, Path(values["source"]), Recipe.from_dict(values["recipe"]))
+        except (ValueError, KeyError, RecipeError) as error:
+            raise RunError(
+                expected="the card of an unfinished training",
+                found=str(error),
+                where=folder / _CARD,
+                hint="Train anew.",
+            ) from error
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """Of its fine-tuning."""
+        return Checkpoints(self.folder)
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether there is work to go on from."""
+        return any((self.folder / name).exists() for name in (LATEST, PREVIOUS))
+
+    def pin(self, fingerprint: str, *, anyway: bool = False) -> None:
+        """Note images and versions the first time; later see that they are the same.
+
+        Args:
+            fingerprint: of the images, their labels and parts. anyway: go on with others.
+
+        Raises:
+            RunError: something differs; it is named.
+        """
+        versions = runtime.versions()
+        pinned = json.loads((self.folder / _CARD).read_text("utf-8")).get("pinned")
+        if not pinned or anyway:
+            self._write({"data": fingerprint, "versions": versions})
+            return
+        then: dict[str, str] = pinned["versions"]
+        differs = [] if pinned["data"] == fingerprint else ["the images, their labels or their split"]
+        differs += [
+            f"{name} {then.get(name, 'absent')} → {versions.get(name, 'absent')}"
+            for name in sorted({**then, **versions})
+            if then.get(name) != versions.get(name)
+        ]
+        if differs:
+            raise RunError(
+                expected="images and versions as when the training began",
+                found="; ".join(differs),
+                where=self.target,
+                hint="With --anyway it goes on, and its weights may differ from those of an uninterrupted run.",
+            )
+
+    def done(self) -> None:
+        """Remove the unfinished work; the run is there."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _write(self, pinned: Mapping[str, Any]) -> None:
+        values = {"version": _VERSION, "source": str(self.source), "recipe": self.recipe.to_dict(), "pinned": pinned}
+        part = self.folder / f"{_CARD}.part"
+        part.write_text(json.dumps(values, indent=1, ensure_ascii=False), "utf-8", errors="surrogatepass")
+        part.replace(self.folder / _CARD)
+
+
+def _folder_of(target: Path) -> Path:
+    return target.with_name(f".{target.name}.unfinished")

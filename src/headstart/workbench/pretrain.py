@@ -1,0 +1,85 @@
+"""pretrain: make the embedded backbone anew, from drawn pictures and a teacher; stopped and resumed at any time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from headstart import runtime
+from headstart.backbones.backbone import Backbone, load_backbone
+from headstart.pretraining.card import write_card
+from headstart.pretraining.pretrain import pretrain as run_recipe
+from headstart.pretraining.recipe import PretrainingRecipe, recipe_of
+from headstart.pretraining.teacher import NAME as TEACHER
+from headstart.pretraining.verdict import judge
+from headstart.training.records import EpochRecord
+from headstart.workbench.events import Notice, Progress, Tell, Ticker, Written, tell_plainly
+
+
+def pretrain(
+    recipe: str = "small",
+    *,
+    out: str | Path = "pretrained",
+    weights: str | None = None,
+    gate: str | Path | None = None,
+    minutes: float | None = None,
+    offline: bool = False,
+    tell: Tell = tell_plainly,
+) -> Path | None:
+    """Pretrain by a recipe's name into a folder: weights, log, card; a second call goes on where the first stopped.
+
+    Args:
+        recipe: `proof` (minutes), `short`, `small` (about an hour on two cores) or `large` (for a GPU).
+        out: folder. weights: file or URL of the teacher, squeezenet1_0; its own source if left out.
+        gate: folder of real image sets to measure the weights on; without it the card has no gate.
+        minutes: stop after so many; the next call goes on.
+
+    Returns:
+        The file of weights; None when it was stopped before the recipe's end.
+
+    Raises:
+        RecipeError: there is no such recipe. BackboneError: the teacher's weights cannot be had.
+        TrainingError: the folder is of another recipe. DataError: the gate's images are not there.
+    """
+    chosen, folder = recipe_of(recipe), Path(out)
+    tell(Notice(f"{chosen.pictures:,} pictures are drawn and shown to {TEACHER} and to the student, in {folder}"))
+    fetch = Ticker(tell, f"fetch {TEACHER}", unit="bytes")
+    teacher = load_backbone(TEACHER, weights=weights, offline=offline, progress=fetch)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, runtime.cores() // 2))  # the other cores draw and ask the teacher
+    try:
+        file = run_recipe(chosen, teacher, folder, minutes=minutes, tell=_telling(tell, chosen))
+    finally:
+        torch.set_num_threads(threads)
+    if file is None:
+        tell(Notice("Stopped before the recipe's end; the same command goes on."))
+        return None
+    card = _measure(folder, file, chosen, teacher, Path(gate) if gate is not None else None, tell)
+    train = f"headstart train photos --backbone embedded --weights {file}"
+    tell(Written(folder, (file.name, card.name, "log.json"), train))
+    return file
+
+
+def _measure(
+    folder: Path, file: Path, recipe: PretrainingRecipe, teacher: Backbone, data: Path | None, tell: Tell
+) -> Path:
+    verdict = None
+    if data is not None:
+        candidate = load_backbone("embedded", weights=str(file))
+        verdict = judge(data, candidate, teacher, tell=lambda *said: tell(Notice("{}: {} {:.3f}".format(*said))))
+    return write_card(folder, file, recipe, teacher, verdict)
+
+
+def _telling(tell: Tell, recipe: PretrainingRecipe) -> Callable[[EpochRecord, int], None]:
+    seconds = 0.0
+    pictures = recipe.batches * recipe.batch
+
+    def told(record: EpochRecord, epochs: int) -> None:
+        nonlocal seconds
+        seconds += record.seconds
+        name = f"pretrain, loss {record.loss:.4f}"
+        tell(Progress(name, record.epoch * pictures, epochs * pictures, seconds, "pictures"))
+
+    return told

@@ -1,0 +1,167 @@
+"""resume: killed or interrupted anywhere, a training ends with the weights of one that was not."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from headstart.errors import RunError
+from headstart.training.checkpoints import LATEST, PREVIOUS, Checkpoints
+from headstart.workbench import events
+from headstart.workbench.job import Job
+from headstart.workbench.resume import resume
+from headstart.workbench.run import FILES, Run
+from headstart.workbench.train import train
+
+KNOBS = {"backbone": "random", "strategy": "last-stage", "epochs": 2, "engine": "eager"}
+
+
+def weights(run: Run) -> str:
+    return run.classifier.backbone.fingerprint + run.classifier.head.weight.tobytes().hex()
+
+
+@pytest.fixture(scope="module")
+def whole(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return train(photos, out=tmp_path_factory.mktemp("whole") / "run", tell=lambda event: None, **KNOBS)
+
+
+def stop_at(step: int) -> Callable[[events.Event], None]:
+    """Ctrl-C when so many steps are done."""
+
+    def tell(event: events.Event) -> None:
+        if isinstance(event, events.Progress) and event.step == "fine-tune" and event.done >= step:
+            raise KeyboardInterrupt
+
+    return tell
+
+
+@pytest.fixture
+def every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Job, "checkpoints", property(lambda job: Checkpoints(job.folder, seconds=0.0)))
+    monkeypatch.setattr(events.Ticker, "__call__", lambda self, done, total: self._tell(
+        events.Progress(self._step, done, total, 1.0, self._unit)
+    ))  # fmt: skip
+
+
+def broken(photos: Path, out: Path, step: int) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train(photos, out=out, tell=stop_at(step), **KNOBS)
+
+
+@pytest.mark.usefixtures("every_step")
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_interrupted_at_any_step_and_resumed_it_ends_with_the_same_weights(
+    photos: Path, tmp_path: Path, whole: Run, step: int
+) -> None:
+    out = tmp_path / "run"
+    broken(photos, out, step)
+    assert not out.exists()
+    finished = resume(out, tell=lambda event: None)
+    assert weights(finished) == weights(whole)
+    assert finished.evaluation == whole.evaluation
+    assert sorted(path.name for path in out.iterdir()) == sorted(FILES)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "run"]
+
+
+@pytest.mark.usefixtures("every_step")
+def test_a_torn_checkpoint_is_passed_over_for_the_one_before_it(photos: Path, tmp_path: Path, whole: Run) -> None:
+    out = tmp_path / "run"
+    broken(photos, out, 3)
+    latest = Job.find(out).folder / LATEST
+    latest.write_bytes(latest.read_bytes()[:1000])
+    with pytest.warns(UserWarning, match="the one before it"):
+        finished = resume(out, tell=lambda event: None)
+    assert weights(finished) == weights(whole)
+
+
+@pytest.mark.usefixtures("every_step")
+def test_two_torn_checkpoints_are_an_error_and_stay(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    broken(photos, out, 3)
+    for name in (LATEST, PREVIOUS):
+        (Job.find(out).folder / name).write_bytes(b"")
+    with pytest.warns(UserWarning, match="cannot be used"), pytest.raises(Exception, match="checkpoint"):
+        resume(out, tell=lambda event: None)
+    assert (Job.find(out).folder / LATEST).exists()
+
+
+@pytest.mark.usefixtures("every_step")
+def test_changed_images_are_named_and_need_anyway(photos: Path, tmp_path: Path) -> None:
+    mine, out = tmp_path / "photos", tmp_path / "run"
+    shutil.copytree(photos, mine)
+    broken(mine, out, 1)
+    next((mine / "disc").iterdir()).unlink()
+    with pytest.raises(RunError, match="the images, their labels or their split"):
+        resume(out, tell=lambda event: None)
+    assert Job.find(out).has_checkpoint
+    assert resume(out, anyway=True, tell=lambda event: None).folder == out
+
+
+@pytest.mark.usefixtures("every_step")
+def test_another_version_is_named(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from headstart import runtime
+
+    out = tmp_path / "run"
+    broken(photos, out, 1)
+    monkeypatch.setattr(runtime, "versions", lambda: {"torch": "99.0"})
+    with pytest.raises(RunError, match=f"torch {torch.__version__.split('+')[0]}.* → 99.0"):
+        resume(out, tell=lambda event: None)
+
+
+def test_there_must_be_something_to_resume(tmp_path: Path, whole: Run) -> None:
+    with pytest.raises(RunError, match="a finished run"):
+        resume(whole.folder)
+    with pytest.raises(RunError, match="found none"):
+        resume(tmp_path / "nothing")
+
+
+@pytest.mark.usefixtures("every_step")
+def test_a_second_training_of_that_name_leaves_the_unfinished_one_alone(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    broken(photos, out, 1)
+    other = train(photos, out=out, tell=lambda event: None, **KNOBS)
+    assert other.folder.name == "run-2"
+    assert Job.find(out).has_checkpoint
+
+
+def test_a_mistake_before_the_first_step_leaves_nothing(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(Exception, match="stage"):
+        train(photos, out=tmp_path / "run", tell=lambda event: None, **(KNOBS | {"unfreeze": "stage9"}))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("after", [0.0, 0.7, 1.9])
+def test_killed_with_no_warning_and_resumed_it_ends_with_the_same_weights(
+    photos: Path, tmp_path: Path, whole: Run, after: float
+) -> None:
+    out = tmp_path / "run"
+    code = (
+        "import sys\n"
+        "from headstart.training import checkpoints\n"
+        "from headstart.workbench.job import Job\n"
+        "from headstart.workbench.train import train\n"
+        "Job.checkpoints = property(lambda job: checkpoints.Checkpoints(job.folder, seconds=0.0))\n"
+        f"train(sys.argv[1], out=sys.argv[2], tell=lambda event: None, **{KNOBS | {'epochs': 40}!r})\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(photos), str(out)], env=os.environ.copy())
+    folder = tmp_path / ".run.unfinished"
+    deadline = time.monotonic() + 120
+    while not (folder / LATEST).exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(after)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not out.exists()
+    finished = resume(out, tell=lambda event: None)
+    plain = train(photos, out=tmp_path / "plain", tell=lambda event: None, **(KNOBS | {"epochs": 40}))
+    assert weights(finished) == weights(plain)
