@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from headstart.backbones.backbone import Backbone
 from headstart.backbones.engine import Engine
 from headstart.recipe import Recipe
 from headstart.workbench.choose_backbone import Choice
@@ -32,6 +33,20 @@ def plan_rows(choice: Choice, engine: Engine, recipe: Recipe, *, images: int, wa
         "time": f"about {duration(seconds)} for the features" if waiting else "seconds: nothing has to be computed",
         "disk": f"about {megabytes:.0f} MB for features, half of it in the cache",
     }
+
+
+def layer_choices(backbone: Backbone, layers: str) -> dict[str, tuple[str, ...]]:
+    """The stages asked for, then the usual alternatives to show beside them; no set of stages twice.
+
+    Raises:
+        BackboneError: a name is not a stage.
+    """
+    chosen = {layers: backbone.row.choose_stages(layers)}
+    for word in ("pooled", "last-two", "all"):
+        stages = backbone.row.choose_stages(word)
+        if stages not in chosen.values():
+            chosen[word] = stages
+    return chosen
 
 
 def duration(seconds: float) -> str:

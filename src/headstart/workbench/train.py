@@ -31,7 +31,7 @@ from headstart.workbench.choose_backbone import Choice, check_backbone, choose_b
 from headstart.workbench.clock import Clock
 from headstart.workbench.events import Notice, Plan, Tell, Ticker, Verdict, Written, tell_plainly
 from headstart.workbench.job import Job
-from headstart.workbench.plan import plan_rows
+from headstart.workbench.plan import layer_choices, plan_rows
 from headstart.workbench.prepare import (
     Prepared,
     feature_cache,
@@ -247,20 +247,6 @@ def _solve(features: Features, backbone: Backbone, labels: Labels, parts: Split,
     rows, held = np.array(parts.train, dtype=np.int64), np.array(parts.validation, dtype=np.int64)
     training = TrainingRows(rows, labels[rows], np.array(parts.groups)[rows], held, labels[held])
     return train_probe(features, training, classes, layers=layers, kind=recipe.head, balance=recipe.balance)
-
-
-def layer_choices(backbone: Backbone, layers: str) -> dict[str, tuple[str, ...]]:
-    """The stages asked for, then the usual alternatives to show beside them; no set of stages twice.
-
-    Raises:
-        BackboneError: a name is not a stage.
-    """
-    chosen = {layers: backbone.row.choose_stages(layers)}
-    for word in ("pooled", "last-two", "all"):
-        stages = backbone.row.choose_stages(word)
-        if stages not in chosen.values():
-            chosen[word] = stages
-    return chosen
 
 
 def _evaluate(
