@@ -35,7 +35,7 @@ class TuningSettings:
     """
 
     epochs: int = 8
-    lr: float = 0.01
+    lr: float = 0.03
     stage_decay: float = 0.4
     weight_decay: float = 0.01
     batch_size: int = 32
