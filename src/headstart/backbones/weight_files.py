@@ -80,8 +80,15 @@ def _read_checkpoint(path: Path) -> object:
     except pickle.UnpicklingError as error:
         # torch's own words begin with advice to load it unsafely
         raise _not_weights(path, "a pickle that holds more than tensors, or none at all") from error
-    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError, IndexError, OSError) as error:
+    except OSError as error:
         raise _not_weights(path, str(error)) from error
+    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError, IndexError) as error:
+        # what the reader stumbles over in a text or a picture tells a user nothing
+        raise _not_weights(path, f"{_size(path)} that are neither safetensors nor a torch file") from error
+
+
+def _size(path: Path) -> str:
+    return f"{path.stat().st_size:,} bytes"
 
 
 def _unwrap(found: object) -> Mapping[str, object]:

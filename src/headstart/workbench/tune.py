@@ -15,7 +15,7 @@ from headstart import runtime
 from headstart.backbones.backbone import Backbone, Provenance
 from headstart.data.batches import pixel_batches
 from headstart.data.split import Split, split
-from headstart.errors import DataError
+from headstart.errors import BackboneError, DataError
 from headstart.features.cache import FeatureCache
 from headstart.features.row_file import RowFile, Rows, fill_rows, open_rows
 from headstart.recipe import Recipe
@@ -49,7 +49,10 @@ def boundary_of(recipe: Recipe, backbone: Backbone) -> str:
         BackboneError: the backbone has no such stage or module.
     """
     until = recipe.unfreeze or backbone.stages[-1]
-    backbone.child_of(until)
+    try:
+        backbone.child_of(until)
+    except BackboneError as error:
+        raise BackboneError(expected=error.expected, found=error.found, where="--unfreeze", hint=error.hint) from error
     return until
 
 
