@@ -285,8 +285,9 @@ def test_unknown_options_and_devices_are_errors_and_move_nothing() -> None:
 
 def test_a_loss_that_is_not_a_number_is_said() -> None:
     sbs = loop(lr=1e30)
-    with pytest.warns(UserWarning, match="learning rate may be too high"):
-        sbs.train(2)
+    with pytest.warns(UserWarning, match="learning rate may be too high") as warned:
+        sbs.train(4)
+    assert len([warning for warning in warned if "learning rate" in str(warning.message)]) == 1
 
 
 # ── schedulers, optimisers, clipping ───────────────────────────────────────────────────────────────────────────────

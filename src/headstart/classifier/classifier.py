@@ -110,6 +110,9 @@ class Classifier:
         self.head = head
         self.card = card
 
+    def __repr__(self) -> str:
+        return f"Classifier({self.card.backbone}, {len(self.classes)} classes: {', '.join(self.classes[:6])})"
+
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names in the order of the probabilities' columns."""

@@ -129,8 +129,9 @@ class Settings(LoopState):
         """Note whether an epoch is the best, put it with the others, and tell TensorBoard."""
         if self.best is not None and self.best.look(record, self.model):
             record = replace(record, best=True)
+        was_finite = not self.records or math.isfinite(self.records[-1].loss)
         self.records.append(record)
-        if not math.isfinite(record.loss):
+        if not math.isfinite(record.loss) and was_finite:  # said once, not after every epoch
             warnings.warn(
                 f"the loss of epoch {record.epoch} is {record.loss}: the learning rate may be too high; "
                 "lr_range_test() finds one, set_clip_grad_norm() bounds a step",

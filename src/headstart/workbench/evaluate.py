@@ -46,6 +46,9 @@ class Measured:
         rest = {"notes": list(self.notes), "nearest": self.nearest}
         return {"evaluation": evaluation, "baselines": evaluation["baselines"], **rest}
 
+    def __str__(self) -> str:
+        return "\n".join([str(self.evaluation), *self.notes])
+
 
 def evaluate(
     classifier: str | Path | Classifier,
