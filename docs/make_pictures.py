@@ -1,4 +1,5 @@
-"""Draw the pictures of the README anew: the drawn hands, and the demo's report as Chromium shows it.
+"""Draw the pictures of the README and of docs/embedded.md anew: drawn hands, the demo's report as Chromium shows it,
+the drawn pictures that the embedded backbone learnt from, and its first filters.
 
 make docs            (needs chromium or google-chrome on the path; no network)
 """
@@ -11,9 +12,13 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
+from headstart.backbones.backbone import load_backbone
 from headstart.data.hands import draw_hand
+from headstart.pretraining.bank import draw_bank
+from headstart.pretraining.scene import draw_pictures
 from headstart.workbench.demo import demo
 
 PICTURES = Path(__file__).parent / "pictures"
@@ -28,6 +33,24 @@ def hands() -> Image.Image:
         for column in range(ROW):
             hand = draw_hand(kind, seed=1000 * row + column, size=128).resize((96, 96), Image.Resampling.LANCZOS)
             sheet.paste(hand, (column * 100 + 2, row * 100 + 2))
+    return sheet
+
+
+def drawn() -> Image.Image:
+    """Sixty drawn pictures of 96 px, ten in a row."""
+    pictures = draw_pictures(draw_bank(0, parts=60, textures=12), 5, 60, 96).transpose(0, 2, 3, 1)
+    return Image.fromarray(np.concatenate([np.concatenate(list(row), 1) for row in pictures.reshape(6, 10, 96, 96, 3)]))
+
+
+def filters() -> Image.Image:
+    """The 32 first filters of the embedded backbone, each 5×5 stretched to its own black and white, grey for zero."""
+    weights = load_backbone("embedded").state()["stem.0.weight"].numpy()
+    weights = weights / np.abs(weights).max((1, 2, 3), keepdims=True)
+    sheet = Image.new("RGB", (16 * 60, 2 * 60), "white")
+    for number, one in enumerate(weights):
+        pixels = np.rint(127.5 + 127.5 * one.transpose(1, 2, 0)).astype(np.uint8)
+        square = Image.fromarray(pixels).resize((55, 55), Image.Resampling.NEAREST)
+        sheet.paste(square, (number % 16 * 60 + 2, number // 16 * 60 + 2))
     return sheet
 
 
@@ -47,9 +70,11 @@ def report(folder: Path) -> Image.Image:
 
 
 def main() -> None:
-    """Write both pictures, with few colours so that they stay small."""
+    """Write all pictures, with few colours so that they stay small."""
     PICTURES.mkdir(exist_ok=True)
     hands().save(PICTURES / "hands.jpg", quality=88)
+    drawn().save(PICTURES / "drawn.jpg", quality=85)
+    filters().save(PICTURES / "filters.png", optimize=True)
     with tempfile.TemporaryDirectory() as folder:
         report(Path(folder)).quantize(128).save(PICTURES / "report.png", optimize=True)
     for picture in sorted(PICTURES.iterdir()):

@@ -6,81 +6,20 @@ user can mend; 130 stopped (Ctrl-C).
 
 from __future__ import annotations
 
-import dataclasses
-import functools
-import inspect
-import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated, Any
 
 import typer
 
-from headstart.errors import HeadstartError, RecipeError, shown
-from headstart.recipe import Recipe
-
-_Command = TypeVar("_Command", bound=Callable[..., Any])
-
-app = typer.Typer(
-    name="headstart",
-    help="From a folder of images to a classifier you can trust.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+from headstart.faces.command import Json, app, command, print_json
 
 _LOOKING = ("background", "max_pixels", "max_bad_share", "workers", "verify")  # knobs of verbs that only look
 _RUNNING = ("workers", "batch_size", "device", "engine")  # knobs of verbs that run a network
 
-_STOPPED = "Stopped. Nothing half-written is left; what was computed or fetched so far is kept."
 
-Json = Annotated[bool, typer.Option("--json", help="Print the result alone, as JSON, to stdout.")]
-
-
-def _command(*names: str, knobs: bool = False) -> Callable[[_Command], _Command]:
-    """Register a command whose errors are shown, not raised; with `knobs`, it has options for Recipe's fields.
-
-    Args:
-        names: of the fields; none: all of them.
-    """
-
-    def decorate(command: _Command) -> _Command:
-        @functools.wraps(command)
-        def guarded(**values: Any) -> None:
-            try:
-                command(**values)
-            except HeadstartError as error:
-                _show_error(error)
-                raise typer.Exit(2) from None
-            except KeyboardInterrupt:
-                print(f"\n{_STOPPED}", file=sys.stderr)
-                raise typer.Exit(130) from None
-
-        hints = get_type_hints(command, include_extras=True)
-        written = [p for p in inspect.signature(command).parameters.values() if p.kind is not p.VAR_KEYWORD]
-        own = [p.replace(annotation=hints[p.name]) for p in written]
-        specs = [spec for spec in dataclasses.fields(Recipe) if knobs and (not names or spec.name in names)]
-        guarded.__signature__ = inspect.Signature([*own, *map(_option, specs)])  # type: ignore[attr-defined]
-        guarded.__annotations__ = {p.name: p.annotation for p in guarded.__signature__.parameters.values()}  # type: ignore[attr-defined]
-        app.command()(guarded)
-        return command
-
-    return decorate
-
-
-def _option(spec: dataclasses.Field[Any]) -> inspect.Parameter:
-    kinds: dict[str, Any] = {"str": str, "str | None": str | None, "int": int, "float": float, "bool": bool}
-    flag = "--" + spec.name.replace("_", "-")
-    choices = spec.metadata["choices"]
-    about = spec.metadata["about"] + (f": {' or '.join(choices)}" if choices else "")
-    option = typer.Option(flag, help=about, rich_help_panel="Recipe", show_default=spec.default is not False)
-    annotation = Annotated.__class_getitem__((kinds[str(spec.type)], option))  # type: ignore[attr-defined]
-    return inspect.Parameter(spec.name, inspect.Parameter.KEYWORD_ONLY, default=spec.default, annotation=annotation)
-
-
-@_command(knobs=True)
+@command(knobs=True)
 def train(
     source: Annotated[
         Path, typer.Argument(help="Folder of class folders, train/ test/ folders, csv table, zip or tar.")
@@ -96,10 +35,10 @@ def train(
     terminal = Terminal(quiet=as_json)
     run = verb(source, out=out, tell=terminal.tell, **knobs)
     if as_json:
-        _print_json(run.to_dict())
+        print_json(run.to_dict())
 
 
-@_command(*_RUNNING, knobs=True)
+@command(*_RUNNING, knobs=True)
 def predict(
     classifier: Annotated[Path, typer.Argument(help="classifier.safetensors, or the folder of its run.")],
     images: Annotated[list[Path], typer.Argument(help="Image files and folders of images, in any number.")],
@@ -114,14 +53,14 @@ def predict(
     terminal = Terminal(quiet=as_json)
     predictions = verb(classifier, images, csv=csv, tell=terminal.tell, **knobs)
     if as_json:
-        _print_json([prediction.to_dict() for prediction in predictions])
+        print_json([prediction.to_dict() for prediction in predictions])
     else:
         terminal.predictions(predictions)
     if any(prediction.error for prediction in predictions):
         raise typer.Exit(1)
 
 
-@_command(*_RUNNING, *_LOOKING, "group_by", "cache_limit_gb", "seed", knobs=True)
+@command(*_RUNNING, *_LOOKING, "group_by", "cache_limit_gb", "seed", knobs=True)
 def evaluate(
     classifier: Annotated[Path, typer.Argument(help="classifier.safetensors, or the folder of its run.")],
     source: Annotated[Path, typer.Argument(help="Images it never saw: folder of class folders, table or archive.")],
@@ -135,12 +74,12 @@ def evaluate(
     terminal = Terminal(quiet=as_json)
     measured = verb(classifier, source, tell=terminal.tell, **knobs)
     if as_json:
-        _print_json(measured.to_dict())
+        print_json(measured.to_dict())
     else:
         terminal.measured(measured)
 
 
-@_command()
+@command()
 def compare(
     first: Annotated[Path, typer.Argument(help="Folder of a run.")],
     second: Annotated[Path, typer.Argument(help="Folder of another run.")],
@@ -152,12 +91,12 @@ def compare(
 
     comparison = verb(first, second)
     if as_json:
-        _print_json(comparison.to_dict())
+        print_json(comparison.to_dict())
     else:
         Terminal().comparison(comparison, first, second)
 
 
-@_command(*_LOOKING, "group_by", knobs=True)
+@command(*_LOOKING, "group_by", knobs=True)
 def audit(
     source: Annotated[Path, typer.Argument(help="Folder of class folders, table or archive.")],
     as_json: Json = False,
@@ -170,12 +109,12 @@ def audit(
     terminal = Terminal(quiet=as_json)
     found = verb(source, tell=terminal.tell, **knobs)
     if as_json:
-        _print_json(found.to_dict())
+        print_json(found.to_dict())
     else:
         terminal.audit(found)
 
 
-@_command()
+@command()
 def fetch(
     source: Annotated[str, typer.Argument(help="rps, kaggle, or the http(s) address of a zip or tar.")],
     name: Annotated[str | None, typer.Argument(help="After kaggle: OWNER/NAME.")] = None,
@@ -191,26 +130,26 @@ def fetch(
     terminal = Terminal(quiet=as_json)
     fetched = verb(source, name, out=out, sha256=sha256, max_gb=max_gb, tell=terminal.tell)
     if as_json:
-        _print_json(fetched.to_dict())
+        print_json(fetched.to_dict())
     else:
         terminal.fetched(fetched)
 
 
-@_command()
+@command()
 def backbones(as_json: Json = False) -> None:
     """List the networks to start from, with size, licence and origin."""
     from headstart.workbench.backbones import list_backbones
 
     rows = list_backbones()
     if as_json:
-        _print_json(rows)
+        print_json(rows)
     else:
         from headstart.faces.tables import print_backbones
 
         print_backbones(rows)
 
 
-@_command()
+@command()
 def cache(
     clear: Annotated[bool, typer.Option("--clear", help="Remove all cached features and image facts.")] = False,
     as_json: Json = False,
@@ -220,14 +159,14 @@ def cache(
 
     told = clear_cache() if clear else show_cache()
     if as_json:
-        _print_json(told.to_dict())
+        print_json(told.to_dict())
     else:
         from headstart.faces.tables import print_cache
 
         print_cache(told)
 
 
-@_command()
+@command()
 def lab(
     name: Annotated[str, typer.Argument(help="An experiment; without one, all are listed.")] = "",
     change: Annotated[list[str] | None, typer.Option("--set", help="A setting to change: NAME=VALUE.")] = None,
@@ -241,12 +180,10 @@ def lab(
         raise typer.Exit(1)
 
 
-@_command()
+@command()
 def resume(
     run: Annotated[Path, typer.Argument(help="Folder that the run would have had.")],
-    anyway: Annotated[
-        bool, typer.Option(help="Also with changed images or versions: weights may differ.")
-    ] = False,
+    anyway: Annotated[bool, typer.Option(help="Also with changed images or versions: weights may differ.")] = False,
     as_json: Json = False,
 ) -> None:
     """Go on with a training that was interrupted; it ends with the weights of one that was not."""
@@ -255,24 +192,37 @@ def resume(
 
     finished = verb(run, anyway=anyway, tell=Terminal(quiet=as_json).tell)
     if as_json:
-        _print_json(finished.to_dict())
+        print_json(finished.to_dict())
 
 
-@_command()
+@command()
+def pretrain(
+    recipe: Annotated[str, typer.Option(help="proof (minutes), short, small (over an hour) or large (GPU).")] = "small",
+    out: Annotated[Path, typer.Option(help="Folder to make, or to go on in.")] = Path("pretrained"),
+    weights: Annotated[str | None, typer.Option(help="File or URL of the teacher's weights.")] = None,
+    start: Annotated[Path | None, typer.Option(help="Folder of a finished pretraining to begin with.")] = None,
+    gate: Annotated[Path | None, typer.Option(help="Folder of real image sets to measure the weights on.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Stop after so many; the next call goes on.")] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Never touch the network.")] = False,
+) -> None:
+    """Make the backbone that comes with headstart anew, from pictures that it draws; needs no photo."""
+    from headstart.faces.terminal import Terminal
+    from headstart.workbench.pretrain import pretrain as verb
+
+    tell = Terminal().tell
+    verb(recipe, out=out, weights=weights, start=start, gate=gate, minutes=minutes, offline=offline, tell=tell)
+
+
+@command()
 def demo(
     folder: Annotated[Path, typer.Argument(help="Folder to make; it must not exist yet.")] = Path("demo"),
-    backbone: Annotated[str, typer.Option(help="Network to start from.")] = "random",
+    backbone: Annotated[str, typer.Option(help="Network to start from.")] = "embedded",
 ) -> None:
     """Draw a set of rock, paper and scissors hands and run the main job on it; needs no network."""
     from headstart.faces.terminal import Terminal
     from headstart.workbench.demo import demo as verb
 
     verb(folder, backbone=backbone, tell=Terminal().tell)
-
-
-def _print_json(value: object) -> None:
-    json.dump(value, sys.stdout, indent=1, allow_nan=False, default=str)
-    sys.stdout.write("\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -282,10 +232,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         sys.stderr.close()
         sys.exit(0)
-
-
-def _show_error(error: HeadstartError) -> None:
-    kind = type(error).__name__.removesuffix("Error").lower()
-    print(f"{'option' if isinstance(error, RecipeError) else kind} error", file=sys.stderr)
-    for name, text in error.lines():
-        print(f"  {name + ':':10}{shown(text)}", file=sys.stderr)

@@ -10,7 +10,7 @@ from headstart.workbench.run import Run
 from headstart.workbench.train import train
 
 
-def demo(folder: str | Path, *, backbone: str = "random", tell: Tell = tell_plainly) -> Run:
+def demo(folder: str | Path, *, backbone: str = "embedded", tell: Tell = tell_plainly) -> Run:
     """Draw `folder/hands` unless it is there already, and train on it into `folder/run`, or `folder/run-2` and on.
 
     Raises:

@@ -23,6 +23,7 @@ def pretrain(
     *,
     out: str | Path = "pretrained",
     weights: str | None = None,
+    start: str | Path | None = None,
     gate: str | Path | None = None,
     minutes: float | None = None,
     offline: bool = False,
@@ -31,8 +32,10 @@ def pretrain(
     """Pretrain by a recipe's name into a folder: weights, log, card; a second call goes on where the first stopped.
 
     Args:
-        recipe: `proof` (minutes), `short`, `small` (about an hour on two cores) or `large` (for a GPU).
+        recipe: `proof` (minutes), `short` (half an hour: what is shipped), `small` (over an hour on two cores) or
+            `large` (for a GPU).
         out: folder. weights: file or URL of the teacher, squeezenet1_0; its own source if left out.
+        start: folder of a finished pretraining to begin with.
         gate: folder of real image sets to measure the weights on; without it the card has no gate.
         minutes: stop after so many; the next call goes on.
 
@@ -47,10 +50,10 @@ def pretrain(
     tell(Notice(f"{chosen.pictures:,} pictures are drawn and shown to {TEACHER} and to the student, in {folder}"))
     fetch = Ticker(tell, f"fetch {TEACHER}", unit="bytes")
     teacher = load_backbone(TEACHER, weights=weights, offline=offline, progress=fetch)
-    threads = torch.get_num_threads()
+    threads, before = torch.get_num_threads(), None if start is None else Path(start)
     torch.set_num_threads(max(1, runtime.cores() // 2))  # the other cores draw and ask the teacher
     try:
-        file = run_recipe(chosen, teacher, folder, minutes=minutes, tell=_telling(tell, chosen))
+        file = run_recipe(chosen, teacher, folder, start=before, minutes=minutes, tell=_telling(tell, chosen))
     finally:
         torch.set_num_threads(threads)
     if file is None:

@@ -1,0 +1,156 @@
+"""pretrain: a recipe and a teacher → the student's weights, through StepByStep; stopped and resumed at any epoch."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.optim.lr_scheduler import OneCycleLR
+
+from headstart.backbones.backbone import Backbone
+from headstart.backbones.embedded_resnet import EmbeddedResNet
+from headstart.backbones.preprocess import Preprocess
+from headstart.backbones.recalibrate import recalibrate
+from headstart.errors import TrainingError
+from headstart.pretraining.bank import draw_bank
+from headstart.pretraining.distil import Distiller, DrawnPictures, distillation_loss, student_grids
+from headstart.pretraining.recipe import PretrainingRecipe
+from headstart.pretraining.teacher import Teacher
+from headstart.training.checkpoint import check_fits, read_checkpoint
+from headstart.training.records import EpochRecord
+from headstart.training.stepbystep import StepByStep
+
+CHECKPOINT, WEIGHTS, LOG = "checkpoint.pt", "embedded.safetensors", "log.json"
+_SCALE_SEED, _STATISTICS_SEED = 2**31 + 1, 2**32 + 1  # beyond every seed of training
+_SCALE, _STATISTICS, _BATCH = 256, 512, 128  # pictures: for the teacher's scale, for batch norm, at a time
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """Everything a pretraining runs on: the loop, and the loader with its bank and teacher."""
+
+    recipe: PretrainingRecipe
+    loop: StepByStep
+    pictures: DrawnPictures
+
+    @property
+    def student(self) -> EmbeddedResNet:
+        """The network whose weights are wanted."""
+        distiller = self.loop.model
+        assert isinstance(distiller, Distiller)
+        return distiller.student
+
+
+def prepare(recipe: PretrainingRecipe, teacher: Backbone) -> Pretraining:
+    """Draw the bank, scale the teacher, and put student, optimiser and schedule into a StepByStep."""
+    torch.manual_seed(recipe.seed)
+    distiller = Distiller(EmbeddedResNet()).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(distiller.parameters(), lr=recipe.rate, weight_decay=recipe.decay)
+    loop = StepByStep(distiller, distillation_loss, optimizer, progress=False)
+    bank = draw_bank(recipe.seed, parts=recipe.parts, textures=recipe.textures)
+    judge = Teacher(teacher, student_grids(recipe.size), recipe.size).to(loop.device)
+    look = Preprocess.of(teacher.row)
+    pictures = DrawnPictures(bank, judge, look, batches=recipe.batches, batch=recipe.batch, size=recipe.size)
+    judge.measure(pictures.pixels(_SCALE_SEED, min(_SCALE, recipe.pictures)))
+    loop.set_loaders(pictures)
+    schedule = OneCycleLR(optimizer, recipe.rate, recipe.steps, pct_start=recipe.warm_up, cycle_momentum=False)
+    loop.set_lr_scheduler(schedule)
+    return Pretraining(recipe, loop, pictures)
+
+
+def pretrain(
+    recipe: PretrainingRecipe,
+    teacher: Backbone,
+    folder: Path,
+    *,
+    start: Path | None = None,
+    minutes: float | None = None,
+    tell: Callable[[EpochRecord, int], None] | None = None,
+) -> Path | None:
+    """Train to the recipe's end, going on from the folder's checkpoint, and write weights and log.
+
+    Args:
+        start: folder of a finished pretraining to begin with: its student and adaptors, with a new optimiser.
+        minutes: stop after the epoch in which they are over; the next call goes on.
+        tell: called after each epoch with its record and the number of epochs.
+
+    Returns:
+        The file of weights, float16; None when it was stopped before the end.
+
+    Raises:
+        TrainingError: the folder's checkpoint is of another recipe or damaged.
+    """
+    began = time.monotonic()
+    folder.mkdir(parents=True, exist_ok=True)
+    _check_same(recipe, folder)
+    before = _log(folder).get("started_from") or (_log(start) if start is not None else None)
+    work = prepare(recipe, teacher)
+    loop = work.loop
+    if (folder / CHECKPOINT).exists():
+        loop.load_checkpoint(folder / CHECKPOINT)
+    elif start is not None:
+        _begin_with(loop, start / CHECKPOINT)
+    for record in loop.epochs(recipe.epochs - loop.total_epochs, recipe.seed):
+        loop.save_checkpoint(folder / CHECKPOINT)
+        records = [one.to_dict() for one in loop.records]
+        _write(folder / LOG, {"recipe": recipe.to_dict(), "started_from": before, "epochs": records})
+        if tell is not None:
+            tell(record, recipe.epochs)
+        if minutes is not None and time.monotonic() - began > 60 * minutes:
+            break
+    if loop.total_epochs < recipe.epochs:
+        return None
+    return write_weights(work, folder / WEIGHTS)
+
+
+def write_weights(work: Pretraining, path: Path) -> Path:
+    """Write the student's weights as float16, its batch-norm statistics first measured anew on new pictures."""
+    student = work.student.eval()
+    count = min(_STATISTICS, work.recipe.pictures)
+    batches = [work.pictures.pixels(_STATISTICS_SEED + i, min(_BATCH, count)) for i in range(-(-count // _BATCH))]
+    recalibrate(student, lambda: batches)
+    half = {name: _half(tensor) for name, tensor in student.state_dict().items() if "num_batches" not in name}
+    save_file(half, path, metadata={"licence": "MIT (headstart)", "recipe": json.dumps(work.recipe.to_dict())})
+    path.chmod(0o644)  # safetensors writes for the owner's eyes alone
+    return path
+
+
+def _begin_with(loop: StepByStep, checkpoint: Path) -> None:
+    state = read_checkpoint(checkpoint)["model_state_dict"]
+    check_fits(loop.model, state, checkpoint)
+    loop.model.load_state_dict(state)
+
+
+def _half(tensor: Tensor) -> Tensor:
+    return tensor.detach().cpu().contiguous().half()
+
+
+def _check_same(recipe: PretrainingRecipe, folder: Path) -> None:
+    if not (folder / LOG).exists():
+        return
+    found = _log(folder)["recipe"]
+    if found != recipe.to_dict():
+        raise TrainingError(
+            expected=f"a folder of the recipe {recipe.name}, or a new one",
+            found=f"one of {found.get('name')}, or of other values",
+            where=folder,
+            hint="Name another folder.",
+        )
+
+
+def _log(folder: Path) -> dict[str, Any]:
+    """What a folder's log holds; nothing where there is none yet."""
+    path = folder / LOG
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return found
+
+
+def _write(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")

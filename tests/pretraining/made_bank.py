@@ -1,0 +1,21 @@
+"""A tiny bank and teacher for the tests of this room."""
+
+from __future__ import annotations
+
+from headstart.backbones.backbone import Backbone, build_backbone
+from headstart.backbones.catalogue import row_of
+from headstart.pretraining.bank import Bank, draw_bank
+from headstart.pretraining.recipe import PretrainingRecipe
+from headstart.pretraining.teacher import NAME
+
+TINY = PretrainingRecipe(name="tiny", epochs=3, batches=2, batch=4, size=64, parts=4, textures=2)
+
+
+def small_bank(seed: int = 0) -> Bank:
+    """Twelve parts and six textures."""
+    return draw_bank(seed, parts=4, textures=1)
+
+
+def untaught_teacher() -> Backbone:
+    """The teacher's network with weights from a seed: enough to see that the student follows it."""
+    return build_backbone(row_of(NAME), seed=3)
