@@ -213,9 +213,10 @@ def _oversized(samples: Sequence[Sample], groups: Sequence[Group]) -> list[Findi
 
 
 def _balance(samples: Sequence[Sample], facts: Sequence[ImageFacts], classes: Sequence[str]) -> list[Finding]:
-    readable = [sample for sample, fact in zip(samples, facts, strict=True) if fact.error is None]
-    learnt = [sample for sample in readable if sample.part in (None, "train")]
-    labels = Counter(sample.label for sample in learnt)
+    learnt = [(sample, fact) for sample, fact in zip(samples, facts, strict=True) if sample.part in (None, "train")]
+    if not learnt:  # a test part alone: nothing is learnt from it
+        return []
+    labels = Counter(sample.label for sample, fact in learnt if fact.error is None)
     counts = {name: labels[name] for name in classes}
     findings = []
     largest, smallest = max(counts, key=lambda name: counts[name]), min(counts, key=lambda name: counts[name])

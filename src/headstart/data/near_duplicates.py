@@ -3,8 +3,9 @@
     facts ─same pixels──────────────────────────────▶ exact
     facts ─hash proposes, thumbnails fit─▶ pairs ─decoded images confirm─▶ copies ─one picture for all─▶ groups
 
-Found: copies at another size (also stretched), recompressed (JPEG from quality 50), mirrored left to right, cropped by
-up to 8 % a side, mildly relit, and these together. Not looked for: turned or upside-down copies, collages, cut-outs.
+Found: copies at another size (also stretched), recompressed (JPEG from quality 30; on 28 pixels from 70), mirrored left
+to right, cropped by up to 10 % a side, mildly relit, and these together. Not looked for: turned, upside-down or grey
+copies, collages, cut-outs. What was measured and rejected: docs/decisions/near-duplicates.md.
 """
 
 from __future__ import annotations

@@ -19,9 +19,14 @@ Hashes = NDArray[np.float32]  # N×D, each of length 1
 Pairs = NDArray[np.int64]  # P×2
 
 _FREQUENCIES = 7  # along each axis; those within the quarter circle are kept, the mean is not
-_CENTRE = (0.06, 0.94, 0.06, 0.94)  # a copy without its margins is nearer to the image's centre than to the image
-_LIKENESS = 0.8  # cosine between hashes; 95 % of copies cropped by 8 % a side have 0.89 and more
-_NEAREST = 4  # proposals per image and side; the true copy is among the first 4 in 99 of 100 cases
+_CROPS = (  # a copy without its margins is nearer to the image's centre, or to one of its corners, than to the image
+    (0.06, 0.94, 0.06, 0.94),
+    *((left, left + 0.94, top, top + 0.94) for left in (0.0, 0.06) for top in (0.0, 0.06)),
+)
+_LIKENESS = 0.88  # cosine between hashes; 99 % of copies cropped by 10 % a side or less have 0.9 with one of the crops
+_NEAREST = 4  # proposals per image and side; the true copy is among the first 4 in 99 of 100 cases …
+_NEAREST_CROP = 2  # … and for each crop: among a film's frames copies cropped by 10 % are among these in 96 of 100
+_BEST_FITS = 3  # of an image's pairs that only a crop proposed, those that stay: a film's frames all fit each other
 _MISFIT = 0.28  # of the laid-over thumbnails: copies have 0.00–0.26, other photographs 0.2 and mostly 0.4 and more
 _FLAT = 2.0  # grey levels of contrast: below, there is nothing to recognise
 _PROBED = 8  # pivots around which an image looks
@@ -53,14 +58,13 @@ def propose(thumbnails: NDArray[np.uint8], *, progress: Callable[[int, int], Non
     if len(usable) < 2:
         return Proposed(np.empty((0, 2), np.int64), np.empty(0, np.bool_), np.empty((0, 4), np.float32))
     some = thumbnails[usable]
-    plain, centre = hashes(some), hashes(some, _CENTRE)
-    sides = [
-        _pairs(plain, (mirror(plain), mirror(centre)) if flipped else (plain, centre)) for flipped in (False, True)
-    ]
-    pairs = np.concatenate(sides)
-    mirrored = np.repeat([False, True], [len(side) for side in sides])
+    plain = hashes(some)
+    queries = (plain, *(hashes(some, crop) for crop in _CROPS))
+    sides = [_pairs(plain, tuple(map(mirror, queries)) if flipped else queries) for flipped in (False, True)]
+    pairs, by_crop = (np.concatenate(column) for column in zip(*sides, strict=True))
+    mirrored = np.repeat([False, True], [len(side) for side, _ in sides])
     crops, misfits = _fit(some, pairs, mirrored, progress)
-    fits = misfits <= _MISFIT
+    fits = (misfits <= _MISFIT) & (~by_crop | _among_best(pairs, misfits))
     return Proposed(usable[pairs[fits]], mirrored[fits], crops[fits])
 
 
@@ -116,14 +120,30 @@ def _coefficients(thumbnails: NDArray[np.uint8], crop: tuple[float, float, float
     return np.asarray((waves @ grey @ waves.T)[:, _chosen()])
 
 
-def _pairs(plain: Hashes, queries: tuple[Hashes, ...]) -> Pairs:
-    """Each image's nearest ones among all, looking with each of its queries: P×2, first below second, no pair twice."""
-    pairs = np.sort(np.concatenate([_nearest(plain, query) for query in queries]), axis=1)
-    return np.asarray(np.unique(pairs, axis=0))
+def _pairs(plain: Hashes, queries: tuple[Hashes, ...]) -> tuple[Pairs, NDArray[np.bool_]]:
+    """Each image's nearest ones among all: P×2, first below second, no pair twice; and which only a crop found.
+
+    Args:
+        queries: of the whole images, then of their crops.
+    """
+    counts = (_NEAREST, *[_NEAREST_CROP] * (len(queries) - 1))
+    found = [_nearest(plain, query, count) for query, count in zip(queries, counts, strict=True)]
+    pairs, first = np.unique(np.sort(np.concatenate(found), axis=1), axis=0, return_index=True)
+    return pairs, first >= len(found[0])
 
 
-def _nearest(plain: Hashes, query: Hashes) -> Pairs:
-    """For each query (row i looks for image i's copies) the nearest few images that are like enough: P×2.
+def _among_best(pairs: Pairs, misfits: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Whether a pair is among the few that fit best for either of its images: a film's frames all fit each other."""
+    images, row = pairs.T.ravel(), np.tile(np.arange(len(pairs)), 2)
+    order = np.lexsort((misfits[row], images))
+    rank = np.arange(len(order)) - np.searchsorted(images[order], images[order])
+    best = np.zeros(len(pairs), dtype=np.bool_)
+    best[row[order[rank < _BEST_FITS]]] = True
+    return best
+
+
+def _nearest(plain: Hashes, query: Hashes, count: int) -> Pairs:
+    """For each query (row i looks for image i's copies) the nearest `count` images that are like enough: P×2.
 
     Images are listed under their nearest pivot, queries visit the lists of their nearest pivots: about N^1.5 products.
     """
@@ -132,7 +152,7 @@ def _nearest(plain: Hashes, query: Hashes) -> Pairs:
     visiting = _by_pivot(query, pivots, min(_PROBED, len(pivots)))
     limit = 64 + 16 * len(pivots)
     found = [
-        _best_in(query, plain, rows, some)
+        _best_in(query, plain, rows, some, count)
         for images, visitors in zip(listed, visiting, strict=True)
         for rows, some in _windows(query, plain, visitors, images, limit)
     ]
@@ -140,7 +160,7 @@ def _nearest(plain: Hashes, query: Hashes) -> Pairs:
     order = np.lexsort((-likeness, pairs[:, 0]))
     pairs = pairs[order]
     rank = np.arange(len(pairs)) - np.searchsorted(pairs[:, 0], pairs[:, 0])
-    return np.asarray(pairs[rank < _NEAREST])
+    return np.asarray(pairs[rank < count])
 
 
 def _by_pivot(points: Hashes, pivots: Hashes, count: int) -> list[NDArray[np.int64]]:
@@ -171,14 +191,13 @@ def _windows(
 
 
 def _best_in(
-    query: Hashes, plain: Hashes, rows: NDArray[np.int64], images: NDArray[np.int64]
+    query: Hashes, plain: Hashes, rows: NDArray[np.int64], images: NDArray[np.int64], count: int
 ) -> tuple[Pairs, NDArray[np.float32]]:
     likeness = query[rows] @ plain[images].T
-    likeness[rows[:, None] == images[None]] = -1  # an image is not its own copy
-    kept = min(_NEAREST, len(images))
-    best = np.argpartition(-likeness, kept - 1, axis=1)[:, :kept]
+    kept = min(count + 1, len(images))  # one more, for an image may find itself
+    best = np.argpartition(likeness, len(images) - kept, axis=1)[:, len(images) - kept :]
     values = np.take_along_axis(likeness, best, axis=1)
-    row, column = np.nonzero(values >= _LIKENESS)
+    row, column = np.nonzero((values >= _LIKENESS) & (images[best] != rows[:, None]))
     return np.stack([rows[row], images[best[row, column]]], axis=1), values[row, column]
 
 
