@@ -31,7 +31,9 @@ def weights(run: Run) -> str:
 
 @pytest.fixture(scope="module")
 def whole(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return train(photos, out=tmp_path_factory.mktemp("whole") / "run", tell=lambda event: None, **KNOBS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEADSTART_CACHE", str(tmp_path_factory.mktemp("cache")))
+        return train(photos, out=tmp_path_factory.mktemp("whole") / "run", tell=lambda event: None, **KNOBS)
 
 
 def stop_at(step: int) -> Callable[[events.Event], None]:

@@ -28,7 +28,9 @@ def told() -> list[events.Event]:
 @pytest.fixture(scope="module")
 def run(photos: Path, told: list[events.Event], tmp_path_factory: pytest.TempPathFactory) -> Run:
     out = tmp_path_factory.mktemp("runs") / "photos"
-    return train(photos, out=out, tell=told.append, backbone="random")
+    with pytest.MonkeyPatch.context() as patch:  # features of another module's fixtures must not be there
+        patch.setenv("HEADSTART_CACHE", str(tmp_path_factory.mktemp("cache")))
+        return train(photos, out=out, tell=told.append, backbone="random")
 
 
 def test_a_run_has_all_its_files_and_nothing_half_written(run: Run) -> None:
