@@ -94,6 +94,7 @@ def test_the_cache_counts_shows_and_clears_them(tmp_path: Path) -> None:
     cache = FeatureCache(tmp_path, 1e9)
     (entry,) = cache.entries()
     assert entry.images == 7
+    assert entry.title == "test"
     assert entry.size_bytes >= 7 * 40
     assert cache.clear() == entry.size_bytes
     assert cache.entries() == ()

@@ -32,7 +32,7 @@ ALLOWED: dict[str, set[str]] = {
     "inspection": CLASSIFIER | {"figures", "inspection"},
     "pretraining": TRAINING | {"pretraining"},
     "delivery": DELIVERY,
-    "lab": WORKBENCH | {"lab"},
+    "lab": TRAINING | DELIVERY | {"pretraining", "lab"},
     "workbench": WORKBENCH,
     "faces": {"errors", "recipe", "workbench", "lab", "faces", "headstart"},
     "headstart": set(),

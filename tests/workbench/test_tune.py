@@ -83,3 +83,17 @@ def test_the_number_of_epochs_follows_the_images_unless_it_is_said() -> None:
     backbone = build_backbone(ROWS["cifar_resnet20"])
     assert boundary_of(Recipe(), backbone) == "stage3"
     assert boundary_of(Recipe(unfreeze="layer2.1"), backbone) == "layer2.1"
+
+
+def test_what_fine_tuning_keeps_is_shown_by_the_cache_command(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from headstart.faces.cli import main
+
+    train(photos, out=tmp_path / "run", tell=lambda event: None, backbone="random", strategy="last-stage", epochs=1)
+    with pytest.raises(SystemExit) as left:
+        main(["cache"])
+    assert left.value.code == 0
+    shown = capsys.readouterr().out
+    for what in ("features random", "prepared pixels random", "activations at a frozen boundary random"):
+        assert what in shown

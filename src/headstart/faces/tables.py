@@ -46,15 +46,19 @@ def print_cache(told: Any) -> None:
         console.print(f"Freed {told.freed_bytes / 1e6:.1f} MB.")
     console.print(Text.assemble("Cache: ", safe(str(told.folder)), "  (HEADSTART_CACHE names another place)"))
     table = plain(header=True)
-    for name, justify in (("features of", "left"), ("images", "right"), ("MB", "right")):
+    for name, justify in (("kept", "left"), ("rows", "right"), ("MB", "right")):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
     for entry in told.features:
-        name = f"{entry.about['backbone']} {entry.about['weights'][:8]}"
-        table.add_row(safe(name), f"{entry.images:,}", f"{entry.size_bytes / 1e6:.1f}")
+        table.add_row(safe(entry.title), f"{entry.images:,}", f"{entry.size_bytes / 1e6:.1f}")
     for name, size in told.other_bytes.items():
         table.add_row(safe(name), "", f"{size / 1e6:.1f}", style="dim")
     console.print(table)
-    console.print(Text(f"Features may reach {told.feature_limit_bytes / 1e9:.0f} GB (--cache-limit-gb).", style="dim"))
+    console.print(
+        Text(
+            f"Features, pixels and activations may reach {told.feature_limit_bytes / 1e9:.0f} GB (--cache-limit-gb).",
+            style="dim",
+        )
+    )
 
 
 def _console() -> Console:

@@ -36,6 +36,12 @@ class CacheEntry:
     size_bytes: int
     used: float  # seconds since 1970 of the last use
 
+    @property
+    def title(self) -> str:
+        """What it holds and of which backbone and weights, for people."""
+        parts = (self.about.get("what", "features"), self.about.get("backbone", ""), self.about.get("weights", "")[:8])
+        return " ".join(part for part in parts if part)
+
     def to_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
         return {
