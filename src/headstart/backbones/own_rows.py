@@ -8,7 +8,7 @@ OWN_ROWS = (
     Row(
         name="embedded",
         title="small residual network, trained on drawn pictures",
-        builder="headstart.backbones.embedded_resnet:embedded_resnet",
+        builder="headstart.backbones.small_resnet:embedded_resnet",
         top=(),
         stages=(
             Stage("stem", "stem", 32),
@@ -29,7 +29,7 @@ OWN_ROWS = (
     Row(
         name="random",
         title="small residual network, nothing pretrained",
-        builder="headstart.backbones.random_resnet:random_resnet",
+        builder="headstart.backbones.small_resnet:random_resnet",
         top=(),
         stages=(
             Stage("stem", "stem", 32),

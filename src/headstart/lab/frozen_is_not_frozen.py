@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from headstart.backbones.random_resnet import random_resnet
+from headstart.backbones.small_resnet import random_resnet
 from headstart.backbones.weight_files import tensor_hash
 from headstart.figures.ink import RIGHT, WRONG
 from headstart.figures.panels import Line, Panel, Plot

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from headstart.backbones.embedded_resnet import WIDTHS, EmbeddedResNet
 from headstart.backbones.preprocess import Preprocess
+from headstart.backbones.small_resnet import EMBEDDED_WIDTHS, SmallResNet
 from headstart.pretraining.bank import Bank
 from headstart.pretraining.scene import draw_pictures
 from headstart.pretraining.teacher import WIDTHS as TEACHER_WIDTHS
@@ -30,10 +30,10 @@ def student_grids(size: int) -> tuple[Grid, ...]:
 class Distiller(nn.Module):
     """The student with a 1×1 convolution after each of its last three stages; pixels → three guesses N×C×G×G."""
 
-    def __init__(self, student: EmbeddedResNet) -> None:
+    def __init__(self, student: SmallResNet) -> None:
         super().__init__()
         self.student = student
-        widths = zip(WIDTHS[1:], TEACHER_WIDTHS, strict=True)
+        widths = zip(EMBEDDED_WIDTHS[1:], TEACHER_WIDTHS, strict=True)
         self.adaptors = nn.ModuleList(nn.Conv2d(own, theirs, 1) for own, theirs in widths)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:

@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.optim.lr_scheduler import OneCycleLR
 
 from headstart.backbones.backbone import Backbone
-from headstart.backbones.embedded_resnet import EmbeddedResNet
 from headstart.backbones.preprocess import Preprocess
 from headstart.backbones.recalibrate import recalibrate
+from headstart.backbones.small_resnet import SmallResNet, embedded_resnet
 from headstart.errors import TrainingError
 from headstart.pretraining.bank import draw_bank
 from headstart.pretraining.distil import Distiller, DrawnPictures, distillation_loss, student_grids
@@ -41,7 +41,7 @@ class Pretraining:
     pictures: DrawnPictures
 
     @property
-    def student(self) -> EmbeddedResNet:
+    def student(self) -> SmallResNet:
         """The network whose weights are wanted."""
         distiller = self.loop.model
         assert isinstance(distiller, Distiller)
@@ -51,7 +51,7 @@ class Pretraining:
 def prepare(recipe: PretrainingRecipe, teacher: Backbone) -> Pretraining:
     """Draw the bank, scale the teacher, and put student, optimiser and schedule into a StepByStep."""
     torch.manual_seed(recipe.seed)
-    distiller = Distiller(EmbeddedResNet()).to(memory_format=torch.channels_last)
+    distiller = Distiller(embedded_resnet()).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(distiller.parameters(), lr=recipe.rate, weight_decay=recipe.decay)
     loop = StepByStep(distiller, distillation_loss, optimizer, progress=False)
     bank = draw_bank(recipe.seed, parts=recipe.parts, textures=recipe.textures)
