@@ -13,7 +13,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
+from headstart.backbones.backbone import build_backbone
+from headstart.backbones.catalogue import ROWS
 from headstart.errors import RunError
 from headstart.training.checkpoints import LATEST, PREVIOUS, Checkpoints
 from headstart.workbench import events
@@ -106,6 +109,30 @@ def test_changed_images_are_named_and_need_anyway(photos: Path, tmp_path: Path) 
         resume(out, tell=lambda event: None)
     assert Job.find(out).has_checkpoint
     assert resume(out, anyway=True, tell=lambda event: None).folder == out
+
+
+@pytest.mark.usefixtures("every_step")
+def test_changed_weights_are_named(photos: Path, tmp_path: Path) -> None:
+    file, out = tmp_path / "weights.safetensors", tmp_path / "run"
+    knobs = KNOBS | {"backbone": "cifar_resnet20", "weights": str(file)}
+
+    def write(seed: int) -> None:
+        save_file(
+            {
+                name: tensor.clone()
+                for name, tensor in build_backbone(ROWS["cifar_resnet20"], seed=seed).state().items()
+            },
+            file,
+        )
+
+    write(1)
+    with pytest.raises(KeyboardInterrupt):
+        train(photos, out=out, tell=stop_at(1), **knobs)
+    write(2)
+    with pytest.raises(RunError, match="the pretrained weights"):
+        resume(out, tell=lambda event: None)
+    write(1)
+    assert resume(out, tell=lambda event: None).folder == out
 
 
 @pytest.mark.usefixtures("every_step")

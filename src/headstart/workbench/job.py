@@ -93,11 +93,12 @@ class Job:
         """Whether there is work to go on from."""
         return any((self.folder / name).exists() for name in (LATEST, PREVIOUS))
 
-    def pin(self, fingerprint: str, *, anyway: bool = False) -> None:
-        """Note images and versions the first time; later see that they are the same.
+    def pin(self, data: str, weights: str, *, anyway: bool = False) -> None:
+        """Note images, weights and versions the first time; later see that they are the same.
 
         Args:
-            fingerprint: of the images, their labels and parts. anyway: go on with others.
+            data: fingerprint of the images, their labels and parts. weights: of the backbone before it is tuned.
+            anyway: go on with others.
 
         Raises:
             RunError: something differs; it is named.
@@ -105,10 +106,11 @@ class Job:
         versions = runtime.versions()
         pinned = json.loads((self.folder / _CARD).read_text("utf-8")).get("pinned")
         if not pinned or anyway:
-            self._write({"data": fingerprint, "versions": versions})
+            self._write({"data": data, "weights": weights, "versions": versions})
             return
         then: dict[str, str] = pinned["versions"]
-        differs = [] if pinned["data"] == fingerprint else ["the images, their labels or their split"]
+        differs = [] if pinned["data"] == data else ["the images, their labels or their split"]
+        differs += [] if pinned["weights"] == weights else ["the pretrained weights"]
         differs += [
             f"{name} {then.get(name, 'absent')} → {versions.get(name, 'absent')}"
             for name in sorted({**then, **versions})
@@ -116,7 +118,7 @@ class Job:
         ]
         if differs:
             raise RunError(
-                expected="images and versions as when the training began",
+                expected="images, weights and versions as when the training began",
                 found="; ".join(differs),
                 where=self.target,
                 hint="With --anyway it goes on, and its weights may differ from those of an uninterrupted run.",

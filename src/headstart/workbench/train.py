@@ -102,13 +102,13 @@ def _train(target: Path, source: Path, recipe: Recipe, tell: Tell, job: Job | No
         with clock("audit"):
             prepared = prepare(source, recipe, tell)
             parts = split_prepared(prepared, recipe)
-        if job is not None:
-            job.pin(fingerprint_of(prepared, parts), anyway=anyway)
         tell(found(prepared, parts, source))
         with clock("backbone"):
             choice = choose_backbone(recipe, tell)
             if not choice.backbone.row.pretrained:
                 _estimate_statistics(choice.backbone, prepared, parts, recipe)
+        if job is not None:
+            job.pin(fingerprint_of(prepared, parts), choice.backbone.fingerprint, anyway=anyway)
         finished = _work(work, target, source, prepared, parts, choice, recipe, tell, clock, job)
         with clock("write"):
             write_run(work, finished)

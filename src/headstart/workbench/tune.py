@@ -184,7 +184,7 @@ def _images(
     def places(indices: Labels) -> Labels:
         return np.array([place[prepared.facts[i].content] for i in indices], dtype=np.int64)
 
-    counts = np.bincount(labels[rows.train], minlength=len(prepared.image_set.classes))
+    counts = np.bincount(labels[rows.train], minlength=len(prepared.image_set.classes)).clip(1)  # 0: all held out
     weights = tuple((counts.sum() / (len(counts) * counts)).tolist()) if recipe.balance == "equal" else None
     return TuningImages(
         pixels, places(rows.train), labels[rows.train], places(rows.held_out), labels[rows.held_out], contents, weights
