@@ -5,17 +5,19 @@ from __future__ import annotations
 import contextlib
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, lr_scheduler
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
+from headstart.backbones.preprocess import Preprocess
 from headstart.errors import TrainingError
 from headstart.training.batch import two_output_loss
 from headstart.training.records import EpochRecord, StepRecord
@@ -387,6 +389,13 @@ def test_d24_gradients_of_two_backward_passes_are_clipped_once_they_are_summed()
     assert model.weight.grad.max().item() == pytest.approx(1e-3)
 
 
+def test_gradients_that_arrive_scaled_are_not_clipped_as_they_arrive() -> None:
+    sbs = loop(accumulate=2)
+    with pytest.raises(TrainingError, match="set_clip_grad_value"):
+        sbs.set_clip_backprop(1e-3)
+    assert sbs.clipping is None
+
+
 def test_the_norm_before_clipping_is_told() -> None:
     sbs = loop(validation=False)
     sbs.set_clip_grad_norm(1e-3)
@@ -582,20 +591,66 @@ def test_d5_d6_d7_training_after_a_range_test_equals_training_without_it() -> No
     assert equal(with_test, without)
 
 
-@pytest.mark.parametrize(
-    "look",
-    ["predict", "predict_proba", "correct", "lr_range_test", "plot_losses", "count_parameters", "add_graph", "failing"],
-)
-def test_no_look_leaves_a_trace(look: str, tmp_path: Path) -> None:
-    from test_preserve import same, snapshot
+class Broken(Dataset[Any]):
+    """Gives two batches and then fails."""
 
-    sbs, (x, y) = loop(), points().tensors
-    sbs.train(1)
-    if look == "add_graph":
-        pytest.importorskip("tensorboard")
-        sbs.set_tensorboard("look", str(tmp_path))
-    before = snapshot(sbs.model, sbs.optimizer)
-    calls = {
+    def __len__(self) -> int:
+        return 40
+
+    def __getitem__(self, i: int) -> tuple[Tensor, int]:
+        if i >= 16:
+            raise OSError("the disk is gone")
+        return torch.zeros(3), 0
+
+
+LOOKS = (
+    "predict",
+    "predict_proba",
+    "correct",
+    "lr_range_test",
+    "plot_losses",
+    "count_parameters",
+    "add_graph",
+    "hooks",
+    "captures",
+    "loader_apply",
+    "make_normalizer",
+    "validation",
+    "failing predict",
+    "failing predict_files",
+    "failing correct",
+    "failing lr_range_test",
+    "failing loader_apply",
+    "failing make_normalizer",
+    "failing visualize_filters",
+    "failing visualize_outputs",
+    "failing attach_hooks",
+    "failing to_classifier",
+)
+
+PICTURES = TensorDataset(torch.rand(12, 3, 8, 8, generator=torch.Generator().manual_seed(1)), torch.arange(12) % 2)
+
+
+def looks(sbs: StepByStep, folder: Path) -> dict[str, Callable[[], object]]:
+    """Every look, and after `failing` those that cannot succeed."""
+    (x, y), picture = points().tensors, folder / "picture.png"
+    Image.new("RGB", (8, 8)).save(picture)
+    shuffled, broken = DataLoader(PICTURES, 4, shuffle=True), DataLoader(Broken(), 8, shuffle=False)
+    preprocess = Preprocess(8, 8, "nearest", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+
+    def shown() -> None:
+        sbs.attach_hooks(["0", "4"])
+        sbs.predict(x)
+        sbs.visualize_outputs(["0", "4"])
+        sbs.remove_hooks()
+
+    def captured() -> None:
+        sbs.capture_gradients("0")
+        sbs.capture_parameters("0")
+        sbs.predict(x)
+        sbs.remove_hooks()
+
+    return {
         "predict": lambda: sbs.predict(x),
         "predict_proba": lambda: sbs.predict_proba(x),
         "correct": lambda: sbs.correct(x, y),
@@ -603,10 +658,40 @@ def test_no_look_leaves_a_trace(look: str, tmp_path: Path) -> None:
         "plot_losses": sbs.plot_losses,
         "count_parameters": sbs.count_parameters,
         "add_graph": sbs.add_graph,
-        "failing": lambda: sbs.predict(torch.ones(2, 7)),
+        "hooks": shown,
+        "captures": captured,
+        "loader_apply": lambda: StepByStep.loader_apply(shuffled, StepByStep.statistics_per_channel),
+        "make_normalizer": lambda: StepByStep.make_normalizer(shuffled),
+        "validation": lambda: sbs._validation(),
+        "failing predict": lambda: sbs.predict(torch.ones(2, 7)),
+        "failing predict_files": lambda: sbs.predict_files([picture], preprocess),
+        "failing correct": lambda: sbs.correct(torch.ones(2, 7), y[:2]),
+        "failing lr_range_test": lambda: sbs.lr_range_test(broken, 1.0, 5),
+        "failing loader_apply": lambda: StepByStep.loader_apply(broken, lambda x, y: x),
+        "failing make_normalizer": lambda: StepByStep.make_normalizer(broken),
+        "failing visualize_filters": lambda: sbs.visualize_filters("0"),
+        "failing visualize_outputs": lambda: sbs.visualize_outputs("0"),
+        "failing attach_hooks": lambda: sbs.attach_hooks("nowhere"),
+        "failing to_classifier": lambda: sbs.to_classifier(None, ("no", "yes")),
     }
-    with pytest.raises(RuntimeError) if look == "failing" else contextlib.nullcontext():
-        calls[look]()
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_no_look_leaves_a_trace(look: str, tmp_path: Path) -> None:
+    from test_preserve import same, snapshot
+
+    sbs = loop()
+    sbs.train(1)
+    sbs.model[1].eval()
+    sbs.set_loaders(sbs.train_loader, DataLoader(points(), 16, shuffle=True))
+    if look == "add_graph":
+        pytest.importorskip("tensorboard")
+        sbs.set_tensorboard("look", str(tmp_path))
+    made = looks(sbs, tmp_path)
+    assert sorted(made) == sorted(LOOKS)
+    before = snapshot(sbs.model, sbs.optimizer)
+    with pytest.raises(Exception) if look.startswith("failing") else contextlib.nullcontext():
+        made[look]()
     after = snapshot(sbs.model, sbs.optimizer)
     assert {key: same(before[key], after[key]) for key in before} == dict.fromkeys(before, True)
 

@@ -75,11 +75,6 @@ class Activations:
         self.prefix.eval()
         self.made = fill_rows(self.rows, self._make, batch_size=_BATCH, progress=progress)
 
-    @property
-    def size_bytes(self) -> int:
-        """On the disk."""
-        return len(self.rows) * self.rows.bytes_per_row
-
     def random_view(self, positions: Labels, seed: int) -> tuple[Tensor, ...]:
         """Activations of training images, a view of each drawn from (seed, image)."""
         places = self.images.rows[positions]

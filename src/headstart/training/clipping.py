@@ -25,11 +25,6 @@ class Clip:
         self._handles = list(handles)
         self.norm: float | None = None
 
-    @property
-    def as_they_arrive(self) -> bool:
-        """Whether gradients are clipped during the backward pass."""
-        return bool(self._handles)
-
     def __call__(self) -> None:
         """Clip the gradients that are there."""
         norm = self._clip()

@@ -55,8 +55,8 @@ class Looks(Settings):
         lr_range: the latest range test, with its suggestion.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def _prepare(self) -> None:
+        super()._prepare()
         self.visualization: dict[str, Any] = {}
         self.handles: dict[str, Any] = {}
         self.lr_range: LrRange | None = None

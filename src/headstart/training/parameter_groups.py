@@ -20,10 +20,11 @@ def parameter_groups(
 ) -> list[Group]:
     """Groups for the trained parameters of a headed network.
 
-    Rates are relative: a step of Adam moves each weight by about its rate, and weights of 0.02 (the last stage of a
-    ResNet-18) bear a fifth of what weights of 0.1 (a small CIFAR network) bear. So a group learns at `lr` times the
-    root mean square of its weights, and a stage that lies L stages before the head at `stage_decay^L` of that. Biases
-    and the scales of normalisation layers are not decayed: decay would pull a scale to zero, not to its neutral 1.
+    Rates are relative: a step of Adam moves each weight by about its rate, and what weights of 0.08 hardly notice (the
+    last stage of a CIFAR ResNet-20) is as large as weights of 0.005 themselves in a few steps (that of an ImageNet
+    ResNet-18). So a group learns at `lr` times the root mean square of its weights, and a stage that lies L stages
+    before the head at `stage_decay^L` of that. Biases and the scales of normalisation layers are not decayed: decay
+    would pull a scale to zero, not to its neutral 1.
 
     Args:
         stage_decay: 1 for the same rate everywhere.

@@ -62,7 +62,18 @@ class Settings(LoopState):
         self.clipping = clip_by_norm(self.model.parameters, max_norm, norm_type)
 
     def set_clip_backprop(self, clip_value: float) -> None:
-        """Clip each gradient's elements in the backward pass, once it is summed."""
+        """Clip each gradient's elements in the backward pass, once it is summed.
+
+        Raises:
+            TrainingError: gradients arrive scaled, by fp16 or accumulation: the limit would mean another one.
+        """
+        if self.scaler.is_enabled() or self.accumulate > 1:
+            raise TrainingError(
+                expected="gradients that arrive as they are",
+                found="fp16" if self.scaler.is_enabled() else f"accumulate={self.accumulate}",
+                where="set_clip_backprop",
+                hint="set_clip_grad_value() clips to the same limit, just before the step.",
+            )
         self.remove_clip()
         self.clipping = clip_as_they_arrive(self.model.parameters, clip_value)
 

@@ -70,6 +70,10 @@ class LoopState:
         self._position: Position | None = None
         self._random: RandomState | None = None  # of a checkpoint, until training goes on
         self._seeded = False
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """What the classes on top of this one keep besides."""
 
     def to(self, device: Any) -> None:
         """Move the model and the optimiser's state to a device.

@@ -8,19 +8,17 @@ names, positions and return types. `compat="book"` gives the book's arithmetic w
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from torch import nn
-from torch.optim import Optimizer
 
 from headstart.errors import TrainingError
 from headstart.preserve import RandomState
-from headstart.training.batch import Loss, loss_of, run_model, size_of, to_device, unpack
+from headstart.training.batch import loss_of, run_model, size_of, to_device, unpack
 from headstart.training.loaders import check_not_empty, length_of
 from headstart.training.looks import Looks
-from headstart.training.meters import Mean, Meters, Metric
+from headstart.training.meters import Mean, Meters
 from headstart.training.position import Position, generators_of
 from headstart.training.progress import ProgressLines
 from headstart.training.records import EpochRecord, StepRecord
@@ -47,28 +45,8 @@ class StepByStep(Looks):
         TrainingError: an option is unknown.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        loss_fn: Loss,
-        optimizer: Optimizer,
-        *,
-        metrics: Mapping[str, Metric] | None = None,
-        precision: str = "fp32",  # the same numbers on every machine; half precision is for a GPU
-        accumulate: int = 1,
-        compat: str = "fixed",
-        progress: bool | None = None,
-    ) -> None:
-        super().__init__(
-            model,
-            loss_fn,
-            optimizer,
-            metrics=metrics,
-            precision=precision,
-            accumulate=accumulate,
-            compat=compat,
-            progress=progress,
-        )
+    def _prepare(self) -> None:
+        super()._prepare()
         self._meters = Meters(self.metrics, accumulate=False)
         self._waiting_batches = self._waiting_samples = 0  # whose gradients wait for the step
         self.train_step_fn: StepFunction = self._make_train_step_fn()
