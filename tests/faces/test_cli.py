@@ -3,38 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from command_line import Headstart
 from drawn_photos import draw_folder
-from headstart.faces.cli import main
-
-
-@dataclass(frozen=True)
-class Answer:
-    code: int
-    out: str
-    err: str
-
-
-Headstart = Callable[..., Answer]
-
-
-@pytest.fixture
-def headstart(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Headstart:
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: object) -> Answer:
-        with pytest.raises(SystemExit) as left:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        assert "Traceback" not in out + err
-        return Answer(int(left.value.code or 0), out, err)
-
-    return call
 
 
 def test_train_prints_found_plan_verdict_places_and_the_next_command_in_this_order(

@@ -7,42 +7,18 @@ import io
 import json
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import headstart as hs
+from command_line import Headstart
 from drawn_photos import draw_folder
 from headstart.data.sources import RPS, SOURCES
-from headstart.faces.cli import main
 from headstart.workbench.fetch import FetchedSet
 from local_server import Server
-
-
-@dataclass(frozen=True)
-class Answer:
-    code: int
-    out: str
-    err: str
-
-
-Headstart = Callable[..., Answer]
-
-
-@pytest.fixture
-def headstart(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Headstart:
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: object) -> Answer:
-        with pytest.raises(SystemExit) as left:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        assert "Traceback" not in out + err
-        return Answer(int(left.value.code or 0), out, err)
-
-    return call
 
 
 def zip_of(folder: Path, inside: str) -> bytes:

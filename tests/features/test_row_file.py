@@ -42,7 +42,6 @@ def test_rows_are_made_once_and_read_in_any_order(tmp_path: Path) -> None:
     first, second = again.read(np.array([5, 0, 5]))
     assert first.tolist() == [value(i)[0].tolist() for i in (5, 0, 5)]
     assert second.tolist() == [value(i)[1].tolist() for i in (5, 0, 5)]
-    assert again.bytes_per_row == 4 * (6 + 4)
 
 
 def test_an_interrupted_filling_goes_on_where_it_stopped(tmp_path: Path) -> None:
