@@ -1,7 +1,6 @@
 """The audit: what is wrong with a set of images, found by looking at each once. Nothing is changed.
 
-In: an ImageSet and the facts of its images. Out: Audit, whose findings are plain sentences with names, and whose groups
-of copies keep a split honest. Each check is one function that returns Findings.
+In: an ImageSet and the facts of its images. Out: Audit: findings, and groups of copies that keep a split honest.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Whether two decoded images are one picture: a copy leaves noise behind, a second photograph leaves motion.
 
-The two are laid over each other (crop, brightness, contrast and sharpness fitted), and what stays unexplained is looked
-at. After resizing, recompression, a flip or a crop it is noise, spread over the picture. When something moved, the rest
-sits on edges and points along them: moving small patches of one picture explains it. That share is the evidence.
+The two are laid over each other (crop, brightness, contrast, sharpness fitted). What then stays unexplained is noise
+all over a copy; where something moved it sits on edges, and moving small patches explains it. That is the evidence.
 """
 
 from __future__ import annotations

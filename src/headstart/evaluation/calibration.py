@@ -1,7 +1,6 @@
 """Calibration: does 90 % sure mean right nine times in ten? Temperature, calibration errors and their noise floor.
 
-In: logits or probabilities N×C, labels N. Out: Temperature, errors in [0, 1], reliability bins. Confidence is the
-probability of the answered class.
+In: logits or probabilities N×C, labels N. Out: Temperature, errors in [0, 1], bins. Confidence: that of the answer.
 """
 
 from __future__ import annotations

@@ -55,11 +55,6 @@ class RowFile:
         """Places of the rows that are not there."""
         return [int(place) for place in np.flatnonzero(self._sums[:, 1] == 0)]
 
-    @property
-    def bytes_per_row(self) -> int:
-        """Size of one row."""
-        return sum(int(np.prod(array.shape[1:])) * array.itemsize for array in self._arrays)
-
     def write(self, places: Sequence[int], rows: Rows) -> None:
         """Put rows n×… into their places; the checksums come last, so that half a row is no row."""
         for array, values in zip(self._arrays, rows, strict=True):
