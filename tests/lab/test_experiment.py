@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from headstart.errors import RecipeError
-from headstart.lab.experiment import Experiment, Number, Table, drawn_from, need, numbers
+from headstart.inspection.insight import Table
+from headstart.lab.experiment import Experiment, Number, drawn_from, need, numbers
 
 
 def experiment(*found: Number) -> Experiment:

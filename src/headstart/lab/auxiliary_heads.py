@@ -20,8 +20,9 @@ from headstart.backbones.backbone import Backbone, build_backbone
 from headstart.backbones.catalogue import row_of
 from headstart.figures.ink import FAINT, RIGHT, WRONG
 from headstart.figures.panels import Bars, Panel
+from headstart.inspection.insight import Table
 from headstart.lab.catalogue import CLAIMS
-from headstart.lab.experiment import Experiment, Number, Table, drawn_from
+from headstart.lab.experiment import Experiment, Number, drawn_from
 
 SOURCE = (
     "Szegedy et al. 2014, arXiv:1409.4842, section 5; 2016, arXiv:1512.00567, section 4; the chapter's inception model"

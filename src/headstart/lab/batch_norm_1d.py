@@ -18,8 +18,9 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from headstart.figures.ink import RIGHT, WRONG
 from headstart.figures.panels import Line, Plot
+from headstart.inspection.insight import Cell, Table
 from headstart.lab.catalogue import CLAIMS
-from headstart.lab.experiment import Cell, Experiment, Number, Table, drawn_from, need, numbers
+from headstart.lab.experiment import Experiment, Number, drawn_from, need, numbers
 
 SOURCE = "chapter on transfer learning, section on batch normalisation; Ioffe and Szegedy 2015, algorithms 1 and 2"
 _PRINTED = 5e-5  # half of the last of four decimals

@@ -16,8 +16,9 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from headstart.figures.ink import FAINT, RIGHT, WRONG
 from headstart.figures.panels import Line, Panel, Picture, Plot
+from headstart.inspection.insight import Table
 from headstart.lab.catalogue import CLAIMS
-from headstart.lab.experiment import Experiment, Number, Table, drawn_from, need, numbers
+from headstart.lab.experiment import Experiment, Number, drawn_from, need, numbers
 
 SOURCE = "chapter on transfer learning, section on batch normalisation in two dimensions; Ioffe and Szegedy 2015, 3.2"
 _CHANNELS = 3

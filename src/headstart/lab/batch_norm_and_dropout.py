@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from headstart.figures.ink import RIGHT, WRONG
 from headstart.figures.panels import Line, Panel, Plot
+from headstart.inspection.insight import Table
 from headstart.lab.catalogue import CLAIMS
-from headstart.lab.experiment import Experiment, Number, Table, drawn_from, need
+from headstart.lab.experiment import Experiment, Number, drawn_from, need
 
 SOURCE = "Li et al. 2018, arXiv:1801.05134, section 3; chapter on transfer learning, summary"
 _FEATURES = 64

@@ -20,8 +20,9 @@ from torch import Tensor
 
 from headstart.figures.ink import RIGHT, WRONG
 from headstart.figures.panels import Line, Panel, Plot
+from headstart.inspection.insight import Table
 from headstart.lab.catalogue import CLAIMS
-from headstart.lab.experiment import Experiment, Number, Table, drawn_from, need
+from headstart.lab.experiment import Experiment, Number, drawn_from, need
 
 SOURCE = "De and Smith 2020, Batch Normalization Biases Residual Blocks Towards the Identity Function, arXiv:2002.10444"
 

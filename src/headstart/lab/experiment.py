@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 
 from headstart.errors import RecipeError
 from headstart.figures.panels import Panel, panels_figure
+from headstart.inspection.insight import Table, written
 from headstart.preserve import preserve
 
 RELATIONS = ("=", "≤", "≥")
-Cell = str | int | float
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,11 @@ class Number:
 
     def __str__(self) -> str:
         decimals = min(7, max(4, math.ceil(-math.log10(self.tolerance)))) if self.tolerance else 4
-        wanted = f"{self.relation} {_short(self.expected, decimals)}"
+        wanted = f"{self.relation} {written(self.expected, decimals)}"
         if self.tolerance:
             wanted += f" ± {self.tolerance:g}" if self.relation == "=" else f" (within {self.tolerance:g})"
         source = " (printed)" if self.printed else ""
-        return f"{'✓' if self.holds else '✗'} {self.name}: {_short(self.value, decimals)}, expected {wanted}{source}"
+        return f"{'✓' if self.holds else '✗'} {self.name}: {written(self.value, decimals)}, expected {wanted}{source}"
 
     def to_dict(self) -> dict[str, object]:
         """All fields and `holds`; a number that is not finite becomes None."""
@@ -62,26 +62,6 @@ class Number:
             "printed": self.printed,
             "holds": self.holds,
         }
-
-
-@dataclass(frozen=True)
-class Table:
-    """A small table of results: a title, names of the columns, rows of as many cells, and decimals of its floats."""
-
-    title: str
-    heads: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    decimals: int = 4
-
-    def __str__(self) -> str:
-        lines = [self.heads, *[tuple(_short(cell, self.decimals) for cell in row) for row in self.rows]]
-        widths = [max(len(line[i]) for line in lines) for i in range(len(self.heads))]
-        drawn = ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
-        return "\n".join([self.title, *[f"  {line}" for line in drawn]])
-
-    def to_dict(self) -> dict[str, object]:
-        """Title, heads and rows as lists."""
-        return {"title": self.title, "heads": list(self.heads), "rows": [list(row) for row in self.rows]}
 
 
 @dataclass(frozen=True)
@@ -187,12 +167,3 @@ def drawn_from(seed: int) -> Iterator[None]:
     with preserve():
         torch.manual_seed(seed)
         yield
-
-
-def _short(value: Cell, decimals: int) -> str:
-    """A fixed number of decimals where they say something, powers of ten where they do not, whole numbers as such."""
-    if not isinstance(value, float) or not math.isfinite(value):
-        return str(value)
-    if value == 0 or (value.is_integer() and abs(value) < 1e6):
-        return f"{value:.0f}"
-    return f"{value:.{decimals}f}" if 10.0 ** (1 - decimals) <= abs(value) < 1e5 else f"{value:.2e}"

@@ -26,8 +26,9 @@ from headstart.backbones.weight_files import tensor_hash
 from headstart.figures.ink import RIGHT, WRONG
 from headstart.figures.panels import Line, Panel, Plot
 from headstart.freezing import freeze
+from headstart.inspection.insight import Table
 from headstart.lab.catalogue import CLAIMS
-from headstart.lab.experiment import Experiment, Number, Table, drawn_from, need
+from headstart.lab.experiment import Experiment, Number, drawn_from, need
 from headstart.training.stepbystep import StepByStep
 
 SOURCE = "chapter on transfer learning, freezing the model; Ioffe and Szegedy 2015, algorithm 2"

@@ -21,8 +21,9 @@ from torch import Tensor
 
 from headstart.figures.ink import FAINT, INK, RIGHT, WRONG
 from headstart.figures.panels import Line, Panel, Plot
+from headstart.inspection.insight import Cell, Table
 from headstart.lab.catalogue import CLAIMS
-from headstart.lab.experiment import Cell, Experiment, Number, Table, drawn_from, need
+from headstart.lab.experiment import Experiment, Number, drawn_from, need
 
 SOURCE = "Balduzzi et al. 2017, The Shattered Gradients Problem, arXiv:1702.08591, figures 1 and 2"
 _MOST_LAG = 15

@@ -20,8 +20,9 @@ from torch import nn
 
 from headstart.figures.ink import RIGHT, WRONG
 from headstart.figures.panels import Line, Plot
+from headstart.inspection.insight import Table
 from headstart.lab.catalogue import CLAIMS
-from headstart.lab.experiment import Experiment, Number, Table, drawn_from, need
+from headstart.lab.experiment import Experiment, Number, drawn_from, need
 
 SOURCE = "He et al. 2016, arXiv:1512.03385, sections 1 and 3.1; the factors follow from the variance of the weights"
 KEPT = {"pytorch": 1 / 6, "he": 1.0}  # of a squared gradient, through one layer with ReLU

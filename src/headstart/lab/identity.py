@@ -20,8 +20,9 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from headstart.figures.ink import RIGHT, WRONG
 from headstart.figures.panels import Line, Panel, Plot
+from headstart.inspection.insight import Table
 from headstart.lab.catalogue import CLAIMS
-from headstart.lab.experiment import Experiment, Number, Table, drawn_from, need, numbers
+from headstart.lab.experiment import Experiment, Number, drawn_from, need, numbers
 from headstart.training.stepbystep import StepByStep
 
 SOURCE = "chapter on transfer learning, section on learning the identity; He et al. 2016, arXiv:1512.03385, section 3.1"

@@ -20,8 +20,9 @@ from headstart.data.hands import draw_hand
 from headstart.figures.ink import RIGHT, WRONG
 from headstart.figures.panels import Bars, Panel, Picture
 from headstart.hooks import watch_outputs
+from headstart.inspection.insight import Table
 from headstart.lab.catalogue import CLAIMS
-from headstart.lab.experiment import Experiment, Number, Table, drawn_from, need
+from headstart.lab.experiment import Experiment, Number, drawn_from, need
 
 SOURCE = "Szegedy et al. 2014, Going Deeper with Convolutions, arXiv:1409.4842, figure 2 and table 1"
 Widths = tuple[int, int, int, int]

@@ -22,8 +22,9 @@ from torch import Tensor, nn
 
 from headstart.data.hands import draw_hand
 from headstart.figures.panels import Panel, Picture
+from headstart.inspection.insight import Table
 from headstart.lab.catalogue import CLAIMS
-from headstart.lab.experiment import Experiment, Number, Table, drawn_from, need
+from headstart.lab.experiment import Experiment, Number, drawn_from, need
 
 SOURCE = "He et al. 2016, arXiv:1512.03385, sections 3.2 and 3.3; Goyal et al. 2017, arXiv:1706.02677, section 5.1"
 

@@ -1,0 +1,109 @@
+"""Subject: whatever is looked into (a Classifier, a Backbone, any module), with its stages, classes and logits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from headstart.backbones.backbone import Backbone
+from headstart.backbones.preprocess import Preprocess
+from headstart.backbones.stage_network import POOL
+from headstart.classifier.classifier import Classifier
+from headstart.errors import BackboneError
+from headstart.hooks import watch_inputs, watch_outputs
+from headstart.preserve import preserve
+
+Model = Classifier | Backbone | nn.Module
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """What is looked into.
+
+    Args:
+        name: of the backbone, or of the module's class.
+        network: the network itself; paths of modules are paths in it. A backbone's own top is part of it.
+        stages: name of a stage → path of its module, in forward order; a plain module's stages are its children.
+        classes: names of the logits' columns; empty where nobody said.
+        preprocess: how images are brought to it; None for a plain module.
+        backbone: whose network it is; None for a plain module.
+        classifier: whose head gives the logits; None without one.
+    """
+
+    name: str
+    network: nn.Module
+    stages: dict[str, str]
+    classes: tuple[str, ...] = ()
+    preprocess: Preprocess | None = None
+    backbone: Backbone | None = None
+    classifier: Classifier | None = None
+
+    @property
+    def has_logits(self) -> bool:
+        """Whether it answers with scores of classes: not a backbone whose weights came without a top."""
+        return self.classifier is not None or self.backbone is None or self.backbone.has_top
+
+    def logits(self, pixels: Tensor) -> Tensor:
+        """Logits N×C, calibrated for a Classifier; gradients flow to pixels and maps where they are asked for.
+
+        Raises:
+            BackboneError: it has no logits.
+        """
+        if self.classifier is not None:
+            return self._head_logits(pixels, self.classifier)
+        if not self.has_logits:
+            raise BackboneError(
+                expected="a network that names classes",
+                found="weights without a top",
+                where=self.name,
+                hint="Train a classifier on it first, and look into that.",
+            )
+        logits: Tensor = self.network(pixels)
+        return logits
+
+    @contextmanager
+    def looking(self, *, weights: bool = False) -> Iterator[None]:
+        """Inside, the network is in eval mode; after it, everything is as it was, also when the look fails.
+
+        Args:
+            weights: True where weights or buffers are changed inside: a copy of them is kept.
+        """
+        with preserve(self.network, weights=weights):
+            self.network.eval()
+            yield
+
+    def _head_logits(self, pixels: Tensor, classifier: Classifier) -> Tensor:
+        """The head on the stages' outputs of the network itself: its blocks stay visible, unlike in a traced graph."""
+        head = classifier.head
+        wanted = [classifier.backbone.row.stage(name) for name in head.stages]
+        pooled: dict[str, Tensor] = {}
+
+        def keep(kind: str) -> dict[str, nn.Module]:
+            return {one.name: self.network.get_submodule(one.module) for one in wanted if one.side == kind}
+
+        def pool(name: str, value: Tensor) -> None:
+            pooled[name] = POOL[classifier.backbone.row.stage(name).pool](value).float()  # at once: in-place layers
+
+        with watch_inputs(keep("input"), pool), watch_outputs(keep("output"), pool):
+            self.network(pixels)
+        parts = [pooled[one.name] for one in wanted]
+        features = torch.cat([F.normalize(part, dim=1) for part in parts] if head.unit else parts, 1)
+        weight, bias = (torch.from_numpy(array).to(features) for array in (head.weight, head.bias))
+        return (features @ weight + bias) / head.temperature
+
+
+def subject_of(model: Model) -> Subject:
+    """What a look needs to know of a Classifier, a Backbone or any module; nothing is copied."""
+    if isinstance(model, Classifier):
+        backbone = model.backbone
+        stages = {stage.name: stage.module for stage in backbone.row.stages}
+        return Subject(backbone.row.name, backbone.network, stages, model.classes, backbone.preprocess, backbone, model)
+    if isinstance(model, Backbone):
+        stages = {stage.name: stage.module for stage in model.row.stages}
+        return Subject(model.row.name, model.network, stages, (), model.preprocess, model)
+    return Subject(type(model).__name__, model, {name: name for name, _ in model.named_children()})
