@@ -1,0 +1,94 @@
+"""inspected: images of a folder, or of a set with classes, brought to a network as its card says, for looks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from headstart import runtime
+from headstart.backbones.preprocess import Preprocess
+from headstart.data.batches import pixel_batches
+from headstart.data.image_set import Sample, scan, scan_unlabelled
+from headstart.data.images import ImageRules
+from headstart.errors import DataError
+from headstart.inspection.images import InspectedImages
+from headstart.recipe import Recipe
+from headstart.workbench.events import Notice, Tell
+
+MOST = 150  # steady means per channel; one pass of resnet18 over them takes some seconds on two cores
+
+
+def inspected_images(
+    source: Path,
+    preprocess: Preprocess,
+    recipe: Recipe,
+    tell: Tell,
+    *,
+    classes: tuple[str, ...] = (),
+    most: int = MOST,
+) -> InspectedImages:
+    """Some images of a set, drawn from the recipe's seed; of a set with parts the test part, else validation.
+
+    A source without class folders is taken as images without labels. Unreadable images are told and left out.
+
+    Args:
+        classes: of the model; labels count in its order, and images of other classes are left out.
+
+    Raises:
+        DataError: there is no readable image.
+    """
+    samples = _chosen(_samples(source, classes), most, recipe.seed)
+    stream = pixel_batches(
+        [sample.path for sample in samples],
+        preprocess.prepare,
+        rules=ImageRules.named(recipe.background, recipe.max_pixels),
+        batch_size=32,
+        workers=recipe.workers or runtime.cores(),
+    )
+    kept: list[int] = []
+    pictures: list[torch.Tensor] = []
+    for batch in stream:
+        kept += batch.positions
+        pictures += [batch.pixels] if batch.positions else []
+        for position, reason in batch.failures.items():
+            tell(Notice(f"Left out: {samples[position].name}: {reason}"))
+    if not kept:
+        raise DataError(expected="an image that can be read", found=f"none of {len(samples)}", where=source)
+    prepared = torch.cat(pictures)
+    found = [samples[i] for i in kept]
+    known = classes or tuple(sorted({sample.label for sample in found if sample.label is not None}))
+    labelled = all(sample.label is not None for sample in found)
+    return InspectedImages(
+        preprocess.normalise(prepared),
+        tuple(sample.name for sample in found),
+        prepared,
+        torch.tensor([known.index(sample.label or "") for sample in found]) if labelled else None,
+        known if labelled else (),
+        tuple(sample.path for sample in found),
+    )
+
+
+def _samples(source: Path, classes: tuple[str, ...]) -> list[Sample]:
+    """Of the part that was not trained on, where there are parts."""
+    try:
+        image_set = scan(source, unpack_into=runtime.cache_folder() / "archives", least_classes=1)
+    except DataError:
+        files = scan_unlabelled([source])
+        return [Sample(path, path.name, None, None, None) for path in files]
+    samples = [one for one in image_set.samples if not classes or one.label in classes]
+    if not samples:
+        raise DataError(
+            expected=f"images of the classes {', '.join(classes[:6])}",
+            found=f"classes {', '.join(image_set.classes[:6])}",
+            where=source,
+        )
+    parts = {one.part for one in samples}
+    wanted = next((part for part in ("test", "validation") if part in parts), None)
+    return [one for one in samples if wanted is None or one.part == wanted]
+
+
+def _chosen(samples: list[Sample], most: int, seed: int) -> list[Sample]:
+    order = np.random.default_rng(seed).permutation(len(samples))[:most]
+    return [samples[i] for i in sorted(order)]
