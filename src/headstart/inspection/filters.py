@@ -112,7 +112,8 @@ class Filters:
             return ""
         share = len(self.dead) / len(self.norms)
         return (
-            f"{many(len(self.dead), 'filter')} of {len(self.norms)} ({share:.0%}) {'is' if len(self.dead) == 1 else 'are'} as good as zero: "
+            f"{many(len(self.dead), 'filter')} of {len(self.norms)} ({share:.0%}) "
+            f"{'is' if len(self.dead) == 1 else 'are'} as good as zero: "
             f"{numbered(self.dead)}. They cost time and say nothing; a smaller network would do as well, nothing must "
             "be mended."
         )
@@ -122,7 +123,8 @@ class Filters:
         if not silent:
             return ""
         return (
-            f"{many(len(silent), 'filter')} with weights {'is' if len(silent) == 1 else 'are'} silent on these images: {numbered(silent)}. "
+            f"{many(len(silent), 'filter')} with weights {'is' if len(silent) == 1 else 'are'} silent on these "
+            f"images: {numbered(silent)}. "
             "If many are, the images may be brought to the network in another way than it was trained with."
         )
 
@@ -135,7 +137,8 @@ class Filters:
         chance = f"drawn weights would have {_few(self.expected_copies)}"
         return (
             f"{many(alike, 'pair')} of near copies and {len(self.copies) - alike} of negatives ({chance}); closest "
-            f"are {closest}. Copies are spent room: what one sees, the other sees too. Negatives are usual before a ReLU, which keeps one half of each."
+            f"are {closest}. Copies are spent room: what one sees, the other sees too. Negatives are usual before a "
+            "ReLU, which keeps one half of each."
         )
 
     @property
@@ -156,7 +159,8 @@ class Filters:
         filters, channels, height, width = self.weights.shape
         return (
             f"The {filters} filters of {self.layer}, {height} by {width} on {channels} channels, as small pictures; "
-            f"grey is zero. {len(self.dead)} dead, {len(self.noisy)} like noise, {many(len(self.copies), 'pair')} of copies."
+            f"grey is zero. {len(self.dead)} dead, {len(self.noisy)} like noise, {many(len(self.copies), 'pair')} of "
+            "copies."
         )
 
     def figure(self) -> Figure:
