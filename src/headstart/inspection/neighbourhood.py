@@ -1,0 +1,95 @@
+"""Neighbourhoods in features: the k images most alike to each, and how pure they are by class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.inspection.wording import percent
+
+Matrix = NDArray[np.float64]
+Numbers = NDArray[np.int64]
+
+_BLOCK = 1024  # rows compared with all at once: 80 MB at 10,000 images
+_DRAWS = 1000  # bootstrap over images
+
+
+def neighbours(features: Matrix, k: int) -> tuple[Matrix, Numbers]:
+    """Cosines and rows of the k other images most alike, N×k, best first; features are centred at their mean.
+
+    Centred because what follows a ReLU shares a large mean, which would make all images look alike.
+    """
+    centred = features - features.mean(0)
+    length = np.sqrt(np.square(centred).sum(1, keepdims=True))
+    unit = centred / np.where(length > 0, length, 1.0)
+    k = min(k, len(unit) - 1)
+    cosines, rows = [], []
+    for begin in range(0, len(unit), _BLOCK):
+        block = unit[begin : begin + _BLOCK] @ unit.T
+        block[np.arange(len(block)), np.arange(begin, begin + len(block))] = -np.inf
+        order = np.argsort(-block, axis=1, kind="stable")[:, :k]
+        cosines.append(np.take_along_axis(block, order, 1))
+        rows.append(order)
+    return np.concatenate(cosines), np.concatenate(rows).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Mixing:
+    """How often the neighbours of one class's images belong to a class.
+
+    Args:
+        share: of the neighbours. low, high: 95 % interval by bootstrap over the images of the class.
+        chance: that share if labels meant nothing.
+    """
+
+    of: int
+    among: int
+    share: float
+    low: float
+    high: float
+    chance: float
+
+    @property
+    def said(self) -> str:
+        """The share with its interval, as in a reading."""
+        return percent(self.share, self.low, self.high)
+
+
+def mixing(rows: Numbers, labels: Numbers, seed: int) -> tuple[Mixing, ...]:
+    """For each ordered pair of classes: what share of the neighbours of the one belongs to the other.
+
+    Args:
+        rows: N×k neighbours of each image. labels: N.
+    """
+    rng = np.random.default_rng(seed)
+    classes, counts = np.unique(labels, return_counts=True)
+    found = []
+    for of, size in zip(classes.tolist(), counts.tolist(), strict=True):
+        own = labels[rows[labels == of]]  # n×k
+        draws = rng.integers(0, size, (_DRAWS, size))
+        for among, others in zip(classes.tolist(), counts.tolist(), strict=True):
+            shares = (own == among).mean(1)
+            low, high = np.quantile(shares[draws].mean(1), (0.025, 0.975))
+            chance = (others - (of == among)) / (len(labels) - 1)
+            found.append(Mixing(of, among, float(shares.mean()), float(low), float(high), chance))
+    return tuple(found)
+
+
+def purity(rows: Numbers, labels: Numbers) -> Matrix:
+    """For each image the share of its neighbours that have its own class, N."""
+    return np.asarray((labels[rows] == labels[:, None]).mean(1), dtype=np.float64)
+
+
+def isolated(cosines: Matrix, most_off: float) -> Numbers:
+    """Images whose mean cosine to their neighbours lies far below the others', the loneliest first.
+
+    Args:
+        most_off: robust deviations (1.4826 × median absolute deviation) below the median that are still usual.
+    """
+    alike = cosines.mean(1)
+    off = np.median(alike) - alike
+    spread = 1.4826 * np.median(np.abs(off))
+    lonely = np.flatnonzero(off > most_off * max(float(spread), 1e-9))
+    return lonely[np.argsort(-off[lonely], kind="stable")].astype(np.int64)
