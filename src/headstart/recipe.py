@@ -6,6 +6,7 @@ The command line makes its options from these fields, `run.json` stores them, an
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,16 +46,43 @@ class Recipe:
     # probe: the backbone stays as it is; minutes on a laptop, and hard to beat with few images
     strategy: str = _knob(
         "probe",
-        "what is trained: the head alone, what follows a frozen boundary, all stages, or all from the probe's head",
-        choices=("probe", "last-stage", "full", "probe-then-full"),
+        "what is trained: the head alone, what follows a frozen boundary, all stages, all from the probe's head, or "
+        "what a short pilot finds best within --time",
+        choices=("probe", "last-stage", "full", "probe-then-full", "auto"),
     )
+    # ten minutes: what one waits for with a coffee
+    time: str = _knob("10min", "with auto: how long fine-tuning may take, as 90s, 10min or 2h")
     # the last stage: the part that knows most of the old task, and cheap once what precedes it is cached
     unfreeze: str | None = _knob(None, "with last-stage: the first stage, or module, that trains [default: the last]")
     # 0: about 150 steps, at least 3 epochs and at most 10: some minutes on a laptop
     epochs: int = _knob(0, "passes of fine-tuning over the training images; 0: by their number", low=0, high=1000)
     # a step of 3 % of the weights' own size at the head, 0.4 times as much at each stage before it: rps28, all stages,
     # reads 0.909, with 0.01 0.895; ants and bees, last stage, 0.948, with 0.2 0.941; both seen on test images
-    lr: float = _knob(0.03, "learning rate of fine-tuning, relative to the size of the weights", low=1e-8, high=1.0)
+    lr: float = _knob(
+        0.03,
+        "learning rate of fine-tuning, relative to the size of the weights; 0: found by a range test",
+        low=0.0,
+        high=1.0,
+    )
+    # one-cycle: no rate has to be held for long, and few epochs are enough (Smith and Topin 2018)
+    schedule: str = _knob(
+        "one-cycle",
+        "learning rate over the steps: one cycle, or a cosine after a warm-up",
+        choices=("one-cycle", "cosine"),
+    )
+    # none: with few epochs on a pretrained network mixing costs more than it gives
+    mix: str = _knob(
+        "none", "mix images and their labels in full and probe-then-full", choices=("none", "mixup", "cutmix")
+    )
+    # 0: probabilities stay those of the labels; what is smoothed has to be calibrated back
+    label_smoothing: float = _knob(0.0, "share of each label given to all classes alike", low=0.0, high=0.9)
+    # none: the last weights; others are tried on held-out images, which few sets can spare many of
+    average: str = _knob(
+        "none",
+        "weights tried after fine-tuning, and taken if held-out images say so: a running average (ema), or those "
+        "between the probe's and the last (wise)",
+        choices=("none", "ema", "wise"),
+    )
     # frozen: statistics of small batches are worse than those of a million images
     batch_norm: str = _knob(
         "frozen",
@@ -107,6 +135,20 @@ class Recipe:
             value = getattr(self, spec.name)
             _check_kind(spec, value)
             _check_range(spec, value)
+        _ = self.seconds
+
+    @property
+    def seconds(self) -> float:
+        """`time` as a number of seconds.
+
+        Raises:
+            RecipeError: it is not written as a number and a unit, or not above 0.
+        """
+        found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|sec|m|min|h)\s*", self.time)
+        seconds = float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2][0]] if found else 0.0
+        if seconds <= 0:
+            raise RecipeError(expected="a time such as 90s, 10min or 2h", found=repr(self.time), where="--time")
+        return seconds
 
     def to_dict(self) -> dict[str, Any]:
         """All fields as plain values, in order."""

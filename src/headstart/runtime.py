@@ -40,6 +40,23 @@ def free_bytes(folder: Path) -> int:
     return shutil.disk_usage(there).free
 
 
+def free_memory(device: str = "cpu") -> int:
+    """Memory that can still be taken, in bytes: of the GPU, or of the machine without swapping.
+
+    0 where the system does not say.
+    """
+    if device.startswith("cuda"):
+        import torch
+
+        return int(torch.cuda.mem_get_info(device)[0])
+    meminfo = Path("/proc/meminfo")
+    if meminfo.exists():
+        for line in meminfo.read_text("ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    return 0
+
+
 def choose_device(name: str = "auto") -> str:
     """Name of the torch device: `auto` takes a GPU when there is one.
 

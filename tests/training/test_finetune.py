@@ -9,73 +9,28 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
+from tuning_set import STILL, backbone, features_of, make_head, make_images
 
-from drawn_photos import draw_folder
-from headstart.backbones.backbone import Backbone, build_backbone
-from headstart.backbones.catalogue import ROWS
+from headstart.backbones.backbone import Backbone
 from headstart.classifier.classifier import Head
-from headstart.data.images import open_image
 from headstart.errors import BackboneError, TrainingError
 from headstart.features.cache import FeatureCache
-from headstart.features.matrix import Features
-from headstart.features.row_file import fill_rows, open_rows
-from headstart.training.augment import NONE, Augmentation, centre
+from headstart.training.augment import Augmentation
 from headstart.training.finetune import full, last_stage, probe_then_full
 from headstart.training.headed_network import HeadedNetwork
 from headstart.training.parameter_groups import parameter_groups
-from headstart.training.probe import TrainingRows, train_probe
 from headstart.training.records import EpochRecord, StepRecord
 from headstart.training.tuning import TuningImages, TuningSettings
-
-ROW = ROWS["cifar_resnet20"]
-STILL = TuningSettings(epochs=2, lr=1e-3, batch_size=8, augmentation=NONE)
 
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> TuningImages:
-    """36 training and 12 held-out pictures of three classes."""
-    folder = tmp_path_factory.mktemp("tuning")
-    paths = sorted(draw_folder(folder / "photos").rglob("*.png"))
-    names = sorted({path.parent.name for path in paths})
-    labels = np.array([names.index(path.parent.name) for path in paths])
-    preprocess = build_backbone(ROW).preprocess
-    contents = tuple(path.name for path in paths)
-    pixels = open_rows(FeatureCache(folder / "cache", 1e9), {"what": "pixels"}, contents, [(3, 32, 32)], "uint8")
-    fill_rows(
-        pixels,
-        lambda places: (torch.stack([preprocess.prepare(open_image(paths[i]).rgb) for i in places]).numpy(),),
-        batch_size=16,
-    )
-    held = np.arange(len(paths)) % 4 == 0
-    rows = np.arange(len(paths))
-    return TuningImages(pixels, rows[~held], labels[~held], rows[held], labels[held], contents)
-
-
-def backbone() -> Backbone:
-    made = build_backbone(ROW, seed=3)
-    with torch.no_grad():
-        for name, buffer in made.network.named_buffers():
-            if name.endswith("running_var"):
-                buffer.mul_(0.7)  # statistics that are not those of the batch
-    return made
-
-
-def features_of(made: Backbone, images: TuningImages, rows: np.ndarray) -> Features:
-    stored = torch.from_numpy(images.pixels.read(rows)[0])
-    matrix = made.features(made.preprocess.normalise(centre(stored, 32))).numpy()
-    names = tuple(images.contents[i] for i in rows)
-    return Features(matrix, {stage: (s.start, s.stop) for stage, s in made.slices.items()}, names, names)
+    return make_images(tmp_path_factory.mktemp("tuning"))
 
 
 @pytest.fixture(scope="module")
 def head(images: TuningImages) -> Head:
-    made = backbone()
-    features = features_of(made, images, images.rows)
-    none = np.array([], dtype=np.int64)
-    order = np.arange(len(images.rows))
-    training = TrainingRows(order, images.labels, order, none, none)
-    layers = {"auto": made.row.choose_stages("auto")}
-    return train_probe(features, training, 3, layers=layers, kind="ridge", balance="none").head
+    return make_head(images)
 
 
 def quiet(record: StepRecord | EpochRecord) -> None:

@@ -12,10 +12,10 @@ from headstart.backbones.catalogue import ROWS
 from headstart.errors import BackboneError, RecipeError
 from headstart.recipe import Recipe
 from headstart.workbench import events
+from headstart.workbench.decide import boundary_of, epochs_of
 from headstart.workbench.evaluate import evaluate
 from headstart.workbench.run import FILES
 from headstart.workbench.train import train
-from headstart.workbench.tune import boundary_of, epochs_of
 
 
 @pytest.mark.parametrize("strategy", ["last-stage", "full", "probe-then-full"])

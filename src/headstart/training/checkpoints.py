@@ -10,6 +10,7 @@ from headstart.errors import TrainingError
 from headstart.training.stepbystep import StepByStep
 
 LATEST, PREVIOUS = "checkpoint.pth", "checkpoint.previous.pth"
+_HALVED = "halved.txt"
 
 SECONDS = 30.0
 """Work that a kill may cost; writing a ResNet-18 with its optimiser takes a hundredth of that."""
@@ -55,6 +56,19 @@ class Checkpoints:
             latest.replace(self.folder / PREVIOUS)
         loop.save_checkpoint(latest)
         self._saved = time.monotonic()
+
+    @property
+    def halvings(self) -> int:
+        """How often the batch was halved for want of memory; what is here was trained with such batches."""
+        path = self.folder / _HALVED
+        return len(path.read_text("utf-8")) if path.exists() else 0
+
+    def start_again(self) -> None:
+        """Forget what was trained: memory did not suffice, and the batch is half of what it was."""
+        halvings = self.halvings + 1
+        for name in (LATEST, PREVIOUS):
+            (self.folder / name).unlink(missing_ok=True)
+        (self.folder / _HALVED).write_text("½" * halvings, "utf-8")
 
     def save_when_due(self, loop: StepByStep) -> None:
         """Write if the latest is old enough."""

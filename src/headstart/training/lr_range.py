@@ -103,6 +103,7 @@ def lr_range_test(
     train_mode: Callable[[], object] | None = None,
     precision: Callable[[], AbstractContextManager[Any]] = nullcontext,
     generators: Sequence[torch.Generator] = (),
+    scale: float = 1.0,
 ) -> LrRange:
     """Train from the optimiser's rate up to end_lr and watch the loss; nothing of it stays.
 
@@ -113,6 +114,7 @@ def lr_range_test(
         alpha: weight of a new loss in the smoothed one, in (0, 1].
         clip: called before each step. train_mode: puts the model into train mode; None: `model.train()`.
         precision: context of the forward pass. generators: to be put back, besides the global ones and the loader's.
+        scale: from the first group's rate to the number that the user knows, where the two are not the same.
 
     Raises:
         TrainingError: the loader gives nothing, or an option is out of range.
@@ -140,7 +142,7 @@ def lr_range_test(
                 if clip is not None:
                     clip()
                 optimizer.step()
-    return curve.judged(step_mode, end_lr)
+    return curve.judged(step_mode, end_lr, scale)
 
 
 class _Curve:
@@ -169,10 +171,10 @@ class _Curve:
         self.diverged = 0 < best < latest / DIVERGED and latest > self.corrected[0]
         return not self.diverged
 
-    def judged(self, step_mode: str, end_lr: float) -> LrRange:
+    def judged(self, step_mode: str, end_lr: float, scale: float) -> LrRange:
         """The whole as a value, with a suggestion or the reason why there is none."""
-        rates, corrected = np.array([r[0] for r in self.rates]), np.array(self.corrected)
-        reason = self._unusable(rates, corrected, end_lr)
+        rates, corrected = scale * np.array([r[0] for r in self.rates]), np.array(self.corrected)
+        reason = self._unusable(rates, corrected, scale * end_lr)
         low = high = suggestion = None
         if reason is None:
             bottom = int(corrected.argmin())

@@ -101,9 +101,12 @@ class Meters:
 
 
 def accuracy(logits: Tensor, y: Tensor) -> Tensor:
-    """1 for each right sample, else 0: arg max over classes, or the sign of a single logit."""
+    """1 for each right sample, else 0: arg max over classes, or the sign of a single logit.
+
+    A target of probabilities N×C, as mixed images have, counts as its most probable class.
+    """
     if logits.dim() > 1 and logits.shape[1] > 1:
-        return (logits.argmax(1) == y).float()
+        return (logits.argmax(1) == (y.argmax(1) if y.dim() > 1 else y)).float()
     return ((logits.reshape(-1) > 0) == (y.reshape(-1) > 0.5)).float()
 
 

@@ -14,6 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from headstart.training.mixing import Mix
+
 Batch = Callable[[NDArray[np.int64], int], Any]
 """(positions of a batch, seed of the epoch) → the network's input for them."""
 
@@ -24,13 +26,17 @@ class RowLoader:
     Args:
         make: gives the input of a batch. labels: N. batch_size: the last batch may be smaller.
         shuffle: a new order every epoch; else as they come, for measuring.
+        mix: mixes the images of a batch, and their labels.
     """
 
-    def __init__(self, make: Batch, labels: NDArray[np.int64], batch_size: int, *, shuffle: bool) -> None:
+    def __init__(
+        self, make: Batch, labels: NDArray[np.int64], batch_size: int, *, shuffle: bool, mix: Mix | None = None
+    ) -> None:
         self.make = make
         self.labels = labels
         self.batch_size = batch_size
         self.shuffle = shuffle
+        self.mix = mix
 
     def __len__(self) -> int:
         return -(-len(self.labels) // self.batch_size)
@@ -44,4 +50,5 @@ class RowLoader:
         order = np.random.default_rng(seed).permutation(count) if self.shuffle else np.arange(count)
         for begin in range(0, len(order), self.batch_size):
             positions = order[begin : begin + self.batch_size]
-            yield self.make(positions, seed), torch.from_numpy(self.labels[positions])
+            inputs, labels = self.make(positions, seed), torch.from_numpy(self.labels[positions])
+            yield (inputs, labels) if self.mix is None else self.mix(inputs, labels, (seed + begin) % 2**62)

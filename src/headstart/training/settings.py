@@ -11,6 +11,7 @@ from typing import Any
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from headstart.errors import TrainingError
 from headstart.training.best import BestModel, smaller_is_better
@@ -82,6 +83,22 @@ class Settings(LoopState):
         if self.clipping is not None:
             self.clipping.remove()
         self.clipping = None
+
+    def set_averaging(self, decay: float = 0.99) -> None:
+        """Keep a second model, `averaged`, whose weights follow the trained ones: w̄ ← decay·w̄ + (1-decay)·w each step.
+
+        Buffers are those of the trained model. The first step copies it. A checkpoint holds the averages too.
+
+        Args:
+            decay: in [0, 1); the average reaches back about 1/(1-decay) steps.
+
+        Raises:
+            TrainingError: the decay is out of range.
+        """
+        if not 0 <= decay < 1:
+            raise TrainingError(expected="a decay in [0, 1)", found=repr(decay), where="set_averaging")
+        average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+        self.averaged = AveragedModel(self.model, multi_avg_fn=average)
 
     def keep_best(self, monitor: str = "", mode: str | None = None, min_delta: float = 0.0) -> None:
         """Keep the weights of the best epoch, by `val_loss` (without validation by `loss`) or what is named."""

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.swa_utils import AveragedModel
 
 from headstart import runtime
 from headstart.errors import TrainingError
@@ -63,6 +64,7 @@ class LoopState:
         self.records: list[EpochRecord] = []
         self.total_epochs = 0
         self.best: BestModel | None = None
+        self.averaged: AveragedModel | None = None
         self.device: Any = "cpu"
         self.to(runtime.choose_device())
         self.scaler = torch.amp.GradScaler(torch.device(self.device).type, enabled=precision == "fp16")
@@ -90,6 +92,8 @@ class LoopState:
             ) from error
         self.device = device
         self.model.to(device)
+        if self.averaged is not None:
+            self.averaged.to(device)
         for values in self.optimizer.state.values():
             for name, value in values.items():
                 if isinstance(value, torch.Tensor) and name != "step":  # torch keeps its step counters on the CPU
@@ -173,6 +177,7 @@ class LoopState:
             "scheduler": None if self.scheduler is None else self.scheduler.state_dict(),
             "scaler": self.scaler.state_dict(),
             "best": None if self.best is None else self.best.to_state(),
+            "averaged": None if self.averaged is None else self.averaged.state_dict(),
             "frozen": policy_of(self.model).to_dict(),
             "random": vars(now),
             "position": None if self._position is None else self._position.to_state(now),
@@ -193,6 +198,8 @@ class LoopState:
             )
         self.scaler.load_state_dict(state["scaler"])
         self.best = None if state["best"] is None else BestModel(**state["best"])
+        if self.averaged is not None and state.get("averaged") is not None:
+            self.averaged.load_state_dict(state["averaged"])
         FreezePolicy(**{name: tuple(names) for name, names in state["frozen"].items()}).apply(self.model)
         self._random = RandomState(**state["random"])
         self._position = None if state["position"] is None else Position.from_state(state["position"])

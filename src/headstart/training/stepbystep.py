@@ -225,6 +225,8 @@ class StepByStep(Looks):
             self.clipping()
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        if self.averaged is not None:
+            self.averaged.update_parameters(self.model)
         self.optimizer.zero_grad()
         self._waiting_batches = self._waiting_samples = 0
 

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import log_softmax
 
 from headstart.classifier.classifier import Head
 from headstart.errors import TrainingError
+from headstart.evaluation.calibration import fit_temperature
 from headstart.features.row_file import RowFile
 from headstart.freezing import FreezePolicy
 from headstart.training.augment import BOTH, Augmentation
+from headstart.training.mixing import KINDS
 from headstart.training.records import EpochRecord
 
 Labels = NDArray[np.int64]
 
+Scores = NDArray[np.float64]
+
 BATCH_NORM = ("frozen", "recalibrated", "live")
+SCHEDULES = ("one-cycle", "cosine")
+AVERAGES = ("none", "ema", "wise")
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,11 @@ class TuningSettings:
         augmentation: of the training images. label_smoothing: share of each label given to all classes alike.
         cached_views: views of each image that `last_stage` keeps; the first is the image itself.
         dtype: of cached activations, `float32` or `float16`. seed: of the order, the views and dropout.
+        schedule: of the rates: `one-cycle`, or `cosine` after a warm-up over a tenth of the steps.
+        mix: `none`, `mixup` or `cutmix`; only where pixels are trained on.
+        average: what is tried after the last step, and kept if the held-out images say so: `ema`, the average of the
+            weights over the last tenth of the steps or so, `wise`, the weights between the probe's and the last.
+        halvings: how often the batch is halved to fit into memory; the gradients of as many more are summed.
     """
 
     epochs: int = 8
@@ -45,12 +57,20 @@ class TuningSettings:
     cached_views: int = 4
     dtype: str = "float32"
     seed: int = 0
+    schedule: str = "one-cycle"
+    mix: str = "none"
+    average: str = "none"
+    halvings: int = 0
 
     def __post_init__(self) -> None:
-        if self.batch_norm not in BATCH_NORM:
-            raise TrainingError(
-                expected=f"batch norm {', '.join(BATCH_NORM)}", found=repr(self.batch_norm), where="fine-tuning"
-            )
+        allowed = {"batch_norm": BATCH_NORM, "schedule": SCHEDULES, "mix": KINDS, "average": AVERAGES}
+        for name, words in allowed.items():
+            if getattr(self, name) not in words:
+                raise TrainingError(
+                    expected=f"{name.replace('_', ' ')} {', '.join(words)}",
+                    found=repr(getattr(self, name)),
+                    where="fine-tuning",
+                )
 
 
 @dataclass(frozen=True)
@@ -76,11 +96,51 @@ class TuningImages:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The validation images: share that is right (NaN without images), best temperature (then 1), how many they are."""
+    """What a network answered on the M validation images.
 
+    Args:
+        scores: M×C. labels: M.
+        accuracy: share that is right; NaN without images. temperature: the best for them; then 1. n: how many they are.
+    """
+
+    scores: Scores = field(repr=False, compare=False)
+    labels: Labels = field(repr=False, compare=False)
     accuracy: float
     temperature: float
     n: int
+
+    @classmethod
+    def of(cls, scores: Scores, labels: Labels) -> HeldOut:
+        """Measured from scores."""
+        if not len(labels):
+            return cls(scores, labels, float("nan"), 1.0, 0)
+        right = float((scores.argmax(1) == labels).mean())
+        return cls(scores, labels, right, fit_temperature(scores, labels).value, len(labels))
+
+    @property
+    def log_losses(self) -> Scores:
+        """M: -log of the calibrated probability of each image's class."""
+        losses: Scores = -log_softmax(self.scores / self.temperature, axis=1)[np.arange(self.n), self.labels]
+        return losses
+
+    @property
+    def log_loss(self) -> float:
+        """Their mean; NaN without images."""
+        return float(self.log_losses.mean()) if self.n else float("nan")
+
+
+@dataclass(frozen=True)
+class Average:
+    """Weights that were tried in place of the last ones, and what the validation images said of them."""
+
+    name: str
+    accuracy: float
+    log_loss: float
+    taken: bool
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values for run.json."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -91,7 +151,9 @@ class FineTuned:
         head: for the backbone as it is now. records: of the epochs. frozen: the policy that held.
         changed: names of frozen tensors that are not as before; must be empty.
         seconds: of training alone. cached_seconds: of filling the cache of activations.
-        at_start, held_out: the validation images before the first step and after the last.
+        at_start, held_out: the validation images before the first step and with the weights that were taken.
+        averages: the weights that were compared after the last step; the last ones come first.
+        batch_size: images a step; smaller than asked for where memory did not suffice.
     """
 
     strategy: str
@@ -103,6 +165,8 @@ class FineTuned:
     cached_seconds: float
     at_start: HeldOut
     held_out: HeldOut
+    averages: tuple[Average, ...] = ()
+    batch_size: int = 0
 
     def to_dict(self) -> dict[str, object]:
         """Plain values for run.json."""
@@ -113,6 +177,8 @@ class FineTuned:
             "proof": self.proof,
             "seconds": self.seconds,
             "cached_seconds": self.cached_seconds,
+            "batch_size": self.batch_size,
+            "averages": [one.to_dict() for one in self.averages],
             "held_out": {"images": self.held_out.n, "temperature": self.held_out.temperature}
             | ({} if not self.held_out.n else {"before": self.at_start.accuracy, "after": self.held_out.accuracy}),
         }

@@ -13,8 +13,9 @@ from headstart import runtime
 from headstart.errors import RecipeError, RunError
 from headstart.recipe import Recipe
 from headstart.training.checkpoints import LATEST, PREVIOUS, Checkpoints
+from headstart.workbench.decide import Decided
 
-_CARD = "job.json"
+_CARD, _DECIDED = "job.json", "decided.json"
 _VERSION = 1
 
 
@@ -123,6 +124,17 @@ class Job:
                 where=self.target,
                 hint="With --anyway it goes on, and its weights may differ from those of an uninterrupted run.",
             )
+
+    def note(self, decided: Decided) -> None:
+        """Keep what was decided on this machine, so that a resumed training goes by it."""
+        part = self.folder / f"{_DECIDED}.part"
+        part.write_text(json.dumps(decided.to_dict(), indent=1), "utf-8")
+        part.replace(self.folder / _DECIDED)
+
+    def recall(self) -> Decided | None:
+        """What was decided before the training was interrupted; None where nothing was."""
+        path = self.folder / _DECIDED
+        return Decided.from_dict(json.loads(path.read_text("utf-8"))) if path.exists() else None
 
     def done(self) -> None:
         """Remove the unfinished work; the run is there."""

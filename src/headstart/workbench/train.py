@@ -26,7 +26,6 @@ from headstart.recipe import Recipe
 from headstart.training.head_path import Labels
 from headstart.training.neighbours import predict_neighbours
 from headstart.training.probe import Probe, TrainingRows, train_probe
-from headstart.training.tuning import FineTuned
 from headstart.workbench.choose_backbone import Choice, check_backbone, choose_backbone
 from headstart.workbench.clock import Clock
 from headstart.workbench.events import Notice, Plan, Tell, Ticker, Verdict, Written, tell_plainly
@@ -42,7 +41,8 @@ from headstart.workbench.prepare import (
     split_prepared,
 )
 from headstart.workbench.run import FEATURES, FILES, Run, finish_run, new_run, run_name
-from headstart.workbench.tune import TuningRows, tune, tuning_plan, tuning_rows
+from headstart.workbench.tune import Tuning, tune, tuning_plan
+from headstart.workbench.tuning_images import TuningRows, tuning_rows
 from headstart.workbench.write_run import Finished, next_command, verdict_warnings, write_run
 
 _PROBE_FEATURES = "probe-features.safetensors"  # of the backbone before it is fine-tuned; not kept
@@ -138,11 +138,11 @@ def _work(
     with clock("head"):
         labels = _labels(prepared)
         probe = _solve(features, backbone, labels, parts, recipe, len(prepared.image_set.classes))
-    head, tuned, final = probe.head, None, features
-    if rows is not None:
+    head, tuning, final = probe.head, None, features
+    if rows is not None and job is not None:
         with clock("fine-tune"):
-            tuned = _fine_tune(features, backbone, labels, prepared, parts, rows, recipe, tell, job)
-            head = tuned.head
+            tuning = _fine_tune(features, backbone, labels, prepared, parts, rows, recipe, tell, job)
+        head = head if tuning.fine_tuned is None else tuning.fine_tuned.head
         with clock("features after it"):
             final, _, engine, _ = _extract(work / FEATURES, prepared, choice, recipe, tell, None)
     with clock("evaluation"):
@@ -163,7 +163,7 @@ def _work(
         labels,
         probe,
         head,
-        tuned,
+        tuning,
         evaluation,
         clock.seconds,
     )
@@ -184,13 +184,13 @@ def _fine_tune(
     rows: TuningRows,
     recipe: Recipe,
     tell: Tell,
-    job: Job | None,
-) -> FineTuned:
+    job: Job,
+) -> Tuning:
     """From a head that has not seen the held-out images either."""
     seen = replace(parts, train=tuple(int(i) for i in rows.train))
     start = _solve(features, backbone, labels, seen, recipe, len(prepared.image_set.classes))
-    kept = None if job is None else job.checkpoints
-    return tune(backbone, prepared, rows, labels, start, recipe, feature_cache(recipe), tell, kept)
+    groups = list(map(str, parts.groups))
+    return tune(backbone, prepared, rows, groups, labels, start, recipe, feature_cache(recipe), tell, job)
 
 
 def _estimate_statistics(backbone: Backbone, prepared: Prepared, parts: Split, recipe: Recipe) -> None:

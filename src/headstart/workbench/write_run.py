@@ -22,11 +22,11 @@ from headstart.features.matrix import Features
 from headstart.recipe import Recipe
 from headstart.training.head_path import Labels
 from headstart.training.probe import Probe
-from headstart.training.tuning import FineTuned
 from headstart.workbench.choose_backbone import Choice
 from headstart.workbench.events import Found, Plan
 from headstart.workbench.prepare import Prepared, fingerprint_of, found, part_of
 from headstart.workbench.run import CLASSIFIER, PREDICTIONS, REPORT, write_record, write_table
+from headstart.workbench.tune import Tuning
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Finished:
     labels: Labels
     probe: Probe
     head: Head
-    tuned: FineTuned | None
+    tuning: Tuning | None
     evaluation: Evaluation
     seconds: dict[str, float]
 
@@ -65,11 +65,12 @@ class Finished:
     @property
     def chosen(self) -> str:
         """By which images everything was chosen that was not told by the user."""
-        if self.tuned is None:
+        tuned = None if self.tuning is None else self.tuning.fine_tuned
+        if tuned is None:
             return f"Strength and temperature were chosen {self.probe.path.held_out}"
-        if not self.tuned.held_out.n:
+        if not tuned.held_out.n:
             return "Too few images to hold any out: the temperature is 1"
-        return f"The temperature was fitted on {self.tuned.held_out.n} images that were not trained on"
+        return f"The temperature was fitted on {tuned.held_out.n} images that were not trained on"
 
     @property
     def part_of(self) -> list[str]:
@@ -107,7 +108,7 @@ def write_run(work: Path, finished: Finished) -> None:
         "plan": dict(finished.plan.rows),
         "backbone": {"name": backbone.row.name, **backbone.weights.to_dict(), "fingerprint": backbone.fingerprint},
         "head": finished.probe.to_dict(),
-        **({} if finished.tuned is None else {"tuning": finished.tuned.to_dict()}),
+        **({} if finished.tuning is None else {"tuning": finished.tuning.to_dict()}),
         "findings": [finding.to_dict() for finding in finished.told.findings],
         "timings": finished.seconds,
         "images_per_second": finished.extraction.images_per_second,

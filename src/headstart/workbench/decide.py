@@ -1,0 +1,274 @@
+"""decide: what a fine-tuning settles on this machine before its first step: strategy, epochs, rate, batch, cost.
+
+What is decided is noted beside the checkpoints: a resumed run goes by it, whatever the clock says then.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from headstart import runtime
+from headstart.backbones.backbone import Backbone
+from headstart.classifier.classifier import Head
+from headstart.errors import BackboneError
+from headstart.evaluation.intervals import Interval, bootstrap
+from headstart.features.cache import FeatureCache
+from headstart.preserve import preserve
+from headstart.recipe import Recipe
+from headstart.training.augment import Augmentation
+from headstart.training.cost import Cost, predict_cost
+from headstart.training.finetune import find_rate, last_stage, probe_then_full
+from headstart.training.tuner import check_able
+from headstart.training.tuning import FineTuned, TuningImages, TuningSettings
+from headstart.workbench.events import Notice, Tell, Ticker
+from headstart.workbench.plan import duration
+
+_STEPS = 150
+_FEWEST, _MOST = 3, 10  # epochs
+_BATCH = 32  # images a step
+_LEAST_HELD_OUT = 20  # images: on fewer, hardly any difference would lie beyond its interval
+_PILOT = 5  # a pilot takes this part of the epochs
+_MARGIN = 0.9  # of the time: predictions are off by a tenth
+_ROOM = 0.8  # of the free memory: the rest is for what else runs
+_DEFAULT_RATE = Recipe().lr
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What was settled before the first step.
+
+    Args:
+        strategy: `probe` where nothing is fine-tuned. epochs, lr, halvings: as in TuningSettings.
+        cost: predicted, as `Cost.to_dict`. reasons: sentences. pilots: strategy → log loss on held-out images.
+    """
+
+    strategy: str
+    epochs: int
+    lr: float
+    halvings: int
+    cost: Cost
+    reasons: tuple[str, ...] = ()
+    pilots: Mapping[str, float] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Decided:
+        """From the plain values."""
+        return cls(**{**values, "cost": Cost(**values["cost"]), "reasons": tuple(values["reasons"])})
+
+
+_NOTHING = Cost(0.0, 0.0, 0.0, 0, 0, 0)
+
+
+def epochs_of(recipe: Recipe, images: int) -> int:
+    """Epochs of a fine-tuning on so many images."""
+    return recipe.epochs or min(max(math.ceil(_STEPS * _BATCH / max(images, 1)), _FEWEST), _MOST)
+
+
+def boundary_of(recipe: Recipe, backbone: Backbone) -> str:
+    """The first stage, or module, that `last-stage` trains.
+
+    Raises:
+        BackboneError: the backbone has no such stage or module.
+    """
+    until = recipe.unfreeze or backbone.stages[-1]
+    try:
+        backbone.child_of(until)
+    except BackboneError as error:
+        raise BackboneError(expected=error.expected, found=error.found, where="--unfreeze", hint=error.hint) from error
+    return until
+
+
+def settings_of(recipe: Recipe, images: int) -> TuningSettings:
+    """How so many images are trained on by a recipe; a rate of 0 stands for the default until it is found."""
+    return TuningSettings(
+        epochs=epochs_of(recipe, images),
+        lr=recipe.lr or _DEFAULT_RATE,
+        batch_size=_BATCH,
+        batch_norm=recipe.batch_norm,
+        augmentation=Augmentation(flip=not recipe.no_flips),
+        label_smoothing=recipe.label_smoothing,
+        seed=recipe.seed,
+        schedule=recipe.schedule,
+        mix=recipe.mix,
+        average=recipe.average,
+    )
+
+
+def decide(
+    backbone: Backbone,
+    head: Head,
+    images: TuningImages,
+    recipe: Recipe,
+    settings: TuningSettings,
+    cache: FeatureCache,
+    tell: Tell,
+) -> Decided:
+    """Strategy, epochs, rate, batch and predicted cost; each is told with its reason.
+
+    Raises:
+        BackboneError: there is no such boundary. TrainingError: the strategy cannot do what the recipe asks for.
+    """
+    deciding = _Deciding(backbone, head, images, recipe, settings, cache, tell)
+    if recipe.strategy == "auto":
+        return deciding.auto()
+    check_able(settings, recipe.strategy)
+    return deciding.settled(recipe.strategy, settings.epochs, deciding.cost(recipe.strategy))
+
+
+def gain_of(tuned: FineTuned, groups: Sequence[str], seed: int) -> tuple[Interval, bool]:
+    """By how much log loss fell from the probe to the tuned network, image by image, and whether that is enough.
+
+    Enough is: the whole 95 % interval lies above zero, and no smaller share is right than with the probe.
+
+    Args:
+        groups: of the held-out images; those of one group are drawn together.
+    """
+    gain = tuned.at_start.log_losses - tuned.held_out.log_losses
+    interval = bootstrap(lambda index: float(gain[index].mean()), len(gain), seed=seed, groups=list(groups))
+    return interval, interval.low > 0 and tuned.held_out.accuracy >= tuned.at_start.accuracy
+
+
+@dataclass(frozen=True)
+class _Deciding:
+    backbone: Backbone
+    head: Head
+    images: TuningImages
+    recipe: Recipe
+    settings: TuningSettings
+    cache: FeatureCache
+    tell: Tell
+
+    def auto(self) -> Decided:
+        """By the number of images, what fits into the time, and a short pilot of what does."""
+        held = len(self.images.validation_rows)
+        if held < _LEAST_HELD_OUT:
+            few = f"only {held} images could be held out, too few to see whether fine-tuning helps"
+            return self._probe(f"the probe is kept: {few}")
+        costs = {strategy: self.cost(strategy) for strategy in ("last-stage", "probe-then-full")}
+        fitting, reasons = self._fitting(costs)
+        if not fitting:
+            return self._probe(f"the probe is kept: {'; '.join(reasons)}")
+        pilots = self._pilots(fitting, costs, reasons) if len(fitting) > 1 else {}
+        chosen = min(pilots, key=pilots.__getitem__) if pilots else min(fitting, key=lambda one: costs[one].seconds)
+        if pilots:
+            told = ", ".join(f"{name} {loss:.3f}" for name, loss in pilots.items())
+            reasons.append(f"{chosen} has the lowest log loss on {held} held-out images after a short pilot ({told})")
+        else:
+            reasons.append(f"{chosen} is what the time allows")
+        self.tell(Notice(f"auto: {'; '.join(reasons)}"))
+        return self.settled(chosen, fitting[chosen], costs[chosen], tuple(reasons), pilots)
+
+    def cost(self, strategy: str) -> Cost:
+        """Predicted for the recipe's epochs."""
+        until = boundary_of(self.recipe, self.backbone) if strategy == "last-stage" else ""
+        return predict_cost(strategy, self.backbone, self.head, self.images, self.settings, until=until)
+
+    def settled(
+        self,
+        strategy: str,
+        epochs: int,
+        cost: Cost,
+        reasons: tuple[str, ...] = (),
+        pilots: Mapping[str, float] | None = None,
+    ) -> Decided:
+        """With the rate, and a batch that fits into memory."""
+        rate = self.settings.lr if self.recipe.lr else self._rate(strategy)
+        halvings = self._halvings(cost)
+        cost = replace(cost, epochs=epochs)
+        disk = f", {cost.disk / 1e6:.0f} MB of cached activations" if cost.disk else ""
+        memory = cost.memory / 2**halvings / 1e9
+        self.tell(
+            Notice(
+                f"Predicted: {duration(cost.seconds)} for {epochs} epochs of {strategy}{disk}, about {memory:.1f} GB "
+                "of memory beyond what is used now"
+            )
+        )
+        return Decided(strategy, epochs, rate, halvings, cost, reasons, dict(pilots or {}))
+
+    def _probe(self, reason: str) -> Decided:
+        self.tell(Notice(f"auto: {reason}"))
+        return Decided("probe", 0, 0.0, 0, _NOTHING, (reason,))
+
+    def _fitting(self, costs: Mapping[str, Cost]) -> tuple[dict[str, int], list[str]]:
+        """Strategies that can be run in the time → with how many epochs; and what was left out, in words."""
+        time = _MARGIN * self.recipe.seconds
+        fitting, reasons = {}, []
+        for strategy, cost in costs.items():
+            epochs = min(self.settings.epochs, cost.epochs_within(time))
+            if epochs < min(2, self.settings.epochs):
+                needed = duration(cost.once + cost.after + 2 * cost.epoch)
+                reasons.append(f"{strategy} needs {needed} for two epochs, and {self.recipe.time} were given")
+                continue
+            fitting[strategy] = epochs
+        return fitting, reasons
+
+    def _pilots(self, fitting: Mapping[str, int], costs: Mapping[str, Cost], reasons: list[str]) -> dict[str, float]:
+        """Log loss on the held-out images after a fifth of the epochs of each; nothing where the time is too short."""
+        lengths = {name: max(1, epochs // _PILOT) for name, epochs in fitting.items()}
+        pilots = sum(
+            costs[name].once + length * costs[name].epoch + costs[name].after for name, length in lengths.items()
+        )
+        longest = max(fitting[name] * costs[name].epoch + costs[name].after for name in fitting)
+        if pilots + longest > _MARGIN * self.recipe.seconds:
+            reasons.append("no time for a pilot")
+            return {}
+        found = {}
+        for name, length in lengths.items():
+            settings = replace(self.settings, epochs=length, average="none")
+            with preserve(self.backbone.network):
+                found[name] = self._pilot(name, settings).held_out.log_loss
+        return found
+
+    def _pilot(self, strategy: str, settings: TuningSettings) -> FineTuned:
+        if strategy == "probe-then-full":
+            return probe_then_full(self.backbone, self.head, self.images, settings, _unheard)
+        until, progress = boundary_of(self.recipe, self.backbone), self._ticker()
+        return last_stage(
+            self.backbone, self.head, self.images, settings, _unheard, until=until, cache=self.cache, progress=progress
+        )
+
+    def _rate(self, strategy: str) -> float:
+        until = boundary_of(self.recipe, self.backbone) if strategy == "last-stage" else ""
+        found = find_rate(
+            strategy,
+            self.backbone,
+            self.head,
+            self.images,
+            self.settings,
+            until=until,
+            cache=self.cache,
+            progress=self._ticker(),
+        )
+        rate = found.suggestion or self.settings.lr
+        taken = f"{rate:.2g} is taken" if found.suggestion else f"the default, {rate:g}, is taken"
+        self.tell(Notice(f"Learning-rate range test: {found.sentence} {taken[0].upper()}{taken[1:]}."))
+        return rate
+
+    def _halvings(self, cost: Cost) -> int:
+        """How often the batch has to be halved for a step to fit into the free memory."""
+        free, halvings = _ROOM * runtime.free_memory(runtime.choose_device(self.recipe.device)), 0
+        while free and cost.memory / 2**halvings > free and self.settings.batch_size >> (halvings + 1):
+            halvings += 1
+        if halvings:
+            batch = self.settings.batch_size >> halvings
+            self.tell(
+                Notice(
+                    f"A step on {self.settings.batch_size} images would take {cost.memory / 1e9:.1f} GB of memory and "
+                    f"{free / 1e9:.1f} GB may be used: {batch} images at once, their gradients summed"
+                )
+            )
+        return halvings
+
+    def _ticker(self) -> Callable[[int, int], None]:
+        return Ticker(self.tell, "cache activations", unit="views")
+
+
+def _unheard(record: object) -> None:
+    """A pilot's steps are not told."""

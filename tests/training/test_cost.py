@@ -1,0 +1,78 @@
+"""The predicted cost: sizes counted by hand, the network left as it was; its time is measured in benchmarks."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from headstart.classifier.classifier import Head
+from headstart.training.augment import Augmentation
+from headstart.training.cost import Cost, predict_cost
+from headstart.training.headed_network import HeadedNetwork
+from headstart.training.tuning import TuningImages
+from tuning_set import STILL, backbone, make_head, make_images
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> TuningImages:
+    return make_images(tmp_path_factory.mktemp("tuning"))
+
+
+@pytest.fixture(scope="module")
+def head(images: TuningImages) -> Head:
+    return make_head(images)
+
+
+def test_the_disk_is_every_view_of_every_image_at_the_boundary(images: TuningImages, head: Head) -> None:
+    settings = dataclasses.replace(STILL, augmentation=Augmentation(), cached_views=3, dtype="float16")
+    cost = predict_cost("last-stage", backbone(), head, images, settings, until="stage3")
+    # 32 maps of 16×16 before the third stage of a CIFAR ResNet, the shortcut without weights around its first block,
+    # and the second stage pooled for the head
+    assert head.stages == ("stage2", "stage3")
+    assert cost.disk == 2 * (3 * 36 + 12) * (32 * 16 * 16 + 64 * 8 * 8 + 32)
+    assert cost.once > 0
+    assert cost.seconds == pytest.approx(cost.once + 2 * cost.epoch + cost.after)
+    whole = predict_cost("full", backbone(), head, images, settings)
+    assert whole.disk == 0
+    assert whole.once == 0.0
+
+
+def test_the_memory_of_a_step_is_what_the_backward_pass_waits_for(images: TuningImages, head: Head) -> None:
+    """Against tensors counted one by one, without regard to which are the same: an upper bound, and not far."""
+    made = backbone()
+    cost = predict_cost("full", made, head, images, STILL)
+    network, kept = HeadedNetwork(made, head.stages, 3), {}
+    made.network.requires_grad_(True)
+    pixels = torch.randn(8, 3, 32, 32)
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.setdefault(t.data_ptr(), t), lambda t: t):
+        network(pixels)
+    own = {t.data_ptr() for t in network.state_dict().values()}
+    saved = sum(t.numel() * t.element_size() for place, t in kept.items() if place not in own)
+    weights = sum(p.numel() * 4 for p in network.parameters())
+    assert 0.8 * saved + 3 * weights <= cost.memory <= 1.5 * saved + 3 * weights
+    behind = predict_cost("last-stage", backbone(), head, images, STILL, until="stage3")
+    assert behind.memory < cost.memory
+
+
+@pytest.mark.parametrize("mode", ["frozen", "recalibrated", "live"])
+def test_a_prediction_leaves_no_trace(images: TuningImages, head: Head, mode: str) -> None:
+    made = backbone()
+    before, modes = made.fingerprint, [module.training for module in made.network.modules()]
+    torch.manual_seed(4)
+    expected = torch.rand(2)
+    torch.manual_seed(4)
+    for strategy in ("probe-then-full", "last-stage"):
+        settings = dataclasses.replace(STILL, batch_norm=mode)
+        predict_cost(strategy, made, head, images, settings, until="stage3")
+    assert torch.equal(torch.rand(2), expected)
+    assert made.fingerprint == before
+    assert [module.training for module in made.network.modules()] == modes
+    assert not any(p.requires_grad or p.grad is not None for p in made.network.parameters())
+
+
+def test_how_many_epochs_a_time_allows() -> None:
+    cost = Cost(once=10.0, epoch=4.0, after=2.0, epochs=5, disk=0, memory=0)
+    assert cost.seconds == 32.0
+    assert [cost.epochs_within(seconds) for seconds in (5.0, 15.9, 16.0, 33.0)] == [0, 0, 1, 5]
