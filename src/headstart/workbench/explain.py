@@ -1,0 +1,165 @@
+"""explain: why images got their answers: maps of what speaks for a class, and the training images they look like."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from headstart.classifier.classifier import Classifier
+from headstart.data.image_set import scan_unlabelled
+from headstart.data.images import BadImage, open_image
+from headstart.errors import DataError, RunError, shown
+from headstart.features.matrix import Features
+from headstart.inspection.attribution import explain as explain_images
+from headstart.inspection.explanation import Alike, Explanation
+from headstart.inspection.images import InspectedImages
+from headstart.inspection.saliency import METHODS
+from headstart.training.neighbours import nearest
+from headstart.workbench.events import Notice, Tell, Ticker, Written, tell_plainly
+from headstart.workbench.run import Run
+
+ALIKE = 3  # training images beside each answer
+_TOGETHER = 8  # images of which maps are made before progress is told
+
+
+def explain(
+    classifier: str | Path | Classifier,
+    images: str | Path | Sequence[str | Path],
+    *,
+    method: str | Sequence[str] = "grad-cam",
+    class_name: str | None = None,
+    out: str | Path | None = None,
+    seed: int = 0,
+    tell: Tell = tell_plainly,
+) -> tuple[Explanation, ...]:
+    """Show what in each image its answer rests on, and the training images that look like it.
+
+    Args:
+        classifier: a file, the folder of a run, or a loaded Classifier; with its run beside it, training images are
+            shown.
+        images: files and folders. An unreadable one is told and left out.
+        method: `grad-cam`, `integrated-gradients`, `occlusion`, several of them, or `all`.
+        class_name: the class to be explained; None: each image's most probable one.
+        out: folder for one PNG of each image; None: nothing is written.
+        seed: of the weights that the sanity check shuffles.
+
+    Raises:
+        ClassifierError: the classifier cannot be opened.
+        DataError: a path does not exist, or no image can be read.
+        RecipeError: the method or the class is unknown.
+    """
+    files = scan_unlabelled([Path(images)] if isinstance(images, (str, Path)) else [Path(image) for image in images])
+    model = classifier if isinstance(classifier, Classifier) else Classifier.load(classifier)
+    run = None if isinstance(classifier, Classifier) else _run_beside(Path(classifier), tell)
+    methods = METHODS if method == "all" else (method,) if isinstance(method, str) else tuple(method)
+    training = None if run is None else _Training(run, model)
+    progress, found = Ticker(tell, "explain"), list[Explanation]()
+    for begin in range(0, len(files), _TOGETHER):
+        shown_images = _read(model, files[begin : begin + _TOGETHER], tell)
+        if shown_images is not None:
+            alike = [] if training is None else training.alike(shown_images)
+            found += explain_images(model, shown_images, methods=methods, class_name=class_name, alike=alike, seed=seed)
+        progress(min(begin + _TOGETHER, len(files)), len(files))
+    if not found:
+        raise DataError(expected="an image that can be read", found="none", where=str(files[0]))
+    if out is not None:
+        _write(Path(out), found, tell)
+    return tuple(found)
+
+
+def _read(model: Classifier, files: Sequence[Path], tell: Tell) -> InspectedImages | None:
+    """Images as the classifier sees them; None when none can be read."""
+    kept: list[tuple[Path, torch.Tensor]] = []
+    for file in files:
+        try:
+            kept.append((file, model.backbone.preprocess.prepare(open_image(file, model.rules).rgb)))
+        except BadImage as bad:
+            tell(Notice(f"{shown(str(file))} is left out: {bad.reason}"))
+    if not kept:
+        return None
+    prepared = torch.stack([pixels for _, pixels in kept])
+    paths = tuple(file for file, _ in kept)
+    normal = model.backbone.preprocess.normalise(prepared)
+    return InspectedImages(normal, tuple(str(path) for path in paths), prepared, None, model.classes, paths)
+
+
+def _run_beside(path: Path, tell: Tell) -> Run | None:
+    try:
+        run = Run.load(path if path.is_dir() else path.parent)
+        _ = run.features
+    except RunError as error:
+        tell(Notice(f"No training images are shown: the run's folder is not beside the file ({error.found})."))
+        return None
+    return run
+
+
+class _Training:
+    """The training images of a run by their features."""
+
+    def __init__(self, run: Run, model: Classifier) -> None:
+        self.model = model
+        self.rows = [row for row in run.predictions() if row["part"] == "train"]
+        self.root = Path(run.record["source"])
+        places = {name: i for i, name in enumerate(run.features.names)}
+        indices = np.array([places[row["path"]] for row in self.rows], dtype=np.int64)
+        self.view = run.features.view(indices, model.head.stages)
+
+    def alike(self, images: InspectedImages) -> list[tuple[Alike, ...]]:
+        """For each image the most alike of the training images; an image is not shown to itself."""
+        with torch.inference_mode():
+            matrix = self.model.backbone.features(images.pixels).numpy()
+        slices = {name: (part.start, part.stop) for name, part in self.model.backbone.slices.items()}
+        contents = tuple(hashlib.sha256(path.read_bytes()).hexdigest() for path in images.paths)
+        features = Features(matrix, slices, images.names, contents)
+        queries = features.view(np.arange(len(matrix)), self.model.head.stages)
+        cosines, places = nearest(self.view, queries, min(ALIKE + 1, len(self.rows)))
+        return [self._best(contents[i], cosines[i], places[i]) for i in range(len(matrix))]
+
+    def _best(self, content: str, cosines: NDArray[np.float64], places: NDArray[np.int64]) -> tuple[Alike, ...]:
+        pairs = [(self.rows[int(place)], float(cosine)) for place, cosine in zip(places, cosines, strict=True)]
+        others = [(row, cosine) for row, cosine in pairs if row["sha256"] != content][:ALIKE]
+        return tuple(Alike(row["path"], row["label"], cosine, self._picture(row["path"])) for row, cosine in others)
+
+    def _picture(self, name: str) -> NDArray[np.uint8] | None:
+        """As the classifier sees it; None where the file is no longer where it was, or lay in an archive."""
+        try:
+            prepared = self.model.backbone.preprocess.prepare(open_image(self.root / name, self.model.rules).rgb)
+        except (BadImage, OSError):
+            return None
+        picture: NDArray[np.uint8] = prepared.permute(1, 2, 0).numpy()
+        return picture
+
+
+@dataclass
+class _Names:
+    """File names that are given once only."""
+
+    given: set[str]
+
+    def of(self, image: str) -> str:
+        """`photo.png`, or `photo-2.png` when that is taken."""
+        stem, number = Path(image).stem, 1
+        while (name := f"{stem}.png" if number == 1 else f"{stem}-{number}.png") in self.given:
+            number += 1
+        self.given.add(name)
+        return name
+
+
+def _write(folder: Path, explanations: Sequence[Explanation], tell: Tell) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(expected="a folder that can be written", found=str(error.strerror), where=folder) from error
+    names = _Names(set())
+    written = []
+    for one in explanations:
+        name = names.of(one.name)
+        one.figure().savefig(folder / name)
+        written.append(name)
+    tell(Written(folder, tuple(written), ""))

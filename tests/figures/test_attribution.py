@@ -1,0 +1,39 @@
+"""Attribution's figure: heat over its own picture, on a scale from none to most, training images below."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+
+from headstart.errors import DataError
+from headstart.figures.attribution import Panel, attribution_figure, scaled
+from headstart.figures.ink import RIGHT, WRONG
+
+PICTURE = np.random.default_rng(0).random((12, 12, 3))
+
+
+def test_heat_lies_over_the_grey_picture_and_only_what_speaks_for_is_drawn():
+    heat = np.linspace(-1, 2, 144).reshape(12, 12)
+    figure = attribution_figure("cat: 90 %", [Panel("image", PICTURE), Panel("map", PICTURE, "note", heat)])
+    plain, mapped, legend = figure.axes
+    np.testing.assert_array_equal(plain.images[0].get_array(), PICTURE)
+    np.testing.assert_allclose(mapped.images[0].get_array(), PICTURE.mean(-1))
+    np.testing.assert_allclose(mapped.images[1].get_array(), heat.clip(0) / 2)
+    assert [label.get_text() for label in legend.get_yticklabels()] == ["none", "most"]
+    assert mapped.get_xlabel() == "note"
+
+
+def test_training_images_stand_below_in_frames_that_say_whether_they_agree():
+    alike = [Panel("cat", PICTURE, frame=RIGHT), Panel("$dog$", PICTURE, frame=WRONG)]
+    figure = attribution_figure("$x$.png", [Panel("image", PICTURE)], alike, "looks like")
+    figure.canvas.draw()
+    image, *below = figure.axes
+    assert [to_hex(axes.spines["left"].get_edgecolor()) for axes in below] == [RIGHT, WRONG]
+    assert all(axes.get_position().y1 < image.get_position().y0 for axes in below)
+
+
+def test_an_empty_map_stays_empty_and_nothing_at_all_is_refused():
+    assert scaled(-np.ones((2, 2))).max() == 0
+    with pytest.raises(DataError):
+        attribution_figure("", [])

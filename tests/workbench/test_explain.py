@@ -1,0 +1,106 @@
+"""explain: pictures are written one for each image, training images come from the run, bad files are told."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import headstart as hs
+from headstart.errors import DataError, RecipeError
+from headstart.workbench.events import Event, Notice, Written
+from headstart.workbench.explain import explain
+from headstart.workbench.run import Run
+
+
+@pytest.fixture(scope="module")
+def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return hs.train(photos, out=tmp_path_factory.mktemp("runs") / "photos", backbone="embedded")
+
+
+def test_each_image_has_its_answer_a_picture_and_its_training_images(run: Run, photos: Path, tmp_path: Path) -> None:
+    images = [sorted((photos / kind).iterdir())[2] for kind in ("disc", "stripes")]
+    told: list[Event] = []
+
+    found = explain(run.folder, images, out=tmp_path / "why", tell=told.append)
+
+    predictions = run.classifier.predict(images)
+    assert [one.name for one in found] == [str(path) for path in images]
+    assert [one.answer for one in found] == [one.label for one in predictions]
+    for one, prediction in zip(found, predictions, strict=True):
+        assert one.probability == pytest.approx(prediction.probability, abs=1e-5)
+        assert len(one.alike) == 3
+        assert all(other.picture is not None for other in one.alike)
+    written = next(event for event in told if isinstance(event, Written))
+    assert written.files == tuple(f"{path.stem}.png" for path in images)
+    assert all((tmp_path / "why" / name).stat().st_size > 10_000 for name in written.files)
+
+
+def test_the_images_alike_are_the_nearest_by_features_and_never_the_image_itself(run: Run, photos: Path) -> None:
+    rows = [row for row in run.predictions() if row["part"] == "train"]
+    (found,) = explain(run.folder, [photos / rows[0]["path"]], tell=lambda _: None)
+
+    places = {name: i for i, name in enumerate(run.features.names)}
+    stages = run.classifier.head.stages
+    x = run.features.view(np.array([places[row["path"]] for row in rows]), stages).array()
+    x = x - x.mean(0)
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    order = np.argsort(-(x @ x[0]), kind="stable")[1:4]
+    assert [one.name for one in found.alike] == [rows[i]["path"] for i in order]
+    assert [one.cosine for one in found.alike] == pytest.approx((x @ x[0])[order], abs=1e-4)
+
+
+def test_a_lone_file_explains_without_training_images_and_says_why(run: Run, photos: Path, tmp_path: Path) -> None:
+    lone = shutil.copy(run.folder / "classifier.safetensors", tmp_path / "lone.safetensors")
+    told: list[Event] = []
+    (found,) = explain(lone, sorted((photos / "disc").iterdir())[:1], tell=told.append)
+    assert found.alike == ()
+    assert any(isinstance(event, Notice) and "No training images" in event.text for event in told)
+
+
+def test_unreadable_images_are_told_and_left_out(run: Run, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    good = sorted((photos / "square").iterdir())[0]
+    told: list[Event] = []
+    found = explain(run.classifier, [tmp_path / "bad.png", good], class_name="disc", tell=told.append)
+    assert [(one.name, one.asked) for one in found] == [(str(good), "disc")]
+    assert any(isinstance(event, Notice) and "bad.png is left out" in event.text for event in told)
+    with pytest.raises(DataError, match="read"):
+        explain(run.classifier, tmp_path / "bad.png", tell=told.append)
+
+
+def test_pictures_of_images_of_one_name_do_not_overwrite_each_other(run: Run, photos: Path, tmp_path: Path) -> None:
+    image = sorted((photos / "square").iterdir())[0]
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        shutil.copy(image, tmp_path / folder / "one.png")
+    told: list[Event] = []
+    explain(run.classifier, [tmp_path / "a", tmp_path / "b"], out=tmp_path / "out", tell=told.append)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["one-2.png", "one.png"]
+
+
+def test_an_unknown_method_is_refused(run: Run, photos: Path) -> None:
+    with pytest.raises(RecipeError, match="occlusion"):
+        explain(run.classifier, photos / "disc", method="occlusions", tell=lambda _: None)
+
+
+@pytest.mark.slow
+def test_bees_on_a_real_photograph_are_explained_by_where_the_bee_is(test_data: Path, tmp_path: Path) -> None:
+    run = hs.train(
+        test_data / "hymenoptera",
+        out=tmp_path / "run",
+        backbone="resnet18",
+        weights=str(test_data / "weights" / "resnet18_imagenet.safetensors"),
+    )
+    image = test_data / "hymenoptera" / "val" / "bees" / "203868383_0fcbb48278.jpg"
+    (found,) = explain(run.folder, image, tell=lambda _: None)
+    heat = found.maps[0].heat
+    assert found.answer == "bees"
+    # the bumblebee sits in the middle of the upper half of this photograph (seen by eye)
+    row, column = np.unravel_index(heat.argmax(), heat.shape)
+    assert 30 < row < 120
+    assert 60 < column < 165
+    assert found.maps[0].hidden < found.maps[0].elsewhere
+    assert abs(found.maps[0].sanity) < 0.5
