@@ -16,8 +16,10 @@ class PretrainingRecipe:
     batches: int = 64  # in an epoch: no more than this is done again after a stop
     batch: int = 32
     size: int = 96  # pixels along a picture's side
-    parts: int = 600  # silhouettes of each of three kinds in the bank
-    textures: int = 60  # of each of six kinds
+    seen: int = 160  # as the teacher sees it: at 96 px it knows less itself
+    views: int = 2  # how often a picture is learnt from; drawing it and asking the teacher costs more than learning
+    parts: int = 1000  # silhouettes of each of three kinds in the bank
+    textures: int = 100  # of each of six kinds
     rate: float = 3e-3  # highest learning rate of AdamW
     warm_up: float = 0.05  # share of the steps in which the rate climbs
     decay: float = 0.02
@@ -30,8 +32,8 @@ class PretrainingRecipe:
 
     @property
     def pictures(self) -> int:
-        """Pictures that are drawn and looked at once each."""
-        return self.steps * self.batch
+        """Pictures that are drawn, each learnt from `views` times or so."""
+        return self.epochs * -(-self.batches // self.views) * self.batch
 
     def to_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
@@ -43,7 +45,7 @@ RECIPES = {
     for recipe in (
         PretrainingRecipe(name="proof", epochs=5, parts=200, textures=20),
         PretrainingRecipe(name="short", epochs=48),
-        PretrainingRecipe(name="small", epochs=280),
+        PretrainingRecipe(name="small", epochs=220),
         PretrainingRecipe(name="large", epochs=1500, batch=256, rate=4e-3, parts=4000, textures=400),
     )
 }

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from headstart.backbones.backbone import Backbone
+from headstart.pretraining.teacher_engine import Maps, fast_maps
 
 NAME = "squeezenet1_0"
 _TAPS = (5, 10, 12)  # the last layers of fire 4, fire 8 and fire 9 in torchvision's `features`
@@ -28,6 +29,10 @@ class Grid:
         """Pixels of the places along one side."""
         return self.first + self.step * torch.arange(self.count)
 
+    def scaled(self, share: float) -> Grid:
+        """The same places in a picture of another size; pixel 0 reaches from -1/2 to 1/2."""
+        return Grid((self.first + 0.5) * share - 0.5, self.step * share, self.count)
+
 
 class Teacher(nn.Module):
     """Pixels → roots of the teacher's maps after fire 4, 8 and 9: each channel with mean 0 and deviation 1.
@@ -38,18 +43,24 @@ class Teacher(nn.Module):
     Args:
         backbone: the row NAME with its weights.
         grids: where the student's three maps lie; the teacher's are read off there.
+        size: pixels along the student's pictures. seen: along the teacher's, the same pictures, larger perhaps.
     """
 
-    def __init__(self, backbone: Backbone, grids: tuple[Grid, ...], size: int) -> None:
+    def __init__(self, backbone: Backbone, grids: tuple[Grid, ...], size: int, seen: int | None = None) -> None:
         super().__init__()
-        self.body = backbone.network.get_submodule("features")[: _TAPS[-1] + 1]  # type: ignore[index]
-        self.body = self.body.to(memory_format=torch.channels_last)
-        self._counts = [map_.shape[-1] for map_ in self._maps(torch.zeros(1, 3, size, size))]
-        for number, (grid, count) in enumerate(zip(grids, self._counts, strict=True)):
-            own = Grid(_FIRST[number], _STRIDE[number], count)
+        seen = seen or size
+        self.body = _Body(backbone.network.get_submodule("features"))
+        self._fast: Maps | None = None
+        for number, (grid, map_) in enumerate(zip(grids, self.body(torch.zeros(1, 3, seen, seen)), strict=True)):
+            own = Grid(_FIRST[number], _STRIDE[number], map_.shape[-1]).scaled(size / seen)
             self.register_buffer(f"onto{number}", reading(own, grid), persistent=False)
             self.register_buffer(f"mean{number}", torch.zeros(WIDTHS[number]))
             self.register_buffer(f"deviation{number}", torch.ones(WIDTHS[number]))
+
+    def quicken(self, seen: int) -> None:
+        """Run on onnxruntime from now on, where it is installed and the network is on the CPU."""
+        if self.get_buffer("mean0").device.type == "cpu":
+            self._fast = fast_maps(self.body, len(WIDTHS), seen)
 
     @torch.no_grad()
     def measure(self, pixels: Tensor) -> None:
@@ -61,27 +72,36 @@ class Teacher(nn.Module):
 
     @torch.no_grad()
     def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
-        """Pixels N×3×S×S → three targets N×C×G×G."""
+        """Pixels N×3×S×S, S those that the teacher sees → three targets N×C×G×G."""
         return tuple(
             (map_ - self.get_buffer(f"mean{i}")[:, None, None]) / self.get_buffer(f"deviation{i}")[:, None, None]
             for i, map_ in enumerate(self._read(pixels))
         )
 
     def _read(self, pixels: Tensor) -> list[Tensor]:
-        maps = self._maps(pixels.contiguous(memory_format=torch.channels_last))
+        maps = (self._fast or self.body)(pixels)
         return [
             torch.einsum("gh,nchw,kw->ncgk", onto, map_, onto)
             for map_, onto in zip(maps, (self.get_buffer(f"onto{i}") for i in range(3)), strict=True)
         ]
 
-    def _maps(self, x: Tensor) -> list[Tensor]:
-        maps = []
-        for index, layer in enumerate(self.body.children()):
+
+class _Body(nn.Module):
+    """The teacher's layers up to the last tap; pixels → roots of three maps."""
+
+    def __init__(self, features: nn.Module) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*list(features.children())[: _TAPS[-1] + 1]).to(memory_format=torch.channels_last)
+
+    def forward(self, pixels: Tensor) -> list[Tensor]:
+        """Three maps N×C×H×W, 0 or more."""
+        x, maps = pixels.contiguous(memory_format=torch.channels_last), []
+        for index, layer in enumerate(self.layers):
             x = layer(x)
             if index in _TAPS:
                 # the root tames the few large values that would else rule the deviation; it copies, too, and the next
                 # layer's ReLU may write into x
-                maps.append(x.clamp_min(0).sqrt_())
+                maps.append(x.clamp_min(0).sqrt())
         return maps
 
 
