@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from headstart.hooks import capture, capture_inputs, watch_inputs, watch_outputs
+from headstart.hooks import capture, capture_inputs, watch_calls, watch_inputs, watch_outputs
 
 
 def _network() -> nn.Sequential:
@@ -77,3 +77,27 @@ def test_no_hook_stays_when_placing_one_fails() -> None:
         pass
 
     assert _hooks(network) == 0
+
+
+def test_calls_are_told_from_the_outside_in_and_end_also_when_a_module_fails():
+    class Failing(nn.Module):
+        def forward(self, *, number: int) -> int:
+            raise ValueError(str(number))
+
+    class Outer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = Failing()
+
+        def forward(self) -> int:
+            return self.inner(number=3)
+
+    told: list[str] = []
+    network = Outer()
+    with (
+        pytest.raises(ValueError, match="3"),
+        watch_calls(dict(network.named_modules()), lambda n: told.append(f"<{n}"), lambda n: told.append(f"{n}>")),
+    ):
+        network()
+    assert told == ["<", "<inner", "inner>", ">"]
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())

@@ -58,6 +58,18 @@ def capture_inputs(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, Tenso
         yield inputs
 
 
+@contextmanager
+def watch_calls(
+    modules: Mapping[str, nn.Module], enter: Callable[[str], None], leave: Callable[[str], None]
+) -> Iterator[None]:
+    """Tell when each of the named modules begins and ends a forward pass, whatever it takes and gives."""
+    with ExitStack() as hooks:
+        for name, module in modules.items():
+            hooks.callback(module.register_forward_pre_hook(_telling(name, enter)).remove)
+            hooks.callback(module.register_forward_hook(_telling(name, leave), always_call=True).remove)
+        yield
+
+
 def place_gradient_hooks(parameters: Iterable[nn.Parameter], look: Callable[[Tensor], None]) -> list[Handle]:
     """Call a function with each trained parameter once its gradient is summed; whoever places them removes them."""
     trained = (parameter for parameter in parameters if parameter.requires_grad)
@@ -78,6 +90,10 @@ def place_arrival_hook(parameter: nn.Parameter, look: Callable[[Tensor], Tensor 
 def place_step_hook(optimizer: Optimizer, look: Callable[[], None]) -> Handle:
     """Call a function just before each step of an optimiser: gradients are summed, unscaled and clipped by then."""
     return optimizer.register_step_pre_hook(lambda _optimizer, _args, _kwargs: look())
+
+
+def _telling(name: str, look: Callable[[str], None]) -> Callable[..., None]:
+    return lambda *_: look(name)
 
 
 def _before(name: str, look: Look) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
