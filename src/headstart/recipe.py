@@ -91,6 +91,10 @@ class Recipe:
     )
     # False: most photographs show the same thing when mirrored; not text, not left and right hands told apart
     no_flips: bool = _knob(False, "never mirror images in fine-tuning: text, road signs, left and right hands")
+    # half a minute: writing a ResNet-18 with its optimiser takes a hundredth of that
+    checkpoint_every: float = _knob(
+        30.0, "seconds of fine-tuning between two checkpoints: what a kill may cost", low=0.0
+    )
     # none: the head learns the classes as often as they occur, so its probabilities match the folder
     balance: str = _knob(
         "none", "weight of the classes, as often as they occur or all alike", choices=("none", "equal")

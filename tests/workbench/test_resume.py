@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,14 +13,17 @@ from safetensors.torch import save_file
 from headstart.backbones.backbone import build_backbone
 from headstart.backbones.catalogue import ROWS
 from headstart.errors import RunError
-from headstart.training.checkpoints import LATEST, PREVIOUS, Checkpoints
+from headstart.training.checkpoints import LATEST, PREVIOUS
 from headstart.workbench import events
 from headstart.workbench.job import Job
 from headstart.workbench.resume import resume
 from headstart.workbench.run import FILES, Run
+from headstart.workbench.selftest import SelfTest, selftest_resume
 from headstart.workbench.train import train
 
-KNOBS = {"backbone": "random", "strategy": "last-stage", "epochs": 2, "engine": "eager"}
+KNOBS = {
+    "backbone": "random", "strategy": "last-stage", "epochs": 2, "engine": "eager", "checkpoint_every": 0.0,
+}  # fmt: skip
 
 
 def weights(run: Run) -> str:
@@ -51,7 +49,6 @@ def stop_at(step: int) -> Callable[[events.Event], None]:
 
 @pytest.fixture
 def every_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Job, "checkpoints", property(lambda job: Checkpoints(job.folder, seconds=0.0)))
     monkeypatch.setattr(events.Ticker, "__call__", lambda self, done, total: self._tell(
         events.Progress(self._step, done, total, 1.0, self._unit)
     ))  # fmt: skip
@@ -169,28 +166,15 @@ def test_a_mistake_before_the_first_step_leaves_nothing(photos: Path, tmp_path: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("after", [0.0, 0.7, 1.9])
-def test_killed_with_no_warning_and_resumed_it_ends_with_the_same_weights(
-    photos: Path, tmp_path: Path, whole: Run, after: float
-) -> None:
-    out = tmp_path / "run"
-    code = (
-        "import sys\n"
-        "from headstart.training import checkpoints\n"
-        "from headstart.workbench.job import Job\n"
-        "from headstart.workbench.train import train\n"
-        "Job.checkpoints = property(lambda job: checkpoints.Checkpoints(job.folder, seconds=0.0))\n"
-        f"train(sys.argv[1], out=sys.argv[2], tell=lambda event: None, **{KNOBS | {'epochs': 40}!r})\n"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code, str(photos), str(out)], env=os.environ.copy())
-    folder = tmp_path / ".run.unfinished"
-    deadline = time.monotonic() + 120
-    while not (folder / LATEST).exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
-    time.sleep(after)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not out.exists()
-    finished = resume(out, tell=lambda event: None)
-    plain = train(photos, out=tmp_path / "plain", tell=lambda event: None, **(KNOBS | {"epochs": 40}))
-    assert weights(finished) == weights(plain)
+@pytest.mark.parametrize("strategy", ["last-stage", "probe-then-full"])
+def test_killed_with_no_warning_and_resumed_it_ends_with_the_same_weights(strategy: str) -> None:
+    found = selftest_resume(strategy, kills=2, tell=lambda event: None)
+    assert len(found.kills) >= 1
+    assert found.passed, str(found)
+
+
+def test_a_selftest_that_fails_says_so() -> None:
+    found = SelfTest("full", (0.5,), "aa", "bb")
+    assert not found.passed
+    assert "OTHER WEIGHTS" in str(found)
+    assert found.to_dict()["passed"] is False

@@ -50,7 +50,7 @@ class _Moments:
 
 
 @torch.no_grad()
-def recalibrate(network: nn.Module, batches: Batches) -> None:
+def recalibrate(network: nn.Module, batches: Batches, *, prior: float = 0.0) -> int:
     """Set every batch norm's running mean and variance to those of its inputs on these images; nothing else changes.
 
     A layer's inputs depend on the layers before it, so the batch norms are settled one after another in the order in
@@ -58,23 +58,35 @@ def recalibrate(network: nn.Module, batches: Batches) -> None:
     size and the order of the batches, at about half a forward pass for each batch norm. If there is one batch only, a
     single pass is enough. Modes are left as they were found.
 
+    Args:
+        prior: how many images the statistics that are there count for: the new ones are those of the mixture of so many
+            old images and the n new ones. 0: the old ones are forgotten.
+
+    Returns:
+        How many batch norms have new statistics.
+
     Raises:
         BackboneError: there are no images, or activations are not finite.
 
     Source: Wu and Johnson 2021, arXiv:2105.07576, section 3. We add the variance between batches, which their code
-    leaves out (1.0 instead of 5.0 on images sorted by class), and settle layer after layer.
+    leaves out (1.0 instead of 5.0 on images sorted by class), and settle layer after layer. Prior: Schneider et al.
+    2020, arXiv:2006.16971, section 3; we add the distance of the two means to the variance, as a mixture has it.
     """
     norms = {name: module for name, module in network.named_modules() if _has_statistics(module)}
     walk = iter(batches())
     first, second = next(walk, None), next(walk, None)
     if first is None:
         raise BackboneError(expected="images to estimate batch-norm statistics on", found="none", where="recalibrate")
+    old = prior / (prior + sum(len(pixels) for pixels in batches())) if prior else 0.0
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
     try:
-        runs = _in_one_pass(network, norms, first) if second is None else _count_runs(network, norms, first)
-        for name in runs if second is not None else ():
-            _settle(network, name, norms[name], runs[name], batches)
+        if second is None:
+            return _in_one_pass(network, norms, first, old)
+        runs = _count_runs(network, norms, first)
+        for name in runs:
+            _settle(network, name, norms[name], runs[name], batches, old)
+        return len(runs)
     finally:
         for module, training in modes:
             module.training = training
@@ -92,25 +104,26 @@ def _count_runs(network: nn.Module, norms: dict[str, nn.Module], pixels: Tensor)
     return runs
 
 
-def _in_one_pass(network: nn.Module, norms: dict[str, nn.Module], pixels: Tensor) -> Counter[str]:
+def _in_one_pass(network: nn.Module, norms: dict[str, nn.Module], pixels: Tensor, old: float) -> int:
     """With all images in one batch the statistics are known just before each batch norm runs."""
     moments: defaultdict[str, _Moments] = defaultdict(_Moments)
+    before = {name: _statistics(norm) for name, norm in norms.items()}
 
     def look(name: str, x: Tensor) -> None:
         moments[name].add(x)
-        _store(norms[name], name, moments[name])
+        _store(norms[name], name, moments[name], before[name], old)
 
     with watch_inputs(norms, look):
         network(pixels)
-    return Counter()
+    return len(moments)
 
 
 class _ReachedError(Exception):
     """The forward pass has come as far as it needs to."""
 
 
-def _settle(network: nn.Module, name: str, norm: nn.Module, runs: int, batches: Batches) -> None:
-    moments = _Moments()
+def _settle(network: nn.Module, name: str, norm: nn.Module, runs: int, batches: Batches, old: float) -> None:
+    moments, before = _Moments(), _statistics(norm)
 
     def look(_: str, x: Tensor) -> None:
         moments.add(x)
@@ -121,11 +134,20 @@ def _settle(network: nn.Module, name: str, norm: nn.Module, runs: int, batches: 
         for pixels in batches():
             with suppress(_ReachedError):
                 network(pixels)
-    _store(norm, name, moments)
+    _store(norm, name, moments, before, old)
 
 
-def _store(norm: nn.Module, name: str, moments: _Moments) -> None:
+def _statistics(norm: nn.Module) -> tuple[Tensor, Tensor]:
+    return norm.get_buffer("running_mean").double().clone(), norm.get_buffer("running_var").double().clone()
+
+
+def _store(norm: nn.Module, name: str, moments: _Moments, before: tuple[Tensor, Tensor], old: float) -> None:
+    """The statistics of a mixture, of which `old` is the share of what was there before."""
     mean, variance = moments.result()
+    if old:
+        apart = mean - before[0]
+        mean = before[0] + (1 - old) * apart
+        variance = old * before[1] + (1 - old) * variance + old * (1 - old) * apart.square()
     if not (mean.isfinite().all() and variance.isfinite().all()):
         raise BackboneError(expected="finite activations", found="infinite ones or NaN", where=f"the input of {name}")
     for buffer, value in (("running_mean", mean), ("running_var", variance)):

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from headstart.backbones.backbone import Backbone
+from headstart.backbones.backbone import Backbone, build_backbone
 from headstart.classifier.card import Card
 from headstart.classifier.file import read_classifier, write_classifier
 from headstart.data.batches import pixel_batches
@@ -185,6 +185,14 @@ class Classifier:
         order = np.argsort(-row, kind="stable")
         ranked = {self.classes[i]: float(row[i]) for i in order}
         return Prediction(name, self.classes[order[0]], float(row[order[0]]), ranked)
+
+    def copy(self) -> Classifier:
+        """Another classifier with its own network, so that changing the one leaves the other alone."""
+        backbone = build_backbone(self.backbone.row)
+        backbone.preprocess = self.backbone.preprocess
+        backbone.load_state({name: tensor.clone() for name, tensor in self.backbone.state().items()})
+        backbone.weights = self.backbone.weights
+        return Classifier(backbone, self.head, self.card)
 
     def save(self, path: str | Path) -> Path:
         """Write everything into one .safetensors file, beside its place first; nothing half-written is left."""

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from headstart.faces import training_commands  # noqa: F401  # its commands are registered when it is imported
 from headstart.faces.command import Json, app, command, print_json
 
 _LOOKING = ("background", "max_pixels", "max_bad_share", "workers", "verify")  # knobs of verbs that only look
@@ -178,21 +179,6 @@ def lab(
 
     if not show(name, settings=change or (), figure=figure, as_json=as_json):
         raise typer.Exit(1)
-
-
-@command()
-def resume(
-    run: Annotated[Path, typer.Argument(help="Folder that the run would have had.")],
-    anyway: Annotated[bool, typer.Option(help="Also with changed images or versions: weights may differ.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Go on with a training that was interrupted; it ends with the weights of one that was not."""
-    from headstart.faces.terminal import Terminal
-    from headstart.workbench.resume import resume as verb
-
-    finished = verb(run, anyway=anyway, tell=Terminal(quiet=as_json).tell)
-    if as_json:
-        print_json(finished.to_dict())
 
 
 @command()

@@ -11,14 +11,33 @@ from collections.abc import Callable
 from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
+from typer.core import TyperGroup
 
 from headstart.errors import HeadstartError, RecipeError, shown
 from headstart.recipe import Recipe
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
+_PANELS = {
+    "From images to a classifier": ("train", "predict", "evaluate", "compare", "audit"),
+    "Train further": ("resume", "continue", "recalibrate", "selftest"),
+    "Look inside": ("inspect", "explain", "doctor", "lab"),
+    "Data, networks, what is kept": ("fetch", "backbones", "cache", "pretrain", "demo"),
+}
+_PANEL_OF = {name: panel for panel, names in _PANELS.items() for name in names}
+
+
+class _InOrder(TyperGroup):
+    """Commands as the panels list them, whatever file they come from."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        order = list(_PANEL_OF)
+        return sorted(super().list_commands(ctx), key=order.index)
+
+
 app = typer.Typer(
     name="headstart",
+    cls=_InOrder,
     help="From a folder of images to a classifier you can trust.",
     no_args_is_help=True,
     add_completion=False,
@@ -31,11 +50,11 @@ _STOPPED = "Stopped. Nothing half-written is left; what was computed or fetched 
 Json = Annotated[bool, typer.Option("--json", help="Print the result alone, as JSON, to stdout.")]
 
 
-def command(*names: str, knobs: bool = False) -> Callable[[_Command], _Command]:
+def command(*names: str, knobs: bool = False, name: str | None = None) -> Callable[[_Command], _Command]:
     """Register a command whose errors are shown, not raised; with `knobs`, it has options for Recipe's fields.
 
     Args:
-        names: of the fields; none: all of them.
+        names: of the fields; none: all of them. name: of the command; None: the function's.
     """
 
     def decorate(function: _Command) -> _Command:
@@ -56,7 +75,8 @@ def command(*names: str, knobs: bool = False) -> Callable[[_Command], _Command]:
         specs = [spec for spec in dataclasses.fields(Recipe) if knobs and (not names or spec.name in names)]
         guarded.__signature__ = inspect.Signature([*own, *map(_option, specs)])  # type: ignore[attr-defined]
         guarded.__annotations__ = {p.name: p.annotation for p in guarded.__signature__.parameters.values()}  # type: ignore[attr-defined]
-        app.command()(guarded)
+        own_name = name or function.__name__
+        app.command(own_name, rich_help_panel=_PANEL_OF[own_name])(guarded)
         return function
 
     return decorate

@@ -150,6 +150,12 @@ class Terminal:
         self._out.print()
         self._out.print(Text.assemble(("Next: ", "bold"), shown(event.next_command)), soft_wrap=True)
 
+    def text(self, text: str) -> None:
+        """A result in its own words, which may hold names from outside."""
+        self._stop_bar()
+        for line in text.splitlines():
+            self._out.print(Text(shown(line)), soft_wrap=True)
+
     def predictions(self, predictions: Sequence[Prediction]) -> None:
         """Path, class, probability and the next two classes."""
         self._stop_bar()

@@ -31,7 +31,7 @@ def ema_of(averaged: AveragedModel) -> Candidate:
 
 
 def wise_of(
-    model: nn.Module, start: State, last: State, settle: Callable[[], None] | None = None
+    model: nn.Module, start: State, last: State, settle: Callable[[], object] | None = None
 ) -> Iterator[Candidate]:
     """Weights between the start (the probe on the given backbone) and the last ones: (1-α)·θ₀ + α·θ₁.
 

@@ -12,9 +12,6 @@ from headstart.training.stepbystep import StepByStep
 LATEST, PREVIOUS = "checkpoint.pth", "checkpoint.previous.pth"
 _HALVED = "halved.txt"
 
-SECONDS = 30.0
-"""Work that a kill may cost; writing a ResNet-18 with its optimiser takes a hundredth of that."""
-
 
 class Checkpoints:
     """The checkpoints in a folder.
@@ -23,7 +20,7 @@ class Checkpoints:
         seconds: at least this long between two that are written on the way.
     """
 
-    def __init__(self, folder: Path, seconds: float = SECONDS) -> None:
+    def __init__(self, folder: Path, seconds: float) -> None:
         self.folder = folder
         self.seconds = seconds
         self._saved = time.monotonic()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from headstart.backbones.backbone import Backbone, load_backbone
 from headstart.backbones.catalogue import row_of
 from headstart.backbones.weights import weights_available
+from headstart.classifier.classifier import Head
 from headstart.errors import BackboneError
 from headstart.recipe import Recipe
 from headstart.workbench.events import Notice, Tell, Ticker
@@ -17,10 +18,15 @@ FALLBACK = "embedded"  # comes with headstart
 
 @dataclass(frozen=True)
 class Choice:
-    """A loaded backbone and, when it was not simply the one named, why it was taken."""
+    """A loaded backbone and, when it was not simply the one named, why it was taken.
+
+    Args:
+        head: that fine-tuning begins with; None: solved on the backbone's features.
+    """
 
     backbone: Backbone
     reason: str
+    head: Head | None = None
 
 
 def check_backbone(recipe: Recipe) -> None:

@@ -101,6 +101,15 @@ def settings_of(recipe: Recipe, images: int) -> TuningSettings:
     )
 
 
+def check_strategy(recipe: Recipe) -> None:
+    """Find what a strategy cannot do before anything is read.
+
+    Raises:
+        TrainingError: the strategy cannot do what the recipe asks for.
+    """
+    check_able(settings_of(recipe, 1), recipe.strategy)
+
+
 def decide(
     backbone: Backbone,
     head: Head,
@@ -113,12 +122,11 @@ def decide(
     """Strategy, epochs, rate, batch and predicted cost; each is told with its reason.
 
     Raises:
-        BackboneError: there is no such boundary. TrainingError: the strategy cannot do what the recipe asks for.
+        BackboneError: there is no such boundary.
     """
     deciding = _Deciding(backbone, head, images, recipe, settings, cache, tell)
     if recipe.strategy == "auto":
         return deciding.auto()
-    check_able(settings, recipe.strategy)
     return deciding.settled(recipe.strategy, settings.epochs, deciding.cost(recipe.strategy))
 
 
@@ -151,7 +159,9 @@ class _Deciding:
         if held < _LEAST_HELD_OUT:
             few = f"only {held} images could be held out, too few to see whether fine-tuning helps"
             return self._probe(f"the probe is kept: {few}")
-        costs = {strategy: self.cost(strategy) for strategy in ("last-stage", "probe-then-full")}
+        # mixed images need pixels
+        candidates = ("last-stage", "probe-then-full") if self.settings.mix == "none" else ("probe-then-full",)
+        costs = {strategy: self.cost(strategy) for strategy in candidates}
         fitting, reasons = self._fitting(costs)
         if not fitting:
             return self._probe(f"the probe is kept: {'; '.join(reasons)}")

@@ -17,6 +17,7 @@ from headstart.inspection.images import InspectedImages
 from headstart.recipe import Recipe
 from headstart.workbench.events import Notice, Tell
 
+MEASURED = ("test", "validation")  # parts that were not trained on
 MOST = 150  # steady means per channel; one pass of resnet18 over them takes some seconds on two cores
 
 
@@ -39,7 +40,7 @@ def inspected_images(
     Raises:
         DataError: there is no readable image.
     """
-    samples = _chosen(_samples(source, classes), most, recipe.seed)
+    samples = _chosen(samples_of(source, classes), most, recipe.seed)
     stream = pixel_batches(
         [sample.path for sample in samples],
         preprocess.prepare,
@@ -70,8 +71,15 @@ def inspected_images(
     )
 
 
-def _samples(source: Path, classes: tuple[str, ...]) -> list[Sample]:
-    """Of the part that was not trained on, where there are parts."""
+def samples_of(source: Path, classes: tuple[str, ...], wanted: tuple[str, ...] = MEASURED) -> list[Sample]:
+    """Samples of a source, of the first of the wanted parts that it has; without parts all of them.
+
+    Args:
+        classes: images of others are left out; none: all are taken. Without class folders there are no labels.
+
+    Raises:
+        DataError: there is no image, or none of these classes.
+    """
     try:
         image_set = scan(source, unpack_into=runtime.cache_folder() / "archives", least_classes=1)
     except DataError:
@@ -85,8 +93,8 @@ def _samples(source: Path, classes: tuple[str, ...]) -> list[Sample]:
             where=source,
         )
     parts = {one.part for one in samples}
-    wanted = next((part for part in ("test", "validation") if part in parts), None)
-    return [one for one in samples if wanted is None or one.part == wanted]
+    part = next((part for part in wanted if part in parts), None)
+    return [one for one in samples if part is None or one.part == part]
 
 
 def _chosen(samples: list[Sample], most: int, seed: int) -> list[Sample]:

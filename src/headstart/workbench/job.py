@@ -25,15 +25,17 @@ class Job:
 
     Args:
         folder: of the unfinished work. target: folder of the finished run. source: of the images, absolute.
+        origin: folder of the run whose weights are trained further; None: a new training.
     """
 
     folder: Path
     target: Path
     source: Path
     recipe: Recipe
+    origin: Path | None = None
 
     @classmethod
-    def begin(cls, target: Path, source: Path, recipe: Recipe) -> Job:
+    def begin(cls, target: Path, source: Path, recipe: Recipe, origin: Path | None = None) -> Job:
         """A new job under the first name that neither a run nor another job has: NAME, NAME-2, …
 
         Raises:
@@ -43,7 +45,7 @@ class Job:
         while free.exists() or _folder_of(free).exists():
             number += 1
             free = target.with_name(f"{target.name}-{number}")
-        job = cls(_folder_of(free), free, source.absolute(), recipe)
+        job = cls(_folder_of(free), free, source.absolute(), recipe, origin)
         try:
             job.folder.mkdir(parents=True)
             job._write({})
@@ -75,7 +77,8 @@ class Job:
             )
         try:
             values = json.loads((folder / _CARD).read_text("utf-8"))
-            return cls(folder, target, Path(values["source"]), Recipe.from_dict(values["recipe"]))
+            origin = Path(values["origin"]) if values.get("origin") else None
+            return cls(folder, target, Path(values["source"]), Recipe.from_dict(values["recipe"]), origin)
         except (ValueError, KeyError, RecipeError) as error:
             raise RunError(
                 expected="the card of an unfinished training",
@@ -87,7 +90,7 @@ class Job:
     @property
     def checkpoints(self) -> Checkpoints:
         """Of its fine-tuning."""
-        return Checkpoints(self.folder)
+        return Checkpoints(self.folder, self.recipe.checkpoint_every)
 
     @property
     def has_checkpoint(self) -> bool:
@@ -141,7 +144,13 @@ class Job:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _write(self, pinned: Mapping[str, Any]) -> None:
-        values = {"version": _VERSION, "source": str(self.source), "recipe": self.recipe.to_dict(), "pinned": pinned}
+        values = {
+            "version": _VERSION,
+            "source": str(self.source),
+            "origin": None if self.origin is None else str(self.origin),
+            "recipe": self.recipe.to_dict(),
+            "pinned": pinned,
+        }
         part = self.folder / f"{_CARD}.part"
         part.write_text(json.dumps(values, indent=1, ensure_ascii=False), "utf-8", errors="surrogatepass")
         part.replace(self.folder / _CARD)

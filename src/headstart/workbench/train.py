@@ -27,7 +27,9 @@ from headstart.training.head_path import Labels
 from headstart.training.neighbours import predict_neighbours
 from headstart.training.probe import Probe, TrainingRows, train_probe
 from headstart.workbench.choose_backbone import Choice, check_backbone, choose_backbone
+from headstart.workbench.choose_run import choose_run
 from headstart.workbench.clock import Clock
+from headstart.workbench.decide import check_strategy
 from headstart.workbench.events import Notice, Plan, Tell, Ticker, Verdict, Written, tell_plainly
 from headstart.workbench.job import Job
 from headstart.workbench.plan import layer_choices, plan_rows
@@ -71,6 +73,7 @@ def train(
     """
     recipe, source = recipe_from(recipe, knobs), Path(source)
     check_backbone(recipe)
+    check_strategy(recipe)
     runtime.choose_device(recipe.device)
     target = Path(out) if out is not None else Path("runs") / run_name(source)
     if recipe.strategy == "probe":
@@ -104,8 +107,9 @@ def _train(target: Path, source: Path, recipe: Recipe, tell: Tell, job: Job | No
             parts = split_prepared(prepared, recipe)
         tell(found(prepared, parts, source))
         with clock("backbone"):
-            choice = choose_backbone(recipe, tell)
-            if not choice.backbone.row.pretrained:
+            origin = None if job is None else job.origin
+            choice = choose_backbone(recipe, tell) if origin is None else choose_run(Run.load(origin))
+            if origin is None and not choice.backbone.row.pretrained:
                 _estimate_statistics(choice.backbone, prepared, parts, recipe)
         if job is not None:
             job.pin(fingerprint_of(prepared, parts), choice.backbone.fingerprint, anyway=anyway)
@@ -141,7 +145,7 @@ def _work(
     head, tuning, final = probe.head, None, features
     if rows is not None and job is not None:
         with clock("fine-tune"):
-            tuning = _fine_tune(features, backbone, labels, prepared, parts, rows, recipe, tell, job)
+            tuning = _fine_tune(features, choice, labels, prepared, parts, rows, recipe, tell, job)
         head = head if tuning.fine_tuned is None else tuning.fine_tuned.head
         with clock("features after it"):
             final, _, engine, _ = _extract(work / FEATURES, prepared, choice, recipe, tell, None)
@@ -177,7 +181,7 @@ def _labels(prepared: Prepared) -> Labels:
 
 def _fine_tune(
     features: Features,
-    backbone: Backbone,
+    choice: Choice,
     labels: Labels,
     prepared: Prepared,
     parts: Split,
@@ -186,11 +190,11 @@ def _fine_tune(
     tell: Tell,
     job: Job,
 ) -> Tuning:
-    """From a head that has not seen the held-out images either."""
+    """From a head that has not seen the held-out images either: that of the run it goes on from, or one solved anew."""
     seen = replace(parts, train=tuple(int(i) for i in rows.train))
-    start = _solve(features, backbone, labels, seen, recipe, len(prepared.image_set.classes))
+    head = choice.head or _solve(features, choice.backbone, labels, seen, recipe, len(prepared.image_set.classes)).head
     groups = list(map(str, parts.groups))
-    return tune(backbone, prepared, rows, groups, labels, start, recipe, feature_cache(recipe), tell, job)
+    return tune(choice.backbone, prepared, rows, groups, labels, head, recipe, feature_cache(recipe), tell, job)
 
 
 def _estimate_statistics(backbone: Backbone, prepared: Prepared, parts: Split, recipe: Recipe) -> None:

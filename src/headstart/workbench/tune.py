@@ -17,7 +17,6 @@ from headstart.recipe import Recipe
 from headstart.training.checkpoints import Checkpoints
 from headstart.training.finetune import full, last_stage, probe_then_full
 from headstart.training.head_path import Labels
-from headstart.training.probe import Probe
 from headstart.training.records import EpochRecord, StepRecord
 from headstart.training.tuning import FineTuned, TuningImages, TuningSettings
 from headstart.workbench.decide import Decided, boundary_of, decide, epochs_of, gain_of, settings_of
@@ -73,7 +72,7 @@ def tune(
     rows: TuningRows,
     groups: Sequence[str],
     labels: Labels,
-    probe: Probe,
+    head: Head,
     recipe: Recipe,
     cache: FeatureCache,
     tell: Tell,
@@ -82,7 +81,7 @@ def tune(
     """Fine-tune the backbone, in place, by the recipe's strategy; with `auto` it may come back as it was.
 
     Args:
-        groups: of every image of the set, for the comparison.
+        groups: of every image of the set, for the comparison. head: to begin with.
 
     Raises:
         BackboneError: there is no such boundary. TrainingError: the strategy cannot do what the recipe asks for.
@@ -90,13 +89,13 @@ def tune(
     """
     images = tuning_images(backbone, prepared, rows, labels, recipe, cache, tell)
     settings = settings_of(recipe, len(rows.train))
-    decided = job.recall() or decide(backbone, probe.head, images, recipe, settings, cache, tell)
+    decided = job.recall() or decide(backbone, head, images, recipe, settings, cache, tell)
     job.note(decided)
     if decided.strategy == "probe":
         return Tuning(None, decided)
     given, began = {name: tensor.clone() for name, tensor in backbone.state().items()}, time.monotonic()
     settings = replace(settings, epochs=decided.epochs, lr=decided.lr, halvings=decided.halvings)
-    tuned = run_strategy(decided.strategy, backbone, probe.head, images, settings, recipe, cache, tell, job.checkpoints)
+    tuned = run_strategy(decided.strategy, backbone, head, images, settings, recipe, cache, tell, job.checkpoints)
     seconds = time.monotonic() - began
     tell(Notice(f"{tuned.proof}; took {duration(seconds)}, predicted {duration(decided.cost.seconds)}"))
     if recipe.strategy == "auto":

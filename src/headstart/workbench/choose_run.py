@@ -1,0 +1,33 @@
+"""A finished run as the place that a training goes on from: its backbone, and its head where it was trained with it."""
+
+from __future__ import annotations
+
+from headstart.errors import RunError
+from headstart.workbench.choose_backbone import Choice
+from headstart.workbench.run import Run
+
+
+def choose_run(run: Run) -> Choice:
+    """The network of a run; a head that was solved has seen the held-out images and is solved anew without them.
+
+    Raises:
+        ClassifierError: its file cannot be read.
+    """
+    model = run.classifier
+    head = model.head if model.head.kind == "trained" else None
+    return Choice(model.backbone, f"going on from {run.folder}", head)
+
+
+def check_data(run: Run, fingerprint: str) -> None:
+    """See that images, labels and parts are those the run was trained on: else its test images may be trained on.
+
+    Raises:
+        RunError: they are not.
+    """
+    if run.record["data"]["fingerprint"] != fingerprint:
+        raise RunError(
+            expected="the images, labels and split that the run was trained on",
+            found="others",
+            where=run.folder,
+            hint="Images that were tested on could now be trained on. --anyway goes on; the test is then no test.",
+        )

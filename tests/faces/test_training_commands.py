@@ -1,0 +1,50 @@
+"""resume, continue, recalibrate and selftest on the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from command_line import Headstart
+
+
+def test_a_run_is_continued_and_recalibrated(headstart: Headstart, photos: Path, tmp_path: Path) -> None:
+    assert headstart("train", photos, "--out", "run", "--backbone", "embedded", "--engine", "eager").code == 0
+    further = headstart("continue", "run", "--epochs", "1", "--json")
+    assert further.code == 0, further.err
+    assert json.loads(further.out)["run"] == "run-2"
+    again = headstart("recalibrate", "run-2", photos, "--out", "new.safetensors")
+    assert again.code == 0, again.err
+    assert "batch norms have the statistics of 48 images" in again.out
+    assert "B is after" in again.out
+    assert (tmp_path / "new.safetensors").is_file()
+    there = headstart("recalibrate", "run-2", photos, "--out", "new.safetensors")
+    assert there.code == 2
+    assert "already" in there.err
+
+
+def test_mistakes_are_said_in_words(headstart: Headstart, photos: Path) -> None:
+    train = ("train", photos, "--backbone", "embedded", "--strategy")
+    for arguments, word in (
+        (("continue", "nowhere"), "the folder of a run"),
+        (("resume", "nowhere"), "unfinished training"),
+        (("recalibrate", "nowhere", photos), "no such file"),
+        (("selftest", "everything"), "expected"),
+        (("selftest", "resume", "--strategy", "probe"), "last-stage"),
+        ((*train, "auto", "--time", "soon"), "90s, 10min or 2h"),
+        (
+            ("train", photos, "--backbone", "embedded", "--strategy", "last-stage", "--mix", "mixup"),
+            "cached activations",
+        ),
+        ((*train, "full", "--average", "wise"), "head begins at zero"),
+    ):
+        answer = headstart(*arguments)
+        assert answer.code == 2, arguments
+        assert word in answer.err.replace("\n", " "), answer.err
+
+
+def test_the_help_lists_commands_by_what_they_are_for(headstart: Headstart) -> None:
+    told = headstart("--help").out
+    places = [told.index(name) for name in ("From images to a classifier", "Train further", "Data, networks")]
+    assert places == sorted(places)
+    assert told.index("train ") < told.index("resume ") < told.index("demo ")

@@ -1,0 +1,90 @@
+"""continue: a new phase from a run's weights; the test images stay untouched by it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from headstart.errors import RecipeError, RunError
+from headstart.workbench.continue_run import continue_run
+from headstart.workbench.events import Event, Progress
+from headstart.workbench.job import Job
+from headstart.workbench.resume import resume
+from headstart.workbench.run import Run
+from headstart.workbench.train import train
+
+KNOBS = {"backbone": "embedded", "engine": "eager", "checkpoint_every": 0.0, "epochs": 1}
+
+
+def quiet(event: Event) -> None:
+    """Nobody listens."""
+
+
+@pytest.fixture(scope="module")
+def tuned(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEADSTART_CACHE", str(tmp_path_factory.mktemp("cache")))
+        out = tmp_path_factory.mktemp("run") / "run"
+        return train(photos, out=out, tell=quiet, strategy="probe-then-full", **KNOBS)
+
+
+def test_it_begins_where_the_run_ended_and_leaves_the_run_alone(tuned: Run, tmp_path: Path) -> None:
+    before = tuned.classifier.backbone.fingerprint
+    further = continue_run(tuned, out=tmp_path / "more", epochs=2, lr=0.001, tell=quiet)
+    then, now = tuned.record["tuning"], further.record["tuning"]
+    # the held-out images are the same, and answered at its start as they were at the end of the run
+    assert now["held_out"]["images"] == then["held_out"]["images"]
+    assert now["held_out"]["before"] == then["held_out"]["after"]
+    assert len(now["epochs"]) == 2
+    assert further.record["data"]["fingerprint"] == tuned.record["data"]["fingerprint"]
+    assert further.classifier.backbone.fingerprint != before
+    assert Run.load(tuned.folder).classifier.backbone.fingerprint == before
+    assert "going on from" in further.record["plan"]["backbone"]
+    source = further.classifier.card.weights["source"]
+    assert source.count("fine-tuned here") == 2
+
+
+def test_left_to_itself_it_is_a_run_beside_the_old_one_with_all_stages(photos: Path, tmp_path: Path) -> None:
+    probe = train(photos, out=tmp_path / "run", tell=quiet, **KNOBS)
+    further = continue_run(probe.folder, tell=quiet)
+    assert further.folder.name == "run-2"
+    assert further.record["tuning"]["strategy"] == "probe-then-full"
+
+
+def test_an_interrupted_continuation_is_resumed_from_its_origin(tuned: Run, tmp_path: Path) -> None:
+    whole = continue_run(tuned, out=tmp_path / "whole", epochs=2, tell=quiet)
+
+    def stop(event: Event) -> None:
+        if isinstance(event, Progress) and event.step == "fine-tune" and event.done >= 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        continue_run(tuned, out=tmp_path / "cut", epochs=2, tell=stop)
+    assert Job.find(tmp_path / "cut").origin == tuned.folder.absolute()
+    finished = resume(tmp_path / "cut", tell=quiet)
+    assert finished.classifier.backbone.fingerprint == whole.classifier.backbone.fingerprint
+
+
+def test_changed_images_are_refused_since_test_images_might_be_trained_on(photos: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "photos"
+    shutil.copytree(photos, mine)
+    run = train(mine, out=tmp_path / "run", tell=quiet, **KNOBS)
+    next((mine / "disc").iterdir()).unlink()
+    with pytest.raises(RunError, match="tested on could now be trained on"):
+        continue_run(run, tell=quiet)
+    assert continue_run(run, anyway=True, tell=quiet).folder.name == "run-2"
+
+
+@pytest.mark.parametrize(
+    ("knobs", "word"),
+    [
+        ({"backbone": "resnet18"}, "backbone"),
+        ({"strategy": "probe"}, "--strategy"),
+        ({"strategy": "full"}, "empty head"),
+    ],
+)
+def test_what_cannot_be_changed_is_said(tuned: Run, knobs: dict[str, str], word: str) -> None:
+    with pytest.raises(RecipeError, match=word):
+        continue_run(tuned, tell=quiet, **knobs)

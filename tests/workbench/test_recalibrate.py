@@ -1,0 +1,101 @@
+"""recalibrate: new statistics on a copy, compared in pairs; the prior's mixture against its formula."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from headstart.backbones.recalibrate import recalibrate as settle
+from headstart.classifier.classifier import Classifier
+from headstart.errors import ClassifierError
+from headstart.workbench.events import Event
+from headstart.workbench.recalibrate import recalibrate
+from headstart.workbench.run import Run
+from headstart.workbench.train import train
+
+
+def quiet(event: Event) -> None:
+    """Nobody listens."""
+
+
+@pytest.fixture(scope="module")
+def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEADSTART_CACHE", str(tmp_path_factory.mktemp("cache")))
+        return train(photos, out=tmp_path_factory.mktemp("run") / "run", tell=quiet, backbone="embedded")
+
+
+@pytest.fixture(scope="module")
+def dark(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same images, much darker."""
+    folder = tmp_path_factory.mktemp("dark")
+    for path in photos.rglob("*.png"):
+        there = folder / path.relative_to(photos)
+        there.parent.mkdir(exist_ok=True)
+        Image.open(path).convert("RGB").point(lambda value: value // 4).save(there)
+    return folder
+
+
+@pytest.mark.parametrize("prior", [0.0, 5.0])
+def test_the_prior_is_a_mixture_of_old_images_and_new_ones(prior: float) -> None:
+    norm = nn.BatchNorm2d(2)
+    norm.running_mean.copy_(torch.tensor([1.0, -1.0]))
+    norm.running_var.copy_(torch.tensor([2.0, 0.5]))
+    x = torch.randn(7, 2, 5, 5, generator=torch.Generator().manual_seed(0)) * 3 + 4
+    assert settle(norm, lambda: [x[:3], x[3:]], prior=prior) == 1
+    new_mean = x.mean((0, 2, 3))
+    new_var = x.transpose(0, 1).flatten(1).var(1)
+    if not prior:
+        expected = new_mean, new_var
+    else:  # draw from the old law with 5 of 12, from the new images with 7 of 12
+        old = 5 / 12
+        mean = old * torch.tensor([1.0, -1.0]) + (1 - old) * new_mean
+        second = old * (torch.tensor([2.0, 0.5]) + torch.tensor([1.0, 1.0])) + (1 - old) * (new_var + new_mean**2)
+        expected = mean, second - mean**2
+    assert torch.allclose(norm.running_mean, expected[0], atol=1e-5)
+    assert torch.allclose(norm.running_var, expected[1], rtol=1e-4)
+
+
+def test_a_domain_of_dark_images_is_answered_better_and_the_old_file_stays(run: Run, dark: Path) -> None:
+    before = (run.folder / "classifier.safetensors").read_bytes()
+    found = recalibrate(run.folder, dark, prior=0, tell=quiet)
+    assert (run.folder / "classifier.safetensors").read_bytes() == before
+    assert found.path.name == "classifier-recalibrated.safetensors"
+    assert found.comparison is not None
+    assert found.same_images
+    assert found.comparison.n == found.asked == 48
+    model = Classifier.load(found.path)
+    names = sorted(dark.rglob("*.png"))
+    right = np.mean([p.label == path.parent.name for p, path in zip(model.predict(names), names, strict=True)])
+    assert right == pytest.approx(found.comparison.b.value)
+    assert found.comparison.b.value > found.comparison.a.value
+    assert "measured anew" in model.card.weights["source"]
+    assert model.card.metrics == {}
+    old = run.classifier.backbone.state()
+    for name, tensor in model.backbone.state().items():
+        same = torch.equal(tensor, old[name])
+        assert same == ("running" not in name), name
+    with pytest.raises(ClassifierError, match="there already"):
+        recalibrate(run.folder, dark, tell=quiet)
+
+
+def test_images_without_labels_give_statistics_and_no_verdict(run: Run, dark: Path, tmp_path: Path) -> None:
+    some = next(path for path in dark.iterdir() if path.is_dir())
+    found = recalibrate(run.classifier, some, out=tmp_path / "new.safetensors", tell=quiet)
+    assert found.comparison is None
+    assert "Without labels" in str(found)
+    assert found.images == 16
+    assert found.to_dict()["comparison"] is None
+
+
+def test_a_network_without_batch_norm_is_said_and_nothing_is_written(photos: Path, tmp_path: Path, test_data: Path):
+    weights = test_data / "weights" / "squeezenet1_0_imagenet.safetensors"
+    run = train(photos, out=tmp_path / "run", tell=quiet, backbone="squeezenet1_0", weights=str(weights))
+    with pytest.raises(ClassifierError, match="which has none"):
+        recalibrate(run.folder, photos, tell=quiet)
+    assert not list(run.folder.glob("*recalibrated*"))
