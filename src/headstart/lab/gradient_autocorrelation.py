@@ -21,6 +21,7 @@ from torch import Tensor
 
 from headstart.figures.ink import FAINT, INK, RIGHT, WRONG
 from headstart.figures.panels import Line, Panel, Plot
+from headstart.inspection.gradient_correlation import autocorrelation
 from headstart.inspection.insight import Cell, Table
 from headstart.lab.catalogue import CLAIMS
 from headstart.lab.experiment import Experiment, Number, drawn_from, need
@@ -61,7 +62,7 @@ def run(
     lines = {
         name: [_gradient(kind, width, inputs, norm, seed + i) for i in range(seeds)] for name, kind in kinds.items()
     }
-    curves = {name: _autocorrelation(torch.stack(gradients)) for name, gradients in lines.items()}
+    curves = {name: autocorrelation(torch.stack(gradients), _MOST_LAG) for name, gradients in lines.items()}
     _, plain, residual, scaled = curves.values()
     found = (
         Number("plain, lag 5, without its sign", abs(plain[5]), 0.1, relation="≤"),
@@ -106,15 +107,6 @@ def _normalised(h: Tensor) -> Tensor:
     """Standardised over the line by constants: no gradient flows through the statistics."""
     fixed = h.detach()
     return (h - fixed.mean(0)) / fixed.std(0, unbiased=False).clamp_min(1e-6)
-
-
-def _autocorrelation(gradients: Tensor) -> list[float]:
-    """Mean over seeds (rows) of the autocorrelation at lags 0 to 15."""
-    centred = gradients - gradients.mean(1, keepdim=True)
-    power = centred.square().sum(1)
-    count = centred.shape[1]
-    products = [(centred[:, : count - lag] * centred[:, lag:]).sum(1) / power for lag in range(_MOST_LAG + 1)]
-    return [float(product.mean()) for product in products]
 
 
 def _pair_cosine(shortcut: float, width: int, seed: int) -> float:
