@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from headstart.backbones.catalogue import row_of
 from headstart.errors import RecipeError, TrainingError
 from headstart.pretraining.distil import Distiller, distillation_loss, student_grids
 from headstart.pretraining.pretrain import prepare, pretrain
+from headstart.pretraining.rate import Rate
 from headstart.pretraining.recipe import RECIPES, recipe_of
 from headstart.pretraining.teacher import _FIRST, _STRIDE, Grid, Teacher, reading
 from pretraining.made_bank import TINY, untaught_teacher
@@ -156,6 +158,41 @@ def test_a_pretraining_that_was_stopped_and_resumed_ends_with_the_same_weights(t
     assert one.keys() == two.keys()
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert all(tensor.dtype == torch.float16 for tensor in one.values())
+
+
+def test_the_rate_climbs_falls_along_a_cosine_and_ends_in_a_line() -> None:
+    recipe = replace(TINY, epochs=8, batches=10, horizon=10, ending=2, rate=0.1, warm_up=0.1)
+    schedule = Rate(torch.optim.SGD([torch.zeros(1, requires_grad=True)]), recipe)
+
+    rates = []
+    for _ in range(recipe.steps):
+        rates.append(schedule.get_last_lr()[0])
+        schedule.optimizer.step()
+        schedule.step()
+
+    def cosine(step: int) -> float:  # 100 steps laid out, of which 10 climb: the top is step 9, the foot would be 99
+        return 0.1 * (1 + math.cos(math.pi * (step - 9) / 90)) / 2
+
+    assert rates[0] == pytest.approx(0.1 / 25)
+    assert max(rates) == rates[9] == pytest.approx(0.1)
+    assert rates[40] == pytest.approx(cosine(40), rel=1e-3)
+    assert rates[59] == pytest.approx(cosine(59), rel=1e-3)
+    assert rates[70] == pytest.approx(0.5 * cosine(70), rel=1e-3)
+    assert rates[79] == pytest.approx(0.05 * cosine(79), rel=1e-3)
+    assert schedule.get_last_lr()[0] == 0
+
+
+def test_until_its_ending_a_shorter_recipe_is_the_longer_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headstart.pretraining.pretrain._SCALE", 8)  # pictures of the teacher's scale; both have more
+    long = replace(TINY, epochs=6, batches=3)
+    short = replace(long, epochs=4, horizon=6, ending=1)
+
+    one, two = prepare(long, untaught_teacher()), prepare(short, untaught_teacher())
+    losses = [[record.loss for record in work.loop.epochs(4, seed=0)] for work in (one, two)]
+
+    assert losses[0][:3] == losses[1][:3]
+    assert one.loop.optimizer.param_groups[0]["lr"] > 0
+    assert two.loop.optimizer.param_groups[0]["lr"] == 0
 
 
 def test_a_folder_of_another_recipe_is_refused(tmp_path: Path) -> None:

@@ -136,3 +136,46 @@ def test_patches_are_white_and_the_same_for_the_same_seed() -> None:
     assert torch.equal(first.centres, again.centres)
     assert torch.allclose(first.whiten, first.whiten.T, atol=1e-4)
     assert GateSet("x", (), np.array([0, 1, 2]), ()).classes == 3
+
+
+def _passing() -> dict[str, dict[str, np.ndarray]]:
+    scores = {
+        name: {"embedded": np.array([0.80, 0.82, 0.81]), "random": np.array([0.60, 0.61, 0.62])}
+        for name in ("hymenoptera", "b", "c", "d")
+    }
+    scores["hymenoptera"]["teacher"] = np.array([0.90, 0.91, 0.92])
+    return scores
+
+
+@pytest.mark.parametrize(
+    ("name", "rival", "draws", "beaten"),
+    [
+        ("hymenoptera", "embedded", [0.74, 0.75, 0.76], 4),  # beats random everywhere, but goes 0.47 of the way
+        ("hymenoptera", "teacher", [1.0, 1.1, 1.2], 4),  # the teacher is further away: 0.41 of the way
+        ("b", "embedded", [0.61, 0.60, 0.62], 3),  # as good as random on one set: still enough sets
+        ("b", "embedded", [0.40, 0.42, 0.41], 3),  # worse than random, and surely so, is not beaten
+    ],
+)
+def test_each_condition_alone_decides(name: str, rival: str, draws: list[float], beaten: int) -> None:
+    scores = _passing()
+    assert Verdict(scores).passed
+
+    scores[name][rival] = np.array(draws)
+
+    verdict = Verdict(scores)
+    assert len(verdict.beaten) == beaten
+    assert verdict.passed == (name == "b")
+    scores["c"]["embedded"] = scores["c"]["random"] + np.array([0.3, -0.1, 0.0])  # better on average, not surely
+    scores["d"]["embedded"] = scores["c"]["embedded"]
+    assert not Verdict(scores).passed
+
+
+def test_an_untrained_candidate_does_not_pass(tmp_path: Path) -> None:
+    _draw_set(tmp_path / "hymenoptera")
+    candidate = build_backbone(row_of("embedded"), seed=1)
+
+    verdict = judge(tmp_path, candidate, None, sets=("hymenoptera",), draws=3)
+
+    assert not verdict.passed
+    assert math.isnan(verdict.way)
+    assert verdict.to_dict()["way_to_teacher"] is None

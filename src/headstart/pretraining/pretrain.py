@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
-from torch.optim.lr_scheduler import OneCycleLR
 
 from headstart.backbones.backbone import Backbone
 from headstart.backbones.preprocess import Preprocess
@@ -21,6 +20,7 @@ from headstart.backbones.small_resnet import SmallResNet, embedded_resnet
 from headstart.errors import TrainingError
 from headstart.pretraining.bank import draw_bank
 from headstart.pretraining.distil import Distiller, DrawnPictures, distillation_loss, student_grids
+from headstart.pretraining.rate import Rate
 from headstart.pretraining.recipe import PretrainingRecipe
 from headstart.pretraining.teacher import Teacher
 from headstart.training.checkpoint import check_fits, read_checkpoint
@@ -61,8 +61,7 @@ def prepare(recipe: PretrainingRecipe, teacher: Backbone) -> Pretraining:
     if recipe.pictures >= _WORTH:
         judge.quicken(recipe.seen)
     loop.set_loaders(pictures)
-    schedule = OneCycleLR(optimizer, recipe.rate, recipe.steps, pct_start=recipe.warm_up, cycle_momentum=False)
-    loop.set_lr_scheduler(schedule)
+    loop.set_lr_scheduler(Rate(optimizer, recipe))
     return Pretraining(recipe, loop, pictures)
 
 

@@ -12,7 +12,9 @@ class PretrainingRecipe:
     """Every knob of one pretraining."""
 
     name: str
-    epochs: int  # a checkpoint after each; the cosine of the learning rate ends with the last
+    epochs: int  # a checkpoint after each
+    horizon: int | None = None  # epochs after which the rate's cosine would come to its end; None: those there are
+    ending: int = 0  # last epochs, in which the rate falls in a line to nothing, wherever on the cosine it is
     batches: int = 64  # in an epoch: no more than this is done again after a stop
     batch: int = 32
     size: int = 96  # pixels along a picture's side
@@ -24,6 +26,11 @@ class PretrainingRecipe:
     warm_up: float = 0.05  # share of the steps in which the rate climbs
     decay: float = 0.02
     seed: int = 0  # of the bank, the pictures and the first weights
+
+    @property
+    def laid_out(self) -> int:
+        """Steps that the cosine of the learning rate is laid out for."""
+        return (self.horizon or self.epochs) * self.batches
 
     @property
     def steps(self) -> int:
