@@ -252,3 +252,57 @@ def test_answers_that_are_no_numbers_are_an_error():
 
     told = found(doctor(Root(), images=noise(4, 3, 2, 2) - 3), "failing forward pass")
     assert told == {"error": "nan or infinity in the answers to 4 of 4 images"}
+
+
+def test_a_finished_classifier_has_no_layer_as_it_begins(small_classifier):
+    classifier = small_classifier()
+    norm = next(m for m in classifier.backbone.network.modules() if isinstance(m, nn.BatchNorm2d))
+    norm.reset_parameters()  # in a Backbone this is advice: a new layer
+    assert list(found(doctor(classifier), "statistics never updated")) == ["error"]
+    assert list(found(doctor(classifier.backbone), "statistics never updated")) == ["advice"]
+
+
+class Elsewhere(nn.Module):
+    """A convolution with a bias that batch norm takes away, and that is of use elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        return self.norm(x) * x
+
+
+def test_a_bias_that_something_else_reads_too_is_of_use():
+    assert "bias before batch norm" in doctor(Elsewhere()).passed
+
+
+def test_the_shift_is_told_where_dropout_meets_batch_norm_and_not_at_every_later_one():
+    network = nn.Sequential(nn.Dropout(0.5), nn.BatchNorm2d(3), nn.BatchNorm2d(3))
+    (finding,) = [one for one in doctor(network).findings if one.name == "dropout before batch norm"]
+    assert finding.places == ("1",)
+
+
+def test_a_variance_below_zero_is_no_number():
+    network = small()
+    network[1].running_var[2] = -0.1
+    told = found(doctor(network), "weights that are no numbers")
+    assert told == {"error": "batch norms with a running variance below zero: 1"}
+
+
+class Extractor(nn.Module):
+    """Blocks that are frozen on purpose, by no_grad in forward, and a head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            x = x + self.conv(x)
+        return self.head(x)
+
+
+def test_a_part_that_runs_without_gradients_on_purpose_is_no_cut_shortcut():
+    assert "no gradient past a residual block" in doctor(Extractor()).passed
