@@ -84,12 +84,18 @@ def first_norm_of(network: nn.Module, side: int) -> FirstNorm | str:
     return replace(found, inner=np.maximum(found.inner - _even_variance(found, network, side), 0.1 * found.inner))
 
 
-def look_at(first: FirstNorm, way: Way, prepared: Tensor, network: nn.Module) -> StemLook:
-    """Show prepared images to the stem, brought to it in some way."""
+def look_at(first: FirstNorm, way: Way, prepared: Tensor, network: nn.Module, around: Array | None = None) -> StemLook:
+    """Show prepared images to the stem, brought to it in some way.
+
+    Args:
+        around: 3, R, G, B in [0, 1] of the even image that is taken off; None: the mean of these images. It must be
+            given where several looks are to be joined.
+    """
     values = prepared.flatten(2).float() / 255  # N×3×P
     colour, colour_square = (part.cpu().numpy() for part in moments_of(values))
     device = next(network.parameters()).device
-    even = _even(way.matrix @ colour.mean(0) + way.shift, prepared.shape[-1], device)
+    middle = colour.mean(0) if around is None else around
+    even = _even(way.matrix @ middle + way.shift, prepared.shape[-1], device)
     norm = {first.layer: network.get_submodule(first.layer)}
     plain = _enter(network, norm, even)
     parts: list[list[Tensor]] = []
