@@ -1,0 +1,55 @@
+"""Stored against batch statistics: the same where they are the same, apart where they are not, and no trace."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from headstart.backbones.recalibrate import recalibrate
+from headstart.errors import DataError
+from headstart.inspection.images import InspectedImages
+from headstart.inspection.mode_gap import mode_gap
+
+
+def network() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 3)).eval()
+
+
+def test_statistics_of_the_one_batch_that_is_shown_make_no_difference():
+    pixels = torch.randn(20, 3, 8, 8)
+    model = network()
+    recalibrate(model, lambda: [pixels])
+    gap = mode_gap(model, pixels, batch=20)
+    assert gap.agreement == 1.0
+    assert "agree" in gap.reading[0]
+
+
+def test_answers_with_batch_statistics_are_those_of_a_network_in_train_mode():
+    pixels, model = 3 * torch.randn(16, 3, 8, 8) + 1, network()
+    with torch.no_grad():
+        labels = nn.Sequential(*model).train()(pixels).argmax(1)
+    model = network()
+    gap = mode_gap(model, InspectedImages(pixels, tuple(map(str, range(16))), labels=labels), batch=16)
+    with torch.no_grad():
+        expected = (model(pixels).argmax(1) == labels).double().mean()
+    assert gap.batched == 1.0
+    assert gap.stored == gap.agreement == pytest.approx(float(expected))
+    assert gap.agreement < 1
+    assert len(gap.figure().axes) == 1
+
+
+def test_it_puts_statistics_and_modes_back():
+    model = network()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    mode_gap(model, torch.randn(5, 3, 8, 8), batch=2)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert not any(module.training for module in model.modules())
+
+
+def test_a_batch_of_one_is_refused_and_a_network_without_batch_norm_told():
+    with pytest.raises(DataError, match="two images"):
+        mode_gap(network(), torch.randn(5, 3, 8, 8), batch=1)
+    plain = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
+    assert "no batch norm" in mode_gap(plain, torch.randn(3, 3, 2, 2)).reading[0]
