@@ -127,6 +127,12 @@ class Recipe:
     engine: str = _knob(
         "auto", "how the forward pass runs", choices=("auto", "eager", "folded", "compiled", "onnxruntime")
     )
+    # False: what the first batch norm remembers of its training images is a better witness than a card
+    accept_preprocessing: bool = _knob(
+        False, "train also when the network's first batch norm speaks for images prepared in another way"
+    )
+    # False: some seconds for a page that shows what is odd inside
+    no_inside: bool = _knob(False, "leave out the page that looks inside the classifier")
     # False: weights may be fetched, size and licence are printed first
     offline: bool = _knob(False, "never touch the network")
     # False: a file with the same path, size and time is taken as unchanged

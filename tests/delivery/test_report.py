@@ -388,7 +388,7 @@ def test_a_place_that_cannot_be_written_is_said_and_stays_as_it_was(tmp_path: Pa
     contents = some_contents(tmp_path)
     (tmp_path / "out" / "report.html" / "kept").mkdir(parents=True)
 
-    with pytest.raises(RunError, match="a place for the report"):
+    with pytest.raises(RunError, match="a place for the page"):
         write_report(tmp_path / "out" / "report.html", contents)
     with pytest.raises(RunError, match="No such file"):
         write_report(tmp_path / "missing" / "report.html", contents)

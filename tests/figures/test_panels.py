@@ -98,3 +98,9 @@ def test_a_mark_is_an_upright_line_with_its_words() -> None:
 def test_what_cannot_be_drawn_is_refused(panels: list[Plot]) -> None:
     with pytest.raises(DataError, match="as many x as y"):
         panels_figure(panels)
+
+
+def test_bars_without_a_bar_are_an_empty_panel() -> None:
+    figure = panels_figure([Bars("none", (), ())])
+    assert len(figure.axes) == 1
+    assert not figure.axes[0].patches

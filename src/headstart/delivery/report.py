@@ -5,21 +5,18 @@ In: ReportContents, plain values of the other rooms. Out: the file. Nothing is m
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 
-from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from headstart.data.finding import SEVERITIES, Finding
 from headstart.data.images import ImageRules
 from headstart.delivery import words
 from headstart.delivery.album import Album, Picture, Plate
-from headstart.errors import RunError, shown
+from headstart.delivery.page import write_page
+from headstart.errors import shown
 from headstart.evaluation.evaluation import Evaluation, Mistake
 from headstart.figures.confusion import MOST_CLASSES, confusion_figure
 from headstart.figures.reliability import Point, reliability_figure
@@ -47,6 +44,7 @@ class ReportContents:
         command: what to type next.
         warnings: what must stand beside the number besides what the evaluation itself says (nothing pretrained …).
         rules: how the images were read, so that thumbnails show what the network saw.
+        inside: address on the page that looks inside → the sentence that leads there; empty without that page.
     """
 
     title: str
@@ -66,6 +64,7 @@ class ReportContents:
     defaults: Mapping[str, object] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     rules: ImageRules | None = None
+    inside: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -100,55 +99,7 @@ def write_report(path: Path, contents: ReportContents) -> Path:
     Raises:
         RunError: the file cannot be written there.
     """
-    text = _template().render(**_view(contents))
-    try:
-        _replace(path, text)
-    except OSError as error:
-        raise RunError(
-            expected="a place for the report",
-            found=error.strerror or str(error),
-            where=path,
-            hint="Free it or make it.",
-        ) from error
-    return path
-
-
-def _template() -> Template:
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.finalize = _shown
-    for one in (words.percent, words.span, words.duration, words.counted):
-        environment.filters[one.__name__] = one
-    return environment.from_string(_file("report.html"))
-
-
-def _shown(value: object) -> object:
-    """Every text that is filled in passes here: a name from outside cannot turn the page's writing direction."""
-    if type(value) is not str:  # numbers, and Markup, which the template made itself
-        return value
-    return words.NBSP.join(shown(part) for part in value.split(words.NBSP))
-
-
-def _file(name: str) -> str:
-    return resources.files("headstart.delivery").joinpath(name).read_text(encoding="utf-8")
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write beside the place and move there, so that a reader never sees half a report."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        Path(name).chmod(0o666 & ~_umask())  # mkstemp's own mode would hide the report from everyone else
-        Path(name).replace(path)
-    except BaseException:  # Ctrl-C too leaves nothing behind
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    return write_page(path, "report.html", _view(contents))
 
 
 def _view(contents: ReportContents) -> dict[str, object]:
@@ -159,7 +110,6 @@ def _view(contents: ReportContents) -> dict[str, object]:
     return {
         "contents": contents,
         "e": e,
-        "style": Markup(_file("report.css")),
         "right": right,
         "wrong": e.accuracy.n - right,
         "caveats": [*contents.warnings, *words.caveats(e)],

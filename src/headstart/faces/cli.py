@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from headstart.faces import training_commands  # noqa: F401  # its commands are registered when it is imported
+from headstart.faces import inside_commands, training_commands  # noqa: F401  # their commands register themselves
 from headstart.faces.command import Json, app, command, print_json
 
 _LOOKING = ("background", "max_pixels", "max_bad_share", "workers", "verify")  # knobs of verbs that only look

@@ -194,7 +194,7 @@ def _draw_bars(axes: Axes, bars: Bars) -> None:
         )
     axes.set_yticks(places, bars.names, parse_math=False)
     axes.invert_yaxis()
-    axes.set_xlim(right=max(0.0, *bars.values) * 1.25 or 1.0)  # room for the words
+    axes.set_xlim(right=max((0.0, *bars.values)) * 1.25 or 1.0)  # room for the words
     axes.set_xlabel(bars.x_label, color=FAINT, fontsize=10)
     dress(axes)
     axes.grid(visible=False, axis="y")

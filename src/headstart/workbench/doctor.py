@@ -5,23 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from torch import nn
 from torch.optim import Optimizer
 
-from headstart.backbones.backbone import Backbone
-from headstart.classifier.classifier import Classifier
-from headstart.errors import RecipeError
 from headstart.inspection.doctor.diagnosis import Diagnosis
 from headstart.inspection.doctor.examine import doctor as examine
-from headstart.inspection.images import InspectedImages
 from headstart.recipe import Recipe
-from headstart.workbench.choose_backbone import check_backbone, choose_backbone
 from headstart.workbench.events import Tell, tell_plainly
-from headstart.workbench.inspected import inspected_images
+from headstart.workbench.open_model import Named, file_of, images_for, open_model
 
 
 def doctor(
-    model: str | Path | nn.Module | Backbone | Classifier,
+    model: Named,
     *,
     source: str | Path | None = None,
     optimizer: Optimizer | Sequence[Optimizer] | None = None,
@@ -47,42 +41,8 @@ def doctor(
         DataError: there is no image that can be read.
         RecipeError: a number is out of range, or images are given for a module that does not say how it takes them.
     """
-    file = _file_of(model)
+    file = file_of(model)
     recipe = Recipe(weights=weights, offline=offline)
-    opened = _opened(model, file, recipe, tell)
-    images = None if source is None else _images_for(opened, Path(source), recipe, tell)
+    opened = open_model(model, recipe, tell)
+    images = None if source is None else images_for(opened, Path(source), recipe, tell)
     return examine(opened, images=images, optimizer=optimizer, batch_size=batch_size, steps=steps, file=file)
-
-
-def _file_of(model: object) -> Path | None:
-    """The path that is meant; a name of the catalogue is none, unless a file or folder of that name is here."""
-    if isinstance(model, Path):
-        return model
-    if isinstance(model, str) and (model.endswith(".safetensors") or Path(model).exists()):
-        return Path(model)
-    return None
-
-
-def _opened(
-    model: str | Path | nn.Module | Backbone | Classifier, file: Path | None, recipe: Recipe, tell: Tell
-) -> nn.Module | Backbone | Classifier:
-    if file is not None:
-        return Classifier.load(file)
-    if not isinstance(model, (str, Path)):
-        return model
-    named = Recipe.from_dict({**recipe.to_dict(), "backbone": model})
-    check_backbone(named)
-    return choose_backbone(named, tell).backbone
-
-
-def _images_for(model: nn.Module | Backbone | Classifier, source: Path, recipe: Recipe, tell: Tell) -> InspectedImages:
-    if isinstance(model, Classifier):
-        return inspected_images(source, model.backbone.preprocess, recipe, tell, classes=model.classes)
-    if isinstance(model, Backbone):
-        return inspected_images(source, model.preprocess, recipe, tell)
-    raise RecipeError(
-        expected="a Classifier or a Backbone, which says how images are brought to it",
-        found=f"images for a {type(model).__name__}",
-        where="source",
-        hint="Give normalised pixels to headstart.inspection.doctor.examine.doctor(module, images=pixels).",
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,16 @@ def inspected_images(
         DataError: there is no readable image.
     """
     samples = _chosen(samples_of(source, classes), most, recipe.seed)
+    images = read_samples(samples, preprocess, recipe, tell, classes=classes)
+    if not len(images):
+        raise DataError(expected="an image that can be read", found=f"none of {len(samples)}", where=source)
+    return images
+
+
+def read_samples(
+    samples: Sequence[Sample], preprocess: Preprocess, recipe: Recipe, tell: Tell, *, classes: tuple[str, ...] = ()
+) -> InspectedImages:
+    """Samples as a network sees them; unreadable ones are told and left out."""
     stream = pixel_batches(
         [sample.path for sample in samples],
         preprocess.prepare,
@@ -49,18 +60,16 @@ def inspected_images(
         workers=recipe.workers or runtime.cores(),
     )
     kept: list[int] = []
-    pictures: list[torch.Tensor] = []
+    pictures = [torch.empty(0, 3, preprocess.crop, preprocess.crop, dtype=torch.uint8)]
     for batch in stream:
         kept += batch.positions
         pictures += [batch.pixels] if batch.positions else []
         for position, reason in batch.failures.items():
             tell(Notice(f"Left out: {samples[position].name}: {reason}"))
-    if not kept:
-        raise DataError(expected="an image that can be read", found=f"none of {len(samples)}", where=source)
     prepared = torch.cat(pictures)
     found = [samples[i] for i in kept]
     known = classes or tuple(sorted({sample.label for sample in found if sample.label is not None}))
-    labelled = all(sample.label is not None for sample in found)
+    labelled = bool(found) and all(sample.label in known for sample in found)
     return InspectedImages(
         preprocess.normalise(prepared),
         tuple(sample.name for sample in found),

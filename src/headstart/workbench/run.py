@@ -25,8 +25,8 @@ from headstart.features.file import load_features
 from headstart.features.matrix import Features
 
 CLASSIFIER, RECORD, PREDICTIONS = "classifier.safetensors", "run.json", "predictions.csv"
-FEATURES, REPORT = "features.safetensors", "report.html"
-FILES = (CLASSIFIER, RECORD, PREDICTIONS, FEATURES, REPORT)
+FEATURES, REPORT, INSIDE = "features.safetensors", "report.html", "inside.html"
+FILES = (CLASSIFIER, RECORD, PREDICTIONS, FEATURES, REPORT, INSIDE)
 VERSION = 1
 
 

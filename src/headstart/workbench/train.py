@@ -14,14 +14,13 @@ import numpy as np
 from headstart import runtime
 from headstart.backbones.backbone import Backbone
 from headstart.backbones.engine import Engine, choose_engine
-from headstart.backbones.recalibrate import recalibrate
 from headstart.classifier.classifier import Head
-from headstart.data.batches import pixel_batches
 from headstart.data.split import Split
 from headstart.evaluation.evaluate import evaluate_probabilities
 from headstart.evaluation.evaluation import Evaluation
 from headstart.features.extract import Extraction, extract_features, open_store
 from headstart.features.matrix import Features
+from headstart.inspection.preprocessing import PreprocessingCheck
 from headstart.recipe import Recipe
 from headstart.training.head_path import Labels
 from headstart.training.neighbours import predict_neighbours
@@ -31,6 +30,7 @@ from headstart.workbench.choose_run import choose_run
 from headstart.workbench.clock import Clock
 from headstart.workbench.decide import check_strategy
 from headstart.workbench.events import Notice, Plan, Tell, Ticker, Verdict, Written, tell_plainly
+from headstart.workbench.first_look import look_first
 from headstart.workbench.job import Job
 from headstart.workbench.plan import layer_choices, plan_rows
 from headstart.workbench.prepare import (
@@ -48,7 +48,6 @@ from headstart.workbench.tuning_images import TuningRows, tuning_rows
 from headstart.workbench.write_run import Finished, next_command, verdict_warnings, write_run
 
 _PROBE_FEATURES = "probe-features.safetensors"  # of the backbone before it is fine-tuned; not kept
-_STATISTICS_IMAGES = 256  # means over their maps are steady to a hundredth of the spread; 0.3 GB while they run
 
 
 def train(
@@ -109,16 +108,15 @@ def _train(target: Path, source: Path, recipe: Recipe, tell: Tell, job: Job | No
         with clock("backbone"):
             origin = None if job is None else job.origin
             choice = choose_backbone(recipe, tell) if origin is None else choose_run(Run.load(origin))
-            if origin is None and not choice.backbone.row.pretrained:
-                _estimate_statistics(choice.backbone, prepared, parts, recipe)
+            checked = look_first(choice.backbone, prepared, parts, recipe, tell, pretrained=origin is not None)
         if job is not None:
             job.pin(fingerprint_of(prepared, parts), choice.backbone.fingerprint, anyway=anyway)
-        finished = _work(work, target, source, prepared, parts, choice, recipe, tell, clock, job)
+        finished = _work(work, target, source, prepared, parts, choice, checked, recipe, tell, clock, job)
         with clock("write"):
-            write_run(work, finished)
+            write_run(work, finished, tell)
         folder = finish_run(work, target.name)
     tell(Verdict(finished.evaluation, verdict_warnings(finished), finished.chosen))
-    tell(Written(folder, FILES, next_command(folder)))
+    tell(Written(folder, tuple(name for name in FILES if (folder / name).exists()), next_command(folder)))
     return Run.load(folder)
 
 
@@ -129,6 +127,7 @@ def _work(
     prepared: Prepared,
     parts: Split,
     choice: Choice,
+    checked: PreprocessingCheck,
     recipe: Recipe,
     tell: Tell,
     clock: Clock,
@@ -169,6 +168,7 @@ def _work(
         head,
         tuning,
         evaluation,
+        checked,
         clock.seconds,
     )
 
@@ -195,21 +195,6 @@ def _fine_tune(
     head = choice.head or _solve(features, choice.backbone, labels, seen, recipe, len(prepared.image_set.classes)).head
     groups = list(map(str, parts.groups))
     return tune(choice.backbone, prepared, rows, groups, labels, head, recipe, feature_cache(recipe), tell, job)
-
-
-def _estimate_statistics(backbone: Backbone, prepared: Prepared, parts: Split, recipe: Recipe) -> None:
-    """Batch-norm statistics of a network that never saw an image, from some of the training images alone."""
-    step = max(1, len(parts.train) // _STATISTICS_IMAGES)
-    chosen = [prepared.samples[i].path for i in parts.train[::step]][:_STATISTICS_IMAGES]
-    stream = pixel_batches(
-        chosen,
-        backbone.preprocess.prepare,
-        rules=prepared.rules,
-        batch_size=len(chosen),  # one batch: then one pass through the network is exact
-        workers=recipe.workers or runtime.cores(),
-    )
-    pixels = [backbone.preprocess.normalise(batch.pixels) for batch in stream if batch.positions]
-    recalibrate(backbone.network, lambda: pixels)
 
 
 def _extract(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,18 +15,24 @@ from headstart.backbones.engine import Engine
 from headstart.classifier.card import Card
 from headstart.classifier.classifier import Classifier, Head
 from headstart.data.split import Split
+from headstart.delivery.inside import write_inside
 from headstart.delivery.report import ReportContents, write_report
 from headstart.evaluation.evaluation import Evaluation
 from headstart.features.extract import Extraction
 from headstart.features.matrix import Features
+from headstart.inspection.preprocessing import PreprocessingCheck
 from headstart.recipe import Recipe
 from headstart.training.head_path import Labels
 from headstart.training.probe import Probe
 from headstart.workbench.choose_backbone import Choice
-from headstart.workbench.events import Found, Plan
+from headstart.workbench.events import Found, Plan, Tell
+from headstart.workbench.inspect import contents_of, look_briefly
+from headstart.workbench.inspected import read_samples
 from headstart.workbench.prepare import Prepared, fingerprint_of, found, part_of
-from headstart.workbench.run import CLASSIFIER, PREDICTIONS, REPORT, write_record, write_table
+from headstart.workbench.run import CLASSIFIER, INSIDE, PREDICTIONS, REPORT, write_record, write_table
 from headstart.workbench.tune import Tuning
+
+_LOOKED_AT = 32  # test images: with fewer the batch-norm lens' noise floors are high
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,7 @@ class Finished:
         source: what was trained on.
         labels: class index of each image, -1 for unknown classes.
         head: of the classifier: the probe's, or the fine-tuned one. features: of the classifier's backbone.
+        checked: whether images were brought to the given backbone as its first batch norm remembers them.
     """
 
     folder: Path
@@ -55,6 +62,7 @@ class Finished:
     head: Head
     tuning: Tuning | None
     evaluation: Evaluation
+    checked: PreprocessingCheck
     seconds: dict[str, float]
 
     @property
@@ -78,8 +86,8 @@ class Finished:
         return part_of(self.parts, len(self.labels))
 
 
-def write_run(work: Path, finished: Finished) -> None:
-    """Write classifier, predictions, record and report into the run's folder."""
+def write_run(work: Path, finished: Finished, tell: Tell) -> None:
+    """Write classifier, predictions, record, the page that looks inside and the report into the run's folder."""
     created = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     versions, data = runtime.versions(), _data(finished)
     backbone = finished.choice.backbone
@@ -98,15 +106,27 @@ def write_run(work: Path, finished: Finished) -> None:
         versions=versions,
         created=created,
     )
-    Classifier(backbone, finished.head, card).save(work / CLASSIFIER)
+    classifier = Classifier(backbone, finished.head, card)
+    classifier.save(work / CLASSIFIER)
+    inside = {} if finished.recipe.no_inside else _look_inside(work / INSIDE, classifier, finished, tell)
     _write_predictions(work / PREDICTIONS, finished)
-    record = {
+    write_record(work, _record(finished, data, versions, created))
+    write_report(work / REPORT, replace(_contents(finished, versions), inside=inside))
+
+
+def _record(
+    finished: Finished, data: dict[str, object], versions: Mapping[str, str], created: str
+) -> dict[str, object]:
+    """All of run.json but its version."""
+    backbone = finished.choice.backbone
+    return {
         "evaluation": finished.evaluation.to_dict(),
         "recipe": finished.recipe.to_dict(),
         "source": str(finished.source.absolute()),
         "data": data,
         "plan": dict(finished.plan.rows),
         "backbone": {"name": backbone.row.name, **backbone.weights.to_dict(), "fingerprint": backbone.fingerprint},
+        "preprocessing": finished.checked.to_dict(),
         "head": finished.probe.to_dict(),
         **({} if finished.tuning is None else {"tuning": finished.tuning.to_dict()}),
         "findings": [finding.to_dict() for finding in finished.told.findings],
@@ -116,8 +136,22 @@ def write_run(work: Path, finished: Finished) -> None:
         "versions": versions,
         "created": created,
     }
-    write_record(work, record)
-    write_report(work / REPORT, _contents(finished, versions))
+
+
+def _look_inside(path: Path, classifier: Classifier, finished: Finished, tell: Tell) -> dict[str, str]:
+    """Write the page that looks inside; the address of each look → its first sentence."""
+    prepared, recipe = finished.prepared, finished.recipe
+    step = max(1, len(finished.parts.test) // _LOOKED_AT)
+    samples = [prepared.samples[i] for i in finished.parts.test[::step]][:_LOOKED_AT]
+    images = read_samples(samples, classifier.backbone.preprocess, recipe, tell, classes=classifier.classes)
+    if len(images) < 2:
+        return {}
+    found = look_briefly(classifier, images, finished.checked, recipe.seed, tell)
+    again = f"headstart inspect all {shlex.quote(str(finished.folder))} {shlex.quote(str(finished.source))}"
+    write_inside(path, contents_of(found, f"{len(images)} test images of {finished.source.absolute().name}", again))
+    first = {f"{path.name}#{name}": insight.reading[0] for name, insight in found.insights.items() if insight.reading}
+    rules = {} if found.diagnosis is None else {f"{path.name}#doctor": found.diagnosis.summary}
+    return rules | first
 
 
 def next_command(folder: Path) -> str:

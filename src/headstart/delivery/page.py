@@ -1,0 +1,71 @@
+"""Page: one HTML file that needs no network and no script, from a template of this folder; whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from importlib import resources
+from pathlib import Path
+
+from jinja2 import Environment, StrictUndefined, Template
+from markupsafe import Markup
+
+from headstart.delivery import words
+from headstart.errors import RunError, shown
+
+
+def write_page(path: Path, template: str, view: dict[str, object]) -> Path:
+    """Fill a template in and write it; every text from outside is escaped, its control characters shown.
+
+    Args:
+        template: its name, such as `report.html`. view: everything that it names; `style` is added.
+
+    Raises:
+        RunError: the file cannot be written there.
+    """
+    text = _template(template).render(**view, style=Markup(_file("report.css")))
+    try:
+        _replace(path, text)
+    except OSError as error:
+        raise RunError(
+            expected="a place for the page", found=error.strerror or str(error), where=path, hint="Free it or make it."
+        ) from error
+    return path
+
+
+def _template(name: str) -> Template:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.finalize = _shown
+    for one in (words.percent, words.span, words.duration, words.counted):
+        environment.filters[one.__name__] = one
+    return environment.from_string(_file(name))
+
+
+def _shown(value: object) -> object:
+    """Every text that is filled in passes here: a name from outside cannot turn the page's writing direction."""
+    if type(value) is not str:  # numbers, and Markup, which the template made itself
+        return value
+    return words.NBSP.join(shown(part) for part in value.split(words.NBSP))
+
+
+def _file(name: str) -> str:
+    return resources.files("headstart.delivery").joinpath(name).read_text(encoding="utf-8")
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write beside the place and move there, so that a reader never sees half a report."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+        Path(name).chmod(0o666 & ~_umask())  # mkstemp's own mode would hide the report from everyone else
+        Path(name).replace(path)
+    except BaseException:  # Ctrl-C too leaves nothing behind
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

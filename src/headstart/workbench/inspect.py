@@ -1,0 +1,181 @@
+"""inspect: looks into a model with the user's images: one look, or all of them on one page."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from headstart.classifier.classifier import Classifier
+from headstart.delivery.inside import InsideContents, write_inside
+from headstart.errors import HeadstartError, RecipeError, RunError
+from headstart.inspection.catalogue import LOOKS, look
+from headstart.inspection.doctor.diagnosis import Diagnosis
+from headstart.inspection.doctor.examine import doctor as examine
+from headstart.inspection.filters import filters
+from headstart.inspection.images import InspectedImages
+from headstart.inspection.insight import Insight, told
+from headstart.inspection.preprocessing import PreprocessingCheck
+from headstart.inspection.subject import Model, subject_of
+from headstart.recipe import Recipe
+from headstart.workbench.events import Tell, Ticker, Written, tell_plainly
+from headstart.workbench.inspected import MOST
+from headstart.workbench.open_model import Named, file_of, images_for, open_model
+from headstart.workbench.prepare import recipe_from
+
+_PICTURES = (".png", ".svg", ".pdf")
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What was found inside a model.
+
+    Args:
+        model: its name. images: how many it was shown.
+        insights: name of the look → what it found. left_out: name → why it could not be done.
+        diagnosis: of the doctor, with `all`.
+    """
+
+    model: str
+    images: int
+    insights: Mapping[str, Insight]
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    diagnosis: Diagnosis | None = None
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values for `--json`."""
+        return {
+            "model": self.model,
+            "images": self.images,
+            "insights": {name: insight.to_dict() for name, insight in self.insights.items()},
+            "left_out": dict(self.left_out),
+            "diagnosis": None if self.diagnosis is None else self.diagnosis.to_dict(),
+        }
+
+    def __str__(self) -> str:
+        parts = [] if self.diagnosis is None else [str(self.diagnosis)]
+        parts += [told(insight) for insight in self.insights.values()]
+        parts += [f"Not looked at: {name}: {reason}" for name, reason in self.left_out.items()]
+        return "\n\n".join(parts)
+
+
+def inspect(
+    what: str,
+    model: Named,
+    source: str | Path,
+    *,
+    against: Named | None = None,
+    out: str | Path | None = None,
+    figure: str | Path | None = None,
+    most: int = MOST,
+    recipe: Recipe | None = None,
+    tell: Tell = tell_plainly,
+    **knobs: object,
+) -> Inspection:
+    """Look into a model with some images of a set; nothing of the model is changed.
+
+    Args:
+        what: a look of `headstart.inspection.catalogue`, or `all`.
+        model: a row of the catalogue, a classifier file, the folder of a run, or a loaded model.
+        source: images: a set with classes, of which the test part is taken, or loose files.
+        against: the model before, for the looks that compare.
+        out: page to write; with `all` it is `inside.html` if left out.
+        figure: file for the picture of one look.
+        most: images at most, drawn by the recipe's seed.
+
+    Raises:
+        RecipeError: there is no such look, nothing to compare with, or the picture's kind is unknown.
+        DataError: there are no images, or not those that the look needs.
+    """
+    recipe = recipe_from(recipe, knobs)
+    _check(what, figure)
+    opened = open_model(model, recipe, tell)
+    before = None if against is None else open_model(against, recipe, tell)
+    images = images_for(opened, Path(source), recipe, tell, most=most)
+    if what == "all":
+        found = look_at_all(opened, images, before, recipe.seed, tell)
+    else:
+        found = _one(what, opened, images, before, recipe)
+    if figure is not None:
+        _draw(found.insights[what], Path(figure))
+        tell(Written(Path(figure).parent, (Path(figure).name,), ""))
+    if out is not None or what == "all":
+        page = Path(out or "inside.html")
+        name = str(file_of(model) or found.model)
+        again = f"headstart inspect all {shlex.quote(name)} {shlex.quote(str(source))}"
+        write_inside(page, contents_of(found, f"{len(images)} images of {Path(source).name}", again))
+        tell(Written(page.parent, (page.name,), ""))
+    return found
+
+
+def looks() -> list[dict[str, str]]:
+    """Every look with what it shows and what it needs, for lists."""
+    return [{"name": name, "about": one.about, "needs": one.needs} for name, one in LOOKS.items()]
+
+
+def look_at_all(model: Model, images: InspectedImages, before: Model | None, seed: int, tell: Tell) -> Inspection:
+    """Every look that can be done here, and the doctor's rules; the others with the reason why not."""
+    work: dict[str, Callable[[], Insight]] = {
+        name: partial(look, name, model, images, before=before, seed=seed) for name, one in LOOKS.items() if one.in_all
+    }
+    insights, left_out = _each(work, Ticker(tell, "look inside", unit="looks"))
+    return Inspection(subject_of(model).name, len(images), insights, left_out, examine(model, images=images))
+
+
+def look_briefly(
+    model: Classifier, images: InspectedImages, checked: PreprocessingCheck, seed: int, tell: Tell
+) -> Inspection:
+    """What costs little: the check that was made already, batch norm on a few images, filters and rules by weights."""
+    work: dict[str, Callable[[], Insight]] = {
+        **({} if checked.seen is None else {"preprocessing": lambda: checked}),
+        "batch-norm": partial(look, "batch-norm", model, images, seed=seed),
+        "filters": lambda: filters(model),
+    }
+    insights, left_out = _each(work, Ticker(tell, "look inside", unit="looks"))
+    left_out |= {"preprocessing": checked.why} if checked.seen is None else {}
+    return Inspection(subject_of(model).name, len(images), insights, left_out, examine(model))
+
+
+def _each(
+    work: Mapping[str, Callable[[], Insight]], progress: Callable[[int, int], None]
+) -> tuple[dict[str, Insight], dict[str, str]]:
+    """What each look found, and the reason of those that could not be done."""
+    insights: dict[str, Insight] = {}
+    left_out: dict[str, str] = {}
+    for done, (name, one) in enumerate(work.items(), start=1):
+        try:
+            insights[name] = one()
+        except HeadstartError as error:
+            left_out[name] = f"{error.found}; expected {error.expected}"
+        progress(done, len(work))
+    return insights, left_out
+
+
+def contents_of(found: Inspection, images: str, command: str) -> InsideContents:
+    """What the page shows of it."""
+    return InsideContents(found.model, images, found.insights, found.left_out, found.diagnosis, command)
+
+
+def _one(what: str, model: Model, images: InspectedImages, before: Model | None, recipe: Recipe) -> Inspection:
+    insight = look(what, model, images, before=before, seed=recipe.seed)
+    return Inspection(subject_of(model).name, len(images), {what: insight})
+
+
+def _check(what: str, figure: str | Path | None) -> None:
+    if figure is None:
+        return
+    if what == "all":
+        raise RecipeError(
+            expected="one look", found="all", where="--figure", hint="all writes a page with every picture: --out FILE."
+        )
+    if Path(figure).suffix.lower() not in _PICTURES:
+        raise RecipeError(expected=" or ".join(_PICTURES), found=repr(Path(figure).suffix), where="--figure")
+
+
+def _draw(insight: Insight, path: Path) -> None:
+    try:
+        insight.figure().savefig(path, dpi=150)
+    except OSError as error:
+        raise RunError(expected="a file that can be written", found=str(error.strerror), where=path) from error

@@ -1,0 +1,99 @@
+"""inspect: one look or all, on a page; what cannot be done is said, and the model stays as it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from headstart.backbones.backbone import load_backbone
+from headstart.errors import RecipeError
+from headstart.inspection.catalogue import LOOKS
+from headstart.workbench.events import Event
+from headstart.workbench.inspect import inspect
+from headstart.workbench.run import Run
+from headstart.workbench.train import train
+
+
+def quiet(event: Event) -> None:
+    """Nobody listens."""
+
+
+@pytest.fixture(scope="module")
+def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEADSTART_CACHE", str(tmp_path_factory.mktemp("cache")))
+        return train(photos, out=tmp_path_factory.mktemp("run") / "run", tell=quiet, backbone="embedded")
+
+
+def test_all_looks_stand_on_one_page_and_what_lacks_something_is_named(run: Run, photos: Path, tmp_path: Path) -> None:
+    page = tmp_path / "inside.html"
+    before = run.classifier.backbone.fingerprint
+    found = inspect("all", run.classifier, photos, out=page, most=12, tell=quiet)
+    wanted = {name for name, one in LOOKS.items() if one.in_all}
+    assert set(found.insights) | set(found.left_out) == wanted
+    assert set(found.left_out) == {"similarity", "line"}
+    assert "second model" in found.left_out["similarity"]
+    text = page.read_text(encoding="utf-8")
+    for name, insight in found.insights.items():
+        assert f'id="{name}"' in text
+        assert insight.title in text
+        assert insight.reading
+    assert text.count("data:image/png;base64,") == len(found.insights)
+    assert text.count(' alt="') == len(found.insights)
+    assert "<script" not in text
+    assert run.classifier.backbone.fingerprint == before
+    assert found.to_dict()["images"] == 12
+    assert set(found.to_dict()["insights"]) == set(found.insights)
+
+
+def test_a_look_compares_with_the_model_before(run: Run, photos: Path) -> None:
+    found = inspect("similarity", run.classifier, photos, against=run.folder, most=12, tell=quiet)
+    assert "similarity" in found.insights
+    assert str(found)
+
+
+def test_one_look_can_be_drawn_into_a_file(run: Run, photos: Path, tmp_path: Path) -> None:
+    inspect("filters", run.folder, photos, figure=tmp_path / "filters.png", most=4, tell=quiet)
+    assert (tmp_path / "filters.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize(
+    ("what", "figure", "word"),
+    [
+        ("filtres", None, "filters"),
+        ("all", "a.png", "one look"),
+        ("filters", "a.gif", ".png"),
+        ("line", None, "second model"),
+    ],
+)
+def test_mistakes_are_said(run: Run, photos: Path, what: str, figure: str | None, word: str, tmp_path: Path) -> None:
+    place = None if figure is None else tmp_path / figure
+    with pytest.raises(RecipeError) as caught:
+        inspect(what, run.classifier, photos, figure=place, most=4, tell=quiet)
+    assert word in str(caught.value)
+
+
+def test_a_backbone_without_a_head_and_names_from_outside(photos: Path, tmp_path: Path) -> None:
+    hostile = tmp_path / "<img src=x onerror=alert(1)>"
+    hostile.mkdir()
+    for path in sorted(photos.rglob("*.png"))[:6]:
+        (hostile / f"{path.stem}.png").write_bytes(path.read_bytes())
+    page = tmp_path / "page.html"
+    found = inspect("all", load_backbone("embedded"), hostile, out=page, tell=quiet)
+    assert "batch-norm" in found.insights
+    assert "<img src=x" not in page.read_text(encoding="utf-8")
+
+
+def test_a_run_has_a_page_that_looks_inside_unless_it_is_not_wanted(run: Run, photos: Path, tmp_path: Path) -> None:
+    text = (run.folder / "inside.html").read_text(encoding="utf-8")
+    assert 'id="batch-norm"' in text
+    assert 'id="doctor"' in text
+    report = (run.folder / "report.html").read_text(encoding="utf-8")
+    assert "inside.html#batch-norm" in report
+    assert run.record["preprocessing"]["verdict"] in ("fine", "warning")
+    without = train(photos, out=tmp_path / "run", tell=quiet, backbone="embedded", no_inside=True)
+    assert not (without.folder / "inside.html").exists()
+    assert "inside.html" not in (without.folder / "report.html").read_text(encoding="utf-8")
+    assert torch.equal(torch.from_numpy(without.classifier.head.weight), torch.from_numpy(run.classifier.head.weight))
