@@ -11,6 +11,8 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 from torch import nn
 
+from headstart.backbones.backbone import load_backbone
+from headstart.data.images import open_image
 from headstart.errors import BackboneError, DataError, RecipeError
 from headstart.inspection.embedding import embedding
 from headstart.inspection.images import InspectedImages
@@ -169,3 +171,18 @@ def test_what_cannot_be_mapped_is_refused(small_classifier):
         embedding(Through(), images_of_vectors(x), stage="nowhere")
     with pytest.raises(RecipeError, match="pip install umap-learn"):
         embedding(Through(), images_of_vectors(x), method="umap")
+
+
+@pytest.mark.slow
+def test_a_swarm_of_bees_that_looks_like_a_heap_of_ants_is_a_stranger_among_real_photographs(test_data):
+    weights = str(test_data / "weights" / "resnet18_imagenet.safetensors")
+    backbone = load_backbone("resnet18", weights=weights)
+    files = [path for name in ("ants", "bees") for path in sorted((test_data / "hymenoptera" / "val" / name).iterdir())]
+    prepared = torch.stack([backbone.preprocess.prepare(open_image(path).rgb) for path in files])
+    labels = torch.tensor([int(path.parent.name == "bees") for path in files])
+    names = tuple(path.name for path in files)
+    images = InspectedImages(backbone.preprocess.normalise(prepared), names, prepared, labels, ("ants", "bees"))
+    look = embedding(backbone, images)
+    assert "2709775832_85b4b50a57.jpg" in [names[i] for i in look.strangers]  # seen: a hive's comb full of bees
+    assert all(one.share > 0.75 for one in look.mixed if one.of == one.among)
+    assert "No two classes overlap much" in look.reading[0]

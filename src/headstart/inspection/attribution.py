@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from torch import Tensor
+from torch.nn import functional as F
 
 from headstart.errors import DataError, RecipeError, near
 from headstart.figures.pictures import as_pictures
@@ -23,6 +24,7 @@ from headstart.inspection.stage_outputs import stage_features
 from headstart.inspection.subject import Model, Subject, subject_of
 
 HIDDEN = 0.2  # share of the image that is hidden: the part that the map shows hottest
+_CELLS = 7  # squares of a side that are hidden or not
 _SHIFTS = tuple((y, x) for y in (0, 1, 2) for x in (0, 1, 2) if (y, x) != (0, 0))  # thirds of the image
 
 
@@ -158,13 +160,19 @@ class _Look:
 
 
 def hottest(heat: Heat) -> NDArray[np.bool_] | None:
-    """The hottest `HIDDEN` share of the places, True there; None where nothing is above zero."""
-    if not (heat > 0).any():
+    """The hottest `HIDDEN` share of the squares of a grid, True there; None where nothing speaks for the class.
+
+    Squares, because thousands of single pixels hidden all over a picture spoil it, whichever they are.
+    """
+    height, width = heat.shape
+    cells = F.adaptive_avg_pool2d(torch.from_numpy(heat)[None, None], (min(_CELLS, height), min(_CELLS, width)))[0, 0]
+    chosen = torch.zeros(cells.numel(), dtype=torch.bool)
+    chosen[cells.flatten().argsort(descending=True, stable=True)[: max(1, round(HIDDEN * cells.numel()))]] = True
+    mask = (chosen.view_as(cells) & (cells > 0)).double()
+    if not mask.any():
         return None
-    count = max(1, round(HIDDEN * heat.size))
-    mask = np.zeros(heat.size, dtype=bool)
-    mask[np.argsort(-heat.ravel(), kind="stable")[:count]] = True
-    return mask.reshape(heat.shape)
+    large = F.interpolate(mask[None, None], size=(height, width), mode="nearest-exact")
+    return np.asarray(large[0, 0].bool().numpy())
 
 
 def _alike(one: Heat, other: Heat) -> float | None:
