@@ -167,6 +167,12 @@ def test_places_are_named_as_one_sees_them(y, x, words):
     assert where_is(heat) == words
 
 
+def test_between_two_hot_corners_nothing_is_hot():
+    heat = np.zeros((14, 14))
+    heat[:2, :2], heat[-2:, -2:] = 1.0, 2.0
+    assert where_is(heat) == "at the lower right"
+
+
 def test_training_images_alike_speak_for_or_against_the_answer(small_classifier):
     model = small_classifier(True)
     pixels = torch.rand(1, 3, 64, 64)

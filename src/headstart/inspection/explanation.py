@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from torch.nn import functional as F
 
 from headstart.errors import shown
 from headstart.figures.attribution import Panel, attribution_figure
@@ -107,7 +109,7 @@ class Explanation:
             return [f"{one.method}: nothing in the image speaks for {shown(self.asked)}; the map is empty."]
         falls = f"{shown(self.asked)} goes from {self.probability:.1%} to {one.hidden:.1%}"
         beside = f"hiding as much elsewhere gives {one.elsewhere:.1%}"
-        where = f"{one.method}: most heat is {where_is(one.heat)}"
+        where = f"{one.method} is hottest {where_is(one.heat)}"
         if _odds(one.elsewhere) >= MATTERS * _odds(one.hidden):
             said = [f"{where}, and the answer rests on it: with the hottest fifth hidden {falls}, {beside}."]
         else:
@@ -158,7 +160,7 @@ class Explanation:
     @property
     def description(self) -> str:
         """The figure in words."""
-        maps = " ".join(f"By {one.method} most heat is {where_is(one.heat)}." for one in self.maps)
+        maps = " ".join(f"{one.method.capitalize()} is hottest {where_is(one.heat)}." for one in self.maps)
         alike = f" Below are {len(self.alike)} training images that look like it." if self.alike else ""
         return (
             f"The image {shown(self.name)}, {shown(self.asked)} with a probability of {self.probability:.0%}, and the "
@@ -206,14 +208,16 @@ class Explanation:
 
 
 def where_is(heat: Heat) -> str:
-    """Where the centre of the heat lies: `at the upper left`, `in the middle`; `nowhere` for an empty map."""
-    positive = heat.clip(min=0)
-    if not positive.sum():
+    """Where the hottest square lies: `at the upper left`, `in the middle`; `nowhere` for an empty map.
+
+    Not the centre of all heat: between two hot corners nothing is hot.
+    """
+    if not (heat > 0).any():
         return "nowhere"
-    y, x = (
-        (np.arange(length) + 0.5) @ positive.sum(1 - axis) / positive.sum() / length
-        for axis, length in enumerate(heat.shape)
-    )
+    positive = torch.from_numpy(heat.clip(min=0))[None, None]
+    cells = F.adaptive_avg_pool2d(positive, (min(7, heat.shape[0]), min(7, heat.shape[1])))[0, 0].numpy()
+    row, column = np.unravel_index(int(cells.argmax()), cells.shape)
+    y, x = (float(row) + 0.5) / cells.shape[0], (float(column) + 0.5) / cells.shape[1]
     high = "upper " if y < 0.4 else "lower " if y > 0.6 else ""
     side = "left" if x < 0.4 else "right" if x > 0.6 else "middle" if not high else "half"
     return "in the middle" if (high, side) == ("", "middle") else f"at the {high}{side}"
