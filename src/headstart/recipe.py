@@ -91,6 +91,12 @@ class Recipe:
     )
     # False: most photographs show the same thing when mirrored; not text, not left and right hands told apart
     no_flips: bool = _knob(False, "never mirror images in fine-tuning: text, road signs, left and right hands")
+    # 4: with ten epochs a view is seen two or three times; each takes as much disk as the image itself
+    views: int = _knob(4, "with last-stage: cached views of each image, the first is the image itself", low=1, high=64)
+    # float32: the same losses as without a cache; float16 is half the disk and differs in the third decimal
+    activations: str = _knob(
+        "float32", "with last-stage: precision of the cached activations", choices=("float32", "float16")
+    )
     # half a minute: writing a ResNet-18 with its optimiser takes a hundredth of that
     checkpoint_every: float = _knob(
         30.0, "seconds of fine-tuning between two checkpoints: what a kill may cost", low=0.0

@@ -23,6 +23,7 @@ Shapes = Sequence[tuple[int, ...]]
 
 ROWS = "rows.json"
 _SUMS = "sums.npy"
+_TOGETHER = 128  # rows copied at once
 
 
 class RowFile:
@@ -40,7 +41,7 @@ class RowFile:
         try:
             self._arrays = tuple(_open(folder / f"{i}.npy", (count, *shape), dtype) for i, shape in enumerate(shapes))
             self._sums = _open(folder / _SUMS, (count, 2), "uint32")  # (checksum, 1 where the row is there)
-            (folder / ROWS).write_text(json.dumps({"rows": count}), encoding="utf-8")
+            (folder / ROWS).write_text(json.dumps({"rows": count, "keys": list(self.places)}), encoding="utf-8")
         except OSError as error:
             raise _no_room(folder, error) from error
         for place in np.flatnonzero(self._sums[:, 1]):
@@ -62,6 +63,17 @@ class RowFile:
         for place in places:
             self._sums[place] = (self._sum_of(place), 1)
 
+    def borrow(self, other: RowFile) -> int:
+        """Copy the rows that another file of the same kind has and this one lacks; returns how many."""
+        lacking = set(self.missing)
+        there = np.flatnonzero(other._sums[:, 1])
+        names = list(other.places)
+        pairs = [(self.places[names[i]], int(i)) for i in there if self.places.get(names[i], -1) in lacking]
+        for begin in range(0, len(pairs), _TOGETHER):
+            own, theirs = (list(column) for column in zip(*pairs[begin : begin + _TOGETHER], strict=True))
+            self.write(own, other.read(np.array(theirs)))
+        return len(pairs)
+
     def read(self, places: NDArray[np.int64]) -> Rows:
         """Rows of some places, in their order, copied into memory."""
         return tuple(array[places] for array in self._arrays)
@@ -74,11 +86,35 @@ class RowFile:
 
 
 def open_rows(cache: FeatureCache, about: dict[str, str], keys: Sequence[str], shapes: Shapes, dtype: str) -> RowFile:
-    """The cache's file of these rows; `about` names all that can change a row but keys, shapes and dtype."""
+    """The cache's file of these rows; `about` names all that can change a row but keys, shapes and dtype.
+
+    A new file takes over what files of other sets have of the same rows, so that one more image costs one row.
+    """
     listed = hashlib.sha256("\n".join(keys).encode()).hexdigest()
     sizes = ";".join(",".join(map(str, shape)) for shape in shapes)
-    store = cache.open({**about, "rows": listed, "shapes": sizes, "dtype": dtype})
-    return RowFile(store.folder, keys, shapes, dtype)
+    kind = {**about, "shapes": sizes, "dtype": dtype}
+    rows = RowFile(cache.open({**kind, "rows": listed}).folder, keys, shapes, dtype)
+    if len(rows.missing) == len(rows):
+        for other in _of_kind(cache, kind, listed):
+            if not rows.missing:
+                break
+            rows.borrow(RowFile(other, _keys_of(other), shapes, dtype))
+    return rows
+
+
+def _of_kind(cache: FeatureCache, kind: dict[str, str], listed: str) -> list[Path]:
+    """Folders of other sets' rows, made in the same way, last used first."""
+    alike = [one for one in cache.entries() if one.about.get("rows") not in (None, listed)]
+    alike = [one for one in alike if {k: v for k, v in one.about.items() if k != "rows"} == kind]
+    return [cache.folder / one.key for one in alike if _keys_of(cache.folder / one.key)]
+
+
+def _keys_of(folder: Path) -> list[str]:
+    """What each row of a file is of; nothing where that cannot be read."""
+    try:
+        return list(json.loads((folder / ROWS).read_text(encoding="utf-8")).get("keys", []))
+    except (OSError, ValueError):
+        return []
 
 
 def fill_rows(

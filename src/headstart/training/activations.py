@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -56,6 +57,8 @@ class Activations:
     ) -> None:
         self.images, self.settings, self.preprocess = images, settings, backbone.preprocess
         self.prefix = cut.prefix
+        # a view follows from the image itself, not from its place: another set with it may take the row over
+        self._numbers = [int(hashlib.sha256(one.encode()).hexdigest()[:15], 16) for one in images.contents]
         self.views = 1 if settings.augmentation.is_off else settings.cached_views
         of_training = [(int(place), view) for place in images.rows for view in range(self.views)]
         of_validation = [(int(place), 0) for place in images.validation_rows]
@@ -97,7 +100,8 @@ class Activations:
         for square, (place, view) in zip(stored, chosen, strict=True):
             how = NONE if view == 0 else self.settings.augmentation
             seed = self.settings.seed * 1_000_003 + view
-            made.append(views(square[None], self.preprocess.crop, how, seed, np.array([place])))
+            number = np.array([self._numbers[place]])
+            made.append(views(square[None], self.preprocess.crop, how, seed, number))
         outputs: tuple[Tensor, ...] = self.prefix(self.preprocess.normalise(torch.cat(made)))
         return tuple(output.clamp(-_LARGEST, _LARGEST).numpy() for output in outputs)
 

@@ -24,7 +24,8 @@ class RowLoader:
     """Batches of (input, labels); each image once in an epoch.
 
     Args:
-        make: gives the input of a batch. labels: N. batch_size: the last batch may be smaller.
+        make: gives the input of a batch. labels: N. batch_size: the last batch may be smaller; in training a single
+            image that is left over joins the batch before it, since one image has no variance to normalise by.
         shuffle: a new order every epoch; else as they come, for measuring.
         mix: mixes the images of a batch, and their labels.
     """
@@ -37,9 +38,12 @@ class RowLoader:
         self.batch_size = batch_size
         self.shuffle = shuffle
         self.mix = mix
+        starts = list(range(0, len(labels), batch_size))
+        alone = shuffle and batch_size > 1 and len(starts) > 1 and starts[-1] == len(labels) - 1
+        self._starts = starts[:-1] if alone else starts
 
     def __len__(self) -> int:
-        return -(-len(self.labels) // self.batch_size)
+        return len(self._starts)
 
     def __iter__(self) -> Iterator[tuple[Any, Tensor]]:
         seed = int(torch.randint(2**62, ())) if self.shuffle else 0
@@ -48,7 +52,7 @@ class RowLoader:
     def _batches(self, seed: int) -> Iterator[tuple[Any, Tensor]]:
         count = len(self.labels)
         order = np.random.default_rng(seed).permutation(count) if self.shuffle else np.arange(count)
-        for begin in range(0, len(order), self.batch_size):
-            positions = order[begin : begin + self.batch_size]
+        for begin, end in zip(self._starts, [*self._starts[1:], count], strict=True):
+            positions = order[begin:end]
             inputs, labels = self.make(positions, seed), torch.from_numpy(self.labels[positions])
             yield (inputs, labels) if self.mix is None else self.mix(inputs, labels, (seed + begin) % 2**62)

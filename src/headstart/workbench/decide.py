@@ -93,6 +93,8 @@ def settings_of(recipe: Recipe, images: int) -> TuningSettings:
         batch_size=_BATCH,
         batch_norm=recipe.batch_norm,
         augmentation=Augmentation(flip=not recipe.no_flips),
+        cached_views=recipe.views,
+        dtype=recipe.activations,
         label_smoothing=recipe.label_smoothing,
         seed=recipe.seed,
         schedule=recipe.schedule,
