@@ -50,7 +50,7 @@ def measure(subject: Subject, junctions: Sequence[Junction], pixels: Tensor) -> 
         with joining(junctions, join):
             answers.append(_run(subject, part))
         rows.append(torch.stack(found, 2))  # 4×n×K
-    norms = Norms(*torch.cat(rows, 1).double().cpu())
+    norms = Norms(*torch.cat(rows, 1).cpu().double())
     return norms, torch.cat(answers) if subject.has_logits else None
 
 
@@ -104,7 +104,7 @@ def _split(source: Tensor, shortcut: Tensor, branch: Tensor, gradient: Tensor) -
     past = gradient
     if shortcut is not source:
         (past,) = torch.autograd.grad(shortcut, source, gradient, retain_graph=True)
-    branch_length, shortcut_length = (float(one.flatten(1).norm(dim=1).double().sum()) for one in (through, past))
+    branch_length, shortcut_length = (float(one.flatten(1).norm(dim=1).cpu().double().sum()) for one in (through, past))
     return branch_length, shortcut_length
 
 

@@ -62,7 +62,7 @@ def stored(norm: nn.Module) -> tuple[Array, Array]:
     assert isinstance(mean, Tensor)  # see has_statistics
     assert isinstance(variance, Tensor)
     eps = float(getattr(norm, "eps", 0.0))
-    return mean.detach().double().cpu().numpy(), variance.detach().double().cpu().numpy() + eps
+    return mean.detach().cpu().double().numpy(), variance.detach().cpu().double().numpy() + eps
 
 
 def never_updated(norm: nn.Module) -> bool:
@@ -118,16 +118,16 @@ def run_until(network: nn.Module, norms: Mapping[str, nn.Module], pixels: Tensor
 
 
 def moments_of(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and mean square over the places of maps N×C×…, N×C float64 each.
+    """Mean and mean square over the places of maps N×C×…, N×C float64 each, on the CPU.
 
     By two quick passes; var_mean takes ten times one, so it is kept for means that would swallow the variance.
     """
     flat = _flat(x)
-    mean = flat.mean(2).double()
-    square = torch.linalg.vector_norm(flat, dim=2).double().square() / flat.shape[2]
+    mean = flat.mean(2).cpu().double()  # not every device has doubles
+    square = torch.linalg.vector_norm(flat, dim=2).cpu().double().square() / flat.shape[2]
     far = mean.square() > _FAR**2 * (square - mean.square())
     if flat.shape[2] > 1 and bool(far.any()):
-        variance, mean = torch.var_mean(flat.double(), 2, correction=0)
+        variance, mean = torch.var_mean(flat.cpu().double(), 2, correction=0)
         square = variance + mean.square()
     return mean, square
 
@@ -142,7 +142,7 @@ def _one_pass(network: nn.Module, norms: Mapping[str, nn.Module], pixels: Tensor
 def _moments(x: Tensor) -> Tensor:
     """4×n×C float64: mean, mean square, smallest, largest of maps n×C×…"""
     flat = _flat(x)
-    return torch.stack([*moments_of(x), flat.amin(2).double(), flat.amax(2).double()]).cpu()
+    return torch.stack([*moments_of(x), flat.amin(2).cpu().double(), flat.amax(2).cpu().double()])
 
 
 def _flat(x: Tensor) -> Tensor:

@@ -91,6 +91,6 @@ def _after(norm: nn.Module, moments: ChannelMoments) -> tuple[Array, Array]:
     """Largest value and mean of what the batch norm gives, C each."""
     mean, variance = stored(norm)
     weight, bias = (getattr(norm, name, None) for name in ("weight", "bias"))
-    scale = (np.ones_like(mean) if weight is None else weight.detach().double().cpu().numpy()) / np.sqrt(variance)
-    shift = (0.0 if bias is None else bias.detach().double().cpu().numpy()) - mean * scale
+    scale = (np.ones_like(mean) if weight is None else weight.detach().cpu().double().numpy()) / np.sqrt(variance)
+    shift = (0.0 if bias is None else bias.detach().cpu().double().numpy()) - mean * scale
     return np.where(scale > 0, moments.high, moments.low) * scale + shift, moments.mean.mean(0) * scale + shift

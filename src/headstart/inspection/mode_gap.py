@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -115,7 +116,7 @@ def mode_gap(model: Model, images: InspectedImages | Tensor, *, batch: int = BAT
     return ModeGap(subject.name, len(images), min(batch, len(images)), agreement, right[0], right[1], len(norms))
 
 
-def _use_batches(norms: list[nn.Module]) -> None:
+def _use_batches(norms: Sequence[nn.Module]) -> None:
     for norm in norms:
         norm.train()  # the statistics it updates are put back after the look
 

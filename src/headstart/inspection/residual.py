@@ -156,7 +156,7 @@ def residual_blocks(
         if lesions:
             without = [logits_without(subject, junction, images.pixels).argmax(1) == labels for junction in junctions]
             blocks = [_with(block, **_change(right, now)) for block, now in zip(blocks, without, strict=True)]
-    return ResidualLens(subject.name, len(images), tuple(blocks), float(right.double().mean()), against)
+    return ResidualLens(subject.name, len(images), tuple(blocks), int(right.sum()) / len(right), against)
 
 
 def paired_interval(lost: int, won: int, pairs: int) -> tuple[float, float, float]:
@@ -188,7 +188,7 @@ def _shares(junctions: Sequence[Junction], norms: Norms, drawn: Array) -> list[B
 def _change(before: Tensor, after: Tensor) -> dict[str, float]:
     lost, won = int((before & ~after).sum()), int((~before & after).sum())
     change, low, high = paired_interval(lost, won, len(before))
-    return {"accuracy": float(after.double().mean()), "change": change, "change_low": low, "change_high": high}
+    return {"accuracy": int(after.sum()) / len(after), "change": change, "change_low": low, "change_high": high}
 
 
 def _labels(subject: Subject, images: InspectedImages, logits: Tensor) -> tuple[Tensor, str]:

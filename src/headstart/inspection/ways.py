@@ -108,4 +108,4 @@ def _normalised(name: str, words: str, mean: tuple[float, ...], std: tuple[float
 def _colours(images: Tensor) -> Array:
     """Evenly spread pixels of images N×3×H×W as K×3."""
     flat = images.permute(0, 2, 3, 1).reshape(-1, 3)
-    return flat[:: max(1, len(flat) // _LOOKED_AT)].double().cpu().numpy()
+    return flat[:: max(1, len(flat) // _LOOKED_AT)].cpu().double().numpy()
