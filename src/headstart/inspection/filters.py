@@ -227,12 +227,13 @@ def near_copies(weights: Weights, *, skip: tuple[int, ...] = ()) -> tuple[tuple[
     flat = weights.reshape(len(weights), -1)
     unit = flat / np.maximum(np.sqrt(np.square(flat).sum(1, keepdims=True)), np.finfo(float).tiny)
     cosines = unit @ unit.T
-    alive = [i for i in range(len(flat)) if i not in skip]
-    pairs = [Pair(a, b, float(cosines[a, b])) for n, a in enumerate(alive) for b in alive[n + 1 :]]
-    found = sorted((pair for pair in pairs if abs(pair.cosine) >= COPY), key=lambda pair: -abs(pair.cosine))
+    alive = np.setdiff1d(np.arange(len(flat)), skip)
+    close = np.argwhere(np.triu(np.abs(cosines) >= COPY, 1))
+    kept = close[np.isin(close, alive).all(1)].tolist()
+    found = sorted((Pair(a, b, float(cosines[a, b])) for a, b in kept), key=lambda pair: -abs(pair.cosine))
     width = flat.shape[1]
     chance = float(beta.sf(COPY**2, 0.5, (width - 1) / 2)) if width > 1 else 1.0
-    return tuple(found), chance * len(pairs)
+    return tuple(found), chance * len(alive) * (len(alive) - 1) / 2
 
 
 def smoothness(weights: Weights) -> NDArray[np.float64]:
