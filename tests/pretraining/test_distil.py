@@ -232,6 +232,21 @@ def test_every_epoch_has_new_pictures() -> None:
     assert not any(np.array_equal(a.numpy(), b.numpy()) for a in first for b in second)
 
 
+def test_collages_begin_after_the_epochs_without_them() -> None:
+    recipe = replace(TINY, collage=1.0, collage_after=1)
+    work, plain = prepare(recipe, untaught_teacher()), prepare(TINY, untaught_teacher())
+    given = []
+    for one in (work, plain):
+        one.loop.set_seed(0)
+        pictures = [next(iter(one.pictures))[0]]
+        one.loop.total_epochs = 1
+        pictures.append(next(iter(one.pictures))[0])
+        given.append(pictures)
+
+    assert torch.equal(given[0][0], given[1][0])
+    assert not torch.equal(given[0][1], given[1][1])
+
+
 def test_a_picture_comes_again_with_its_own_targets_as_often_as_the_recipe_says() -> None:
     recipe = replace(TINY, batches=7, views=3)
     work = prepare(recipe, untaught_teacher())

@@ -9,7 +9,7 @@ from headstart.pretraining.bank import PART_KINDS, draw_bank
 from headstart.pretraining.contours import draw_contours
 from headstart.pretraining.fractals import draw_fractals, draw_maps, walk
 from headstart.pretraining.limbs import draw_limbs
-from headstart.pretraining.paste import blend, border
+from headstart.pretraining.paste import blend, border, collages
 from headstart.pretraining.scene import draw_pictures, draw_scene
 from headstart.pretraining.textures import KINDS, draw_texture, palette
 from pretraining.made_bank import small_bank
@@ -103,6 +103,31 @@ def test_a_second_surface_has_a_border_and_leaves_some_of_the_first() -> None:
     assert borders.max() == 1
     assert borders.mean() == pytest.approx(0.5, abs=0.05)  # neither surface is favoured
     assert borders.mean((1, 2)).min() > 0.01
+
+
+def test_a_collage_is_of_four_pictures_at_half_their_size() -> None:
+    flat = np.stack([np.full((3, 16, 16), 10 * (i + 1), np.uint8) for i in range(8)])
+
+    kept = collages(flat, np.random.default_rng(0), 1e-9)
+    made = collages(flat, np.random.default_rng(0), 1.0)
+
+    assert np.array_equal(kept, flat)  # a flat picture has no contrast to gain
+    assert made.shape == flat.shape
+    assert made.dtype == np.uint8
+    for picture in made:
+        values, counts = np.unique(picture[0], return_counts=True)
+        assert len(values) <= 4
+        assert (counts % 64 == 0).all()  # a quarter of the places for each of the four
+    assert max(len(np.unique(picture)) for picture in made) >= 3
+
+
+def test_pictures_with_collages_follow_from_the_seed_and_have_more_contrast() -> None:
+    bank = small_bank()
+
+    plain, some = draw_pictures(bank, 5, 24, 48), draw_pictures(bank, 5, 24, 48, collage=0.5)
+
+    assert np.array_equal(some, draw_pictures(bank, 5, 24, 48, collage=0.5))
+    assert some.std((2, 3)).mean() > plain.std((2, 3)).mean()
 
 
 def test_a_part_is_blended_where_it_overlaps_and_cut_off_elsewhere() -> None:

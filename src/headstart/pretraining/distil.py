@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
@@ -82,6 +82,7 @@ class DrawnPictures:
         views: int = 1,
     ) -> None:
         self.generator = torch.Generator()
+        self.collage: Callable[[], float] = lambda: 0.0  # share of collages in the epoch that begins
         self._bank, self._teacher, self._preprocess = bank, teacher, preprocess
         self._batches, self._batch, self._size, self._seen, self._views = batches, batch, size, seen, views
 
@@ -90,10 +91,11 @@ class DrawnPictures:
 
     def __iter__(self) -> Iterator[Batch]:
         seed = int(torch.randint(2**31, (1,), generator=self.generator))
+        collage = self.collage()
         picks = torch.Generator().manual_seed(seed)
         drawn: list[Batch] = []
         again = 0
-        for batch in self._new(seed):
+        for batch in self._new(seed, collage):
             yield batch
             if self._views > 1:
                 drawn.append(_packed(batch))
@@ -101,18 +103,18 @@ class DrawnPictures:
                 again += 1
                 yield _picked(drawn, self._batch, picks)
 
-    def _new(self, seed: int) -> Iterator[Batch]:
+    def _new(self, seed: int, collage: float) -> Iterator[Batch]:
         waiting: deque[Future[Batch]] = deque()
         count = -(-self._batches // self._views)
         with ThreadPoolExecutor(_THREADS, thread_name_prefix="draw") as pool:  # while the student learns
             for number in range(count + _AHEAD):
                 if number < count:
-                    waiting.append(pool.submit(self._draw, seed + number))
+                    waiting.append(pool.submit(self._draw, seed + number, collage))
                 if number >= _AHEAD:
                     yield waiting.popleft().result()
 
-    def _draw(self, seed: int) -> Batch:
-        whole = self._whole(seed, self._batch)
+    def _draw(self, seed: int, collage: float) -> Batch:
+        whole = self._whole(seed, self._batch, collage)
         return self._reduced(whole), self._teacher(self._preprocess.normalise(whole))
 
     def pixels(self, seed: int, count: int) -> Tensor:
@@ -123,8 +125,8 @@ class DrawnPictures:
         """The same, as the teacher sees them."""
         return self._preprocess.normalise(self._whole(seed, count))
 
-    def _whole(self, seed: int, count: int) -> Tensor:
-        drawn = torch.from_numpy(draw_pictures(self._bank, seed, count, self._seen))
+    def _whole(self, seed: int, count: int, collage: float = 0.0) -> Tensor:
+        drawn = torch.from_numpy(draw_pictures(self._bank, seed, count, self._seen, collage=collage))
         return drawn.to(self._teacher.get_buffer("mean0").device)
 
     def _reduced(self, whole: Tensor) -> Tensor:

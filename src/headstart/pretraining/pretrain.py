@@ -60,6 +60,7 @@ def prepare(recipe: PretrainingRecipe, teacher: Backbone) -> Pretraining:
     judge.measure(pictures.seen_pixels(_SCALE_SEED, min(_SCALE, recipe.pictures)))
     if recipe.pictures >= _WORTH:
         judge.quicken(recipe.seen)
+    pictures.collage = lambda: recipe.collage if loop.total_epochs >= recipe.collage_after else 0.0
     loop.set_loaders(pictures)
     loop.set_lr_scheduler(Rate(optimizer, recipe))
     return Pretraining(recipe, loop, pictures)

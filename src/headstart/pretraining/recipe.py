@@ -20,6 +20,8 @@ class PretrainingRecipe:
     size: int = 96  # pixels along a picture's side
     seen: int = 160  # as the teacher sees it: at 96 px it knows less itself
     views: int = 2  # how often a picture is learnt from; drawing it and asking the teacher costs more than learning
+    collage: float = 0.0  # share of the pictures that are put together of four others
+    collage_after: int = 0  # epochs without
     parts: int = 1000  # silhouettes of each of three kinds in the bank
     textures: int = 100  # of each of six kinds
     rate: float = 3e-3  # highest learning rate of AdamW
@@ -52,7 +54,7 @@ RECIPES = {
     for recipe in (
         PretrainingRecipe(name="proof", epochs=5, parts=200, textures=20),
         PretrainingRecipe(name="short", epochs=48),
-        PretrainingRecipe(name="small", epochs=220),
+        PretrainingRecipe(name="small", epochs=165, horizon=220, ending=50, collage=0.5, collage_after=89),
         PretrainingRecipe(name="large", epochs=1500, batch=256, rate=4e-3, parts=4000, textures=400),
     )
 }

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from headstart.pretraining.bank import Bank
 from headstart.pretraining.parts import Array
-from headstart.pretraining.paste import blend, border, crop, photograph, recolour, turn
+from headstart.pretraining.paste import blend, border, collages, crop, photograph, recolour, turn
 
 _MOST = 4  # things that stand alone in a scene
 _STREWN = (4, 14)  # copies of one small thing
@@ -58,10 +58,16 @@ def draw_scene(bank: Bank, rng: np.random.Generator, size: int) -> Scene:
     return Scene(canvas.astype(np.uint8), background, second, tuple(things))
 
 
-def draw_pictures(bank: Bank, seed: int, count: int, size: int) -> NDArray[np.uint8]:
-    """Pictures N×3×S×S uint8 of so many scenes; the same seed gives the same bits."""
+def draw_pictures(bank: Bank, seed: int, count: int, size: int, *, collage: float = 0.0) -> NDArray[np.uint8]:
+    """Pictures N×3×S×S uint8 of so many scenes; the same seed gives the same bits.
+
+    Args:
+        collage: share of the pictures that are put together of four others, and all of which have more contrast; S is
+            even then.
+    """
     rng = np.random.default_rng([seed, 3])
-    return np.stack([draw_scene(bank, rng, size).picture for _ in range(count)])
+    pictures = np.stack([draw_scene(bank, rng, size).picture for _ in range(count)])
+    return collages(pictures, np.random.default_rng([seed, 4]), collage) if collage else pictures
 
 
 def _surface(bank: Bank, texture: int, rng: np.random.Generator, size: int) -> Array:
