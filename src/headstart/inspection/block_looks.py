@@ -13,7 +13,7 @@ from headstart.inspection.images import BATCH
 from headstart.inspection.junctions import Junction, joining
 from headstart.inspection.subject import Subject
 
-GRADIENT_IMAGES = 32  # all maps of a pass are kept for the gradient, so few; its shares differ little between images
+GRADIENT_IMAGES = 24  # all maps of a pass are kept for the gradient, so few; its shares differ little between images
 _GRADIENT_BATCH = 8
 
 

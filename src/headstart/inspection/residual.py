@@ -123,7 +123,7 @@ def residual_blocks(
     """Measure what each residual block adds, how gradients pass it, and what is lost without it.
 
     Blocks are found by watching the network add (see `junctions`, also for networks where that needs a word from their
-    author). One pass measures shares and cosines, gradients take 32 images; leaving blocks out takes one pass for each.
+    author). One pass measures shares and cosines, gradients take 24 images; leaving blocks out takes one pass for each.
 
     Args:
         images: with labels of the network's own classes accuracy is counted against them, else against the answers
