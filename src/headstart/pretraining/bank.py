@@ -17,8 +17,8 @@ from headstart.pretraining.parts import Array, Parts
 from headstart.pretraining.textures import KINDS, draw_texture
 
 PART_KINDS = ("contour", "fractal", "limbs")
-_SHARES = (112 / 96, 80 / 96, 56 / 96, 40 / 96, 26 / 96)  # sides of a part in sides of a picture, each 0.7 of the last
-_TEXTURE = 2  # side of a texture in sides of a picture
+SIDES = (112, 80, 56, 40, 26)  # pixels of a part, each about 0.7 of the one before
+TEXTURE_SIDE = 192
 
 _DRAW: tuple[Callable[[np.random.Generator, int, int], Parts], ...] = (draw_contours, draw_fractals, draw_limbs)
 
@@ -28,7 +28,7 @@ class Bank:
     """What scenes are made of.
 
     Args:
-        parts: for every side, largest first, N×2×S×S uint8: alpha and relief. part_kinds: N, index into PART_KINDS.
+        parts: for every side of SIDES, N×2×S×S uint8: alpha and relief. part_kinds: N, index into PART_KINDS.
         textures: M×3×T×T uint8. texture_kinds: M, index into textures.KINDS.
     """
 
@@ -37,35 +37,27 @@ class Bank:
     textures: NDArray[np.uint8]
     texture_kinds: NDArray[np.int64]
 
-    @property
-    def sides(self) -> tuple[int, ...]:
-        """Pixels along the sides in which every part is there, largest first."""
-        return tuple(part.shape[-1] for part in self.parts)
 
-
-def draw_bank(
-    seed: int, *, parts: int, textures: int, size: int = 96, progress: Callable[[int, int], None] | None = None
-) -> Bank:
+def draw_bank(seed: int, *, parts: int, textures: int, progress: Callable[[int, int], None] | None = None) -> Bank:
     """Draw a bank; the same numbers give the same bits, and every kind is as frequent as the others.
 
     Args:
-        parts: of each kind. textures: of each kind. size: pixels along the pictures that it is for.
+        parts: of each kind. textures: of each kind.
         progress: called with kinds done and kinds in all.
     """
     kinds = len(PART_KINDS) + len(KINDS)
     tell = progress or (lambda done, total: None)
-    sides = tuple(2 * round(share * size / 2) for share in _SHARES)
     drawn, skins = [], []
     for number, draw in enumerate(_DRAW):
-        drawn.append(draw(np.random.default_rng([seed, 1, number]), parts, sides[0]))
+        drawn.append(draw(np.random.default_rng([seed, 1, number]), parts, SIDES[0]))
         tell(number + 1, kinds)
     for number, kind in enumerate(KINDS):
         rng = np.random.default_rng([seed, 2, number])
-        skins += [_bytes(draw_texture(rng, kind, _TEXTURE * size).transpose(2, 0, 1)) for _ in range(textures)]
+        skins += [_bytes(draw_texture(rng, kind, TEXTURE_SIDE).transpose(2, 0, 1)) for _ in range(textures)]
         tell(len(PART_KINDS) + number + 1, kinds)
     both = np.concatenate([np.stack([one.alpha, one.relief], axis=1) for one in drawn])
     return Bank(
-        parts=tuple(_shrunk(both, side) for side in sides),
+        parts=tuple(_shrunk(both, side) for side in SIDES),
         part_kinds=np.repeat(np.arange(len(PART_KINDS)), parts),
         textures=np.ascontiguousarray(np.stack(skins)),
         texture_kinds=np.repeat(np.arange(len(KINDS)), textures),

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.optim.lr_scheduler import OneCycleLR
 
 from headstart.backbones.backbone import Backbone
 from headstart.backbones.preprocess import Preprocess
@@ -20,7 +21,6 @@ from headstart.backbones.small_resnet import SmallResNet, embedded_resnet
 from headstart.errors import TrainingError
 from headstart.pretraining.bank import draw_bank
 from headstart.pretraining.distil import Distiller, DrawnPictures, distillation_loss, student_grids
-from headstart.pretraining.rate import Rate
 from headstart.pretraining.recipe import PretrainingRecipe
 from headstart.pretraining.teacher import Teacher
 from headstart.training.checkpoint import check_fits, read_checkpoint
@@ -30,7 +30,7 @@ from headstart.training.stepbystep import StepByStep
 CHECKPOINT, WEIGHTS, LOG = "checkpoint.pt", "embedded.safetensors", "log.json"
 _SCALE_SEED, _STATISTICS_SEED = 2**31 + 1, 2**32 + 1  # beyond every seed of training
 _SCALE, _STATISTICS, _BATCH = 256, 512, 128  # pictures: for the teacher's scale, for batch norm, at a time
-_WORTH = 10_000  # pictures from which on the ten seconds of exporting the teacher are won back
+_WORTH = 20_000  # pictures from which on the ten seconds of exporting the teacher are won back
 
 
 @dataclass(frozen=True)
@@ -55,21 +55,17 @@ def prepare(recipe: PretrainingRecipe, teacher: Backbone) -> Pretraining:
     distiller = Distiller(embedded_resnet()).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(distiller.parameters(), lr=recipe.rate, weight_decay=recipe.decay)
     loop = StepByStep(distiller, distillation_loss, optimizer, progress=False)
-    judge = Teacher(teacher, student_grids(recipe.size), recipe.size, recipe.seen).to(loop.device)
-    pictures = _pictures(recipe, judge, Preprocess.of(teacher.row))
-    judge.measure(pictures.seen_pixels(_SCALE_SEED, min(_SCALE, recipe.pictures)))
+    bank = draw_bank(recipe.seed, parts=recipe.parts, textures=recipe.textures)
+    judge = Teacher(teacher, student_grids(recipe.size), recipe.size).to(loop.device)
+    look = Preprocess.of(teacher.row)
+    pictures = DrawnPictures(bank, judge, look, batches=recipe.batches, batch=recipe.batch, size=recipe.size)
+    judge.measure(pictures.pixels(_SCALE_SEED, min(_SCALE, recipe.pictures)))
     if recipe.pictures >= _WORTH:
-        judge.quicken(recipe.seen)
-    pictures.collage = lambda: recipe.collage if loop.total_epochs >= recipe.collage_after else 0.0
+        judge.quicken()
     loop.set_loaders(pictures)
-    loop.set_lr_scheduler(Rate(optimizer, recipe))
+    schedule = OneCycleLR(optimizer, recipe.rate, recipe.steps, pct_start=recipe.warm_up, cycle_momentum=False)
+    loop.set_lr_scheduler(schedule)
     return Pretraining(recipe, loop, pictures)
-
-
-def _pictures(recipe: PretrainingRecipe, teacher: Teacher, look: Preprocess) -> DrawnPictures:
-    bank = draw_bank(recipe.seed, parts=recipe.parts, textures=recipe.textures, size=recipe.seen)
-    counts = {"batches": recipe.batches, "batch": recipe.batch, "views": recipe.views}
-    return DrawnPictures(bank, teacher, look, size=recipe.size, seen=recipe.seen, **counts)
 
 
 def pretrain(

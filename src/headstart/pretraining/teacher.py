@@ -29,10 +29,6 @@ class Grid:
         """Pixels of the places along one side."""
         return self.first + self.step * torch.arange(self.count)
 
-    def scaled(self, share: float) -> Grid:
-        """The same places in a picture of another size; pixel 0 reaches from -1/2 to 1/2."""
-        return Grid((self.first + 0.5) * share - 0.5, self.step * share, self.count)
-
 
 class Teacher(nn.Module):
     """Pixels → roots of the teacher's maps after fire 4, 8 and 9: each channel with mean 0 and deviation 1.
@@ -43,24 +39,23 @@ class Teacher(nn.Module):
     Args:
         backbone: the row NAME with its weights.
         grids: where the student's three maps lie; the teacher's are read off there.
-        size: pixels along the student's pictures. seen: along the teacher's, the same pictures, larger perhaps.
     """
 
-    def __init__(self, backbone: Backbone, grids: tuple[Grid, ...], size: int, seen: int | None = None) -> None:
+    def __init__(self, backbone: Backbone, grids: tuple[Grid, ...], size: int) -> None:
         super().__init__()
-        seen = seen or size
         self.body = _Body(backbone.network.get_submodule("features"))
+        self._size = size
         self._fast: Maps | None = None
-        for number, (grid, map_) in enumerate(zip(grids, self.body(torch.zeros(1, 3, seen, seen)), strict=True)):
-            own = Grid(_FIRST[number], _STRIDE[number], map_.shape[-1]).scaled(size / seen)
+        for number, (grid, map_) in enumerate(zip(grids, self.body(torch.zeros(1, 3, size, size)), strict=True)):
+            own = Grid(_FIRST[number], _STRIDE[number], map_.shape[-1])
             self.register_buffer(f"onto{number}", reading(own, grid), persistent=False)
             self.register_buffer(f"mean{number}", torch.zeros(WIDTHS[number]))
             self.register_buffer(f"deviation{number}", torch.ones(WIDTHS[number]))
 
-    def quicken(self, seen: int) -> None:
+    def quicken(self) -> None:
         """Run on onnxruntime from now on, where it is installed and the network is on the CPU."""
         if self.get_buffer("mean0").device.type == "cpu":
-            self._fast = fast_maps(self.body, len(WIDTHS), seen)
+            self._fast = fast_maps(self.body, len(WIDTHS), self._size)
 
     @torch.no_grad()
     def measure(self, pixels: Tensor) -> None:
@@ -72,7 +67,7 @@ class Teacher(nn.Module):
 
     @torch.no_grad()
     def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
-        """Pixels N×3×S×S, S those that the teacher sees → three targets N×C×G×G."""
+        """Pixels N×3×S×S → three targets N×C×G×G."""
         return tuple(
             (map_ - self.get_buffer(f"mean{i}")[:, None, None]) / self.get_buffer(f"deviation{i}")[:, None, None]
             for i, map_ in enumerate(self._read(pixels))
