@@ -43,7 +43,7 @@ RECIPES = {
     for recipe in (
         PretrainingRecipe(name="proof", epochs=5, parts=200, textures=20),
         PretrainingRecipe(name="short", epochs=48),
-        PretrainingRecipe(name="small", epochs=280),
+        PretrainingRecipe(name="small", epochs=330),
         PretrainingRecipe(name="large", epochs=1500, batch=256, rate=4e-3, parts=4000, textures=400),
     )
 }
