@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 import torch
 
 from headstart.classifier.classifier import Head
+from headstart.features.cache import FeatureCache
 from headstart.training.augment import Augmentation
 from headstart.training.cost import Cost, predict_cost
+from headstart.training.finetune import last_stage
 from headstart.training.headed_network import HeadedNetwork
 from headstart.training.tuning import TuningImages
 from tuning_set import STILL, backbone, make_head, make_images
@@ -37,6 +40,16 @@ def test_the_disk_is_every_view_of_every_image_at_the_boundary(images: TuningIma
     whole = predict_cost("full", backbone(), head, images, settings)
     assert whole.disk == 0
     assert whole.once == 0.0
+
+
+def test_what_is_cached_already_costs_no_time(images: TuningImages, head: Head, tmp_path: Path) -> None:
+    cache = FeatureCache(tmp_path, 1e9)
+    before = predict_cost("last-stage", backbone(), head, images, STILL, until="stage3", cache=cache)
+    assert before.once > 0
+    last_stage(backbone(), head, images, STILL, lambda record: None, until="stage3", cache=cache)
+    after = predict_cost("last-stage", backbone(), head, images, STILL, until="stage3", cache=cache)
+    assert after.once == 0.0
+    assert after.disk == before.disk
 
 
 def test_the_memory_of_a_step_is_what_the_backward_pass_waits_for(images: TuningImages, head: Head) -> None:

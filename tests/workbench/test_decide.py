@@ -103,7 +103,9 @@ def test_what_was_decided_comes_back_from_the_disk(tmp_path: Path) -> None:
     decided = Decided("last-stage", 4, 0.02, 1, cost, ("because",), {"last-stage": 0.5})
     job.note(decided)
     assert job.recall() == decided
-    assert json.loads((job.folder / "decided.json").read_text())["cost"]["memory"] == 6
+    told = json.loads((job.folder / "decided.json").read_text())["cost"]
+    assert told["memory"] == 6
+    assert told["seconds"] == 1.0 + 4 * 2.0 + 3.0
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("10min", 600), ("2h", 7200), (" 1.5 m ", 90)])

@@ -34,10 +34,14 @@ LOOKS: dict[str, Look] = {
         "whether images arrive as the network was trained to see them", "preprocessing:check_preprocessing", "prepared"
     ),
     "batch-norm": Look("stored batch-norm statistics against your images", "batch_norm:batch_norm_drift"),
+    "batch-mode": Look("answers with stored against batch statistics", "mode_gap:mode_gap"),
     "residual": Look("what each residual block adds, and what is lost without it", "residual:residual_blocks"),
     "filters": Look("first-layer filters, near copies, dead ones", "filters:filters"),
     "feature-maps": Look("what every stage makes of an image, and where classes part", "feature_maps:feature_maps"),
     "embedding": Look("the images as the features see them, classes that mix, strangers", "embedding:embedding"),
+    "gradients": Look(
+        "how alike the gradients at neighbouring inputs are", "gradient_correlation:gradient_correlation", in_all=False
+    ),
     "similarity": Look("what training changed, stage by stage", "similarity:similarity", "before"),
     "line": Look("the loss on the line between two sets of weights", "weight_line:weight_line", "before"),
     "plane": Look(

@@ -42,7 +42,7 @@ class Activations:
 
     Args:
         until: name of the boundary, for the cache's key.
-        progress: called with (rows done, rows to do).
+        progress: called with (rows done, rows to do). fill: False to ask only what is there.
     """
 
     def __init__(
@@ -54,6 +54,8 @@ class Activations:
         cache: FeatureCache,
         until: str,
         progress: Callable[[int, int], None] | None,
+        *,
+        fill: bool = True,
     ) -> None:
         self.images, self.settings, self.preprocess = images, settings, backbone.preprocess
         self.prefix = cut.prefix
@@ -76,7 +78,13 @@ class Activations:
         shapes = crossing_shapes(cut.prefix, backbone.preprocess.crop)
         self.rows = open_rows(cache, about, [self._key(*pair) for pair in self.wanted], shapes, settings.dtype)
         self.prefix.eval()
-        self.made = fill_rows(self.rows, self._make, batch_size=_BATCH, progress=progress)
+        if fill:
+            fill_rows(self.rows, self._make, batch_size=_BATCH, progress=progress)
+
+    @property
+    def missing(self) -> float:
+        """Share of the rows that are still to be made."""
+        return len(self.rows.missing) / max(1, len(self.rows))
 
     def random_view(self, positions: Labels, seed: int) -> tuple[Tensor, ...]:
         """Activations of training images, a view of each drawn from (seed, image)."""

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from headstart.backbones.backbone import Backbone
 from headstart.backbones.cut_network import CutNetwork, crossing_shapes
 from headstart.classifier.classifier import Head
+from headstart.features.cache import FeatureCache
 from headstart.preserve import preserve
-from headstart.training.activations import Tail
+from headstart.training.activations import Activations, Tail
 from headstart.training.batch import run_model, to_device
 from headstart.training.parameter_groups import batch_norms
 from headstart.training.row_loader import Batch
@@ -71,12 +72,19 @@ class Cost:
 
 
 def predict_cost(
-    strategy: str, backbone: Backbone, head: Head, images: TuningImages, settings: TuningSettings, *, until: str = ""
+    strategy: str,
+    backbone: Backbone,
+    head: Head,
+    images: TuningImages,
+    settings: TuningSettings,
+    *,
+    until: str = "",
+    cache: FeatureCache | None = None,
 ) -> Cost:
     """Time and memory of a strategy, from a few steps on real images; afterwards everything is as it was.
 
     Args:
-        until: of `last-stage`, the first stage that trains. Cached activations count as still to be made.
+        until: of `last-stage`, the first stage that trains. cache: what it holds of the activations costs no time.
 
     Raises:
         BackboneError: there is no such stage.
@@ -89,6 +97,9 @@ def predict_cost(
         if strategy == "last-stage":
             cut = CutNetwork(tuner.network.body, lambda path: not within(path, policy))
             cost = _cost_behind(tuner, cut)
+            if cache is not None:
+                kept = Activations(backbone, cut, images, still, cache, until, None, fill=False)
+                cost = replace(cost, once=cost.once * kept.missing)
         else:
             cost = _cost_of(tuner, tuner.network, tuner.random_views)
         if settings.batch_norm == "recalibrated":

@@ -55,12 +55,13 @@ class Decided:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return asdict(self)
+        return {**asdict(self), "cost": self.cost.to_dict()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Decided:
         """From the plain values."""
-        return cls(**{**values, "cost": Cost(**values["cost"]), "reasons": tuple(values["reasons"])})
+        cost = {name: value for name, value in values["cost"].items() if name != "seconds"}  # follows from the rest
+        return cls(**{**values, "cost": Cost(**cost), "reasons": tuple(values["reasons"])})
 
 
 _NOTHING = Cost(0.0, 0.0, 0.0, 0, 0, 0)
@@ -180,7 +181,9 @@ class _Deciding:
     def cost(self, strategy: str) -> Cost:
         """Predicted for the recipe's epochs."""
         until = boundary_of(self.recipe, self.backbone) if strategy == "last-stage" else ""
-        return predict_cost(strategy, self.backbone, self.head, self.images, self.settings, until=until)
+        return predict_cost(
+            strategy, self.backbone, self.head, self.images, self.settings, until=until, cache=self.cache
+        )
 
     def settled(
         self,
