@@ -96,10 +96,11 @@ def predict_cost(
         policy = tuner.freeze(until if strategy == "last-stage" else None)
         if strategy == "last-stage":
             cut = CutNetwork(tuner.network.body, lambda path: not within(path, policy))
-            cost = _cost_behind(tuner, cut)
+            missing = 1.0  # asked before the steps that are timed change the weights, by which rows are found
             if cache is not None:
-                kept = Activations(backbone, cut, images, still, cache, until, None, fill=False)
-                cost = replace(cost, once=cost.once * kept.missing)
+                missing = Activations(backbone, cut, images, still, cache, until, None, fill=False).missing
+            cost = _cost_behind(tuner, cut)
+            cost = replace(cost, once=cost.once * missing)
         else:
             cost = _cost_of(tuner, tuner.network, tuner.random_views)
         if settings.batch_norm == "recalibrated":

@@ -1,0 +1,202 @@
+"""How much faster is fine-tuning behind a cached boundary than the plain loops, for the same images and epochs?
+
+    HEADSTART_TEST_DATA=… python benchmarks/finetune_speed.py [--images 96] [--epochs 10] [--full-epochs 2]
+
+The plain loops decode every image in every epoch, as torchvision's tutorial does, with the same optimiser, head,
+batches and still images (no augmentation), so that losses can be compared; the one with a frozen prefix runs the prefix
+without gradients. `full` runs on prepared pixels that are decoded once. Ratios of one run; the clock counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from headstart.backbones.backbone import Backbone, load_backbone
+from headstart.backbones.cut_network import CutNetwork
+from headstart.classifier.classifier import Head
+from headstart.data.images import open_image
+from headstart.features.cache import FeatureCache
+from headstart.features.row_file import fill_rows, open_rows
+from headstart.training.augment import NONE, Augmentation, stored_side
+from headstart.training.finetune import full, last_stage
+from headstart.training.records import EpochRecord, StepRecord
+from headstart.training.tuner import Tuner, within
+from headstart.training.tuning import TuningImages, TuningSettings
+from machine import hardware
+from record import Line, Spent, at_least, show, spending, test_data, write
+
+BATCH = 32
+UNTIL = "stage4"
+
+
+def main() -> None:
+    """Time the loops one after the other and write the ratios."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=96)
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--full-epochs", type=int, default=2, help="of the loops over all stages; scaled to --epochs")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as work:
+        os.environ["HEADSTART_CACHE"] = work
+        lines = list(measure(test_data(), Path(work), options.images, options.epochs, options.full_epochs))
+    show(lines)
+    write("finetune_speed", lines, hardware=hardware(), threads=torch.get_num_threads())
+
+
+def measure(data: Path, work: Path, count: int, epochs: int, full_epochs: int) -> Iterator[Line]:
+    """All loops on the same images."""
+    paths = sorted((data / "hymenoptera" / "train").glob("*/*.jpg"))
+    paths = [paths[i] for i in np.linspace(0, len(paths) - 1, count).astype(int)]
+    labels = np.array([int(path.parent.name == "bees") for path in paths])
+    settings = TuningSettings(epochs=epochs, batch_size=BATCH, augmentation=NONE)
+
+    def fresh() -> Backbone:
+        weights = data / "weights" / "resnet18_imagenet.safetensors"
+        return load_backbone("resnet18", weights=str(weights), offline=True)
+
+    with spending() as decoding:
+        images = prepared(fresh(), paths, labels, FeatureCache(work / "pixels", 1e9))
+    cached_losses, cached = ours_behind(fresh(), images, settings, work / "one")
+    _, views = ours_behind(fresh(), images, replace(settings, augmentation=Augmentation()), work / "views")
+    half_losses, half = ours_behind(fresh(), images, replace(settings, dtype="float16"), work / "half")
+    prefix_losses, prefix = plain(fresh(), paths, images, settings, behind=True)
+    shorter = replace(settings, epochs=full_epochs)
+    _, whole = plain(fresh(), paths, images, shorter, behind=False)
+    with spending() as ours_full:
+        full(fresh(), empty_head(), images, shorter, lambda record: None)
+    scale = epochs / full_epochs
+    started = decoding.wall  # every image decoded once; counted in full for each of ours
+    apart = max(abs(a - b) / abs(b) for a, b in zip(cached_losses, prefix_losses, strict=True))
+    off = max(abs(a - b) / abs(b) for a, b in zip(half_losses, prefix_losses, strict=True))
+    about = f"resnet18, {count} images, {epochs} epochs"
+    yield ratio(f"{about}: plain loop with a frozen prefix / last-stage", prefix.wall, started + cached.wall, 2.5)
+    yield ratio(f"{about}: plain loop over all stages / last-stage", whole.wall * scale, started + cached.wall, 4.0)
+    yield ratio(f"{about}: frozen prefix / last-stage with four stored views", prefix.wall, started + views.wall, None)
+    yield ratio(f"{about}: frozen prefix / last-stage in float16", prefix.wall, started + half.wall, None)
+    yield Line(
+        "losses", "largest relative difference of a step's loss, cached against not", apart, f"{apart:.1e}",
+        "at most 1e-4", "met" if apart <= 1e-4 else "missed", f"float16: {off:.1e}",
+    )  # fmt: skip
+    yield ratio(
+        f"resnet18, {count} images, {full_epochs} epochs: plain loop over all stages / full, decoded once",
+        whole.wall, started + ours_full.wall, 1.0,
+    )  # fmt: skip
+    for name, change in {"channels last": channels_last, "eager": lambda network: network}.items():
+        with spending() as spent:
+            full_steps(change(fresh().network), images, fresh())
+        yield Line("step", f"three steps of 32 over all stages, {name}", spent.wall, f"{spent.wall:.1f} s")
+
+
+def ratio(what: str, theirs: float, ours: float, least: float | None) -> Line:
+    """How many times faster ours is."""
+    value = theirs / ours
+    goal, verdict = at_least(round(value, 2), least, " times") if least is not None else ("", "")
+    return Line("ratio", what, value, f"{value:.2f} times", goal, verdict, f"{theirs:.0f} s / {ours:.0f} s")
+
+
+def prepared(backbone: Backbone, paths: list[Path], labels: np.ndarray, cache: FeatureCache) -> TuningImages:
+    """Every image decoded once, as `headstart train` does it."""
+    preprocess = backbone.preprocess
+    side = stored_side(preprocess.resize, preprocess.crop)
+    square = replace(preprocess, crop=side)
+    contents = tuple(path.name for path in paths)
+    pixels = open_rows(cache, {"what": "pixels"}, contents, [(3, side, side)], "uint8")
+    fill_rows(
+        pixels,
+        lambda places: (torch.stack([square.prepare(open_image(paths[i]).rgb) for i in places]).numpy(),),
+        batch_size=32,
+    )
+    none = np.empty(0, dtype=np.int64)
+    return TuningImages(pixels, np.arange(len(paths)), labels, none, none, contents)
+
+
+def empty_head() -> Head:
+    """Two classes on resnet18's last two stages, knowing nothing."""
+    return Head("ridge", ("stage3", "stage4"), np.zeros((256 + 512, 2)), np.zeros(2), 1.0)
+
+
+def ours_behind(
+    backbone: Backbone, images: TuningImages, settings: TuningSettings, folder: Path
+) -> tuple[list[float], Spent]:
+    """Losses of the steps, and what it took, the filling of the cache included."""
+    losses: list[float] = []
+
+    def told(record: StepRecord | EpochRecord | str) -> None:
+        if isinstance(record, StepRecord):
+            losses.append(record.loss)
+
+    with spending() as spent:
+        last_stage(backbone, empty_head(), images, settings, told, until=UNTIL, cache=FeatureCache(folder, 1e10))
+    return losses, spent
+
+
+def plain(
+    backbone: Backbone, paths: list[Path], images: TuningImages, settings: TuningSettings, *, behind: bool
+) -> tuple[list[float], Spent]:
+    """The loop one writes by hand: decode, forward, backward, step; the same order, optimiser and schedule as ours."""
+    tuner = Tuner(backbone, empty_head(), images, settings, lambda record: None)
+    policy = tuner.freeze(UNTIL if behind else None)
+    cut = CutNetwork(tuner.network.body, lambda path: not within(path, policy)) if behind else None
+    network = tuner.network.train()
+    loop = tuner.loop(network, lambda positions, seed: decoded(backbone, [paths[i] for i in positions]))
+    losses: list[float] = []
+    torch.manual_seed(settings.seed)
+    with spending() as spent:
+        for _ in range(settings.epochs):
+            for pixels, labels in loop.train_loader:
+                if cut is None:
+                    scores: Tensor = network(pixels)
+                else:
+                    with torch.no_grad():
+                        crossing = cut.prefix(pixels)
+                    scores = network.scores(cut.tail(*crossing))
+                loss = nn.functional.cross_entropy(scores, labels)
+                loop.optimizer.zero_grad()
+                loss.backward()
+                loop.optimizer.step()
+                assert loop.scheduler is not None
+                loop.scheduler.step()
+                losses.append(loss.item())
+    return losses, spent
+
+
+def decoded(backbone: Backbone, paths: list[Path]) -> Tensor:
+    """Pixels of image files, opened anew."""
+    preprocess = backbone.preprocess
+    pictures = [preprocess.prepare(np.asarray(Image.open(path).convert("RGB"))) for path in paths]
+    return preprocess.normalise(torch.stack(pictures))
+
+
+def channels_last(network: nn.Module) -> nn.Module:
+    """The same network in the other memory format."""
+    return network.to(memory_format=torch.channels_last)
+
+
+def full_steps(network: nn.Module, images: TuningImages, backbone: Backbone) -> None:
+    """A warm-up and three steps over all stages on cached pixels."""
+    network.requires_grad_(True).train()
+    optimizer = torch.optim.AdamW(network.parameters(), 1e-4)
+    crop = backbone.preprocess.crop
+    stored = torch.from_numpy(images.pixels.read(np.arange(BATCH))[0])[..., :crop, :crop]
+    pixels = backbone.preprocess.normalise(stored)
+    if next(p for p in network.parameters() if p.ndim == 4).is_contiguous(memory_format=torch.channels_last):
+        pixels = pixels.contiguous(memory_format=torch.channels_last)
+    for _ in range(3):
+        loss = nn.functional.cross_entropy(network(pixels), torch.from_numpy(images.labels[:BATCH]))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+if __name__ == "__main__":
+    main()
