@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
-from tuning_set import STILL, backbone, features_of, make_head, make_images
 
 from headstart.backbones.backbone import Backbone
 from headstart.classifier.classifier import Head
@@ -21,6 +20,7 @@ from headstart.training.headed_network import HeadedNetwork
 from headstart.training.parameter_groups import parameter_groups
 from headstart.training.records import EpochRecord, StepRecord
 from headstart.training.tuning import TuningImages, TuningSettings
+from tuning_set import STILL, backbone, features_of, make_head, make_images
 
 
 @pytest.fixture(scope="module")
