@@ -43,7 +43,7 @@ check: lint types test
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/accuracy.py
-	set -e; for question in pipeline predict_one import_time memory engines near_duplicates peers; do $(BIN)/python benchmarks/$$question.py; done
+	set -e; for question in pipeline predict_one import_time memory engines near_duplicates finetune finetune_speed lenses preprocessing_check peers; do $(BIN)/python benchmarks/$$question.py; done
 
 docs: $(STAMP)
 	$(BIN)/python docs/make_pictures.py

@@ -45,6 +45,7 @@ def test_an_answer_is_explained(headstart: Headstart, run: Run, photos: Path, tm
     answer = headstart("explain", run.folder, image, "--out", "explained")
     assert answer.code == 0, answer.err
     assert (tmp_path / "explained" / image.name).read_bytes()[:4] == b"\x89PNG"
+    assert "Next" not in answer.out
     assert len(json.loads(headstart("explain", run.folder, image, "--json").out)) == 1
 
 

@@ -22,6 +22,7 @@ from headstart.backbones.row import IMAGENET_MEAN, IMAGENET_STD
 from headstart.data.batches import pixel_batches
 from headstart.data.hands import draw_hands
 from headstart.data.images import ImageRules
+from headstart.errors import BackboneError
 from headstart.evaluation.intervals import wilson
 from headstart.workbench.evaluate import evaluate
 from headstart.workbench.run import Run
@@ -117,7 +118,9 @@ def test_a_wrong_mean_and_std_cost_points_so_the_card_is_what_is_used(
     classifier.backbone.preprocess = wrong
     mismatched = evaluate(classifier, folder, tell=lambda event: None).evaluation
     monkeypatch.setitem(ROWS, name, dataclasses.replace(ROWS[name], mean=IMAGENET_MEAN, std=IMAGENET_STD))
-    retrained = run_on(folder, tmp_path, name, weights)
+    with pytest.raises(BackboneError, match="batch norm speaks for"):  # and training does not even begin
+        run_on(folder, tmp_path, name, weights)
+    retrained = run_on(folder, tmp_path, name, weights, accept_preprocessing=True)
     assert own.evaluation.accuracy.value >= 0.91
     assert mismatched.accuracy.value <= own.evaluation.accuracy.value - 0.02
     assert retrained.evaluation.accuracy.value <= own.evaluation.accuracy.value - 0.02

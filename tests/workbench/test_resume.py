@@ -22,7 +22,7 @@ from headstart.workbench.selftest import SelfTest, selftest_resume
 from headstart.workbench.train import train
 
 KNOBS = {
-    "backbone": "random", "strategy": "last-stage", "epochs": 2, "engine": "eager", "checkpoint_every": 0.0,
+    "backbone": "random", "strategy": "last-stage", "epochs": 4, "engine": "eager", "checkpoint_every": 0.0,
 }  # fmt: skip
 
 

@@ -146,9 +146,10 @@ class Terminal:
 
     def _written(self, event: events.Written) -> None:
         self._title(f"Written to {shown(str(event.folder))}/")
-        self._out.print(Padding(Text("  ".join(event.files)), (0, 0, 0, 2)))
-        self._out.print()
-        self._out.print(Text.assemble(("Next: ", "bold"), shown(event.next_command)), soft_wrap=True)
+        self._out.print(Padding(Text(shown("  ".join(event.files))), (0, 0, 0, 2)))
+        if event.next_command:
+            self._out.print()
+            self._out.print(Text.assemble(("Next: ", "bold"), shown(event.next_command)), soft_wrap=True)
 
     def text(self, text: str) -> None:
         """A result in its own words, which may hold names from outside."""

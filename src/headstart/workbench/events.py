@@ -80,7 +80,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Written:
-    """Where everything lies, and the command that comes next."""
+    """Where everything lies, and the command that comes next; empty where none does."""
 
     folder: Path
     files: tuple[str, ...]
