@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from headstart.recipe import Recipe
 from headstart.training.cost import Cost
 from headstart.training.tuning import FineTuned, HeldOut
 from headstart.workbench import events
-from headstart.workbench.decide import Decided, gain_of
+from headstart.workbench.decide import Decided, gain_of, harm_of
 from headstart.workbench.job import Job
 from headstart.workbench.run import Run
 from headstart.workbench.train import train
@@ -94,6 +95,15 @@ def test_the_gain_is_the_mean_fall_of_the_log_loss_and_must_lie_above_zero_as_a_
     # one image of forty: within the interval
     same, _ = gain_of(made(before, answers(31, 9, 1.0)), [str(i) for i in range(40)], 0)
     assert same.low <= 0
+
+
+def test_a_fine_tuning_that_did_harm_says_so() -> None:
+    good, bad = answers(38, 2, 1.0), answers(30, 10, 1.0)
+    told = harm_of(dataclasses.replace(made(good, bad), strategy="probe-then-full"))
+    assert "95.0% right became 75.0%" in told
+    assert "--strategy auto" in told
+    assert harm_of(dataclasses.replace(made(bad, good), strategy="probe-then-full")) == ""
+    assert harm_of(made(good, bad)) == ""  # full begins with an empty head, not with the probe's
 
 
 def test_what_was_decided_comes_back_from_the_disk(tmp_path: Path) -> None:

@@ -146,6 +146,17 @@ def gain_of(tuned: FineTuned, groups: Sequence[str], seed: int) -> tuple[Interva
     return interval, interval.low > 0 and tuned.held_out.accuracy >= tuned.at_start.accuracy
 
 
+def harm_of(tuned: FineTuned) -> str:
+    """A sentence where the held-out images were answered better by the probe; empty where they were not."""
+    before, after = tuned.at_start, tuned.held_out
+    if not after.n or tuned.strategy == "full" or not after.log_loss > before.log_loss:
+        return ""
+    return (
+        f"Fine-tuning made {after.n} held-out images worse: {before.accuracy:.1%} right became {after.accuracy:.1%}, log "
+        f"loss {before.log_loss:.3f} became {after.log_loss:.3f}. Lower --lr, or leave the choice to --strategy auto."
+    )
+
+
 @dataclass(frozen=True)
 class _Deciding:
     backbone: Backbone

@@ -19,7 +19,7 @@ from headstart.training.finetune import full, last_stage, probe_then_full
 from headstart.training.head_path import Labels
 from headstart.training.records import EpochRecord, StepRecord
 from headstart.training.tuning import FineTuned, TuningImages, TuningSettings
-from headstart.workbench.decide import Decided, boundary_of, decide, epochs_of, gain_of, settings_of
+from headstart.workbench.decide import Decided, boundary_of, decide, epochs_of, gain_of, harm_of, settings_of
 from headstart.workbench.events import Notice, Tell, Ticker
 from headstart.workbench.job import Job
 from headstart.workbench.plan import duration
@@ -98,6 +98,8 @@ def tune(
     tuned = run_strategy(decided.strategy, backbone, head, images, settings, recipe, cache, tell, job.checkpoints)
     seconds = time.monotonic() - began
     tell(Notice(f"{tuned.proof}; took {duration(seconds)}, predicted {duration(decided.cost.seconds)}"))
+    if recipe.strategy != "auto" and harm_of(tuned):
+        tell(Notice(harm_of(tuned)))
     if recipe.strategy == "auto":
         gain, better = gain_of(tuned, [groups[i] for i in rows.held_out], recipe.seed)
         size = f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}] nats an image on {tuned.held_out.n} held out"

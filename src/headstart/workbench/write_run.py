@@ -25,6 +25,7 @@ from headstart.recipe import Recipe
 from headstart.training.head_path import Labels
 from headstart.training.probe import Probe
 from headstart.workbench.choose_backbone import Choice
+from headstart.workbench.decide import harm_of
 from headstart.workbench.events import Found, Plan, Tell
 from headstart.workbench.inspect import contents_of, look_briefly
 from headstart.workbench.inspected import read_samples
@@ -166,6 +167,9 @@ def verdict_warnings(finished: Finished) -> tuple[str, ...]:
         warnings.append(
             "Nothing was pretrained: these are features of random weights; pretrained ones do far better on photos."
         )
+    tuned = None if finished.tuning is None else finished.tuning.fine_tuned
+    if tuned is not None and finished.recipe.strategy != "auto" and harm_of(tuned):
+        warnings.append(harm_of(tuned))
     if finished.evaluation.accuracy.n < 50:
         warnings.append(f"{finished.evaluation.accuracy.n} test images tell little: mind the width of the interval.")
     return tuple(warnings)
