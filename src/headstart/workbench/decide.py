@@ -152,8 +152,8 @@ def harm_of(tuned: FineTuned) -> str:
     if not after.n or tuned.strategy == "full" or not after.log_loss > before.log_loss:
         return ""
     return (
-        f"Fine-tuning made {after.n} held-out images worse: {before.accuracy:.1%} right became {after.accuracy:.1%}, log "
-        f"loss {before.log_loss:.3f} became {after.log_loss:.3f}. Lower --lr, or leave the choice to --strategy auto."
+        f"Fine-tuning made {after.n} held-out images worse: {before.accuracy:.1%} right became {after.accuracy:.1%}, "
+        f"log loss {before.log_loss:.3f} {after.log_loss:.3f}. Lower --lr, or leave the choice to --strategy auto."
     )
 
 
