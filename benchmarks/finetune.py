@@ -150,8 +150,8 @@ def main() -> None:
             for line in JOBS[name](bench, options.seeds):
                 lines.append(line)
                 show([line])
-            show([*lines, *bench.predictions])
-            write("finetune", [*lines, *bench.predictions], hardware=hardware(), threads=torch.get_num_threads())
+                write("finetune", [*lines, *bench.predictions], hardware=hardware(), threads=torch.get_num_threads())
+            show(bench.predictions)
 
 
 if __name__ == "__main__":

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from drawn_photos import draw_folder
-from headstart.errors import RecipeError
+from headstart.errors import RecipeError, RunError
 from headstart.freezing import FreezePolicy
 from headstart.recipe import Recipe
 from headstart.training.cost import Cost
 from headstart.training.tuning import FineTuned, HeldOut
 from headstart.workbench import events
-from headstart.workbench.decide import Decided, gain_of, harm_of
+from headstart.workbench.decide import Decided, idle_knobs
+from headstart.workbench.gain import gain_of, harm_of
 from headstart.workbench.job import Job
 from headstart.workbench.run import Run
 from headstart.workbench.train import train
@@ -142,3 +143,26 @@ def test_a_rate_of_zero_asks_for_a_range_test(photos: Path, tmp_path: Path) -> N
     )
     said = next(text for text in told if text.startswith("Learning-rate range test"))
     assert f"{run.record['tuning']['decided']['lr']:.2g}" in said
+
+
+def test_options_of_fine_tuning_beside_the_probe_are_named(photos: Path, tmp_path: Path) -> None:
+    told: list[str] = []
+    train(
+        photos,
+        out=tmp_path / "run",
+        tell=lambda event: told.append(event.text) if isinstance(event, events.Notice) else None,
+        backbone="embedded",
+        epochs=3,
+        no_flips=True,
+        no_inside=True,
+    )
+    assert any("--epochs, --no-flips has no effect" in text for text in told)
+    assert idle_knobs(Recipe()) == ()
+    assert idle_knobs(Recipe(strategy="full", epochs=3)) == ()
+
+
+def test_a_damaged_note_of_what_was_decided_is_an_error_in_words(tmp_path: Path) -> None:
+    job = Job.begin(tmp_path / "run", tmp_path, Recipe())
+    (job.folder / "decided.json").write_text('{"strategy": "full"}')
+    with pytest.raises(RunError, match="decided before the first step"):
+        job.recall()

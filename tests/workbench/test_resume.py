@@ -178,3 +178,6 @@ def test_a_selftest_that_fails_says_so() -> None:
     assert not found.passed
     assert "OTHER WEIGHTS" in str(found)
     assert found.to_dict()["passed"] is False
+    never = SelfTest("full", (), "aa", "aa")  # a training that was not killed proves nothing
+    assert not never.passed
+    assert "nothing was tested" in str(never)

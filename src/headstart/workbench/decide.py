@@ -6,7 +6,7 @@ What is decided is noted beside the checkpoints: a resumed run goes by it, whate
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -14,7 +14,6 @@ from headstart import runtime
 from headstart.backbones.backbone import Backbone
 from headstart.classifier.classifier import Head
 from headstart.errors import BackboneError
-from headstart.evaluation.intervals import Interval, bootstrap
 from headstart.features.cache import FeatureCache
 from headstart.preserve import preserve
 from headstart.recipe import Recipe
@@ -34,6 +33,10 @@ _PILOT = 5  # a pilot takes this part of the epochs
 _MARGIN = 0.9  # of the time: predictions are off by a tenth
 _ROOM = 0.8  # of the free memory: the rest is for what else runs
 _DEFAULT_RATE = Recipe().lr
+_OF_TUNING = (
+    *("unfreeze", "time", "epochs", "lr", "schedule", "mix", "label_smoothing", "average", "batch_norm", "no_flips"),
+    *("views", "activations", "checkpoint_every"),
+)
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,15 @@ def check_strategy(recipe: Recipe) -> None:
     check_able(settings_of(recipe, 1), recipe.strategy)
 
 
+def idle_knobs(recipe: Recipe) -> tuple[str, ...]:
+    """Options of fine-tuning that were changed although the strategy is the probe, which has no use for them."""
+    if recipe.strategy != "probe":
+        return ()
+    default = Recipe()
+    changed = [name for name in _OF_TUNING if getattr(recipe, name) != getattr(default, name)]
+    return tuple("--" + name.replace("_", "-") for name in changed)
+
+
 def decide(
     backbone: Backbone,
     head: Head,
@@ -131,30 +143,6 @@ def decide(
     if recipe.strategy == "auto":
         return deciding.auto()
     return deciding.settled(recipe.strategy, settings.epochs, deciding.cost(recipe.strategy))
-
-
-def gain_of(tuned: FineTuned, groups: Sequence[str], seed: int) -> tuple[Interval, bool]:
-    """By how much log loss fell from the probe to the tuned network, image by image, and whether that is enough.
-
-    Enough is: the whole 95 % interval lies above zero, and no smaller share is right than with the probe.
-
-    Args:
-        groups: of the held-out images; those of one group are drawn together.
-    """
-    gain = tuned.at_start.log_losses - tuned.held_out.log_losses
-    interval = bootstrap(lambda index: float(gain[index].mean()), len(gain), seed=seed, groups=list(groups))
-    return interval, interval.low > 0 and tuned.held_out.accuracy >= tuned.at_start.accuracy
-
-
-def harm_of(tuned: FineTuned) -> str:
-    """A sentence where the held-out images were answered better by the probe; empty where they were not."""
-    before, after = tuned.at_start, tuned.held_out
-    if not after.n or tuned.strategy == "full" or not after.log_loss > before.log_loss:
-        return ""
-    return (
-        f"Fine-tuning made {after.n} held-out images worse: {before.accuracy:.1%} right became {after.accuracy:.1%}, "
-        f"log loss {before.log_loss:.3f} {after.log_loss:.3f}. Lower --lr, or leave the choice to --strategy auto."
-    )
 
 
 @dataclass(frozen=True)

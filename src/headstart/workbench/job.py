@@ -135,9 +135,20 @@ class Job:
         part.replace(self.folder / _DECIDED)
 
     def recall(self) -> Decided | None:
-        """What was decided before the training was interrupted; None where nothing was."""
+        """What was decided before the training was interrupted; None where nothing was.
+
+        Raises:
+            RunError: the note cannot be read.
+        """
         path = self.folder / _DECIDED
-        return Decided.from_dict(json.loads(path.read_text("utf-8"))) if path.exists() else None
+        if not path.exists():
+            return None
+        try:
+            return Decided.from_dict(json.loads(path.read_text("utf-8")))
+        except (ValueError, KeyError, TypeError) as error:
+            raise RunError(
+                expected="what was decided before the first step", found=str(error), where=path, hint="Train anew."
+            ) from error
 
     def done(self) -> None:
         """Remove the unfinished work; the run is there."""

@@ -44,14 +44,16 @@ class SelfTest:
 
     @property
     def passed(self) -> bool:
-        """Whether both are the same, bit for bit."""
-        return self.weights == self.expected
+        """Whether it was killed at all, and both are the same, bit for bit."""
+        return bool(self.kills) and self.weights == self.expected
 
     def to_dict(self) -> dict[str, object]:
         """Plain values for `--json`."""
         return {**asdict(self), "passed": self.passed}
 
     def __str__(self) -> str:
+        if not self.kills:
+            return f"{self.strategy}: the training was over before it could be killed, so nothing was tested"
         kills = ", ".join(f"{moment:.1f} s" for moment in self.kills)
         told = "the same weights, bit for bit" if self.passed else "OTHER WEIGHTS: resume does not keep its word here"
         return (
@@ -70,6 +72,8 @@ def selftest(
     """
     if what != "resume":
         raise RecipeError(expected="resume", found=repr(what), where="selftest")
+    if kills < 1:
+        raise RecipeError(expected="at least one kill", found=str(kills), where="--kills")
     if strategy not in _EPOCHS:
         raise RecipeError(expected=" or ".join(_EPOCHS), found=repr(strategy), where="--strategy")
     return selftest_resume(strategy, kills=kills, seed=seed, tell=tell)

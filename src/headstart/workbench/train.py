@@ -28,7 +28,7 @@ from headstart.training.probe import Probe, TrainingRows, train_probe
 from headstart.workbench.choose_backbone import Choice, check_backbone, choose_backbone
 from headstart.workbench.choose_run import choose_run
 from headstart.workbench.clock import Clock
-from headstart.workbench.decide import check_strategy
+from headstart.workbench.decide import check_strategy, idle_knobs
 from headstart.workbench.events import Notice, Plan, Tell, Ticker, Verdict, Written, tell_plainly
 from headstart.workbench.first_look import look_first
 from headstart.workbench.job import Job
@@ -73,6 +73,8 @@ def train(
     recipe, source = recipe_from(recipe, knobs), Path(source)
     check_backbone(recipe)
     check_strategy(recipe)
+    if idle := idle_knobs(recipe):
+        tell(Notice(f"With --strategy probe nothing is fine-tuned: {', '.join(idle)} has no effect."))
     runtime.choose_device(recipe.device)
     target = Path(out) if out is not None else Path("runs") / run_name(source)
     if recipe.strategy == "probe":
@@ -138,16 +140,16 @@ def _work(
     with clock("features"):
         into = work / (FEATURES if rows is None else _PROBE_FEATURES)
         features, extraction, engine, plan = _extract(into, prepared, choice, recipe, tell, rows)
+    labels = _labels(prepared)
     with clock("head"):
-        labels = _labels(prepared)
         probe = _solve(features, backbone, labels, parts, recipe, len(prepared.image_set.classes))
-    head, tuning, final = probe.head, None, features
+    tuning, final = None, features
     if rows is not None and job is not None:
         with clock("fine-tune"):
             tuning = _fine_tune(features, choice, labels, prepared, parts, rows, recipe, tell, job)
-        head = head if tuning.fine_tuned is None else tuning.fine_tuned.head
         with clock("features after it"):
             final, _, engine, _ = _extract(work / FEATURES, prepared, choice, recipe, tell, None)
+    head = probe.head if tuning is None or tuning.fine_tuned is None else tuning.fine_tuned.head
     with clock("evaluation"):
         evaluation = _evaluate(final, head, features, labels, prepared, parts, probe, recipe)
     del features

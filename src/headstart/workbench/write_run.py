@@ -25,8 +25,8 @@ from headstart.recipe import Recipe
 from headstart.training.head_path import Labels
 from headstart.training.probe import Probe
 from headstart.workbench.choose_backbone import Choice
-from headstart.workbench.decide import harm_of
 from headstart.workbench.events import Found, Plan, Tell
+from headstart.workbench.gain import harm_of
 from headstart.workbench.inspect import contents_of, look_briefly
 from headstart.workbench.inspected import read_samples
 from headstart.workbench.prepare import Prepared, fingerprint_of, found, part_of
@@ -144,7 +144,9 @@ def _look_inside(path: Path, classifier: Classifier, finished: Finished, tell: T
     prepared, recipe = finished.prepared, finished.recipe
     step = max(1, len(finished.parts.test) // _LOOKED_AT)
     samples = [prepared.samples[i] for i in finished.parts.test[::step]][:_LOOKED_AT]
-    images = read_samples(samples, classifier.backbone.preprocess, recipe, tell, classes=classifier.classes)
+    images = read_samples(
+        samples, classifier.backbone.preprocess, prepared.rules, recipe, tell, classes=classifier.classes
+    )
     if len(images) < 2:
         return {}
     found = look_briefly(classifier, images, finished.checked, recipe.seed, tell)
