@@ -9,7 +9,7 @@ import typer
 
 from headstart.faces.command import Json, command, print_json
 
-_LOADING = ("weights", "offline", "seed", "background", "max_pixels", "workers")
+_LOADING = ("weights", "offline", "seed", "max_pixels", "workers")
 
 
 @command(*_LOADING, knobs=True)
@@ -18,7 +18,7 @@ def inspect(
     model: Annotated[
         str, typer.Argument(help="A network's name, classifier.safetensors, or the folder of a run.")
     ] = "",
-    source: Annotated[Path, typer.Argument(help="Images: a set with classes, or loose files.")] = Path(),
+    source: Annotated[Path | None, typer.Argument(help="Images: a set with classes, or loose files.")] = None,
     against: Annotated[str | None, typer.Option(help="The model before, for similarity and line.")] = None,
     out: Annotated[Path | None, typer.Option(help="Page to write. Default with all: inside.html.")] = None,
     figure: Annotated[Path | None, typer.Option(help="Picture of one look: png, svg or pdf file.")] = None,
@@ -34,6 +34,8 @@ def inspect(
         return
     from headstart.workbench.inspect import inspect as verb
 
+    if not model or source is None:
+        raise typer.BadParameter("after the look come a model and images: headstart inspect LOOK MODEL IMAGES")
     terminal = Terminal(quiet=as_json)
     found = verb(what, model, source, against=against, out=out, figure=figure, most=most, tell=terminal.tell, **knobs)
     if as_json:

@@ -50,7 +50,7 @@ def continue_(
         print_json(finished.to_dict())
 
 
-@command("background", "max_pixels", "workers", "batch_size", knobs=True)
+@command("workers", "batch_size", knobs=True)
 def recalibrate(
     classifier: Annotated[Path, typer.Argument(help="classifier.safetensors, or the folder of its run.")],
     source: Annotated[Path, typer.Argument(help="Images like those that will come, in class folders or loose.")],

@@ -12,16 +12,18 @@ import torch
 from numpy.typing import NDArray
 
 from headstart.classifier.classifier import Classifier
-from headstart.data.image_set import scan_unlabelled
+from headstart.data.image_set import Sample, scan_unlabelled
 from headstart.data.images import BadImage, open_image
-from headstart.errors import DataError, RunError, shown
+from headstart.errors import DataError, RunError
 from headstart.features.matrix import Features
 from headstart.inspection.attribution import explain as explain_images
 from headstart.inspection.explanation import Alike, Explanation
 from headstart.inspection.images import InspectedImages
 from headstart.inspection.saliency import METHODS
+from headstart.recipe import Recipe
 from headstart.training.neighbours import nearest
 from headstart.workbench.events import Notice, Tell, Ticker, Written, tell_plainly
+from headstart.workbench.inspected import read_samples
 from headstart.workbench.run import Run
 
 ALIKE = 3  # training images beside each answer
@@ -56,13 +58,15 @@ def explain(
     """
     files = scan_unlabelled([Path(images)] if isinstance(images, (str, Path)) else [Path(image) for image in images])
     model = classifier if isinstance(classifier, Classifier) else Classifier.load(classifier)
+    look = model.backbone.preprocess
     run = None if isinstance(classifier, Classifier) else _run_beside(Path(classifier), tell)
     methods = METHODS if method == "all" else (method,) if isinstance(method, str) else tuple(method)
     training = None if run is None else _Training(run, model)
     progress, found = Ticker(tell, "explain"), list[Explanation]()
     for begin in range(0, len(files), _TOGETHER):
-        shown_images = _read(model, files[begin : begin + _TOGETHER], tell)
-        if shown_images is not None:
+        samples = [Sample(file, str(file), None, None, None) for file in files[begin : begin + _TOGETHER]]
+        shown_images = read_samples(samples, look, model.rules, Recipe(), tell, classes=model.classes)
+        if len(shown_images):
             alike = [] if training is None else training.alike(shown_images)
             found += explain_images(model, shown_images, methods=methods, class_name=class_name, alike=alike, seed=seed)
         progress(min(begin + _TOGETHER, len(files)), len(files))
@@ -71,22 +75,6 @@ def explain(
     if out is not None:
         _write(Path(out), found, tell)
     return tuple(found)
-
-
-def _read(model: Classifier, files: Sequence[Path], tell: Tell) -> InspectedImages | None:
-    """Images as the classifier sees them; None when none can be read."""
-    kept: list[tuple[Path, torch.Tensor]] = []
-    for file in files:
-        try:
-            kept.append((file, model.backbone.preprocess.prepare(open_image(file, model.rules).rgb)))
-        except BadImage as bad:
-            tell(Notice(f"{shown(str(file))} is left out: {bad.reason}"))
-    if not kept:
-        return None
-    prepared = torch.stack([pixels for _, pixels in kept])
-    paths = tuple(file for file, _ in kept)
-    normal = model.backbone.preprocess.normalise(prepared)
-    return InspectedImages(normal, tuple(str(path) for path in paths), prepared, None, model.classes, paths)
 
 
 def _run_beside(path: Path, tell: Tell) -> Run | None:

@@ -30,6 +30,7 @@ def inspected_images(
     *,
     classes: tuple[str, ...] = (),
     most: int = MOST,
+    rules: ImageRules | None = None,
 ) -> InspectedImages:
     """Some images of a set, drawn from the recipe's seed; of a set with parts the test part, else validation.
 
@@ -37,25 +38,33 @@ def inspected_images(
 
     Args:
         classes: of the model; labels count in its order, and images of other classes are left out.
+        rules: how images are opened; None: as the recipe says.
 
     Raises:
         DataError: there is no readable image.
     """
     samples = _chosen(samples_of(source, classes), most, recipe.seed)
-    images = read_samples(samples, preprocess, recipe, tell, classes=classes)
+    opened = rules or ImageRules.named(recipe.background, recipe.max_pixels)
+    images = read_samples(samples, preprocess, opened, recipe, tell, classes=classes)
     if not len(images):
         raise DataError(expected="an image that can be read", found=f"none of {len(samples)}", where=source)
     return images
 
 
 def read_samples(
-    samples: Sequence[Sample], preprocess: Preprocess, recipe: Recipe, tell: Tell, *, classes: tuple[str, ...] = ()
+    samples: Sequence[Sample],
+    preprocess: Preprocess,
+    rules: ImageRules,
+    recipe: Recipe,
+    tell: Tell,
+    *,
+    classes: tuple[str, ...] = (),
 ) -> InspectedImages:
     """Samples as a network sees them; unreadable ones are told and left out."""
     stream = pixel_batches(
         [sample.path for sample in samples],
         preprocess.prepare,
-        rules=ImageRules.named(recipe.background, recipe.max_pixels),
+        rules=rules,
         batch_size=32,
         workers=recipe.workers or runtime.cores(),
     )
@@ -65,7 +74,7 @@ def read_samples(
         kept += batch.positions
         pictures += [batch.pixels] if batch.positions else []
         for position, reason in batch.failures.items():
-            tell(Notice(f"Left out: {samples[position].name}: {reason}"))
+            tell(Notice(f"{samples[position].name} is left out: {reason}"))
     prepared = torch.cat(pictures)
     found = [samples[i] for i in kept]
     known = classes or tuple(sorted({sample.label for sample in found if sample.label is not None}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from torch import nn
@@ -54,7 +55,9 @@ def images_for(
         RecipeError: the model is a plain module, which does not say how images are brought to it.
     """
     if isinstance(model, Classifier):
-        return inspected_images(source, model.backbone.preprocess, recipe, tell, classes=model.classes, most=most)
+        rules = replace(model.rules, max_pixels=recipe.max_pixels)  # the background is that of its card
+        look = model.backbone.preprocess
+        return inspected_images(source, look, recipe, tell, classes=model.classes, most=most, rules=rules)
     if isinstance(model, Backbone):
         return inspected_images(source, model.preprocess, recipe, tell, most=most)
     raise RecipeError(

@@ -167,7 +167,7 @@ def _pixels(model: Classifier, samples: Sequence[Sample], recipe: Recipe, tell: 
         done += len(batch.positions) + len(batch.failures)
         progress(done, len(paths))
         for position, reason in batch.failures.items():
-            tell(Notice(f"Left out: {samples[position].name}: {reason}"))
+            tell(Notice(f"{samples[position].name} is left out: {reason}"))
     if not found:
         raise DataError(expected="an image that can be read", found=f"none of {len(paths)}", where=samples[0].path)
     return torch.cat(found)
