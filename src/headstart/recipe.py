@@ -58,7 +58,8 @@ class Recipe:
     epochs: int = _knob(0, "passes of fine-tuning over the training images; 0: by their number", low=0, high=1000)
     # a step of 3 % of the weights' own size at the head, 0.4 times as much at each stage before it. By splits of
     # training images alone (0.03, 0.01): rps28, all stages, 0.959, 0.922, probe 0.837; ants and bees, last stage,
-    # 0.907, 0.923 (0.003: 0.943), probe 0.954: images unlike the network's own want more, images like them less
+    # 0.907, 0.923 (0.003: 0.943), probe 0.954: images unlike the network's own want more, images like them less, so
+    # auto tries a tenth of it too
     lr: float = _knob(
         0.03,
         "learning rate of fine-tuning, relative to the size of the weights; 0: found by a range test",

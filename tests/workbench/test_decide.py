@@ -16,7 +16,8 @@ from headstart.recipe import Recipe
 from headstart.training.cost import Cost
 from headstart.training.tuning import FineTuned, HeldOut
 from headstart.workbench import events
-from headstart.workbench.decide import Decided, idle_knobs
+from headstart.workbench.decide import idle_knobs
+from headstart.workbench.decided import Decided
 from headstart.workbench.gain import gain_of, harm_of
 from headstart.workbench.job import Job
 from headstart.workbench.run import Run
@@ -59,8 +60,10 @@ def test_a_time_in_which_nothing_fits_keeps_the_probe_and_says_what_was_needed(m
 def test_a_pilot_chooses_and_the_winner_is_compared_with_the_probe(many: Path, tmp_path: Path) -> None:
     run, told = auto(many, tmp_path / "run", epochs=5)
     decided = run.record["tuning"]["decided"]
-    assert set(decided["pilots"]) == {"last-stage", "probe-then-full"}
-    assert decided["strategy"] == min(decided["pilots"], key=decided["pilots"].__getitem__)
+    strategies = ("last-stage", "probe-then-full")
+    assert set(decided["pilots"]) == {f"{strategy} at {lr}" for strategy in strategies for lr in ("0.03", "0.003")}
+    best = min(decided["pilots"], key=decided["pilots"].__getitem__)
+    assert f"{decided['strategy']} at {decided['lr']:g}" == best
     gain = run.record["tuning"]["gain"]
     kept = "fine-tuned here" in run.classifier.card.weights["source"]
     assert ("is kept; better than the probe" in told) == kept

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 from headstart import runtime
 from headstart.backbones.backbone import Backbone
@@ -22,6 +21,7 @@ from headstart.training.cost import Cost, predict_cost
 from headstart.training.finetune import find_rate, last_stage, probe_then_full
 from headstart.training.tuner import check_able
 from headstart.training.tuning import FineTuned, TuningImages, TuningSettings
+from headstart.workbench.decided import Decided, Trial
 from headstart.workbench.events import Notice, Tell, Ticker
 from headstart.workbench.plan import duration
 
@@ -30,6 +30,7 @@ _FEWEST, _MOST = 3, 10  # epochs
 _BATCH = 32  # images a step
 _LEAST_HELD_OUT = 20  # images: on fewer, hardly any difference would lie beyond its interval
 _PILOT = 5  # a pilot takes this part of the epochs
+_LOWER = 0.1  # a pilot tries this part of the rate too: on images like the network's own the default does harm
 _MARGIN = 0.9  # of the time: predictions are off by a tenth
 _ROOM = 0.8  # of the free memory: the rest is for what else runs
 _DEFAULT_RATE = Recipe().lr
@@ -37,34 +38,6 @@ _OF_TUNING = (
     *("unfreeze", "time", "epochs", "lr", "schedule", "mix", "label_smoothing", "average", "batch_norm", "no_flips"),
     *("views", "activations", "checkpoint_every"),
 )
-
-
-@dataclass(frozen=True)
-class Decided:
-    """What was settled before the first step.
-
-    Args:
-        strategy: `probe` where nothing is fine-tuned. epochs, lr, halvings: as in TuningSettings.
-        cost: predicted, as `Cost.to_dict`. reasons: sentences. pilots: strategy → log loss on held-out images.
-    """
-
-    strategy: str
-    epochs: int
-    lr: float
-    halvings: int
-    cost: Cost
-    reasons: tuple[str, ...] = ()
-    pilots: Mapping[str, float] = field(default_factory=dict)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {**asdict(self), "cost": self.cost.to_dict()}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Decided:
-        """From the plain values."""
-        cost = {name: value for name, value in values["cost"].items() if name != "seconds"}  # follows from the rest
-        return cls(**{**values, "cost": Cost(**cost), "reasons": tuple(values["reasons"])})
 
 
 _NOTHING = Cost(0.0, 0.0, 0.0, 0, 0, 0)
@@ -142,7 +115,7 @@ def decide(
     deciding = _Deciding(backbone, head, images, recipe, settings, cache, tell)
     if recipe.strategy == "auto":
         return deciding.auto()
-    return deciding.settled(recipe.strategy, settings.epochs, deciding.cost(recipe.strategy))
+    return deciding.settled(Trial(recipe.strategy, settings.lr), settings.epochs, deciding.cost(recipe.strategy))
 
 
 @dataclass(frozen=True)
@@ -167,15 +140,20 @@ class _Deciding:
         fitting, reasons = self._fitting(costs)
         if not fitting:
             return self._probe(f"the probe is kept: {'; '.join(reasons)}")
-        pilots = self._pilots(fitting, costs, reasons) if len(fitting) > 1 else {}
-        chosen = min(pilots, key=pilots.__getitem__) if pilots else min(fitting, key=lambda one: costs[one].seconds)
+        pilots = self._pilots(fitting, costs, reasons)
+        chosen = min(pilots, key=pilots.__getitem__) if pilots else self._default(fitting, costs)
         if pilots:
-            told = ", ".join(f"{name} {loss:.3f}" for name, loss in pilots.items())
+            told = ", ".join(f"{trial} {loss:.3f}" for trial, loss in pilots.items())
             reasons.append(f"{chosen} has the lowest log loss on {held} held-out images after a short pilot ({told})")
         else:
-            reasons.append(f"{chosen} is what the time allows")
+            reasons.append(f"{chosen.strategy} is what the time allows")
         self.tell(Notice(f"auto: {'; '.join(reasons)}"))
-        return self.settled(chosen, fitting[chosen], costs[chosen], tuple(reasons), pilots)
+        losses = {str(trial): loss for trial, loss in pilots.items()}
+        return self.settled(chosen, fitting[chosen.strategy], costs[chosen.strategy], tuple(reasons), losses)
+
+    def _default(self, fitting: Mapping[str, int], costs: Mapping[str, Cost]) -> Trial:
+        """What is run where there is no time to compare: the quickest."""
+        return Trial(min(fitting, key=lambda one: costs[one].seconds), self.settings.lr)
 
     def cost(self, strategy: str) -> Cost:
         """Predicted for the recipe's epochs."""
@@ -186,14 +164,15 @@ class _Deciding:
 
     def settled(
         self,
-        strategy: str,
+        chosen: Trial,
         epochs: int,
         cost: Cost,
         reasons: tuple[str, ...] = (),
         pilots: Mapping[str, float] | None = None,
     ) -> Decided:
         """With the rate, and a batch that fits into memory."""
-        rate = self.settings.lr if self.recipe.lr else self._rate(strategy)
+        strategy = chosen.strategy
+        rate = chosen.lr if self.recipe.lr else self._rate(strategy)
         halvings = self._halvings(cost)
         cost = replace(cost, epochs=epochs)
         disk = f", {cost.disk / 1e6:.0f} MB of cached activations" if cost.disk else ""
@@ -223,21 +202,25 @@ class _Deciding:
             fitting[strategy] = epochs
         return fitting, reasons
 
-    def _pilots(self, fitting: Mapping[str, int], costs: Mapping[str, Cost], reasons: list[str]) -> dict[str, float]:
+    def _pilots(self, fitting: Mapping[str, int], costs: Mapping[str, Cost], reasons: list[str]) -> dict[Trial, float]:
         """Log loss on the held-out images after a fifth of the epochs of each; nothing where the time is too short."""
         lengths = {name: max(1, epochs // _PILOT) for name, epochs in fitting.items()}
-        pilots = sum(
-            costs[name].once + length * costs[name].epoch + costs[name].after for name, length in lengths.items()
-        )
         longest = max(fitting[name] * costs[name].epoch + costs[name].after for name in fitting)
-        if pilots + longest > _MARGIN * self.recipe.seconds:
+        once = sum(costs[name].once for name in fitting)
+        each = sum(length * costs[name].epoch + costs[name].after for name, length in lengths.items())
+        rates = [self.settings.lr, self.settings.lr * _LOWER] if self.recipe.lr else [self.settings.lr]
+        left = _MARGIN * self.recipe.seconds - longest - once
+        rates = rates[: max(0, int(left / each))]
+        if not rates:
             reasons.append("no time for a pilot")
+        trials = [Trial(name, rate) for name in fitting for rate in rates]
+        if len(trials) < 2:
             return {}
         found = {}
-        for name, length in lengths.items():
-            settings = replace(self.settings, epochs=length, average="none")
+        for trial in trials:
+            settings = replace(self.settings, epochs=lengths[trial.strategy], lr=trial.lr, average="none")
             with preserve(self.backbone.network):
-                found[name] = self._pilot(name, settings).held_out.log_loss
+                found[trial] = self._pilot(trial.strategy, settings).held_out.log_loss
         return found
 
     def _pilot(self, strategy: str, settings: TuningSettings) -> FineTuned:

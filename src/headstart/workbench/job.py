@@ -13,7 +13,7 @@ from headstart import runtime
 from headstart.errors import RecipeError, RunError
 from headstart.recipe import Recipe
 from headstart.training.checkpoints import LATEST, PREVIOUS, Checkpoints
-from headstart.workbench.decide import Decided
+from headstart.workbench.decided import Decided
 
 _CARD, _DECIDED = "job.json", "decided.json"
 _VERSION = 1

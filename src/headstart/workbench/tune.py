@@ -19,7 +19,8 @@ from headstart.training.finetune import full, last_stage, probe_then_full
 from headstart.training.head_path import Labels
 from headstart.training.records import EpochRecord, StepRecord
 from headstart.training.tuning import FineTuned, TuningImages, TuningSettings
-from headstart.workbench.decide import Decided, boundary_of, decide, epochs_of, settings_of
+from headstart.workbench.decide import boundary_of, decide, epochs_of, settings_of
+from headstart.workbench.decided import Decided
 from headstart.workbench.events import Notice, Tell, Ticker
 from headstart.workbench.gain import gain_of, harm_of
 from headstart.workbench.job import Job
