@@ -1,25 +1,30 @@
 """How much faster is fine-tuning behind a cached boundary than the plain loops, for the same images and epochs?
 
     HEADSTART_TEST_DATA=… python benchmarks/finetune_speed.py [--images 96] [--epochs 10] [--full-epochs 2]
+                                                              [--only loops|steps]
 
 The plain loops decode every image in every epoch, as torchvision's tutorial does, with the same optimiser, head,
 batches and still images (no augmentation), so that losses can be compared; the one with a frozen prefix runs the prefix
-without gradients. `full` runs on prepared pixels that are decoded once. Ratios of one run; the clock counts.
+without gradients. `full` runs on prepared pixels that are decoded once. Ratios of one run; the clock counts. `steps`:
+three over all stages, eager, channels last and by torch.compile, in processor seconds; written to `finetune_steps`.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch._inductor import config as inductor
 
 from headstart.backbones.backbone import Backbone, load_backbone
 from headstart.backbones.cut_network import CutNetwork
@@ -45,25 +50,42 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=96)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--full-epochs", type=int, default=2, help="of the loops over all stages; scaled to --epochs")
+    parser.add_argument("--only", choices=["loops", "steps"])
     options = parser.parse_args()
+    data = test_data()
     with tempfile.TemporaryDirectory() as work:
         os.environ["HEADSTART_CACHE"] = work
-        lines = list(measure(test_data(), Path(work), options.images, options.epochs, options.full_epochs))
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(Path(work) / "inductor")  # nothing is compiled beforehand
+        if options.only != "steps":
+            tell("finetune_speed", loops(data, Path(work), options.images, options.epochs, options.full_epochs))
+        if options.only != "loops":
+            tell("finetune_steps", steps(data, Path(work)))
+
+
+def tell(name: str, measured: Iterator[Line]) -> None:
+    """Print the lines and write them."""
+    lines = list(measured)
     show(lines)
-    write("finetune_speed", lines, hardware=hardware(), threads=torch.get_num_threads())
+    write(name, lines, hardware=hardware(), threads=torch.get_num_threads())
 
 
-def measure(data: Path, work: Path, count: int, epochs: int, full_epochs: int) -> Iterator[Line]:
-    """All loops on the same images."""
+def choose(data: Path, count: int) -> tuple[list[Path], np.ndarray]:
+    """Training photographs of hymenoptera, evenly thinned, and their labels."""
     paths = sorted((data / "hymenoptera" / "train").glob("*/*.jpg"))
     paths = [paths[i] for i in np.linspace(0, len(paths) - 1, count).astype(int)]
-    labels = np.array([int(path.parent.name == "bees") for path in paths])
+    return paths, np.array([int(path.parent.name == "bees") for path in paths])
+
+
+def loaded(data: Path) -> Backbone:
+    """A resnet18 with its pretrained weights."""
+    return load_backbone("resnet18", weights=str(data / "weights" / "resnet18_imagenet.safetensors"), offline=True)
+
+
+def loops(data: Path, work: Path, count: int, epochs: int, full_epochs: int) -> Iterator[Line]:
+    """All loops on the same images."""
+    paths, labels = choose(data, count)
     settings = TuningSettings(epochs=epochs, batch_size=BATCH, augmentation=NONE)
-
-    def fresh() -> Backbone:
-        weights = data / "weights" / "resnet18_imagenet.safetensors"
-        return load_backbone("resnet18", weights=str(weights), offline=True)
-
+    fresh = partial(loaded, data)
     with spending() as decoding:
         images = prepared(fresh(), paths, labels, FeatureCache(work / "pixels", 1e9))
     cached_losses, cached = ours_behind(fresh(), images, settings, work / "one")
@@ -91,10 +113,28 @@ def measure(data: Path, work: Path, count: int, epochs: int, full_epochs: int) -
         f"resnet18, {count} images, {full_epochs} epochs: plain loop over all stages / full, decoded once",
         whole.wall, started + ours_full.wall, 1.0,
     )  # fmt: skip
-    for name, change in {"channels last": channels_last, "eager": lambda network: network}.items():
-        with spending() as spent:
-            full_steps(change(fresh().network), images, fresh())
-        yield Line("step", f"three steps of 32 over all stages, {name}", spent.wall, f"{spent.wall:.1f} s")
+
+
+def steps(data: Path, work: Path) -> Iterator[Line]:
+    """Three steps over all stages, the network as it is and changed; the first step, which compiles, apart."""
+    paths, labels = choose(data, BATCH)
+    images = prepared(loaded(data), paths, labels, FeatureCache(work / "few", 1e9))
+    changes: dict[str, Callable[[nn.Module], nn.Module]] = {
+        "eager": lambda network: network,
+        "channels last": channels_last,
+        "torch.compile": compiled,
+    }
+    for name, change in changes.items():
+        what, backbone = f"three steps of {BATCH} over all stages, {name}", loaded(data)
+        try:
+            first, three, loss = full_steps(change(backbone.network), images, backbone)
+        except RuntimeError as error:  # also what a compiler raises; its words name folders
+            print(error, file=sys.stderr)
+            yield Line("step", what, 0.0, "does not work here", note=type(error).__name__)
+            continue
+        before = f"a step before them {first.cpu:.1f} CPU s, {first.wall:.1f} s"
+        shown = f"{three.cpu:.1f} CPU s, {three.wall:.1f} s"
+        yield Line("step", what, three.cpu, shown, note=f"{before}; last loss {loss:.4f}")
 
 
 def ratio(what: str, theirs: float, ours: float, least: float | None) -> Line:
@@ -182,8 +222,15 @@ def channels_last(network: nn.Module) -> nn.Module:
     return network.to(memory_format=torch.channels_last)
 
 
-def full_steps(network: nn.Module, images: TuningImages, backbone: Backbone) -> None:
-    """A warm-up and three steps over all stages on cached pixels."""
+def compiled(network: nn.Module) -> nn.Module:
+    """The same network by torch.compile; the compiler is a child of this process, so its seconds count."""
+    inductor.compile_threads = 1
+    network.compile()
+    return network
+
+
+def full_steps(network: nn.Module, images: TuningImages, backbone: Backbone) -> tuple[Spent, Spent, float]:
+    """Spent on a first step over all stages on prepared pixels, on three more, and the last one's loss."""
     network.requires_grad_(True).train()
     optimizer = torch.optim.AdamW(network.parameters(), 1e-4)
     crop = backbone.preprocess.crop
@@ -191,11 +238,20 @@ def full_steps(network: nn.Module, images: TuningImages, backbone: Backbone) -> 
     pixels = backbone.preprocess.normalise(stored)
     if next(p for p in network.parameters() if p.ndim == 4).is_contiguous(memory_format=torch.channels_last):
         pixels = pixels.contiguous(memory_format=torch.channels_last)
-    for _ in range(3):
-        loss = nn.functional.cross_entropy(network(pixels), torch.from_numpy(images.labels[:BATCH]))
+    labels = torch.from_numpy(images.labels[:BATCH])
+
+    def step() -> float:
+        loss = nn.functional.cross_entropy(network(pixels), labels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        return loss.item()
+
+    with spending() as first:
+        step()
+    with spending() as three:
+        losses = [step() for _ in range(3)]
+    return first, three, losses[-1]
 
 
 if __name__ == "__main__":

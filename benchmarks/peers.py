@@ -1,6 +1,10 @@
-"""The same job with the peers: one epoch over a frozen resnet18 with a new top, in CPU seconds and peak memory.
+"""The same job with the peers: a resnet18 under a new top, in CPU seconds and peak memory.
 
-    HEADSTART_TEST_DATA=… python benchmarks/peers.py [--images 101] [--rounds 1] [--only PEER …]
+    HEADSTART_TEST_DATA=… python benchmarks/peers.py [--trains probe] [--images 101] [--epochs 1] [--rounds 1]
+                                                     [--only PEER …]
+
+What trains is the top alone (`probe`: one epoch over 101 images), layer4 too (`last-stage`: five over 64) or everything
+(`full`: two over 64), on still images in batches of 16; the last two are written to `peers_finetune`.
 
 Each peer gets an environment of its own in `.envs/`, made here on the first run: it sees this environment's packages
 (torch is not installed again, its version is held) and adds the peer's own. What cannot be installed is skipped with a
@@ -16,6 +20,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+from collections.abc import Mapping, Sequence
 from importlib.metadata import distributions
 from pathlib import Path
 
@@ -23,13 +28,15 @@ import torch
 
 from bytes_to_head import choose_photographs, mean
 from machine import hardware
-from peer_jobs import JOBS
+from peer_jobs import JOBS, Task
 from record import Line, show, test_data, write
 
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENTS = ROOT / ".envs"
 HELD = ("torch", "torchvision", "numpy", "scipy", "pillow", "safetensors", "matplotlib", "scikit-learn", "sympy")
 EPOCHS = 10
+USUAL = {"probe": (101, 1), "last-stage": (64, 5), "full": (64, 2)}
+"""What trains → images, epochs."""
 INSTALL_SECONDS = 300
 Found = dict[str, float]
 
@@ -37,29 +44,49 @@ Found = dict[str, float]
 def main() -> None:
     """Make the environments, run every peer, print the table, write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=101)
+    parser.add_argument("--trains", choices=list(USUAL), default="probe")
+    parser.add_argument("--images", type=int)
+    parser.add_argument("--epochs", type=int)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--only", nargs="*", choices=list(JOBS), default=list(JOBS), metavar="PEER")
     chosen = parser.parse_args()
-    data, pythons, lines = test_data(), {}, []
-    for peer in chosen.only:
+    images, epochs = USUAL[chosen.trains]
+    images, epochs = chosen.images or images, chosen.epochs or epochs
+    pythons, skipped = environments(chosen.only)
+    with tempfile.TemporaryDirectory() as folder:
+        photographs = choose_photographs(test_data(), Path(folder), images)
+        task = Task(photographs.folder, photographs.weights, chosen.trains, epochs)
+        found = take_turns(task, pythons, chosen.rounds, skipped)
+    probe = chosen.trains == "probe"
+    about = "" if probe else f"{chosen.trains}, {len(photographs.paths)} images, {epochs} epochs: "
+    lines = compared(found, epochs) if probe else tuned(found, about)
+    lines += [Line("peers", about + peer, 0.0, "skipped", note=why) for peer, why in skipped.items()]
+    show(lines)
+    name = "peers" if probe else "peers_finetune"
+    write(name, lines, images=len(photographs.paths), threads=1, peers=versions(pythons), hardware=hardware())
+
+
+def environments(peers: Sequence[str]) -> tuple[dict[str, Path], dict[str, str]]:
+    """Python of each peer's environment, and why there is none for the others."""
+    pythons, skipped = {}, {}
+    for peer in peers:
         try:
             pythons[peer] = environment(peer)
         except (OSError, subprocess.SubprocessError) as error:
-            lines.append(Line("peers", peer, 0.0, "skipped", note=reason(error)))
-    with tempfile.TemporaryDirectory() as folder:
-        photographs = choose_photographs(data, Path(folder), chosen.images)
-        found: dict[str, list[Found]] = {peer: [] for peer in pythons}
-        for _ in range(chosen.rounds):
-            for peer in [peer for peer in found if not any(line.what == peer for line in lines)]:
-                try:
-                    found[peer].append(run(peer, pythons[peer], photographs.folder, photographs.weights))
-                except subprocess.SubprocessError as error:
-                    lines.append(Line("peers", peer, 0.0, "skipped", note=reason(error)))
-    measured = {peer: rounds for peer, rounds in found.items() if rounds}
-    lines = [*compared(measured), *lines]
-    show(lines)
-    write("peers", lines, images=len(photographs.paths), threads=1, peers=versions(pythons), hardware=hardware())
+            skipped[peer] = reason(error)
+    return pythons, skipped
+
+
+def take_turns(task: Task, pythons: Mapping[str, Path], rounds: int, skipped: dict[str, str]) -> dict[str, list[Found]]:
+    """What each peer spent in each round; who fails is put among the skipped and not asked again."""
+    found: dict[str, list[Found]] = {}
+    for _ in range(rounds):
+        for peer in [peer for peer in pythons if peer not in skipped]:
+            try:
+                found.setdefault(peer, []).append(run(peer, pythons[peer], task))
+            except subprocess.SubprocessError as error:
+                skipped[peer] = reason(error)
+    return found
 
 
 def environment(peer: str) -> Path:
@@ -97,11 +124,12 @@ def install(peer: str, python: Path) -> None:
         subprocess.run(command, check=True, capture_output=True, text=True, timeout=INSTALL_SECONDS)
 
 
-def run(peer: str, python: Path, folder: Path, weights: Path) -> Found:
+def run(peer: str, python: Path, task: Task) -> Found:
     """One job in a process of its own, on one thread."""
     paths = os.pathsep.join([str(ROOT / "src"), str(Path(__file__).parent)])  # record.py asks headstart.runtime
     settings = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths, "PYTHONWARNINGS": "ignore"}
-    command = [str(python), str(Path(__file__).with_name("peer_jobs.py")), peer, str(folder), str(weights)]
+    words = [peer, str(task.folder), str(task.weights), task.trains, str(task.epochs)]
+    command = [str(python), str(Path(__file__).with_name("peer_jobs.py")), *words]
     with tempfile.TemporaryDirectory() as work:  # some peers write logs where they stand
         done = subprocess.run(
             command, check=True, capture_output=True, text=True, env=settings, cwd=work, timeout=INSTALL_SECONDS
@@ -111,17 +139,29 @@ def run(peer: str, python: Path, folder: Path, weights: Path) -> Found:
     return found
 
 
-def compared(found: dict[str, list[Found]]) -> list[Line]:
-    """A line for each: seconds an epoch, ten epochs over headstart's whole way, memory, import."""
+def compared(found: dict[str, list[Found]], epochs: int) -> list[Line]:
+    """A line for each of a probe: seconds an epoch, ten epochs over headstart's whole way, memory, import."""
     base = mean([one["cpu"] for one in found["headstart"]]) if "headstart" in found else 0.0
     lines = []
     for peer, rounds in found.items():
-        cpu = mean([one["cpu"] for one in rounds])
+        cpu = mean([one["cpu"] for one in rounds]) / (1 if peer == "headstart" else epochs)
         peak, importing = max(one["peak_mb"] for one in rounds), mean([one["import_cpu"] for one in rounds])
         unit = "CPU s for all epochs" if peer == "headstart" else "CPU s an epoch"
         ten = f"; ten epochs {EPOCHS * cpu / base:.1f} times headstart" if base and peer != "headstart" else ""
         note = f"peak {peak:.0f} MB; import {importing:.1f} CPU s{ten}"
         lines.append(Line("peers", peer, cpu, f"{cpu:.1f} {unit}", note=note))
+    return lines
+
+
+def tuned(found: dict[str, list[Found]], about: str) -> list[Line]:
+    """A line for each of a fine-tuning: seconds of all epochs, over headstart's, memory, import."""
+    lines = []
+    for peer, rounds in found.items():
+        cpu, importing = (mean([one[key] for one in rounds]) for key in ("cpu", "import_cpu"))
+        times = [one["cpu"] / ours["cpu"] for one, ours in zip(rounds, found.get("headstart", ()), strict=False)]
+        over = f", {mean(times):.2f} times headstart" if times and peer != "headstart" else ""
+        note = f"peak {max(one['peak_mb'] for one in rounds):.0f} MB; import {importing:.1f} CPU s"
+        lines.append(Line("peers", about + peer, cpu, f"{cpu:.1f} CPU s{over}", note=note))
     return lines
 
 

@@ -30,7 +30,7 @@ from headstart.features.cache import FeatureCache
 from headstart.features.matrix import Features
 from machine import hardware, matrix_rate
 from record import Line, Spent, at_least, at_most, cpu_seconds, show, spending, test_data, write
-from textbook import textbook_epoch
+from textbook import textbook_epochs
 
 EPOCHS = 10
 LESS_CPU, LESS_WALL, SHARE_OF_FLOOR, SECOND_HEAD = 12.0, 15.0, 0.85, 1.0
@@ -64,7 +64,7 @@ def on_one_thread(photographs: Photographs, backbone: Backbone, work: Path, roun
     for number in range(rounds):
         ours.append(bytes_to_head(photographs, backbone, work / f"one-{number}", workers=1))
         floors.append(measure_floor(photographs, backbone.row.gflop))
-        theirs.append(textbook_epoch(photographs.folder, photographs.weights, workers=0))
+        theirs.append(textbook_epochs(photographs.folder, photographs.weights, workers=0))
     torch.set_num_threads(threads)
     n = len(photographs.paths)
     return [cpu_line(ours, theirs, n), floor_line(ours, floors, n)]
@@ -88,7 +88,7 @@ def on_all_cores(photographs: Photographs, backbone: Backbone, work: Path, round
     for number in range(rounds):
         ours.append(bytes_to_head(photographs, backbone, work / f"all-{number}", runtime.cores())["whole"])
         for workers, spent in theirs.items():
-            spent.append(textbook_epoch(photographs.folder, photographs.weights, workers))
+            spent.append(textbook_epochs(photographs.folder, photographs.weights, workers))
     return [clock_line(ours, spent, workers) for workers, spent in theirs.items()]
 
 

@@ -1,4 +1,4 @@
-"""The textbook's way to train a new top: a frozen resnet18, Adam, every image decoded again in every epoch."""
+"""The textbook's way to train a resnet18 under a new top: Adam, every image decoded again in every epoch."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from record import Spent, spending
 
 BATCH = 16
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+RATES = {"probe": 1e-3, "last-stage": 1e-4, "full": 1e-4}
+"""What trains: the top alone, layer4 too, or everything; and Adam's rate for it."""
 
 
 def textbook_steps() -> Any:
@@ -33,24 +35,39 @@ def textbook_loader(folder: Path, workers: int) -> Iterable[Any]:
     return torch.utils.data.DataLoader(textbook_images(folder), BATCH, shuffle=True, num_workers=workers)
 
 
-def frozen_resnet18(weights: Path) -> Any:
-    """resnet18 with its weights frozen and a new top for two classes."""
+def resnet18_to_train(weights: Path, trains: str = "probe") -> Any:
+    """resnet18 with a new top for two classes; what does not train is frozen."""
     network = models.resnet18()
     network.load_state_dict(load_file(weights))
-    network.requires_grad_(False)
+    network.requires_grad_(trains == "full")
+    network.layer4.requires_grad_(trains != "probe")
     network.fc = nn.Linear(512, 2)
     return network
 
 
-def textbook_epoch(folder: Path, weights: Path, workers: int) -> Spent:
-    """What one epoch spends; loading the weights is not counted."""
-    loader, network = textbook_loader(folder, workers), frozen_resnet18(weights)
-    optimiser = torch.optim.Adam(network.fc.parameters(), lr=1e-3)
+def trained_parameters(network: nn.Module) -> list[nn.Parameter]:
+    """Those that are not frozen."""
+    return [parameter for parameter in network.parameters() if parameter.requires_grad]
+
+
+def rest_batch_norms(network: nn.Module, trains: str) -> None:
+    """Put the batch norms before layer4 into eval mode where layer4 trains; the textbook's probe leaves them live."""
+    for module in network.modules():
+        if trains == "last-stage" and isinstance(module, nn.BatchNorm2d) and not module.weight.requires_grad:
+            module.eval()
+
+
+def textbook_epochs(folder: Path, weights: Path, workers: int, trains: str = "probe", epochs: int = 1) -> Spent:
+    """What the epochs spend; loading the weights is not counted."""
+    loader, network = textbook_loader(folder, workers), resnet18_to_train(weights, trains)
+    optimiser = torch.optim.Adam(trained_parameters(network), lr=RATES[trains])
     network.train()
+    rest_batch_norms(network, trains)
     with spending() as spent:
-        for pixels, labels in loader:
-            loss: Any = nn.functional.cross_entropy(network(pixels), labels)
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
+        for _ in range(epochs):
+            for pixels, labels in loader:
+                loss: Any = nn.functional.cross_entropy(network(pixels), labels)
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
     return spent
