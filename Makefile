@@ -30,7 +30,7 @@ demo: $(STAMP)
 	$(BIN)/headstart demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest $(MARKS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(MARKS) -n auto --maxprocesses 4 --dist loadfile
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .
@@ -44,6 +44,7 @@ check: lint types test
 bench: $(STAMP)
 	$(BIN)/python benchmarks/accuracy.py
 	set -e; for question in pipeline predict_one import_time memory engines near_duplicates finetune finetune_speed lenses preprocessing_check peers; do $(BIN)/python benchmarks/$$question.py; done
+	set -e; for trains in last-stage full; do $(BIN)/python benchmarks/peers.py --trains $$trains; done
 
 docs: $(STAMP)
 	$(BIN)/python docs/make_pictures.py

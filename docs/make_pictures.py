@@ -43,14 +43,14 @@ def drawn() -> Image.Image:
 
 
 def filters() -> Image.Image:
-    """The 32 first filters of the embedded backbone, each 5×5 stretched to its own black and white, grey for zero."""
-    weights = load_backbone("embedded").state()["stem.0.weight"].numpy()
+    """The 96 first filters of the embedded backbone, each 7×7 stretched to its own black and white, grey for zero."""
+    weights = load_backbone("embedded").state()["stem.conv.weight"].numpy()
     weights = weights / np.abs(weights).max((1, 2, 3), keepdims=True)
-    sheet = Image.new("RGB", (16 * 60, 2 * 60), "white")
+    sheet = Image.new("RGB", (24 * 40, 4 * 40), "white")
     for number, one in enumerate(weights):
         pixels = np.rint(127.5 + 127.5 * one.transpose(1, 2, 0)).astype(np.uint8)
-        square = Image.fromarray(pixels).resize((55, 55), Image.Resampling.NEAREST)
-        sheet.paste(square, (number % 16 * 60 + 2, number // 16 * 60 + 2))
+        square = Image.fromarray(pixels).resize((36, 36), Image.Resampling.NEAREST)
+        sheet.paste(square, (number % 24 * 40 + 2, number // 24 * 40 + 2))
     return sheet
 
 

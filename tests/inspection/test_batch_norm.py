@@ -187,7 +187,7 @@ def test_a_classifier_with_prepared_images_gets_its_preprocessing_checked(small_
     images = InspectedImages(model.backbone.preprocess.normalise(prepared), tuple("abcdef"), prepared)
     found = batch_norm_drift(model, images)
     assert found.check is not None
-    assert found.check.layer == found.layers[0].layer == "stem.1"
+    assert found.check.layer == found.layers[0].layer == "stem.bn"
     assert set(found.thumbnails) == {name for one in found.worst for name in one.names}
     json.dumps(found.to_dict(), allow_nan=False)
     assert len(found.figure().axes) > 2

@@ -86,7 +86,7 @@ def test_the_right_way_is_fine_whatever_the_users_images_are_like(light, contras
 def test_a_card_that_is_wrong_is_found_from_the_weights():
     own = photographs(64, seed=3)
     card, right = load_backbone("embedded"), load_backbone("embedded").preprocess
-    card.network.stem[1] = nn.BatchNorm2d(32).eval()
+    card.network.stem.bn = nn.BatchNorm2d(96).eval()
     half = named("half", right)
     recalibrate(card.network, lambda: [half.apply(photographs(200))])
     found = check_preprocessing(card, own)

@@ -8,7 +8,7 @@ from headstart.pretraining.bank import Bank, draw_bank
 from headstart.pretraining.recipe import PretrainingRecipe
 from headstart.pretraining.teacher import NAME
 
-TINY = PretrainingRecipe(name="tiny", epochs=3, batches=2, batch=4, size=64, parts=4, textures=2)
+TINY = PretrainingRecipe(name="tiny", epochs=3, alone=1, batches=2, batch=4, size=64, parts=4, textures=2)
 
 
 def small_bank(seed: int = 0) -> Bank:

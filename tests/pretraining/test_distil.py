@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,74 +12,52 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from headstart.backbones.backbone import build_backbone
-from headstart.backbones.catalogue import row_of
+from headstart.backbones.fire_resnet import WIDTHS, FireBlock, FireResNet
 from headstart.errors import RecipeError, TrainingError
-from headstart.pretraining.distil import Distiller, distillation_loss, student_grids
+from headstart.pretraining.distil import Distiller, distillation_loss
 from headstart.pretraining.pretrain import prepare, pretrain
 from headstart.pretraining.recipe import RECIPES, recipe_of
-from headstart.pretraining.teacher import _FIRST, _STRIDE, Grid, Teacher, reading
+from headstart.pretraining.teacher import Teacher
 from pretraining.made_bank import TINY, untaught_teacher
 
 
-def test_a_map_read_off_elsewhere_keeps_a_slope() -> None:
-    source, target = Grid(5, 4, 22), Grid(0, 8, 12)
-    slope = 3.0 * source.centres() + 1
-
-    read = reading(source, target) @ slope
-
-    inside = (target.centres() >= 13) & (target.centres() <= 81)  # a whole triangle has room
-    assert inside.sum() >= 8
-    assert torch.allclose(read[inside], 3.0 * target.centres()[inside] + 1, atol=1e-4)
-    assert torch.allclose(reading(source, target).sum(1), torch.ones(12))
+def _teacher(size: int) -> Teacher:
+    return Teacher(untaught_teacher(), size)
 
 
-def _centre_and_step(layers: Sequence[nn.Module]) -> tuple[float, float]:
-    """Pixel that the first place of the last layer is centred on, and the step between places, by their geometry."""
-    centre, step = 0.0, 1.0
-    for layer in layers:
-        kernel, stride, padding = (
-            value[0] if isinstance(value, tuple) else value
-            for value in (layer.kernel_size, layer.stride, layer.padding)
-        )
-        centre += step * ((kernel - 1) / 2 - padding)
-        step *= stride
-    return centre, step
+def _noise(count: int, size: int) -> torch.Tensor:
+    return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(0))
 
 
-def test_the_grids_are_where_the_layers_really_look() -> None:
-    body = untaught_teacher().network.get_submodule("features")
-    sizing = [layer for layer in body.children() if isinstance(layer, (nn.Conv2d, nn.MaxPool2d))]  # fires keep places
-    teacher = [_centre_and_step(sizing[:count]) for count in (2, 3, 4)]  # one pool before fire 4, two before 8, three
-    network = build_backbone(row_of("embedded")).network
-    student = [
-        _centre_and_step([network.stem[0], network.stem[3], network.stage2.conv1]),
-        _centre_and_step([network.stem[0], network.stem[3], network.stage2.conv1, network.stage3.conv1]),
-    ]
+def test_the_teachers_maps_are_those_of_its_layers_before_their_relu() -> None:
+    features = untaught_teacher().network.get_submodule("features").eval()
+    layers = list(features.children())
+    fires = [index for index, layer in enumerate(layers) if type(layer).__name__ == "Fire"]
+    pixels = _noise(2, 64)
 
-    assert teacher == [(5, 4), (9, 8), (17, 16)] == list(zip(_FIRST, _STRIDE, strict=True))
-    assert student == [(0, 8), (0, 16)]
-    assert [(grid.first, grid.step, grid.count) for grid in student_grids(96)] == [(0, 8, 12), (0, 16, 6), (0, 16, 6)]
+    maps = _teacher(64).body(pixels)
+
+    assert [map_.shape[1] for map_ in maps] == list(WIDTHS)
+    for map_, index in zip(maps[1:], fires, strict=True):
+        assert torch.allclose(map_.relu(), features[: index + 1](pixels), atol=1e-5)
+    assert torch.allclose(maps[0], layers[0](pixels), atol=1e-5)
+    assert all((map_ < 0).any() for map_ in maps)
 
 
-def test_targets_have_mean_0_and_deviation_1_on_what_they_were_measured_on() -> None:
-    teacher = Teacher(untaught_teacher(), student_grids(64), 64)
-    pixels = torch.randn(6, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+def test_maps_have_deviation_1_on_what_they_were_measured_on() -> None:
+    teacher, pixels = _teacher(64), _noise(6, 64)
 
     teacher.measure(pixels)
 
-    for target, width in zip(teacher(pixels), (256, 512, 512), strict=True):
-        deviation = target.std((0, 2, 3))
-        assert target.shape[1] == width
-        assert target.mean((0, 2, 3)).abs().max() < 1e-3
-        assert deviation.max() < 1.001  # channels that hardly ever speak keep less than 1
-        assert deviation.quantile(0.75) == pytest.approx(1, abs=1e-3)
+    for map_ in teacher(pixels):
+        deviation = map_.std((0, 2, 3))
+        assert deviation.max() < 1.001  # channels that hardly ever move keep less than 1
+        assert deviation.median() == pytest.approx(1, abs=1e-3)
 
 
-def test_onnxruntime_gives_the_targets_that_torch_gives() -> None:
+def test_onnxruntime_gives_the_maps_that_torch_gives() -> None:
     pytest.importorskip("onnxruntime")
-    teacher = Teacher(untaught_teacher(), student_grids(64), 64)
-    pixels = torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    teacher, pixels = _teacher(64), _noise(3, 64)
     teacher.measure(pixels)
     expected = teacher(pixels)
 
@@ -88,31 +65,65 @@ def test_onnxruntime_gives_the_targets_that_torch_gives() -> None:
 
     assert teacher._fast is not None
     found = teacher(pixels)
-    assert all(torch.allclose(one, two, atol=5e-3) for one, two in zip(found, expected, strict=True))  # roots near 0
+    assert all(torch.allclose(one, two, atol=1e-3) for one, two in zip(found, expected, strict=True))
     assert all(torch.equal(one, two) for one, two in zip(found, teacher(pixels), strict=True))
 
 
-def test_guesses_have_the_shape_of_the_targets_at_every_size() -> None:
-    student = build_backbone(row_of("embedded")).network
-    for size in (64, 96, 100):
-        teacher = Teacher(untaught_teacher(), student_grids(size), size)
-        pixels = torch.zeros(2, 3, size, size)
-        guesses = Distiller(student)(pixels)  # type: ignore[arg-type]
-        assert [guess.shape for guess in guesses] == [target.shape for target in teacher(pixels)]
+def test_a_student_with_the_teachers_weights_gives_its_maps_place_by_place() -> None:
+    teacher, student = untaught_teacher(), FireResNet().eval()
+    features = teacher.network.get_submodule("features")
+    convolutions = [module for module in features.modules() if isinstance(module, nn.Conv2d)]
+    norms = [(student.stem.conv, student.stem.bn)]
+    for block in (layer for layer in student.layers() if isinstance(layer, FireBlock)):
+        norms += [(block.squeeze, block.bn), (block.expand1, block.bn1), (block.expand3, block.bn3)]
+        if block.shortcut is not None:
+            nn.init.zeros_(block.shortcut.weight)
+    with torch.no_grad():
+        for theirs, (own, norm) in zip(convolutions, norms, strict=True):
+            own.weight.copy_(theirs.weight)
+            assert theirs.bias is not None
+            norm.bias.copy_(theirs.bias)
+            norm.running_var.fill_(1 - norm.eps)  # type: ignore[union-attr]
+    distiller = Distiller(student)
+    distiller.alone = True
+
+    for size in (64, 96, 101):
+        pixels = _noise(2, size)
+        guesses = distiller(pixels, ())
+        assert all(
+            torch.allclose(one, two, atol=1e-4)
+            for one, two in zip(guesses, Teacher(teacher, size).body(pixels), strict=True)
+        )
+
+
+def test_a_block_is_given_the_teachers_map_until_it_is_alone() -> None:
+    distiller, teacher = Distiller(FireResNet()).eval(), _teacher(64)
+    one, two = _noise(4, 64), _noise(8, 64)[4:]
+    maps = teacher(one)
+
+    same = [torch.equal(a, b) for a, b in zip(distiller(one, maps), distiller(two, maps), strict=True)]
+    distiller.alone = True
+    alone = [torch.equal(a, b) for a, b in zip(distiller(one, maps), distiller(two, maps), strict=True)]
+
+    assert same == [False, *[True] * 8]
+    assert alone == [False] * 9
+    assert [len(guess) for guess in distiller(one, maps)] == [4] * 9
+    distiller.alone = False
+    assert [len(guess) for guess in distiller(one, maps)] == [1] * 4 + [4] * 5
 
 
 def test_the_loss_is_the_mean_over_the_maps_however_large_they_are() -> None:
-    small, large = torch.zeros(1, 2, 1, 1), torch.zeros(1, 2, 9, 9)
+    small, large = torch.zeros(1, 2, 1, 1), torch.zeros(3, 2, 9, 9)
 
-    loss = distillation_loss((small, large), (small + 0.5, large + 3.0))
+    loss = distillation_loss((small, large[:1]), (small + 0.5, large + 3.0))
 
     assert float(loss) == pytest.approx((0.5 * 0.5**2 + (3.0 - 0.5)) / 2)  # smooth L1 by hand
 
 
 def test_the_student_learns_what_the_teacher_sees() -> None:
-    work = prepare(replace(TINY, epochs=6, batches=6, batch=8), untaught_teacher())
+    work = prepare(replace(TINY, epochs=6, alone=2, batches=6, batch=8), untaught_teacher())
 
-    losses = [record.loss for record in work.loop.epochs(6, seed=0)]
+    losses = [record.loss for record in work.epochs()]
 
     assert losses[-1] < 0.85 * losses[0]
 
@@ -148,21 +159,21 @@ def test_a_pretraining_that_begins_with_another_has_its_student_and_names_it(tmp
     assert log["started_from"]["recipe"]["name"] == "tiny"
     one, two = (load_file(tmp_path / folder / "embedded.safetensors") for folder in ("first", "second"))
     convolutions = [name for name, tensor in one.items() if tensor.dim() == 4]
-    assert len(convolutions) == 12
+    assert len(convolutions) == 25
     assert all(torch.allclose(one[name], two[name], atol=1e-3) for name in convolutions)
 
 
 def test_an_unknown_recipe_is_answered_with_the_near_names() -> None:
     with pytest.raises(RecipeError, match="Did you mean small"):
         recipe_of("smal")
-    assert recipe_of("small").pictures == 330 * 64 * 32
+    assert recipe_of("small").pictures == 150 * 64 * 32
 
 
 def test_every_epoch_has_new_pictures() -> None:
     work = prepare(TINY, untaught_teacher())
     work.loop.set_seed(0)
 
-    first, second = ([pixels for pixels, _ in work.pictures] for _ in range(2))
+    first, second = ([pixels for pixels, *_ in work.pictures] for _ in range(2))
 
     assert len(first) == TINY.batches == len(work.pictures)
     assert not any(np.array_equal(a.numpy(), b.numpy()) for a in first for b in second)

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from headstart.backbones.small_resnet import random_resnet
+from headstart.backbones.small_resnet import SmallResNet
 from headstart.backbones.weight_files import tensor_hash
 from headstart.figures.ink import RIGHT, WRONG
 from headstart.figures.panels import Line, Panel, Plot
@@ -66,7 +66,7 @@ def run(
     need(min(images, batch_size) >= 2 and epochs >= 0, "two images and no fewer epochs than 0", (images, epochs), "run")
     settings: dict[str, object] = dict(locals())
     with drawn_from(seed):
-        network = random_resnet()
+        network = SmallResNet()
         parts = OrderedDict(network=network, head=nn.Linear(256, _CLASSES))
         model = nn.Sequential(parts)
         pixels, labels = torch.randn(images, 3, side, side), torch.randint(_CLASSES, (images,))

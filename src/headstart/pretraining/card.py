@@ -19,6 +19,11 @@ GOOD_FOR = (
     "starting without a network: drawn, graphic and textured images, hands and simple things before plain backgrounds; "
     "examples and tests"
 )
+HOW = (
+    "block by block: each block was given the teacher's map before it and learnt the one after it; in the last epochs all "
+    "ran on their own maps. The blocks have the form of the teacher's, with batch norm and shortcuts; none of its weights "
+    "was copied"
+)
 NOT_FOR = (
     "natural objects, fine-grained kinds, anything where accuracy matters and ImageNet weights can be had: those are "
     "far better"
@@ -46,6 +51,7 @@ def write_card(
         "tensors_sha256": tensor_hash(read_weights(weights).state),
         "licence": "MIT (headstart)",
         "trained_on": f"{pictures:,} pictures drawn by headstart; no photograph",
+        "how": HOW,
         "taught_by": {"name": teacher.row.name, "licence": teacher.row.licence, **teacher.weights.to_dict()},
         "runs": runs,
         "versions": runtime.versions(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,12 @@ from torch import Tensor
 from torch.optim.lr_scheduler import OneCycleLR
 
 from headstart.backbones.backbone import Backbone
+from headstart.backbones.fire_resnet import FireResNet
 from headstart.backbones.preprocess import Preprocess
 from headstart.backbones.recalibrate import recalibrate
-from headstart.backbones.small_resnet import SmallResNet, embedded_resnet
 from headstart.errors import TrainingError
 from headstart.pretraining.bank import draw_bank
-from headstart.pretraining.distil import Distiller, DrawnPictures, distillation_loss, student_grids
+from headstart.pretraining.distil import Distiller, DrawnPictures, distillation_loss
 from headstart.pretraining.recipe import PretrainingRecipe
 from headstart.pretraining.teacher import Teacher
 from headstart.training.checkpoint import check_fits, read_checkpoint
@@ -42,21 +42,34 @@ class Pretraining:
     pictures: DrawnPictures
 
     @property
-    def student(self) -> SmallResNet:
-        """The network whose weights are wanted."""
+    def distiller(self) -> Distiller:
+        """What learns."""
         distiller = self.loop.model
         assert isinstance(distiller, Distiller)
-        return distiller.student
+        return distiller
+
+    @property
+    def student(self) -> FireResNet:
+        """The network whose weights are wanted."""
+        return self.distiller.student
+
+    def epochs(self) -> Iterator[EpochRecord]:
+        """The epochs that are still to come; in the last ones the student goes by its own maps."""
+        recipe, loop = self.recipe, self.loop
+        self.distiller.alone = loop.total_epochs >= recipe.epochs - recipe.alone
+        for record in loop.epochs(recipe.epochs - loop.total_epochs, recipe.seed):
+            self.distiller.alone = loop.total_epochs >= recipe.epochs - recipe.alone
+            yield record
 
 
 def prepare(recipe: PretrainingRecipe, teacher: Backbone) -> Pretraining:
     """Draw the bank, scale the teacher, and put student, optimiser and schedule into a StepByStep."""
     torch.manual_seed(recipe.seed)
-    distiller = Distiller(embedded_resnet()).to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(distiller.parameters(), lr=recipe.rate, weight_decay=recipe.decay)
+    distiller = Distiller(FireResNet()).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.Adam(distiller.parameters(), lr=recipe.rate)
     loop = StepByStep(distiller, distillation_loss, optimizer, progress=False)
     bank = draw_bank(recipe.seed, parts=recipe.parts, textures=recipe.textures)
-    judge = Teacher(teacher, student_grids(recipe.size), recipe.size).to(loop.device)
+    judge = Teacher(teacher, recipe.size).to(loop.device)
     look = Preprocess.of(teacher.row)
     pictures = DrawnPictures(bank, judge, look, batches=recipe.batches, batch=recipe.batch, size=recipe.size)
     judge.measure(pictures.pixels(_SCALE_SEED, min(_SCALE, recipe.pictures)))
@@ -80,7 +93,7 @@ def pretrain(
     """Train to the recipe's end, going on from the folder's checkpoint, and write weights and log.
 
     Args:
-        start: folder of a finished pretraining to begin with: its student and adaptors, with a new optimiser.
+        start: folder of a finished pretraining to begin with: its student, with a new optimiser.
         minutes: stop after the epoch in which they are over; the next call goes on.
         tell: called after each epoch with its record and the number of epochs.
 
@@ -100,7 +113,7 @@ def pretrain(
         loop.load_checkpoint(folder / CHECKPOINT)
     elif start is not None:
         _begin_with(loop, start / CHECKPOINT)
-    for record in loop.epochs(recipe.epochs - loop.total_epochs, recipe.seed):
+    for record in work.epochs():
         loop.save_checkpoint(folder / CHECKPOINT)
         records = [one.to_dict() for one in loop.records]
         _write(folder / LOG, {"recipe": recipe.to_dict(), "started_from": before, "epochs": records})

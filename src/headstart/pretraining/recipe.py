@@ -13,14 +13,14 @@ class PretrainingRecipe:
 
     name: str
     epochs: int  # a checkpoint after each; the cosine of the learning rate ends with the last
+    alone: int  # of these, the last, in which the student goes by its own maps
     batches: int = 64  # in an epoch: no more than this is done again after a stop
     batch: int = 32
     size: int = 96  # pixels along a picture's side
     parts: int = 600  # silhouettes of each of three kinds in the bank
     textures: int = 60  # of each of six kinds
-    rate: float = 3e-3  # highest learning rate of AdamW
-    warm_up: float = 0.05  # share of the steps in which the rate climbs
-    decay: float = 0.02
+    rate: float = 3e-2  # highest learning rate of Adam: two layers bear, and want, ten times what a network does
+    warm_up: float = 0.1  # share of the steps in which the rate climbs
     seed: int = 0  # of the bank, the pictures and the first weights
 
     @property
@@ -41,10 +41,10 @@ class PretrainingRecipe:
 RECIPES = {
     recipe.name: recipe
     for recipe in (
-        PretrainingRecipe(name="proof", epochs=5, parts=200, textures=20),
-        PretrainingRecipe(name="short", epochs=48),
-        PretrainingRecipe(name="small", epochs=330),
-        PretrainingRecipe(name="large", epochs=1500, batch=256, rate=4e-3, parts=4000, textures=400),
+        PretrainingRecipe(name="proof", epochs=5, alone=1, parts=200, textures=20),
+        PretrainingRecipe(name="short", epochs=48, alone=12),
+        PretrainingRecipe(name="small", epochs=150, alone=40),
+        PretrainingRecipe(name="large", epochs=1500, alone=400, batch=256, parts=4000, textures=400),
     )
 }
 

@@ -208,7 +208,7 @@ def embedded(**changes: object) -> Backbone:
 
 def carded(count: int = 4) -> Tensor:
     backbone = load_backbone("embedded")
-    grey = torch.randint(0, 256, (count, 3, 96, 96), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    grey = torch.randint(0, 256, (count, 3, 104, 104), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
     return backbone.preprocess.normalise(grey)
 
 

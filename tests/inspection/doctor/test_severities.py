@@ -230,10 +230,10 @@ def test_the_top_of_a_backbone_is_not_its_head():
 
 
 def test_images_that_were_not_normalised_and_of_another_side_are_told():
-    told = found(doctor(load_backbone("embedded"), images=torch.rand(4, 3, 96, 96)), "images do not fit the card")
+    told = found(doctor(load_backbone("embedded"), images=torch.rand(4, 3, 104, 104)), "images do not fit the card")
     assert "not normalised" in told["warning"]
     sides = found(doctor(load_backbone("embedded"), images=noise(4, 3, 64, 64) / 4), "images do not fit the card")
-    assert "64×64 px; the card says 96" in sides["warning"]
+    assert "64×64 px; the card says 104" in sides["warning"]
 
 
 def test_a_module_that_carries_a_card_of_timm_is_held_against_it():
