@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import ImageOps
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from drawn_photos import draw
 from headstart.backbones.backbone import load_backbone
+from headstart.backbones.mirror import Mirror
+from headstart.classifier import card as card_module
 from headstart.classifier.card import Card
 from headstart.classifier.classifier import Classifier, Head
 from headstart.errors import ClassifierError
@@ -43,10 +48,15 @@ def path(classifier: Classifier, tmp_path: Path) -> Path:
     return classifier.save(tmp_path / "classifier.safetensors")
 
 
-def change_card(path: Path, **changes: object) -> Path:
+def stated(path: Path) -> dict[str, object]:
+    """The card in a file."""
     with safe_open(path, framework="pt") as file:
-        card = json.loads(file.metadata()["headstart"])
-    save_file(load_file(path), path, {"headstart": json.dumps({**card, **changes})})
+        card: dict[str, object] = json.loads(file.metadata()["headstart"])
+    return card
+
+
+def change_card(path: Path, **changes: object) -> Path:
+    save_file(load_file(path), path, {"headstart": json.dumps({**stated(path), **changes})})
     return path
 
 
@@ -118,7 +128,7 @@ def test_a_cut_off_file_is_a_clear_error(path: Path, keep: float) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"version": 99}, "version 1 or older.*Install a newer"),
+        ({"version": 99}, "version 2 or older.*Install a newer"),
         ({"format": "other"}, "card of format"),
         ({"classes": ["ant"]}, "at least two"),
         ({"classes": ["ant", "ant", "bee"]}, "at least two different"),
@@ -132,6 +142,7 @@ def test_a_cut_off_file_is_a_clear_error(path: Path, keep: float) -> None:
         ({"background": [0, 0, 999]}, "0 to 255"),
         ({"preprocess": {"resize": 10**9}}, "preprocess|key"),
         ({"weights": {"source": ["a"]}}, "plain text"),
+        ({"mirror": "yes"}, "mirror true or false"),
     ],
 )
 def test_a_card_that_does_not_hold_is_refused_with_a_word(path: Path, changes: dict, message: str) -> None:
@@ -182,3 +193,57 @@ def test_a_folder_that_cannot_be_written_leaves_nothing(classifier: Classifier, 
     with pytest.raises(ClassifierError, match="to write the classifier"):
         classifier.save(tmp_path / "file" / "classifier.safetensors")
     assert [path.name for path in tmp_path.iterdir() if path.name != "cache"] == ["file"]
+
+
+def mirrored(plain: Classifier) -> Classifier:
+    """The same weights, answering with mirror images."""
+    backbone = plain.copy().backbone
+    backbone.mirror = Mirror(backbone.widths, plain.head.unit)
+    return Classifier(backbone, replace(plain.head, mirror=True), replace(plain.card, mirror=True))
+
+
+def with_unit(plain: Classifier, unit: bool) -> Classifier:
+    return Classifier(plain.backbone, replace(plain.head, unit=unit), replace(plain.card, unit=unit))
+
+
+@pytest.mark.parametrize("unit", [True, False])
+def test_with_mirror_images_an_answer_is_the_mean_of_the_scores_for_two_pictures(
+    classifier: Classifier, tmp_path: Path, unit: bool
+) -> None:
+    plain, (kind, side) = with_unit(classifier, unit), ("disc", classifier.backbone.preprocess.crop)
+    picture = draw(kind, np.random.default_rng(5), side)
+    picture.save(tmp_path / "one.png")
+    ImageOps.mirror(picture).save(tmp_path / "two.png")
+    one, two = (plain.predict(tmp_path / name).probabilities for name in ("one.png", "two.png"))
+    together = {name: (one[name] * two[name]) ** 0.5 for name in one}  # means of logarithms
+    expected = {name: value / sum(together.values()) for name, value in together.items()}
+    model = mirrored(plain)
+    assert one["ant"] != pytest.approx(two["ant"], rel=0.01)
+    for file in ("one.png", "two.png"):
+        assert model.predict(tmp_path / file).probabilities == pytest.approx(expected, rel=1e-4)
+    (streamed,) = model.stream([tmp_path / "one.png"])
+    assert streamed.probabilities == pytest.approx(expected, rel=1e-4)
+    again = Classifier.load(model.save(tmp_path / "both.safetensors"))
+    assert (
+        again.predict(tmp_path / "one.png")
+        == model.predict(tmp_path / "one.png")
+        == model.copy().predict(tmp_path / "one.png")
+    )
+
+
+def test_a_file_with_mirror_images_is_refused_by_older_readers_and_others_stay_as_they_were(
+    classifier: Classifier, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = mirrored(classifier).save(tmp_path / "both.safetensors")
+    assert [stated(file)["version"] for file in (path, both)] == [1, 2]
+    monkeypatch.setattr(card_module, "VERSION", 1)  # a headstart from before
+    with pytest.raises(ClassifierError, match=r"version 2.*Install a newer"):
+        Classifier.load(both)
+    old = {key: value for key, value in stated(path).items() if key != "mirror"}
+    save_file(load_file(path), path, {"headstart": json.dumps(old)})
+    assert not Classifier.load(path).head.mirror
+
+
+def test_parts_that_disagree_on_mirror_images_are_no_classifier(classifier: Classifier) -> None:
+    with pytest.raises(ClassifierError, match="only head"):
+        Classifier(classifier.backbone, replace(classifier.head, mirror=True), classifier.card)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,11 +11,13 @@ import torch
 from torch import nn
 
 from headstart.backbones.backbone import load_backbone
+from headstart.backbones.mirror import Mirror
+from headstart.classifier.classifier import Classifier
 from headstart.errors import BackboneError, DataError, RecipeError
 from headstart.inspection.attribution import explain, hottest
 from headstart.inspection.explanation import Alike, where_is
 from headstart.inspection.images import InspectedImages
-from headstart.inspection.saliency import grad_cam, integrated_gradients, last_maps, occlusion
+from headstart.inspection.saliency import grad_cam, integrated_gradients, last_maps, occlusion, saliency
 from headstart.inspection.subject import subject_of
 from reference import saliency as literal
 
@@ -68,6 +71,37 @@ def test_grad_cam_of_a_classifier_goes_through_its_scaled_head(small_classifier)
     total = (gradient.mean((2, 3), keepdim=True) * kept[0]).sum(1, keepdim=True).clamp_min(0)
     expected = nn.functional.interpolate(total.detach(), size=(64, 64), mode="bilinear")[0, 0].numpy()
     np.testing.assert_allclose(grad_cam(subject, pixels, 1, stage.name).heat, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["grad-cam", "integrated-gradients", "occlusion"])
+def test_with_mirror_images_a_map_shows_what_speaks_in_both(method, small_classifier):
+    plain = small_classifier(True)
+    model = plain.copy()
+    model.backbone.mirror = Mirror(model.backbone.widths, unit=True)
+    model = Classifier(model.backbone, replace(model.head, mirror=True), replace(model.card, mirror=True))
+    pixels = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(2))
+    stage, both, alone = plain.backbone.stages[-1], subject_of(model), subject_of(plain)
+
+    def answers(of):
+        with torch.no_grad():
+            return (alone.logits(of) + alone.logits(of.flip(-1))) / 2
+
+    assert torch.allclose(both.answers(pixels), answers(pixels), atol=1e-4)
+    assert torch.allclose(both.logits(pixels), alone.logits(pixels), atol=1e-4)
+    target = int(answers(pixels).argmax())
+    found = saliency(method, both, pixels, target, stage).heat
+    most = np.abs(found).max()
+    assert most > 0
+    if method == "occlusion":
+        expected = literal.occlusion(lambda of: float(answers(of)[0, target]), pixels, 10, 5)
+        np.testing.assert_allclose(found, expected, atol=1e-3 * most)
+        return
+    np.testing.assert_allclose(
+        saliency(method, both, pixels.flip(-1), target, stage).heat[:, ::-1], found, atol=0.02 * most
+    )
+    if method == "integrated-gradients":  # linear in the answers
+        one, two = (saliency(method, alone, view, target, stage).heat for view in (pixels, pixels.flip(-1)))
+        np.testing.assert_allclose(found, (one + two[:, ::-1]) / 2, atol=0.02 * most)
 
 
 def test_integrated_gradients_of_a_linear_network_are_weight_times_pixel_and_complete():

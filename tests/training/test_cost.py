@@ -10,6 +10,7 @@ import torch
 
 from headstart.classifier.classifier import Head
 from headstart.features.cache import FeatureCache
+from headstart.training import cost as cost_module
 from headstart.training.augment import Augmentation
 from headstart.training.cost import Cost, predict_cost
 from headstart.training.finetune import last_stage
@@ -89,3 +90,16 @@ def test_how_many_epochs_a_time_allows() -> None:
     cost = Cost(once=10.0, epoch=4.0, after=2.0, epochs=5, disk=0, memory=0)
     assert cost.seconds == 32.0
     assert [cost.epochs_within(seconds) for seconds in (5.0, 15.9, 16.0, 33.0)] == [0, 0, 1, 5]
+
+
+def test_mirror_images_of_held_out_images_pass_the_whole_network(
+    images: TuningImages, head: Head, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cost_module, "_step_seconds", lambda *_: 1.0)
+    monkeypatch.setattr(cost_module, "_timed", lambda _: 2.0)
+    both = dataclasses.replace(STILL, mirror=True)
+    # 12 images, 8 in a step; a forward pass is a third of it
+    assert [predict_cost("full", backbone(), head, images, how).after for how in (STILL, both)] == [1.0, 1.5]
+    # the frozen part and the reading of the pixels took 2 s each for 8 images
+    found = [predict_cost("last-stage", backbone(), head, images, how, until="stage3").after for how in (STILL, both)]
+    assert found == [1.0, 1.5 + 12 * 4.0 / 8]

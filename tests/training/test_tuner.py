@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from headstart.backbones.backbone import Backbone
 from headstart.classifier.classifier import Head
 from headstart.errors import TrainingError
 from headstart.features.cache import FeatureCache
@@ -19,7 +20,7 @@ from headstart.training.checkpoints import Checkpoints
 from headstart.training.finetune import find_rate, full, last_stage, probe_then_full
 from headstart.training.records import EpochRecord, StepRecord
 from headstart.training.tuner import Told
-from headstart.training.tuning import FineTuned, TuningImages, TuningSettings
+from headstart.training.tuning import FineTuned, HeldOut, TuningImages, TuningSettings
 from tuning_set import STILL, backbone, make_head, make_images
 
 
@@ -184,3 +185,61 @@ def test_a_range_test_leaves_no_trace_and_runs_on_cached_activations(
     for one in (trained, control):
         full(one, head, images, STILL, quiet)
     assert trained.fingerprint == control.fingerprint
+
+
+@pytest.mark.parametrize("strategy", ["last-stage", "full", "probe-then-full"])
+def test_mirror_images_are_judged_by_the_mean_of_both_scores(
+    images: TuningImages, head: Head, tmp_path: Path, strategy: str
+) -> None:
+    settings, words = dataclasses.replace(STILL, mirror=True, epochs=1), list[str]()
+    made = backbone()
+
+    def told(record: StepRecord | EpochRecord | str) -> None:
+        words.extend([record] if isinstance(record, str) else [])
+
+    if strategy == "last-stage":
+        cache = FeatureCache(tmp_path, 1e9)
+        tuned = last_stage(made, head, images, settings, told, until="stage3", cache=cache)
+    else:
+        tuned = {"full": full, "probe-then-full": probe_then_full}[strategy](made, head, images, settings, told)
+    squares = images.pixels.read(images.validation_rows)[0]
+    plain, mirrored = (_scores(made, tuned.head, view) for view in (squares, squares[..., ::-1].copy()))
+    for one, scores in zip(tuned.mirror, (plain, (plain + mirrored) / 2), strict=True):
+        expected = HeldOut.of(scores, images.validation_labels)
+        assert one.log_loss == pytest.approx(expected.log_loss, rel=1e-4)
+        assert one.accuracy == expected.accuracy
+        if one.taken:
+            assert tuned.head.temperature == pytest.approx(expected.temperature, rel=1e-3)
+            assert tuned.held_out.log_loss == one.log_loss
+    taken = tuned.mirror[1].log_loss < tuned.mirror[0].log_loss
+    assert [one.taken for one in tuned.mirror] == [not taken, taken]
+    assert tuned.head.mirror == (made.mirror is not None) == taken
+    assert tuned.to_dict()["mirror"] == [one.to_dict() for one in tuned.mirror]
+    assert len(words) == 1
+
+
+def _scores(made: Backbone, head: Head, squares: np.ndarray) -> np.ndarray:
+    """Of images as they are, through the backbone's own graph."""
+    with torch.no_grad():
+        rows = made.stage_network(head.stages)(made.preprocess.normalise(torch.from_numpy(squares))).double().numpy()
+    widths = [made.row.stage(stage).width for stage in head.stages]
+    parts = np.split(rows, np.cumsum(widths)[:-1], axis=1)
+    unit = np.concatenate([part / np.linalg.norm(part, axis=1, keepdims=True) for part in parts], 1)
+    return unit @ head.weight + head.bias
+
+
+def test_without_held_out_images_mirror_images_are_never_taken(images: TuningImages, head: Head) -> None:
+    none, words = np.empty(0, dtype=np.int64), list[str]()
+    few = dataclasses.replace(images, validation_rows=none, validation_labels=none)
+    made = backbone()
+    tuned = probe_then_full(
+        made,
+        head,
+        few,
+        dataclasses.replace(STILL, mirror=True, epochs=1),
+        lambda record: words.append(record) if isinstance(record, str) else None,
+    )
+    assert tuned.mirror == ()
+    assert not tuned.head.mirror
+    assert made.mirror is None
+    assert "no image is held out" in words[0]

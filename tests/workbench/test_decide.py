@@ -160,6 +160,7 @@ def test_options_of_fine_tuning_beside_the_probe_are_named(photos: Path, tmp_pat
         no_inside=True,
     )
     assert any("--epochs, --no-flips has no effect" in text for text in told)
+    assert idle_knobs(Recipe(mirror=True)) == ("--mirror",)
     assert idle_knobs(Recipe()) == ()
     assert idle_knobs(Recipe(strategy="full", epochs=3)) == ()
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from headstart.backbones.catalogue import row_of
+from headstart.backbones.mirror import Mirror
 from headstart.backbones.preprocess import Preprocess
 from headstart.backbones.row import Row
 from headstart.backbones.stage_network import StageNetwork
@@ -45,6 +46,7 @@ class Backbone:
         preprocess: how images are brought to it.
         weights: where its weights are from.
         has_top: whether the top has weights too, so that `top_logits` means something.
+        mirror: how its features take in mirror images, for a classifier that answers with both; None: not at all.
     """
 
     def __init__(self, row: Row, network: nn.Module, weights: Provenance) -> None:
@@ -53,6 +55,7 @@ class Backbone:
         self.preprocess = Preprocess.of(row)
         self.weights = weights
         self.has_top = False
+        self.mirror: Mirror | None = None
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -81,8 +84,12 @@ class Backbone:
 
     @torch.inference_mode()
     def features(self, pixels: Tensor) -> Tensor:
-        """Features N×D of pixels N×3×S×S: every stage, pooled and raw, side by side; see `slices`."""
-        features: Tensor = self._all_stages.body(pixels)  # one file less to step through
+        """Features N×D of pixels N×3×S×S: every stage, pooled and raw, side by side; see `slices`.
+
+        With `mirror` they are means over each image and its mirror image; engines and the cache follow it too.
+        """
+        body = self._all_stages.body  # one file less to step through
+        features: Tensor = body(pixels) if self.mirror is None else self.mirror.features(body, pixels)
         return features
 
     @torch.inference_mode()

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -82,7 +83,8 @@ def choose_engine(
     """The engine asked for, or for `auto` the one that gets through the waiting images soonest.
 
     An engine whose features differ from eager's by more than 2e-5 of the largest in their stage is refused: eager is
-    taken instead, and the reason says so. The engine holds the weights as they are now.
+    taken instead, and the reason says so. The engine holds the weights as they are now. Where the backbone takes in
+    mirror images, any engine is run twice.
 
     Args:
         waiting: images whose features are still to be computed.
@@ -98,7 +100,21 @@ def choose_engine(
             expected=f"an engine: {', '.join(NAMES)}", found=repr(name), where="--engine", hint=near(name, NAMES)
         )
     if device != "cpu":
-        return _on_device(backbone, name, device)
+        return _mirrored(_on_device(backbone, name, device), backbone)
+    return _mirrored(_on_cpu(backbone, name, waiting, batch_size, callers, cache_folder), backbone)
+
+
+def _mirrored(engine: Engine, backbone: Backbone) -> Engine:
+    """The engine for an image and its mirror image, where the backbone's features are of both."""
+    mirror = backbone.mirror
+    if mirror is None:
+        return engine
+    seconds = None if engine.seconds_per_image is None else 2 * engine.seconds_per_image
+    reason = f"{engine.reason}; run twice, for the mirror image too"
+    return replace(engine, reason=reason, forward=partial(mirror.features, engine.forward), seconds_per_image=seconds)
+
+
+def _on_cpu(backbone: Backbone, name: str, waiting: int, batch_size: int, callers: int, cache_folder: Path) -> Engine:
     eager = eager_forward(backbone)
     if name == "eager":
         return Engine("eager", "the network as it is, as asked for", eager, None)

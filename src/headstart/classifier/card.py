@@ -11,7 +11,7 @@ from typing import Any
 from headstart.errors import ClassifierError
 
 FORMAT = "headstart-classifier"
-VERSION = 1
+VERSION = 2  # 1: an image is answered as it is; 2: perhaps with its mirror image, which older readers would not do
 MAX_BYTES = 4_000_000  # 20,000 class names fit; a hostile file cannot fill the memory with its card
 
 _KINDS: dict[str, type | tuple[type, ...]] = {
@@ -30,6 +30,7 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "versions": dict,
     "created": str,
 }
+_FLAGS = {"unit": True, "mirror": False}  # what holds where a file does not say it, as those of the first days
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Card:
         background: RGB laid under transparent images.
         head: `ridge`, `logistic` or `trained`. temperature: of the softmax.
         unit: whether stages are scaled to unit length.
+        mirror: whether answers are means over an image and its mirror image.
         weights: source, sha256 and licence of the pretrained weights.
         data: name, fingerprint and counts of the training images.
         metrics: what was measured on the test images, with intervals.
@@ -59,14 +61,20 @@ class Card:
     temperature: float
     weights: Mapping[str, str]
     unit: bool = True
+    mirror: bool = False
     data: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     created: str = ""
 
+    @property
+    def version(self) -> int:
+        """The oldest version that says all of it: a headstart that knows no mirror images must not open such a file."""
+        return 2 if self.mirror else 1
+
     def to_json(self) -> str:
         """Strict JSON, format and version first."""
-        values = {"format": FORMAT, "version": VERSION, **self.__dict__}
+        values = {"format": FORMAT, "version": self.version, **self.__dict__}
         return json.dumps(values, allow_nan=False, default=dict)
 
     @classmethod
@@ -89,10 +97,11 @@ class Card:
             if not isinstance(values.get(key), kind) or isinstance(values[key], bool):
                 raise _wrong(f"{key} in the card", repr(values.get(key))[:80], where)
         _check_values(values, where)
-        unit = values.get("unit", True)  # files of the first days do not say it
-        if not isinstance(unit, bool):
-            raise _wrong("unit true or false in the card", repr(unit)[:80], where)
-        plain: dict[str, Any] = {key: values[key] for key in cls.__dataclass_fields__ if key != "unit"} | {"unit": unit}
+        flags = {key: values.get(key, default) for key, default in _FLAGS.items()}
+        for key, flag in flags.items():
+            if not isinstance(flag, bool):
+                raise _wrong(f"{key} true or false in the card", repr(flag)[:80], where)
+        plain: dict[str, Any] = {key: values[key] for key in cls.__dataclass_fields__ if key not in flags} | flags
         plain |= {key: tuple(plain[key]) for key in ("stages", "classes", "background")}
         return cls(**plain)
 

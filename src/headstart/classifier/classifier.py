@@ -20,6 +20,7 @@ from headstart.classifier.card import Card
 from headstart.classifier.file import read_classifier, write_classifier
 from headstart.data.batches import pixel_batches
 from headstart.data.images import BadImage, ImageRules, open_image
+from headstart.errors import ClassifierError
 from headstart.features.matrix import FeatureView, join_stages, scale_stages
 
 Source = str | Path | bytes
@@ -39,6 +40,8 @@ class Head:
         weight: D×C float64. bias: C float64.
         temperature: scores are divided by it before the softmax; above 0.
         unit: whether it takes each stage scaled to unit length; one trained within its network takes them raw.
+        mirror: whether it answers with the mean of its scores for an image and for its mirror image; the features of
+            its backbone are then means over both, and scaled already.
     """
 
     kind: str
@@ -47,6 +50,12 @@ class Head:
     bias: Matrix
     temperature: float
     unit: bool = True
+    mirror: bool = False
+
+    @property
+    def scales(self) -> bool:
+        """Whether the features of its backbone are still to be scaled."""
+        return self.unit and not self.mirror
 
     def scores(self, x: Matrix) -> Matrix:
         """N×D scaled features → N×C scores."""
@@ -59,7 +68,7 @@ class Head:
 
     def probabilities_of(self, view: FeatureView) -> Matrix:
         """N×C calibrated probabilities of stored features, read in blocks."""
-        parts = [self.probabilities(x) for _, x in replace(view, unit=self.unit).blocks()]
+        parts = [self.probabilities(x) for _, x in replace(view, unit=self.scales).blocks()]
         return np.concatenate(parts or [np.empty((0, len(self.bias)))])
 
 
@@ -103,9 +112,21 @@ class Prediction:
 
 
 class Classifier:
-    """A backbone and a head that belong together, with the card that says where they come from."""
+    """A backbone and a head that belong together, with the card that says where they come from.
+
+    Raises:
+        ClassifierError: one of them takes in mirror images and another does not.
+    """
 
     def __init__(self, backbone: Backbone, head: Head, card: Card) -> None:
+        takes = {"backbone": backbone.mirror is not None, "head": head.mirror, "card": card.mirror}
+        if len(set(takes.values())) > 1:
+            raise ClassifierError(
+                expected="backbone, head and card that all take in mirror images, or none of them",
+                found=f"only {' and '.join(name for name, does in takes.items() if does)}",
+                where="Classifier",
+                hint="Otherwise its answers would not be those that were measured.",
+            )
         self.backbone = backbone
         self.head = head
         self.card = card
@@ -179,7 +200,7 @@ class Classifier:
         with torch.inference_mode():
             rows = forward(self.backbone.preprocess.normalise(prepared)).float().cpu().numpy()
         parts = [rows[:, self.backbone.slices[stage]] for stage in self.head.stages]
-        return self.head.probabilities(scale_stages(parts) if self.head.unit else join_stages(parts))
+        return self.head.probabilities(scale_stages(parts) if self.head.scales else join_stages(parts))
 
     def _prediction(self, name: str, row: NDArray[np.float64]) -> Prediction:
         order = np.argsort(-row, kind="stable")
@@ -189,7 +210,7 @@ class Classifier:
     def copy(self) -> Classifier:
         """Another classifier with its own network, so that changing the one leaves the other alone."""
         backbone = build_backbone(self.backbone.row)
-        backbone.preprocess = self.backbone.preprocess
+        backbone.preprocess, backbone.mirror = self.backbone.preprocess, self.backbone.mirror
         backbone.load_state({name: tensor.clone() for name, tensor in self.backbone.state().items()})
         backbone.weights = self.backbone.weights
         return Classifier(backbone, self.head, self.card)
@@ -209,7 +230,7 @@ class Classifier:
             ClassifierError: the file is missing, damaged, of a newer version, or its parts do not fit together.
         """
         backbone, card, weight, bias = read_classifier(Path(path))
-        head = Head(card.head, card.stages, weight, bias, float(card.temperature), card.unit)
+        head = Head(card.head, card.stages, weight, bias, float(card.temperature), card.unit, card.mirror)
         return cls(backbone, head, card)
 
 

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 
 from headstart.backbones.backbone import Backbone, Provenance, build_backbone
 from headstart.backbones.catalogue import row_of
+from headstart.backbones.mirror import Mirror
 from headstart.backbones.preprocess import Preprocess
 from headstart.classifier.card import Card
 from headstart.errors import BackboneError, ClassifierError
@@ -60,6 +61,7 @@ def read_classifier(path: Path) -> tuple[Backbone, Card, Matrix, Matrix]:
         backbone = build_backbone(row_of(card.backbone))
         backbone.load_state(state, Provenance(*(card.weights.get(key, "") for key in ("source", "sha256", "licence"))))
         backbone.preprocess = Preprocess.from_dict(card.preprocess)  # as measured, whatever the row says by now
+        backbone.mirror = Mirror(backbone.widths, card.unit) if card.mirror else None
         width = sum(backbone.row.stage(name).width for name in card.stages)
     except BackboneError as error:
         raise ClassifierError(

@@ -54,18 +54,18 @@ class ImageFiles:
 
 
 def open_store(cache: FeatureCache, backbone: Backbone, rules: ImageRules) -> FeatureStore:
-    """The cache's store for this backbone, weights, preprocessing and way of opening images."""
-    return cache.open(
-        {
-            "backbone": backbone.row.name,
-            "weights": backbone.fingerprint,
-            "preprocess": json.dumps(backbone.preprocess.to_dict(), sort_keys=True),
-            "stages": ",".join(backbone.stages),
-            "background": ",".join(map(str, rules.background)),
-            "dtype": "float32",
-            "reader": _READER,
-        }
-    )
+    """The cache's store for this backbone, weights, preprocessing, mirror images and way of opening images."""
+    about = {
+        "backbone": backbone.row.name,
+        "weights": backbone.fingerprint,
+        "preprocess": json.dumps(backbone.preprocess.to_dict(), sort_keys=True),
+        "stages": ",".join(backbone.stages),
+        "background": ",".join(map(str, rules.background)),
+        "dtype": "float32",
+        "reader": _READER,
+    }
+    # said only where it is so: what was cached of images alone stays found
+    return cache.open(about if backbone.mirror is None else about | {"mirror": backbone.mirror.name})
 
 
 def extract_features(

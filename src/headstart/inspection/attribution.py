@@ -7,6 +7,7 @@ shuffled weights must give another map; and integrated gradients must sum to the
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -95,7 +96,7 @@ class _Look:
     ) -> None:
         self.subject, self.images, self.methods = subject, images, methods
         with torch.no_grad():
-            logits = torch.cat([subject.logits(pixels) for pixels in images.batches()])
+            logits = torch.cat([subject.answers(pixels) for pixels in images.batches()])
         self.probabilities = logits.double().softmax(1)
         known = subject.classes or images.classes
         self.names = known if len(known) == logits.shape[1] else tuple(f"class {i}" for i in range(logits.shape[1]))
@@ -130,7 +131,7 @@ class _Look:
         moved = [np.roll(mask, (y * height // 3, x * width // 3), (0, 1)) for y, x in ((0, 0), *_SHIFTS)]
         covers = torch.from_numpy(np.stack(moved))[:, None]
         pixels = self.images.pixels[image] * ~covers  # zero is the mean colour of normalised pixels
-        probabilities = self.subject.logits(pixels).double().softmax(1)[:, target]
+        probabilities = self.subject.answers(pixels).double().softmax(1)[:, target]
         return float(probabilities[0]), float(probabilities[1:].mean())
 
     def shares(self) -> list[dict[str, float]]:
@@ -138,12 +139,14 @@ class _Look:
         classifier = self.subject.classifier
         if classifier is None or len(classifier.head.stages) < 2:
             return [{} for _ in self.targets]
-        head, features = classifier.head, stage_features(self.subject, self.images)
+        head = classifier.head
+        views = [replace(self.images, pixels=pixels) for pixels in self.subject.views(self.images.pixels)]
+        features = [stage_features(self.subject, one) for one in views]
         parts: dict[str, NDArray[np.float64]] = {}
         begin = 0
         for stage in head.stages:
-            x = features[stage].double().numpy()
-            x = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12) if head.unit else x
+            seen = [one[stage].double() for one in features]
+            x = torch.stack([F.normalize(one, dim=1) for one in seen] if head.unit else seen).mean(0).numpy()
             weight = head.weight[begin : begin + x.shape[1]]
             begin += x.shape[1]
             parts[stage] = np.abs((x @ (weight - weight.mean(1, keepdims=True)))[range(len(x)), self.targets])

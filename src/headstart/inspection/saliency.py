@@ -44,16 +44,19 @@ class Saliency:
 def grad_cam(subject: Subject, pixels: Tensor, target: int, stage: str) -> Saliency:
     """Maps of a stage, weighted by the mean gradient of the class's logit, what speaks for it only.
 
+    With mirror images it is the sum over both, those of the mirror image turned back.
+
     Source: Selvaraju et al. 2017, arXiv:1610.02391, equations 1 and 2, through captum's LayerGradCam.
     """
     place = places_of(subject)[stage]
     module = subject.network.get_submodule(subject.stages[stage])
     at_input = place is not None and place.side == "input"
-    cam = LayerGradCam(subject.logits, module).attribute(
-        pixels.clone().requires_grad_(), target, attribute_to_layer_input=at_input, relu_attributions=True
+    cam = LayerGradCam(subject.answers, module).attribute(
+        pixels.clone().requires_grad_(), target, attribute_to_layer_input=at_input
     )
-    assert isinstance(cam, Tensor)  # one layer, one tensor
-    large = LayerAttribution.interpolate(cam.detach(), tuple(pixels.shape[-2:]), "bilinear")
+    assert isinstance(cam, Tensor)  # one layer, one tensor: a row for each view
+    turned = sum((one.flip(-1) for one in cam[1:].detach()), cam[0].detach())
+    large = LayerAttribution.interpolate(F.relu(turned)[None], tuple(pixels.shape[-2:]), "bilinear")
     return Saliency(large[0, 0].double().numpy())
 
 
@@ -68,9 +71,9 @@ def integrated_gradients(subject: Subject, pixels: Tensor, target: int, *, coars
 
     Source: Sundararajan et al. 2017, arXiv:1703.01365, section 3, through captum, Gauss-Legendre steps.
     """
-    method, empty = IntegratedGradients(subject.logits), torch.zeros_like(pixels)
+    method, empty = IntegratedGradients(subject.answers), torch.zeros_like(pixels)
     with torch.no_grad():
-        difference = float((subject.logits(pixels) - subject.logits(empty))[0, target])
+        difference = float((subject.answers(pixels) - subject.answers(empty))[0, target])
     parts, off = torch.zeros_like(pixels), float("inf")
     for steps in STEPS[:1] if coarse else STEPS[1:]:
         if off > COMPLETE:
@@ -92,7 +95,7 @@ def occlusion(subject: Subject, pixels: Tensor, target: int, *, coarse: bool = F
     side = max(1, pixels.shape[-1] // _WINDOW)
     step = side if coarse else max(1, side // 2)
     with torch.no_grad():
-        parts = Occlusion(subject.logits).attribute(
+        parts = Occlusion(subject.answers).attribute(
             pixels,
             (pixels.shape[1], side, side),
             (pixels.shape[1], step, step),

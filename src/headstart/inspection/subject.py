@@ -51,6 +51,8 @@ class Subject:
     def logits(self, pixels: Tensor) -> Tensor:
         """Logits N×C, calibrated for a Classifier; gradients flow to pixels and maps where they are asked for.
 
+        They are of the images as they are, since looks follow each image through the network; see `answers`.
+
         Raises:
             BackboneError: it has no logits.
         """
@@ -65,6 +67,20 @@ class Subject:
             )
         logits: Tensor = self.network(pixels)
         return logits
+
+    def answers(self, pixels: Tensor) -> Tensor:
+        """Logits N×C as the model answers: for a Classifier with mirror images, their mean over both, in one pass.
+
+        Raises:
+            BackboneError: it has no logits.
+        """
+        views = self.views(pixels)
+        return torch.stack(self.logits(torch.cat(views)).chunk(len(views))).mean(0)
+
+    def views(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        """What an answer is the mean over: the pixels, and their mirror images for a Classifier that takes these in."""
+        mirrors = self.classifier is not None and self.classifier.head.mirror
+        return (pixels, pixels.flip(-1)) if mirrors else (pixels,)
 
     @contextmanager
     def looking(self, *, weights: bool = False) -> Iterator[None]:

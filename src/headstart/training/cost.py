@@ -37,7 +37,8 @@ class Cost:
 
     Args:
         once: seconds before the first step: the frozen part over all views of all images.
-        epoch: seconds of one pass over the training images. after: seconds of the held-out images, measured twice.
+        epoch: seconds of one pass over the training images. after: seconds of the held-out images, measured twice, and
+            of their mirror images.
         epochs: passes.
         disk: bytes of cached activations. memory: bytes at the peak of a step, beyond the program itself.
     """
@@ -119,7 +120,8 @@ def _cost_of(tuner: Tuner, trained: nn.Module, batch: Batch) -> Cost:
         trained.cpu()
     images = len(tuner.images.rows)
     # a forward pass is a third of a step's work
-    held = 2 * len(tuner.images.validation_rows) * step / tuner.batch_size / 3
+    times = 3 if tuner.settings.mirror else 2
+    held = times * len(tuner.images.validation_rows) * step / tuner.batch_size / 3
     return Cost(0.0, step * images / tuner.batch_size, held, tuner.settings.epochs, 0, memory)
 
 
@@ -143,7 +145,9 @@ def _cost_behind(tuner: Tuner, cut: CutNetwork) -> Cost:
     rows = views * len(set(images.rows.tolist())) + len(images.validation_rows)
     numbers = sum(int(np.prod(shape)) for shape in crossing_shapes(cut.prefix, tuner.backbone.preprocess.crop))
     disk = rows * numbers * np.dtype(settings.dtype).itemsize
-    return replace(cost, once=rows * seconds / len(places), disk=int(disk))
+    mirrored = len(images.validation_rows) if settings.mirror else 0  # they pass the frozen part too, uncached
+    after = cost.after + mirrored * seconds / len(places)
+    return replace(cost, once=rows * seconds / len(places), after=after, disk=int(disk))
 
 
 def _step_seconds(tuner: Tuner, trained: nn.Module, batch: Batch) -> float:

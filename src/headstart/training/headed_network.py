@@ -52,8 +52,8 @@ class HeadedNetwork(nn.Module):
             self.head.weight.copy_(torch.from_numpy(np.ascontiguousarray(head.weight.T)))
             self.head.bias.copy_(torch.from_numpy(head.bias))
 
-    def to_head(self, temperature: float) -> Head:
+    def to_head(self, temperature: float, *, mirror: bool = False) -> Head:
         """The linear layer as the Head of a Classifier."""
         weight = self.head.weight.detach().cpu().double().numpy().T
         bias = self.head.bias.detach().cpu().double().numpy()
-        return Head("trained", self.stages, np.ascontiguousarray(weight), bias, temperature, self.unit)
+        return Head("trained", self.stages, np.ascontiguousarray(weight), bias, temperature, self.unit, mirror)

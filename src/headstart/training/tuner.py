@@ -12,13 +12,14 @@ from torch import Tensor, nn
 from torch.optim import lr_scheduler
 
 from headstart.backbones.backbone import Backbone
+from headstart.backbones.mirror import Mirror
 from headstart.backbones.recalibrate import recalibrate
 from headstart.classifier.classifier import Head
 from headstart.errors import TrainingError
 from headstart.freezing import FreezePolicy, freeze, policy_of, thaw
 from headstart.preserve import preserve
 from headstart.training.augment import centre, views
-from headstart.training.averaging import Candidate, best_of, ema_of, wise_of
+from headstart.training.averaging import Candidate, best_of, ema_of, wise_of, with_mirror
 from headstart.training.batch import run_model, to_device
 from headstart.training.checkpoints import Checkpoints
 from headstart.training.headed_network import HeadedNetwork
@@ -28,7 +29,7 @@ from headstart.training.parameter_groups import batch_norms, parameter_groups
 from headstart.training.records import EpochRecord, StepRecord
 from headstart.training.row_loader import Batch, RowLoader
 from headstart.training.stepbystep import StepByStep
-from headstart.training.tuning import FineTuned, HeldOut, Labels, TuningImages, TuningSettings
+from headstart.training.tuning import Average, FineTuned, HeldOut, Labels, TuningImages, TuningSettings
 
 Told = Callable[["StepRecord | EpochRecord | str"], None]
 """Told of each step and epoch, and in words of what the user did not ask for."""
@@ -84,7 +85,7 @@ class Tuner:
     def run(
         self, strategy: str, trained: nn.Module, train_batch: Batch, still_batch: Batch, cached_seconds: float = 0.0
     ) -> FineTuned:
-        """Train, choose the weights, fit the temperature; leaves the backbone in eval mode with all gradients off."""
+        """Train, choose weights and views, fit the temperature; leaves the backbone in eval mode, all gradients off."""
         network, images = self.backbone.network, self.images
         before = self.policy.digests(network)
         trained.train()  # what is frozen stays in eval mode
@@ -98,11 +99,14 @@ class Tuner:
         taken, averages, held_out = best_of(trained, candidates, lambda: self.measure(trained, held, loop.device))
         at_start = self._measured_with(start, trained, held, loop.device)
         trained.load_state_dict(taken)
+        mirror, held_out = self._with_mirror(held_out, loop.device)
         changed = self.policy.changed(network, before)
         thaw(network)
         trained.cpu()
         network.eval().requires_grad_(False)
-        head, records = self.network.to_head(held_out.temperature), tuple(loop.records)
+        both = any(one.taken for one in mirror[1:])
+        self.backbone.mirror = Mirror(self.backbone.widths, self.network.unit) if both else None
+        head, records = self.network.to_head(held_out.temperature, mirror=both), tuple(loop.records)
         return FineTuned(
             strategy,
             head,
@@ -115,6 +119,7 @@ class Tuner:
             held_out,
             averages,
             self.batch_size,
+            mirror,
         )
 
     def loop(self, trained: nn.Module, train_batch: Batch, *, scheduled: bool = True) -> StepByStep:
@@ -169,6 +174,10 @@ class Tuner:
         """Pixels of validation images as they are."""
         return self._still(self.images.validation_rows[positions])
 
+    def mirrored_views(self, positions: Labels, seed: int) -> Tensor:
+        """Pixels of the mirror images of validation images."""
+        return self.still_views(positions, seed).flip(-1)
+
     def _train_within_memory(self, trained: nn.Module, train_batch: Batch, start: dict[str, Tensor]) -> StepByStep:
         """Train; when memory runs out, from the start again with half the batch and twice the accumulation."""
         while True:
@@ -215,6 +224,18 @@ class Tuner:
     ) -> HeldOut:
         trained.load_state_dict(state)
         return self.measure(trained, held, device)
+
+    def _with_mirror(self, plain: HeldOut, device: torch.device | str) -> tuple[tuple[Average, ...], HeldOut]:
+        """Mirror images through the whole network, where wanted and judged; only plain ones are cached."""
+        if not self.settings.mirror:
+            return (), plain
+        if not plain.n:
+            self.told("Mirror images are not taken: no image is held out that could say whether they help.")
+            return (), plain
+        flipped = RowLoader(self.mirrored_views, self.images.validation_labels, _STILL_BATCH, shuffle=False)
+        averages, answers, words = with_mirror(plain, self.measure(self.network, flipped, device))
+        self.told(words)
+        return averages, answers
 
     def _calibration(self) -> Iterator[Tensor]:
         for begin in range(0, len(self.images.rows), _STILL_BATCH):

@@ -44,6 +44,7 @@ class TuningSettings:
         average: what is tried after the last step, and kept if the held-out images say so: `ema`, the average of the
             weights over the last tenth of the steps or so, `wise`, the weights between the probe's and the last.
         halvings: how often the batch is halved to fit into memory; the gradients of as many more are summed.
+        mirror: whether answers with mirror images are tried after that, and kept if the held-out images say so.
     """
 
     epochs: int = 8
@@ -61,6 +62,7 @@ class TuningSettings:
     mix: str = "none"
     average: str = "none"
     halvings: int = 0
+    mirror: bool = False
 
     def __post_init__(self) -> None:
         allowed = {"batch_norm": BATCH_NORM, "schedule": SCHEDULES, "mix": KINDS, "average": AVERAGES}
@@ -131,7 +133,7 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Average:
-    """Weights that were tried in place of the last ones, and what the validation images said of them."""
+    """Weights, or views, tried in place of what is there anyway, and what the validation images said of them."""
 
     name: str
     accuracy: float
@@ -151,9 +153,10 @@ class FineTuned:
         head: for the backbone as it is now. records: of the epochs. frozen: the policy that held.
         changed: names of frozen tensors that are not as before; must be empty.
         seconds: of training alone. cached_seconds: of filling the cache of activations.
-        at_start, held_out: the validation images before the first step and with the weights that were taken.
+        at_start, held_out: the validation images before the first step, as they are, and as the head answers them now.
         averages: the weights that were compared after the last step; the last ones come first.
         batch_size: images a step; smaller than asked for where memory did not suffice.
+        mirror: by the weights that were taken, images as they are and with their mirror images; empty: not judged.
     """
 
     strategy: str
@@ -167,6 +170,7 @@ class FineTuned:
     held_out: HeldOut
     averages: tuple[Average, ...] = ()
     batch_size: int = 0
+    mirror: tuple[Average, ...] = ()
 
     def to_dict(self) -> dict[str, object]:
         """Plain values for run.json."""
@@ -179,6 +183,7 @@ class FineTuned:
             "cached_seconds": self.cached_seconds,
             "batch_size": self.batch_size,
             "averages": [one.to_dict() for one in self.averages],
+            "mirror": [one.to_dict() for one in self.mirror],
             "held_out": {"images": self.held_out.n, "temperature": self.held_out.temperature}
             | ({} if not self.held_out.n else {"before": self.at_start.accuracy, "after": self.held_out.accuracy}),
         }

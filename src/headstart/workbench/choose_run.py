@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from headstart.errors import RunError
 from headstart.workbench.choose_backbone import Choice
 from headstart.workbench.run import Run
@@ -10,11 +12,14 @@ from headstart.workbench.run import Run
 def choose_run(run: Run) -> Choice:
     """The network of a run; a head that was solved has seen the held-out images and is solved anew without them.
 
+    It goes on from the answers for images as they are; whether mirror images help is measured anew.
+
     Raises:
         ClassifierError: its file cannot be read.
     """
     model = run.classifier
-    head = model.head if model.head.kind == "trained" else None
+    model.backbone.mirror = None
+    head = replace(model.head, mirror=False) if model.head.kind == "trained" else None
     return Choice(model.backbone, f"going on from {run.folder}", head)
 
 

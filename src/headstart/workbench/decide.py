@@ -35,8 +35,8 @@ _MARGIN = 0.9  # of the time: predictions are off by a tenth
 _ROOM = 0.8  # of the free memory: the rest is for what else runs
 _DEFAULT_RATE = Recipe().lr
 _OF_TUNING = (
-    *("unfreeze", "time", "epochs", "lr", "schedule", "mix", "label_smoothing", "average", "batch_norm", "no_flips"),
-    *("views", "activations", "checkpoint_every"),
+    *("unfreeze", "time", "epochs", "lr", "schedule", "mix", "label_smoothing", "average", "mirror", "batch_norm"),
+    *("no_flips", "views", "activations", "checkpoint_every"),
 )
 
 
@@ -77,6 +77,7 @@ def settings_of(recipe: Recipe, images: int) -> TuningSettings:
         schedule=recipe.schedule,
         mix=recipe.mix,
         average=recipe.average,
+        mirror=recipe.mirror,
     )
 
 
@@ -218,7 +219,7 @@ class _Deciding:
             return {}
         found = {}
         for trial in trials:
-            settings = replace(self.settings, epochs=lengths[trial.strategy], lr=trial.lr, average="none")
+            settings = replace(self.settings, epochs=lengths[trial.strategy], lr=trial.lr, average="none", mirror=False)
             with preserve(self.backbone.network):
                 found[trial] = self._pilot(trial.strategy, settings).held_out.log_loss
         return found

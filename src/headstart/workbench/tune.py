@@ -109,6 +109,7 @@ def tune(
             with torch.no_grad():
                 for name, tensor in backbone.state().items():
                     tensor.copy_(given[name])
+            backbone.mirror = None
             tell(Notice(f"auto: the probe is kept; {decided.strategy} is not better beyond the interval: {size}"))
             return Tuning(None, decided, seconds, gain)
         tell(Notice(f"auto: {decided.strategy} is kept; better than the probe by {size}"))

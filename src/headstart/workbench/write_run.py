@@ -79,7 +79,8 @@ class Finished:
             return f"Strength and temperature were chosen {self.probe.path.held_out}"
         if not tuned.held_out.n:
             return "Too few images to hold any out: the temperature is 1"
-        return f"The temperature was fitted on {tuned.held_out.n} images that were not trained on"
+        chosen = "Mirror images were judged and the temperature was" if tuned.mirror else "The temperature was"
+        return f"{chosen} fitted on {tuned.held_out.n} images that were not trained on"
 
     @property
     def part_of(self) -> list[str]:
@@ -102,6 +103,7 @@ def write_run(work: Path, finished: Finished, tell: Tell) -> None:
         temperature=finished.head.temperature,
         weights=backbone.weights.to_dict(),
         unit=finished.head.unit,
+        mirror=finished.head.mirror,
         data=data,
         metrics=_metrics(finished.evaluation),
         versions=versions,
@@ -189,6 +191,17 @@ def _data(finished: Finished) -> dict[str, object]:
     }
 
 
+def _answers(tuning: Tuning | None) -> dict[str, str]:
+    """A row for the plan of the report, where mirror images were judged."""
+    if tuning is None or tuning.fine_tuned is None or not tuning.fine_tuned.mirror:
+        return {}
+    plain, both = tuning.fine_tuned.mirror
+    way = "the mean of the scores for an image and its mirror image" if both.taken else "for images as they are"
+    n = tuning.fine_tuned.held_out.n
+    losses = f"log loss on {n} held-out images {plain.log_loss:.3f}, with mirror images {both.log_loss:.3f}"
+    return {"answers": f"{way}: {losses}"}
+
+
 def _metrics(evaluation: Evaluation) -> dict[str, object]:
     values = evaluation.to_dict()
     return {key: values[key] for key in ("accuracy", "balanced_accuracy", "baselines", "without_leaks", "leaked")}
@@ -239,7 +252,7 @@ def _contents(finished: Finished, versions: Mapping[str, str]) -> ReportContents
         found=finished.prepared.image_set.to_dict(),
         split=told.protocol,
         counts={part: dict(counts) for part, counts in told.counts.items()},
-        plan=dict(finished.plan.rows),
+        plan=dict(finished.plan.rows) | _answers(finished.tuning),
         choices=tuple(choice.to_dict() for choice in finished.probe.choices),
         held_out=finished.probe.path.held_out,
         recipe=finished.recipe.to_dict(),

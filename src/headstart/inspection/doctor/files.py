@@ -9,7 +9,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from headstart.classifier.card import FORMAT, MAX_BYTES, VERSION, Card
+from headstart.classifier.card import FORMAT, MAX_BYTES, Card
 from headstart.inspection.doctor.case import Case, NotCheckedError, NotConcernedError
 from headstart.inspection.doctor.rule import Fault, rule
 
@@ -29,9 +29,9 @@ def file_older_than_its_format(case: Case) -> Iterator[Fault]:
     if case.file is None:
         raise NotCheckedError("the classifier file")
     values = _card_values(case.file)
-    version = values.get("version")
-    if isinstance(version, int) and version < VERSION:
-        yield Fault((), f"version {version}; today's is {VERSION}")
+    version, today = values.get("version"), case.subject.classifier.card.version
+    if isinstance(version, int) and version < today:
+        yield Fault((), f"version {version}; today's is {today}")
     lacking = [field.name for field in fields(Card) if field.name not in values]
     if lacking:
         yield Fault((), f"the card does not say: {', '.join(lacking)}")
