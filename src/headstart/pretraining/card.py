@@ -20,9 +20,9 @@ GOOD_FOR = (
     "examples and tests"
 )
 HOW = (
-    "block by block: each block was given the teacher's map before it and learnt the one after it; in the last epochs all "
-    "ran on their own maps. The blocks have the form of the teacher's, with batch norm and shortcuts; none of its weights "
-    "was copied"
+    "block by block: each block was given the teacher's map before it and learnt the one after it; in the last epochs "
+    "all ran on their own maps. The blocks have the form of the teacher's, with batch norm and shortcuts; none of its "
+    "weights was copied"
 )
 NOT_FOR = (
     "natural objects, fine-grained kinds, anything where accuracy matters and ImageNet weights can be had: those are "
