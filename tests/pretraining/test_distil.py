@@ -166,7 +166,7 @@ def test_a_pretraining_that_begins_with_another_has_its_student_and_names_it(tmp
 def test_an_unknown_recipe_is_answered_with_the_near_names() -> None:
     with pytest.raises(RecipeError, match="Did you mean small"):
         recipe_of("smal")
-    assert recipe_of("small").pictures == 150 * 64 * 32
+    assert recipe_of("small").pictures == 112 * 64 * 32
 
 
 def test_every_epoch_has_new_pictures() -> None:

@@ -43,7 +43,7 @@ RECIPES = {
     for recipe in (
         PretrainingRecipe(name="proof", epochs=5, alone=1, parts=200, textures=20),
         PretrainingRecipe(name="short", epochs=48, alone=12),
-        PretrainingRecipe(name="small", epochs=150, alone=40),
+        PretrainingRecipe(name="small", epochs=112, alone=28),
         PretrainingRecipe(name="large", epochs=1500, alone=400, batch=256, parts=4000, textures=400),
     )
 }

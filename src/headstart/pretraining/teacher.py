@@ -17,8 +17,8 @@ _LAYERS = 13  # of torchvision's `features`: all
 class Teacher(nn.Module):
     """Pixels → nine maps, of the first convolution and of fire 2 to 9, before their last ReLU, in units of deviations.
 
-    Before the ReLU every place of a channel says something; after it most are zero. Measured after 6,400 pictures of
-    96 px, share of the last map that a block explains which is given the map before it: 0.85 and 0.08.
+    Before the ReLU every place of a channel says something; after it most are zero, and a block learns far more slowly
+    (docs/embedded.md has the numbers).
 
     Args:
         backbone: the row NAME with its weights. size: pixels along a picture's side.
