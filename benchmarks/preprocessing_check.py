@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from statistics import median
 
@@ -121,6 +121,7 @@ def case_of(backbone: Backbone, folder: Path) -> Case:
             first = first_norm_of(backbone.network, prepared.shape[-1]) if first == "" else first
             around = batch.pixels.float().mean((0, 2, 3)).double().numpy() / 255 if around is None else around
             assert isinstance(first, FirstNorm)
+            first = replace(first, shown=backbone.row.shown)
             for way in ways:
                 parts[way.name].append(look_at(first, way, prepared, backbone.network, around))
     assert isinstance(first, FirstNorm)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -16,6 +17,8 @@ from headstart.errors import DataError
 from headstart.inspection.first_norm import FirstNorm, first_norm_of
 from headstart.inspection.preprocessing import check_preprocessing
 from headstart.inspection.ways import Way, way_of, ways_of
+from headstart.pretraining.bank import draw_bank
+from headstart.pretraining.scene import draw_pictures
 
 CARD = Preprocess(40, 40, "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 HALF = Preprocess(40, 40, "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -93,6 +96,28 @@ def test_a_card_that_is_wrong_is_found_from_the_weights():
     assert found.stops
     assert found.seen.way == "card"
     assert found.better.way == "half"
+
+
+def test_images_of_another_kind_are_no_surprise_where_the_row_says_so():
+    own, backbone = photographs(64, seed=3), load_backbone("embedded")
+    backbone.network.stem.bn = nn.BatchNorm2d(96).eval()
+    recalibrate(backbone.network, lambda: [named("card", backbone.preprocess).apply(photographs(200, 1, 0.15, 0.06))])
+    surprised = check_preprocessing(backbone, own)
+    assert surprised.verdict != "fine"
+    backbone.row = dataclasses.replace(backbone.row, shown=(0.15, 0.08, 0.06))
+    told = check_preprocessing(backbone, own)
+    assert told.verdict == "fine"
+    assert told.seen.misfit < 1 < surprised.seen.misfit
+
+
+def test_what_the_embedded_row_says_of_its_pictures_is_so():
+    pictures = draw_pictures(draw_bank(3, parts=30, textures=10), 4, 300, 96) / 255
+    red, green, blue = pictures.mean((0, 2, 3))
+    contrast = np.sqrt(pictures.var((0, 2, 3)).mean())
+    said = load_backbone("embedded").row.shown
+    assert said == pytest.approx(((red + green + blue) / 3, red - blue, contrast), abs=0.03)
+    found = check_preprocessing(load_backbone("embedded"), photographs(64))
+    assert (found.seen.brightness, found.seen.warmth) == pytest.approx(said[:2], abs=0.03)
 
 
 def test_a_network_trained_on_images_like_the_users_is_fine_though_they_are_no_photographs():

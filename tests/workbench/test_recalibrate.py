@@ -37,7 +37,7 @@ def dark(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for path in photos.rglob("*.png"):
         there = folder / path.relative_to(photos)
         there.parent.mkdir(exist_ok=True)
-        Image.open(path).convert("RGB").point(lambda value: value // 4).save(there)
+        Image.open(path).convert("RGB").point(lambda value: value // 16).save(there)
     return folder
 
 

@@ -51,6 +51,8 @@ class Row:
         licence: of the weights. code_licence: of the network's code; torchvision's if not said.
         origin: who trained the weights, and how they came here.
         parameters: millions, with the top. gmac: 10⁹ multiply-adds for one image (torchvision's word is GFLOPS).
+        shown: mean brightness, mean red − blue and contrast (deviation of all values, [0, 1]) of the images that the
+            weights were trained on, where they are known and were no photographs.
         top_classes: what the top was trained to name: `imagenet`, `cifar10`, or empty.
         pretrained: False for a network that is used with weights drawn from a seed.
     """
@@ -77,6 +79,7 @@ class Row:
     paper: str
     parameters: float
     gmac: float
+    shown: Triple | None = None
     top_classes: str = "imagenet"
     pretrained: bool = True
     note: str = ""

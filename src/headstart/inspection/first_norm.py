@@ -26,6 +26,7 @@ class FirstNorm:
         response: C×3, to the network's three channels. rest: C, to black (zero) images.
         colour: 3, mean colour of the training images on the network's own scale, by least squares from `mean`.
         unsure: 3×3, covariance of that, from what the fit leaves over.
+        shown: what is known of the training images, as in a backbone's Row; None: nothing.
         eps: of the batch norm. inner: C, `variance` without epsilon and without that of an even image of `colour`.
     """
 
@@ -38,6 +39,7 @@ class FirstNorm:
     unsure: Array
     eps: float
     inner: Array
+    shown: tuple[float, float, float] | None = None
 
 
 @dataclass(frozen=True, eq=False)

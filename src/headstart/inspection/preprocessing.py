@@ -163,6 +163,7 @@ def check_preprocessing(
         first = first_norm_of(subject.network, prepared.shape[-1])
         if isinstance(first, str):
             return PreprocessingCheck("not checkable", first, images=len(prepared))
+        first = replace(first, shown=None if subject.backbone is None else subject.backbone.row.shown)
         return judge(first, look_at(first, seen, prepared, subject.network), seen, ways, seed)
 
 

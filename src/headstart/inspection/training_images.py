@@ -25,7 +25,8 @@ class Fit:
     Args:
         way: its name. words: the same in a sentence.
         brightness: their mean, [0, 1]. warmth: their mean red − blue. contrast: deviation of all their values.
-        misfit: distance from photographs or from the user's images, whichever is nearer, in units of APART.
+        misfit: distance from photographs, from the user's images, or from what is known of the training images,
+            whichever is nearest, in units of APART.
     """
 
     way: str
@@ -43,7 +44,7 @@ def fits_of(first: FirstNorm, yours: Array, spread: Array, ways: Sequence[Way]) 
         yours: B×3, brightness, warmth and contrast of the images. spread: B, contrast of the training images on the
             network's scale.
     """
-    photographs = np.array([BRIGHTNESS, WARMTH, CONTRAST])
+    known = [np.array([BRIGHTNESS, WARMTH, CONTRAST]), yours] + ([] if first.shown is None else [np.array(first.shown)])
     fits, misfits = [], []
     for way in ways:
         colour, back = way.undo(first.colour), np.linalg.inv(way.matrix)
@@ -52,8 +53,7 @@ def fits_of(first: FirstNorm, yours: Array, spread: Array, ways: Sequence[Way]) 
         contrast = np.maximum(spread / way.gain, 1e-12)
         light, warmth = float(colour.mean()), float(colour[0] - colour[2])
         implied = np.stack([np.full_like(contrast, light), np.full_like(contrast, warmth), contrast], 1)
-        away = [_distance(implied, other, apart) for other in (photographs, yours)]
-        misfits.append(np.minimum(*away))
+        misfits.append(np.min([_distance(implied, other, apart) for other in known], axis=0))
         fits.append(Fit(way.name, way.words, light, warmth, float(contrast[0]), float(misfits[-1][0])))
     return fits, misfits
 
