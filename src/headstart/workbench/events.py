@@ -90,6 +90,8 @@ class Written:
 Event = Found | Notice | Plan | Progress | Verdict | Written
 Tell = Callable[[Event], None]
 
+_TELLING = 0.1  # seconds: what a first unit took says nothing before
+
 
 def tell_plainly(event: Event) -> None:
     """For scripts and notebooks: progress and places to stderr, one line each; the result is the return value."""
@@ -103,10 +105,11 @@ def tell_plainly(event: Event) -> None:
 
 
 def progress_line(event: Progress) -> str:
-    """`extract features  120/397 images  31.2 images/s  9 s left`."""
-    left = f"{event.seconds_left:.0f} s left" if event.done else "…"
-    rate = f"{event.rate:.1f} {event.unit}/s"
-    return f"{event.step}  {event.done:,}/{event.total:,} {event.unit}  {rate}  {left}    "
+    """`extract features  120/397 images  31.2 images/s  9 s left`; no rate before there is one to speak of."""
+    counted = f"{event.step}  {event.done:,}/{event.total:,} {event.unit}"
+    if not event.done or (event.seconds < _TELLING and event.done < event.total):
+        return f"{counted}  …    "
+    return f"{counted}  {event.rate:.1f} {event.unit}/s  {event.seconds_left:.0f} s left    "
 
 
 class Ticker:
