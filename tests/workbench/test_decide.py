@@ -64,6 +64,7 @@ def test_a_pilot_chooses_and_the_winner_is_compared_with_the_probe(many: Path, t
     assert set(decided["pilots"]) == {f"{strategy} at {lr}" for strategy in strategies for lr in ("0.03", "0.003")}
     best = min(decided["pilots"], key=decided["pilots"].__getitem__)
     assert f"{decided['strategy']} at {decided['lr']:g}" == best
+    assert decided["cost"]["once"] == 0  # what is cached was cached by the pilot
     gain = run.record["tuning"]["gain"]
     kept = "fine-tuned here" in run.classifier.card.weights["source"]
     assert ("is kept; better than the probe" in told) == kept

@@ -150,7 +150,9 @@ class _Deciding:
             reasons.append(f"{chosen.strategy} is what the time allows")
         self.tell(Notice(f"auto: {'; '.join(reasons)}"))
         losses = {str(trial): loss for trial, loss in pilots.items()}
-        return self.settled(chosen, fitting[chosen.strategy], costs[chosen.strategy], tuple(reasons), losses)
+        cost = costs[chosen.strategy]
+        cost = replace(cost, once=0.0) if pilots else cost  # the pilot has filled the cache
+        return self.settled(chosen, fitting[chosen.strategy], cost, tuple(reasons), losses)
 
     def _default(self, fitting: Mapping[str, int], costs: Mapping[str, Cost]) -> Trial:
         """What is run where there is no time to compare: the quickest."""
