@@ -95,6 +95,7 @@ def packed_body(name: str) -> torch.fx.GraphModule:
     return body
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", _CHEAP)
 def test_onnxruntime_gives_the_same_features_and_exports_once(name: str, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")

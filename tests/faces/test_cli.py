@@ -71,6 +71,7 @@ def test_predict_prints_every_image_and_exits_1_when_one_cannot_be_read(headstar
     assert len(Path("p.csv").read_text().splitlines()) == 18
 
 
+@pytest.mark.slow
 def test_evaluate_compare_audit_and_cache_answer_in_words_and_in_json(
     headstart: Headstart, photos: Path, tmp_path: Path
 ) -> None:

@@ -34,6 +34,7 @@ def test_the_looks_are_listed_and_one_is_read_in_words(headstart: Headstart, run
     assert set(found["insights"]) == {"batch-norm"}
 
 
+@pytest.mark.slow
 def test_all_writes_a_page(headstart: Headstart, run: Run, photos: Path, tmp_path: Path) -> None:
     answer = headstart("inspect", "all", "embedded", photos, "--most", "6", "--out", "page.html")
     assert answer.code == 0, answer.err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -39,8 +40,9 @@ ALLOWED: dict[str, set[str]] = {
 }
 
 
-def modules() -> list[Path]:
-    return sorted(SOURCE.rglob("*.py"))
+@cache
+def modules() -> tuple[Path, ...]:
+    return tuple(sorted(SOURCE.rglob("*.py")))
 
 
 def name_of(path: Path) -> str:
@@ -53,7 +55,13 @@ def room_of(module: str) -> str:
     return parts[1] if len(parts) > 1 else "headstart"
 
 
-def imports_of(path: Path) -> list[str]:
+@cache
+def names() -> frozenset[str]:
+    return frozenset(name_of(path) for path in modules())
+
+
+@cache
+def imports_of(path: Path) -> tuple[str, ...]:
     found: list[str] = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -61,9 +69,8 @@ def imports_of(path: Path) -> list[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
             module = node.module or ""
-            known = {name_of(other) for other in modules()}
-            found += [full if (full := f"{module}.{alias.name}") in known else module for alias in node.names]
-    return [name for name in found if name == "headstart" or name.startswith("headstart.")]
+            found += [full if (full := f"{module}.{alias.name}") in names() else module for alias in node.names]
+    return tuple(name for name in found if name == "headstart" or name.startswith("headstart."))
 
 
 @pytest.mark.parametrize("path", modules(), ids=name_of)

@@ -73,6 +73,7 @@ def test_grad_cam_of_a_classifier_goes_through_its_scaled_head(small_classifier)
     np.testing.assert_allclose(grad_cam(subject, pixels, 1, stage.name).heat, expected, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["grad-cam", "integrated-gradients", "occlusion"])
 def test_with_mirror_images_a_map_shows_what_speaks_in_both(method, small_classifier):
     plain = small_classifier(True)

@@ -84,6 +84,7 @@ def test_its_picture_is_drawn_whole(name: str) -> None:
     assert figure.patch.get_visible()  # white, also on a dark page
 
 
+@pytest.mark.slow
 def test_pictures_need_neither_a_display_nor_pyplot() -> None:
     code = (
         "import os, sys\n"

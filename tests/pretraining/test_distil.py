@@ -120,6 +120,7 @@ def test_the_loss_is_the_mean_over_the_maps_however_large_they_are() -> None:
     assert float(loss) == pytest.approx((0.5 * 0.5**2 + (3.0 - 0.5)) / 2)  # smooth L1 by hand
 
 
+@pytest.mark.slow
 def test_the_student_learns_what_the_teacher_sees() -> None:
     work = prepare(replace(TINY, epochs=6, alone=2, batches=6, batch=8), untaught_teacher())
 

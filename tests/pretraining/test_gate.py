@@ -63,6 +63,7 @@ def test_pixels_tell_bright_above_from_bright_below(tmp_path: Path) -> None:
     assert scores.tolist() == [1.0, 1.0]
 
 
+@pytest.mark.slow
 def test_all_rivals_are_judged_on_the_same_draws(tmp_path: Path) -> None:
     _draw_set(tmp_path / "hymenoptera")
     told: list[tuple[str, str]] = []
@@ -170,6 +171,7 @@ def test_each_condition_alone_decides(name: str, rival: str, draws: list[float],
     assert not Verdict(scores).passed
 
 
+@pytest.mark.slow
 def test_an_untrained_candidate_does_not_pass(tmp_path: Path) -> None:
     _draw_set(tmp_path / "hymenoptera")
     candidate = build_backbone(row_of("embedded"), seed=1)

@@ -58,6 +58,7 @@ def with_room_for(
     return tuned, made.network.get_submodule("conv1").weight.detach()
 
 
+@pytest.mark.slow
 def test_out_of_memory_halves_the_batch_and_sums_the_gradients(images: TuningImages, head: Head) -> None:
     words: list[str] = []
     enough, expected = with_room_for(8, images, head, STILL)
@@ -156,6 +157,7 @@ def test_the_cosine_climbs_over_a_tenth_of_the_steps_and_falls_to_nothing(images
     assert shape[2:] == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_a_range_test_leaves_no_trace_and_runs_on_cached_activations(
     images: TuningImages, head: Head, tmp_path: Path
 ) -> None:

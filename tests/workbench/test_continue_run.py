@@ -17,6 +17,8 @@ from headstart.workbench.train import train
 
 KNOBS = {"backbone": "embedded", "engine": "eager", "checkpoint_every": 0.0, "epochs": 1}
 
+pytestmark = pytest.mark.slow  # every one trains more than once
+
 
 def quiet(event: Event) -> None:
     """Nobody listens."""

@@ -41,6 +41,7 @@ def auto(photos: Path, out: Path, **knobs: object) -> tuple[Run, str]:
     return run, "\n".join(told)
 
 
+@pytest.mark.slow
 def test_too_few_held_out_images_keep_the_probe(photos: Path, tmp_path: Path) -> None:
     run, told = auto(photos, tmp_path / "run")
     assert "too few to see whether fine-tuning helps" in told
@@ -50,6 +51,7 @@ def test_too_few_held_out_images_keep_the_probe(photos: Path, tmp_path: Path) ->
     assert np.array_equal(run.classifier.head.weight, probe.classifier.head.weight)
 
 
+@pytest.mark.slow
 def test_a_time_in_which_nothing_fits_keeps_the_probe_and_says_what_was_needed(many: Path, tmp_path: Path) -> None:
     _, told = auto(many, tmp_path / "run", time="0.01s")
     assert "the probe is kept: last-stage needs" in told
@@ -57,6 +59,7 @@ def test_a_time_in_which_nothing_fits_keeps_the_probe_and_says_what_was_needed(m
     assert "0.01s were given" in told
 
 
+@pytest.mark.slow
 def test_a_pilot_chooses_and_the_winner_is_compared_with_the_probe(many: Path, tmp_path: Path) -> None:
     run, told = auto(many, tmp_path / "run", epochs=5)
     decided = run.record["tuning"]["decided"]
@@ -134,6 +137,7 @@ def test_a_time_without_a_number_or_a_unit_is_an_error(text: str) -> None:
         Recipe(time=text)
 
 
+@pytest.mark.slow
 def test_a_rate_of_zero_asks_for_a_range_test(photos: Path, tmp_path: Path) -> None:
     told: list[str] = []
     run = train(

@@ -27,6 +27,7 @@ def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
         return train(photos, out=tmp_path_factory.mktemp("run") / "run", tell=quiet, backbone="embedded")
 
 
+@pytest.mark.slow
 def test_all_looks_stand_on_one_page_and_what_lacks_something_is_named(run: Run, photos: Path, tmp_path: Path) -> None:
     page = tmp_path / "inside.html"
     before = run.classifier.backbone.fingerprint
@@ -75,6 +76,7 @@ def test_mistakes_are_said(run: Run, photos: Path, what: str, figure: str | None
     assert word in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_backbone_without_a_head_and_names_from_outside(photos: Path, tmp_path: Path) -> None:
     hostile = tmp_path / "<img src=x onerror=alert(1)>"
     hostile.mkdir()

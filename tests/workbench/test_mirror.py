@@ -28,6 +28,8 @@ from headstart.workbench.train import train
 
 KNOBS = {"backbone": "embedded", "strategy": "last-stage", "epochs": 1, "mirror": True}
 
+pytestmark = pytest.mark.slow  # every one trains more than once
+
 
 def quiet(event: Event) -> None:
     """Nobody listens."""

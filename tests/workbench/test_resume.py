@@ -59,6 +59,7 @@ def broken(photos: Path, out: Path, step: int) -> None:
         train(photos, out=out, tell=stop_at(step), **KNOBS)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("every_step")
 @pytest.mark.parametrize("step", [1, 2, 3])
 def test_interrupted_at_any_step_and_resumed_it_ends_with_the_same_weights(
@@ -74,6 +75,7 @@ def test_interrupted_at_any_step_and_resumed_it_ends_with_the_same_weights(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "run"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("every_step")
 def test_a_torn_checkpoint_is_passed_over_for_the_one_before_it(photos: Path, tmp_path: Path, whole: Run) -> None:
     out = tmp_path / "run"
@@ -96,6 +98,7 @@ def test_two_torn_checkpoints_are_an_error_and_stay(photos: Path, tmp_path: Path
     assert (Job.find(out).folder / LATEST).exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("every_step")
 def test_changed_images_are_named_and_need_anyway(photos: Path, tmp_path: Path) -> None:
     mine, out = tmp_path / "photos", tmp_path / "run"
@@ -108,6 +111,7 @@ def test_changed_images_are_named_and_need_anyway(photos: Path, tmp_path: Path) 
     assert resume(out, anyway=True, tell=lambda event: None).folder == out
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("every_step")
 def test_changed_weights_are_named(photos: Path, tmp_path: Path) -> None:
     file, out = tmp_path / "weights.safetensors", tmp_path / "run"
@@ -150,6 +154,7 @@ def test_there_must_be_something_to_resume(tmp_path: Path, whole: Run) -> None:
         resume(tmp_path / "nothing")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("every_step")
 def test_a_second_training_of_that_name_leaves_the_unfinished_one_alone(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"

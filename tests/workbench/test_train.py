@@ -88,6 +88,7 @@ def test_the_record_is_strict_json_that_makes_the_run_again(run: Run, photos: Pa
     assert {"recipe", "data", "versions", "timings", "head", "backbone"} <= set(record)
 
 
+@pytest.mark.slow
 def test_a_second_head_opens_no_image(run: Run, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = train(photos, out=tmp_path / "one", backbone="random")
     opened: list[object] = []
@@ -108,6 +109,7 @@ def _copy_statistics(run: Run, backbone: hs.Backbone) -> PreprocessingCheck:
     return PreprocessingCheck("not checkable", "nobody looked")
 
 
+@pytest.mark.slow
 def test_an_existing_run_is_never_overwritten(photos: Path, tmp_path: Path) -> None:
     folders = [train(photos, out=tmp_path / "photos", backbone="random").folder.name for _ in range(3)]
     assert folders == ["photos", "photos-2", "photos-3"]
@@ -124,6 +126,7 @@ def test_nothing_is_left_when_a_run_is_stopped(photos: Path, tmp_path: Path) -> 
     assert list((tmp_path / "runs").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_test_images_choose_nothing(photos: Path, tmp_path: Path) -> None:
     """Changing the labels of all test images changes the evaluation and nothing that was chosen."""
     base = tmp_path / "set"
@@ -223,6 +226,7 @@ def test_a_missing_folder_names_the_near_ones(photos: Path, tmp_path: Path) -> N
         train(tmp_path / "photo", out=tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_auto_without_weights_and_network_falls_back_in_plain_words(photos: Path, tmp_path: Path) -> None:
     told: list[events.Event] = []
 

@@ -18,6 +18,7 @@ from headstart.workbench.run import FILES
 from headstart.workbench.train import train
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["last-stage", "full", "probe-then-full"])
 def test_a_strategy_trains_measures_and_saves_the_same_network(strategy: str, photos: Path, tmp_path: Path) -> None:
     told: list[events.Event] = []
@@ -44,6 +45,7 @@ def test_a_strategy_trains_measures_and_saves_the_same_network(strategy: str, ph
     assert "not trained on" in verdict.chosen
 
 
+@pytest.mark.slow
 def test_the_held_out_images_are_neither_trained_on_nor_in_the_head_that_is_the_start(
     photos: Path, tmp_path: Path
 ) -> None:
@@ -54,6 +56,7 @@ def test_the_held_out_images_are_neither_trained_on_nor_in_the_head_that_is_the_
     assert held + seen == parts.count("train")
 
 
+@pytest.mark.slow
 def test_the_features_that_are_kept_are_those_of_the_tuned_backbone(photos: Path, tmp_path: Path) -> None:
     run = train(photos, out=tmp_path / "run", tell=lambda event: None, backbone="random", strategy="full", epochs=1)
     classifier = run.classifier
@@ -85,6 +88,7 @@ def test_the_number_of_epochs_follows_the_images_unless_it_is_said() -> None:
     assert boundary_of(Recipe(unfreeze="layer2.1"), backbone) == "layer2.1"
 
 
+@pytest.mark.slow
 def test_what_fine_tuning_keeps_is_shown_by_the_cache_command(
     photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
