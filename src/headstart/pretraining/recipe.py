@@ -19,7 +19,7 @@ class PretrainingRecipe:
     size: int = 96  # pixels along a picture's side
     parts: int = 600  # silhouettes of each of three kinds in the bank
     textures: int = 60  # of each of six kinds
-    rate: float = 3e-2  # highest learning rate of Adam: two layers bear, and want, ten times what a network does
+    rate: float = 3e-2  # highest learning rate of Adam: two layers learn best at ten times what a network was taught at
     warm_up: float = 0.1  # share of the steps in which the rate climbs
     seed: int = 0  # of the bank, the pictures and the first weights
 

@@ -135,14 +135,13 @@ def _work(
     clock: Clock,
     job: Job | None,
 ) -> Finished:
-    backbone = choice.backbone
     rows = tuning_rows(prepared, parts, recipe) if recipe.strategy != "probe" else None
     with clock("features"):
         into = work / (FEATURES if rows is None else _PROBE_FEATURES)
         features, extraction, engine, plan = _extract(into, prepared, choice, recipe, tell, rows)
     labels = _labels(prepared)
     with clock("head"):
-        probe = _solve(features, backbone, labels, parts, recipe, len(prepared.image_set.classes))
+        probe = _solve(features, choice.backbone, labels, parts, recipe, len(prepared.image_set.classes))
     tuning, final = None, features
     if rows is not None and job is not None:
         with clock("fine-tune"):
