@@ -14,7 +14,7 @@ from drawn_photos import draw_folder
 def test_train_prints_found_plan_verdict_places_and_the_next_command_in_this_order(
     headstart: Headstart, photos: Path, tmp_path: Path
 ) -> None:
-    answer = headstart("train", photos, "--backbone", "random")
+    answer = headstart("train", photos, "--backbone", "embedded")
 
     assert answer.code == 0
     words = (
@@ -36,7 +36,7 @@ def test_train_prints_found_plan_verdict_places_and_the_next_command_in_this_ord
 
 
 def test_the_next_command_works_as_printed(headstart: Headstart, photos: Path) -> None:
-    answer = headstart("train", photos, "--backbone", "random")
+    answer = headstart("train", photos, "--backbone", "embedded")
     command = answer.out.split("Next: headstart ")[1].split()
 
     predicted = headstart(*command[:-1], photos / "disc")
@@ -46,7 +46,7 @@ def test_the_next_command_works_as_printed(headstart: Headstart, photos: Path) -
 
 
 def test_json_goes_alone_to_stdout_and_begins_with_the_evaluation(headstart: Headstart, photos: Path) -> None:
-    answer = headstart("train", photos, "--backbone", "random", "--json", "--out", "here/run")
+    answer = headstart("train", photos, "--backbone", "embedded", "--json", "--out", "here/run")
 
     assert answer.out.lstrip().startswith('{\n "evaluation": {\n  "accuracy": {\n   "value":')
     result = json.loads(answer.out)
@@ -58,7 +58,7 @@ def test_json_goes_alone_to_stdout_and_begins_with_the_evaluation(headstart: Hea
 
 
 def test_predict_prints_every_image_and_exits_1_when_one_cannot_be_read(headstart: Headstart, photos: Path) -> None:
-    headstart("train", photos, "--backbone", "random", "--out", "run")
+    headstart("train", photos, "--backbone", "embedded", "--out", "run")
     Path("bad.jpg").write_bytes(b"not a photo")
 
     fine = headstart("predict", "run", photos / "disc", "--json")
@@ -75,8 +75,8 @@ def test_predict_prints_every_image_and_exits_1_when_one_cannot_be_read(headstar
 def test_evaluate_compare_audit_and_cache_answer_in_words_and_in_json(
     headstart: Headstart, photos: Path, tmp_path: Path
 ) -> None:
-    headstart("train", photos, "--backbone", "random", "--out", "one")
-    headstart("train", photos, "--backbone", "random", "--out", "two", "--layers", "pooled")
+    headstart("train", photos, "--backbone", "embedded", "--out", "one")
+    headstart("train", photos, "--backbone", "embedded", "--out", "two", "--layers", "pooled")
     other = draw_folder(tmp_path / "other", per_class=4, seed=5)
     for arguments, word in (
         (("evaluate", "one", other), "accuracy"),
@@ -102,7 +102,7 @@ def test_evaluate_compare_audit_and_cache_answer_in_words_and_in_json(
         ("train", "photos", "--layers", ",,"),
         ("train", "photos", "--weights", "missing.safetensors"),
         ("train", "photos", "--backbone", "timm:hf-hub:a/b"),
-        ("train", "photos", "--backbone", "random", "--out", "a_file/run"),
+        ("train", "photos", "--backbone", "embedded", "--out", "a_file/run"),
         ("predict", "nowhere.safetensors", "photos"),
         ("predict", "a_file", "photos"),
         ("evaluate", "a_file", "photos"),
@@ -141,7 +141,7 @@ def test_ctrl_c_leaves_nothing_half_written(
 
     monkeypatch.setattr("headstart.workbench.train.train_probe", interrupted)
 
-    answer = headstart("train", photos, "--backbone", "random")
+    answer = headstart("train", photos, "--backbone", "embedded")
 
     assert answer.code == 130
     assert "Stopped" in answer.err
@@ -152,7 +152,7 @@ def test_markup_and_control_characters_in_names_are_shown_not_obeyed(headstart: 
     folder = draw_folder(tmp_path / "photos", per_class=8)
     (folder / "disc").rename(folder / "[red]disc[bold]\x1b[31m")
 
-    answer = headstart("train", folder, "--backbone", "random")
+    answer = headstart("train", folder, "--backbone", "embedded")
 
     assert answer.code == 0
     assert "[red]disc[bold]\\x1b[31m" in answer.out.replace("\n", "")

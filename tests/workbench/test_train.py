@@ -31,7 +31,7 @@ def run(photos: Path, told: list[events.Event], tmp_path_factory: pytest.TempPat
     out = tmp_path_factory.mktemp("runs") / "photos"
     with pytest.MonkeyPatch.context() as patch:  # features of another module's fixtures must not be there
         patch.setenv("HEADSTART_CACHE", str(tmp_path_factory.mktemp("cache")))
-        return train(photos, out=out, tell=told.append, backbone="random")
+        return train(photos, out=out, tell=told.append, backbone="embedded")
 
 
 def test_a_run_has_all_its_files_and_nothing_half_written(run: Run) -> None:
@@ -46,12 +46,22 @@ def test_events_come_in_the_order_a_user_reads_them(run: Run, told: list[events.
     assert steps[-1].done == steps[-1].total == 48
 
 
-def test_the_plan_says_in_plain_words_that_nothing_was_pretrained(run: Run, told: list[events.Event]) -> None:
+def test_the_plan_says_whose_weights_these_are(run: Run, told: list[events.Event]) -> None:
+    plan = next(event for event in told if isinstance(event, events.Plan))
+    verdict = next(event for event in told if isinstance(event, events.Verdict))
+    assert plan.rows["weights"] == "comes with headstart"
+    assert "taught by SqueezeNet 1.0 (BSD)" in plan.rows["licence"]
+    assert not any("pretrained" in warning for warning in verdict.warnings)
+    assert {"backbone", "licence", "frozen", "cached", "time", "disk"} <= set(plan.rows)
+
+
+def test_the_plan_says_in_plain_words_that_nothing_was_pretrained(photos: Path, tmp_path: Path) -> None:
+    told: list[events.Event] = []
+    train(photos, out=tmp_path / "run", tell=told.append, backbone="random", no_inside=True)
     plan = next(event for event in told if isinstance(event, events.Plan))
     verdict = next(event for event in told if isinstance(event, events.Verdict))
     assert "nothing was pretrained" in plan.rows["weights"]
     assert any("Nothing was pretrained" in warning for warning in verdict.warnings)
-    assert {"backbone", "licence", "frozen", "cached", "time", "disk"} <= set(plan.rows)
 
 
 def test_the_saved_classifier_is_the_one_that_was_measured(run: Run, photos: Path) -> None:
@@ -90,7 +100,7 @@ def test_the_record_is_strict_json_that_makes_the_run_again(run: Run, photos: Pa
 
 @pytest.mark.slow
 def test_a_second_head_opens_no_image(run: Run, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = train(photos, out=tmp_path / "one", backbone="random")
+    first = train(photos, out=tmp_path / "one", backbone="embedded")
     opened: list[object] = []
     for module in (batches, content):
         monkeypatch.setattr(module, "open_image", lambda *a: opened.append(a))
@@ -98,7 +108,7 @@ def test_a_second_head_opens_no_image(run: Run, photos: Path, tmp_path: Path, mo
     # what looks at some images anyway: the first look, here the statistics of random weights, and the page
     monkeypatch.setattr("headstart.workbench.train.look_first", lambda *a, **k: _copy_statistics(first, a[0]))
 
-    second = train(photos, out=tmp_path / "two", backbone="random", head="logistic", layers="all", no_inside=True)
+    second = train(photos, out=tmp_path / "two", backbone="embedded", head="logistic", layers="all", no_inside=True)
 
     assert not opened
     assert second.classifier.head.kind == "logistic"
@@ -111,7 +121,7 @@ def _copy_statistics(run: Run, backbone: hs.Backbone) -> PreprocessingCheck:
 
 @pytest.mark.slow
 def test_an_existing_run_is_never_overwritten(photos: Path, tmp_path: Path) -> None:
-    folders = [train(photos, out=tmp_path / "photos", backbone="random").folder.name for _ in range(3)]
+    folders = [train(photos, out=tmp_path / "photos", backbone="embedded").folder.name for _ in range(3)]
     assert folders == ["photos", "photos-2", "photos-3"]
 
 
@@ -121,7 +131,7 @@ def test_nothing_is_left_when_a_run_is_stopped(photos: Path, tmp_path: Path) -> 
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(photos, out=tmp_path / "runs" / "photos", tell=stop, backbone="random")
+        train(photos, out=tmp_path / "runs" / "photos", tell=stop, backbone="embedded")
 
     assert list((tmp_path / "runs").iterdir()) == []
 
@@ -132,14 +142,14 @@ def test_test_images_choose_nothing(photos: Path, tmp_path: Path) -> None:
     base = tmp_path / "set"
     draw_folder(base / "train", seed=1)
     draw_folder(base / "test", per_class=6, seed=2)
-    honest = train(base, out=tmp_path / "a", backbone="random")
+    honest = train(base, out=tmp_path / "a", backbone="embedded")
     names = ["disc", "square", "stripes"]
     for name in names:
         (base / "test" / name).rename(base / "test" / f"{name}-old")
     for name, other in zip(names, names[1:] + names[:1], strict=True):
         (base / "test" / f"{name}-old").rename(base / "test" / other)
 
-    turned = train(base, out=tmp_path / "b", backbone="random")
+    turned = train(base, out=tmp_path / "b", backbone="embedded")
 
     assert turned.record["head"] == honest.record["head"]
     np.testing.assert_array_equal(turned.classifier.head.weight, honest.classifier.head.weight)
@@ -154,7 +164,7 @@ def test_an_unknown_class_in_the_test_is_reported_and_not_scored(tmp_path: Path)
     for i, path in enumerate(sorted((base / "val" / "ring").iterdir())):
         path.write_bytes(path.read_bytes() + bytes([i]))
 
-    run = train(base, out=tmp_path / "run", backbone="random")
+    run = train(base, out=tmp_path / "run", backbone="embedded")
 
     assert run.evaluation.unknown == {"ring": 4}
     assert run.evaluation.accuracy.n == 12
@@ -168,7 +178,7 @@ def test_leaked_images_are_counted_and_the_score_without_them_stands_beside(tmp_
     for path in sorted((base / "train" / "disc").iterdir())[:3]:
         shutil.copy(path, base / "test" / "disc" / f"copy-of-{path.name}")
 
-    run = train(base, out=tmp_path / "run", backbone="random")
+    run = train(base, out=tmp_path / "run", backbone="embedded")
 
     assert run.evaluation.leaked == 3
     assert run.evaluation.without_leaks is not None
@@ -187,7 +197,7 @@ def test_groups_from_a_table_stay_on_one_side(tmp_path: Path) -> None:
             for i, path in enumerate(paths)
         )
 
-    run = train(table, out=tmp_path / "run", backbone="random")
+    run = train(table, out=tmp_path / "run", backbone="embedded")
 
     sides: dict[str, set[str]] = {}
     for row in run.predictions():
@@ -255,7 +265,7 @@ def test_cells_that_a_spreadsheet_would_obey_are_neutralised(tmp_path: Path) -> 
     folder = draw_folder(tmp_path / "photos", per_class=8)
     (folder / "disc").rename(folder / "=cmd|calc")
 
-    run = train(folder, out=tmp_path / "run", backbone="random")
+    run = train(folder, out=tmp_path / "run", backbone="embedded")
 
     text = (run.folder / "predictions.csv").read_text()
     assert ",'=cmd|calc," in text

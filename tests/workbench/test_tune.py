@@ -22,7 +22,7 @@ from headstart.workbench.train import train
 @pytest.mark.parametrize("strategy", ["last-stage", "full", "probe-then-full"])
 def test_a_strategy_trains_measures_and_saves_the_same_network(strategy: str, photos: Path, tmp_path: Path) -> None:
     told: list[events.Event] = []
-    run = train(photos, out=tmp_path / "run", tell=told.append, backbone="random", strategy=strategy, epochs=1)
+    run = train(photos, out=tmp_path / "run", tell=told.append, backbone="embedded", strategy=strategy, epochs=1)
 
     assert sorted(path.name for path in run.folder.iterdir()) == sorted(FILES)
     rows = [row for row in run.predictions() if row["part"] == "test"]
@@ -49,7 +49,7 @@ def test_a_strategy_trains_measures_and_saves_the_same_network(strategy: str, ph
 def test_the_held_out_images_are_neither_trained_on_nor_in_the_head_that_is_the_start(
     photos: Path, tmp_path: Path
 ) -> None:
-    run = train(photos, out=tmp_path / "run", tell=lambda event: None, backbone="random", strategy="full", epochs=1)
+    run = train(photos, out=tmp_path / "run", tell=lambda event: None, backbone="embedded", strategy="full", epochs=1)
     held, seen = run.record["tuning"]["held_out"]["images"], run.record["tuning"]["epochs"][0]["samples"]
     parts = [row["part"] for row in run.predictions()]
     assert held > 0
@@ -58,7 +58,7 @@ def test_the_held_out_images_are_neither_trained_on_nor_in_the_head_that_is_the_
 
 @pytest.mark.slow
 def test_the_features_that_are_kept_are_those_of_the_tuned_backbone(photos: Path, tmp_path: Path) -> None:
-    run = train(photos, out=tmp_path / "run", tell=lambda event: None, backbone="random", strategy="full", epochs=1)
+    run = train(photos, out=tmp_path / "run", tell=lambda event: None, backbone="embedded", strategy="full", epochs=1)
     classifier = run.classifier
     name = run.features.names[0]
     from headstart.data.images import open_image
@@ -72,7 +72,7 @@ def test_a_stage_that_is_not_there_is_said_before_any_image_is_run(photos: Path,
     told: list[events.Event] = []
     with pytest.raises(BackboneError, match="stage4"):
         train(
-            photos, out=tmp_path / "run", tell=told.append, backbone="random", strategy="last-stage", unfreeze="stage9"
+            photos, out=tmp_path / "run", tell=told.append, backbone="embedded", strategy="last-stage", unfreeze="stage9"
         )
     assert not any(isinstance(event, events.Progress) and event.step == "extract features" for event in told)
     assert [path.name for path in tmp_path.iterdir()] == ["cache"]
@@ -94,7 +94,7 @@ def test_what_fine_tuning_keeps_is_shown_by_the_cache_command(
 ) -> None:
     from headstart.faces.cli import main
 
-    train(photos, out=tmp_path / "run", tell=lambda event: None, backbone="random", strategy="last-stage", epochs=1)
+    train(photos, out=tmp_path / "run", tell=lambda event: None, backbone="embedded", strategy="last-stage", epochs=1)
     with pytest.raises(SystemExit) as left:
         main(["cache"])
     assert left.value.code == 0
