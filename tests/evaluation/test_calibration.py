@@ -252,6 +252,21 @@ def test_groups_widen_the_interval_of_the_error() -> None:
     assert grouped.ece.high - grouped.ece.value > 2 * (plain.ece.high - plain.ece.value)
 
 
+def test_an_error_that_all_resamples_share_is_not_certain() -> None:
+    sure = np.tile([0.97, 0.03], (40, 1))  # 40 right answers, all equally sure
+    found = measure_calibration(sure, np.zeros(40, np.int64)).ece
+    assert found.value == pytest.approx(0.03)
+    below = 1 - 40 / (40 + 1.959964**2)  # Wilson's lower end of 40 of 40 is n / (n + z²)
+    assert (found.low, found.high) == pytest.approx((0, 0.03 + below))
+
+    labels = np.repeat([0, 1], [19, 1])  # one burst of 20, of which 19 are right: a single draw
+    sure = np.tile([0.9, 0.1], (20, 1))
+    grouped = measure_calibration(sure, labels, groups=["burst"] * 20).ece
+    assert grouped.value == pytest.approx(0.05)
+    assert grouped.high - grouped.value > 0.5
+    assert grouped.method == "Wilson over 1 groups"
+
+
 def test_confidences_out_of_range_are_refused() -> None:
     with pytest.raises(DataError, match=r"one or more confidences in \[0, 1\], found \[0.5 1.5\]"):
         ece_noise_floor([0.5, 1.5])

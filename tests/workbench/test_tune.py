@@ -72,7 +72,12 @@ def test_a_stage_that_is_not_there_is_said_before_any_image_is_run(photos: Path,
     told: list[events.Event] = []
     with pytest.raises(BackboneError, match="stage4"):
         train(
-            photos, out=tmp_path / "run", tell=told.append, backbone="embedded", strategy="last-stage", unfreeze="stage9"
+            photos,
+            out=tmp_path / "run",
+            tell=told.append,
+            backbone="embedded",
+            strategy="last-stage",
+            unfreeze="stage9",
         )
     assert not any(isinstance(event, events.Progress) and event.step == "extract features" for event in told)
     assert [path.name for path in tmp_path.iterdir()] == ["cache"]

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 
 from headstart.errors import DataError
-from headstart.evaluation.intervals import Indices, Interval, bootstrap, wilson
+from headstart.evaluation.intervals import Indices, Interval, accuracy_over_groups, bootstrap, never_certain, wilson
 from headstart.evaluation.metrics import brier_score, checked, checked_labels, negative_log_likelihood
 
 Values = NDArray[np.float64]
@@ -208,10 +208,7 @@ def ece_noise_floor(
 def measure_calibration(
     probabilities: ArrayLike, labels: ArrayLike, *, groups: Sequence[Hashable] | None = None, seed: int = 0
 ) -> Calibration:
-    """All calibration numbers of one classifier on one set of test images.
-
-    Args:
-        groups: N; images of one group are resampled together.
+    """All calibration numbers of one classifier on one set of test images; images of a group are resampled together.
 
     Raises:
         DataError: as in `metrics.checked`.
@@ -223,8 +220,10 @@ def measure_calibration(
         return _error(gap[index], where[index], BINS)
 
     ece = bootstrap(error, len(gap), seed=seed, groups=groups, recentre=True)
+    share = accuracy_over_groups(right > 0, range(len(right)) if groups is None else groups, seed=seed)
+    reach = max(share.value - share.low, share.high - share.value)  # by as much as the accuracy may move, so may a gap
     return Calibration(
-        ece=Interval(ece.value, max(0.0, ece.low), min(1.0, ece.high), ece.n, ece.method),
+        ece=never_certain(ece, reach, reach, share.method),
         noise_floor=ece_noise_floor(confidence, seed=seed),
         adaptive_ece=adaptive_calibration_error(probabilities, labels),
         nll=negative_log_likelihood(probabilities, labels),

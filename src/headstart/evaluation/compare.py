@@ -20,6 +20,7 @@ from headstart.evaluation.intervals import (
     add_intervals,
     bootstrap,
     count_groups,
+    never_certain,
     wilson,
 )
 
@@ -162,7 +163,7 @@ def _paired(a: Right, b: Right, groups: Sequence[Hashable] | None, left_out: int
     return Comparison(
         a=wilson(int(a.sum()), len(a)),
         b=wilson(int(b.sum()), len(b)),
-        difference=_never_certain(found, len(gain) if groups is None else count_groups(groups)),
+        difference=_never_equal(found, len(gain) if groups is None else count_groups(groups)),
         paired=True,
         n=len(gain),
         only_a_right=only_a,
@@ -183,13 +184,10 @@ def _accuracy(one: Outcomes, seed: int) -> Interval:
     return accuracy_over_groups(right, one.groups, seed=seed) if one.groups else wilson(int(right.sum()), len(right))
 
 
-def _never_certain(found: Interval, draws: int) -> Interval:
+def _never_equal(found: Interval, draws: int) -> Interval:
     """Two runs that answer alike on a few images may still differ on the next: then as much as 0 of n allows."""
-    if found.high - found.low > 1e-9:
-        return found
     reach = wilson(0, draws).high
-    low, high = max(-1.0, found.value - reach), min(1.0, found.value + reach)
-    return Interval(found.value, low, high, found.n, f"Wilson: 0 of {draws} differ from the rest")
+    return never_certain(found, reach, reach, f"Wilson: 0 of {draws} differ from the rest", least=-1.0)
 
 
 def _places(run: Outcomes) -> dict[tuple[str, int], int]:

@@ -22,6 +22,7 @@ from headstart.evaluation.intervals import (
     add_intervals,
     bootstrap,
     count_groups,
+    never_certain,
     wilson,
 )
 from headstart.evaluation.metrics import checked, checked_labels, confusion_of, f1_of, precision_of
@@ -122,21 +123,14 @@ def _averages(
 
     strata = y.tolist() if groups is None else None
     pair = (bootstrap(one, len(y), seed=seed, strata=strata, groups=groups) for one in (balanced, f1))
-    first, second = (_never_certain(found, spare) for found in pair)
+    below, above = spare.value - spare.low, spare.high - spare.value
+    first, second = (never_certain(found, below, above, spare.method) for found in pair)
     return first, second
 
 
 def _wilson_average(confusion: Labels) -> Interval:
     recalls = [wilson(int(row[c]), int(row.sum())) for c, row in enumerate(confusion) if row.sum()]
     return add_intervals(recalls, [1 / len(recalls)] * len(recalls), "Wilson per class")
-
-
-def _never_certain(found: Interval, spare: Interval) -> Interval:
-    """The bootstrap interval; where all resamples agree (no mistake at all), the spare one's width around the value."""
-    if found.high - found.low > 1e-9:
-        return found
-    low, high = found.value - (spare.value - spare.low), found.value + (spare.high - spare.value)
-    return Interval(found.value, max(0.0, low), min(1.0, high), found.n, spare.method)
 
 
 def _class_scores(classes: Sequence[str], confusion: Labels) -> tuple[ClassScore, ...]:

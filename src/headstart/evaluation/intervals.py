@@ -178,11 +178,23 @@ def accuracy_over_groups(right: NDArray[np.bool_], groups: Sequence[Hashable], *
         DataError: no images, or not one group per image.
     """
     found = bootstrap(lambda index: float(right[index].mean()), len(right), seed=seed, groups=groups)
-    if found.high - found.low > 1e-9:
-        return found
     count = count_groups(groups)
     low, high = _wilson_ends(found.value, count, CONFIDENCE)
-    return Interval(found.value, low, high, found.n, f"Wilson over {count} groups")
+    return never_certain(found, found.value - low, high - found.value, f"Wilson over {count} groups")
+
+
+def never_certain(found: Interval, below: float, above: float, method: str, *, least: float = 0.0) -> Interval:
+    """A bootstrap interval within [least, 1]; where all resamples agree, which would claim certainty, another one.
+
+    Args:
+        below, above, method: of the other interval: distances of its ends from the value, and how they were found.
+    """
+    low, high = found.low, found.high
+    if high - low <= 1e-9:
+        low, high = found.value - below, found.value + above
+    else:
+        method = found.method
+    return Interval(found.value, max(least, low), min(1.0, high), found.n, method)
 
 
 def count_groups(groups: Sequence[Hashable]) -> int:
