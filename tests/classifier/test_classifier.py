@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 import struct
 from dataclasses import replace
 from pathlib import Path
@@ -53,6 +55,17 @@ def stated(path: Path) -> dict[str, object]:
     with safe_open(path, framework="pt") as file:
         card: dict[str, object] = json.loads(file.metadata()["headstart"])
     return card
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of files")
+@pytest.mark.parametrize("mask", [0o022, 0o077])
+def test_who_may_read_the_file_is_for_the_umask_to_say(classifier: Classifier, tmp_path: Path, mask: int) -> None:
+    before = os.umask(mask)
+    try:
+        file = classifier.save(tmp_path / "classifier.safetensors")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o666 & ~mask
 
 
 def change_card(path: Path, **changes: object) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import os
 import stat
 import struct
 import tarfile
@@ -89,6 +90,18 @@ def test_unpacking_twice_keeps_the_first_folder(tmp_path: Path) -> None:
     assert again == first
     after = (first / "cat/1.jpg").stat()
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of files")
+@pytest.mark.parametrize("mask", [0o022, 0o077])
+def test_who_may_look_into_the_folder_is_for_the_umask_to_say(tmp_path: Path, mask: int) -> None:
+    archive = make_zip(tmp_path / "a.zip", ("cat/1.png", b"one"))
+    before = os.umask(mask)
+    try:
+        folder = unpack(archive, tmp_path / "into")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o777 & ~mask
 
 
 def test_two_at_once_give_one_whole_folder(tmp_path: Path) -> None:

@@ -34,8 +34,10 @@ def write_classifier(path: Path, tensors: dict[str, torch.Tensor], card: Card) -
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         plain = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
+        part.touch()
+        usual = part.stat().st_mode  # safetensors makes files that only their owner can read, whatever the umask
         save_file(plain, part, {_KEY: card.to_json()})
-        part.chmod(0o644)  # safetensors makes files that only their owner can read
+        part.chmod(usual)
         part.replace(path)
     except BaseException as error:
         with contextlib.suppress(OSError):

@@ -118,7 +118,7 @@ def _clear_stale(into: Path) -> None:
 
 
 def _rename(unfinished: Path, folder: Path) -> None:
-    unfinished.chmod(0o755)  # mkdtemp makes it private
+    unfinished.chmod(unfinished.parent.stat().st_mode)  # mkdtemp makes it private, more than the umask asks for
     try:
         unfinished.rename(folder)
     except OSError:

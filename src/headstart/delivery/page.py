@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
+import uuid
 from importlib import resources
 from pathlib import Path
 
@@ -54,18 +53,10 @@ def _file(name: str) -> str:
 
 def _replace(path: Path, text: str) -> None:
     """Write beside the place and move there, so that a reader never sees half a report."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    part = path.with_name(f".{path.name}-{uuid.uuid4().hex}.part")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        Path(name).chmod(0o666 & ~_umask())  # mkstemp's own mode would hide the report from everyone else
-        Path(name).replace(path)
+        part.write_text(text, encoding="utf-8", newline="\n")
+        part.replace(path)
     except BaseException:  # Ctrl-C too leaves nothing behind
-        Path(name).unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
         raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
