@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import headstart as hs
-from headstart.errors import DataError, RecipeError
+from headstart.errors import DataError, RecipeError, RunError
 from headstart.workbench.events import Event, Notice, Written
 from headstart.workbench.explain import explain
 from headstart.workbench.run import Run
@@ -79,6 +79,22 @@ def test_pictures_of_images_of_one_name_do_not_overwrite_each_other(run: Run, ph
     told: list[Event] = []
     explain(run.classifier, [tmp_path / "a", tmp_path / "b"], out=tmp_path / "out", tell=told.append)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["one-2.png", "one.png"]
+
+
+def test_the_photographs_themselves_are_not_overwritten(run: Run, photos: Path, tmp_path: Path) -> None:
+    mine = shutil.copy(sorted((photos / "square").iterdir())[0], tmp_path / "one.png")
+    before, told = Path(mine).read_bytes(), list[Event]()
+    explain(run.classifier, mine, out=tmp_path, tell=told.append)
+    assert Path(mine).read_bytes() == before
+    written = next(event for event in told if isinstance(event, Written))
+    assert written.files == ("one-2.png",)
+    assert (tmp_path / "one-2.png").stat().st_size > 10_000
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no folder here that exists and cannot be written by root")
+def test_a_folder_that_cannot_be_written_is_said(run: Run, photos: Path) -> None:
+    with pytest.raises(RunError, match="a folder that can be written"):
+        explain(run.classifier, sorted((photos / "disc").iterdir())[0], out="/proc", tell=lambda _: None)
 
 
 def test_an_unknown_method_is_refused(run: Run, photos: Path) -> None:

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import csv
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+from torch import nn
 
 import headstart as hs
 from drawn_photos import draw_folder
-from headstart.errors import DataError
+from headstart.classifier.classifier import Classifier
+from headstart.errors import DataError, RecipeError, RunError
 from headstart.workbench.backbones import list_backbones
 from headstart.workbench.cache import clear_cache, show_cache
+from headstart.workbench.events import Notice
+from headstart.workbench.explain import explain
 from headstart.workbench.run import Run
 
 
@@ -53,6 +60,70 @@ def test_evaluate_beside_its_run_knows_neighbours_and_leaks(run: Run, photos: Pa
     assert measured.evaluation.leaked == 1
     assert [baseline.name for baseline in measured.evaluation.baselines] == ["majority", "kNN"]
     assert set(measured.nearest) == {mistake.name for mistake in measured.evaluation.mistakes}
+
+
+def test_a_training_image_in_another_format_is_a_leak_too(run: Run, photos: Path, tmp_path: Path) -> None:
+    other = draw_folder(tmp_path / "other", per_class=5, seed=9)
+    trained = next(row for row in run.predictions() if row["part"] == "train")
+    with Image.open(photos / trained["path"]) as image:
+        image.save(other / trained["label"] / "seen.bmp")
+
+    measured = hs.evaluate(run.folder, other)
+
+    assert measured.evaluation.leaked == 1
+    assert any("near copies are not looked for" in note for note in measured.notes)
+
+
+def test_evaluate_opens_images_as_the_classifiers_card_says(run: Run, photos: Path, tmp_path: Path) -> None:
+    other = tmp_path / "cut"
+    for kind in ("disc", "square", "stripes"):
+        (other / kind).mkdir(parents=True)
+        for path in sorted((photos / kind).iterdir())[:6]:
+            with Image.open(path) as image:
+                cut = image.convert("RGBA")
+            cut.putalpha(Image.linear_gradient("L").resize(cut.size))
+            cut.save(other / kind / path.name)
+    losses = set()
+    for background in ((255, 255, 255), (0, 0, 0)):
+        card = replace(run.classifier.card, background=background)
+        model = Classifier(run.classifier.backbone, run.classifier.head, card)
+        truth = [one.probabilities[Path(one.name).parent.name] for one in hs.predict(model, other)]
+        loss = float(-np.log(truth).mean())
+        assert hs.evaluate(model, other).evaluation.calibration.nll == pytest.approx(loss, rel=1e-3)
+        losses.add(round(loss, 3))
+    assert len(losses) == 2  # or this test could not tell
+    with pytest.raises(RecipeError, match="card"):
+        hs.evaluate(run.folder, other, background="black")
+
+
+def test_evaluate_and_explain_compare_with_a_run_of_the_same_weights_only(
+    run: Run, photos: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(run.folder, tmp_path / "run")
+    model = Classifier.load(folder)
+    norm = next(part for part in model.backbone.network.modules() if isinstance(part, nn.BatchNorm2d))
+    norm.running_mean.add_(0.5)
+    other, told = model.save(folder / "other.safetensors"), list[object]()
+
+    measured = hs.evaluate(other, photos)
+    (found,) = explain(other, sorted((photos / "disc").iterdir())[0], tell=told.append)
+
+    assert [baseline.name for baseline in measured.evaluation.baselines] == ["majority"]
+    assert any("of other weights" in note for note in measured.notes)
+    assert found.alike == ()
+    assert any(isinstance(event, Notice) and "of other weights" in event.text for event in told)
+    assert len(hs.evaluate(folder, photos).evaluation.baselines) == 2
+
+
+def test_a_table_that_cannot_be_written_is_said_and_leaves_nothing(run: Run, photos: Path, tmp_path: Path) -> None:
+    told: list[object] = []
+    with pytest.raises(RunError, match="no such folder"):
+        hs.predict(run.folder, photos / "disc", csv=tmp_path / "nowhere" / "p.csv", tell=told.append)
+    assert not told  # before anything was computed
+    (tmp_path / "p.csv").mkdir()
+    with pytest.raises(RunError, match="a place for the table"):
+        hs.predict(run.folder, photos / "disc", csv=tmp_path / "p.csv")
+    assert [path.name for path in tmp_path.iterdir()] == ["p.csv"]
 
 
 def test_evaluate_on_a_lone_file_says_what_it_cannot_say(run: Run, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import typer
 from headstart.faces import inside_commands, training_commands  # noqa: F401  # their commands register themselves
 from headstart.faces.command import Json, app, command, print_json
 
-_LOOKING = ("background", "max_pixels", "max_bad_share", "workers", "verify")  # knobs of verbs that only look
+_LOOKING = ("max_pixels", "max_bad_share", "workers", "verify")  # knobs of verbs that look at a folder
 _RUNNING = ("workers", "batch_size", "device", "engine")  # knobs of verbs that run a network
 
 
@@ -97,7 +97,7 @@ def compare(
         Terminal().comparison(comparison, first, second)
 
 
-@command(*_LOOKING, "group_by", knobs=True)
+@command("background", *_LOOKING, "group_by", knobs=True)
 def audit(
     source: Annotated[Path, typer.Argument(help="Folder of class folders, table or archive.")],
     as_json: Json = False,

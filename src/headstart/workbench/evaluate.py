@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,16 @@ from headstart import runtime
 from headstart.backbones.engine import choose_engine
 from headstart.classifier.classifier import Classifier
 from headstart.data.bursts import find_groups
+from headstart.data.content import ImageFacts
 from headstart.data.split import merge_groups
-from headstart.errors import DataError, RunError
+from headstart.errors import DataError, RecipeError
 from headstart.evaluation.evaluate import evaluate_probabilities
 from headstart.evaluation.evaluation import Evaluation
 from headstart.features.extract import extract_features, open_store
 from headstart.features.matrix import Features, FeatureView
 from headstart.recipe import Recipe
 from headstart.training.neighbours import nearest, predict_neighbours
+from headstart.workbench.beside import run_beside
 from headstart.workbench.events import Tell, Ticker, tell_plainly
 from headstart.workbench.prepare import Prepared, feature_cache, prepare, recipe_from
 from headstart.workbench.run import Run
@@ -63,16 +65,22 @@ def evaluate(
     Args:
         classifier: a file, the folder of a run, or a loaded Classifier.
         source: as for `train`; of a set with parts the test part is taken, else the validation part.
+        knobs: fields of Recipe that concern the looking and running. Transparent images are put on
+            the background of the classifier's card, as in training and in `predict`.
 
     Raises:
         ClassifierError: the classifier cannot be opened.
         DataError: there are no images of a class that it knows.
+        RecipeError: a knob is unknown, not allowed, or one that the classifier's card decides.
     """
+    if "background" in knobs:
+        raise RecipeError(expected="the background of the classifier's card", found="another", where="background")
     recipe = recipe_from(recipe, knobs)
     model = classifier if isinstance(classifier, Classifier) else Classifier.load(classifier)
-    prepared = prepare(Path(source), recipe, tell, least_classes=1)
+    rules = replace(model.rules, max_pixels=recipe.max_pixels)
+    prepared = prepare(Path(source), recipe, tell, least_classes=1, rules=rules)
     features = _extract(model, prepared, recipe, tell)
-    run, why_not = _run_beside(classifier)
+    run, why_not = run_beside(classifier, model)
     return _measure(model, prepared, features, run, why_not, recipe)
 
 
@@ -94,19 +102,6 @@ def _extract(model: Classifier, prepared: Prepared, recipe: Recipe, tell: Tell) 
     )
     cache.shrink(keep=store)
     return features
-
-
-def _run_beside(classifier: str | Path | Classifier) -> tuple[Run | None, str]:
-    if isinstance(classifier, Classifier):
-        return None, "a loaded classifier has no run folder"
-    path = Path(classifier)
-    folder = path if path.is_dir() else path.parent
-    try:
-        run = Run.load(folder)
-        _ = run.features
-    except RunError as error:
-        return None, f"the run's folder is not beside the file ({error.found})"
-    return run, ""
 
 
 @dataclass(frozen=True)
@@ -131,7 +126,9 @@ def _measure(
     view = features.view(known, model.head.stages)
     if run is None:
         notes.append(f"No kNN baseline, no leak check and no nearest training images: {why_not}.")
-    rivals = _rivals(run, model, view, [prepared.facts[i].content for i in known]) if run else _NO_RIVALS
+    else:
+        notes.append("Leaks are images with the pixels of a training image; near copies are not looked for.")
+    rivals = _rivals(run, model, view, [prepared.facts[i] for i in known]) if run else _NO_RIVALS
     names = [prepared.samples[i].name for i in known]
     groups = merge_groups(len(prepared.samples), [prepared.copies, *find_groups(prepared.samples, recipe.group_by)])
     evaluation = evaluate_probabilities(
@@ -170,20 +167,20 @@ def _known(
     return np.array(known, dtype=np.int64), labels, dict(unknown)
 
 
-def _rivals(run: Run, model: Classifier, view: FeatureView, contents: list[str]) -> _Rivals:
+def _rivals(run: Run, model: Classifier, view: FeatureView, facts: list[ImageFacts]) -> _Rivals:
     rows = [row for row in run.predictions() if row["part"] == "train"]
     numbers = {name: i for i, name in enumerate(model.classes)}
     places = {name: i for i, name in enumerate(run.features.names)}
     train = run.features.view(np.array([places[row["path"]] for row in rows]), model.head.stages)
     labels = np.array([numbers[row["label"]] for row in rows], dtype=np.int64)
     predicted, k = predict_neighbours(train, labels, view, len(numbers))
-    seen = {row["sha256"] for row in rows}
+    seen = {row[key] for row in rows for key in ("sha256", "pixels") if row.get(key)}
     _, closest = nearest(train, view, 1)
     return _Rivals(
         predictions={"kNN": predicted},
         about={"kNN": f"vote of the {k} training images most alike, nothing trained"},
         trained=[int(count) for count in np.bincount(labels, minlength=len(numbers))],
-        leaked=np.array([content in seen for content in contents]),
+        leaked=np.array([fact.content in seen or fact.pixels in seen for fact in facts]),
         alike=tuple(rows[int(row)]["path"] for row in closest[:, 0]),
     )
 

@@ -22,6 +22,7 @@ from headstart.inspection.images import InspectedImages
 from headstart.inspection.saliency import METHODS
 from headstart.recipe import Recipe
 from headstart.training.neighbours import nearest
+from headstart.workbench.beside import run_beside
 from headstart.workbench.events import Notice, Tell, Ticker, Written, tell_plainly
 from headstart.workbench.inspected import read_samples
 from headstart.workbench.run import Run
@@ -48,7 +49,7 @@ def explain(
         images: files and folders. An unreadable one is told and left out.
         method: `grad-cam`, `integrated-gradients`, `occlusion`, several of them, or `all`.
         class_name: the class to be explained; None: each image's most probable one.
-        out: folder for one PNG of each image; None: nothing is written.
+        out: folder for one PNG of each image, beside what is there already; None: nothing is written.
         seed: of the weights that the sanity check shuffles.
 
     Raises:
@@ -59,7 +60,9 @@ def explain(
     files = scan_unlabelled([Path(images)] if isinstance(images, (str, Path)) else [Path(image) for image in images])
     model = classifier if isinstance(classifier, Classifier) else Classifier.load(classifier)
     look = model.backbone.preprocess
-    run = None if isinstance(classifier, Classifier) else _run_beside(Path(classifier), tell)
+    run, why_not = run_beside(classifier, model)
+    if run is None:
+        tell(Notice(f"No training images are shown: {why_not}."))
     methods = METHODS if method == "all" else (method,) if isinstance(method, str) else tuple(method)
     training = None if run is None else _Training(run, model)
     progress, found = Ticker(tell, "explain"), list[Explanation]()
@@ -75,16 +78,6 @@ def explain(
     if out is not None:
         _write(Path(out), found, tell)
     return tuple(found)
-
-
-def _run_beside(path: Path, tell: Tell) -> Run | None:
-    try:
-        run = Run.load(path if path.is_dir() else path.parent)
-        _ = run.features
-    except RunError as error:
-        tell(Notice(f"No training images are shown: the run's folder is not beside the file ({error.found})."))
-        return None
-    return run
 
 
 class _Training:
@@ -126,7 +119,7 @@ class _Training:
 
 @dataclass
 class _Names:
-    """File names that are given once only."""
+    """File names that are given once only; those in the folder count, for they may be the photographs themselves."""
 
     given: set[str]
 
@@ -142,12 +135,12 @@ class _Names:
 def _write(folder: Path, explanations: Sequence[Explanation], tell: Tell) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        names = _Names({file.name for file in folder.iterdir()})
+        written = []
+        for one in explanations:
+            name = names.of(one.name)
+            one.figure().savefig(folder / name)
+            written.append(name)
     except OSError as error:
         raise RunError(expected="a folder that can be written", found=str(error.strerror), where=folder) from error
-    names = _Names(set())
-    written = []
-    for one in explanations:
-        name = names.of(one.name)
-        one.figure().savefig(folder / name)
-        written.append(name)
     tell(Written(folder, tuple(written), ""))

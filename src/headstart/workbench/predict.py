@@ -9,6 +9,7 @@ from headstart import runtime
 from headstart.backbones.engine import choose_engine
 from headstart.classifier.classifier import Classifier, Prediction
 from headstart.data.image_set import scan_unlabelled
+from headstart.errors import RunError
 from headstart.recipe import Recipe
 from headstart.workbench.events import Tell, Ticker, tell_plainly
 from headstart.workbench.prepare import recipe_from
@@ -38,8 +39,13 @@ def predict(
     Raises:
         ClassifierError: the classifier cannot be opened.
         DataError: a path does not exist, or a folder holds no image.
+        RunError: the csv cannot be written; where its folder is missing, before anything is computed.
     """
     recipe = recipe_from(recipe, knobs)
+    if csv is not None and not Path(csv).absolute().parent.is_dir():
+        raise RunError(
+            expected="a place for the table", found="no such folder", where=csv, hint="Make the folder first."
+        )
     files = scan_unlabelled([Path(images)] if isinstance(images, (str, Path)) else [Path(image) for image in images])
     model = classifier if isinstance(classifier, Classifier) else Classifier.load(classifier)
     engine = choose_engine(

@@ -58,13 +58,18 @@ class Prepared:
         return tuple(sample.label or "" for sample in self.samples)
 
 
-def prepare(source: Path, recipe: Recipe, tell: Tell, *, least_classes: int = 2) -> Prepared:
+def prepare(
+    source: Path, recipe: Recipe, tell: Tell, *, least_classes: int = 2, rules: ImageRules | None = None
+) -> Prepared:
     """Scan and audit; files that were looked at before, by path, size and time, are not read again.
+
+    Args:
+        rules: how images are opened; None: as the recipe says.
 
     Raises:
         DataError: there is no usable set, or more images than `max_bad_share` cannot be read.
     """
-    rules = ImageRules.named(recipe.background, recipe.max_pixels)
+    rules = rules or ImageRules.named(recipe.background, recipe.max_pixels)
     cache = runtime.cache_folder()
     image_set = scan(source, unpack_into=cache / "archives", least_classes=least_classes)
     index = ContentIndex(cache)

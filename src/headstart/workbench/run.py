@@ -5,6 +5,7 @@ A run is written into a hidden folder beside its place, which gets its name when
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import json
@@ -146,11 +147,24 @@ def write_record(folder: Path, values: Mapping[str, Any]) -> None:
 
 
 def write_table(path: Path, header: Sequence[str], rows: Iterator[Sequence[object]]) -> None:
-    """Write a csv whose cells no spreadsheet takes for a formula."""
-    with path.open("w", encoding="utf-8", newline="", errors="backslashreplace") as file:
-        writer = csv.writer(file)
-        writer.writerow([neutral_cell(name) for name in header])
-        writer.writerows([neutral_cell(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
+    """Write a csv whose cells no spreadsheet takes for a formula; the file appears at once and whole.
+
+    Raises:
+        RunError: it cannot be written there.
+    """
+    part = path.with_name(f".{path.name}-{uuid.uuid4().hex}.part")
+    try:
+        with part.open("w", encoding="utf-8", newline="", errors="backslashreplace") as file:
+            writer = csv.writer(file)
+            writer.writerow([neutral_cell(name) for name in header])
+            writer.writerows([neutral_cell(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
+        part.replace(path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
+        raise RunError(expected="a place for the table", found=str(error.strerror), where=path) from error
 
 
 def neutral_cell(text: str) -> str:

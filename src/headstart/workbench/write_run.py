@@ -212,6 +212,7 @@ def _write_predictions(path: Path, finished: Finished) -> None:
     header = [
         "path",
         "sha256",
+        "pixels",
         "part",
         "group",
         "label",
@@ -233,6 +234,7 @@ def _prediction_rows(finished: Finished) -> Iterator[list[object]]:
         yield [
             sample.name,
             prepared.facts[i].content,
+            prepared.facts[i].pixels,
             part,
             group,
             sample.label,
