@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 import struct
+import threading
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, TiffImagePlugin
 
 from headstart.data import images
 from headstart.data.images import BadImage, ImageRules, OpenedImage, open_image
@@ -59,17 +61,23 @@ def test_lossless_formats_give_the_pixels_that_were_saved(kind: str, tmp_path: P
 
 
 @pytest.mark.parametrize("turn", range(1, 9))
-@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
-def test_exif_turns_are_those_of_pillow(turn: int, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [("JPEG", {}), ("PNG", {}), ("TIFF", {}), ("TIFF", {"compression": "tiff_lzw"})],
+    ids=["JPEG", "PNG", "TIFF", "TIFF-LZW"],
+)
+def test_exif_turns_are_those_of_pillow(turn: int, kind: str, options: dict[str, str]) -> None:
     exif = Image.Exif()
     exif[0x0112] = turn
-    data = encoded(Image.fromarray(smooth()), kind, exif=exif)
+    data = encoded(Image.fromarray(smooth()), kind, exif=exif, **options)
 
     opened = open_image(data)
 
-    np.testing.assert_array_equal(opened.rgb, np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data)))))
+    # Pillow's reader of TIFF turns by itself: the reference is the same stored pixels in a PNG with the same tag
+    plain = encoded(Image.fromarray(smooth()), "PNG", exif=exif) if kind == "TIFF" else data
+    np.testing.assert_array_equal(opened.rgb, np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(plain)))))
     assert (opened.width, opened.height) == ((56, 40) if turn < 5 else (40, 56))
-    assert bool(opened.notes) == (turn > 1)
+    assert opened.notes == ((f"turned as its EXIF tag says ({turn})",) if turn > 1 else ())
 
 
 @pytest.mark.parametrize("turn", [0, 9, 4711])
@@ -241,6 +249,35 @@ def test_the_bound_of_pixels_is_the_rules_and_pillows_own_stays_as_it_was() -> N
 
     assert "100" not in reason(data, ImageRules(max_pixels=99)).replace("10×10", "")
     assert open_image(data, ImageRules(max_pixels=100)).width == 10
+    assert bound == Image.MAX_IMAGE_PIXELS
+
+
+@pytest.mark.parametrize("compression", ["raw", "group4"])
+def test_a_tiff_is_bound_by_the_rules_alone_while_it_is_decoded(
+    compression: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = encoded(Image.new("1", (190, 100)), "TIFF", compression=compression)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # Pillow refuses above twice as many
+
+    assert open_image(data, ImageRules(max_pixels=19_000)).rgb.shape == (100, 190, 3)
+    assert "--max-pixels" in reason(data, ImageRules(max_pixels=18_999))
+    assert Image.MAX_IMAGE_PIXELS == 1000
+
+
+def test_images_are_decoded_side_by_side_and_pillows_bound_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    data, both_inside = encoded(Image.fromarray(picture()), "TIFF"), threading.Barrier(2, timeout=30)
+    prepare = TiffImagePlugin.TiffImageFile.load_prepare
+
+    def together(image: TiffImagePlugin.TiffImageFile) -> None:
+        both_inside.wait()
+        prepare(image)
+
+    monkeypatch.setattr(TiffImagePlugin.TiffImageFile, "load_prepare", together)
+    bound = Image.MAX_IMAGE_PIXELS
+    with ThreadPoolExecutor(2) as pool:
+        opened = list(pool.map(open_image, [data, data]))
+
+    np.testing.assert_array_equal(opened[0].rgb, opened[1].rgb)
     assert bound == Image.MAX_IMAGE_PIXELS
 
 

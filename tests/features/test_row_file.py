@@ -88,6 +88,14 @@ def test_another_type_or_set_of_images_has_its_own_file(tmp_path: Path) -> None:
     assert other.missing == list(range(7))
 
 
+def test_rows_of_pixels_that_were_read_in_another_way_are_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill_rows(opened(tmp_path), Maker(), batch_size=7)
+    monkeypatch.setattr("headstart.features.row_file.READER", "another")
+    assert opened(tmp_path).missing == list(range(7))
+
+
 def test_the_cache_counts_shows_and_clears_them(tmp_path: Path) -> None:
     fill_rows(opened(tmp_path), Maker(), batch_size=7)
     cache = FeatureCache(tmp_path, 1e9)

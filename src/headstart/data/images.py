@@ -51,7 +51,33 @@ _TURNS = {  # EXIF orientation → what makes the picture upright (EXIF 2.3, tag
     8: Image.Transpose.ROTATE_90,
 }
 _ANIMATED = ("GIF", "WEBP", "PNG", "TIFF", "AVIF", "MPO")
-_PILLOW_BOUND = threading.Lock()
+
+
+class _Unbounded:
+    """While a thread is inside, Pillow's own bound of pixels is off: it is global, and ours is checked before decoding.
+
+    Threads are counted, not made to wait for each other; the last one out puts the bound back.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._bound: int | None = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._bound, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+            self._inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                Image.MAX_IMAGE_PIXELS = self._bound
+
+
+_UNBOUNDED = _Unbounded()
 
 
 class BadImage(Exception):
@@ -163,12 +189,8 @@ def suffix_notes(path: Path, format: str) -> tuple[str, ...]:
 
 def _open_header(data: bytes, rules: ImageRules) -> ImageFile.ImageFile:
     try:
-        with _PILLOW_BOUND:  # Pillow's bound is global and only warns; ours is checked below, before any decoding
-            bound, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-            try:
-                image = Image.open(io.BytesIO(data), formats=_formats())
-            finally:
-                Image.MAX_IMAGE_PIXELS = bound
+        with _UNBOUNDED:
+            image = Image.open(io.BytesIO(data), formats=_formats())
     except Exception as error:
         raise BadImage(_reason(error)) from error
     pixels = image.width * image.height
@@ -194,10 +216,14 @@ def _decode(image: ImageFile.ImageFile, data: bytes, rules: ImageRules, notes: l
     if frames > 1:
         image.seek(0)
         notes.append(f"first of {frames} frames")
-    image.load()
     upright: Image.Image = image
+    if image.format == "TIFF":
+        with _UNBOUNDED:  # here Pillow asks for its bound a second time
+            image.load()  # and turns the picture, as for no other format
+    else:
+        image.load()
+        upright = image.transpose(_TURNS[turn]) if turn in _TURNS else image
     if turn in _TURNS:
-        upright = image.transpose(_TURNS[turn])
         notes.append(f"turned as its EXIF tag says ({turn})")
     return np.ascontiguousarray(_to_rgb(upright, rules, notes))
 

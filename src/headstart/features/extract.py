@@ -17,7 +17,7 @@ from headstart.backbones.backbone import Backbone
 from headstart.data.batches import pixel_batches
 from headstart.data.images import ImageRules
 from headstart.errors import DataError, RunError
-from headstart.features.cache import FeatureCache, FeatureStore
+from headstart.features.cache import READER, FeatureCache, FeatureStore
 from headstart.features.file import create_file
 from headstart.features.matrix import Features, Rows
 
@@ -26,7 +26,6 @@ Forward = Callable[[torch.Tensor], torch.Tensor]
 
 _SHARD_ROWS = 2048  # rows of one cache file
 _SHARD_SECONDS = 30.0  # at most this much work is lost when extraction is killed
-_READER = "1"  # raised when data/images.py or a Preprocess gives other pixels than before
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ def open_store(cache: FeatureCache, backbone: Backbone, rules: ImageRules) -> Fe
         "stages": ",".join(backbone.stages),
         "background": ",".join(map(str, rules.background)),
         "dtype": "float32",
-        "reader": _READER,
+        "reader": READER,
     }
     # said only where it is so: what was cached of images alone stays found
     return cache.open(about if backbone.mirror is None else about | {"mirror": backbone.mirror.name})

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.errors import RunError
-from headstart.features.cache import FeatureCache
+from headstart.features.cache import READER, FeatureCache
 
 Rows = tuple[NDArray[np.generic], ...]
 Shapes = Sequence[tuple[int, ...]]
@@ -92,7 +92,7 @@ def open_rows(cache: FeatureCache, about: dict[str, str], keys: Sequence[str], s
     """
     listed = hashlib.sha256("\n".join(keys).encode()).hexdigest()
     sizes = ";".join(",".join(map(str, shape)) for shape in shapes)
-    kind = {**about, "shapes": sizes, "dtype": dtype}
+    kind = {**about, "reader": READER, "shapes": sizes, "dtype": dtype}
     rows = RowFile(cache.open({**kind, "rows": listed}).folder, keys, shapes, dtype)
     if len(rows.missing) == len(rows):
         for other in _of_kind(cache, kind, listed):
