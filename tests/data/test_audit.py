@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -125,16 +126,37 @@ def test_a_near_copy_beside_exact_ones_is_told_as_both() -> None:
     assert by_kind(found)["near-duplicate"].groups == (("a/0.png", "a/2.png", "a/4.png"),)
 
 
-@pytest.mark.parametrize(("size", "is_oversized"), [(2, False), (5, False), (6, True)])
-def test_a_group_above_a_twentieth_is_reported_and_not_used_for_splitting(size: int, is_oversized: bool) -> None:
+@pytest.mark.parametrize(
+    ("count", "size", "is_oversized"),
+    [(38, 3, False), (100, 20, False), (100, 21, True), (500, 25, False), (500, 26, True)],
+)
+def test_a_group_above_twenty_and_a_twentieth_is_reported_and_not_used_for_splitting(
+    count: int, size: int, is_oversized: bool
+) -> None:
     group = tuple(range(0, 2 * size, 2))
-    found = audit(balanced(100), plain(100), copies=[(1, 3), group], classes=("a", "b"))
+    found = audit(balanced(count), plain(count), copies=[(1, 3), group], classes=("a", "b"))
 
     assert found.oversized_groups == ((group,) if is_oversized else ())
     assert ("oversized-group" in by_kind(found)) is is_oversized
     assert all((found.groups_for_split[i] is None) is is_oversized for i in group)
     assert found.groups_for_split[1] == found.groups_for_split[3] is not None
     assert group in found.copy_groups  # still told
+    assert by_kind(found)["near-duplicate"].detail["count"] == (1 if is_oversized else 2)  # "stays on one side"
+
+
+def test_equal_pixels_are_one_picture_however_many_they_are() -> None:
+    equal, alike = tuple(range(0, 50, 2)), tuple(range(1, 51, 2))
+    facts = plain(100)
+    for i in equal:
+        facts[i] = replace(facts[i], pixels="same")
+    facts[3] = replace(facts[3], pixels=facts[1].pixels)
+    found = audit(balanced(100), facts, copies=[equal, alike], classes=("a", "b"))
+
+    assert found.oversized_groups == (alike,)
+    numbers = found.groups_for_split
+    assert {numbers[i] for i in equal} == {numbers[0]} != {None}
+    assert numbers[1] == numbers[3] not in (None, numbers[0])
+    assert all(numbers[i] is None for i in alike[2:])
 
 
 @pytest.mark.parametrize(

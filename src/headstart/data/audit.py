@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.data.content import ContentIndex, ImageFacts, Progress
-from headstart.data.finding import Finding
+from headstart.data.crossing import about_groups, leaked
+from headstart.data.finding import NAMED, Finding, counted
 from headstart.data.image_set import ImageSet, Sample
 from headstart.data.images import ImageRules, open_image
 from headstart.data.near_duplicates import exact_copies, find_copies
@@ -23,7 +24,8 @@ from headstart.errors import DataError
 
 Group = tuple[int, ...]
 
-OVERSIZED = 0.05  # share of all images: above, "copies" are rather one scene or one drawing style than one picture
+OVERSIZED = 0.05  # share of all images: above, "copies" are rather one scene or one drawing style than one picture …
+_PLENTY = 20  # … but so many may be one picture in any set, and equal pixels always are
 _BALANCED, _UNBALANCED = 3, 10  # largest class : smallest; at 10 a classifier that ignores the smallest looks good
 _FEW, _TOO_FEW = 10, 2  # training images of a class: below 10 a recall is mostly luck, below 2 nothing can be left out
 _TINY = 32  # px of the shorter side: every backbone but the CIFAR ones magnifies these
@@ -35,7 +37,6 @@ _NOTES = {  # how a note on one image begins → what is said of all of them
     "values": "values stretched to 0…255",
     "named": "the suffix does not fit the content, which is what counts",
 }
-_NAMED = 1000  # names a finding carries; its detail has the full count
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ class Audit:
         images: how many were looked at.
         unreadable: indices of samples.
         exact_groups: samples with equal pixels. copy_groups: confirmed copies, exact ones included.
-        oversized_groups: of these, the ones with more than 5 % of the images; they are not used for splitting.
+        oversized_groups: of these, the ones with more than 20 images and 5 % of all, unless all are equal; of them only
+            the equal ones are used for splitting.
         leaks: samples outside the training part that have a copy inside it.
         groups_for_split: number of the group of copies that counts for a split, or None, for each sample.
     """
@@ -120,27 +122,33 @@ def audit(
         classes: that can be learnt. given: findings of the scan, passed on.
     """
     exact = exact_copies(facts)
-    oversized = tuple(group for group in copies if len(group) > OVERSIZED * len(samples) and len(group) > 2)
-    leaks = tuple(i for group in copies for i in group if _is_leak(i, group, samples))
-    numbers: list[int | None] = [None] * len(samples)
-    for number, group in enumerate(group for group in copies if group not in oversized):
-        for i in group:
-            numbers[i] = number
+    most = max(OVERSIZED * len(samples), _PLENTY)
+    oversized = tuple(group for group in copies if len(group) > most and group not in exact)
+    usual = [group for group in copies if group not in oversized]
+    leaks = leaked(copies, [sample.part for sample in samples])
     findings = [
         *given,
         *_unreadable(samples, facts),
         *_leaks(samples, copies, leaks),
         *_two_labels(samples, copies),
-        *_duplicates(samples, exact, copies),
+        *_duplicates(samples, exact, usual),
         *_oversized(samples, oversized),
         *_balance(samples, facts, classes),
         *_sizes(samples, facts),
         *_conversions(samples, facts),
     ]
     unreadable = tuple(i for i, fact in enumerate(facts) if fact.error is not None)
-    return Audit(
-        tuple(findings), len(samples), unreadable, exact, tuple(copies), oversized, tuple(sorted(leaks)), tuple(numbers)
-    )
+    numbers = _numbers(len(samples), usual, exact)
+    return Audit(tuple(findings), len(samples), unreadable, exact, tuple(copies), oversized, leaks, numbers)
+
+
+def _numbers(count: int, usual: Sequence[Group], exact: Sequence[Group]) -> tuple[int | None, ...]:
+    """Number of each image's group; equal images keep one also where theirs is oversized."""
+    numbers: list[int | None] = [None] * count
+    for number, group in enumerate([*exact, *usual]):  # a usual group has the last word on its images
+        for i in group:
+            numbers[i] = number
+    return tuple(numbers)
 
 
 def _check_reader(samples: Sequence[Sample], facts: Sequence[ImageFacts], max_bad_share: float) -> None:
@@ -159,13 +167,9 @@ def _unreadable(samples: Sequence[Sample], facts: Sequence[ImageFacts]) -> list[
     reasons = {sample.name: fact.error for sample, fact in zip(samples, facts, strict=True) if fact.error is not None}
     if not reasons:
         return []
-    message = f"{_count(len(reasons), 'image')} cannot be read and {'is' if len(reasons) == 1 else 'are'} left out."
-    detail = {"count": len(reasons), "reasons": dict(list(reasons.items())[:_NAMED])}
-    return [Finding("unreadable", "problem", message, tuple(reasons)[:_NAMED], detail=detail)]
-
-
-def _is_leak(i: int, group: Group, samples: Sequence[Sample]) -> bool:
-    return samples[i].part in ("validation", "test") and any(samples[j].part == "train" for j in group)
+    message = f"{counted(len(reasons), 'image')} cannot be read and {'is' if len(reasons) == 1 else 'are'} left out."
+    detail = {"count": len(reasons), "reasons": dict(list(reasons.items())[:NAMED])}
+    return [Finding("unreadable", "problem", message, tuple(reasons)[:NAMED], detail=detail)]
 
 
 def _leaks(samples: Sequence[Sample], copies: Sequence[Group], leaks: Sequence[int]) -> list[Finding]:
@@ -174,41 +178,42 @@ def _leaks(samples: Sequence[Sample], copies: Sequence[Group], leaks: Sequence[i
     parts = Counter(str(samples[i].part) for i in leaks)
     where = " and ".join(f"{count} in {part}" for part, count in parts.items())
     message = (
-        f"{_count(len(leaks), 'image')} outside training ({where}) {'has' if len(leaks) == 1 else 'have'} a copy in "
+        f"{counted(len(leaks), 'image')} outside training ({where}) {'has' if len(leaks) == 1 else 'have'} a copy in "
         "training: the test score is shown with and without them."
     )
-    return [_about("leak", "problem", message, samples, groups)] if leaks else []
+    return [about_groups("leak", "problem", message, samples, groups)] if leaks else []
 
 
 def _two_labels(samples: Sequence[Sample], copies: Sequence[Group]) -> list[Finding]:
     groups = [group for group in copies if len({samples[i].label for i in group}) > 1]
-    message = f"{_count(len(groups), 'picture')} under two labels: one of them is wrong."
-    return [_about("two-labels", "problem", message, samples, groups)] if groups else []
+    message = f"{counted(len(groups), 'picture')} under two labels: one of them is wrong."
+    return [about_groups("two-labels", "problem", message, samples, groups)] if groups else []
 
 
 def _duplicates(samples: Sequence[Sample], exact: Sequence[Group], copies: Sequence[Group]) -> list[Finding]:
     findings = []
     if exact:
         extra = sum(len(group) - 1 for group in exact)
-        message = f"{_count(extra, 'image')} {'is' if extra == 1 else 'are'} an exact copy of another (equal pixels)."
-        findings.append(_about("duplicate", "warning", message, samples, exact))
+        message = f"{counted(extra, 'image')} {'is' if extra == 1 else 'are'} an exact copy of another (equal pixels)."
+        findings.append(about_groups("duplicate", "warning", message, samples, exact))
     same = {i: number for number, group in enumerate(exact) for i in group}
     near = [group for group in copies if len({same.get(i, -1 - i) for i in group}) > 1]
     if near:
         message = (
-            f"{_count(len(near), 'group')} of near copies (resized, recompressed, mirrored or slightly cropped): each "
+            f"{counted(len(near), 'group')} of near copies (resized, recompressed, mirrored or slightly cropped): each "
             "stays on one side of a split."
         )
-        findings.append(_about("near-duplicate", "warning", message, samples, near))
+        findings.append(about_groups("near-duplicate", "warning", message, samples, near))
     return findings
 
 
 def _oversized(samples: Sequence[Sample], groups: Sequence[Group]) -> list[Finding]:
     message = (
-        f"{_count(len(groups), 'group')} of copies with more than {OVERSIZED:.0%} of the images: too large to be one "
-        "picture, so not used for splitting. If they are, remove the copies."
+        f"{counted(len(groups), 'group')} of copies with more than {OVERSIZED:.0%} of the images: too large to be one "
+        "picture, so not used for splitting. If they are, remove the copies; the test score is shown with and without "
+        "those that lie in training too."
     )
-    return [_about("oversized-group", "warning", message, samples, groups)] if groups else []
+    return [about_groups("oversized-group", "warning", message, samples, groups)] if groups else []
 
 
 def _balance(samples: Sequence[Sample], facts: Sequence[ImageFacts], classes: Sequence[str]) -> list[Finding]:
@@ -257,8 +262,8 @@ def _sizes(samples: Sequence[Sample], facts: Sequence[ImageFacts]) -> list[Findi
         Finding(
             "odd-size",
             "note",
-            f"{_count(len(names), 'image')} {what}.",
-            tuple(names)[:_NAMED],
+            f"{counted(len(names), 'image')} {what}.",
+            tuple(names)[:NAMED],
             detail={"count": len(names)},
         )
         for names, what in said
@@ -276,8 +281,8 @@ def _conversions(samples: Sequence[Sample], facts: Sequence[ImageFacts]) -> list
         Finding(
             "converted",
             "note",
-            f"{_count(len(names), 'image')}: {kind}.",
-            tuple(names)[:_NAMED],
+            f"{counted(len(names), 'image')}: {kind}.",
+            tuple(names)[:NAMED],
             detail={"count": len(names)},
         )
         for kind, names in kinds.items()
@@ -287,13 +292,3 @@ def _conversions(samples: Sequence[Sample], facts: Sequence[ImageFacts]) -> list
 def _kind_of(note: str) -> str:
     """A note without the numbers that differ from image to image."""
     return next((kind for start, kind in _NOTES.items() if note.startswith(start)), note)
-
-
-def _about(kind: str, severity: str, message: str, samples: Sequence[Sample], groups: Sequence[Group]) -> Finding:
-    named = tuple(tuple(samples[i].name for i in group) for group in groups[:_NAMED])
-    names = tuple(name for group in named for name in group)[:_NAMED]
-    return Finding(kind, severity, message, names, named, {"count": len(groups)})
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 SEVERITIES = ("note", "warning", "problem")  # said · look at it · wrong numbers or lost images if ignored
+NAMED = 1000
+"""Names a finding carries; its detail has the full count."""
 
 
 @dataclass(frozen=True)
@@ -38,3 +40,8 @@ class Finding:
             "groups": [list(group) for group in self.groups],
             "detail": self.detail,
         }
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 image`, `1,200 images`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

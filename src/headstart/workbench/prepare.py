@@ -7,10 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from headstart import runtime
 from headstart.data.audit import Audit, examine
 from headstart.data.bursts import find_groups
 from headstart.data.content import ContentIndex, ImageFacts
+from headstart.data.crossing import leaked
 from headstart.data.finding import SEVERITIES, Finding
 from headstart.data.image_set import ImageSet, Sample, scan
 from headstart.data.images import ImageRules
@@ -30,7 +34,7 @@ class Prepared:
         image_set: as scanned, unreadable images included.
         facts: of the readable images.
         copies: confirmed groups of copies that count for splitting, or None, for each image.
-        leaked: whether a copy of the image is in the training part, for each image of another part.
+        copy_groups: all confirmed groups of copies, oversized ones too.
         audit: of the whole set.
     """
 
@@ -38,7 +42,7 @@ class Prepared:
     samples: tuple[Sample, ...]
     facts: tuple[ImageFacts, ...]
     copies: tuple[int | None, ...]
-    leaked: tuple[bool, ...]
+    copy_groups: tuple[tuple[int, ...], ...]
     audit: Audit
     rules: ImageRules
 
@@ -87,13 +91,13 @@ def prepare(
     finally:
         index.close()
     readable = [i for i in range(len(facts)) if facts[i].error is None]
-    leaks = set(audit.leaks)
+    place = {i: k for k, i in enumerate(readable)}
     return Prepared(
         image_set=image_set,
         samples=tuple(image_set.samples[i] for i in readable),
         facts=tuple(facts[i] for i in readable),
         copies=tuple(audit.groups_for_split[i] for i in readable),
-        leaked=tuple(i in leaks for i in readable),
+        copy_groups=tuple(tuple(place[i] for i in group) for group in audit.copy_groups),
         audit=audit,
         rules=rules,
     )
@@ -135,6 +139,11 @@ def part_of(parts: Split, count: int) -> list[str]:
         for i in getattr(parts, name):
             names[i] = name
     return names
+
+
+def leaked_test(prepared: Prepared, parts: Split) -> NDArray[np.bool_]:
+    """Whether each test image has a copy in training, whether the parts were given or are our own split."""
+    return np.isin(parts.test, leaked(prepared.copy_groups, part_of(parts, len(prepared.samples))))
 
 
 def fingerprint_of(prepared: Prepared, parts: Split) -> str:

@@ -38,6 +38,7 @@ from headstart.workbench.prepare import (
     feature_cache,
     fingerprint_of,
     found,
+    leaked_test,
     prepare,
     recipe_from,
     split_prepared,
@@ -272,7 +273,7 @@ def _evaluate(
         predictions_of_baselines=rivals,
         about_baselines=about,
         groups=[str(parts.groups[i]) for i in test],
-        leaked=np.array([prepared.leaked[i] for i in test], dtype=bool),
+        leaked=leaked_test(prepared, parts),
         unknown=unknown,
         seed=recipe.seed,
     )
