@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import headstart as hs
 from drawn_scenes import save, scene
+from headstart.errors import RecipeError
 from headstart.recipe import Recipe
 from headstart.workbench.prepare import Prepared, leaked_test, prepare, split_prepared
 
@@ -50,3 +53,35 @@ def test_copies_on_both_sides_of_our_own_split_are_counted_as_leaks(tmp_path: Pa
     ]
     assert 0 < len(tested) < 25
     assert np.array(parts.test)[leaked_test(prepared, parts)].tolist() == tested
+
+
+def test_persons_in_training_and_test_are_a_problem_for_audit_and_train(tmp_path: Path) -> None:
+    root = with_saves(tmp_path / "set", 0)
+    table = root / "labels.csv"
+    with table.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "label", "split", "group"])
+        for i, path in enumerate(sorted(root.rglob("*.png"))):
+            name = path.relative_to(root).as_posix()
+            writer.writerow([name, path.parent.name, "test" if i % 3 == 0 else "train", f"person{i // 2}"])
+
+    (finding,) = (one for one in hs.audit(table).findings if one.kind == "crossing-group")
+
+    assert finding.severity == "problem"
+    assert finding.detail == {"count": 8, "images": {"test": 8}}
+    assert "for example 'person0' (ant/x0.png in test, ant/x1.png in train)" in finding.message
+    assert finding in prepare(table, Recipe(), tell=lambda event: None).audit.findings  # what train tells
+
+
+def test_a_pattern_groups_for_the_audit_too_and_a_wrong_one_is_said(tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    for part in ("train", "test"):
+        with_saves(root / part, 0)
+
+    def crossing(group_by: str) -> list[str]:
+        return [one.kind for one in hs.audit(root, group_by=group_by).findings if one.kind == "crossing-group"]
+
+    assert crossing("auto") == crossing("parent") == []
+    assert crossing(r"/[xy](\d)") == ["crossing-group"]
+    with pytest.raises(RecipeError, match="regular expression"):
+        hs.audit(root, group_by="(")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Sequence
+from dataclasses import replace
 
-from headstart.data.finding import NAMED, Finding
+from headstart.data.finding import NAMED, Finding, counted
 from headstart.data.image_set import Sample
+from headstart.data.split import merge_groups
 
 
 def leaked(groups: Sequence[Sequence[int]], parts: Sequence[str | None]) -> tuple[int, ...]:
@@ -16,6 +19,38 @@ def leaked(groups: Sequence[Sequence[int]], parts: Sequence[str | None]) -> tupl
     """
     crossing = [group for group in groups if any(parts[i] == "train" for i in group)]
     return tuple(sorted(i for group in crossing for i in group if parts[i] in ("validation", "test")))
+
+
+def crossing_groups(samples: Sequence[Sample], groupings: Sequence[Sequence[Hashable | None]]) -> tuple[Finding, ...]:
+    """A problem where groups lie in more than one given part, else nothing.
+
+    Args:
+        groupings: as `find_groups` gives them, each with a group or None for every sample.
+    """
+    members: dict[int, list[int]] = defaultdict(list)
+    for i, number in enumerate(merge_groups(len(samples), groupings)):
+        if samples[i].part is not None:
+            members[number].append(i)
+    groups = [group for group in members.values() if len({samples[i].part for i in group}) > 1]
+    if not groups:
+        return ()
+    parts = Counter(str(samples[i].part) for group in groups for i in group)
+    outside = {part: parts[part] for part in ("validation", "test") if parts[part]}
+    message = (
+        f"{counted(len(groups), 'group')} {'lies' if len(groups) == 1 else 'lie'} in more than one part, with "
+        f"{' and '.join(counted(count, f'{part} image') for part, count in outside.items())}, for example "
+        f"{_example(samples, groupings, groups[0])}: the score of a group that training or choosing has seen is too "
+        "good. Put each group into one part, or give no parts: headstart then splits and keeps groups whole."
+    )
+    finding = about_groups("crossing-group", "problem", message, samples, groups)
+    return (replace(finding, detail={"count": len(groups), "images": outside}),)
+
+
+def _example(samples: Sequence[Sample], groupings: Sequence[Sequence[Hashable | None]], group: Sequence[int]) -> str:
+    one = group[0]
+    other = next(i for i in group if samples[i].part != samples[one].part)
+    name = next(grouping[one] for grouping in groupings if grouping[one] is not None)
+    return f"{name!r} ({samples[one].name} in {samples[one].part}, {samples[other].name} in {samples[other].part})"
 
 
 def about_groups(

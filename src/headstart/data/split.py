@@ -61,7 +61,7 @@ def split(
     With no parts, or training alone: of each class `test_share` becomes the test, whole groups on one side, taken in
     the order of a hash of seed and content, so that adding images reshuffles nothing and names play no role. Two parts:
     the second is the test. Three: validation may choose, the test is looked at once. Given parts are never altered;
-    groups that cross them are for the audit to report.
+    groups that cross them are a finding, see `crossing_groups`.
 
     Args:
         labels, parts, contents: of each sample; contents are sha256 in hex, and equal ones always belong together.

@@ -11,7 +11,7 @@ from headstart.workbench.prepare import prepare, recipe_from
 
 
 def audit(source: str | Path, *, recipe: Recipe | None = None, tell: Tell = tell_plainly, **knobs: object) -> Audit:
-    """Look for unreadable images, copies, leaks, two labels on one image, imbalance, small classes and odd sizes.
+    """Look for unreadable images, copies, leaks, groups across parts, two labels, imbalance, small classes, odd sizes.
 
     Args:
         source: as for `train`.
@@ -19,5 +19,6 @@ def audit(source: str | Path, *, recipe: Recipe | None = None, tell: Tell = tell
 
     Raises:
         DataError: there is no usable set, or so many unreadable images that the reader is suspected.
+        RecipeError: a knob is unknown or its value not allowed.
     """
     return prepare(Path(source), recipe_from(recipe, knobs), tell).audit

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from headstart import runtime
 from headstart.backbones.engine import choose_engine
 from headstart.classifier.classifier import Classifier
-from headstart.data.bursts import find_groups
 from headstart.data.content import ImageFacts
 from headstart.data.split import merge_groups
 from headstart.errors import DataError, RecipeError
@@ -130,7 +129,7 @@ def _measure(
         notes.append("Leaks are images with the pixels of a training image; near copies are not looked for.")
     rivals = _rivals(run, model, view, [prepared.facts[i] for i in known]) if run else _NO_RIVALS
     names = [prepared.samples[i].name for i in known]
-    groups = merge_groups(len(prepared.samples), [prepared.copies, *find_groups(prepared.samples, recipe.group_by)])
+    groups = merge_groups(len(prepared.samples), [prepared.copies, *prepared.groups])
     evaluation = evaluate_probabilities(
         model.head.probabilities_of(view),
         labels,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from headstart import runtime
 from headstart.data.audit import Audit, examine
 from headstart.data.bursts import find_groups
 from headstart.data.content import ContentIndex, ImageFacts
-from headstart.data.crossing import leaked
+from headstart.data.crossing import crossing_groups, leaked
 from headstart.data.finding import SEVERITIES, Finding
 from headstart.data.image_set import ImageSet, Sample, scan
 from headstart.data.images import ImageRules
@@ -35,7 +35,8 @@ class Prepared:
         facts: of the readable images.
         copies: confirmed groups of copies that count for splitting, or None, for each image.
         copy_groups: all confirmed groups of copies, oversized ones too.
-        audit: of the whole set.
+        groups: by table and by name, see `find_groups`.
+        audit: of the whole set, and which groups cross given parts.
     """
 
     image_set: ImageSet
@@ -43,6 +44,7 @@ class Prepared:
     facts: tuple[ImageFacts, ...]
     copies: tuple[int | None, ...]
     copy_groups: tuple[tuple[int, ...], ...]
+    groups: tuple[tuple[str | None, ...], ...]
     audit: Audit
     rules: ImageRules
 
@@ -72,6 +74,7 @@ def prepare(
 
     Raises:
         DataError: there is no usable set, or more images than `max_bad_share` cannot be read.
+        RecipeError: `group_by` is no pattern.
     """
     rules = rules or ImageRules.named(recipe.background, recipe.max_pixels)
     cache = runtime.cache_folder()
@@ -91,14 +94,17 @@ def prepare(
     finally:
         index.close()
     readable = [i for i in range(len(facts)) if facts[i].error is None]
+    samples = tuple(image_set.samples[i] for i in readable)
+    groups = find_groups(samples, recipe.group_by)
     place = {i: k for k, i in enumerate(readable)}
     return Prepared(
         image_set=image_set,
-        samples=tuple(image_set.samples[i] for i in readable),
+        samples=samples,
         facts=tuple(facts[i] for i in readable),
         copies=tuple(audit.groups_for_split[i] for i in readable),
         copy_groups=tuple(tuple(place[i] for i in group) for group in audit.copy_groups),
-        audit=audit,
+        groups=groups,
+        audit=replace(audit, findings=(*audit.findings, *crossing_groups(samples, groups))),
         rules=rules,
     )
 
@@ -113,7 +119,7 @@ def split_prepared(prepared: Prepared, recipe: Recipe) -> Split:
         prepared.labels,
         [sample.part for sample in prepared.samples],
         [fact.content for fact in prepared.facts],
-        [prepared.copies, *find_groups(prepared.samples, recipe.group_by)],
+        [prepared.copies, *prepared.groups],
         test_share=recipe.test_share,
         seed=recipe.seed,
         classes=prepared.image_set.classes,
