@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import SafetensorError
 
+from headstart.errors import RunError
+from headstart.features import cache as cache_module
 from headstart.features.cache import FeatureCache, FeatureStore
 
 ABOUT = {"backbone": "random", "weights": "abc"}
@@ -88,3 +92,40 @@ def test_entries_tell_images_and_bytes_and_clear_removes_all(cache: FeatureCache
     assert (entry.about, entry.images) == (ABOUT, 3)
     assert cache.clear() == entry.size_bytes
     assert cache.entries() == ()
+
+
+def test_an_entry_that_another_process_removes_meanwhile_counts_for_nothing(
+    cache: FeatureCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = cache.open(ABOUT).folder
+    read_card = cache_module.read_card
+
+    def removed_first(card: Path) -> dict[str, object]:
+        shutil.rmtree(folder, ignore_errors=True)
+        return read_card(card)
+
+    monkeypatch.setattr(cache_module, "read_card", removed_first)
+
+    (entry,) = cache.entries()
+
+    assert (entry.key, entry.about, entry.images, entry.size_bytes) == (folder.name, {}, 0, 0)
+
+
+def test_a_full_disk_is_a_clear_error(cache: FeatureCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = cache.open(ABOUT)
+
+    def full(*_: object) -> None:
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(cache_module, "save_file", full)
+
+    with pytest.raises(RunError, match=r"1.0 MB that can be written.*No space left.*HEADSTART_CACHE"):
+        store.add(contents(3), np.ones((3, 80_000), np.float32))
+    assert [path.name for path in store.folder.iterdir()] == ["about.json"]
+
+
+def test_a_cache_that_cannot_be_a_folder_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(RunError, match=r"folder for the cache.*Not a directory.*HEADSTART_CACHE"):
+        FeatureCache(tmp_path / "file" / "x", 1e9).open(ABOUT)

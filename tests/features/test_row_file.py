@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from headstart.errors import RunError
 from headstart.features.cache import FeatureCache
 from headstart.features.row_file import RowFile, Rows, fill_rows, open_rows
 
@@ -128,3 +131,44 @@ def test_damaged_rows_are_not_taken_over(tmp_path: Path) -> None:
     array[3] = 99.0
     array.flush()
     assert open_rows(cache, {"what": "test"}, [*KEYS, "new"], SHAPES, "float32").missing == [3, 7]
+
+
+@pytest.mark.parametrize("name", ["rows.json", "about.json"])
+def test_a_half_written_card_costs_no_row_and_is_shown_and_removed_like_any_other(tmp_path: Path, name: str) -> None:
+    rows, cache = opened(tmp_path), FeatureCache(tmp_path, 1e9)
+    fill_rows(rows, Maker(), batch_size=7)
+    card = rows.folder / name
+    card.write_text(card.read_text()[:9])
+
+    (entry,) = cache.entries()
+
+    assert (entry.key, entry.images) == (rows.folder.name, 0 if name == "rows.json" else 7)
+    assert entry.size_bytes >= 7 * 40
+    assert opened(tmp_path).missing == []
+    (mended,) = cache.entries()
+    assert (mended.images, mended.title) == (7, "test")
+    card.write_text("{")
+    assert FeatureCache(tmp_path, 0).shrink() == entry.size_bytes
+    assert cache.entries() == ()
+    card.parent.mkdir()
+    card.write_text("{")
+    cache.clear()
+    assert not tmp_path.exists()
+
+
+def test_a_disk_that_fills_while_the_names_are_written_leaves_the_old_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = opened(tmp_path)
+    write_text = Path.write_text
+
+    def half(path: Path, text: str, **options: str) -> int:
+        write_text(path, text[:9], **options)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", half)
+    with pytest.raises(RunError, match="HEADSTART_CACHE"):
+        opened(tmp_path)
+
+    assert json.loads((rows.folder / "rows.json").read_text())["keys"] == KEYS
+    assert not list(rows.folder.glob("*.part"))

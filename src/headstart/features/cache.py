@@ -7,6 +7,7 @@ full disk or a damaged file can do is that some rows are computed again.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -15,11 +16,15 @@ import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
+
+from headstart.errors import RunError
+from headstart.features.room import FOR_CACHE, no_room
 
 Rows = NDArray[np.float32]
 
@@ -73,16 +78,19 @@ class FeatureStore:
         return len(self._places)
 
     def add(self, contents: Sequence[str], rows: Rows) -> None:
-        """Store rows, n×D, under their contents; on the disk when this returns."""
+        """Store rows, n×D, under their contents; on the disk when this returns.
+
+        Raises:
+            RunError: there is no room for them.
+        """
         shard = self.folder / f"{uuid.uuid4().hex}.safetensors"
         codes = np.frombuffer(bytes.fromhex("".join(contents)), dtype=np.uint8).reshape(len(contents), -1)
         rows = np.ascontiguousarray(rows, dtype=np.float32)
-        part = shard.with_suffix(".part")
         try:
-            save_file({"features": rows, "contents": codes}, part, {"sha256": _checksum(codes, rows)})
-            part.replace(shard)
-        finally:
-            part.unlink(missing_ok=True)
+            with finished(shard) as part:
+                save_file({"features": rows, "contents": codes}, part, {"sha256": _checksum(codes, rows)})
+        except (SafetensorError, OSError) as error:
+            raise no_room(self.folder, rows.nbytes + codes.nbytes, error, FOR_CACHE) from error
         self._places |= {content: (shard, row) for row, content in enumerate(contents)}
 
     def read(self, contents: Sequence[str]) -> Iterator[tuple[NDArray[np.int64], Rows]]:
@@ -113,16 +121,27 @@ class FeatureCache:
         self.limit_bytes = limit_bytes
 
     def open(self, about: dict[str, str]) -> FeatureStore:
-        """The store for one way of making features; `about` must name everything that can change a row."""
+        """The store for one way of making features; `about` must name everything that can change a row.
+
+        Raises:
+            RunError: the cache cannot be written to.
+        """
         key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:32]
         folder = self.folder / key
-        folder.mkdir(parents=True, exist_ok=True)
         card = folder / "about.json"
-        if not card.exists():
-            part = folder / f"about-{uuid.uuid4().hex}.part"
-            part.write_text(json.dumps(about, indent=1), encoding="utf-8")
-            part.replace(card)
-        os.utime(card)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if read_card(card) != about:  # new, or damaged
+                with finished(card) as part:
+                    part.write_text(json.dumps(about, indent=1), encoding="utf-8")
+            os.utime(card)
+        except OSError as error:
+            raise RunError(
+                expected="a folder for the cache that can be written to",
+                found=str(error),
+                where=self.folder,
+                hint="Set HEADSTART_CACHE to another folder.",
+            ) from error
         return FeatureStore(folder)
 
     def entries(self) -> tuple[CacheEntry, ...]:
@@ -150,13 +169,35 @@ class FeatureCache:
         return freed
 
 
+@contextlib.contextmanager
+def finished(path: Path) -> Iterator[Path]:
+    """A new path beside it to write to, which takes its place when the block ends well and is gone otherwise."""
+    part = path.with_name(f"{path.stem}-{uuid.uuid4().hex}.part")
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; an empty one where there is none or it is damaged."""
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return {}
+
+
 def _entry(card: Path) -> CacheEntry:
-    shards = list(card.parent.glob(_SHARD))
-    about = json.loads(card.read_text(encoding="utf-8"))
-    rows = card.parent / "rows.json"  # of a RowFile, which keeps its rows in one file for each tensor
-    images = json.loads(rows.read_text("utf-8"))["rows"] if rows.exists() else sum(len(_contents_of(s)) for s in shards)
-    size = sum(file.stat().st_size for file in card.parent.iterdir() if file.suffix in (".safetensors", ".npy"))
-    return CacheEntry(card.parent.name, about, images, size, card.stat().st_mtime)
+    folder, about = card.parent, read_card(card)
+    rows = folder / "rows.json"  # of a RowFile, which keeps its rows in one file for each tensor
+    images = read_card(rows).get("rows", 0) if rows.exists() else sum(len(_contents_of(s)) for s in folder.glob(_SHARD))
+    try:
+        size = sum(file.stat().st_size for file in folder.iterdir() if file.suffix in (".safetensors", ".npy"))
+        used = card.stat().st_mtime
+    except OSError:  # another process has just removed it
+        size, used = 0, 0.0
+    return CacheEntry(folder.name, about, images, size, used)
 
 
 def _checksum(codes: NDArray[np.uint8], rows: Rows) -> str:

@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 
 from headstart.errors import RunError
 from headstart.features.matrix import Features, Rows
+from headstart.features.room import FOR_RUN, no_room, reserve
 
 
 def create_file(
@@ -20,6 +21,9 @@ def create_file(
     """A safetensors file with room for N×width features, names and contents; returns the features as a memory map.
 
     The header is written here because safetensors' own writer wants the whole matrix in memory.
+
+    Raises:
+        RunError: there is no room for it.
     """
     text_names = "\0".join(names).encode("utf-8", "surrogateescape")
     codes = bytes.fromhex("".join(contents))
@@ -36,10 +40,15 @@ def create_file(
         offset += size
     text = json.dumps(header).encode()
     text += b" " * (-(len(text) + 8) % 64)  # keeps the matrix aligned
-    with path.open("wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
-        file.seek(4 * count * width, 1)
-        file.write(text_names + codes)
+    try:
+        with path.open("wb") as file:
+            file.write(struct.pack("<Q", len(text)) + text)
+            file.seek(4 * count * width, 1)
+            file.write(text_names + codes)
+        reserve(path)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise no_room(path.parent, 8 + len(text) + offset, error, FOR_RUN) from error
     return np.memmap(path, np.float32, "r+", offset=8 + len(text), shape=(count, width))
 
 

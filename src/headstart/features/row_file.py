@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.errors import RunError
-from headstart.features.cache import READER, FeatureCache
+from headstart.features.cache import READER, FeatureCache, finished, read_card
+from headstart.features.room import FOR_CACHE, no_room, reserve
 
 Rows = tuple[NDArray[np.generic], ...]
 Shapes = Sequence[tuple[int, ...]]
@@ -32,6 +33,9 @@ class RowFile:
     Args:
         folder: of these rows alone. keys: what each row is of, N different texts. shapes: of each tensor, without N.
         dtype: of all tensors.
+
+    Raises:
+        RunError: there is no room for them.
     """
 
     def __init__(self, folder: Path, keys: Sequence[str], shapes: Shapes, dtype: str) -> None:
@@ -41,9 +45,12 @@ class RowFile:
         try:
             self._arrays = tuple(_open(folder / f"{i}.npy", (count, *shape), dtype) for i, shape in enumerate(shapes))
             self._sums = _open(folder / _SUMS, (count, 2), "uint32")  # (checksum, 1 where the row is there)
-            (folder / ROWS).write_text(json.dumps({"rows": count, "keys": list(self.places)}), encoding="utf-8")
+            _reserve(folder)
+            with finished(folder / ROWS) as part:
+                part.write_text(json.dumps({"rows": count, "keys": list(self.places)}), encoding="utf-8")
         except OSError as error:
-            raise _no_room(folder, error) from error
+            needed = count * (np.dtype(dtype).itemsize * sum(map(math.prod, shapes)) + 8)
+            raise no_room(folder, needed, error, FOR_CACHE) from error
         for place in np.flatnonzero(self._sums[:, 1]):
             if self._sum_of(int(place)) != self._sums[place, 0]:
                 self._sums[place, 1] = 0  # damaged: made again
@@ -111,10 +118,7 @@ def _of_kind(cache: FeatureCache, kind: dict[str, str], listed: str) -> list[Pat
 
 def _keys_of(folder: Path) -> list[str]:
     """What each row of a file is of; nothing where that cannot be read."""
-    try:
-        return list(json.loads((folder / ROWS).read_text(encoding="utf-8")).get("keys", []))
-    except (OSError, ValueError):
-        return []
+    return list(read_card(folder / ROWS).get("keys", []))
 
 
 def fill_rows(
@@ -148,10 +152,12 @@ def _open(path: Path, shape: tuple[int, ...], dtype: str) -> NDArray[np.generic]
     return made
 
 
-def _no_room(folder: Path, error: OSError) -> RunError:
-    return RunError(
-        expected="room for cached rows",
-        found=str(error),
-        where=folder,
-        hint="Free some space, or set HEADSTART_CACHE to a folder on a larger disk.",
-    )
+def _reserve(folder: Path) -> None:
+    arrays = sorted(folder.glob("*.npy"))
+    try:
+        for path in arrays:
+            reserve(path)
+    except OSError:  # some of the tensors are of no use, and would fill the disk
+        for path in arrays:
+            path.unlink()
+        raise
