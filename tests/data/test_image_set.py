@@ -458,3 +458,11 @@ def test_real_sets_are_counted_as_their_readme_says(
 
     assert image_set.to_dict()["counts"] == counts
     assert kinds(image_set) == {"skipped"}  # README.md, LICENSE
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "x" * 300 + "/photos"])
+def test_a_path_longer_than_the_system_allows_is_not_there(name: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="nothing there"):
+        scan(tmp_path / name)
+    with pytest.raises(DataError, match="nothing there"):
+        scan_unlabelled([tmp_path / name])

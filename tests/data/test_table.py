@@ -172,3 +172,11 @@ def test_only_a_table_with_paths_and_labels_describes_an_image_set(folder: Path)
     (folder / "e.csv").write_bytes(b"\xff\xfe\x00")
 
     assert [names_images(path) for path in sorted(folder.glob("*.[ct]sv"))] == [True, False, False, True, False]
+
+
+@pytest.mark.parametrize("long", ["x" * 300 + ".jpg", "x" * 300 + "\\1.jpg", "/".join(["x" * 200] * 30)])
+def test_a_path_longer_than_the_system_allows_is_a_missing_file(folder: Path, long: str) -> None:
+    rows, (finding,) = read(folder, f"path,label\n1.jpg,cat\n{long},dog\n")
+
+    assert [row.name for row in rows] == ["1.jpg"]
+    assert (finding.kind, finding.detail["lines"]) == ("missing-file", [3])

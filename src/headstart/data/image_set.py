@@ -16,7 +16,7 @@ from headstart.data.finding import Finding
 from headstart.data.layout import case_twins, find_top, read_layout, same_looking
 from headstart.data.parts import PARTS
 from headstart.data.table import is_table, names_images, read_table
-from headstart.data.tree import IMAGE_SUFFIXES, Tree, as_text, is_image, read_tree, say
+from headstart.data.tree import IMAGE_SUFFIXES, Tree, as_text, is_image, is_there, read_tree, say
 from headstart.errors import DataError, near
 
 _NAMED = 20  # names that one finding lists; its detail has the full count
@@ -136,10 +136,12 @@ def _absolute(path: Path) -> Path:
 
 
 def _check_there(path: Path) -> None:
-    if path.exists():
+    if is_there(path):
         return
     folder = path.absolute().parent
-    beside = sorted(as_text(entry.name) for entry in folder.iterdir())[:1000] if folder.is_dir() else []
+    beside = (
+        sorted(as_text(entry.name) for entry in folder.iterdir())[:1000] if is_there(folder) and folder.is_dir() else []
+    )
     hint = near(path.name, beside) if beside else f"{as_text(str(folder))} is not there either, or empty."
     # a long list of strangers helps nobody: only close names are as_text
     hint = (

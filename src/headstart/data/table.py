@@ -15,7 +15,7 @@ from pathlib import Path
 
 from headstart.data.finding import Finding
 from headstart.data.parts import read_parts
-from headstart.data.tree import as_text, say
+from headstart.data.tree import as_text, is_there, say
 from headstart.errors import DataError
 
 # role → names of its column, in any case; the first is preferred, of the others only one may be there
@@ -156,7 +156,7 @@ def _part_words(written: Sequence[tuple[int, str]], table: Path) -> dict[str, st
 def _resolve(written: str, table: Path, line: int, may_leave: bool) -> Path:
     folder = _plain(table.parent)
     path = _plain(folder / written.replace("\0", ""))
-    if "\\" in written and not path.is_file():
+    if "\\" in written and not is_there(path):
         path = _plain(folder / written.replace("\\", "/"))
     if not may_leave and not path.is_relative_to(folder):
         raise DataError(expected="paths inside the archive", found=f"{as_text(written)!r} in line {line}", where=table,
@@ -193,7 +193,7 @@ def _sound(rows: Sequence[TableRow], table: Path) -> tuple[list[TableRow], list[
 
 
 def _reason(row: TableRow, same: Sequence[TableRow]) -> str:
-    if not row.path.is_file():
+    if not (is_there(row.path) and row.path.is_file()):
         return "missing-file"
     if not row.label:
         return "empty-label"

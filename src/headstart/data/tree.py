@@ -171,6 +171,14 @@ def is_image(path: Path) -> bool:
     )
 
 
+def is_there(path: Path) -> bool:
+    """Whether a path leads to something; one that the system refuses, as too long, leads nowhere."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
 def as_text(path: str) -> str:
     """A file's name that can be printed, stored and sent; bytes that are no UTF-8 appear escaped, as `\\udce9`."""
     return path.encode("utf-8", "backslashreplace").decode("utf-8")
