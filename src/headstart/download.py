@@ -29,6 +29,7 @@ _LARGEST = 4_000_000_000  # bytes; the largest network of the usual kind has 1.3
 _ADDRESS_CHARACTERS = "%/:=&?~#+!$,;'@()*[]"  # all others of an address are sent as %XX
 _CHECK = "Check the address, or try again later."
 NO_ROOM = "Make room, or name another disk: HEADSTART_CACHE for weights and archives, --out for what is fetched."
+OTHER_FILE = "a file with another SHA-256"
 _WHY = {
     401: "the server wants a login",
     403: "the server does not allow it",
@@ -109,7 +110,7 @@ def download(
     _try_on(task, tries, pause)
     if not file_matches(task.part, sha256):
         task.forget()
-        raise task.error("a file with another SHA-256", expected=f"a file whose SHA-256 begins with {sha256[:16]}")
+        raise task.error(OTHER_FILE, expected=f"a file whose SHA-256 begins with {sha256[:16]}")
     task.part.replace(target)
     task.tag.unlink(missing_ok=True)
     return target

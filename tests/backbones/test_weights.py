@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -23,7 +24,7 @@ from headstart.backbones.weights import (
     weights_available,
     weights_folder,
 )
-from headstart.errors import BackboneError
+from headstart.errors import BackboneError, DownloadError
 
 ROW = ROWS["cifar_resnet20"]
 
@@ -302,3 +303,57 @@ def test_a_state_dict_whose_hash_differs_is_refused_and_not_kept(
 def test_weights_that_the_server_does_not_give_say_the_other_way(served: tuple[Path, str]) -> None:
     with pytest.raises(BackboneError, match=r"HTTP 404.*--weights FILE"):
         load_weights(ROW, f"{served[1]}/net-0123abcd.pth")
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Hashes that downloads were asked to check; nothing is fetched."""
+    hashes: list[str] = []
+
+    def refuse(url: str, target: Path, *, sha256: str, progress: object) -> Path:
+        hashes.append(sha256)
+        raise DownloadError(expected="the file", found="nothing", where=url)
+
+    monkeypatch.setattr("headstart.backbones.weights.download", refuse)
+    return hashes
+
+
+@pytest.mark.parametrize(
+    ("name", "sha256"),
+    [
+        ("net-20230815.safetensors", ""),  # the day it was made
+        ("net-19991231.pth", ""),
+        ("resnet18-f37072fd.pth", "f37072fd"),
+        ("vgg13-19584684.pth", "19584684"),  # hashes of torchvision that have digits only
+        ("vit_h_14_swag-80465313.pth", "80465313"),
+        ("net-20230815.pth#sha256=" + "ab" * 32, "ab" * 32),
+        ("net-20230815abcdef01.pth", "20230815abcdef01"),
+    ],
+)
+def test_a_date_at_the_end_of_a_name_is_no_hash(name: str, sha256: str, asked: list[str]) -> None:
+    with pytest.raises(BackboneError):
+        load_weights(ROW, f"https://host.example/{name}")
+
+    assert asked == [sha256]
+
+
+@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if "download.pytorch.org" in row.url])
+def test_every_address_of_torchvision_has_its_hash(name: str, asked: list[str]) -> None:
+    with pytest.raises(BackboneError):
+        load_weights(ROWS[name])
+
+    assert asked == [re.split(r"[-.]", ROWS[name].url)[-2]]
+    assert len(asked[0]) == 8
+
+
+def test_a_hash_of_the_files_name_that_does_not_fit_is_said_with_the_way_to_give_another(
+    state: dict[str, Tensor], served: tuple[Path, str]
+) -> None:
+    folder, address = served
+    save_file(state, folder / "net-0123abcd.safetensors")
+
+    with pytest.raises(BackboneError, match=r"0123abcd is from the file's name.*#sha256=HEX"):
+        load_weights(ROW, f"{address}/net-0123abcd.safetensors")
+    with pytest.raises(BackboneError, match="begins with 0000") as caught:
+        load_weights(ROW, f"{address}/net-0123abcd.safetensors#sha256={'0' * 64}")
+    assert "file's name" not in str(caught.value)

@@ -14,10 +14,11 @@ from torch import Tensor
 from headstart import runtime
 from headstart.backbones.row import Row
 from headstart.backbones.weight_files import SUFFIXES, read_weights, tensor_hash
-from headstart.download import Progress, download, file_matches
+from headstart.download import OTHER_FILE, Progress, download, file_matches
 from headstart.errors import BackboneError, DownloadError
 
-_HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.[a-z]+$")  # torchvision's habit: resnet18-f37072fd.pth
+_DATE = r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])"  # net-20230815.pth; torchvision's hashes are none
+_HASH_IN_NAME = re.compile(rf"-(?!{_DATE}\.)([0-9a-f]{{8,64}})\.[a-z]+$")  # torchvision's habit: resnet18-f37072fd.pth
 _HASH_IN_URL = re.compile(r"sha256=([0-9a-fA-F]{64})")
 _UNKNOWN = "unknown (file given by you)"
 _PACKAGE = Path(__file__).parent
@@ -61,11 +62,12 @@ class Where:
 
 @dataclass(frozen=True)
 class _Address:
-    """A URL taken apart: what to ask for, what the file is called here, what its hash begins with."""
+    """A URL taken apart: what to ask for, what the file is called here, what its hash begins with and who says so."""
 
     url: str
     name: str
     sha256: str
+    is_hash_of_name: bool
 
 
 def weights_folder() -> Path:
@@ -177,6 +179,8 @@ def _download(address: _Address, target: Path, progress: Progress | None) -> Pat
         return download(address.url, target, sha256=address.sha256, progress=progress)
     except DownloadError as error:
         hint = f"{error.hint} A file fetched by another way is given with --weights FILE."
+        if address.is_hash_of_name and error.found == OTHER_FILE:
+            hint = f"{address.sha256} is from the file's name; if it is no hash, give one: URL#sha256=HEX. {hint}"
         raise BackboneError(expected=error.expected, found=error.found, where=error.where, hint=hint) from error
 
 
@@ -216,4 +220,4 @@ def _address(url: str) -> _Address:
         )
     if not in_name:  # two addresses may end in model.safetensors
         name = f"{hashlib.sha256(plain.encode()).hexdigest()[:12]}-{name}"
-    return _Address(plain, name, sha256)
+    return _Address(plain, name, sha256, is_hash_of_name=given is None and in_name is not None)
