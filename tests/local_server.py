@@ -17,6 +17,7 @@ class Server:
         asked: path and Range of every request.
         promises: bytes announced beyond those there are; may be negative.
         shift: bytes by which a range begins elsewhere than asked for.
+        halts: for each of the next answers, an event that it waits for after its first half.
         tag: the ETag of every file; empty: none.
     """
 
@@ -31,6 +32,7 @@ class Server:
         self.says_length = True
         self.promises = 0
         self.shift = 0
+        self.halts: list[threading.Event] = []
         self.tag = ""
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True).start()
@@ -85,7 +87,11 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             sent = rest[: server.breaks.pop(0)] if server.breaks else rest
             with contextlib.suppress(OSError):  # the other side may hang up
-                self.wfile.write(sent)
+                half = len(sent) // 2 if server.halts else 0
+                self.wfile.write(sent[:half])
+                if half:
+                    server.halts.pop(0).wait(10)
+                self.wfile.write(sent[half:])
 
         def log_message(self, *args: object) -> None:
             pass

@@ -5,7 +5,10 @@ from __future__ import annotations
 import errno
 import hashlib
 import socket
+import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -244,3 +247,68 @@ def test_a_hash_may_be_given_by_its_first_digits(tmp_path: Path) -> None:
     assert file_matches(path, SHA256[:8].upper())
     assert file_matches(path, "")
     assert not file_matches(path, "00000000")
+
+
+def _started(server: Server, part: Path) -> None:
+    """Wait until the first half of the next answer is in the part."""
+    for _ in range(1000):
+        if part.exists() and part.stat().st_size > 0:
+            return
+        time.sleep(0.01)
+    pytest.fail(f"nothing came: {server.asked}")
+
+
+def test_two_that_fetch_one_file_do_not_write_to_one_part(
+    server: Server, fetch: Callable[..., Path], tmp_path: Path
+) -> None:
+    go_on, told = threading.Event(), []
+    server.halts = [go_on]
+
+    def note(text: str) -> None:
+        told.append(text)
+        go_on.set()  # the first one is in the middle of it
+
+    with ThreadPoolExecutor(2) as pool:
+        one = pool.submit(fetch, sha256=SHA256)
+        _started(server, tmp_path / "in" / "weights.pth.part")
+        two = pool.submit(fetch, sha256=SHA256, note=note)
+        assert one.result().read_bytes() == two.result().read_bytes() == BODY
+
+    assert told == ["Another process is fetching the same file; waiting for it."]
+    assert server.ranges == [None]  # the second one takes what the first one brought
+    assert _left(tmp_path) == ["weights.pth"]
+
+
+def test_who_waited_for_one_that_fails_goes_on_with_its_part(
+    server: Server, fetch: Callable[..., Path], tmp_path: Path
+) -> None:
+    go_on = threading.Event()
+    server.halts, server.breaks = [go_on], [600_000, 0]
+
+    with ThreadPoolExecutor(2) as pool:
+        one = pool.submit(fetch, sha256=SHA256, tries=1)
+        _started(server, tmp_path / "in" / "weights.pth.part")
+        two = pool.submit(fetch, sha256=SHA256, note=lambda text: go_on.set())
+        with pytest.raises(DownloadError, match="600000 of 1024000"):
+            one.result()
+        assert two.result().read_bytes() == BODY
+
+    assert server.ranges == [None, "bytes=600000-", "bytes=600000-"]
+    assert _left(tmp_path) == ["weights.pth"]
+
+
+def test_without_a_hash_only_what_came_while_waiting_is_taken_for_the_file(
+    server: Server, fetch: Callable[..., Path], tmp_path: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "weights.pth").write_bytes(b"of last year")
+
+    assert fetch().read_bytes() == BODY
+
+
+def test_a_folder_that_cannot_be_made_is_said_at_once(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(DownloadError, match=r"folder that can be written to.*HEADSTART_CACHE"):
+        download(server.url("weights.pth"), tmp_path / "file" / "weights.pth")
+    assert server.asked == []

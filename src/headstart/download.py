@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import http.client
@@ -10,7 +11,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -20,6 +21,9 @@ from headstart.errors import DownloadError
 
 Progress = Callable[[int, int], None]
 """Called with the bytes done and the bytes in all (0 where the server does not say)."""
+
+Note = Callable[[str], None]
+"""Called with one sentence that the user should read while it works."""
 
 _BLOCK = 1 << 18
 _TRIES = 4  # in a row that bring no new byte
@@ -88,32 +92,71 @@ def download(
     largest: int = _LARGEST,
     tries: int = _TRIES,
     pause: float = 1.0,
+    note: Note | None = None,
 ) -> Path:
     """Fetch a file, over several tries if the line breaks, and give it its name when it is whole and right.
 
     What has arrived waits in `NAME.part`, and a later call goes on from there when pieces of two different files can be
     told apart: by the hash, else by the ETag or date that the server gave the first piece. Otherwise it begins again.
+    Where another process fetches the same file, it is waited for, and what it brought is taken.
 
     Args:
         sha256: hash of the file in hex, or its first digits; empty: only the length is checked.
         largest: bytes; a longer file is refused.
         tries: in a row without a new byte, before it gives up.
         pause: seconds before the second try; doubled before each further one.
+        note: told that another process is waited for.
 
     Raises:
-        DownloadError: the server refuses, cannot be reached, or sends something else than promised; the disk is full.
+        DownloadError: the server refuses, cannot be reached, or sends something else than promised; the disk is full,
+            or the folder cannot be written to.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
     task = _Task(url, target.with_name(target.name + ".part"), progress, largest)
-    if not sha256 and not task.tag.exists():
-        task.forget()
-    _try_on(task, tries, pause)
-    if not file_matches(task.part, sha256):
-        task.forget()
-        raise task.error(OTHER_FILE, expected=f"a file whose SHA-256 begins with {sha256[:16]}")
-    task.part.replace(target)
-    task.tag.unlink(missing_ok=True)
+    before = _stamp(target)
+    with _alone(target, note):
+        if _stamp(target) != before and file_matches(target, sha256):
+            return target
+        if not sha256 and not task.tag.exists():
+            task.forget()
+        _try_on(task, tries, pause)
+        if not file_matches(task.part, sha256):
+            task.forget()
+            raise task.error(OTHER_FILE, expected=f"a file whose SHA-256 begins with {sha256[:16]}")
+        task.part.replace(target)
+        task.tag.unlink(missing_ok=True)
     return target
+
+
+@contextlib.contextmanager
+def _alone(target: Path, note: Note | None) -> Iterator[None]:
+    """Among all processes, the only one to fetch this file; the system ends the lock of a process that is killed."""
+    import filelock  # here, for most commands fetch nothing
+
+    path = target.with_name(target.name + ".part.lock")
+    lock = filelock.FileLock(path)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            if note:
+                note("Another process is fetching the same file; waiting for it.")
+            lock.acquire()
+    except OSError as error:
+        raise DownloadError(
+            expected="a folder that can be written to", found=str(error), where=target.parent, hint=NO_ROOM
+        ) from error
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # Windows keeps a file that is open
+            path.unlink()  # before the release: whoever holds it then finds the target finished
+        lock.release()
+
+
+def _stamp(path: Path) -> int:
+    """When a file was written last; 0: there is none."""
+    return path.stat().st_mtime_ns if path.is_file() else 0
 
 
 def file_matches(path: Path, sha256: str) -> bool:

@@ -310,7 +310,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Hashes that downloads were asked to check; nothing is fetched."""
     hashes: list[str] = []
 
-    def refuse(url: str, target: Path, *, sha256: str, progress: object) -> Path:
+    def refuse(url: str, target: Path, *, sha256: str, progress: object, note: object) -> Path:
         hashes.append(sha256)
         raise DownloadError(expected="the file", found="nothing", where=url)
 

@@ -18,7 +18,7 @@ from headstart.backbones.stage_network import StageNetwork
 from headstart.backbones.top import in_top
 from headstart.backbones.weight_files import tensor_hash
 from headstart.backbones.weights import load_weights
-from headstart.download import Progress
+from headstart.download import Note, Progress
 from headstart.errors import BackboneError
 
 _NAMED = 8  # tensors listed in an error
@@ -162,6 +162,7 @@ def load_backbone(
     offline: bool = False,
     seed: int = 0,
     progress: Progress | None = None,
+    note: Note | None = None,
 ) -> Backbone:
     """A backbone by its name in the catalogue, with weights.
 
@@ -170,6 +171,7 @@ def load_backbone(
 
     Args:
         weights: file or URL; None: the row's own source.
+        progress, note: as for `load_weights`.
 
     Raises:
         BackboneError: the name is unknown, or the weights cannot be had or do not fit.
@@ -180,7 +182,7 @@ def load_backbone(
         source = f"drawn from seed {seed}"
         backbone.weights = Provenance(source, backbone.fingerprint, row.licence)
         return backbone
-    loaded = load_weights(row, weights, offline=offline, progress=progress)
+    loaded = load_weights(row, weights, offline=offline, progress=progress, note=note)
     backbone.load_state(loaded.state, Provenance(loaded.source, loaded.sha256, loaded.licence))
     return backbone
 

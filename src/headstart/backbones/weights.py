@@ -14,7 +14,7 @@ from torch import Tensor
 from headstart import runtime
 from headstart.backbones.row import Row
 from headstart.backbones.weight_files import SUFFIXES, read_weights, tensor_hash
-from headstart.download import OTHER_FILE, Progress, download, file_matches
+from headstart.download import OTHER_FILE, Note, Progress, download, file_matches
 from headstart.errors import BackboneError, DownloadError
 
 _DATE = r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])"  # net-20230815.pth; torchvision's hashes are none
@@ -98,7 +98,12 @@ def weights_available(row: Row, weights: str | None = None) -> Where:
 
 
 def load_weights(
-    row: Row, weights: str | None = None, *, offline: bool = False, progress: Progress | None = None
+    row: Row,
+    weights: str | None = None,
+    *,
+    offline: bool = False,
+    progress: Progress | None = None,
+    note: Note | None = None,
 ) -> LoadedWeights:
     """Weights for a row: a file or URL that is named, else the row's own source, on disk before on the web.
 
@@ -106,6 +111,7 @@ def load_weights(
         weights: `.safetensors`, `.pth`, `.pt` or `.th` file, or http(s) URL; `URL#sha256=HEX` checks what arrives.
         offline: never touch the network.
         progress: told the bytes done and in all while something is fetched.
+        note: told that another process is waited for, which fetches the same.
 
     Raises:
         BackboneError: nothing is there, it cannot be fetched, it is not what its hash says, or it is not weights.
@@ -127,7 +133,7 @@ def load_weights(
             expected=f"weights for {row.name}", found="no public source", where="--weights", hint="Give a file."
         )
     address = _address(weights or row.url)
-    there = _on_disk(address) or _fetch(row, address, offline, progress)
+    there = _on_disk(address) or _fetch(row, address, offline, progress, note)
     return _load(there, source=address.url, licence="" if weights else row.licence, fetched=True)
 
 
@@ -162,7 +168,7 @@ def _load(path: Path, *, source: str, licence: str = "", fetched: bool = False) 
     return LoadedWeights(file.state, source, tensor_hash(file.state), licence or file.licence or _UNKNOWN, path)
 
 
-def _fetch(row: Row, address: _Address, offline: bool, progress: Progress | None) -> Path:
+def _fetch(row: Row, address: _Address, offline: bool, progress: Progress | None, note: Note | None) -> Path:
     target = weights_folder() / address.name
     if offline:
         raise BackboneError(
@@ -171,12 +177,12 @@ def _fetch(row: Row, address: _Address, offline: bool, progress: Progress | None
             where=target,
             hint=f"Fetch {address.url} on another machine and put it there, or give a file with --weights FILE.",
         )
-    return _download(address, target, progress)
+    return _download(address, target, progress, note)
 
 
-def _download(address: _Address, target: Path, progress: Progress | None) -> Path:
+def _download(address: _Address, target: Path, progress: Progress | None, note: Note | None = None) -> Path:
     try:
-        return download(address.url, target, sha256=address.sha256, progress=progress)
+        return download(address.url, target, sha256=address.sha256, progress=progress, note=note)
     except DownloadError as error:
         hint = f"{error.hint} A file fetched by another way is given with --weights FILE."
         if address.is_hash_of_name and error.found == OTHER_FILE:

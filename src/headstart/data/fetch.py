@@ -16,14 +16,11 @@ from headstart.data.landing import Fetched, clear_staging, find_landed, land, st
 from headstart.data.source_record import Origin, SourceRecord
 from headstart.data.sources import Archive, Source
 from headstart.data.tree import as_text
-from headstart.download import NO_ROOM, download, file_matches
+from headstart.download import NO_ROOM, Note, download, file_matches
 from headstart.errors import DataError, DownloadError
 
 Progress = Callable[[str, int, int], None]
 """Called with the file's name, the bytes done and the bytes in all (0 where the server does not say)."""
-
-Note = Callable[[str], None]
-"""Called with one sentence that the user should read while it works."""
 
 MAX_BYTES = 20_000_000_000  # of an archive, and of its files; larger sets are for those who say so
 _TRIES = 4  # of the only address; with mirrors two are enough, the next one is quicker than a long wait
@@ -85,7 +82,16 @@ def _bring(
         told = _for_file(progress, _file_name(url))
         tries = _TRIES if len(archive.mirrors) == 1 else 2
         try:
-            download(url, target, sha256=archive.sha256, progress=told, largest=max_bytes, tries=tries, pause=pause)
+            download(
+                url,
+                target,
+                sha256=archive.sha256,
+                progress=told,
+                largest=max_bytes,
+                tries=tries,
+                pause=pause,
+                note=remark,
+            )
         except DownloadError as error:
             if error.hint == NO_ROOM:  # another address does not help
                 raise DataError(

@@ -74,7 +74,14 @@ def _load(name: str, recipe: Recipe, tell: Tell) -> Backbone:
         size = f"{where.megabytes:.0f} MB" if where.megabytes else "size unknown"
         tell(Notice(f"Fetching the weights of {name}: {size}, licence {where.licence}, from {where.url}"))
     progress = Ticker(tell, f"fetch {name}", unit="bytes")
-    return load_backbone(name, weights=recipe.weights, offline=recipe.offline, seed=recipe.seed, progress=progress)
+    return load_backbone(
+        name,
+        weights=recipe.weights,
+        offline=recipe.offline,
+        seed=recipe.seed,
+        progress=progress,
+        note=lambda text: tell(Notice(text)),
+    )
 
 
 def _fall_back(tell: Tell, why: str) -> Choice:
