@@ -8,6 +8,7 @@ from torch import nn
 
 from headstart.backbones.recalibrate import recalibrate
 from headstart.errors import DataError
+from headstart.freezing import freeze
 from headstart.inspection.images import InspectedImages
 from headstart.inspection.mode_gap import mode_gap
 
@@ -31,7 +32,8 @@ def test_answers_with_batch_statistics_are_those_of_a_network_in_train_mode():
     with torch.no_grad():
         labels = nn.Sequential(*model).train()(pixels).argmax(1)
     model = network()
-    gap = mode_gap(model, InspectedImages(pixels, tuple(map(str, range(16))), labels=labels), batch=16)
+    images = InspectedImages(pixels, tuple(map(str, range(16))), labels=labels, classes=("a", "b", "c"))
+    gap = mode_gap(model, images, batch=16)
     with torch.no_grad():
         expected = (model(pixels).argmax(1) == labels).double().mean()
     assert gap.batched == 1.0
@@ -53,3 +55,21 @@ def test_a_batch_of_one_is_refused_and_a_network_without_batch_norm_told():
         mode_gap(network(), torch.randn(5, 3, 8, 8), batch=1)
     plain = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
     assert "no batch norm" in mode_gap(plain, torch.randn(3, 3, 2, 2)).reading[0]
+
+
+def test_labels_that_are_no_columns_of_the_network_give_no_accuracy():
+    pixels, labels = 3 * torch.randn(16, 3, 8, 8) + 1, torch.arange(16) % 2
+    images = InspectedImages(pixels, tuple(map(str, range(16))), labels=labels, classes=("cat", "fox"))
+    gap = mode_gap(network(), images, batch=16)  # of three columns that nobody named
+    assert gap.stored is None
+    assert gap.batched is None
+    assert not any("Accuracy" in said for said in gap.reading)
+
+
+def test_a_frozen_batch_norm_is_shown_the_batch_too():
+    model, pixels = network(), 3 * torch.randn(16, 3, 8, 8) + 1
+    expected = mode_gap(model, pixels, batch=16)
+    freeze(model)
+    gap = mode_gap(model, pixels, batch=16)
+    assert gap.agreement == expected.agreement < 1
+    assert not any(module.training for module in model.modules())

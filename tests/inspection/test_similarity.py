@@ -18,6 +18,7 @@ from headstart.classifier.classifier import Classifier
 from headstart.errors import BackboneError, DataError
 from headstart.inspection.images import InspectedImages
 from headstart.inspection.similarity import Answers, similarity
+from headstart.inspection.subject import subject_of
 from headstart.inspection.weight_change import changes
 
 
@@ -97,6 +98,28 @@ def test_answers_are_counted_and_their_change_tested():
     assert answers.after == int((was == now).sum())
     assert (answers.changed, answers.mended, answers.broken) == (40 - answers.after, 0, 40 - answers.after)
     assert answers.p == pytest.approx(binomtest(answers.broken, answers.broken).pvalue)
+
+
+def test_labels_that_are_no_columns_of_the_networks_give_no_accuracy():
+    model, other = network().eval(), network().eval()
+    with torch.no_grad():
+        other[4].bias.add_(torch.tensor([9.0, 0.0, -9.0]))
+    labels = torch.arange(40) % 2
+    images = InspectedImages(pixels(), tuple(map(str, range(40))), labels=labels, classes=("cat", "fox"))
+    look = similarity(model, other, images)  # of three columns that nobody named
+    assert (look.answers.before, look.answers.after) == (None, None)
+    assert not any("Accuracy" in said for said in look.reading)
+
+
+def test_labels_count_in_the_order_of_the_classifiers_own_classes(small_classifier):
+    model: Classifier = small_classifier(True)
+    shown = torch.rand(12, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        answers = subject_of(model).logits(shown).argmax(1)
+    theirs = (*model.classes[1:], model.classes[0])
+    labels = torch.tensor([theirs.index(model.classes[i]) for i in answers])
+    images = InspectedImages(shown, tuple(map(str, range(12))), labels=labels, classes=theirs)
+    assert similarity(model, small_classifier(True), images).answers.before == 12
 
 
 def test_harm_is_said_when_it_is_more_than_chance():

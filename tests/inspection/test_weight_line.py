@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -129,6 +130,8 @@ def test_it_is_an_insight_and_the_weights_come_back_also_when_it_fails():
     assert "3 points" in line.description
     with pytest.raises(DataError, match="labels"):
         weight_line(a, b, images().pixels)
+    with pytest.raises(DataError, match="classes"):
+        weight_line(a, b, replace(images(), classes=("cat", "dog", "fox")))  # two columns that nobody named
     for model, state in zip((a, b), before, strict=True):
         assert model.training
         assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())

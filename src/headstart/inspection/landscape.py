@@ -12,6 +12,7 @@ from headstart.backbones.recalibrate import recalibrate
 from headstart.errors import DataError, RecipeError
 from headstart.inspection.images import InspectedImages
 from headstart.inspection.subject import Subject
+from headstart.inspection.wording import many
 
 SETTLED = ("as they are", "re-estimated")
 """Batch norm's statistics on the way: interpolated with the weights (or those of the model), or measured anew at each
@@ -19,20 +20,20 @@ point. Interpolated weights with interpolated statistics do not fit each other: 
 (Jordan et al. 2022, arXiv:2211.08403), so a barrier may vanish when they are measured anew."""
 
 
-def labels_of(images: InspectedImages, logits: Tensor) -> Tensor:
-    """Labels that fit the logits.
+def labels_of(subject: Subject, images: InspectedImages, logits: Tensor) -> Tensor:
+    """Labels as columns of the logits.
 
     Raises:
-        DataError: the images have none, or of more classes than the model names.
+        DataError: the images have none, or they name no classes of the model.
     """
-    labels = images.labels
-    if labels is None or int(labels.max()) >= logits.shape[1]:
-        found = "none" if labels is None else f"class number {int(labels.max())} of {logits.shape[1]}"
+    labels = subject.columns(images, logits)
+    if labels is None:
+        found = "none" if images.labels is None else f"labels of {many(len(images.classes), 'other class')}"
         raise DataError(
-            expected="images with labels of the model's classes",
+            expected=f"images with labels of the model's {many(logits.shape[1], 'class')}",
             found=found,
             where="landscape",
-            hint="The loss needs right answers: name a folder with a folder for each class.",
+            hint="The loss needs right answers: take a classifier that was trained on these classes.",
         )
     return labels
 
@@ -41,7 +42,7 @@ def labels_of(images: InspectedImages, logits: Tensor) -> Tensor:
 def loss_of_images(subject: Subject, images: InspectedImages) -> tuple[Tensor, Tensor]:
     """Cross-entropy of each image, N float64, and whether its answer is right, N."""
     logits = torch.cat([subject.logits(pixels) for pixels in images.batches()]).double()
-    labels = labels_of(images, logits)
+    labels = labels_of(subject, images, logits)
     return F.cross_entropy(logits, labels, reduction="none"), logits.argmax(1) == labels
 
 

@@ -26,7 +26,8 @@ class ModeGap:
 
     Args:
         model: its name. images: how many were shown. batch: images that made statistics together.
-        agreement: share of images with the same answer. stored, batched: accuracies; None without labels.
+        agreement: share of images with the same answer. stored, batched: accuracies; None without labels
+            that name columns of its answers.
         norms: batch norms that were switched.
     """
 
@@ -107,10 +108,10 @@ def mode_gap(model: Model, images: InspectedImages | Tensor, *, batch: int = BAT
     parts = torch.tensor_split(shown.pixels, max(1, len(shown) // batch))
     norms = [module for module in subject.network.modules() if isinstance(module, _BatchNorm)]
     with subject.looking(weights=True), torch.inference_mode():
-        stored = torch.cat([subject.logits(part) for part in parts]).argmax(1)
+        logits = torch.cat([subject.logits(part) for part in parts])
         _use_batches(norms)
         batched = torch.cat([subject.logits(part) for part in parts]).argmax(1)
-    labels = _columns(subject.classes, shown)
+    stored, labels = logits.argmax(1), subject.columns(shown, logits)
     right = [None if labels is None else float((one == labels).double().mean()) for one in (stored, batched)]
     agreement = float((stored == batched).double().mean())
     return ModeGap(subject.name, len(images), min(batch, len(images)), agreement, right[0], right[1], len(norms))
@@ -118,11 +119,4 @@ def mode_gap(model: Model, images: InspectedImages | Tensor, *, batch: int = BAT
 
 def _use_batches(norms: Sequence[nn.Module]) -> None:
     for norm in norms:
-        norm.train()  # the statistics it updates are put back after the look
-
-
-def _columns(own: tuple[str, ...], images: InspectedImages) -> Tensor | None:
-    """Labels as columns of the logits, or None where they name other classes."""
-    if images.labels is None or (own and not set(images.classes) <= set(own)):
-        return None
-    return torch.tensor([own.index(name) for name in images.classes])[images.labels] if own else images.labels
+        norm.training = True  # not .train(): a frozen one would stay; mode and statistics are put back after the look

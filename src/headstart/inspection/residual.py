@@ -193,12 +193,8 @@ def _change(before: Tensor, after: Tensor) -> dict[str, float]:
 
 def _labels(subject: Subject, images: InspectedImages, logits: Tensor) -> tuple[Tensor, str]:
     """Columns of the right classes, or of the answers where the labels name no classes of the network."""
-    own, theirs, labels = subject.classes, images.classes, images.labels
-    answers = logits.argmax(1)
-    if labels is None or (own and not set(theirs) <= set(own)) or (not own and len(theirs) != logits.shape[1]):
-        return answers, "own answers"
-    places = [own.index(name) for name in theirs] if own else list(range(len(theirs)))
-    return torch.tensor(places, device=answers.device)[labels.to(answers.device)], "labels"
+    labels = subject.columns(images, logits)
+    return (logits.argmax(1), "own answers") if labels is None else (labels, "labels")
 
 
 def _runner(subject: Subject) -> Callable[[Tensor], object]:

@@ -45,7 +45,8 @@ class Answers:
 
     Args:
         changed: images with another most probable class. shift: mean |difference| of the probabilities.
-        before, after: right answers; None without labels. mended, broken: wrong → right, right → wrong.
+        before, after: right answers; None without labels that name their classes.
+        mended, broken: wrong → right, right → wrong.
     """
 
     count: int
@@ -225,7 +226,7 @@ def similarity(before: Model, after: Model, images: InspectedImages | Tensor, *,
         stages,
         changes(was, now),
         moved_statistics(was, now),
-        _answers(old, new, images) if comparable and old is not None and new is not None else None,
+        _answers(old, new, first.columns(images, old)) if comparable and old is not None and new is not None else None,
     )
 
 
@@ -250,11 +251,10 @@ def _features_and_logits(subject: Subject, images: InspectedImages) -> tuple[dic
     return features, outputs if names_classes else None
 
 
-def _answers(old: Tensor, new: Tensor, images: InspectedImages) -> Answers:
+def _answers(old: Tensor, new: Tensor, labels: Tensor | None) -> Answers:
     shift = float((old.double().softmax(1) - new.double().softmax(1)).abs().mean())
     was, now = old.argmax(1), new.argmax(1)
     changed = int((was != now).sum())
-    labels = images.labels
     if labels is None:
         return Answers(len(old), changed, shift)
     right, then = now == labels, was == labels

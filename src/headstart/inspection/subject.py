@@ -16,6 +16,7 @@ from headstart.backbones.stage_network import POOL
 from headstart.classifier.classifier import Classifier
 from headstart.errors import BackboneError
 from headstart.hooks import watch_inputs, watch_outputs
+from headstart.inspection.images import InspectedImages
 from headstart.preserve import preserve
 
 Model = Classifier | Backbone | nn.Module
@@ -76,6 +77,18 @@ class Subject:
         """
         views = self.views(pixels)
         return torch.stack(self.logits(torch.cat(views)).chunk(len(views))).mean(0)
+
+    def columns(self, images: InspectedImages, logits: Tensor) -> Tensor | None:
+        """Labels N as columns of the logits N×C; None where there are none, or where they name no classes of the model.
+
+        Nobody told the classes of a network's own top, so that labels of as many classes as it has columns are taken
+        for these.
+        """
+        own, theirs, labels = self.classes, images.classes, images.labels
+        if labels is None or not theirs or (not set(theirs) <= set(own) if own else len(theirs) != logits.shape[1]):
+            return None
+        places = [own.index(name) for name in theirs] if own else list(range(len(theirs)))
+        return torch.tensor(places, device=logits.device)[labels.to(logits.device)]
 
     def views(self, pixels: Tensor) -> tuple[Tensor, ...]:
         """What an answer is the mean over: the pixels, and their mirror images for a Classifier that takes these in."""

@@ -134,7 +134,7 @@ def weight_line(
 
     Raises:
         BackboneError: the networks are not of one kind, or their heads do not fit.
-        DataError: the images have no labels.
+        DataError: the images have no labels, or of other classes than the model's.
         RecipeError: there are fewer than three points, or the statistics are unknown.
 
     Source: Frankle et al. 2020, arXiv:1912.05671 (error barrier, against the straight line instead of the mean of the

@@ -137,7 +137,7 @@ def weight_plane(
 
     Raises:
         RecipeError: the network is too large, or the steps are even or fewer than five.
-        DataError: the images have no labels.
+        DataError: the images have no labels, or of other classes than the model's.
 
     Source: Li et al. 2018, arXiv:1712.09913, section 4 (filter normalisation).
     """
