@@ -86,6 +86,50 @@ def test_resumed_in_the_middle_of_an_epoch_equals_going_on(tmp_path: Path, worke
     assert second.losses == whole.losses
 
 
+@pytest.mark.parametrize("at", [1, 2, 3, 4])
+def test_resumed_early_stopping_stops_where_going_on_would_have(tmp_path: Path, at: int) -> None:
+    def still() -> StepByStep:  # with a rate of 0 no epoch is better than the first
+        model = nn.Linear(3, 2)
+        sbs = StepByStep(model, nn.CrossEntropyLoss(), SGD(model.parameters(), lr=0.0))
+        data = [(torch.ones(3), 0), (torch.zeros(3), 1)]
+        sbs.set_loaders(DataLoader(data, 2), DataLoader(data, 2))
+        sbs.set_early_stopping(patience=3)
+        return sbs
+
+    whole, first, second = still(), still(), still()
+    whole.train(9)
+    for record in first.epochs(9):
+        if record.epoch == at:
+            first.save_checkpoint(tmp_path / "a.pth")
+    second.load_checkpoint(tmp_path / "a.pth")
+    second.train(9 - second.total_epochs)
+    assert whole.total_epochs == second.total_epochs == 4
+
+
+def test_a_checkpoint_after_an_interrupt_in_the_validation_equals_going_on(tmp_path: Path) -> None:
+    whole, first, second = loop(), loop(), loop()
+    whole.train(3)
+    step, calls = first.val_step_fn, [0]
+
+    def failing(x: Tensor, y: Tensor) -> float:
+        calls[0] += 1
+        if calls[0] == 6:  # of four in each epoch
+            raise KeyboardInterrupt
+        return step(x, y)
+
+    first.val_step_fn = failing
+    with pytest.raises(KeyboardInterrupt):
+        first.train(3)
+    first.save_checkpoint(tmp_path / "a.pth")
+    second.load_checkpoint(tmp_path / "a.pth")
+    second.train(3 - second.total_epochs)
+
+    assert first.total_epochs == 1
+    assert equal(whole, second)
+    assert second.losses == whole.losses
+    assert second.val_losses == whole.val_losses
+
+
 def test_saving_changes_nothing(tmp_path: Path) -> None:
     plain, saving = loop(), loop()
     plain.train(2)

@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 from headstart.backbones.preprocess import Preprocess
 from headstart.errors import TrainingError
 from headstart.training.batch import two_output_loss
+from headstart.training.meters import accuracy
 from headstart.training.records import EpochRecord, StepRecord
 from headstart.training.stepbystep import StepByStep
 
@@ -172,6 +173,35 @@ def test_an_interrupt_inside_a_step_leaves_records_that_agree() -> None:
     assert sbs.total_epochs == len(sbs.losses) == len(sbs.val_losses) == 1
     sbs.train(2)
     assert sbs.total_epochs == len(sbs.losses) == 3
+
+
+def test_an_interrupt_in_the_validation_loses_neither_the_epoch_nor_its_metrics_nor_a_step_of_the_schedule() -> None:
+    def make() -> StepByStep:
+        sbs = loop(metrics={"accuracy": accuracy})
+        sbs.model[1].eval()  # by hand: it stays so
+        sbs.set_lr_scheduler(lr_scheduler.OneCycleLR(sbs.optimizer, 0.1, epochs=4, steps_per_epoch=3), "batch")
+        return sbs
+
+    whole, broken = make(), make()
+    whole.train(4)
+    step = broken.val_step_fn
+
+    def failing(x: Tensor, y: Tensor) -> float:
+        step(x, y)
+        raise KeyboardInterrupt
+
+    broken.val_step_fn = failing
+    with pytest.raises(KeyboardInterrupt):
+        broken.train(4)
+    assert broken.total_epochs == len(broken.losses) == 0
+    broken.val_step_fn = step
+    broken.train(4)
+
+    assert equal(whole, broken)
+    assert broken.losses == whole.losses
+    assert broken.learning_rates == whole.learning_rates
+    assert [one.metrics for one in broken.records] == [one.metrics for one in whole.records]
+    assert [one.val_metrics for one in broken.records] == [one.val_metrics for one in whole.records]
 
 
 def test_steps_are_told_one_by_one_with_their_rate() -> None:
@@ -487,8 +517,6 @@ def test_d28_two_outputs_are_known_by_their_type_so_that_a_batch_of_two_rows_is_
 
 
 def test_d29_metrics_are_means_over_samples_of_each_pass() -> None:
-    from headstart.training.meters import accuracy
-
     sbs = loop(metrics={"accuracy": accuracy}, batch=16)
     record = list(sbs.epochs(4))[-1]
     x, y = points().tensors
@@ -531,9 +559,23 @@ def test_the_best_epoch_is_kept_and_early_stopping_goes_back_to_it() -> None:
     assert [record.epoch for record in sbs.records if record.best][-1] == sbs.best.epoch
 
 
-def test_the_best_by_a_metric_goes_up_and_a_wrong_name_is_said() -> None:
-    from headstart.training.meters import accuracy
+def test_early_stopping_in_several_calls_is_that_in_one_and_waits_anew_after_a_stop() -> None:
+    def still() -> StepByStep:
+        sbs = loop(lr=0.0)
+        sbs.model[1] = nn.Identity()  # whose statistics would move: the first epoch stays the best
+        sbs.set_early_stopping(patience=3)
+        return sbs
 
+    whole, parts = still(), still()
+    whole.train(9)
+    parts.train(2)
+    parts.train(7)
+    assert whole.total_epochs == parts.total_epochs == 4
+    parts.train(9)
+    assert parts.total_epochs == 7
+
+
+def test_the_best_by_a_metric_goes_up_and_a_wrong_name_is_said() -> None:
     sbs = loop(metrics={"accuracy": accuracy})
     sbs.keep_best("val_accuracy")
     sbs.train(5)

@@ -30,10 +30,10 @@ class Position:
     now: RandomState | None = None
 
     def to_state(self, now: RandomState) -> dict[str, Any]:
-        """Plain values for a checkpoint; the means as dicts."""
+        """Plain values for a checkpoint, the means as dicts; `now` is taken for an epoch that runs."""
         return {
             "start": vars(self.start),
-            "now": vars(now),
+            "now": vars(self.now or now),
             "batches": self.batches,
             "seconds": self.seconds,
             "loss": asdict(self.loss),

@@ -78,16 +78,17 @@ class StepByStep(Looks):
     def steps(self, n_epochs: int, seed: Any = FIRST_CALL_42) -> Iterator[StepRecord | EpochRecord]:
         """The loop with a record after each step of the optimiser too.
 
-        An epoch that was left in the middle counts as the first of the next call, and is finished there.
+        An epoch that was left in the middle, or while it was validated, counts as the first of the next call, and is
+        finished there.
         """
         self._begin(seed)
         wanted = self.total_epochs + n_epochs
-        while self.total_epochs < wanted:
+        while self.total_epochs < wanted and not (self.best is not None and self.best.exhausted):
             yield from self._train_epoch()
             yield self._finish_epoch()
-            if self.best is not None and self.best.exhausted:
-                self.load_best()
-                return
+        if self.best is not None and self.best.exhausted:
+            self.load_best()
+            self.best.waited = 0  # whoever trains on waits anew
 
     def _begin(self, seed: Any) -> None:
         if self.train_loader is None:
@@ -96,8 +97,6 @@ class StepByStep(Looks):
             )
         if self._schedule is not None:
             self._schedule.check(self.val_loader is not None)
-        if self.best is not None:
-            self.best.waited = 0
         if self._random is not None:
             self._random.restore(generators_of(self.train_loader, self.val_loader))
         elif isinstance(seed, int):
@@ -114,7 +113,7 @@ class StepByStep(Looks):
         try:
             if type(self)._mini_batch is StepByStep._mini_batch:
                 yield from self._train_batches(position, generators)
-            else:  # a subclass has its own
+            elif not position.loss.samples:  # a subclass has its own, which an interrupted validation does not undo
                 position.loss.add(float(self._mini_batch(False) or 0.0), 1)
         finally:
             position.seconds += time.monotonic() - began
@@ -149,6 +148,7 @@ class StepByStep(Looks):
         for _ in range(position.batches):
             next(batches)
         position.now.restore(generators)
+        position.now = None
         return batches
 
     def _after_step(self, position: Position, loss: float, length: int) -> StepRecord:
@@ -158,12 +158,15 @@ class StepByStep(Looks):
         return StepRecord(self.total_epochs + 1, position.batches, loss, rates, norm)
 
     def _finish_epoch(self) -> EpochRecord:
-        position, self._position = self._position, None
+        position = self._position
         assert position is not None  # _train_epoch made it
         began, measured = time.monotonic(), Meters(self.metrics, accumulate=True)
         trained, self._meters = self._meters, measured
-        val_loss = self._mini_batch(validation=True)
-        self._meters = trained
+        try:
+            val_loss = self._mini_batch(validation=True)
+        finally:
+            self._meters = trained
+        self._position = None  # not before: an epoch that is left while it is validated is finished by the next call
         loss, self.total_epochs = position.loss.value, self.total_epochs + 1
         self.losses.append(loss)
         self.val_losses.append(val_loss)
@@ -242,10 +245,12 @@ class StepByStep(Looks):
             return None
         mean, modes = Mean(weighted=not self.book), [(part, part.training) for part in self.model.modules()]
         self._meters.start()
-        for batch in self.val_loader:
-            x, y = (to_device(part, self.device) for part in unpack(batch))
-            mean.add(self.val_step_fn(x, y), size_of(y))
-        for part, mode in modes if not self.book else []:
-            part.training = mode
+        try:
+            for batch in self.val_loader:
+                x, y = (to_device(part, self.device) for part in unpack(batch))
+                mean.add(self.val_step_fn(x, y), size_of(y))
+        finally:
+            for part, mode in modes if not self.book else []:
+                part.training = mode
         check_not_empty(mean.samples, "validation")
         return mean.value
