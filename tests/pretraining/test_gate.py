@@ -55,6 +55,17 @@ def test_too_few_images_and_a_missing_folder_are_told(tmp_path: Path) -> None:
         read_set(tmp_path / "few")
     with pytest.raises(DataError, match="a folder train or test"):
         read_set(tmp_path / "nothing")
+    (tmp_path / "flat" / "train").mkdir(parents=True)
+    with pytest.raises(DataError, match="a folder for each class"):
+        read_set(tmp_path / "flat")
+
+
+def test_an_image_that_cannot_be_read_is_told_and_shifts_no_label(tmp_path: Path) -> None:
+    _draw_set(tmp_path / "made")
+    (tmp_path / "made" / "train" / "above" / "3.PNG").write_bytes(b"no picture")
+
+    with pytest.raises(DataError, match=r"3\.PNG"):
+        pixel_scores(read_set(tmp_path / "made", draws=1))
 
 
 def test_pixels_tell_bright_above_from_bright_below(tmp_path: Path) -> None:

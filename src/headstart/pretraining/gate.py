@@ -49,12 +49,14 @@ def read_set(folder: Path, *, draws: int = DRAWS) -> GateSet:
     """A set from its folder `train`, or `test` where there is no other; the draws follow from its name alone.
 
     Raises:
-        DataError: there is no such folder, or a class has too few images.
+        DataError: there is no such folder, it holds no classes, or one has too few images.
     """
     place = next((folder / part for part in ("train", "test") if (folder / part).is_dir()), None)
     if place is None:
         raise DataError(expected="a folder train or test", found="neither", where=folder)
     kinds = sorted(one for one in place.iterdir() if one.is_dir())
+    if not kinds:
+        raise DataError(expected="a folder for each class", found="none", where=place)
     found = [
         (path, i) for i, kind in enumerate(kinds) for path in sorted(kind.iterdir()) if path.suffix.lower() in _SUFFIXES
     ]
@@ -126,5 +128,8 @@ def _score(features: Features, stages: tuple[str, ...], images: GateSet, draw: D
 
 def _pixels(images: GateSet, look: Preprocess) -> list[Tensor]:
     rules, workers = ImageRules(), runtime.cores()
-    batches = pixel_batches(images.paths, look.prepare, rules=rules, batch_size=32, workers=workers)
+    batches = list(pixel_batches(images.paths, look.prepare, rules=rules, batch_size=32, workers=workers))
+    for batch in batches:
+        for position, reason in batch.failures.items():  # left out, the rows after it would have the wrong labels
+            raise DataError(expected="an image that can be read", found=reason, where=images.paths[position])
     return [look.normalise(batch.pixels) for batch in batches]

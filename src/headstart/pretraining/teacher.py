@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -26,7 +28,8 @@ class Teacher(nn.Module):
 
     def __init__(self, backbone: Backbone, size: int) -> None:
         super().__init__()
-        self.body = _Body(backbone.network.get_submodule("features"))
+        # a copy: whoever moves the teacher to a GPU does not move the backbone, which is measured afterwards
+        self.body = _Body(copy.deepcopy(backbone.network.get_submodule("features")))
         self._size = size
         self._fast: Maps | None = None
         for number, width in enumerate(WIDTHS):
