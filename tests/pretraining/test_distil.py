@@ -44,6 +44,14 @@ def test_the_teachers_maps_are_those_of_its_layers_before_their_relu() -> None:
     assert all((map_ < 0).any() for map_ in maps)
 
 
+def test_moving_the_teacher_leaves_the_backbone_it_was_made_of_where_it_is() -> None:
+    backbone = untaught_teacher()
+
+    Teacher(backbone, 64).double()
+
+    assert {weight.dtype for weight in backbone.network.parameters()} == {torch.float32}
+
+
 def test_maps_have_deviation_1_on_what_they_were_measured_on() -> None:
     teacher, pixels = _teacher(64), _noise(6, 64)
 
@@ -148,6 +156,29 @@ def test_a_folder_of_another_recipe_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(TrainingError, match="a folder of the recipe tiny"):
         pretrain(replace(TINY, batch=5), untaught_teacher(), tmp_path)
+
+
+def test_a_log_that_cannot_be_written_leaves_the_older_one_and_one_that_cannot_be_read_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretrain(TINY, untaught_teacher(), tmp_path, minutes=0)
+    log, write = tmp_path / "log.json", Path.write_text
+    before = log.read_bytes()
+
+    def full(path: Path, text: str, **options: str) -> None:
+        write(path, text[:9], **options)
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", full)
+        with pytest.raises(OSError, match="No space left"):
+            pretrain(TINY, untaught_teacher(), tmp_path, minutes=0)
+    assert log.read_bytes() == before
+
+    for damaged in ("", "[]", "{}"):
+        log.write_text(damaged, encoding="utf-8")
+        with pytest.raises(TrainingError, match=r"the log of a pretraining(.|\n)*log\.json"):
+            pretrain(TINY, untaught_teacher(), tmp_path, minutes=0)
 
 
 def test_a_pretraining_that_begins_with_another_has_its_student_and_names_it(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def pretrain(
         The file of weights, float16; None when it was stopped before the end.
 
     Raises:
-        TrainingError: the folder's checkpoint is of another recipe or damaged.
+        TrainingError: the folder's checkpoint is of another recipe, or it or the log is damaged.
     """
     began = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
@@ -164,9 +164,22 @@ def _check_same(recipe: PretrainingRecipe, folder: Path) -> None:
 def _log(folder: Path) -> dict[str, Any]:
     """What a folder's log holds; nothing where there is none yet."""
     path = folder / LOG
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if not path.exists():
+        return {}
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        _ = found["recipe"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise TrainingError(
+            expected="the log of a pretraining",
+            found=f"a damaged file: {error}",
+            where=path,
+            hint="Name another folder, or remove this file if the recipe is the same.",
+        ) from error
     return found
 
 
 def _write(path: Path, value: object) -> None:
-    path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+    part = path.with_name(f"{path.name}.part")  # a kill leaves the older log whole
+    part.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+    part.replace(path)
