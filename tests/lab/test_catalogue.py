@@ -108,6 +108,7 @@ def test_a_mistyped_name_or_setting_is_answered_with_the_near_ones() -> None:
     ("name", "settings"),
     [
         ("identity", {"points": 4}),
+        ("inception_module", {"reduced": (None, 2)}),
         ("identity", {"lr": "high"}),
         ("identity", {"lr": -1.0}),
         ("batch_norm_1d", {"points": 100}),

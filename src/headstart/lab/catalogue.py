@@ -51,7 +51,7 @@ def run_experiment(name: str, **settings: Any) -> Any:
     _check(known, run.__kwdefaults__ or {}, settings)
     try:
         return run(**settings)
-    except (ValueError, RuntimeError, ArithmeticError, IndexError) as error:
+    except (ValueError, TypeError, RuntimeError, ArithmeticError, IndexError) as error:
         if not settings:
             raise  # the textbook's own settings: our bug
         raise RecipeError(
