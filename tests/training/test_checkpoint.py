@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD, lr_scheduler
+from torch.optim import SGD, Adam, lr_scheduler
 from torch.utils.data import DataLoader, Dataset
 
 import headstart
@@ -212,6 +212,30 @@ def test_damaged_missing_and_foreign_files_are_named(tmp_path: Path) -> None:
     other = nn.Linear(3, 2)
     with pytest.raises(TrainingError, match=r"0\.weight"):
         StepByStep(other, nn.CrossEntropyLoss(), SGD(other.parameters(), lr=0.1)).load_checkpoint(path)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_the_state_of_another_kind_of_optimizer_is_refused_and_nothing_is_changed(
+    tmp_path: Path, momentum: float
+) -> None:
+    def make(kind: type[Any], **options: float) -> StepByStep:
+        torch.manual_seed(0)
+        model = nn.Linear(3, 2)
+        sbs = StepByStep(model, nn.CrossEntropyLoss(), kind(model.parameters(), lr=0.1, **options))
+        sbs.set_loaders([(torch.ones(4, 3), torch.tensor([0, 1, 1, 0]))])
+        sbs.train(1)
+        return sbs
+
+    make(SGD, momentum=momentum).save_checkpoint(tmp_path / "a.pth")
+    tried, other = make(Adam), make(Adam)
+
+    with pytest.raises(TrainingError, match="the state of this optimizer"):
+        tried.load_checkpoint(tmp_path / "a.pth")
+    tried.train(1)
+    other.train(1)
+
+    assert equal(tried, other)
+    assert tried.total_epochs == 2
 
 
 def test_a_file_that_cannot_be_written_leaves_the_older_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -134,12 +134,7 @@ class LoopState:
         path = Path(filename)
         values = read_checkpoint(path)
         check_fits(self.model, values["model_state_dict"], path)
-        try:
-            self.optimizer.load_state_dict(values["optimizer_state_dict"])
-        except ValueError as error:
-            raise TrainingError(
-                expected="the state of this optimizer", found=str(error), where=path, hint="Build the same optimizer."
-            ) from error
+        _load_optimizer(self.optimizer, values["optimizer_state_dict"], path)
         self.model.load_state_dict(values["model_state_dict"])
         self.total_epochs = int(values["epoch"])
         self.losses = [float(loss) for loss in values["loss"]]
@@ -204,6 +199,21 @@ class LoopState:
         self._random = RandomState(**state["random"])
         self._position = None if state["position"] is None else Position.from_state(state["position"])
         self._seeded = state["seeded"]
+
+
+def _load_optimizer(optimizer: Optimizer, state: dict[str, Any], path: Path) -> None:
+    before = dict(vars(optimizer))  # loading puts new groups and a new state in their place
+    try:
+        optimizer.load_state_dict(state)
+        _ = [group[name] for group in optimizer.param_groups for name in optimizer.defaults]  # all that it reads
+    except (ValueError, KeyError) as error:
+        vars(optimizer).update(before)
+        raise TrainingError(
+            expected="the state of this optimizer",
+            found=f"one without {error}" if isinstance(error, KeyError) else str(error),
+            where=path,
+            hint="Build the same optimizer.",
+        ) from error
 
 
 def _check_options(precision: str, accumulate: int, compat: str) -> None:
