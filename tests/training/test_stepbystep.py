@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam, lr_scheduler
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
+from headstart import runtime
 from headstart.backbones.preprocess import Preprocess
 from headstart.errors import TrainingError
 from headstart.training.batch import two_output_loss
@@ -313,6 +314,12 @@ def test_unknown_options_and_devices_are_errors_and_move_nothing() -> None:
     with pytest.raises(TrainingError, match="device"):
         sbs.to("cuda:7")
     assert sbs.device == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def test_the_device_that_is_named_is_taken_and_no_other_is_touched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "choose_device", lambda name="auto": "meta" if name == "auto" else name)
+    assert loop(device="cpu").model[0].weight.device.type == "cpu"
+    assert loop().model[0].weight.device.type == "meta"
 
 
 def test_a_loss_that_is_not_a_number_is_said() -> None:

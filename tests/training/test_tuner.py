@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from headstart import runtime
 from headstart.backbones.backbone import Backbone
 from headstart.classifier.classifier import Head
 from headstart.errors import TrainingError
@@ -19,7 +20,7 @@ from headstart.hooks import watch_inputs
 from headstart.training.checkpoints import Checkpoints
 from headstart.training.finetune import find_rate, full, last_stage, probe_then_full
 from headstart.training.records import EpochRecord, StepRecord
-from headstart.training.tuner import Told
+from headstart.training.tuner import Told, Tuner
 from headstart.training.tuning import FineTuned, HeldOut, TuningImages, TuningSettings
 from tuning_set import STILL, backbone, make_head, make_images
 
@@ -99,6 +100,20 @@ def test_a_run_that_was_halved_is_resumed_with_its_small_batches(
     tuned, weight = with_room_for(99, images, head, STILL, checkpoints=kept)
     assert tuned.batch_size == 4
     assert torch.equal(weight, expected)
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> TuningSettings:
+    """Settings of a training beside the CPU, on a device that every machine has: of its tensors only the shapes are."""
+    monkeypatch.setattr(runtime, "choose_device", lambda name="auto": "cpu" if name == "auto" else name)
+    return dataclasses.replace(STILL, device="meta")
+
+
+def test_it_trains_on_the_device_it_was_told(images: TuningImages, head: Head, elsewhere: TuningSettings) -> None:
+    tuner = Tuner(backbone(), head, images, elsewhere, quiet)
+    loop = tuner.loop(tuner.network, tuner.random_views)
+    assert loop.device == "meta"
+    assert {weight.device.type for weight in tuner.network.parameters()} == {"meta"}
 
 
 @pytest.mark.parametrize("average", ["ema", "wise"])

@@ -16,7 +16,7 @@ from headstart.recipe import Recipe
 from headstart.training.cost import Cost
 from headstart.training.tuning import FineTuned, HeldOut
 from headstart.workbench import events
-from headstart.workbench.decide import idle_knobs
+from headstart.workbench.decide import idle_knobs, settings_of
 from headstart.workbench.decided import Decided
 from headstart.workbench.gain import gain_of, harm_of
 from headstart.workbench.job import Job
@@ -75,6 +75,10 @@ def test_a_pilot_chooses_and_the_winner_is_compared_with_the_probe(many: Path, t
     assert gain["low"] > 0 or not kept
     assert "Predicted:" in told
     assert "took" in told
+
+
+def test_the_device_of_the_recipe_is_that_of_the_fine_tuning() -> None:
+    assert settings_of(Recipe(device="cuda:1"), 100).device == "cuda:1"
 
 
 def answers(right: int, wrong: int, scale: float) -> HeldOut:

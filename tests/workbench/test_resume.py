@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from headstart.backbones.backbone import build_backbone
 from headstart.backbones.catalogue import ROWS
 from headstart.errors import RunError
+from headstart.recipe import Recipe
 from headstart.training.checkpoints import LATEST, PREVIOUS
 from headstart.workbench import events
 from headstart.workbench.job import Job
@@ -145,6 +146,19 @@ def test_another_version_is_named(photos: Path, tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(runtime, "versions", lambda: {"torch": "99.0"})
     with pytest.raises(RunError, match=f"torch {torch.__version__.split('+')[0]}.* → 99.0"):
         resume(out, tell=lambda event: None)
+
+
+def test_another_device_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from headstart import runtime
+
+    monkeypatch.setattr(runtime, "choose_device", lambda name="auto": "cuda")
+    job = Job.begin(tmp_path / "run", tmp_path, Recipe())
+    job.pin("images", "weights")
+    job.pin("images", "weights")
+    monkeypatch.setattr(runtime, "choose_device", lambda name="auto": "cpu")
+    with pytest.raises(RunError, match="device cuda → cpu"):
+        job.pin("images", "weights")
+    job.pin("images", "weights", anyway=True)
 
 
 def test_there_must_be_something_to_resume(tmp_path: Path, whole: Run) -> None:

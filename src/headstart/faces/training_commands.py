@@ -13,7 +13,9 @@ from headstart.faces.command import Json, command, print_json
 @command()
 def resume(
     run: Annotated[Path, typer.Argument(help="Folder that the run would have had.")],
-    anyway: Annotated[bool, typer.Option(help="Also with changed images or versions: weights may differ.")] = False,
+    anyway: Annotated[
+        bool, typer.Option(help="Also with changed images, versions or device: weights may differ.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Go on with a training that was interrupted; it ends with the weights of one that was not."""

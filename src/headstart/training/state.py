@@ -46,6 +46,7 @@ class LoopState:
         accumulate: int = 1,
         compat: str = "fixed",
         progress: bool | None = None,
+        device: str = "auto",
     ) -> None:
         _check_options(precision, accumulate, compat)
         self.model, self.loss_fn, self.optimizer = model, loss_fn, optimizer
@@ -66,7 +67,7 @@ class LoopState:
         self.best: BestModel | None = None
         self.averaged: AveragedModel | None = None
         self.device: Any = "cpu"
-        self.to(runtime.choose_device())
+        self.to(runtime.choose_device(device))
         self.scaler = torch.amp.GradScaler(torch.device(self.device).type, enabled=precision == "fp16")
         self._schedule: Schedule | None = None
         self._position: Position | None = None

@@ -40,9 +40,10 @@ class StepByStep(Looks):
         accumulate: batches whose gradients make one step, weighted by their samples.
         compat: `fixed`, or `book` for the book's arithmetic.
         progress: a line for every epoch; None: only when training takes longer than two seconds.
+        device: `auto` takes a GPU when there is one.
 
     Raises:
-        TrainingError: an option is unknown.
+        TrainingError: an option is unknown. RecipeError: this machine has no such device.
     """
 
     def _prepare(self) -> None:

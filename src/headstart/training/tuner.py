@@ -143,6 +143,7 @@ class Tuner:
             metrics={"accuracy": accuracy},
             accumulate=max(1, settings.batch_size // self.batch_size),
             progress=False,
+            device=settings.device,
         )
         loss_fn.to(loop.device)
         mix = mixing(settings.mix, classes)

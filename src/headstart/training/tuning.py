@@ -45,6 +45,7 @@ class TuningSettings:
             weights over the last tenth of the steps or so, `wise`, the weights between the probe's and the last.
         halvings: how often the batch is halved to fit into memory; the gradients of as many more are summed.
         mirror: whether answers with mirror images are tried after that, and kept if the held-out images say so.
+        device: where the network is trained and measured; `auto` takes a GPU when there is one.
     """
 
     epochs: int = 8
@@ -63,6 +64,7 @@ class TuningSettings:
     average: str = "none"
     halvings: int = 0
     mirror: bool = False
+    device: str = "auto"
 
     def __post_init__(self) -> None:
         allowed = {"batch_norm": BATCH_NORM, "schedule": SCHEDULES, "mix": KINDS, "average": AVERAGES}

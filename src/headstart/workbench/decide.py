@@ -78,6 +78,7 @@ def settings_of(recipe: Recipe, images: int) -> TuningSettings:
         mix=recipe.mix,
         average=recipe.average,
         mirror=recipe.mirror,
+        device=recipe.device,
     )
 
 

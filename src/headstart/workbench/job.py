@@ -98,7 +98,7 @@ class Job:
         return any((self.folder / name).exists() for name in (LATEST, PREVIOUS))
 
     def pin(self, data: str, weights: str, *, anyway: bool = False) -> None:
-        """Note images, weights and versions the first time; later see that they are the same.
+        """Note images, weights, versions and the device the first time; later see that they are the same.
 
         Args:
             data: fingerprint of the images, their labels and parts. weights: of the backbone before it is tuned.
@@ -107,10 +107,10 @@ class Job:
         Raises:
             RunError: something differs; it is named.
         """
-        versions = runtime.versions()
+        versions, device = runtime.versions(), runtime.choose_device(self.recipe.device)
         pinned = json.loads((self.folder / _CARD).read_text("utf-8")).get("pinned")
         if not pinned or anyway:
-            self._write({"data": data, "weights": weights, "versions": versions})
+            self._write({"data": data, "weights": weights, "versions": versions, "device": device})
             return
         then: dict[str, str] = pinned["versions"]
         differs = [] if pinned["data"] == data else ["the images, their labels or their split"]
@@ -120,9 +120,11 @@ class Job:
             for name in sorted({**then, **versions})
             if then.get(name) != versions.get(name)
         ]
+        was = pinned.get("device", device)  # an older job does not say
+        differs += [] if was == device else [f"device {was} → {device}"]
         if differs:
             raise RunError(
-                expected="images, weights and versions as when the training began",
+                expected="images, weights, versions and device as when the training began",
                 found="; ".join(differs),
                 where=self.target,
                 hint="With --anyway it goes on, and its weights may differ from those of an uninterrupted run.",

@@ -16,9 +16,10 @@ def resume(run: str | Path, *, anyway: bool = False, tell: Tell = tell_plainly) 
     The probe and what is cached are made or found again; fine-tuning goes on from the latest whole checkpoint.
 
     Args:
-        run: folder that the run would have had. anyway: also with changed images or versions, without the promise.
+        run: folder that the run would have had.
+        anyway: also with changed images or versions, or on another device, without the promise.
 
     Raises:
-        RunError: there is nothing to resume, or images or versions differ.
+        RunError: there is nothing to resume, or images, versions or the device differ.
     """
     return work_on(Job.find(run), tell, anyway=anyway)
