@@ -13,6 +13,7 @@ from torch import Tensor
 
 from headstart import runtime
 from headstart.backbones.backbone import Backbone
+from headstart.backbones.recalibrate import Batches
 from headstart.classifier.classifier import Head
 from headstart.errors import TrainingError
 from headstart.features.cache import FeatureCache
@@ -114,6 +115,23 @@ def test_it_trains_on_the_device_it_was_told(images: TuningImages, head: Head, e
     loop = tuner.loop(tuner.network, tuner.random_views)
     assert loop.device == "meta"
     assert {weight.device.type for weight in tuner.network.parameters()} == {"meta"}
+
+
+def test_statistics_of_averages_are_measured_where_the_network_is(
+    images: TuningImages, head: Head, elsewhere: TuningSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    walks: list[list[str]] = []
+
+    def walk(network: torch.nn.Module, batches: Batches) -> None:
+        walks.append([network(pixels).device.type for pixels in batches()])
+
+    monkeypatch.setattr("headstart.training.tuner.recalibrate", walk)
+    settings = dataclasses.replace(elsewhere, average="wise", batch_norm="live")
+    tuner = Tuner(backbone(), head, images, settings, quiet)
+    start = {name: tensor.detach().clone() for name, tensor in tuner.network.state_dict().items()}
+    loop = tuner.loop(tuner.network, tuner.random_views)
+    assert len(list(tuner._candidates(loop, start))) == 5
+    assert walks == [["meta"]] * 4
 
 
 @pytest.mark.parametrize("average", ["ema", "wise"])

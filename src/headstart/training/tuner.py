@@ -217,7 +217,7 @@ class Tuner:
             yield ema_of(loop.averaged)
         if self.settings.average == "wise":
             moving = self.settings.batch_norm == "live"
-            settle = (lambda: recalibrate(self.backbone.network, self._calibration)) if moving else None
+            settle = (lambda: recalibrate(self.network.body, self._calibration)) if moving else None
             yield from wise_of(loop.model, start, last, settle)
 
     def _measured_with(
@@ -239,8 +239,9 @@ class Tuner:
         return averages, answers
 
     def _calibration(self) -> Iterator[Tensor]:
+        device = self.network.head.weight.device  # the CPU before the training, perhaps a GPU after it
         for begin in range(0, len(self.images.rows), _STILL_BATCH):
-            yield self._still(self.images.rows[begin : begin + _STILL_BATCH])
+            yield self._still(self.images.rows[begin : begin + _STILL_BATCH]).to(device)
 
     def _still(self, places: Labels) -> Tensor:
         preprocess = self.backbone.preprocess
