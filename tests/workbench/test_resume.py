@@ -161,6 +161,18 @@ def test_another_device_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     job.pin("images", "weights", anyway=True)
 
 
+def test_what_was_killed_before_its_first_checkpoint_is_still_there_after_a_resume_that_failed(
+    photos: Path, tmp_path: Path
+) -> None:
+    job = Job.begin(tmp_path / "run", photos, Recipe(**KNOBS))
+    job.pin("other images", "other weights")
+    told: list[events.Event] = []
+    with pytest.raises(RunError, match="With --anyway it goes on"):
+        resume(tmp_path / "run", tell=told.append)
+    assert Job.find(tmp_path / "run") == job
+    assert any(isinstance(event, events.Notice) and "headstart resume" in event.text for event in told)
+
+
 def test_there_must_be_something_to_resume(tmp_path: Path, whole: Run) -> None:
     with pytest.raises(RunError, match="a finished run"):
         resume(whole.folder)

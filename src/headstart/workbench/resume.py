@@ -22,4 +22,4 @@ def resume(run: str | Path, *, anyway: bool = False, tell: Tell = tell_plainly) 
     Raises:
         RunError: there is nothing to resume, or images, versions or the device differ.
     """
-    return work_on(Job.find(run), tell, anyway=anyway)
+    return work_on(Job.find(run), tell, resumed=True, anyway=anyway)

@@ -83,16 +83,17 @@ def train(
     return work_on(Job.begin(target, source, recipe), tell)
 
 
-def work_on(job: Job, tell: Tell, *, anyway: bool = False) -> Run:
+def work_on(job: Job, tell: Tell, *, resumed: bool = False, anyway: bool = False) -> Run:
     """Train from the beginning or from where it was left; what is unfinished stays once there is a checkpoint.
 
     Args:
-        anyway: also when images or versions are not those it began with.
+        resumed: it was unfinished before this call, and stays so when this one fails.
+        anyway: also when images, versions or the device are not those it began with.
     """
     try:
         run = _train(job.target, job.source, job.recipe, tell, job, anyway)
     except BaseException:
-        if job.has_checkpoint:
+        if resumed or job.has_checkpoint:
             tell(Notice(f"Go on with: headstart resume {shlex.quote(str(job.target))}"))
         else:
             job.done()
