@@ -178,6 +178,8 @@ def test_there_must_be_something_to_resume(tmp_path: Path, whole: Run) -> None:
         resume(whole.folder)
     with pytest.raises(RunError, match="found none"):
         resume(tmp_path / "nothing")
+    with pytest.raises(RunError, match="an unfinished training"):
+        resume("..")
 
 
 @pytest.mark.slow

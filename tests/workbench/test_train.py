@@ -261,6 +261,25 @@ def test_run_names_are_safe_everywhere(tmp_path: Path) -> None:
     assert run_name(Path("/")) == "run"
 
 
+@pytest.mark.parametrize(("out", "name"), [(".", "inner-2"), ("..", "outer-2")])
+def test_the_folder_one_stands_in_has_a_name_too(
+    out: str, name: str, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inner = tmp_path / "outer" / "inner"
+    inner.mkdir(parents=True)
+    monkeypatch.chdir(inner)
+
+    run = train(photos, out=out, backbone="embedded", no_inside=True)
+
+    assert run.folder.name == name
+    assert run.folder.parent == Path(out).resolve().parent
+
+
+def test_a_folder_without_a_name_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="a folder with a name"):
+        train(tmp_path / "nothing", out="/")
+
+
 def test_cells_that_a_spreadsheet_would_obey_are_neutralised(tmp_path: Path) -> None:
     folder = draw_folder(tmp_path / "photos", per_class=8)
     (folder / "disc").rename(folder / "=cmd|calc")

@@ -10,6 +10,7 @@ from headstart.recipe import Recipe
 from headstart.workbench.choose_run import check_data
 from headstart.workbench.events import Tell, tell_plainly
 from headstart.workbench.job import Job
+from headstart.workbench.out_folder import out_folder
 from headstart.workbench.prepare import fingerprint_of, prepare, split_prepared
 from headstart.workbench.run import Run
 from headstart.workbench.train import work_on
@@ -44,7 +45,7 @@ def continue_run(
     if not anyway:
         prepared = prepare(source, recipe, tell)  # found again at once by the training itself
         check_data(old, fingerprint_of(prepared, split_prepared(prepared, recipe)))
-    target = Path(out) if out is not None else old.folder
+    target = out_folder(old.folder if out is None else out)
     return work_on(Job.begin(target, source, recipe, old.folder.absolute()), tell)
 
 

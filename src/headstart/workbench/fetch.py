@@ -15,6 +15,7 @@ from headstart.data.sources import SOURCES, check_sha256, is_address, source_of_
 from headstart.data.tree import as_text
 from headstart.errors import DataError, near
 from headstart.workbench.events import Notice, Tell, Ticker, tell_plainly
+from headstart.workbench.out_folder import out_folder
 
 _WAYS = "a known name (rps), kaggle OWNER/NAME, or an http(s) address"
 
@@ -65,6 +66,7 @@ def fetch(
 
     Raises:
         DataError: the wish cannot be read, the folder holds something else, or the set cannot be had.
+        RunError: the folder has no name.
     """
     sha256 = check_sha256(sha256)
     _check(source, name, sha256, max_gb)
@@ -99,8 +101,7 @@ def _check(source: str, name: str | None, sha256: str, max_gb: float) -> None:
 
 
 def _folder(out: str | Path | None, name: str) -> Path:
-    folder = Path("data") / name if out is None else Path(out).expanduser()
-    return folder.resolve() if folder.name in ("", "..") else folder  # `.` has a name too
+    return Path("data") / name if out is None else out_folder(out)
 
 
 def _look(fetched: Fetched) -> FetchedSet:

@@ -14,6 +14,7 @@ from headstart.errors import RecipeError, RunError
 from headstart.recipe import Recipe
 from headstart.training.checkpoints import LATEST, PREVIOUS, Checkpoints
 from headstart.workbench.decided import Decided
+from headstart.workbench.out_folder import out_folder
 
 _CARD, _DECIDED = "job.json", "decided.json"
 _VERSION = 1
@@ -65,7 +66,7 @@ class Job:
         Raises:
             RunError: there is none, or its card cannot be read.
         """
-        target = Path(run)
+        target = out_folder(run)
         folder = _folder_of(target)
         if not (folder / _CARD).is_file():
             done = target.exists()

@@ -32,6 +32,7 @@ from headstart.workbench.decide import check_strategy, idle_knobs
 from headstart.workbench.events import Notice, Plan, Tell, Ticker, Verdict, Written, tell_plainly
 from headstart.workbench.first_look import look_first
 from headstart.workbench.job import Job
+from headstart.workbench.out_folder import out_folder
 from headstart.workbench.plan import layer_choices, plan_rows
 from headstart.workbench.prepare import (
     Prepared,
@@ -77,7 +78,7 @@ def train(
     if idle := idle_knobs(recipe):
         tell(Notice(f"With --strategy probe nothing is fine-tuned: {', '.join(idle)} has no effect."))
     runtime.choose_device(recipe.device)
-    target = Path(out) if out is not None else Path("runs") / run_name(source)
+    target = out_folder(out) if out is not None else Path("runs") / run_name(source)
     if recipe.strategy == "probe":
         return _train(target, source, recipe, tell)
     return work_on(Job.begin(target, source, recipe), tell)
