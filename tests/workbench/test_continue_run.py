@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from headstart.errors import RecipeError, RunError
@@ -46,6 +47,23 @@ def test_it_begins_where_the_run_ended_and_leaves_the_run_alone(tuned: Run, tmp_
     assert "going on from" in further.record["plan"]["backbone"]
     source = further.classifier.card.weights["source"]
     assert source.count("fine-tuned here") == 2
+
+
+def test_auto_that_changes_nothing_keeps_the_head_that_it_began_with(tuned: Run, tmp_path: Path) -> None:
+    told: list[str] = []
+
+    def tell(event: Event) -> None:
+        told.append(getattr(event, "text", "") or getattr(event, "chosen", ""))
+
+    further = continue_run(tuned, out=tmp_path / "more", strategy="auto", tell=tell)
+    assert further.record["tuning"]["decided"]["strategy"] == "probe"
+    assert further.classifier.backbone.fingerprint == tuned.classifier.backbone.fingerprint
+    assert further.classifier.head.kind == "trained"
+    assert np.array_equal(further.classifier.head.weight, tuned.classifier.head.weight)
+    assert further.evaluation.accuracy == tuned.evaluation.accuracy
+    assert any("auto: what it began with is kept" in text for text in told)
+    assert "The head is that of the run it goes on from" in told
+    assert not any("probe is kept" in text for text in told)
 
 
 def test_left_to_itself_it_is_a_run_beside_the_old_one_with_all_stages(photos: Path, tmp_path: Path) -> None:

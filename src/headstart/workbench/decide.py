@@ -62,6 +62,11 @@ def boundary_of(recipe: Recipe, backbone: Backbone) -> str:
     return until
 
 
+def start_of(head: Head) -> str:
+    """What a fine-tuning begins with, in words: a head that was trained comes from the run it goes on from."""
+    return "what it began with" if head.kind == "trained" else "the probe"
+
+
 def settings_of(recipe: Recipe, images: int) -> TuningSettings:
     """How so many images are trained on by a recipe; a rate of 0 stands for the default until it is found."""
     return TuningSettings(
@@ -135,13 +140,13 @@ class _Deciding:
         held = len(self.images.validation_rows)
         if held < _LEAST_HELD_OUT:
             few = f"only {held} images could be held out, too few to see whether fine-tuning helps"
-            return self._probe(f"the probe is kept: {few}")
+            return self._kept(few)
         # mixed images need pixels
         candidates = ("last-stage", "probe-then-full") if self.settings.mix == "none" else ("probe-then-full",)
         costs = {strategy: self.cost(strategy) for strategy in candidates}
         fitting, reasons = self._fitting(costs)
         if not fitting:
-            return self._probe(f"the probe is kept: {'; '.join(reasons)}")
+            return self._kept("; ".join(reasons))
         pilots = self._pilots(fitting, costs, reasons)
         chosen = min(pilots, key=pilots.__getitem__) if pilots else self._default(fitting, costs)
         if pilots:
@@ -189,7 +194,8 @@ class _Deciding:
         )
         return Decided(strategy, epochs, rate, halvings, cost, reasons, dict(pilots or {}))
 
-    def _probe(self, reason: str) -> Decided:
+    def _kept(self, why: str) -> Decided:
+        reason = f"{start_of(self.head)} is kept: {why}"
         self.tell(Notice(f"auto: {reason}"))
         return Decided("probe", 0, 0.0, 0, _NOTHING, (reason,))
 

@@ -151,7 +151,8 @@ def _work(
             tuning = _fine_tune(features, choice, labels, prepared, parts, rows, recipe, tell, job)
         with clock("features after it"):
             final, _, engine, _ = _extract(work / FEATURES, prepared, choice, recipe, tell, None)
-    head = probe.head if tuning is None or tuning.fine_tuned is None else tuning.fine_tuned.head
+    began = choice.head or probe.head
+    head = began if tuning is None or tuning.fine_tuned is None else tuning.fine_tuned.head
     with clock("evaluation"):
         evaluation = _evaluate(final, head, features, labels, prepared, parts, probe, recipe)
     del features

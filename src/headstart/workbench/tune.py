@@ -19,7 +19,7 @@ from headstart.training.finetune import full, last_stage, probe_then_full
 from headstart.training.head_path import Labels
 from headstart.training.records import EpochRecord, StepRecord
 from headstart.training.tuning import FineTuned, TuningImages, TuningSettings
-from headstart.workbench.decide import boundary_of, decide, epochs_of, settings_of
+from headstart.workbench.decide import boundary_of, decide, epochs_of, settings_of, start_of
 from headstart.workbench.decided import Decided
 from headstart.workbench.events import Notice, Tell, Ticker
 from headstart.workbench.gain import gain_of, harm_of
@@ -34,7 +34,7 @@ class Tuning:
     """What came of a fine-tuning.
 
     Args:
-        fine_tuned: None where the probe is kept. decided: before the first step.
+        fine_tuned: None where what it began with is kept. decided: before the first step.
         seconds: it took, beside what was predicted. gain: of `auto`, what it was kept or dropped for.
     """
 
@@ -110,9 +110,11 @@ def tune(
                 for name, tensor in backbone.state().items():
                     tensor.copy_(given[name])
             backbone.mirror = None
-            tell(Notice(f"auto: the probe is kept; {decided.strategy} is not better beyond the interval: {size}"))
+            tell(
+                Notice(f"auto: {start_of(head)} is kept; {decided.strategy} is not better beyond the interval: {size}")
+            )
             return Tuning(None, decided, seconds, gain)
-        tell(Notice(f"auto: {decided.strategy} is kept; better than the probe by {size}"))
+        tell(Notice(f"auto: {decided.strategy} is kept; better than {start_of(head)} by {size}"))
         kept = Tuning(tuned, decided, seconds, gain)
     else:
         kept = Tuning(tuned, decided, seconds)

@@ -44,7 +44,8 @@ class Finished:
         folder: where the run will lie, unless that name gets taken meanwhile.
         source: what was trained on.
         labels: class index of each image, -1 for unknown classes.
-        head: of the classifier: the probe's, or the fine-tuned one. features: of the classifier's backbone.
+        head: of the classifier: the probe's, the fine-tuned one, or that of the run it goes on from.
+        features: of the classifier's backbone.
         checked: whether images were brought to the given backbone as its first batch norm remembers them.
     """
 
@@ -75,6 +76,8 @@ class Finished:
     def chosen(self) -> str:
         """By which images everything was chosen that was not told by the user."""
         tuned = None if self.tuning is None else self.tuning.fine_tuned
+        if self.head is self.choice.head:
+            return "The head is that of the run it goes on from"
         if tuned is None:
             return f"Strength and temperature were chosen {self.probe.path.held_out}"
         if not tuned.held_out.n:
