@@ -191,6 +191,18 @@ def test_a_second_time_nothing_before_the_boundary_is_run(images: TuningImages, 
     assert len(told) == -(-wanted // 32)
 
 
+def test_the_same_images_on_another_background_are_run_anew(images: TuningImages, head: Head, tmp_path: Path) -> None:
+    cache, told = FeatureCache(tmp_path, 1e9), []
+    for background in ((255, 255, 255), (0, 0, 0)):
+        on = dataclasses.replace(images, background=background)
+        last_stage(
+            backbone(), head, on, STILL, quiet,
+            until="stage3", cache=cache, progress=lambda done, total: told.append((done, total)),
+        )  # fmt: skip
+    wanted = len(images.rows) + len(images.validation_rows)
+    assert told.count((wanted, wanted)) == 2
+
+
 def test_half_precision_activations_give_nearly_the_same_answers(
     images: TuningImages, head: Head, tmp_path: Path
 ) -> None:

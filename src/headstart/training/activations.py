@@ -70,6 +70,7 @@ class Activations:
             "backbone": backbone.row.name,
             "weights": backbone.fingerprint,
             "preprocess": json.dumps(backbone.preprocess.to_dict(), sort_keys=True),
+            "background": ",".join(map(str, images.background)),
             "until": until,
             "nodes": ",".join(str(node.target) for node in cut.prefix.graph.nodes),
             "augmentation": json.dumps(asdict(settings.augmentation)),

@@ -86,7 +86,7 @@ class TuningImages:
         rows: place in `pixels` of each of the N training images. labels: N.
         validation_rows: M, never trained on; they fit the temperature. validation_labels: M.
         contents: what tells the images in `pixels` apart, by place.
-        class_weights: C, or None for all alike.
+        class_weights: C, or None for all alike. background: that transparent ones were put on.
     """
 
     pixels: RowFile
@@ -96,6 +96,7 @@ class TuningImages:
     validation_labels: Labels
     contents: tuple[str, ...]
     class_weights: tuple[float, ...] | None = None
+    background: tuple[int, int, int] = (255, 255, 255)
 
 
 @dataclass(frozen=True)

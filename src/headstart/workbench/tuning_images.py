@@ -84,7 +84,14 @@ def tuning_images(
     counts = np.bincount(labels[rows.train], minlength=len(prepared.image_set.classes)).clip(1)  # 0: all held out
     weights = tuple((counts.sum() / (len(counts) * counts)).tolist()) if recipe.balance == "equal" else None
     return TuningImages(
-        pixels, places(rows.train), labels[rows.train], places(rows.held_out), labels[rows.held_out], contents, weights
+        pixels,
+        places(rows.train),
+        labels[rows.train],
+        places(rows.held_out),
+        labels[rows.held_out],
+        contents,
+        weights,
+        prepared.rules.background,
     )
 
 
