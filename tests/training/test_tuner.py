@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,10 @@ from headstart.classifier.classifier import Head
 from headstart.errors import TrainingError
 from headstart.features.cache import FeatureCache
 from headstart.hooks import watch_inputs
+from headstart.training.averaging import Candidate, best_of
 from headstart.training.checkpoints import Checkpoints
 from headstart.training.finetune import find_rate, full, last_stage, probe_then_full
+from headstart.training.parameter_groups import batch_norms
 from headstart.training.records import EpochRecord, StepRecord
 from headstart.training.tuner import Told, Tuner
 from headstart.training.tuning import FineTuned, HeldOut, TuningImages, TuningSettings
@@ -122,7 +125,8 @@ def test_statistics_of_averages_are_measured_where_the_network_is(
 ) -> None:
     walks: list[list[str]] = []
 
-    def walk(network: torch.nn.Module, batches: Batches) -> None:
+    def walk(network: torch.nn.Module, batches: Batches, *, names: list[str]) -> None:
+        assert names == list(batch_norms(network))
         walks.append([network(pixels).device.type for pixels in batches()])
 
     monkeypatch.setattr("headstart.training.tuner.recalibrate", walk)
@@ -132,6 +136,32 @@ def test_statistics_of_averages_are_measured_where_the_network_is(
     loop = tuner.loop(tuner.network, tuner.random_views)
     assert len(list(tuner._candidates(loop, start))) == 5
     assert walks == [["meta"]] * 4
+
+
+def test_averages_settle_no_statistics_before_the_boundary(
+    images: TuningImages, head: Head, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[Candidate] = []
+
+    def best(model: torch.nn.Module, candidates: Iterable[Candidate], measure: Callable[[], HeldOut]) -> object:
+        tried.extend(candidates)
+        return best_of(model, tried, measure)
+
+    monkeypatch.setattr("headstart.training.tuner.best_of", best)
+    made = backbone()
+    before = {name: tensor.clone() for name, tensor in made.network.state_dict().items()}
+    settings = dataclasses.replace(STILL, average="wise", batch_norm="live", lr=0.05)
+
+    tuned = last_stage(made, head, images, settings, quiet, until="stage3", cache=FeatureCache(tmp_path, 1e9))
+
+    assert len(tried) == 5
+    assert not tuned.changed
+    norms = [name for name in before if name.endswith("running_mean")]
+    frozen = [name for name in norms if name in tuned.frozen.tensors]
+    assert len(norms) > len(frozen) > 0
+    for candidate in tried:
+        state = {name: candidate.state[f"network.body.{name}"] for name in norms}
+        assert [name for name in norms if torch.equal(state[name], before[name])] == frozen
 
 
 @pytest.mark.parametrize("average", ["ema", "wise"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 
 import torch
@@ -50,7 +50,9 @@ class _Moments:
 
 
 @torch.no_grad()
-def recalibrate(network: nn.Module, batches: Batches, *, prior: float = 0.0) -> int:
+def recalibrate(
+    network: nn.Module, batches: Batches, *, prior: float = 0.0, names: Collection[str] | None = None
+) -> int:
     """Set every batch norm's running mean and variance to those of its inputs on these images; nothing else changes.
 
     A layer's inputs depend on the layers before it, so the batch norms are settled one after another in the order in
@@ -61,6 +63,7 @@ def recalibrate(network: nn.Module, batches: Batches, *, prior: float = 0.0) -> 
     Args:
         prior: how many images the statistics that are there count for: the new ones are those of the mixture of so many
             old images and the n new ones. 0: the old ones are forgotten.
+        names: batch norms that get new statistics; None: all that have some.
 
     Returns:
         How many batch norms have new statistics.
@@ -73,6 +76,7 @@ def recalibrate(network: nn.Module, batches: Batches, *, prior: float = 0.0) -> 
     2020, arXiv:2006.16971, section 3; we add the distance of the two means to the variance, as a mixture has it.
     """
     norms = {name: module for name, module in network.named_modules() if _has_statistics(module)}
+    norms = norms if names is None else {name: norms[name] for name in names}
     walk = iter(batches())
     first, second = next(walk, None), next(walk, None)
     if first is None:

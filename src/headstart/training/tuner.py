@@ -216,9 +216,7 @@ class Tuner:
         if loop.averaged is not None:
             yield ema_of(loop.averaged)
         if self.settings.average == "wise":
-            moving = self.settings.batch_norm == "live"
-            settle = (lambda: recalibrate(self.network.body, self._calibration)) if moving else None
-            yield from wise_of(loop.model, start, last, settle)
+            yield from wise_of(loop.model, start, last, self._settle if self.settings.batch_norm == "live" else None)
 
     def _measured_with(
         self, state: dict[str, Tensor], trained: nn.Module, held: RowLoader, device: torch.device | str
@@ -237,6 +235,11 @@ class Tuner:
         averages, answers, words = with_mirror(plain, self.measure(self.network, flipped, device))
         self.told(words)
         return averages, answers
+
+    def _settle(self) -> None:
+        body = self.network.body  # what is frozen keeps its statistics: others would not fit the cached activations
+        moving = [name for name in batch_norms(body) if not within(name, self.policy)]
+        recalibrate(body, self._calibration, names=moving)
 
     def _calibration(self) -> Iterator[Tensor]:
         device = self.network.head.weight.device  # the CPU before the training, perhaps a GPU after it
