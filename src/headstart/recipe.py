@@ -37,6 +37,10 @@ class Recipe:
     )
     # none: weights come from the row's own source
     weights: str | None = _knob(None, "weights: a .safetensors or .pth file, or a URL (URL#sha256=… checks it)")
+    # 0: what the weights know best; larger ones see small things better; twice the side, four times the work
+    size: int = _knob(
+        0, "side of the square that the network gets, px; 0: what its weights were trained with", low=0, high=2048
+    )
     # the last two stages beat the last one on six real sets, by 1 to 6 points, never worse by more than one image
     layers: str = _knob(
         "auto", "stages whose features are used: auto (the last two), pooled, last-two, all, or names with commas"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from headstart.backbones.backbone import Provenance, build_backbone, load_backbone
-from headstart.backbones.catalogue import ROWS
+from headstart.backbones.catalogue import ROWS, row_of
 from headstart.errors import BackboneError
 
 ROW = ROWS["cifar_resnet20"]
@@ -101,6 +102,21 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
 
     with pytest.raises(BackboneError, match="the tensors of resnet18"):
         load_backbone("resnet18", weights=str(tmp_path / "cifar.safetensors"))
+
+
+def test_images_of_another_size_are_taken_with_the_same_ratio_of_resize_and_crop() -> None:
+    backbone, plain = build_backbone(row_of("resnet18")), build_backbone(row_of("resnet18")).preprocess
+    backbone.take_size(160)
+    assert (backbone.preprocess.resize, backbone.preprocess.crop) == (183, 160)  # 256 / 224 = 182.9 / 160
+    assert replace(backbone.preprocess, resize=plain.resize, crop=plain.crop) == plain
+
+
+@pytest.mark.parametrize(("name", "side", "own"), [("embedded", 31, 104), ("alexnet", 32, 224), ("vit_b_16", 288, 224)])
+def test_a_size_that_the_network_cannot_take_is_refused(name: str, side: int, own: int) -> None:
+    backbone = build_backbone(row_of(name))
+    with pytest.raises(BackboneError, match=rf"{name} takes, found {side} px .*trained with {own} px"):
+        backbone.take_size(side)
+    assert backbone.preprocess.crop == own
 
 
 def test_the_random_row_is_drawn_from_its_seed_alone() -> None:

@@ -101,10 +101,11 @@ def test_changed_images_are_refused_since_test_images_might_be_trained_on(photos
     ("knobs", "word"),
     [
         ({"backbone": "resnet18"}, "backbone"),
+        ({"size": 160}, "another size"),
         ({"strategy": "probe"}, "--strategy"),
         ({"strategy": "full"}, "empty head"),
     ],
 )
-def test_what_cannot_be_changed_is_said(tuned: Run, knobs: dict[str, str], word: str) -> None:
+def test_what_cannot_be_changed_is_said(tuned: Run, knobs: dict[str, object], word: str) -> None:
     with pytest.raises(RecipeError, match=word):
         continue_run(tuned, tell=quiet, **knobs)

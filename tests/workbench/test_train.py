@@ -13,6 +13,7 @@ from safetensors.numpy import load_file
 
 import headstart as hs
 from drawn_photos import draw_folder
+from headstart.classifier.classifier import Classifier
 from headstart.data import batches, content
 from headstart.errors import BackboneError, DataError, RecipeError, RunError
 from headstart.inspection.preprocessing import PreprocessingCheck
@@ -62,6 +63,19 @@ def test_the_plan_says_in_plain_words_that_nothing_was_pretrained(photos: Path, 
     verdict = next(event for event in told if isinstance(event, events.Verdict))
     assert "nothing was pretrained" in plan.rows["weights"]
     assert any("Nothing was pretrained" in warning for warning in verdict.warnings)
+
+
+def test_another_size_goes_with_the_classifier_and_changes_the_answers(photos: Path, tmp_path: Path, run: Run) -> None:
+    told: list[events.Event] = []
+    larger = train(photos, out=tmp_path / "run", tell=told.append, backbone="embedded", size=144, no_inside=True)
+
+    assert "144×144 px" in next(event for event in told if isinstance(event, events.Plan)).rows["backbone"]
+    image = sorted((photos / "disc").iterdir())[0]
+    (row,) = [row for row in larger.predictions() if row["path"] == f"disc/{image.name}"]
+    answer = Classifier.load(larger.folder).predict(image)
+    assert answer.probability == pytest.approx(float(row["probability"]), abs=2e-4)
+    assert Classifier.load(larger.folder).backbone.preprocess.crop == 144
+    assert answer.probabilities != run.classifier.predict(image).probabilities
 
 
 def test_the_saved_classifier_is_the_one_that_was_measured(run: Run, photos: Path) -> None:

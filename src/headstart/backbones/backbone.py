@@ -22,6 +22,7 @@ from headstart.download import Note, Progress
 from headstart.errors import BackboneError
 
 _NAMED = 8  # tensors listed in an error
+_LEAST_SIDE = 32  # px; of less most networks make one place of nothing
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,29 @@ class Backbone:
         """Where each stage lies in the features of all stages."""
         ends = [sum(self.widths[: i + 1]) for i in range(len(self.widths))]
         return {name: slice(end - w, end) for name, w, end in zip(self.stages, self.widths, ends, strict=True)}
+
+    def take_size(self, side: int) -> None:
+        """Take images of another size from now on; a classifier made of it keeps that.
+
+        Args:
+            side: of the square that the network gets, px, from 32.
+
+        Raises:
+            BackboneError: the network cannot take it, as a transformer with learnt positions.
+        """
+        refused = BackboneError(
+            expected=f"a side from {_LEAST_SIDE} px that {self.row.name} takes",
+            found=f"{side} px",
+            where="size",
+            hint=f"Its weights were trained with {self.preprocess.crop} px.",
+        )
+        if side < _LEAST_SIDE:
+            raise refused
+        try:
+            self.features(torch.zeros(1, 3, side, side))
+        except (RuntimeError, AssertionError) as error:
+            raise refused from error
+        self.preprocess = self.preprocess.at(side)
 
     def stage_network(self, stages: Sequence[str] | None = None) -> StageNetwork:
         """The network from pixels to the features of some stages (default: all), sharing these weights.

@@ -66,6 +66,10 @@ class Preprocess:
         """The preprocessing of a catalogue row."""
         return cls(row.resize, row.crop, row.interpolation, row.mean, row.std, row.fit)
 
+    def at(self, side: int) -> Preprocess:
+        """The same for a square of another side, px: resize and crop keep their ratio."""
+        return dataclasses.replace(self, resize=round(self.resize * side / self.crop), crop=side)
+
     def to_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
         return {name: list(v) if isinstance(v, tuple) else v for name, v in dataclasses.asdict(self).items()}

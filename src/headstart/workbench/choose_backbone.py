@@ -51,8 +51,15 @@ def choose_backbone(recipe: Recipe, tell: Tell) -> Choice:
     """Load the recipe's backbone; `auto` takes resnet18 if its weights are here or can be fetched, else `embedded`.
 
     Raises:
-        BackboneError: the backbone is unknown, or its weights cannot be had.
+        BackboneError: the backbone is unknown, its weights cannot be had, or it cannot take images of that size.
     """
+    choice = _choose(recipe, tell)
+    if recipe.size:
+        choice.backbone.take_size(recipe.size)
+    return choice
+
+
+def _choose(recipe: Recipe, tell: Tell) -> Choice:
     if recipe.backbone != "auto" or recipe.weights is not None:
         name = AUTO if recipe.backbone == "auto" else recipe.backbone
         return Choice(_load(name, recipe, tell), "")

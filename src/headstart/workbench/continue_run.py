@@ -15,7 +15,7 @@ from headstart.workbench.prepare import fingerprint_of, prepare, split_prepared
 from headstart.workbench.run import Run
 from headstart.workbench.train import work_on
 
-_FIXED = ("backbone", "weights")  # a run has its own
+_FIXED = ("backbone", "weights", "size")  # a run has its own
 _STRATEGIES = {"last-stage": "last-stage"}  # every other goes on with all stages, from the head that is there
 
 
@@ -53,7 +53,7 @@ def _recipe_of(run: Run, knobs: dict[str, object]) -> Recipe:
     for name in _FIXED:
         if name in knobs:
             raise RecipeError(
-                expected="the backbone and weights of the run",
+                expected="the backbone, weights and size of the run",
                 found=f"another {name}",
                 where=f"--{name}",
                 hint="Begin a new training with `headstart train`.",
