@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,27 @@ def test_evaluate_compare_audit_and_cache_answer_in_words_and_in_json(
         assert (plain.code, as_json.code) == (0, 0)
         assert plain.out.strip()
         assert word in json.dumps(json.loads(as_json.out))
+
+
+def test_groups_are_shown_by_their_first_images_and_only_copies_as_equal(
+    headstart: Headstart, photos: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(photos, tmp_path / "set")
+    same, *others = sorted(folder.glob("*/*.png"))
+    names = [f"{number}.png" for number in range(4)]
+    for name in names:
+        shutil.copy(same, folder / name)
+    lines = ["image,label,split,group", *(f"{name},disc,train,one" for name in names)]
+    for path, part in ((others[0], "test"), (others[20], "train")):
+        lines.append(f"{path.relative_to(folder)},{path.parent.name},{part},one")
+    (folder / "table.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    answer = headstart("audit", folder / "table.csv")
+    told = " ".join(answer.out.split())
+    assert answer.code == 0, answer.err
+
+    assert "0.png = 1.png = 2.png and 1 more" in told
+    assert "0.png with 1.png with 2.png and 3 more" in told
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from headstart.workbench import events
 from headstart.workbench.values import Audit, Comparison, Evaluation, FetchedSet, Finding, Measured, Prediction
 
 _MARKS = {"problem": ("✗", "bold red"), "warning": ("!", "yellow"), "note": ("·", "dim")}
-_SHOWN_NAMES = 3  # of one finding; the report has them all
+_SHOWN_NAMES = 3  # of one finding, and of one group; the report has more
 _WIDE = 100  # columns when the output is no terminal
 
 
@@ -121,7 +121,7 @@ class Terminal:
         for finding in findings:
             mark, style = _MARKS[finding.severity]
             self._out.print(Padding(Text.assemble((f"{mark} ", style), shown(finding.message)), (0, 0, 0, 2)))
-            examples = [" = ".join(map(shown, group)) for group in finding.groups] or list(map(shown, finding.names))
+            examples = [_together(finding.kind, group) for group in finding.groups] or list(map(shown, finding.names))
             if examples:
                 more = f", and {len(examples) - _SHOWN_NAMES} more" if len(examples) > _SHOWN_NAMES else ""
                 told = Text(", ".join(examples[:_SHOWN_NAMES]) + more, style="dim")
@@ -219,3 +219,10 @@ class Terminal:
             self._out.print(Text.assemble(("Next: ", "bold"), shown(command)), soft_wrap=True)
         else:
             self._out.print(Padding(Text.assemble(("! ", "yellow"), shown(fetched.unread)), (0, 0, 0, 2)))
+
+
+def _together(kind: str, group: Sequence[str]) -> str:
+    """The first images of a group; those of a crossing group belong together, but are not the same picture."""
+    sign = " with " if kind == "crossing-group" else " = "
+    more = f" and {len(group) - _SHOWN_NAMES} more" if len(group) > _SHOWN_NAMES else ""
+    return sign.join(map(shown, group[:_SHOWN_NAMES])) + more
