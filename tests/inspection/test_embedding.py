@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from headstart.data.images import open_image
 from headstart.errors import BackboneError, DataError, RecipeError
 from headstart.inspection.embedding import embedding
 from headstart.inspection.images import InspectedImages
-from headstart.inspection.neighbourhood import isolated, mixing, neighbours, purity
+from headstart.inspection.neighbourhood import isolated, mixing, neighbours, purity, strangers
 
 
 def groups(per_group: int = 30, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -67,12 +68,14 @@ def test_blocks_of_rows_give_what_one_block_gives(monkeypatch: pytest.MonkeyPatc
 
 
 def test_mixing_counts_neighbours_by_class_with_chance_of_drawn_labels():
-    rows, labels = np.array([[1, 2], [0, 2], [1, 3], [2, 0]]), np.array([0, 0, 1, 1])
+    rows = np.array([[1, 3], [0, 2], [3, 4], [4, 0], [3, 5], [1, 2]])
+    labels = np.array([0, 0, 0, 1, 1, 1])
     found = {(one.of, one.among): one for one in mixing(rows, labels, 0)}
     assert [found[key].share for key in ((0, 0), (0, 1), (1, 0), (1, 1))] == [0.5, 0.5, 0.5, 0.5]
-    assert found[0, 0].chance == pytest.approx(1 / 3)
-    assert found[0, 1].chance == pytest.approx(2 / 3)
-    assert purity(rows, labels).tolist() == [0.5, 0.5, 0.5, 0.5]
+    assert found[0, 0].chance == pytest.approx(2 / 5)
+    assert found[0, 1].chance == pytest.approx(3 / 5)
+    assert purity(rows, labels).tolist() == [0.5, 1, 0, 0.5, 1, 0]
+    assert strangers(rows, labels).tolist() == [2, 5]
 
 
 def test_intervals_of_mixing_cover_the_true_share_as_often_as_they_say():
@@ -97,6 +100,34 @@ def test_classes_that_are_one_cloud_overlap_and_others_do_not():
     apart = labels != 1
     fewer = embedding(Through(), images_of_vectors(x[apart], labels[apart]))
     assert fewer.reading[0].startswith("No two classes overlap much")
+
+
+def far_apart(sizes: list[int]) -> InspectedImages:
+    """So many images of each class, every class in a direction of its own."""
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    x = 10 * np.eye(len(sizes), 12)[labels] + 0.1 * np.random.default_rng(0).normal(size=(len(labels), 12))
+    images = images_of_vectors(x, labels)
+    return replace(images, classes=tuple(f"c{i}" for i in range(len(sizes))))
+
+
+@pytest.mark.parametrize("sizes", [[4, 4, 4], [30, 3, 2, 30], [2] * 12])
+def test_small_classes_far_apart_do_not_overlap_however_many_neighbours_are_asked(sizes):
+    look = embedding(Through(), far_apart(sizes))
+    assert [(one.share, one.low) for one in look.mixed if one.of == one.among] == [(1.0, 1.0)] * len(sizes)
+    assert [one.k for one in look.mixed if one.of == one.among] == [min(10, size - 1) for size in sizes]
+    assert look.reading[0].startswith("No two classes overlap much")
+    assert not look.strangers
+
+
+def test_a_class_of_one_image_neither_overlaps_nor_is_its_label_doubted():
+    look = embedding(Through(), far_apart([40, 40, 1]))
+    assert {(one.of, one.among) for one in look.mixed} == {(0, 0), (0, 1), (1, 0), (1, 1)}
+    assert not look.strangers
+    assert look.reading[0].startswith("No two classes overlap much")
+    assert "c2 has one image" in " ".join(look.reading)
+    many = embedding(Through(), far_apart([1, 1, 1, 1, 1]))
+    assert (many.mixed, many.strangers) == ((), ())
+    assert "c0, c1, c2, c3, c4 have one image each" in " ".join(many.reading)
 
 
 def test_a_wrong_label_and_an_image_unlike_all_others_are_named():

@@ -21,7 +21,7 @@ from headstart.features.matrix import join_stages, scale_stages
 from headstart.figures.embedding_map import embedding_figure
 from headstart.inspection.images import InspectedImages, images_of
 from headstart.inspection.insight import Table
-from headstart.inspection.neighbourhood import Mixing, isolated, mixing, neighbours, purity
+from headstart.inspection.neighbourhood import Mixing, alone, isolated, mixing, neighbours, strangers
 from headstart.inspection.stage_outputs import stage_features
 from headstart.inspection.subject import Model, Subject, subject_of
 from headstart.inspection.wording import listed, many
@@ -51,7 +51,7 @@ class Embedding:
     Args:
         stages: whose features were taken, side by side.
         method: `pca`, `t-sne` or `umap`. kept: share of the variance that PCA's two axes keep; None for the others.
-        places: N×2.
+        places: N×2. alone: classes of one image; these are neither mixed nor strangers.
         mixed: for each pair of classes, how far the one lies among the other; empty without labels.
         strangers: images none of whose neighbours is of their class. lonely: images unlike all others.
     """
@@ -66,6 +66,7 @@ class Embedding:
     mixed: tuple[Mixing, ...] = field(repr=False)
     strangers: tuple[int, ...]
     lonely: tuple[int, ...]
+    alone: tuple[int, ...]
 
     @property
     def title(self) -> str:
@@ -75,7 +76,8 @@ class Embedding:
     @property
     def reading(self) -> tuple[str, ...]:
         """What this says, and what to do."""
-        return tuple(filter(None, [self._on_overlap(), self._on_strangers(), self._on_lonely(), self._on_map()]))
+        told = (self._on_overlap(), self._on_strangers(), self._on_alone(), self._on_lonely(), self._on_map())
+        return tuple(filter(None, told))
 
     def _on_overlap(self) -> str:
         own = [one for one in self.mixed if one.of == one.among]
@@ -84,7 +86,7 @@ class Embedding:
             return ""
         worst = min(own, key=lambda one: one.share)
         ground = (
-            f"of the {self.k} nearest neighbours of {self._name(worst.of)} {worst.said} are of their own class, "
+            f"of the {worst.asked} of {self._name(worst.of)} {worst.said} are of their own class, "
             f"{worst.chance:.0%} would be by chance"
         )
         overlapping = [one for one in foreign if one.low >= OVERLAP]
@@ -105,6 +107,11 @@ class Embedding:
             f"{many(count, 'image')} {'has' if count == 1 else 'have'} no neighbour of the own class: {listed(names)}. "
             "Look whether the label is right."
         )
+
+    def _on_alone(self) -> str:
+        verb = "has one image" if len(self.alone) == 1 else "have one image each"
+        names = listed([self._name(one) for one in self.alone])
+        return f"{names} {verb}: too few to speak of overlaps and wrong labels there." if self.alone else ""
 
     def _on_lonely(self) -> str:
         if not self.lonely:
@@ -132,11 +139,11 @@ class Embedding:
         foreign = sorted((one for one in self.mixed if one.of != one.among), key=lambda one: -one.share)[:_NAMED]
         if not own:
             return ()
-        heads = ("class", "of their own class", "low", "high", "by chance")
-        purities = tuple((self._name(one.of), one.share, one.low, one.high, one.chance) for one in own)
+        heads = ("class", "neighbours", "of their own class", "low", "high", "by chance")
+        purities = tuple((self._name(one.of), one.k, one.share, one.low, one.high, one.chance) for one in own)
         among = tuple((self._name(o.of), self._name(o.among), o.share, o.low, o.high, o.chance) for o in foreign)
         return (
-            Table(f"Neighbours ({self.k} nearest)", heads, purities, 3),
+            Table("Nearest neighbours", heads, purities, 3),
             Table("Classes among others", ("class", "among", "share", "low", "high", "by chance"), among, 3),
         )
 
@@ -180,8 +187,8 @@ class Embedding:
     def to_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
         mixed = [
-            {"class": self._name(m.of), "among": self._name(m.among), "share": m.share, "low": m.low, "high": m.high,
-             "chance": m.chance}
+            {"class": self._name(m.of), "among": self._name(m.among), "neighbours": m.k, "share": m.share,
+             "low": m.low, "high": m.high, "chance": m.chance}
             for m in self.mixed
         ]  # fmt: skip
         return {
@@ -215,7 +222,7 @@ def embedding(
         method: `pca` is the default because it has no knobs, is the same on every machine, needs nothing else and does
             not invent groups; `t-sne` (scikit-learn) and `umap` (umap-learn) draw groups more clearly.
         stage: whose features are taken; None: what a classifier's head takes, else the last stage before the top.
-        k: neighbours that are asked.
+        k: neighbours that are asked; of a class with fewer others, all of these.
 
     Raises:
         RecipeError: the method is unknown, or its library is not here.
@@ -226,17 +233,15 @@ def embedding(
     if len(images) < LEAST:
         raise DataError(expected=f"{LEAST} images or more", found=f"{len(images)}", where="embedding")
     if method not in METHODS:
-        raise RecipeError(
-            expected="a method of mapping", found=repr(method), where="method", hint=near(method, METHODS)
-        )
+        hint = near(method, METHODS)
+        raise RecipeError(expected="a method of mapping", found=repr(method), where="method", hint=hint)
     with subject.looking():
         parts = stage_features(subject, images)
     stages, features = _features(subject, parts, stage)
     places, kept = _map(features, method, seed)
     cosines, rows = neighbours(features, k)
     labels = None if images.labels is None else images.labels.numpy().astype(np.int64)
-    several = labels is not None and len(np.unique(labels)) > 1
-    strangers = np.flatnonzero(purity(rows, labels) == 0) if labels is not None and several else np.empty(0)
+    labels = None if labels is None or len(np.unique(labels)) < 2 else labels
     return Embedding(
         subject.name,
         stages,
@@ -245,9 +250,10 @@ def embedding(
         rows.shape[1],
         places,
         images,
-        mixing(rows, labels, seed) if labels is not None and several else (),
-        tuple(int(i) for i in strangers),
+        () if labels is None else mixing(rows, labels, seed),
+        () if labels is None else tuple(strangers(rows, labels).tolist()),
         tuple(isolated(cosines, LONELY).tolist()),
+        () if labels is None else tuple(alone(labels).tolist()),
     )
 
 
