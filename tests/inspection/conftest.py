@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import save_file
 
-from headstart.backbones.backbone import load_backbone
+from headstart.backbones.backbone import Backbone, load_backbone
+from headstart.backbones.cifar_resnet import cifar_resnet20
 from headstart.classifier.card import Card
 from headstart.classifier.classifier import Classifier, Head
 
@@ -28,3 +32,19 @@ def make_classifier(unit: bool = True, classes: tuple[str, ...] = ("ants", "bees
 def small_classifier() -> Callable[[bool], Classifier]:
     """Makes a classifier on the embedded backbone; True: its head takes stages of unit length."""
     return make_classifier
+
+
+@pytest.fixture
+def resnet20(tmp_path: Path) -> Callable[[float | None], Backbone]:
+    """Makes CIFAR's ResNet-20, always the same but for its top, which is scaled by so much, or left out."""
+
+    def make(scale: float | None) -> Backbone:
+        torch.manual_seed(0)
+        state = cifar_resnet20().state_dict()
+        top = {name: state.pop(name) for name in ("linear.weight", "linear.bias")}
+        if scale is not None:
+            state |= {name: scale * value for name, value in top.items()}
+        save_file(state, tmp_path / "resnet20.safetensors")
+        return load_backbone("cifar_resnet20", weights=str(tmp_path / "resnet20.safetensors"))
+
+    return make

@@ -121,6 +121,16 @@ def test_heads_of_classifiers_are_mixed_as_calibrated_scores(small_classifier):
     assert line.losses[1] == pytest.approx(float(expected), abs=1e-4)
 
 
+def test_a_backbones_own_top_is_on_the_line_as_it_gives_the_answers(resnet20):
+    labels = torch.arange(12) % 10
+    pixels = torch.rand(12, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    data = InspectedImages(pixels, tuple(map(str, range(12))), labels=labels, classes=tuple("abcdefghij"))
+    line = weight_line(resnet20(1.0), resnet20(3.0), data, points=3)
+    expected = [loss(resnet20(scale).network, data) for scale in (1.0, 2.0, 3.0)]
+    assert line.losses == pytest.approx(expected, rel=1e-5)
+    assert line.losses[2] > line.losses[0] + 0.1
+
+
 def test_it_is_an_insight_and_the_weights_come_back_also_when_it_fails():
     a, b = trained(0).train(), trained(1).train()
     before = [copy.deepcopy(model.state_dict()) for model in (a, b)]

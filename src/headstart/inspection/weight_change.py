@@ -50,11 +50,11 @@ def moved_statistics(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) 
     return sum(not torch.equal(before[name], after[name]) for name in names), len(names)
 
 
-def tensors_of(subject: Subject) -> dict[str, Tensor]:
-    """Weights and statistics by name, without the network's own top where a head answers; with the head, as `head`."""
+def tensors_of(subject: Subject, *, top: bool) -> dict[str, Tensor]:
+    """Weights and statistics by name, a backbone's own top only where it is asked for; with the head, as `head`."""
     state: dict[str, Tensor] = dict(subject.network.state_dict())
     row = None if subject.backbone is None else subject.backbone.row
-    if row is not None:
+    if row is not None and not top:
         state = {name: value for name, value in state.items() if not in_top(name, row)}
     if subject.classifier is not None:
         head = subject.classifier.head
@@ -63,12 +63,13 @@ def tensors_of(subject: Subject) -> dict[str, Tensor]:
 
 
 def shared_tensors(before: Subject, after: Subject) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The tensors that both have; heads on other stages or classes are left out.
+    """The tensors that both have; heads on other stages or classes are left out, and tops unless both answer by theirs.
 
     Raises:
         BackboneError: the networks are not of one kind; the first tensors that differ are named.
     """
-    first, second = tensors_of(before), tensors_of(after)
+    top = all(one.classifier is None and one.has_logits for one in (before, after))
+    first, second = tensors_of(before, top=top), tensors_of(after, top=top)
     if "head" in first and (_head(before) != _head(after)):
         del first["head"]
     if "head" not in first:
