@@ -14,6 +14,7 @@ from scipy.stats import binomtest
 from torch import nn
 
 from headstart.backbones.backbone import load_backbone
+from headstart.backbones.recalibrate import recalibrate
 from headstart.classifier.classifier import Classifier
 from headstart.errors import BackboneError, DataError
 from headstart.inspection.images import InspectedImages
@@ -79,7 +80,14 @@ def test_frozen_weights_with_moved_statistics_are_pointed_out():
         after(pixels() + 1)
     look = similarity(before, after, pixels())
     assert look.statistics == (2, 2)
-    assert "2 of 2 batch-norm statistics moved although layers were frozen" in look.reading[-1]
+    assert "2 of 2 batch-norm statistics moved although layers did not" in look.reading[-1]
+
+
+def test_recalibration_is_not_called_a_mistake():
+    before, after = network(), network()
+    recalibrate(after, lambda: [pixels() + 1])
+    (said,) = [one for one in similarity(before, after, pixels()).reading if "statistics moved" in one]
+    assert said.endswith("meant if they were recalibrated, else freeze them with the layers.")
 
 
 def test_answers_are_counted_and_their_change_tested():
@@ -139,6 +147,15 @@ def test_a_backbone_may_be_compared_with_the_classifier_made_from_it(small_class
     with_head = similarity(model, small_classifier(True), torch.rand(12, 3, 64, 64))
     assert with_head.layers[-1].layer == "head"
     assert with_head.answers is not None
+
+
+def test_tops_that_give_the_answers_are_compared_and_a_lone_one_is_left_out(resnet20):
+    pixels = torch.rand(6, 3, 32, 32)
+    moved = [layer for layer in similarity(resnet20(1.0), resnet20(3.0), pixels).layers if not layer.is_same]
+    assert [layer.layer for layer in moved] == ["linear"]
+    assert moved[0].growth == pytest.approx(3.0)
+    for pair in ((resnet20(1.0), resnet20(None)), (resnet20(None), resnet20(1.0))):
+        assert all(layer.is_same for layer in similarity(*pair, pixels).layers)
 
 
 def test_networks_of_two_kinds_and_too_few_images_are_refused():

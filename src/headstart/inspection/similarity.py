@@ -137,11 +137,11 @@ class Similarity:
 
     def _on_statistics(self) -> str:
         moved, count = self.statistics
-        frozen = [one.layer for one in self.layers if one.is_same]
+        still = any(one.is_same for one in self.layers)
         if not moved:
             return ""
-        harm = " although layers were frozen: freeze statistics with them" if frozen and moved == count else ""
-        return f"{moved} of {count} batch-norm statistics moved{harm}."
+        doubt = " although layers did not: meant if they were recalibrated, else freeze them with the layers"
+        return f"{moved} of {count} batch-norm statistics moved{doubt if still and moved == count else ''}."
 
     @property
     def tables(self) -> tuple[Table, ...]:
