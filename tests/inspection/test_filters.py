@@ -39,6 +39,18 @@ def test_planted_copies_negatives_dead_and_silent_filters_are_named():
     assert "1 pair of near copies and 1 of negatives (drawn weights would have none)" in text
 
 
+@pytest.mark.parametrize("size", [0.0, 1e-6])
+def test_dead_filters_are_found_when_they_are_the_most(size):
+    smooth = np.outer(np.hanning(7)[1:-1], np.hanning(7)[1:-1]) * np.random.default_rng(0).normal(size=(64, 3, 1, 1))
+    smooth[:40] = size * np.random.default_rng(1).normal(size=(40, 3, 5, 5))
+    look = filters(network(smooth), torch.rand(2, 3, 16, 16))
+
+    assert look.dead == look.silent == tuple(range(40))
+    assert "The filters are smooth" in look.reading[0]
+    assert "40 filters of 64 (62%) are as good as zero" in look.reading[1]
+    assert 0 <= max(row[2] for row in look.tables[-1].rows) < 0.01  # of what the others' norms are
+
+
 def test_a_filter_that_sees_only_what_the_images_lack_is_silent_but_not_dead():
     weights = drawn()
     weights[5] = 0

@@ -25,7 +25,7 @@ COPY = 0.95
 """|cosine| from which two filters are near copies: 18 degrees apart. What chance gives is computed beside it."""
 
 DEAD = 0.01
-"""Of the median filter's norm (or of the median spread of outputs): what is below it adds under a percent."""
+"""Of the usual filter's norm (or of the usual spread of outputs): what is below it adds under a percent."""
 
 SMOOTH = 0.2
 """Correlation of neighbouring weights below which a filter has no smooth pattern; drawn weights have 0, with a spread
@@ -147,9 +147,9 @@ class Filters:
         pairs: tuple[tuple[Cell, ...], ...] = tuple((p.first, p.second, p.cosine) for p in self.copies[:_SHOWN])
         order = np.argsort(self.norms)[:_SHOWN].tolist()
         weak: tuple[tuple[Cell, ...], ...] = tuple(
-            (i, self.norms[i], self.norms[i] / (float(np.median(self.norms)) or 1.0), self.smoothness[i]) for i in order
+            (i, self.norms[i], self.norms[i] / (_usual(np.array(self.norms)) or 1.0), self.smoothness[i]) for i in order
         )
-        heads = ("filter", "norm", "of the median norm", "correlation of neighbours")
+        heads = ("filter", "norm", "of the usual norm", "correlation of neighbours")
         copies = Table(f"Near copies ({len(self.copies)} in all)", ("filter", "filter", "cosine"), pairs, 3)
         return (*([copies] if pairs else []), Table("Weakest filters", heads, weak))
 
@@ -200,7 +200,7 @@ def filters(model: Model, images: InspectedImages | Tensor | None = None, *, lay
     path, convolution = _convolution(subject, layer)
     weights = convolution.weight.detach().double().cpu().numpy()
     norms = np.sqrt(np.square(weights).sum((1, 2, 3)))
-    dead = tuple(np.flatnonzero(norms < DEAD * np.median(norms)).tolist())
+    dead = tuple(np.flatnonzero(norms < DEAD * _usual(norms)).tolist())
     copies, expected = near_copies(weights, skip=dead)
     return Filters(
         subject.name,
@@ -269,7 +269,7 @@ def _convolution(subject: Subject, layer: str | None) -> tuple[str, nn.Conv2d]:
 
 @torch.inference_mode()
 def _silent(subject: Subject, path: str, images: InspectedImages) -> tuple[int, ...]:
-    """Filters whose output spreads less than `DEAD` of the median filter's, over all images and places."""
+    """Filters whose output spreads less than `DEAD` of the usual filter's, over all images and places."""
     module = subject.network.get_submodule(path)
     low: list[Tensor] = []
     high: list[Tensor] = []
@@ -281,8 +281,16 @@ def _silent(subject: Subject, path: str, images: InspectedImages) -> tuple[int, 
     with subject.looking(), watch_outputs({path: module}, look):
         for pixels in images.batches():
             subject.network(pixels)
-    spread = torch.stack(high).amax(0) - torch.stack(low).amin(0)
-    return tuple(torch.nonzero(spread < DEAD * spread.median())[:, 0].tolist())
+    spread = (torch.stack(high).amax(0) - torch.stack(low).amin(0)).cpu().numpy()
+    return tuple(np.flatnonzero(spread < DEAD * _usual(spread)).tolist())
+
+
+def _usual(sizes: NDArray[np.floating]) -> float:
+    """The median of those that are not next to nothing beside the largest: these may well be the most.
+
+    Not the largest itself, nor a high quantile: one strong filter would then make weak ones dead.
+    """
+    return float(np.median(sizes[sizes >= DEAD * sizes.max()]))
 
 
 def _few(count: float) -> str:
