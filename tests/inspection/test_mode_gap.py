@@ -42,6 +42,19 @@ def test_answers_with_batch_statistics_are_those_of_a_network_in_train_mode():
     assert len(gap.figure().axes) == 1
 
 
+@pytest.mark.parametrize(
+    ("count", "size", "parts"),
+    [(150, 32, [32, 32, 32, 32, 22]), (65, 32, [32, 33]), (33, 32, [33]), (20, 32, [20]), (5, 2, [2, 3])],
+)
+def test_batches_are_as_large_as_it_says_and_a_last_one_alone_joins_the_one_before(count, size, parts):
+    model, seen = network(), []
+    model[1].register_forward_pre_hook(lambda norm, given: seen.append(len(given[0])) if norm.training else None)
+    gap = mode_gap(model, torch.randn(count, 3, 8, 8), batch=size)
+    assert seen == parts
+    assert gap.batch == parts[0]
+    assert f"those of {parts[0]} images" in gap.title
+
+
 def test_it_puts_statistics_and_modes_back():
     model = network()
     before = {name: value.clone() for name, value in model.state_dict().items()}

@@ -105,7 +105,9 @@ def mode_gap(model: Model, images: InspectedImages | Tensor, *, batch: int = BAT
         raise DataError(expected="two images or more in a batch", found=f"{len(images)} images, {batch}", where="batch")
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
     shown = images.take(order)
-    parts = torch.tensor_split(shown.pixels, max(1, len(shown) // batch))
+    parts = list(shown.batches(batch))
+    if len(parts) > 1 and len(parts[-1]) == 1:
+        parts[-2:] = [torch.cat(parts[-2:])]
     norms = [module for module in subject.network.modules() if isinstance(module, _BatchNorm)]
     with subject.looking(weights=True), torch.inference_mode():
         logits = torch.cat([subject.logits(part) for part in parts])
@@ -114,7 +116,7 @@ def mode_gap(model: Model, images: InspectedImages | Tensor, *, batch: int = BAT
     stored, labels = logits.argmax(1), subject.columns(shown, logits)
     right = [None if labels is None else float((one == labels).double().mean()) for one in (stored, batched)]
     agreement = float((stored == batched).double().mean())
-    return ModeGap(subject.name, len(images), min(batch, len(images)), agreement, right[0], right[1], len(norms))
+    return ModeGap(subject.name, len(images), len(parts[0]), agreement, right[0], right[1], len(norms))
 
 
 def _use_batches(norms: Sequence[nn.Module]) -> None:
