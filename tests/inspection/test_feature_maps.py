@@ -11,7 +11,7 @@ from sklearn.neighbors import NearestCentroid
 from torch import nn
 
 from headstart.backbones.backbone import load_backbone
-from headstart.errors import BackboneError
+from headstart.errors import BackboneError, DataError
 from headstart.inspection.class_distances import between_classes, nearest_mean
 from headstart.inspection.feature_maps import feature_maps
 from headstart.inspection.images import InspectedImages
@@ -122,6 +122,23 @@ def test_it_is_an_insight_and_leaves_no_trace():
     assert len(look.figure().axes) == 1 + 2 * 5 + 2
     assert "first, second" in look.description
     assert "nearest mean finds" in str(look.tables[0])
+
+
+def test_one_value_of_a_channel_does_not_make_it_silent():
+    network = nn.Sequential(nn.Conv2d(3, 6, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4))
+    one, two = (feature_maps(network, torch.rand(count, 3, 8, 8)) for count in (1, 2))
+    assert [stage.silent for stage in one.stages[1:]] == [()] * 3
+    assert "silent" in one.reading[0]
+    with torch.no_grad():
+        network[3].weight[2] = 0.0
+    assert feature_maps(network, torch.rand(2, 3, 8, 8)).stages[3].silent == (2,)
+    assert two.stages[3].silent == ()
+
+
+@pytest.mark.parametrize("image", [-1, 3])
+def test_an_image_that_is_not_there_cannot_be_drawn(image):
+    with pytest.raises(DataError, match="from 0 to 2"):
+        feature_maps(Planted(), torch.rand(3, 3, 9, 9), image=image)
 
 
 def test_a_network_of_vectors_has_no_maps():

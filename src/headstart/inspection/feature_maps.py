@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from headstart.errors import BackboneError, shown
+from headstart.errors import BackboneError, DataError, shown
 from headstart.figures.stage_maps import MapRow, stage_maps_figure
 from headstart.inspection.class_distances import between_classes, classes_of, nearest_mean
 from headstart.inspection.images import InspectedImages, images_of
@@ -201,9 +201,11 @@ def feature_maps(model: Model, images: InspectedImages | Tensor, *, image: int =
 
     Raises:
         BackboneError: no stage gives maps.
-        DataError: there are no images.
+        DataError: there are no images, or not so many that one has this number.
     """
     subject, images = subject_of(model), images_of(images)
+    if not 0 <= image < len(images):
+        raise DataError(expected=f"a number from 0 to {len(images) - 1}", found=repr(image), where="image")
     with subject.looking(), torch.inference_mode():
         seen = _Seen(subject, images, image)
         with watch_stages(subject, seen.look):
@@ -259,7 +261,9 @@ class _Seen:
         """What came of one stage."""
         low, high = self._range[name]
         spread = high - low
-        silent = tuple(torch.nonzero(spread <= SILENT * spread.median())[:, 0].tolist())
+        _, height, width = self._shape[name]
+        quiet = torch.nonzero(spread <= SILENT * spread.median())[:, 0].tolist()
+        silent = tuple(quiet) if len(self.images) * height * width > 1 else ()  # one value has no range
         maps = self.maps.get(name)
         strength = torch.empty(0) if maps is None else maps.abs().mean((1, 2))
         strongest = strength.argsort(descending=True, stable=True)[:_CHANNELS].tolist()
