@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import timm
@@ -18,7 +19,7 @@ from headstart.backbones.recalibrate import recalibrate
 from headstart.errors import DataError
 from headstart.inspection.images import InspectedImages
 from headstart.inspection.junctions import find_junctions
-from headstart.inspection.residual import paired_interval, residual_blocks
+from headstart.inspection.residual import BlockLook, ResidualLens, paired_interval, residual_blocks
 from headstart.inspection.residual_change import compare_residuals
 from headstart.inspection.subject import subject_of
 
@@ -169,6 +170,16 @@ def test_a_backbone_without_a_top_has_shares_alone():
     assert {block.gradient for block in lens.blocks} == {block.change for block in lens.blocks} == {None}
     assert lens.reading
     assert len(lens.figure().axes) == 2
+
+
+@pytest.mark.parametrize("change", [0.0, 0.02])
+def test_where_no_block_is_missed_none_is_said_to_be(change):
+    block = BlockLook("stage1", False, 0.5, 0.4, 0.6, 0.1, 0.5, 0.9, change, change, change)
+    lens = ResidualLens("net", 40, (block, replace(block, name="stage2")), 0.9, "labels")
+    assert lens.reading[0] == "Leaving out any one block costs nothing here."
+    fallen = replace(lens, blocks=(block, replace(block, name="stage2", change=-0.001, change_low=-0.002)))
+    assert lens.reading[1] == fallen.reading[1]
+    assert fallen.reading[0].startswith("Without stage2 the accuracy falls by 0.1 points")
 
 
 def test_a_module_may_say_which_operand_is_its_shortcut():

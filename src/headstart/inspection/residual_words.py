@@ -81,7 +81,11 @@ def _lesions(lens: Lens) -> tuple[str, ...]:
     worst = min(blocks, key=lambda block: block.change or 0.0)
     what = "the accuracy falls" if lens.against == "labels" else "the share of answers that stay falls"
     points = -100 * (worst.change or 0.0)
-    told = [f"Without {worst.name} {what} by {points:.1f} points, more than without any other block."]
+    told = [
+        f"Without {worst.name} {what} by {points:.1f} points, more than without any other block."
+        if points > 0
+        else "Leaving out any one block costs nothing here."
+    ]
     if free:
         told.append(
             f"{len(free)} of {len(blocks)} blocks may be left out one at a time for less than {HARMLESS:.0%} (at the "
