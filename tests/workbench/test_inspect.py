@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import html
+import re
+import shlex
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from headstart.backbones.backbone import load_backbone
 from headstart.errors import RecipeError
 from headstart.inspection.catalogue import LOOKS
+from headstart.inspection.doctor.examine import doctor as examine
 from headstart.workbench.events import Event
 from headstart.workbench.inspect import inspect
 from headstart.workbench.run import Run
@@ -58,6 +63,39 @@ def test_a_look_compares_with_the_model_before(run: Run, photos: Path) -> None:
 def test_one_look_can_be_drawn_into_a_file(run: Run, photos: Path, tmp_path: Path) -> None:
     inspect("filters", run.folder, photos, figure=tmp_path / "filters.png", most=4, tell=quiet)
     assert (tmp_path / "filters.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def command_on(page: Path) -> list[str]:
+    """Words of the command at the foot; none where there is no command."""
+    found = re.search(r'<code class="command">(.*?)</code>', page.read_text(encoding="utf-8"))
+    return shlex.split(html.unescape(found[1])) if found else []
+
+
+def test_the_page_ends_with_the_command_that_makes_it_again(run: Run, photos: Path, tmp_path: Path) -> None:
+    page, weights = tmp_path / "a page.html", tmp_path / "weights.safetensors"
+    save_file(load_backbone("embedded").network.state_dict(), weights)
+    inspect("filters", "embedded", photos, out=page, most=4, seed=3, weights=str(weights), tell=quiet)
+    options = ["--out", str(page), "--most", "4", "--weights", str(weights), "--seed", "3"]
+    assert command_on(page) == ["headstart", "inspect", "filters", "embedded", str(photos), *options]
+    inspect("similarity", run.folder, photos, against=run.folder, out=page, tell=quiet)
+    options = ["--against", str(run.folder), "--out", str(page)]
+    assert command_on(page) == ["headstart", "inspect", "similarity", str(run.folder), str(photos), *options]
+
+
+def test_a_loaded_model_has_no_command(run: Run, photos: Path, tmp_path: Path) -> None:
+    inspect("filters", run.classifier, photos, out=tmp_path / "one.html", most=4, tell=quiet)
+    inspect("similarity", run.folder, photos, against=run.classifier, out=tmp_path / "two.html", most=4, tell=quiet)
+    assert command_on(tmp_path / "one.html") == command_on(tmp_path / "two.html") == []
+
+
+def test_the_page_of_a_run_lists_every_rule(run: Run) -> None:
+    text = html.unescape((run.folder / "inside.html").read_text(encoding="utf-8"))
+    found = examine(run.classifier)
+    assert found.not_concerned
+    for one in (*found.not_checked, *found.not_concerned):
+        assert one.rule in text
+        assert one.reason in text
+    assert f"{len(found.not_concerned)} not concerned</summary>" in text
 
 
 @pytest.mark.parametrize(

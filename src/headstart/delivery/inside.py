@@ -22,7 +22,7 @@ class InsideContents:
         model: name of what was looked into. images: what it was shown, one sentence.
         insights: name of the look → what it found, in the order to show.
         left_out: name of a look → why it could not be done here.
-        diagnosis: of the doctor. command: that makes the page again.
+        diagnosis: of the doctor. command: that makes the page again; empty: none can.
     """
 
     model: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -22,10 +22,11 @@ from headstart.inspection.subject import Model, subject_of
 from headstart.recipe import Recipe
 from headstart.workbench.events import Tell, Ticker, Written, tell_plainly
 from headstart.workbench.inspected import MOST
-from headstart.workbench.open_model import Named, file_of, images_for, open_model
+from headstart.workbench.open_model import Named, images_for, open_model
 from headstart.workbench.prepare import recipe_from
 
 _PICTURES = (".png", ".svg", ".pdf")
+_KNOBS = ("weights", "seed", "max_pixels")  # of those that the command takes, what decides what is seen
 
 
 @dataclass(frozen=True)
@@ -103,11 +104,22 @@ def inspect(
         tell(Written(Path(figure).parent, (Path(figure).name,), ""))
     if out is not None or what == "all":
         page = Path(out or "inside.html")
-        name = str(file_of(model) or found.model)
-        again = f"headstart inspect all {shlex.quote(name)} {shlex.quote(str(source))}"
+        again = _again([what, model, source], {"against": against, "out": out}, most, recipe)
         write_inside(page, contents_of(found, f"{len(images)} images of {Path(source).name}", again))
         tell(Written(page.parent, (page.name,), ""))
     return found
+
+
+def _again(named: Sequence[Named], options: Mapping[str, Named | None], most: int, recipe: Recipe) -> str:
+    """The command that makes the page again, with what differs from the defaults; empty for a model without a name."""
+    given = {name: value for name, value in options.items() if value is not None}
+    if not all(isinstance(one, (str, Path)) for one in (*named, *given.values())):
+        return ""
+    usual = {"most": MOST, **{name: getattr(Recipe(), name) for name in _KNOBS}}
+    wanted = {"most": most, **{name: getattr(recipe, name) for name in _KNOBS}}
+    given |= {name: str(value) for name, value in wanted.items() if value != usual[name]}
+    words = [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", value)]
+    return shlex.join(map(str, ["headstart", "inspect", *named, *words]))
 
 
 def looks() -> list[dict[str, str]]:
