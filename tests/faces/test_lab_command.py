@@ -79,6 +79,8 @@ def test_a_claim_that_does_not_hold_under_changed_settings_ends_with_code_1(lab:
         (("identity", "--set", "points"), "NAME=VALUE"),
         (("identity", "--set", "points=many"), "a value like 100"),
         (("one_by_one", "--set", "weights=[1, 2]"), "a value like (0.299"),
+        (("batch_norm_1d", "--set", "eps=NaN", "--json"), "a finite number"),
+        (("one_by_one", "--set", "weights=[1, 2, 1e999]", "--json"), "a finite number"),
         (("one_by_one", "--figure", "hand.xyz"), "'.xyz'"),
         (("one_by_one", "--figure", "no/such/folder/hand.png"), "a file that can be written"),
     ],

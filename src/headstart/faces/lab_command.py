@@ -70,6 +70,10 @@ def _setting(text: str) -> tuple[str, Any]:
         parsed = json.loads(value)
     except ValueError:
         parsed = value  # a word
+    try:
+        json.dumps(parsed, allow_nan=False)
+    except ValueError as error:  # Python reads NaN, Infinity and 1e999, which are no JSON
+        raise RecipeError(expected="a finite number", found=repr(value), where=f"--set {name}") from error
     return name.strip().replace("-", "_"), tuple(parsed) if isinstance(parsed, list) else parsed
 
 
