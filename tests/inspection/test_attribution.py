@@ -115,6 +115,12 @@ def test_integrated_gradients_of_a_linear_network_are_weight_times_pixel_and_com
     assert found.off < 1e-4
 
 
+def test_where_nothing_differs_from_the_empty_image_nothing_can_be_off():
+    (found,) = explain(Small(), torch.zeros(1, 3, 20, 20), methods=("integrated-gradients",), sanity=False)
+    assert found.maps[0].off is None
+    json.dumps(found.to_dict(), allow_nan=False)
+
+
 def test_integrated_gradients_take_more_steps_where_few_are_not_complete():
     class Steep(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:

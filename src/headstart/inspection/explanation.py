@@ -48,7 +48,7 @@ class HeatMap:
         heat: S×S, above zero speaks for the class.
         hidden: probability once the hottest fifth is hidden. elsewhere: mean over eight other places of the same shape.
         sanity: rank correlation with the map of the same network with shuffled weights; None: not asked or no map.
-        off: how far integrated gradients are from complete; None for others.
+        off: how far integrated gradients are from complete; None for others, and where nothing is to be explained.
     """
 
     method: str

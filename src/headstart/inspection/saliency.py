@@ -34,7 +34,8 @@ class Saliency:
     """A map and, for integrated gradients, how far its sum is from what it must be.
 
     Args:
-        heat: S×S. off: |sum - (logit - logit of the empty image)| over that difference; None for other methods.
+        heat: S×S. off: |sum - (logit - logit of the empty image)| over that difference; None for other methods, and
+            where there is no difference.
     """
 
     heat: Heat
@@ -81,7 +82,7 @@ def integrated_gradients(subject: Subject, pixels: Tensor, target: int, *, coars
                 pixels, empty, target, n_steps=steps, internal_batch_size=_TOGETHER, return_convergence_delta=True
             )
             off = abs(float(delta)) / abs(difference) if difference else float("inf")
-    return Saliency(_in_cells(parts.detach().sum(1, keepdim=True)), off)
+    return Saliency(_in_cells(parts.detach().sum(1, keepdim=True)), off if difference else None)
 
 
 def occlusion(subject: Subject, pixels: Tensor, target: int, *, coarse: bool = False) -> Saliency:
