@@ -147,6 +147,32 @@ def test_it_is_an_insight_and_the_weights_come_back_also_when_it_fails():
         assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
 
 
+def test_from_one_image_nothing_is_concluded_and_its_values_are_json():
+    line = weight_line(trained(0), trained(1), images(1), points=3)
+    assert line.reading == ("One image is too few to tell a barrier or a better point on the way from chance.",)
+    values = json.loads(json.dumps(line.to_dict(), allow_nan=False))
+    assert (values["barrier_error"], values["gain_error"]) == (None, None)
+    assert values["losses"] == list(line.losses)
+
+
+def test_statistics_are_spoken_of_where_there_are_some_and_the_hint_can_be_typed():
+    mirrored = [nn.Sequential(nn.Flatten(), nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 2)) for _ in range(2)]
+    with torch.no_grad():
+        for one, order in zip(mirrored, ([0, 1, 2, 3], [2, 3, 0, 1]), strict=True):
+            signs = torch.tensor([1.0, 1.0, -1.0, -1.0])[order]
+            one[1].weight.copy_(signs[:, None].expand(4, 2))
+            one[3].weight.copy_(torch.stack([-signs, signs]))
+            one[1].bias.zero_()
+            one[3].bias.zero_()
+    plain = weight_line(*mirrored, images(), points=3)
+    assert plain.reading[0].startswith("A barrier stands between the two")
+    assert "statistics" not in plain.reading[0]
+    normed = replace(plain, norms=1)
+    assert "batch-norm statistics as they are" in normed.reading[0]
+    assert 'weight_line(..., statistics="re-estimated")' in normed.reading[0]
+    assert weight_line(trained(0), trained(1), images(), points=3).norms == 1
+
+
 def test_what_makes_no_line_is_refused(small_classifier):
     a = trained(0)
     with pytest.raises(RecipeError, match="three points"):

@@ -33,7 +33,7 @@ class Table:
 
     def to_dict(self) -> dict[str, object]:
         """Title, heads and rows as lists; a number that is not finite becomes None."""
-        rows = [[None if isinstance(c, float) and not math.isfinite(c) else c for c in row] for row in self.rows]
+        rows = [[finite(cell) for cell in row] for row in self.rows]
         return {"title": self.title, "heads": list(self.heads), "rows": rows}
 
 
@@ -66,6 +66,11 @@ class Insight(Protocol):
 def told(insight: Insight) -> str:
     """An insight as plain text: title, reading, tables."""
     return "\n\n".join(["\n".join([insight.title, *insight.reading]), *map(str, insight.tables)])
+
+
+def finite(value: object) -> object:
+    """A value as JSON knows it: None in place of a number that is not finite."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def written(cell: Cell, decimals: int) -> str:

@@ -16,7 +16,7 @@ from headstart.figures.ink import INK, RIGHT, WRONG
 from headstart.figures.panels import Bars, Line, Plot, panels_figure
 from headstart.inspection.cka import LEAST, cka_with_error
 from headstart.inspection.images import InspectedImages, images_of
-from headstart.inspection.insight import Cell, Table
+from headstart.inspection.insight import Cell, Table, finite
 from headstart.inspection.stage_outputs import pooled, watch_stages
 from headstart.inspection.subject import Model, Subject, subject_of
 from headstart.inspection.weight_change import LayerChange, changes, moved_statistics, shared_tensors
@@ -190,8 +190,8 @@ class Similarity:
             "before": self.before,
             "after": self.after,
             "images": self.images,
-            "stages": [{"stage": s.stage, "cka": _finite(s.cka), "error": _finite(s.error)} for s in self.stages],
-            "layers": [{key: _finite(value) for key, value in vars(one).items()} for one in self.layers],
+            "stages": [{"stage": s.stage, "cka": finite(s.cka), "error": finite(s.error)} for s in self.stages],
+            "layers": [{key: finite(value) for key, value in vars(one).items()} for one in self.layers],
             "statistics": list(self.statistics),
             "answers": answers,
             "reading": list(self.reading),
@@ -260,7 +260,3 @@ def _answers(old: Tensor, new: Tensor, labels: Tensor | None) -> Answers:
     right, then = now == labels, was == labels
     mended, broken = int((right & ~then).sum()), int((then & ~right).sum())
     return Answers(len(old), changed, shift, int(then.sum()), int(right.sum()), mended, broken)
-
-
-def _finite(value: object) -> object:
-    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -8,13 +8,14 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from headstart.classifier.classifier import Classifier
 from headstart.errors import BackboneError, RecipeError
 from headstart.figures.ink import FAINT, INK, RIGHT
 from headstart.figures.panels import Line, Plot, panels_figure
 from headstart.inspection.images import InspectedImages, images_of
-from headstart.inspection.insight import Table
+from headstart.inspection.insight import Table, finite
 from headstart.inspection.landscape import SETTLED, check_statistics, loss_of_images, settle
 from headstart.inspection.subject import Model, Subject, subject_of
 from headstart.inspection.weight_change import shared_tensors
@@ -34,7 +35,7 @@ class WeightLine:
         barrier: largest excess of the loss over the straight line between its ends; 0 where it is never above.
         barrier_at, barrier_error: where, and its standard error over images.
         best_at: share with the lowest loss. gain, gain_error: by which it is below the better end.
-        statistics: see `landscape.SETTLED`.
+        statistics: see `landscape.SETTLED`. norms: batch norms that have some.
     """
 
     before: str
@@ -50,6 +51,7 @@ class WeightLine:
     gain: float
     gain_error: float
     statistics: str
+    norms: int
 
     @property
     def title(self) -> str:
@@ -59,16 +61,20 @@ class WeightLine:
     @property
     def reading(self) -> tuple[str, ...]:
         """What this says, and what to do."""
+        if self.images < 2:
+            return ("One image is too few to tell a barrier or a better point on the way from chance.",)
         return self._on_barrier(), self._on_best()
 
     def _on_barrier(self) -> str:
         size = f"{self.barrier:.3f} ± {self.barrier_error:.3f} at {self.barrier_at:.0%} of the way"
-        ways = f"batch-norm statistics {self.statistics}"
+        size += f"; batch-norm statistics {self.statistics}" if self.norms else ""
         if self.barrier > SURE * self.barrier_error and self.barrier > 0:
-            other = SETTLED[1] if self.statistics == SETTLED[0] else ""
-            hint = f" Try statistics {other} first: they may be all there is to it." if other else ""
-            return f"A barrier stands between the two ({size}; {ways}): do not average these weights.{hint}"
-        return f"No barrier stands between the two (largest excess {size}; {ways}): their weights may be averaged."
+            hint = ""
+            if self.norms and self.statistics == SETTLED[0]:
+                call = f'weight_line(..., statistics="{SETTLED[1]}")'
+                hint = f" Try {call} first: the statistics may be all there is to it."
+            return f"A barrier stands between the two ({size}): do not average these weights.{hint}"
+        return f"No barrier stands between the two (largest excess {size}): their weights may be averaged."
 
     def _on_best(self) -> str:
         ends = f"loss {self.losses[0]:.3f} before, {self.losses[-1]:.3f} after"
@@ -109,7 +115,7 @@ class WeightLine:
 
     def to_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
-        values = {key: list(value) if isinstance(value, tuple) else value for key, value in vars(self).items()}
+        values = {k: list(map(finite, v)) if isinstance(v, tuple) else finite(v) for k, v in vars(self).items()}
         return {"title": self.title, **values, "reading": list(self.reading)}
 
 
@@ -201,6 +207,7 @@ def _measured(
         float(gains.mean()),
         _error(gains),
         statistics,
+        sum(isinstance(module, _BatchNorm) for module in first.network.modules()),
     )
 
 
