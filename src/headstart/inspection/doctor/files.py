@@ -23,15 +23,12 @@ from headstart.inspection.doctor.rule import Fault, rule
     mend="Write it anew: Classifier.load(path).save(path); predictions stay the same.",
 )
 def file_older_than_its_format(case: Case) -> Iterator[Fault]:
-    """Version of the card in the file, and entries that today's cards have and this one lacks."""
+    """Entries that today's cards have and the one in the file lacks."""
     if case.subject.classifier is None:
         raise NotConcernedError("no classifier")
     if case.file is None:
         raise NotCheckedError("the classifier file")
     values = _card_values(case.file)
-    version, today = values.get("version"), case.subject.classifier.card.version
-    if isinstance(version, int) and version < today:
-        yield Fault((), f"version {version}; today's is {today}")
     lacking = [field.name for field in fields(Card) if field.name not in values]
     if lacking:
         yield Fault((), f"the card does not say: {', '.join(lacking)}")
