@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 import torchvision
@@ -140,6 +142,44 @@ def test_dead_relus_are_counted(dead: int, severity: str | None):
     told = found(doctor(network, images=noise(40, 3, 8, 8)), "dead ReLUs")
     assert list(told) == ([severity] if severity else [])
     assert all(f"up to {dead / 4:.0%} " in text for text in told.values())
+
+
+class Rows(nn.Module):
+    """Images as rows of pixels N×3×L through some layers."""
+
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__()
+        self.body = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(x.flatten(2))
+
+
+class Tokens(nn.Module):
+    """N×C×L to tokens N×L×C."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.transpose(1, 2)
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        lambda dead: [dead(nn.Conv1d(3, 5, 3))],
+        lambda dead: [dead(nn.Conv1d(3, 5, 3)), nn.MaxPool1d(2)],
+        lambda dead: [nn.Conv1d(3, 5, 3), dead(nn.BatchNorm1d(5))],
+        lambda dead: [nn.Conv1d(3, 4, 3), nn.BatchNorm1d(4), Tokens(), dead(nn.Linear(4, 5))],
+        lambda dead: [dead(nn.Conv1d(3, 5, 3)), Tokens()],
+    ],
+)
+def test_channels_of_rows_and_of_tokens_are_looked_at_along_their_own_axis(layers: Callable[..., list[nn.Module]]):
+    def dead(layer: nn.Module) -> nn.Module:
+        layer.bias.data[:4] = -100.0  # type: ignore[operator, union-attr]
+        return layer
+
+    told = found(doctor(Rows(*layers(dead), nn.ReLU()), images=noise(40, 3, 8, 8)), "dead ReLUs")
+    assert list(told) == ["warning"]
+    assert "up to 80% " in told["warning"]
 
 
 def test_a_few_images_say_nothing_of_dead_relus():

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from headstart.inspection.doctor.case import Case, NotCheckedError, NotConcernedError
 from headstart.inspection.doctor.rule import Fault, rule
-from headstart.inspection.doctor.trace import StepWatcher, Trace
+from headstart.inspection.doctor.trace import CONVOLUTIONS, WEIGHING, StepWatcher, Trace
 
 _RELUS = ("relu", "relu6", "threshold")
 _LEAST = 32  # images; with fewer, a channel for something rare is taken for dead
@@ -71,13 +71,13 @@ def dead_relus(case: Case) -> Iterator[Fault]:
 
 
 def _dead_shares(case: Case) -> dict[str, float]:
-    """Where a ReLU runs → share of its channels (axis 1 of maps and vectors, the last of tokens) that never fire."""
+    """Where a ReLU runs → share of its channels that never fire."""
     trace = case.trace
     relus = trace.of(*_RELUS)
     fired: dict[int, Tensor] = {}
 
     def look(place: int, value: Tensor) -> None:
-        channels = 2 if value.ndim == 3 else 1
+        channels = _axis_of_channels(trace, place)
         alive = value.amax([axis for axis in range(value.ndim) if axis != channels]) > 0
         fired[place] = alive if place not in fired else fired[place] | alive
 
@@ -85,6 +85,17 @@ def _dead_shares(case: Case) -> dict[str, float]:
         with torch.inference_mode(), StepWatcher(trace, relus, look):
             case.network(pixels)
     return {_name(trace, relus, place): 1 - float(alive.float().mean()) for place, alive in fired.items()}
+
+
+def _axis_of_channels(trace: Trace, place: int) -> int:
+    """1 for maps, vectors and rows N×C×L, which a convolution or batch norm made; 2 for tokens N×L×C."""
+    shape, made = trace.steps[place].shape, place
+    while made >= 0 and trace.steps[made].function not in (*WEIGHING, "batch_norm"):
+        made = trace.source(made)
+    rows = made >= 0 and trace.steps[made].function in (*CONVOLUTIONS, "batch_norm")
+    return (
+        1 if len(shape) != 3 or (rows and trace.steps[made].shape[1] == shape[1]) else 2
+    )  # another size: turned since
 
 
 def _name(trace: Trace, relus: list[int], place: int) -> str:
