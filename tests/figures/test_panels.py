@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from headstart.errors import DataError
 from headstart.figures.ink import RIGHT, WRONG
@@ -90,6 +91,26 @@ def test_a_mark_is_an_upright_line_with_its_words() -> None:
 
     assert list(axes.lines[1].get_xdata()) == [0.5, 0.5]
     assert [text.get_text() for text in axes.texts] == ["here"]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", ["a$b_$", "_conv_stem", "$x$"])
+def test_names_marks_and_notes_are_written_as_they_are(name: str) -> None:
+    line = Line(name, (0, 1), (0, 1), RIGHT, "steps")
+    plot = Plot(name, (line, Line("", (0, 1), (1, 0))), marks=((0.5, name),))
+    figure = panels_figure([plot, Picture(name, GREY.pixels, note=name), Bars(name, (name,), (1.0,))])
+    figure.canvas.draw()
+
+    first, second, _ = figure.axes
+    legend = first.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == [name]
+    (handle,) = legend.legend_handles
+    assert isinstance(handle, Line2D)
+    assert handle.get_color() == RIGHT
+    for text in (*legend.get_texts(), *first.texts, second.xaxis.label):
+        assert text.get_text() == name
+        assert not text.get_parse_math()
 
 
 @pytest.mark.parametrize(

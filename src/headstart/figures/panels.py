@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from headstart.errors import DataError
@@ -140,8 +141,7 @@ def _draw(axes: Axes, panel: Panel) -> int:
 
 
 def _draw_plot(axes: Axes, plot: Plot) -> int:
-    for line in plot.lines:
-        _draw_line(axes, line)
+    drawn = [_draw_line(axes, line) for line in plot.lines]
     if plot.log_x:
         axes.set_xscale("log")
     if plot.log_y:
@@ -150,37 +150,39 @@ def _draw_plot(axes: Axes, plot: Plot) -> int:
         axes.axvline(x, color=FAINT, linewidth=1, dashes=(4, 3), zorder=1)
         axes.annotate(
             words, (x, 0.03), xycoords=("data", "axes fraction"), xytext=(-4, 0), textcoords="offset points",
-            rotation=90, ha="right", va="bottom", fontsize=8.5, color=FAINT,
+            rotation=90, ha="right", va="bottom", fontsize=8.5, color=FAINT, parse_math=False,
         )  # fmt: skip
     axes.set_xlabel(plot.x_label, color=FAINT, fontsize=10)
     axes.set_ylabel(plot.y_label, color=FAINT, fontsize=10)
     dress(axes)
-    return _legend(axes, [line.name for line in plot.lines if line.name])
+    return _legend(axes, [(line.name, one) for line, one in zip(plot.lines, drawn, strict=True) if line.name])
 
 
-def _legend(axes: Axes, names: list[str]) -> int:
+def _legend(axes: Axes, named: list[tuple[str, Line2D]]) -> int:
     """Names of the lines above the axes, where no line can be; the answer is their rows."""
-    if not names:
+    if not named:
         return 0
+    names, lines = zip(*named, strict=True)
     letters = sum(len(name) + 5 for name in names)
     across = len(names) if letters <= 2 * _LONG_NAME else 2 if max(map(len, names)) <= _LONG_NAME else 1
-    axes.legend(
-        loc="lower left", bbox_to_anchor=(-0.02, 0.98), ncols=across, frameon=False, fontsize=9, labelcolor=INK,
-        handlelength=1.6, columnspacing=1.2, borderpad=0.2, labelspacing=0.3,
+    legend = axes.legend(
+        lines, names, loc="lower left", bbox_to_anchor=(-0.02, 0.98), ncols=across, frameon=False, fontsize=9,
+        labelcolor=INK, handlelength=1.6, columnspacing=1.2, borderpad=0.2, labelspacing=0.3,
     )  # fmt: skip
+    for text in legend.get_texts():
+        text.set_parse_math(False)
     return math.ceil(len(names) / across)
 
 
-def _draw_line(axes: Axes, line: Line) -> None:
-    name = line.name or None
+def _draw_line(axes: Axes, line: Line) -> Line2D:
+    x, y, colour, name = line.x, line.y, line.colour, line.name
     if line.style == "dots":
-        axes.plot(line.x, line.y, "o", color=line.colour, markersize=4, markeredgewidth=0, alpha=0.8, label=name)
-    elif line.style == "steps":
-        axes.fill_between(line.x, line.y, step="mid", color=line.colour, alpha=0.13, linewidth=0)
-        axes.plot(line.x, line.y, drawstyle="steps-mid", color=line.colour, linewidth=1.5, label=name)
-    else:
-        dashes = (4, 2.5) if line.style == "dashes" else (None, None)
-        axes.plot(line.x, line.y, color=line.colour, linewidth=1.8, dashes=dashes, label=name)
+        return axes.plot(x, y, "o", color=colour, markersize=4, markeredgewidth=0, alpha=0.8, label=name)[0]
+    if line.style == "steps":
+        axes.fill_between(x, y, step="mid", color=colour, alpha=0.13, linewidth=0)
+        return axes.plot(x, y, drawstyle="steps-mid", color=colour, linewidth=1.5, label=name)[0]
+    dashes = (4, 2.5) if line.style == "dashes" else (None, None)
+    return axes.plot(x, y, color=colour, linewidth=1.8, dashes=dashes, label=name)[0]
 
 
 def _draw_bars(axes: Axes, bars: Bars) -> None:
@@ -207,4 +209,4 @@ def _draw_picture(axes: Axes, picture: Picture) -> None:
     pixels = pixels.clip(0, 1) if pixels.ndim == 3 else pixels
     low, high = low if picture.low is None else picture.low, high if picture.high is None else picture.high
     draw_picture(axes, pixels, low, high)
-    axes.set_xlabel(picture.note, color=FAINT, fontsize=9.5)
+    axes.set_xlabel(picture.note, color=FAINT, fontsize=9.5, parse_math=False)
