@@ -104,5 +104,5 @@ def test_what_fine_tuning_keeps_is_shown_by_the_cache_command(
         main(["cache"])
     assert left.value.code == 0
     shown = capsys.readouterr().out
-    for what in ("features random", "prepared pixels random", "activations at a frozen boundary random"):
+    for what in ("features embedded", "prepared pixels embedded", "activations at a frozen boundary embedded"):
         assert what in shown
