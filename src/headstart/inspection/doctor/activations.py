@@ -92,10 +92,10 @@ def _axis_of_channels(trace: Trace, place: int) -> int:
     shape, made = trace.steps[place].shape, place
     while made >= 0 and trace.steps[made].function not in (*WEIGHING, "batch_norm"):
         made = trace.source(made)
+    if len(shape) != 3:
+        return 1
     rows = made >= 0 and trace.steps[made].function in (*CONVOLUTIONS, "batch_norm")
-    return (
-        1 if len(shape) != 3 or (rows and trace.steps[made].shape[1] == shape[1]) else 2
-    )  # another size: turned since
+    return 1 if rows and trace.steps[made].shape[1] == shape[1] else 2  # of another size: turned since
 
 
 def _name(trace: Trace, relus: list[int], place: int) -> str:
