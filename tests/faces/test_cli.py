@@ -15,7 +15,7 @@ from drawn_photos import draw_folder
 def test_train_prints_found_plan_verdict_places_and_the_next_command_in_this_order(
     headstart: Headstart, photos: Path, tmp_path: Path
 ) -> None:
-    answer = headstart("train", photos, "--backbone", "embedded")
+    answer = headstart("train", photos, "--backbone", "embedded", "--no-inside")
 
     assert answer.code == 0
     words = (
@@ -37,7 +37,7 @@ def test_train_prints_found_plan_verdict_places_and_the_next_command_in_this_ord
 
 
 def test_the_next_command_works_as_printed(headstart: Headstart, photos: Path) -> None:
-    answer = headstart("train", photos, "--backbone", "embedded")
+    answer = headstart("train", photos, "--backbone", "embedded", "--no-inside")
     command = answer.out.split("Next: headstart ")[1].split()
 
     predicted = headstart(*command[:-1], photos / "disc")
@@ -47,7 +47,7 @@ def test_the_next_command_works_as_printed(headstart: Headstart, photos: Path) -
 
 
 def test_json_goes_alone_to_stdout_and_begins_with_the_evaluation(headstart: Headstart, photos: Path) -> None:
-    answer = headstart("train", photos, "--backbone", "embedded", "--json", "--out", "here/run")
+    answer = headstart("train", photos, "--backbone", "embedded", "--no-inside", "--json", "--out", "here/run")
 
     assert answer.out.lstrip().startswith('{\n "evaluation": {\n  "accuracy": {\n   "value":')
     result = json.loads(answer.out)
@@ -59,7 +59,7 @@ def test_json_goes_alone_to_stdout_and_begins_with_the_evaluation(headstart: Hea
 
 
 def test_predict_prints_every_image_and_exits_1_when_one_cannot_be_read(headstart: Headstart, photos: Path) -> None:
-    headstart("train", photos, "--backbone", "embedded", "--out", "run")
+    headstart("train", photos, "--backbone", "embedded", "--no-inside", "--out", "run")
     Path("bad.jpg").write_bytes(b"not a photo")
 
     fine = headstart("predict", "run", photos / "disc", "--json")
@@ -76,8 +76,8 @@ def test_predict_prints_every_image_and_exits_1_when_one_cannot_be_read(headstar
 def test_evaluate_compare_audit_and_cache_answer_in_words_and_in_json(
     headstart: Headstart, photos: Path, tmp_path: Path
 ) -> None:
-    headstart("train", photos, "--backbone", "embedded", "--out", "one")
-    headstart("train", photos, "--backbone", "embedded", "--out", "two", "--layers", "pooled")
+    headstart("train", photos, "--backbone", "embedded", "--no-inside", "--out", "one")
+    headstart("train", photos, "--backbone", "embedded", "--no-inside", "--out", "two", "--layers", "pooled")
     other = draw_folder(tmp_path / "other", per_class=4, seed=5)
     for arguments, word in (
         (("evaluate", "one", other), "accuracy"),
@@ -124,7 +124,7 @@ def test_groups_are_shown_by_their_first_images_and_only_copies_as_equal(
         ("train", "photos", "--layers", ",,"),
         ("train", "photos", "--weights", "missing.safetensors"),
         ("train", "photos", "--backbone", "timm:hf-hub:a/b"),
-        ("train", "photos", "--backbone", "embedded", "--out", "a_file/run"),
+        ("train", "photos", "--backbone", "embedded", "--no-inside", "--out", "a_file/run"),
         ("predict", "nowhere.safetensors", "photos"),
         ("predict", "a_file", "photos"),
         ("evaluate", "a_file", "photos"),
@@ -163,7 +163,7 @@ def test_ctrl_c_leaves_nothing_half_written(
 
     monkeypatch.setattr("headstart.workbench.train.train_probe", interrupted)
 
-    answer = headstart("train", photos, "--backbone", "embedded")
+    answer = headstart("train", photos, "--backbone", "embedded", "--no-inside")
 
     assert answer.code == 130
     assert "Stopped" in answer.err
@@ -174,7 +174,7 @@ def test_markup_and_control_characters_in_names_are_shown_not_obeyed(headstart: 
     folder = draw_folder(tmp_path / "photos", per_class=8)
     (folder / "disc").rename(folder / "[red]disc[bold]\x1b[31m")
 
-    answer = headstart("train", folder, "--backbone", "embedded")
+    answer = headstart("train", folder, "--backbone", "embedded", "--no-inside")
 
     assert answer.code == 0
     assert "[red]disc[bold]\\x1b[31m" in answer.out.replace("\n", "")

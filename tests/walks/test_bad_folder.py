@@ -111,7 +111,9 @@ def events() -> list[Event]:
 
 @pytest.fixture(scope="module")
 def run(folder: Path, events: list[Event], tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return train(folder, out=tmp_path_factory.mktemp("runs") / "photos", tell=events.append, backbone="embedded")
+    return train(
+        folder, out=tmp_path_factory.mktemp("runs") / "photos", tell=events.append, backbone="embedded", no_inside=True
+    )
 
 
 @pytest.fixture(scope="module")
@@ -214,5 +216,5 @@ def test_one_bad_image_more_than_a_twentieth_stops_everything_and_says_so(folder
     with pytest.raises(DataError, match="7 of 107"):
         audit(worse, tell=lambda event: None)
     with pytest.raises(DataError, match="--max-bad-share"):
-        train(worse, out=tmp_path / "run", tell=lambda event: None, backbone="embedded")
+        train(worse, out=tmp_path / "run", tell=lambda event: None, backbone="embedded", no_inside=True)
     assert not (tmp_path / "run").exists()

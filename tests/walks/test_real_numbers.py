@@ -80,6 +80,7 @@ def test_cifar_networks_name_real_images_as_often_as_their_readme_says(
     assert share.low <= published <= share.high
 
 
+@pytest.mark.slow
 def test_twenty_photographs_of_a_class_tell_ants_from_bees(test_data: Path, tmp_path: Path) -> None:
     table = thinned(test_data / "hymenoptera", tmp_path / "few.csv", {"train": 20, "val": 40})
     run = run_on(table, tmp_path, "resnet18", weights_of(test_data, "resnet18_imagenet"))

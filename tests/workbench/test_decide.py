@@ -37,7 +37,7 @@ def auto(photos: Path, out: Path, **knobs: object) -> tuple[Run, str]:
         if isinstance(event, events.Notice):
             told.append(event.text)
 
-    run = train(photos, out=out, tell=tell, backbone="embedded", strategy="auto", **knobs)
+    run = train(photos, out=out, tell=tell, backbone="embedded", no_inside=True, strategy="auto", **knobs)
     return run, "\n".join(told)
 
 
@@ -46,7 +46,7 @@ def test_too_few_held_out_images_keep_the_probe(photos: Path, tmp_path: Path) ->
     run, told = auto(photos, tmp_path / "run")
     assert "too few to see whether fine-tuning helps" in told
     assert run.record["tuning"]["decided"]["strategy"] == "probe"
-    probe = train(photos, out=tmp_path / "probe", tell=lambda event: None, backbone="embedded")
+    probe = train(photos, out=tmp_path / "probe", tell=lambda event: None, backbone="embedded", no_inside=True)
     assert run.classifier.backbone.fingerprint == probe.classifier.backbone.fingerprint
     assert np.array_equal(run.classifier.head.weight, probe.classifier.head.weight)
 
@@ -149,6 +149,7 @@ def test_a_rate_of_zero_asks_for_a_range_test(photos: Path, tmp_path: Path) -> N
         out=tmp_path / "run",
         tell=lambda event: told.append(event.text) if isinstance(event, events.Notice) else None,
         backbone="embedded",
+        no_inside=True,
         strategy="full",
         epochs=1,
         lr=0,

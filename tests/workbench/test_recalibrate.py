@@ -27,7 +27,9 @@ def quiet(event: Event) -> None:
 def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HEADSTART_CACHE", str(tmp_path_factory.mktemp("cache")))
-        return train(photos, out=tmp_path_factory.mktemp("run") / "run", tell=quiet, backbone="embedded")
+        return train(
+            photos, out=tmp_path_factory.mktemp("run") / "run", tell=quiet, backbone="embedded", no_inside=True
+        )
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +97,9 @@ def test_images_without_labels_give_statistics_and_no_verdict(run: Run, dark: Pa
 
 def test_a_network_without_batch_norm_is_said_and_nothing_is_written(photos: Path, tmp_path: Path, test_data: Path):
     weights = test_data / "weights" / "squeezenet1_0_imagenet.safetensors"
-    run = train(photos, out=tmp_path / "run", tell=quiet, backbone="squeezenet1_0", weights=str(weights))
+    run = train(
+        photos, out=tmp_path / "run", tell=quiet, backbone="squeezenet1_0", weights=str(weights), no_inside=True
+    )
     with pytest.raises(ClassifierError, match="which has none"):
         recalibrate(run.folder, photos, tell=quiet)
     assert not list(run.folder.glob("*recalibrated*"))

@@ -114,7 +114,7 @@ def test_the_record_is_strict_json_that_makes_the_run_again(run: Run, photos: Pa
 
 @pytest.mark.slow
 def test_a_second_head_opens_no_image(run: Run, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = train(photos, out=tmp_path / "one", backbone="embedded")
+    first = train(photos, out=tmp_path / "one", backbone="embedded", no_inside=True)
     opened: list[object] = []
     for module in (batches, content):
         monkeypatch.setattr(module, "open_image", lambda *a: opened.append(a))
@@ -135,7 +135,9 @@ def _copy_statistics(run: Run, backbone: hs.Backbone) -> PreprocessingCheck:
 
 @pytest.mark.slow
 def test_an_existing_run_is_never_overwritten(photos: Path, tmp_path: Path) -> None:
-    folders = [train(photos, out=tmp_path / "photos", backbone="embedded").folder.name for _ in range(3)]
+    folders = [
+        train(photos, out=tmp_path / "photos", backbone="embedded", no_inside=True).folder.name for _ in range(3)
+    ]
     assert folders == ["photos", "photos-2", "photos-3"]
 
 
@@ -145,7 +147,7 @@ def test_nothing_is_left_when_a_run_is_stopped(photos: Path, tmp_path: Path) -> 
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(photos, out=tmp_path / "runs" / "photos", tell=stop, backbone="embedded")
+        train(photos, out=tmp_path / "runs" / "photos", tell=stop, backbone="embedded", no_inside=True)
 
     assert list((tmp_path / "runs").iterdir()) == []
 
@@ -156,14 +158,14 @@ def test_test_images_choose_nothing(photos: Path, tmp_path: Path) -> None:
     base = tmp_path / "set"
     draw_folder(base / "train", seed=1)
     draw_folder(base / "test", per_class=6, seed=2)
-    honest = train(base, out=tmp_path / "a", backbone="embedded")
+    honest = train(base, out=tmp_path / "a", backbone="embedded", no_inside=True)
     names = ["disc", "square", "stripes"]
     for name in names:
         (base / "test" / name).rename(base / "test" / f"{name}-old")
     for name, other in zip(names, names[1:] + names[:1], strict=True):
         (base / "test" / f"{name}-old").rename(base / "test" / other)
 
-    turned = train(base, out=tmp_path / "b", backbone="embedded")
+    turned = train(base, out=tmp_path / "b", backbone="embedded", no_inside=True)
 
     assert turned.record["head"] == honest.record["head"]
     np.testing.assert_array_equal(turned.classifier.head.weight, honest.classifier.head.weight)
@@ -178,7 +180,7 @@ def test_an_unknown_class_in_the_test_is_reported_and_not_scored(tmp_path: Path)
     for i, path in enumerate(sorted((base / "val" / "ring").iterdir())):
         path.write_bytes(path.read_bytes() + bytes([i]))
 
-    run = train(base, out=tmp_path / "run", backbone="embedded")
+    run = train(base, out=tmp_path / "run", backbone="embedded", no_inside=True)
 
     assert run.evaluation.unknown == {"ring": 4}
     assert run.evaluation.accuracy.n == 12
@@ -192,7 +194,7 @@ def test_leaked_images_are_counted_and_the_score_without_them_stands_beside(tmp_
     for path in sorted((base / "train" / "disc").iterdir())[:3]:
         shutil.copy(path, base / "test" / "disc" / f"copy-of-{path.name}")
 
-    run = train(base, out=tmp_path / "run", backbone="embedded")
+    run = train(base, out=tmp_path / "run", backbone="embedded", no_inside=True)
 
     assert run.evaluation.leaked == 3
     assert run.evaluation.without_leaks is not None
@@ -211,7 +213,7 @@ def test_groups_from_a_table_stay_on_one_side(tmp_path: Path) -> None:
             for i, path in enumerate(paths)
         )
 
-    run = train(table, out=tmp_path / "run", backbone="embedded")
+    run = train(table, out=tmp_path / "run", backbone="embedded", no_inside=True)
 
     sides: dict[str, set[str]] = {}
     for row in run.predictions():
@@ -298,7 +300,7 @@ def test_cells_that_a_spreadsheet_would_obey_are_neutralised(tmp_path: Path) -> 
     folder = draw_folder(tmp_path / "photos", per_class=8)
     (folder / "disc").rename(folder / "=cmd|calc")
 
-    run = train(folder, out=tmp_path / "run", backbone="embedded")
+    run = train(folder, out=tmp_path / "run", backbone="embedded", no_inside=True)
 
     text = (run.folder / "predictions.csv").read_text()
     assert ",'=cmd|calc," in text
