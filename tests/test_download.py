@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
 import socket
 import threading
 import time
@@ -274,7 +275,7 @@ def test_two_that_fetch_one_file_do_not_write_to_one_part(
         two = pool.submit(fetch, sha256=SHA256, note=note)
         assert one.result().read_bytes() == two.result().read_bytes() == BODY
 
-    assert told == ["Another process is fetching the same file; waiting for it."]
+    assert told == ["Another process is fetching the same; waiting for it."]
     assert server.ranges == [None]  # the second one takes what the first one brought
     assert _left(tmp_path) == ["weights.pth"]
 
@@ -304,6 +305,23 @@ def test_without_a_hash_only_what_came_while_waiting_is_taken_for_the_file(
     (tmp_path / "in" / "weights.pth").write_bytes(b"of last year")
 
     assert fetch().read_bytes() == BODY
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_on_a_disk_without_locks_a_file_is_fetched_all_the_same(
+    server: Server, fetch: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    fcntl = pytest.importorskip("fcntl")
+
+    def refuse(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    told: list[str] = []
+
+    assert fetch(sha256=SHA256, note=told.append).read_bytes() == BODY
+    assert told == []
+    assert _left(tmp_path) == ["weights.pth"]
 
 
 def test_a_folder_that_cannot_be_made_is_said_at_once(server: Server, tmp_path: Path) -> None:

@@ -113,7 +113,13 @@ def download(
     """
     task = _Task(url, target.with_name(target.name + ".part"), progress, largest)
     before = _stamp(target)
-    with _alone(target, note):
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DownloadError(
+            expected="a folder that can be written to", found=str(error), where=target.parent, hint=NO_ROOM
+        ) from error
+    with alone(target.with_name(target.name + ".part.lock"), note):
         if _stamp(target) != before and file_matches(target, sha256):
             return target
         if not sha256 and not task.tag.exists():
@@ -128,30 +134,32 @@ def download(
 
 
 @contextlib.contextmanager
-def _alone(target: Path, note: Note | None) -> Iterator[None]:
-    """Among all processes, the only one to fetch this file; the system ends the lock of a process that is killed."""
+def alone(path: Path, note: Note | None) -> Iterator[None]:
+    """Among all processes, the only one in such a block; the system ends the lock of a process that is killed.
+
+    On a disk that knows no locks, as some in networks, nobody is waited for.
+
+    Args:
+        path: of the lock, gone afterwards. note: told that another process is waited for.
+    """
     import filelock  # here, for most commands fetch nothing
 
-    path = target.with_name(target.name + ".part.lock")
-    lock = filelock.FileLock(path)
+    lock = filelock.FileLock(path, fallback_to_soft=False)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
-            if note:
-                note("Another process is fetching the same file; waiting for it.")
-            lock.acquire()
-    except OSError as error:
-        raise DownloadError(
-            expected="a folder that can be written to", found=str(error), where=target.parent, hint=NO_ROOM
-        ) from error
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        if note:
+            note("Another process is fetching the same; waiting for it.")
+        lock.acquire()
+    except (OSError, NotImplementedError):
+        path.unlink(missing_ok=True)
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):  # Windows keeps a file that is open
-            path.unlink()  # before the release: whoever holds it then finds the target finished
-        lock.release()
+        if lock.is_locked:
+            with contextlib.suppress(OSError):  # Windows keeps a file that is open
+                path.unlink()  # before the release: whoever holds it then finds the target finished
+            lock.release()
 
 
 def _stamp(path: Path) -> int:

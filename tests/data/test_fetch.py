@@ -8,8 +8,11 @@ import json
 import random
 import stat
 import tarfile
+import threading
+import time
 import zipfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -166,6 +169,27 @@ def test_another_set_or_another_hash_in_the_folder_is_a_mistake(server: Server, 
         fetch("other.zip")
     with pytest.raises(DataError, match=r"the same address with the SHA-256"):
         fetch(sha256="0" * 64)
+
+
+def test_two_that_fetch_one_set_wait_for_each_other(server: Server, fetch: Fetch, tmp_path: Path) -> None:
+    go_on, told = threading.Event(), list[str]()
+    server.halts = [go_on]
+
+    def note(text: str) -> None:
+        told.append(text)
+        go_on.set()  # the first one is in the middle of it
+
+    with ThreadPoolExecutor(2) as pool:
+        one = pool.submit(fetch)
+        while not server.asked:
+            time.sleep(0.01)
+        two = pool.submit(fetch, note=note)
+        assert one.result().folder == two.result().folder
+        assert (one.result().is_new, two.result().is_new) == (True, False)
+
+    assert told[0] == "Another process is fetching the same; waiting for it."
+    assert len(server.asked) == 1
+    assert left(tmp_path) == []
 
 
 def test_an_empty_folder_is_filled(fetch: Fetch, tmp_path: Path) -> None:

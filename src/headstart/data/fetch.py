@@ -5,6 +5,7 @@ source ─mirrors in order▶ archive ─unpack▶ files ─move▶ train/ test/
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,7 +17,7 @@ from headstart.data.landing import Fetched, clear_staging, find_landed, land, st
 from headstart.data.source_record import Origin, SourceRecord
 from headstart.data.sources import Archive, Source
 from headstart.data.tree import as_text
-from headstart.download import NO_ROOM, Note, download, file_matches
+from headstart.download import NO_ROOM, Note, alone, download, file_matches
 from headstart.errors import DataError, DownloadError
 
 Progress = Callable[[str, int, int], None]
@@ -57,15 +58,21 @@ def fetch_source(
         if note:
             note(text)
 
-    staging = staging_of(folder)
-    try:
-        files = [_bring(archive, staging, progress, remark, max_bytes, pause) for archive in source.archives]
-        origins = [_place(file, url, archive, staging / "whole", max_bytes)
-                   for (file, url), archive in zip(files, source.archives, strict=True)]  # fmt: skip
-        record = SourceRecord(source.title, source.key, today(), source.licence, source.home, tuple(origins))
-        landed = land(staging / "whole", folder, record)
-    finally:
-        clear_staging(staging)
+    with contextlib.suppress(OSError):  # staging_of says why
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    with alone(folder.parent / f".{folder.name}.fetching.lock", remark):
+        there = find_landed(folder, source.key, source.archives[0].sha256)
+        if there:  # by the process that was waited for
+            return there
+        staging = staging_of(folder)
+        try:
+            files = [_bring(archive, staging, progress, remark, max_bytes, pause) for archive in source.archives]
+            origins = [_place(file, url, archive, staging / "whole", max_bytes)
+                       for (file, url), archive in zip(files, source.archives, strict=True)]  # fmt: skip
+            record = SourceRecord(source.title, source.key, today(), source.licence, source.home, tuple(origins))
+            landed = land(staging / "whole", folder, record)
+        finally:
+            clear_staging(staging)
     return replace(landed, notes=tuple(notes))
 
 
