@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,19 @@ def test_groups_in_two_parts_are_counted_with_an_example_and_a_way_out() -> None
         "train, 4.png in test): the score of a group that training or choosing has seen is too good. Put each group "
         "into one part, or give no parts: headstart then splits and keeps groups whole."
     )
+
+
+def test_groups_that_were_guessed_from_names_alone_are_a_warning_with_a_way_out() -> None:
+    guess, table = (
+        [["a", "a"]],
+        [Sample(Path(f"{i}.png"), f"{i}.png", "a", part, None) for i, part in enumerate(("train", "test"))],
+    )
+    (finding,) = crossing_groups(table, guess, guessed=True)
+    assert finding.severity == "warning"
+    assert "guessed from the files' names: if they are none, say --group-by none" in finding.message
+    named = [replace(sample, group="one") for sample in table]
+    (finding,) = crossing_groups(named, [["one", "one"], *guess], guessed=True)
+    assert finding.severity == "problem"
 
 
 def test_groupings_that_share_an_image_make_one_group() -> None:

@@ -104,7 +104,9 @@ def prepare(
         copies=tuple(audit.groups_for_split[i] for i in readable),
         copy_groups=tuple(tuple(place[i] for i in group) for group in audit.copy_groups),
         groups=groups,
-        audit=replace(audit, findings=(*audit.findings, *crossing_groups(samples, groups))),
+        audit=replace(
+            audit, findings=(*audit.findings, *crossing_groups(samples, groups, guessed=recipe.group_by == "auto"))
+        ),
         rules=rules,
     )
 
