@@ -156,6 +156,16 @@ def test_a_half_written_card_costs_no_row_and_is_shown_and_removed_like_any_othe
     assert not tmp_path.exists()
 
 
+def test_no_room_takes_nothing_from_a_file_that_has_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened(tmp_path).write([0], tuple(part[None] for part in value(0)))
+
+    def full(path: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")  # as a disk that compresses may say of a finished file
+
+    monkeypatch.setattr("headstart.features.row_file.reserve", full)
+    assert 0 not in opened(tmp_path).missing
+
+
 def test_a_disk_that_fills_while_the_names_are_written_leaves_the_old_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

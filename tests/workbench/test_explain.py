@@ -91,6 +91,15 @@ def test_the_photographs_themselves_are_not_overwritten(run: Run, photos: Path, 
     assert (tmp_path / "one-2.png").stat().st_size > 10_000
 
 
+def test_a_photograph_that_differs_in_case_alone_is_not_overwritten_where_case_does_not_count(
+    run: Run, photos: Path, tmp_path: Path
+) -> None:
+    mine = shutil.copy(sorted((photos / "square").iterdir())[0], tmp_path / "One.PNG")
+    told = list[Event]()
+    explain(run.classifier, mine, out=tmp_path, tell=told.append)
+    assert next(event for event in told if isinstance(event, Written)).files == ("One-2.png",)
+
+
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="no folder here that exists and cannot be written by root")
 def test_a_folder_that_cannot_be_written_is_said(run: Run, photos: Path) -> None:
     with pytest.raises(RunError, match="a folder that can be written"):

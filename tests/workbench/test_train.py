@@ -294,6 +294,8 @@ def test_the_folder_one_stands_in_has_a_name_too(
 def test_a_folder_without_a_name_is_refused_before_anything_is_read(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="a folder with a name"):
         train(tmp_path / "nothing", out="/")
+    with pytest.raises(RunError, match="~nobody-of-this-name"):
+        train(tmp_path / "nothing", out="~nobody-of-this-name/run")
 
 
 def test_cells_that_a_spreadsheet_would_obey_are_neutralised(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -124,6 +126,23 @@ def test_a_table_that_cannot_be_written_is_said_and_leaves_nothing(run: Run, pho
     with pytest.raises(RunError, match="a place for the table"):
         hs.predict(run.folder, photos / "disc", csv=tmp_path / "p.csv")
     assert [path.name for path in tmp_path.iterdir()] == ["p.csv"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links and pipes")
+def test_a_table_goes_through_links_and_into_pipes(run: Run, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "real.csv").write_text("before", encoding="utf-8")
+    (tmp_path / "link.csv").symlink_to(tmp_path / "real.csv")
+    hs.predict(run.folder, photos / "disc", csv=tmp_path / "link.csv")
+    assert (tmp_path / "link.csv").is_symlink()
+    lines = (tmp_path / "real.csv").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 17
+
+    os.mkfifo(tmp_path / "pipe")
+    with ThreadPoolExecutor(1) as pool:
+        read = pool.submit((tmp_path / "pipe").read_text, encoding="utf-8")
+        hs.predict(run.folder, photos / "disc", csv=tmp_path / "pipe")
+        assert read.result().splitlines() == lines
+    assert (tmp_path / "pipe").is_fifo()
 
 
 def test_evaluate_on_a_lone_file_says_what_it_cannot_say(run: Run, tmp_path: Path) -> None:

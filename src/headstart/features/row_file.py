@@ -44,8 +44,10 @@ class RowFile:
         count = len(self.places)
         try:
             self._arrays = tuple(_open(folder / f"{i}.npy", (count, *shape), dtype) for i, shape in enumerate(shapes))
+            is_new = not (folder / _SUMS).exists()
             self._sums = _open(folder / _SUMS, (count, 2), "uint32")  # (checksum, 1 where the row is there)
-            _reserve(folder)
+            if is_new:  # else rows may be there, and have their places
+                _reserve(folder)
             with finished(folder / ROWS) as part:
                 part.write_text(json.dumps({"rows": count, "keys": list(self.places)}), encoding="utf-8")
         except OSError as error:

@@ -126,16 +126,16 @@ class _Names:
     def of(self, image: str) -> str:
         """`photo.png`, or `photo-2.png` when that is taken."""
         stem, number = Path(image).stem, 1
-        while (name := f"{stem}.png" if number == 1 else f"{stem}-{number}.png") in self.given:
+        while (name := f"{stem}.png" if number == 1 else f"{stem}-{number}.png").casefold() in self.given:
             number += 1
-        self.given.add(name)
+        self.given.add(name.casefold())  # on some systems a.png and A.PNG are one file
         return name
 
 
 def _write(folder: Path, explanations: Sequence[Explanation], tell: Tell) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        names = _Names({file.name for file in folder.iterdir()})
+        names = _Names({file.name.casefold() for file in folder.iterdir()})
         written = []
         for one in explanations:
             name = names.of(one.name)

@@ -11,9 +11,12 @@ def out_folder(folder: str | Path) -> Path:
     """The same folder under a path with a name: `.` and `..` are those that one stands in.
 
     Raises:
-        RunError: it has no name, as the root of a disk.
+        RunError: it has no name, as the root of a disk, or the user after ~ is unknown.
     """
-    path = Path(folder).expanduser()
+    try:
+        path = Path(folder).expanduser()
+    except RuntimeError as error:  # ~nobody
+        raise RunError(expected="a folder", found=f"{str(folder)!r}: {error}", hint="Choose one with --out.") from error
     path = path.resolve() if path.name in ("", "..") else path
     if not path.name:
         raise RunError(expected="a folder with a name", found=repr(str(path)), hint="Choose one with --out.")

@@ -147,21 +147,25 @@ def write_record(folder: Path, values: Mapping[str, Any]) -> None:
 
 
 def write_table(path: Path, header: Sequence[str], rows: Iterator[Sequence[object]]) -> None:
-    """Write a csv whose cells no spreadsheet takes for a formula; the file appears at once and whole.
+    """Write a csv whose cells no spreadsheet takes for a formula; a file appears at once and whole.
 
     Raises:
         RunError: it cannot be written there.
     """
-    part = path.with_name(f".{path.name}-{uuid.uuid4().hex}.part")
+    is_stream = path.exists() and not path.is_file() and not path.is_dir()  # a pipe, /dev/stdout
+    path = path if is_stream else path.resolve()  # what a link leads to is written, not the link
+    part = path if is_stream else path.with_name(f".{path.name}-{uuid.uuid4().hex}.part")
     try:
         with part.open("w", encoding="utf-8", newline="", errors="backslashreplace") as file:
             writer = csv.writer(file)
             writer.writerow([neutral_cell(name) for name in header])
             writer.writerows([neutral_cell(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
-        part.replace(path)
+        if not is_stream:
+            part.replace(path)
     except BaseException as error:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
+        if not is_stream:
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
         if not isinstance(error, OSError):
             raise
         raise RunError(expected="a place for the table", found=str(error.strerror), where=path) from error
