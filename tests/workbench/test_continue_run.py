@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from headstart.backbones.mirror import Mirror
+from headstart.classifier.classifier import Classifier
 from headstart.errors import RecipeError, RunError
 from headstart.workbench.continue_run import continue_run
 from headstart.workbench.events import Event, Progress
 from headstart.workbench.job import Job
 from headstart.workbench.resume import resume
-from headstart.workbench.run import Run
+from headstart.workbench.run import CLASSIFIER, Run
 from headstart.workbench.train import train
 
 KNOBS = {"backbone": "embedded", "engine": "eager", "checkpoint_every": 0.0, "epochs": 1}
@@ -64,6 +67,24 @@ def test_auto_that_changes_nothing_keeps_the_head_that_it_began_with(tuned: Run,
     assert any("auto: what it began with is kept" in text for text in told)
     assert "The head is that of the run it goes on from" in told
     assert not any("probe is kept" in text for text in told)
+
+
+def test_auto_that_changes_nothing_answers_with_mirror_images_as_the_run_did(
+    tuned: Run, photos: Path, tmp_path: Path
+) -> None:
+    run = Run.load(shutil.copytree(tuned.folder, tmp_path / "run"))
+    backbone, head = run.classifier.backbone, replace(run.classifier.head, mirror=True)
+    backbone.mirror = Mirror(backbone.widths, head.unit)
+    Classifier(backbone, head, replace(run.classifier.card, mirror=True, unit=head.unit)).save(run.folder / CLASSIFIER)
+
+    further = continue_run(run.folder, out=tmp_path / "more", strategy="auto", tell=quiet)
+
+    assert further.record["tuning"]["decided"]["strategy"] == "probe"
+    assert further.classifier.head.mirror
+    image = sorted((photos / "disc").iterdir())[0]
+    expected = Classifier.load(run.folder).predict(image).probabilities
+    assert further.classifier.predict(image).probabilities == pytest.approx(expected, abs=1e-5)
+    assert expected != pytest.approx(tuned.classifier.predict(image).probabilities, abs=1e-5)
 
 
 def test_left_to_itself_it_is_a_run_beside_the_old_one_with_all_stages(photos: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from headstart.backbones.backbone import Backbone, load_backbone
 from headstart.backbones.catalogue import row_of
+from headstart.backbones.mirror import Mirror
 from headstart.backbones.weights import weights_available
 from headstart.classifier.classifier import Head
 from headstart.errors import BackboneError
@@ -22,11 +23,13 @@ class Choice:
 
     Args:
         head: that fine-tuning begins with; None: solved on the backbone's features.
+        mirror: how that head took in mirror images, and does again if fine-tuning changes nothing.
     """
 
     backbone: Backbone
     reason: str
     head: Head | None = None
+    mirror: Mirror | None = None
 
 
 def check_backbone(recipe: Recipe) -> None:

@@ -12,15 +12,15 @@ from headstart.workbench.run import Run
 def choose_run(run: Run) -> Choice:
     """The network of a run; a head that was solved has seen the held-out images and is solved anew without them.
 
-    It goes on from the answers for images as they are; whether mirror images help is measured anew.
+    It goes on from the answers for images as they are; whether mirror images help is measured anew after fine-tuning.
 
     Raises:
         ClassifierError: its file cannot be read.
     """
     model = run.classifier
-    model.backbone.mirror = None
+    mirror, model.backbone.mirror = model.backbone.mirror, None
     head = replace(model.head, mirror=False) if model.head.kind == "trained" else None
-    return Choice(model.backbone, f"going on from {run.folder}", head)
+    return Choice(model.backbone, f"going on from {run.folder}", head, mirror)
 
 
 def check_data(run: Run, fingerprint: str) -> None:

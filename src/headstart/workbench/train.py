@@ -149,9 +149,11 @@ def _work(
     if rows is not None and job is not None:
         with clock("fine-tune"):
             tuning = _fine_tune(features, choice, labels, prepared, parts, rows, recipe, tell, job)
+        if tuning.fine_tuned is None:
+            choice.backbone.mirror = choice.mirror
         with clock("features after it"):
             final, _, engine, _ = _extract(work / FEATURES, prepared, choice, recipe, tell, None)
-    began = choice.head or probe.head
+    began = replace(choice.head or probe.head, mirror=choice.mirror is not None)
     head = began if tuning is None or tuning.fine_tuned is None else tuning.fine_tuned.head
     with clock("evaluation"):
         evaluation = _evaluate(final, head, features, labels, prepared, parts, probe, recipe)

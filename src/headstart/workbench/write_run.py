@@ -76,7 +76,7 @@ class Finished:
     def chosen(self) -> str:
         """By which images everything was chosen that was not told by the user."""
         tuned = None if self.tuning is None else self.tuning.fine_tuned
-        if self.head is self.choice.head:
+        if tuned is None and self.choice.head is not None:
             return "The head is that of the run it goes on from"
         if tuned is None:
             return f"Strength and temperature were chosen {self.probe.path.held_out}"
