@@ -152,7 +152,8 @@ def alone(path: Path, note: Note | None) -> Iterator[None]:
             note("Another process is fetching the same; waiting for it.")
         lock.acquire()
     except (OSError, NotImplementedError):
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what is wrong with the folder is said by who writes there
+            path.unlink()
     try:
         yield
     finally:
