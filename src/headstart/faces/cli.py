@@ -183,7 +183,7 @@ def lab(
 
 @command()
 def pretrain(
-    recipe: Annotated[str, typer.Option(help="proof (minutes), short, small (an hour) or large (GPU).")] = "small",
+    recipe: Annotated[str, typer.Option(help="proof (minutes), short, small (over an hour) or large (GPU).")] = "small",
     out: Annotated[Path, typer.Option(help="Folder to make, or to go on in.")] = Path("pretrained"),
     weights: Annotated[str | None, typer.Option(help="File or URL of the teacher's weights.")] = None,
     start: Annotated[Path | None, typer.Option(help="Folder of a finished pretraining to begin with.")] = None,

@@ -267,7 +267,7 @@ def _features(subject: Subject, parts: dict[str, Tensor], stage: str | None) -> 
         return head.stages, scale_stages(arrays) if head.unit else join_stages(arrays)
     names = list(parts)
     before_top = names[-2] if subject.backbone is None and len(names) > 1 else names[-1]  # a module's last child names
-    chosen = before_top if stage is None else stage
+    chosen = stage or before_top
     return (chosen,), scale_stages([parts[chosen].numpy()])
 
 
@@ -294,7 +294,5 @@ def _library(module: str, package: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        hint = f"pip install {package}, or take pca."
-        raise RecipeError(
-            expected=f"the package {package}", found="not installed", where="method", hint=hint
-        ) from error
+        wanted, hint = f"the package {package}", f"pip install {package}, or take pca."
+        raise RecipeError(expected=wanted, found="not installed", where="method", hint=hint) from error

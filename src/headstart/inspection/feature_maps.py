@@ -217,8 +217,8 @@ def feature_maps(model: Model, images: InspectedImages | Tensor, *, image: int =
     stages = tuple(seen.stage(name) for name in subject.stages if name in seen.features)
     telling, class_maps = seen.telling()
     picture = images.pixels[image] if images.prepared is None else images.prepared[image].float() / 255
-    drawn = picture.permute(1, 2, 0).numpy()
-    return FeatureMaps(subject.name, len(images), images.names[image], drawn, stages, class_maps, telling)
+    name, drawn = images.names[image], picture.permute(1, 2, 0).numpy()
+    return FeatureMaps(subject.name, len(images), name, drawn, stages, class_maps, telling)
 
 
 class _Seen:
@@ -242,8 +242,8 @@ class _Seen:
         maps = value.float() if with_maps else vectors[:, :, None, None]
         low, high = self._range.get(name, (maps[0].amin((1, 2)), maps[0].amax((1, 2))))
         self._range[name] = torch.minimum(low, maps.amin((0, 2, 3))), torch.maximum(high, maps.amax((0, 2, 3)))
-        share = float((value <= 0).float().mean()) * len(value) / len(self.images)
-        self._zeros[name] = self._zeros.get(name, 0.0) + share
+        zeros = float((value <= 0).float().mean()) * len(value)
+        self._zeros[name] = self._zeros.get(name, 0.0) + zeros / len(self.images)
         self._shape[name] = (maps.shape[1], maps.shape[2], maps.shape[3])
         if with_maps and 0 <= self.image - self.past < len(maps):
             self.maps[name] = maps[self.image - self.past].clone()
@@ -252,18 +252,12 @@ class _Seen:
 
     def _add_class_sums(self, name: str, maps: Tensor, labels: Tensor) -> None:
         classes = int(self.images.labels.max()) + 1 if self.images.labels is not None else 0
-        if classes * maps[0].numel() > _MOST_SUMS:
-            return
-        sums = self._class_sums.setdefault(name, maps.new_zeros(classes, *maps.shape[1:]))
-        sums.index_add_(0, labels, maps)
+        if classes * maps[0].numel() <= _MOST_SUMS:
+            sums = self._class_sums.setdefault(name, maps.new_zeros(classes, *maps.shape[1:]))
+            sums.index_add_(0, labels, maps)
 
     def stage(self, name: str) -> StageMaps:
         """What came of one stage."""
-        low, high = self._range[name]
-        spread = high - low
-        _, height, width = self._shape[name]
-        quiet = torch.nonzero(spread <= SILENT * spread.median())[:, 0].tolist()
-        silent = tuple(quiet) if len(self.images) * height * width > 1 else ()  # one value has no range
         maps = self.maps.get(name)
         strength = torch.empty(0) if maps is None else maps.abs().mean((1, 2))
         strongest = strength.argsort(descending=True, stable=True)[:_CHANNELS].tolist()
@@ -274,13 +268,19 @@ class _Seen:
             name,
             self._shape[name],
             self._zeros[name],
-            silent,
+            self._silent(name),
             None if maps is None else maps.abs().mean(0).numpy(),
             () if maps is None else tuple((channel, maps[channel].numpy()) for channel in strongest),
             between_classes(features, labels) if labels is not None and several else None,
             (len(classes_of(labels)) - 1) / (len(labels) - 1) if labels is not None and several else None,
             nearest_mean(features, labels) if labels is not None and several else None,
         )
+
+    def _silent(self, name: str) -> tuple[int, ...]:
+        """Channels that hardly change; none where one value of each was seen, which has no range."""
+        (low, high), (_, height, width) = self._range[name], self._shape[name]
+        quiet = torch.nonzero(high - low <= SILENT * (high - low).median())[:, 0].tolist()
+        return tuple(quiet) if len(self.images) * height * width > 1 else ()
 
     def telling(self) -> tuple[tuple[str, int] | None, dict[str, Map]]:
         """At the last stage with maps: the channel whose class means differ most, and its mean map of each class."""

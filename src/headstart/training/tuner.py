@@ -237,18 +237,17 @@ class Tuner:
         return averages, answers
 
     def _settle(self) -> None:
-        body = self.network.body  # what is frozen keeps its statistics: others would not fit the cached activations
-        moving = [name for name in batch_norms(body) if not within(name, self.policy)]
-        recalibrate(body, self._calibration, names=moving)
+        # what is frozen keeps its statistics: others would not fit the cached activations
+        moving = [name for name in batch_norms(self.network.body) if not within(name, self.policy)]
+        recalibrate(self.network.body, self._calibration, names=moving)
 
     def _calibration(self) -> Iterator[Tensor]:
-        device = self.network.head.weight.device  # the CPU before the training, perhaps a GPU after it
         for begin in range(0, len(self.images.rows), _STILL_BATCH):
-            yield self._still(self.images.rows[begin : begin + _STILL_BATCH]).to(device)
+            still = self._still(self.images.rows[begin : begin + _STILL_BATCH])
+            yield still.to(self.network.head.weight.device)  # the CPU before the training, perhaps a GPU after it
 
     def _still(self, places: Labels) -> Tensor:
-        preprocess = self.backbone.preprocess
-        return preprocess.normalise(centre(self._stored(places), preprocess.crop))
+        return self.backbone.preprocess.normalise(centre(self._stored(places), self.backbone.preprocess.crop))
 
     def _stored(self, places: Labels) -> Tensor:
         return torch.from_numpy(self.images.pixels.read(places)[0])

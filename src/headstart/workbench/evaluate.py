@@ -73,7 +73,12 @@ def evaluate(
         RecipeError: a knob is unknown, not allowed, or one that the classifier's card decides.
     """
     if "background" in knobs:
-        raise RecipeError(expected="the background of the classifier's card", found="another", where="background")
+        raise RecipeError(
+            expected="the background of the classifier's card",
+            found="another",
+            where="background",
+            hint="Leave it out.",
+        )
     recipe = recipe_from(recipe, knobs)
     model = classifier if isinstance(classifier, Classifier) else Classifier.load(classifier)
     rules = replace(model.rules, max_pixels=recipe.max_pixels)

@@ -32,8 +32,8 @@ def pretrain(
     """Pretrain by a recipe's name into a folder: weights, log, card; a second call goes on where the first stopped.
 
     Args:
-        recipe: `proof` (a minute or two), `short` (half an hour), `small` (an hour on two idle cores: what is shipped)
-            or `large` (for a GPU).
+        recipe: `proof` (a minute or two), `short` (half an hour), `small` (1.2 hours on two cores: what is shipped) or
+            `large` (for a GPU).
         out: folder. weights: file or URL of the teacher, squeezenet1_0; its own source if left out.
         start: folder of a finished pretraining to begin with.
         gate: folder of real image sets to measure the weights on; without it the card has no gate.

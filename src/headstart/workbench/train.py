@@ -149,12 +149,9 @@ def _work(
     if rows is not None and job is not None:
         with clock("fine-tune"):
             tuning = _fine_tune(features, choice, labels, prepared, parts, rows, recipe, tell, job)
-        if tuning.fine_tuned is None:
-            choice.backbone.mirror = choice.mirror
         with clock("features after it"):
             final, _, engine, _ = _extract(work / FEATURES, prepared, choice, recipe, tell, None)
-    began = replace(choice.head or probe.head, mirror=choice.mirror is not None)
-    head = began if tuning is None or tuning.fine_tuned is None else tuning.fine_tuned.head
+    head = _head_after(choice, probe, tuning)
     with clock("evaluation"):
         evaluation = _evaluate(final, head, features, labels, prepared, parts, probe, recipe)
     del features
@@ -201,7 +198,17 @@ def _fine_tune(
     seen = replace(parts, train=tuple(int(i) for i in rows.train))
     head = choice.head or _solve(features, choice.backbone, labels, seen, recipe, len(prepared.image_set.classes)).head
     groups = list(map(str, parts.groups))
-    return tune(choice.backbone, prepared, rows, groups, labels, head, recipe, feature_cache(recipe), tell, job)
+    tuning = tune(choice.backbone, prepared, rows, groups, labels, head, recipe, feature_cache(recipe), tell, job)
+    if tuning.fine_tuned is None:
+        choice.backbone.mirror = choice.mirror  # it answers as it did before
+    return tuning
+
+
+def _head_after(choice: Choice, probe: Probe, tuning: Tuning | None) -> Head:
+    """The fine-tuned head; where there is none, that of the run it goes on from, as it was, else the probe's."""
+    if tuning is not None and tuning.fine_tuned is not None:
+        return tuning.fine_tuned.head
+    return replace(choice.head or probe.head, mirror=choice.mirror is not None)
 
 
 def _extract(
