@@ -22,11 +22,11 @@ from scipy import stats
 
 import headstart as hs
 from headstart.backbones.backbone import load_backbone
-from headstart.backbones.catalogue import ROWS
-from headstart.backbones.row import IMAGENET_MEAN, IMAGENET_STD
+from headstart.backbones.catalogue import SPECS
+from headstart.backbones.spec import IMAGENET_MEAN, IMAGENET_STD
 from headstart.data.batches import pixel_batches
-from headstart.data.hands import draw_hands
 from headstart.data.images import ImageRules
+from headstart.datasets.hands import draw_hands
 from headstart.evaluation.intervals import Interval, wilson
 from headstart.workbench.run import Run
 from machine import hardware
@@ -53,7 +53,7 @@ class Place:
         given = self.weights(weights) if weights else None
         name = f"{source.stem}-{backbone}"
         return hs.train(  # type: ignore[no-any-return,operator]  # the front door resolves its names when used
-            source, out=self.work / name, tell=quiet, backbone=backbone, weights=given, offline=True, **knobs
+            source, out=self.work / name, on_event=quiet, backbone=backbone, weights=given, offline=True, **knobs
         )
 
 
@@ -116,7 +116,7 @@ def own_answers(backbone: str, weights: str, paths: Sequence[Path]) -> np.ndarra
     """Index of the network's own most probable class for each image."""
     network = load_backbone(backbone, weights=weights, offline=True)
     batches = pixel_batches(paths, network.preprocess.prepare, rules=ImageRules(), batch_size=32, workers=2)
-    rows = [network.top_logits(network.preprocess.normalise(batch.pixels)).argmax(1) for batch in batches]
+    rows = [network.pretrained_logits(network.preprocess.normalise(batch.pixels)).argmax(1) for batch in batches]
     return torch.cat(rows).numpy()
 
 
@@ -134,19 +134,19 @@ def own_card(place: Place) -> Iterator[Line]:
     classifier.backbone.preprocess = dataclasses.replace(
         classifier.backbone.preprocess, mean=IMAGENET_MEAN, std=IMAGENET_STD
     )
-    wrong = hs.evaluate(classifier, folder, tell=quiet).evaluation.accuracy  # type: ignore[operator]
+    wrong = hs.evaluate(classifier, folder, on_event=quiet).evaluation.accuracy  # type: ignore[operator]
     yield worse("own-card", f"{what}, ImageNet's mean/std in the test alone", wrong, right)
 
 
 @contextmanager
 def imagenet_card(backbone: str) -> Iterator[None]:
     """The backbone's row states ImageNet's mean and std here; put back afterwards."""
-    row = ROWS[backbone]
-    ROWS[backbone] = dataclasses.replace(row, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+    row = SPECS[backbone]
+    SPECS[backbone] = dataclasses.replace(row, mean=IMAGENET_MEAN, std=IMAGENET_STD)
     try:
         yield
     finally:
-        ROWS[backbone] = row
+        SPECS[backbone] = row
 
 
 def worse(name: str, what: str, share: Interval, right: float) -> Line:
@@ -217,7 +217,7 @@ def drawn_hands(place: Place) -> Iterator[Line]:
     run = place.train(folder, "resnet18", "resnet18_imagenet")
     yield measured("drawn-hands", "drawn hands → other drawn hands, resnet18", run.evaluation.accuracy, None)
     for name in ("rps_photos", "rps28"):
-        found = hs.evaluate(run.folder, place.data / name, tell=quiet).evaluation  # type: ignore[operator]
+        found = hs.evaluate(run.folder, place.data / name, on_event=quiet).evaluation  # type: ignore[operator]
         knn = next(rival for rival in found.baselines if rival.name == "kNN")
         worst = f"worst class {found.worst_class.name} {found.worst_class.recall.value:.2f}"
         note = (

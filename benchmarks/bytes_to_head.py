@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.backbones.backbone import Backbone
-from headstart.backbones.engine import choose_engine
 from headstart.data.images import ImageRules
+from headstart.engines.choose import choose_engine
 from headstart.features.cache import FeatureCache
 from headstart.features.extract import ImageFiles, extract_features, open_store
 from headstart.features.matrix import Features
-from headstart.training.probe import Probe, TrainingRows, train_probe
+from headstart.heads.linear_probe import LinearProbe, TrainingRows, fit_linear_probe
 from record import Spent, spending
 
 
@@ -47,7 +47,7 @@ def choose_photographs(data: Path, work: Path, count: int) -> Photographs:
 
 def bytes_to_head(photographs: Photographs, backbone: Backbone, cache: Path, workers: int) -> dict[str, Spent]:
     """Hashes, choice of engine, features and head with its layer choices; the cache must be empty to begin with."""
-    row, names = backbone.row, tuple(path.name for path in photographs.paths)
+    row, names = backbone.spec, tuple(path.name for path in photographs.paths)
     with spending() as whole:
         with spending() as hashing:
             contents = tuple(hashlib.sha256(path.read_bytes()).hexdigest() for path in photographs.paths)
@@ -66,11 +66,11 @@ def bytes_to_head(photographs: Photographs, backbone: Backbone, cache: Path, wor
     return {"whole": whole, "hash": hashing, "engine": choosing, "features": extracting, "head": solving}
 
 
-def solve(features: Features, labels: NDArray[np.int64], layers: Mapping[str, tuple[str, ...]]) -> Probe:
+def solve(features: Features, labels: NDArray[np.int64], layers: Mapping[str, tuple[str, ...]]) -> LinearProbe:
     """The head on all rows, every image a group of its own."""
     rows, none = np.arange(len(labels)), np.array([], dtype=np.int64)
     training = TrainingRows(rows, labels[rows], rows, none, none)
-    return train_probe(features, training, int(labels.max()) + 1, layers=layers)
+    return fit_linear_probe(features, training, int(labels.max()) + 1, layers=layers)
 
 
 def made_features(n: int, width: int, classes: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

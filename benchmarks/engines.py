@@ -22,10 +22,10 @@ import torch
 from torch import nn
 
 from headstart.backbones.backbone import Backbone, build_backbone, load_backbone
-from headstart.backbones.catalogue import ROWS
-from headstart.backbones.engine import choose_engine
-from headstart.backbones.forward import Forward
-from headstart.backbones.probe import TOLERANCE
+from headstart.backbones.catalogue import SPECS
+from headstart.engines.benchmark import TOLERANCE
+from headstart.engines.choose import choose_engine
+from headstart.engines.forward import Forward
 from headstart.errors import BackboneError
 from machine import hardware, matrix_rate, matrix_rates
 from record import Line, at_least, show, spending, write
@@ -75,7 +75,7 @@ def backbone_of(name: str) -> Backbone:
     folder = os.environ.get("HEADSTART_TEST_DATA")
     if folder and name in REAL:
         return load_backbone(name, weights=str(Path(folder) / "weights" / f"{REAL[name]}.safetensors"), offline=True)
-    backbone = build_backbone(ROWS[name])
+    backbone = build_backbone(SPECS[name])
     generator = torch.Generator().manual_seed(0)
     for module in backbone.network.modules():
         if isinstance(module, nn.BatchNorm2d) and module.running_mean is not None and module.running_var is not None:
@@ -95,10 +95,10 @@ def measure(backbone: Backbone, names: tuple[str, ...], folder: Path, batch: int
         try:
             engine = choose_engine(backbone, name=name, cache_folder=folder)
         except BackboneError as error:
-            print(f"{backbone.row.name}: no {name}: {error.found}")
+            print(f"{backbone.spec.name}: no {name}: {error.found}")
             continue
         if engine.name != name:
-            print(f"{backbone.row.name}: {engine.reason}")
+            print(f"{backbone.spec.name}: {engine.reason}")
             continue
         forwards[name], starts[name] = engine.forward, time.perf_counter() - began
     return timed(backbone, forwards, starts, batch, rounds)
@@ -134,7 +134,7 @@ def row_lines(name: str, timings: Mapping[str, Timing], peak: float) -> list[Lin
         ratio = timing.rate / eager
         goal = at_least(ratio, GOALS[name]) if engine == fastest and name in GOALS else ("", "")
         equal = "equal" if timing.difference <= TOLERANCE else "NOT EQUAL"
-        share = timing.rate * ROWS[name].gflop / peak
+        share = timing.rate * SPECS[name].gflop / peak
         note = f"{timing.rate:.1f} images/s, {share:.0%} of the matrix product, {equal} to {timing.difference:.0e}"
         note += f", ready after {timing.start:.1f} s"
         lines.append(Line(name, f"{name}, {engine}", ratio, f"{ratio:.2f} times eager", *goal, note))

@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 
 import headstart as hs
 from headstart.backbones.backbone import build_backbone
-from headstart.backbones.catalogue import ROWS
+from headstart.backbones.catalogue import SPECS
 from headstart.workbench.run import Run
 from machine import hardware
 from record import Line, at_least, at_most, show, test_data, write
@@ -47,7 +47,7 @@ class Bench:
         run: Run = hs.train(  # type: ignore[operator]  # the front door resolves its names when used
             self.data / source,
             out=self.work / name,
-            tell=quiet,
+            on_event=quiet,
             backbone=backbone,
             weights=str(file),
             strategy=strategy,
@@ -125,7 +125,7 @@ JOBS = {"hymenoptera": ants_and_bees, "rps28": hands}
 def random_weights(name: str, folder: Path) -> Iterator[Path]:
     """A file of weights as the network's builder draws them."""
     file = folder / f"{name}-random.safetensors"
-    state = build_backbone(ROWS[name], seed=0).state()
+    state = build_backbone(SPECS[name], seed=0).state()
     save_file({key: tensor.clone() for key, tensor in state.items()}, file)
     try:
         yield file

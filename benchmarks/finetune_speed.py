@@ -28,15 +28,15 @@ from torch._inductor import config as inductor
 
 from headstart.backbones.backbone import Backbone, load_backbone
 from headstart.backbones.cut_network import CutNetwork
-from headstart.classifier.classifier import Head
 from headstart.data.images import open_image
 from headstart.features.cache import FeatureCache
 from headstart.features.row_file import fill_rows, open_rows
-from headstart.training.augment import NONE, Augmentation, stored_side
-from headstart.training.finetune import full, last_stage
+from headstart.finetune.augmentation import NONE, Augmentation, stored_side
+from headstart.finetune.fine_tuner import FineTuner, within
+from headstart.finetune.settings import FineTuneImages, FineTuneSettings
+from headstart.finetune.strategies import full, last_stage
+from headstart.heads.head import Head
 from headstart.training.records import EpochRecord, StepRecord
-from headstart.training.tuner import Tuner, within
-from headstart.training.tuning import TuningImages, TuningSettings
 from machine import hardware
 from record import Line, Spent, at_least, show, spending, test_data, write
 
@@ -57,12 +57,12 @@ def main() -> None:
         os.environ["HEADSTART_CACHE"] = work
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(Path(work) / "inductor")  # nothing is compiled beforehand
         if options.only != "steps":
-            tell("finetune_speed", loops(data, Path(work), options.images, options.epochs, options.full_epochs))
+            on_event("finetune_speed", loops(data, Path(work), options.images, options.epochs, options.full_epochs))
         if options.only != "loops":
-            tell("finetune_steps", steps(data, Path(work)))
+            on_event("finetune_steps", steps(data, Path(work)))
 
 
-def tell(name: str, measured: Iterator[Line]) -> None:
+def on_event(name: str, measured: Iterator[Line]) -> None:
     """Print the lines and write them."""
     lines = list(measured)
     show(lines)
@@ -84,7 +84,7 @@ def loaded(data: Path) -> Backbone:
 def loops(data: Path, work: Path, count: int, epochs: int, full_epochs: int) -> Iterator[Line]:
     """All loops on the same images."""
     paths, labels = choose(data, count)
-    settings = TuningSettings(epochs=epochs, batch_size=BATCH, augmentation=NONE)
+    settings = FineTuneSettings(epochs=epochs, batch_size=BATCH, augmentation=NONE)
     fresh = partial(loaded, data)
     with spending() as decoding:
         images = prepared(fresh(), paths, labels, FeatureCache(work / "pixels", 1e9))
@@ -144,7 +144,7 @@ def ratio(what: str, theirs: float, ours: float, least: float | None) -> Line:
     return Line("ratio", what, value, f"{value:.2f} times", goal, verdict, f"{theirs:.0f} s / {ours:.0f} s")
 
 
-def prepared(backbone: Backbone, paths: list[Path], labels: np.ndarray, cache: FeatureCache) -> TuningImages:
+def prepared(backbone: Backbone, paths: list[Path], labels: np.ndarray, cache: FeatureCache) -> FineTuneImages:
     """Every image decoded once, as `headstart train` does it."""
     preprocess = backbone.preprocess
     side = stored_side(preprocess.resize, preprocess.crop)
@@ -157,7 +157,7 @@ def prepared(backbone: Backbone, paths: list[Path], labels: np.ndarray, cache: F
         batch_size=32,
     )
     none = np.empty(0, dtype=np.int64)
-    return TuningImages(pixels, np.arange(len(paths)), labels, none, none, contents)
+    return FineTuneImages(pixels, np.arange(len(paths)), labels, none, none, contents)
 
 
 def empty_head() -> Head:
@@ -166,7 +166,7 @@ def empty_head() -> Head:
 
 
 def ours_behind(
-    backbone: Backbone, images: TuningImages, settings: TuningSettings, folder: Path
+    backbone: Backbone, images: FineTuneImages, settings: FineTuneSettings, folder: Path
 ) -> tuple[list[float], Spent]:
     """Losses of the steps, and what it took, the filling of the cache included."""
     losses: list[float] = []
@@ -181,10 +181,10 @@ def ours_behind(
 
 
 def plain(
-    backbone: Backbone, paths: list[Path], images: TuningImages, settings: TuningSettings, *, behind: bool
+    backbone: Backbone, paths: list[Path], images: FineTuneImages, settings: FineTuneSettings, *, behind: bool
 ) -> tuple[list[float], Spent]:
     """The loop one writes by hand: decode, forward, backward, step; the same order, optimiser and schedule as ours."""
-    tuner = Tuner(backbone, empty_head(), images, settings, lambda record: None)
+    tuner = FineTuner(backbone, empty_head(), images, settings, lambda record: None)
     policy = tuner.freeze(UNTIL if behind else None)
     cut = CutNetwork(tuner.network.body, lambda path: not within(path, policy)) if behind else None
     network = tuner.network.train()
@@ -229,7 +229,7 @@ def compiled(network: nn.Module) -> nn.Module:
     return network
 
 
-def full_steps(network: nn.Module, images: TuningImages, backbone: Backbone) -> tuple[Spent, Spent, float]:
+def full_steps(network: nn.Module, images: FineTuneImages, backbone: Backbone) -> tuple[Spent, Spent, float]:
     """Spent on a first step over all stages on prepared pixels, on three more, and the last one's loss."""
     network.requires_grad_(True).train()
     optimizer = torch.optim.AdamW(network.parameters(), 1e-4)

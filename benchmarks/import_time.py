@@ -34,7 +34,7 @@ def greet(name: str) -> None:
 if __name__ == "__main__":
     app()
 '''
-HEADSTART = "import sys; from headstart.faces.cli import main; sys.argv = ['headstart', *sys.argv[1:]]; main()"
+HEADSTART = "import sys; from headstart.cli.main import main; sys.argv = ['headstart', *sys.argv[1:]]; main()"
 LIMIT = 0.15  # seconds over the bare program
 
 

@@ -19,10 +19,10 @@ from headstart.backbones.backbone import Backbone, load_backbone
 from headstart.data.batches import pixel_batches
 from headstart.data.image_set import scan
 from headstart.data.images import ImageRules
-from headstart.inspection.batch_norm import batch_norm_drift
-from headstart.inspection.images import InspectedImages
-from headstart.inspection.preprocessing import check_preprocessing
-from headstart.inspection.residual import residual_blocks
+from headstart.inspection.batch_norm.drift import batch_norm_drift
+from headstart.inspection.batch_norm.preprocessing_check import check_preprocessing
+from headstart.inspection.inspected_images import InspectedImages
+from headstart.inspection.residual.blocks import residual_blocks
 from machine import hardware
 from record import Line, at_most, peak_mb, show, spending, test_data, write
 

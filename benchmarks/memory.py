@@ -20,7 +20,7 @@ from PIL import Image
 
 import headstart as hs
 from bytes_to_head import made_features, solve
-from headstart.features.file import create_file
+from headstart.features.features_file import create_file
 from headstart.features.matrix import Features
 from machine import hardware
 from record import Line, Spent, at_most, peak_mb, show, spending, write
@@ -108,7 +108,7 @@ def child_train(work: Path, count: int) -> tuple[float, Spent]:
     before = peak_mb()
     with spending() as spent:
         hs.train(  # type: ignore[operator]  # the front door resolves its names when used
-            work / "pictures", out=work / "run", tell=lambda event: None, backbone="random", offline=True
+            work / "pictures", out=work / "run", on_event=lambda event: None, backbone="random", offline=True
         )
     return before, spent
 

@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from headstart.data.content import SIGNATURE_SIDE, ContentIndex
+from headstart.data.duplicates.candidates import propose
+from headstart.data.duplicates.groups import find_copies
+from headstart.data.image_index import SIGNATURE_SIDE, ContentIndex
 from headstart.data.image_set import Sample, scan
 from headstart.data.images import open_image
-from headstart.data.near_duplicates import find_copies
-from headstart.data.proposals import propose
 from headstart.evaluation.intervals import wilson
 from machine import hardware
 from record import Line, at_least, at_most, peak_mb, show, spending, test_data, write

@@ -74,12 +74,12 @@ def headstart_tuned(task: Task) -> tuple[Spent, Spent]:
         from finetune_speed import UNTIL, empty_head, prepared
         from headstart.backbones.backbone import load_backbone
         from headstart.features.cache import FeatureCache
-        from headstart.training.augment import NONE
-        from headstart.training.finetune import full, last_stage
-        from headstart.training.tuning import TuningSettings
+        from headstart.finetune.augmentation import NONE
+        from headstart.finetune.settings import FineTuneSettings
+        from headstart.finetune.strategies import full, last_stage
         from textbook import BATCH
     backbone = load_backbone("resnet18", weights=str(task.weights), offline=True)
-    settings = TuningSettings(epochs=task.epochs, batch_size=BATCH, batch_norm="live", augmentation=NONE)
+    settings = FineTuneSettings(epochs=task.epochs, batch_size=BATCH, batch_norm="live", augmentation=NONE)
     with tempfile.TemporaryDirectory() as work, spending() as spent:
         cache, (paths, labels) = FeatureCache(Path(work), 1e10), labelled(task.folder)
         images = prepared(backbone, paths, np.array(labels), cache)

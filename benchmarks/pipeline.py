@@ -60,10 +60,10 @@ def on_one_thread(photographs: Photographs, backbone: Backbone, work: Path, roun
     """The ratio of processor seconds, and the share of the floor; the ways take turns."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    ours, theirs, floors = [], [], [measure_floor(photographs, backbone.row.gflop)]
+    ours, theirs, floors = [], [], [measure_floor(photographs, backbone.spec.gflop)]
     for number in range(rounds):
         ours.append(bytes_to_head(photographs, backbone, work / f"one-{number}", workers=1))
-        floors.append(measure_floor(photographs, backbone.row.gflop))
+        floors.append(measure_floor(photographs, backbone.spec.gflop))
         theirs.append(textbook_epochs(photographs.folder, photographs.weights, workers=0))
     torch.set_num_threads(threads)
     n = len(photographs.paths)
@@ -165,7 +165,7 @@ def whole_train(photographs: Photographs, work: Path) -> Line:
     os.environ["HEADSTART_CACHE"] = str(work / "train-cache")
     stamps, given = Stamps(), {"backbone": "resnet18", "weights": str(photographs.weights), "offline": True}
     with spending() as whole:
-        run = hs.train(photographs.folder, out=work / "run", tell=stamps, **given)  # type: ignore[operator]
+        run = hs.train(photographs.folder, out=work / "run", on_event=stamps, **given)  # type: ignore[operator]
     wall = ", ".join(f"{step} {seconds:.1f}" for step, seconds in run.record["timings"].items())
     cpu = ", ".join(f"{step} {seconds:.1f}" for step, seconds in stamps.steps().items())
     what = f"whole train, {len(photographs.paths)} photographs, audit and report too"

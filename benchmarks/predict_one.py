@@ -24,7 +24,8 @@ from torchvision import models, transforms  # type: ignore[import-untyped]
 from headstart import runtime
 from headstart.backbones.backbone import load_backbone
 from headstart.classifier.card import Card
-from headstart.classifier.classifier import Classifier, Head
+from headstart.classifier.classifier import Classifier
+from headstart.heads.head import Head
 from machine import hardware
 from record import Line, Spent, at_most, show, spending, test_data, write
 
@@ -73,8 +74,8 @@ def plain(backbone: str, weights: Path) -> Predict:
 def ours(backbone: str, weights: Path) -> Predict:
     """A Classifier on the last two stages; its head's numbers do not matter for the time."""
     network = load_backbone(backbone, weights=str(weights), offline=True)
-    stages = network.row.choose_stages("auto")
-    width = sum(network.row.stage(stage).width for stage in stages)
+    stages = network.spec.choose_stages("auto")
+    width = sum(network.spec.stage(stage).width for stage in stages)
     head = Head("ridge", stages, np.random.default_rng(0).normal(size=(width, 2)), np.zeros(2), 1.0)
     card = Card(
         backbone=backbone,

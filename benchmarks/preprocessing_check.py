@@ -24,10 +24,10 @@ from headstart.data.batches import pixel_batches
 from headstart.data.image_set import scan
 from headstart.data.images import ImageRules
 from headstart.evaluation.intervals import wilson
-from headstart.inspection.channel_moments import Array
-from headstart.inspection.first_norm import FirstNorm, StemLook, first_norm_of, look_at
-from headstart.inspection.preprocessing import check_preprocessing, judge, middle_of
-from headstart.inspection.ways import Way, ways_of
+from headstart.inspection.batch_norm.channel_moments import Array
+from headstart.inspection.batch_norm.first_norm import FirstNorm, StemResponse, first_norm_of, look_at
+from headstart.inspection.batch_norm.preprocessing_check import check_preprocessing, judge, middle_of
+from headstart.inspection.batch_norm.preprocessing_variants import PreprocessingVariant, variants_of
 from machine import hardware
 from record import Line, at_least, at_most, show, test_data, write
 
@@ -49,12 +49,12 @@ LEAST_FOUND, MOST_FALSE, MOST_SECONDS = 0.95, 0.01, 1.0
 
 
 @dataclass(frozen=True)
-class Case:
+class Examination:
     """One set's images at the stem of one backbone, for each way."""
 
     first: FirstNorm
-    ways: tuple[Way, ...]
-    looks: dict[str, StemLook]
+    ways: tuple[PreprocessingVariant, ...]
+    looks: dict[str, StemResponse]
 
 
 def main() -> None:
@@ -77,7 +77,7 @@ def main() -> None:
 
 def set_lines(backbone: Backbone, folder: Path, draws: int, images: int) -> list[Line]:
     """False stops on the set as it is, then the share of draws in which each mistake is found."""
-    case = case_of(backbone, folder)
+    case = examination_of(backbone, folder)
     rng = np.random.default_rng(0)
     total = len(case.looks["card"].mean)
     places = [rng.permutation(total)[:images] for _ in range(draws)]
@@ -90,8 +90,8 @@ def set_lines(backbone: Backbone, folder: Path, draws: int, images: int) -> list
         misfits = (
             f"misfit {median(c.seen.misfit for c in checks):.2f}, next {median(c.better.misfit for c in checks):.2f}"
         )
-        what = f"{backbone.row.name}, {folder.name}, {'as it is: stops' if right else way.name + ': found'}"
-        lines.append(line(what, hits, draws, backbone.row.name, right, f"{misfits}; {told}"))
+        what = f"{backbone.spec.name}, {folder.name}, {'as it is: stops' if right else way.name + ': found'}"
+        lines.append(line(what, hits, draws, backbone.spec.name, right, f"{misfits}; {told}"))
     return lines
 
 
@@ -105,13 +105,13 @@ def line(what: str, hits: int, draws: int, name: str, right: bool, note: str) ->
     return Line("preprocessing_check", what, interval.value, shown, goal, verdict, note)
 
 
-def case_of(backbone: Backbone, folder: Path) -> Case:
+def examination_of(backbone: Backbone, folder: Path) -> Examination:
     """The images of a set at the stem, batch by batch."""
     samples = scan(folder).samples
     chosen = np.random.default_rng(1).permutation(len(samples))[:MOST_IMAGES]
     paths = [samples[i].path for i in chosen]
-    ways = ways_of(backbone.preprocess)
-    parts: dict[str, list[StemLook]] = {way.name: [] for way in ways}
+    ways = variants_of(backbone.preprocess)
+    parts: dict[str, list[StemResponse]] = {way.name: [] for way in ways}
     first: FirstNorm | str = ""
     around: Array | None = None  # the first batch's mean colour, for all
     batches = pixel_batches(paths, backbone.preprocess.prepare, rules=ImageRules(), batch_size=64, workers=2)
@@ -121,21 +121,23 @@ def case_of(backbone: Backbone, folder: Path) -> Case:
             first = first_norm_of(backbone.network, prepared.shape[-1]) if first == "" else first
             around = batch.pixels.float().mean((0, 2, 3)).double().numpy() / 255 if around is None else around
             assert isinstance(first, FirstNorm)
-            first = replace(first, shown=backbone.row.shown)
+            first = replace(first, shown=backbone.spec.shown)
             for way in ways:
                 parts[way.name].append(look_at(first, way, prepared, backbone.network, around))
     assert isinstance(first, FirstNorm)
-    return Case(first, ways, {name: joined(looks) for name, looks in parts.items()})
+    return Examination(first, ways, {name: joined(looks) for name, looks in parts.items()})
 
 
-def joined(looks: Sequence[StemLook]) -> StemLook:
+def joined(looks: Sequence[StemResponse]) -> StemResponse:
     """Looks at batches of a set as one."""
-    return StemLook(*(np.concatenate([getattr(one, field.name) for one in looks]) for field in fields(StemLook)))
+    return StemResponse(
+        *(np.concatenate([getattr(one, field.name) for one in looks]) for field in fields(StemResponse))
+    )
 
 
-def part(look: StemLook, places: np.ndarray[tuple[int], np.dtype[np.int64]]) -> StemLook:
+def part(look: StemResponse, places: np.ndarray[tuple[int], np.dtype[np.int64]]) -> StemResponse:
     """Some of the images."""
-    return StemLook(*(getattr(look, field.name)[places] for field in fields(StemLook)))
+    return StemResponse(*(getattr(look, field.name)[places] for field in fields(StemResponse)))
 
 
 def seconds_line(backbone: Backbone, images: int) -> Line:
@@ -149,7 +151,7 @@ def seconds_line(backbone: Backbone, images: int) -> Line:
         times.append(time.perf_counter() - began)
     seconds = median(times)
     goal, verdict = at_most(seconds, MOST_SECONDS, " s")
-    what = f"{backbone.row.name}, the check of {images} images"
+    what = f"{backbone.spec.name}, the check of {images} images"
     return Line("preprocessing_check", what, seconds, f"{seconds:.2f} s", goal, verdict)
 
 

@@ -23,16 +23,16 @@ from PIL import Image
 from headstart.backbones.backbone import Backbone, load_backbone
 from headstart.classifier.classifier import Classifier
 from headstart.data.batches import pixel_batches
-from headstart.data.hands import draw_hands
 from headstart.data.image_set import Sample, scan
 from headstart.data.images import ImageRules
-from headstart.inspection.batch_norm import batch_norm_drift
-from headstart.inspection.images import InspectedImages
-from headstart.inspection.insight import Insight, told
-from headstart.inspection.preprocessing import check_preprocessing
-from headstart.inspection.residual import ResidualLens, residual_blocks
-from headstart.inspection.residual_change import compare_residuals
-from headstart.inspection.ways import ways_of
+from headstart.datasets.hands import draw_hands
+from headstart.inspection.batch_norm.drift import batch_norm_drift
+from headstart.inspection.batch_norm.preprocessing_check import check_preprocessing
+from headstart.inspection.batch_norm.preprocessing_variants import variants_of
+from headstart.inspection.inspected_images import InspectedImages
+from headstart.inspection.inspection_result import InspectionResult, told
+from headstart.inspection.residual.blocks import ResidualAnalysis, residual_blocks
+from headstart.inspection.residual.change import compare_residuals
 from headstart.recipe import Recipe
 from headstart.workbench.train import train
 
@@ -74,7 +74,7 @@ def check(root: Path) -> None:
     backbone = load(root, "mobilenet_v2_035")
     images = shown_to(backbone, root / "hymenoptera", 64)
     assert images.prepared is not None
-    exchanged = next(way for way in ways_of(backbone.preprocess) if way.name == "bgr")
+    exchanged = next(way for way in variants_of(backbone.preprocess) if way.name == "bgr")
     seen = exchanged.apply(images.prepared)
     show(check_preprocessing(backbone, images.prepared, pixels=seen), "inside_preprocessing.png")
 
@@ -106,7 +106,7 @@ def trained(root: Path, folder: Path) -> list[Path]:
     return [train(root / "hymenoptera", out=folder / one.strategy, recipe=one).folder for one in recipes]
 
 
-def look_at_bees(root: Path, classifier: Classifier, lesions: bool) -> ResidualLens:
+def look_at_bees(root: Path, classifier: Classifier, lesions: bool) -> ResidualAnalysis:
     """All 153 images that were kept from training."""
     images = shown_to(classifier.backbone, root / "hymenoptera", 0, part="val")
     return residual_blocks(classifier, images, lesions=lesions)
@@ -140,7 +140,7 @@ def images_of(samples: list[Sample], backbone: Backbone) -> InspectedImages:
     return InspectedImages(backbone.preprocess.normalise(prepared), names, prepared, labels, classes, tuple(paths))
 
 
-def show(insight: Insight, name: str) -> None:
+def show(insight: InspectionResult, name: str) -> None:
     """Print all of it, and keep its figure small."""
     print(f"\n{told(insight)}\n{name}: {insight.description}", flush=True)
     save(insight.figure(), PICTURES / name)

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from headstart.backbones.backbone import load_backbone
-from headstart.data.hands import draw_hand
+from headstart.datasets.hands import draw_hand
 from headstart.pretraining.bank import draw_bank
 from headstart.pretraining.scene import draw_pictures
 from headstart.workbench.demo import demo

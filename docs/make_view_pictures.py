@@ -23,17 +23,17 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from headstart.backbones.backbone import Backbone, load_backbone
 from headstart.data.images import open_image
-from headstart.inspection.embedding import embedding
-from headstart.inspection.explanation import Explanation
-from headstart.inspection.feature_maps import feature_maps
-from headstart.inspection.filters import filters
-from headstart.inspection.gradient_correlation import gradient_correlation
-from headstart.inspection.gradient_flow import GradientFlow, gradient_flow
-from headstart.inspection.images import InspectedImages
-from headstart.inspection.insight import Insight, told
-from headstart.inspection.similarity import similarity
-from headstart.inspection.weight_line import weight_line
-from headstart.inspection.weight_plane import weight_plane
+from headstart.inspection.attribution.explanation import Explanation
+from headstart.inspection.features.embedding import embedding
+from headstart.inspection.features.feature_maps import feature_maps
+from headstart.inspection.features.similarity import similarity
+from headstart.inspection.gradients.correlation import gradient_correlation
+from headstart.inspection.gradients.flow import GradientFlow, gradient_flow
+from headstart.inspection.inspected_images import InspectedImages
+from headstart.inspection.inspection_result import InspectionResult, told
+from headstart.inspection.weights.filters import filters
+from headstart.inspection.weights.line import weight_line
+from headstart.inspection.weights.plane import weight_plane
 from headstart.training.stepbystep import StepByStep
 from headstart.workbench.explain import explain
 from headstart.workbench.run import Run
@@ -67,7 +67,7 @@ def picture(figure: Figure, width: int) -> Image.Image:
     return image.resize((width, round(image.height * width / image.width)), Image.Resampling.LANCZOS)
 
 
-def keep(name: str, insight: Insight, width: int = 900, colours: int = 0) -> None:
+def keep(name: str, insight: InspectionResult, width: int = 900, colours: int = 0) -> None:
     """Write an insight's figure and print what it says."""
     image = picture(insight.figure(), width)
     if colours:
@@ -90,10 +90,10 @@ def sheet(explanations: Sequence[Explanation], path: Path) -> None:
 
 def explained(run: Run, files: Sequence[Path], name: str, photographs: Path | None) -> None:
     """Print why images got their answers."""
-    found = explain(run.folder, files, tell=lambda _: None)
+    found = explain(run.folder, files, on_event=lambda _: None)
     print(f"\n=== {name}")
     for one in found:
-        print("\n".join([one.title.rsplit("/", 2)[-1], *(f"  {words}" for words in one.reading)]), flush=True)
+        print("\n".join([one.title.rsplit("/", 2)[-1], *(f"  {words}" for words in one.interpretation)]), flush=True)
     if photographs is not None:
         sheet(found, photographs / f"{name}.png")
 
@@ -125,12 +125,12 @@ def main(photographs: Path | None) -> None:
     weights = data / "weights"
     resnet = {"backbone": "resnet18", "weights": str(weights / "resnet18_imagenet.safetensors")}
     with tempfile.TemporaryDirectory() as folder:
-        hands = train(data / "rps_photos", out=Path(folder) / "hands", tell=lambda _: None, **resnet)
+        hands = train(data / "rps_photos", out=Path(folder) / "hands", on_event=lambda _: None, **resnet)
         of_hands(hands, data / "rps_photos" / "test")
-        probe = train(data / "hymenoptera", out=Path(folder) / "probe", tell=lambda _: None, **resnet)
+        probe = train(data / "hymenoptera", out=Path(folder) / "probe", on_event=lambda _: None, **resnet)
         of_insects(probe, data / "hymenoptera" / "val", photographs)
         full = {"strategy": "probe-then-full", "epochs": 4}
-        tuned = train(data / "hymenoptera", out=Path(folder) / "tuned", tell=lambda _: None, **resnet, **full)
+        tuned = train(data / "hymenoptera", out=Path(folder) / "tuned", on_event=lambda _: None, **resnet, **full)
         both = probe.classifier, tuned.classifier
         keep("similarity", similarity(*both, images(both[0].backbone, data / "hymenoptera" / "val")), colours=64)
         some = images(both[0].backbone, data / "hymenoptera" / "val", 3)
@@ -140,7 +140,7 @@ def main(photographs: Path | None) -> None:
         cifar = load_backbone(f"cifar_resnet{name}", weights=str(weights / f"cifar10_resnet{name}.safetensors"))
         folder_of_cifar = data / "cifar10_sample" / "test"
         ways = gradient_correlation(cifar.network, images(cifar, folder_of_cifar, 10))
-        print("\n".join([f"\n=== correlation {name}", *ways.reading]))
+        print("\n".join([f"\n=== correlation {name}", *ways.interpretation]))
         if name == "20":
             keep("plane", weight_plane(cifar.network, images(cifar, folder_of_cifar, 2)), 520, 128)
     for file in PICTURES.glob("view_*"):
@@ -156,7 +156,7 @@ def of_hands(run: Run, folder: Path) -> None:
     keep("maps", feature_maps(model, shown, image=70), 700)
     keep("set", embedding(model, shown), 760)
     right = [path for path in shown.paths if path.parent.name == "scissors"][:1]
-    keep("explain", explain(run.folder, right, method="all", tell=lambda _: None)[0])
+    keep("explain", explain(run.folder, right, method="all", on_event=lambda _: None)[0])
 
 
 def of_gradients(data: InspectedImages) -> None:
@@ -170,7 +170,11 @@ def of_insects(run: Run, folder: Path, photographs: Path | None) -> None:
     model = run.classifier
     shown = images(model.backbone, folder)
     print(run.evaluation.accuracy)
-    print("\n".join(["\n=== insects", *embedding(model, shown).reading, *feature_maps(model, shown).reading]))
+    print(
+        "\n".join(
+            ["\n=== insects", *embedding(model, shown).interpretation, *feature_maps(model, shown).interpretation]
+        )
+    )
     explained(run, [folder / name for name in TEN], "ten", photographs)
     explained(run, [folder.parent / mistake.name for mistake in run.evaluation.mistakes[:5]], "mistakes", photographs)
 

@@ -1,4 +1,4 @@
-"""What a command line call of a test gives back; the fixture `headstart` in tests/faces makes the calls."""
+"""What a command line call of a test gives back; the fixture `headstart` in tests/cli makes the calls."""
 
 from __future__ import annotations
 

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from drawn_photos import draw_folder
+from small_models import resnet20, small_classifier
+
+__all__ = ["resnet20", "small_classifier"]  # fixtures
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from torchvision.models import resnet18, vit_b_16
 
 import headstart
 from headstart.backbones.backbone import build_backbone
-from headstart.backbones.catalogue import ROWS
+from headstart.backbones.catalogue import SPECS
 from headstart.errors import TrainingError
 from headstart.freezing import FreezePolicy, freeze, policy_of, thaw
 
@@ -186,7 +186,7 @@ def test_a_backbones_stage_begins_after_the_stage_before_it_and_the_rest_trains(
     row: str, stage: str, first: str
 ) -> None:
     with torch.device("meta"):
-        backbone = build_backbone(ROWS[row])
+        backbone = build_backbone(SPECS[row])
 
     freeze(backbone, until=stage)
 

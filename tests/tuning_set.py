@@ -9,21 +9,21 @@ import torch
 
 from drawn_photos import draw_folder
 from headstart.backbones.backbone import Backbone, build_backbone
-from headstart.backbones.catalogue import ROWS
-from headstart.classifier.classifier import Head
+from headstart.backbones.catalogue import SPECS
 from headstart.data.images import open_image
 from headstart.features.cache import FeatureCache
 from headstart.features.matrix import Features
 from headstart.features.row_file import fill_rows, open_rows
-from headstart.training.augment import NONE, centre
-from headstart.training.probe import TrainingRows, train_probe
-from headstart.training.tuning import TuningImages, TuningSettings
+from headstart.finetune.augmentation import NONE, centre
+from headstart.finetune.settings import FineTuneImages, FineTuneSettings
+from headstart.heads.head import Head
+from headstart.heads.linear_probe import TrainingRows, fit_linear_probe
 
-ROW = ROWS["cifar_resnet20"]
-STILL = TuningSettings(epochs=2, lr=1e-3, batch_size=8, augmentation=NONE)
+ROW = SPECS["cifar_resnet20"]
+STILL = FineTuneSettings(epochs=2, lr=1e-3, batch_size=8, augmentation=NONE)
 
 
-def make_images(folder: Path) -> TuningImages:
+def make_images(folder: Path) -> FineTuneImages:
     """36 training and 12 held-out pictures of three classes."""
     paths = sorted(draw_folder(folder / "photos").rglob("*.png"))
     names = sorted({path.parent.name for path in paths})
@@ -38,7 +38,7 @@ def make_images(folder: Path) -> TuningImages:
     )
     held = np.arange(len(paths)) % 4 == 0
     rows = np.arange(len(paths))
-    return TuningImages(pixels, rows[~held], labels[~held], rows[held], labels[held], contents)
+    return FineTuneImages(pixels, rows[~held], labels[~held], rows[held], labels[held], contents)
 
 
 def backbone() -> Backbone:
@@ -50,18 +50,18 @@ def backbone() -> Backbone:
     return made
 
 
-def features_of(made: Backbone, images: TuningImages, rows: np.ndarray) -> Features:
+def features_of(made: Backbone, images: FineTuneImages, rows: np.ndarray) -> Features:
     stored = torch.from_numpy(images.pixels.read(rows)[0])
     matrix = made.features(made.preprocess.normalise(centre(stored, 32))).numpy()
     names = tuple(images.contents[i] for i in rows)
     return Features(matrix, {stage: (s.start, s.stop) for stage, s in made.slices.items()}, names, names)
 
 
-def make_head(images: TuningImages) -> Head:
+def make_head(images: FineTuneImages) -> Head:
     made = backbone()
     features = features_of(made, images, images.rows)
     none = np.array([], dtype=np.int64)
     order = np.arange(len(images.rows))
     training = TrainingRows(order, images.labels, order, none, none)
-    layers = {"auto": made.row.choose_stages("auto")}
-    return train_probe(features, training, 3, layers=layers, kind="ridge", balance="none").head
+    layers = {"auto": made.spec.choose_stages("auto")}
+    return fit_linear_probe(features, training, 3, layers=layers, kind="ridge", balance="none").head

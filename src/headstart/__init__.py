@@ -25,7 +25,7 @@ _HOMES: dict[str, str] = {
     "recalibrate": "headstart.workbench.recalibrate",
     "thaw": "headstart.freezing",
     "train": "headstart.workbench.train",
-    "Audit": "headstart.data.audit",
+    "Audit": "headstart.data.audit.audit",
     "Backbone": "headstart.backbones.backbone",
     "BackboneError": "headstart.errors",
     "Classifier": "headstart.classifier.classifier",

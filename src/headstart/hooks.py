@@ -17,12 +17,12 @@ from torch.utils.hooks import RemovableHandle
 Handle = RemovableHandle
 """What a placed hook leaves behind: `remove()` takes it away, also twice."""
 
-Look = Callable[[str, Tensor], None]
+HookFunction = Callable[[str, Tensor], None]
 """Called with the name of a module and the tensor that is looked at; it must not change the tensor."""
 
 
 @contextmanager
-def watch_inputs(modules: Mapping[str, nn.Module], look: Look) -> Iterator[None]:
+def watch_inputs(modules: Mapping[str, nn.Module], look: HookFunction) -> Iterator[None]:
     """Show the first input of the named modules to a function, each time just before the module runs."""
     with ExitStack() as hooks:
         for name, module in modules.items():
@@ -31,7 +31,7 @@ def watch_inputs(modules: Mapping[str, nn.Module], look: Look) -> Iterator[None]
 
 
 @contextmanager
-def watch_outputs(modules: Mapping[str, nn.Module], look: Look) -> Iterator[None]:
+def watch_outputs(modules: Mapping[str, nn.Module], look: HookFunction) -> Iterator[None]:
     """Show the output of the named modules to a function, each time just after the module has run."""
     with ExitStack() as hooks:
         for name, module in modules.items():
@@ -96,9 +96,9 @@ def _telling(name: str, look: Callable[[str], None]) -> Callable[..., None]:
     return lambda *_: look(name)
 
 
-def _before(name: str, look: Look) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+def _before(name: str, look: HookFunction) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
     return lambda module, inputs: look(name, inputs[0])
 
 
-def _after(name: str, look: Look) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+def _after(name: str, look: HookFunction) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
     return lambda module, inputs, output: look(name, output)

@@ -91,7 +91,7 @@ class Recipe:
     )
     # False: once taken it doubles the time of every answer. Held-out images spoke against it after last-stage: log loss
     # 0.122, with it 0.218 (rps28, 3 bursts held out); 0.093, 0.105 (ants and bees, 36 images, --lr 0.003)
-    mirror: bool = _knob(
+    flip_tta: bool = _knob(
         False,
         "test-time flips: after fine-tuning answer with the mean of the scores for an image and its mirror image, if "
         "held-out images say so",
@@ -165,11 +165,11 @@ class Recipe:
             _check_kind(spec, value)
             _check_range(spec, value)
         _ = self.seconds
-        if self.no_flips and self.mirror:
+        if self.no_flips and self.flip_tta:
             raise RecipeError(
                 expected="mirror images that show the same thing, or none at all",
-                found="both --no-flips and --mirror",
-                where="--mirror",
+                found="both --no-flips and --flip-tta",
+                where="--flip-tta",
                 hint="--no-flips says that a mirror image may be of another class: its scores would mislead. Drop one.",
             )
 

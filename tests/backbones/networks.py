@@ -25,5 +25,5 @@ def randomise_batch_norms(network: nn.Module, seed: int = 0) -> None:
 
 def small_pixels(backbone: Backbone, images: int = 2, seed: int = 0) -> Tensor:
     """Pixels images×3×S×S, S the smallest side that the network takes without trouble."""
-    side = min(backbone.preprocess.crop, _SMALLEST.get(backbone.row.name, 64))
+    side = min(backbone.preprocess.crop, _SMALLEST.get(backbone.spec.name, 64))
     return torch.randn(images, 3, side, side, generator=torch.Generator().manual_seed(seed))

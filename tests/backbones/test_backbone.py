@@ -11,10 +11,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from headstart.backbones.backbone import Provenance, build_backbone, load_backbone
-from headstart.backbones.catalogue import ROWS, row_of
+from headstart.backbones.catalogue import SPECS, find_spec
 from headstart.errors import BackboneError
 
-ROW = ROWS["cifar_resnet20"]
+ROW = SPECS["cifar_resnet20"]
 MINE = Provenance("mine", "", "MIT")
 
 
@@ -42,8 +42,8 @@ def test_its_own_top_gives_logits_when_the_weights_have_one() -> None:
 
     pooled = backbone.features(pixels)[:, backbone.slices["stage3"]]
     expected = pooled @ _state()["linear.weight"].T + _state()["linear.bias"]
-    assert backbone.has_top
-    assert torch.allclose(backbone.top_logits(pixels), expected, atol=1e-5)
+    assert backbone.has_pretrained_head
+    assert torch.allclose(backbone.pretrained_logits(pixels), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("missing", [("linear.weight", "linear.bias"), ("linear.bias",)])
@@ -54,7 +54,7 @@ def test_only_a_missing_top_is_allowed_and_then_there_are_no_logits(missing: tup
 
     assert torch.equal(backbone.state()["conv1.weight"], _state()["conv1.weight"])
     with pytest.raises(BackboneError, match="its own top"):
-        backbone.top_logits(torch.zeros(1, 3, 32, 32))
+        backbone.pretrained_logits(torch.zeros(1, 3, 32, 32))
 
 
 def test_a_top_for_other_classes_counts_as_missing() -> None:
@@ -63,7 +63,7 @@ def test_a_top_for_other_classes_counts_as_missing() -> None:
 
     backbone.load_state(state, MINE)
 
-    assert not backbone.has_top
+    assert not backbone.has_pretrained_head
 
 
 def test_old_files_without_the_step_counter_are_complete() -> None:
@@ -105,7 +105,7 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
 
 
 def test_images_of_another_size_are_taken_with_the_same_ratio_of_resize_and_crop() -> None:
-    backbone, plain = build_backbone(row_of("resnet18")), build_backbone(row_of("resnet18")).preprocess
+    backbone, plain = build_backbone(find_spec("resnet18")), build_backbone(find_spec("resnet18")).preprocess
     backbone.take_size(160)
     assert (backbone.preprocess.resize, backbone.preprocess.crop) == (183, 160)  # 256 / 224 = 182.9 / 160
     assert replace(backbone.preprocess, resize=plain.resize, crop=plain.crop) == plain
@@ -113,7 +113,7 @@ def test_images_of_another_size_are_taken_with_the_same_ratio_of_resize_and_crop
 
 @pytest.mark.parametrize(("name", "side", "own"), [("embedded", 31, 104), ("alexnet", 32, 224), ("vit_b_16", 288, 224)])
 def test_a_size_that_the_network_cannot_take_is_refused(name: str, side: int, own: int) -> None:
-    backbone = build_backbone(row_of(name))
+    backbone = build_backbone(find_spec(name))
     with pytest.raises(BackboneError, match=rf"{name} takes, found {side} px .*trained with {own} px"):
         backbone.take_size(side)
     assert backbone.preprocess.crop == own
@@ -147,7 +147,7 @@ def test_the_fingerprint_sees_buffers_but_not_the_top() -> None:
 def test_stages_can_be_chosen_and_keep_their_values() -> None:
     backbone, pixels = build_backbone(ROW), torch.randn(2, 3, 32, 32)
 
-    chosen = backbone.stage_network(["stage2", "pooled"])(pixels)
+    chosen = backbone.feature_extractor(["stage2", "pooled"])(pixels)
 
     every = backbone.features(pixels)
     assert torch.equal(chosen, torch.cat([every[:, backbone.slices[name]] for name in ("stage2", "stage3")], 1))

@@ -13,19 +13,19 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import get_weight
 
 from headstart.backbones.backbone import Backbone, build_backbone
-from headstart.backbones.catalogue import ROWS, Row, row_of
+from headstart.backbones.catalogue import SPECS, BackboneSpec, find_spec
+from headstart.backbones.feature_extractor import POOL
 from headstart.backbones.preprocess import Preprocess
-from headstart.backbones.stage_network import POOL
-from headstart.backbones.top import in_top, replace_top
+from headstart.backbones.replace_head import in_classification_head, replace_head
 from headstart.errors import BackboneError
 from headstart.hooks import capture
 
-every_row = pytest.mark.parametrize("row", ROWS.values(), ids=lambda row: row.name)
-FROM_TORCHVISION = [row for row in ROWS.values() if row.weights]
+every_row = pytest.mark.parametrize("row", SPECS.values(), ids=lambda row: row.name)
+FROM_TORCHVISION = [row for row in SPECS.values() if row.weights]
 SLOW = {"alexnet", "resnet34", "resnet50", "inception_v3", "convnext_tiny", "vit_b_16"}
 each_row_in_memory = pytest.mark.parametrize(
     "row",
-    [pytest.param(row, marks=pytest.mark.slow if row.name in SLOW else (), id=row.name) for row in ROWS.values()],
+    [pytest.param(row, marks=pytest.mark.slow if row.name in SLOW else (), id=row.name) for row in SPECS.values()],
 )
 # where each network's last linear layer is, read from torchvision's sources
 LAST = {
@@ -48,12 +48,12 @@ LAST = {
 }
 
 
-def _on_meta(row: Row) -> Backbone:
+def _on_meta(row: BackboneSpec) -> Backbone:
     with torch.device("meta"):
         return build_backbone(row)
 
 
-def _pixels(row: Row, count: int = 2, device: str = "cpu") -> Tensor:
+def _pixels(row: BackboneSpec, count: int = 2, device: str = "cpu") -> Tensor:
     size = row.crop if row.name == "vit_b_16" or row.crop <= 96 else 112  # a transformer takes one size only
     generator = torch.Generator().manual_seed(0)
     return torch.randn(count, 3, size, size, generator=generator).to(device)
@@ -65,7 +65,7 @@ def _set(network: nn.Module, path: str, module: nn.Module) -> None:
 
 
 @every_row
-def test_a_row_says_who_made_it_and_under_which_licence(row: Row) -> None:
+def test_a_row_says_who_made_it_and_under_which_licence(row: BackboneSpec) -> None:
     assert row.licence
     assert row.code_licence
     assert row.origin
@@ -74,7 +74,7 @@ def test_a_row_says_who_made_it_and_under_which_licence(row: Row) -> None:
 
 
 @every_row
-def test_stages_parameters_and_operations_are_as_the_row_says(row: Row) -> None:
+def test_stages_parameters_and_operations_are_as_the_row_says(row: BackboneSpec) -> None:
     network = _on_meta(row).network
     modules = dict(network.named_modules())
     wanted = {stage.name: modules[stage.module] for stage in row.stages}
@@ -90,7 +90,7 @@ def test_stages_parameters_and_operations_are_as_the_row_says(row: Row) -> None:
 
 
 @every_row
-def test_features_are_all_stages_side_by_side(row: Row) -> None:
+def test_features_are_all_stages_side_by_side(row: BackboneSpec) -> None:
     backbone = _on_meta(row)
 
     features = backbone.features(torch.zeros(2, 3, row.crop, row.crop, device="meta"))
@@ -102,7 +102,7 @@ def test_features_are_all_stages_side_by_side(row: Row) -> None:
 
 
 @every_row
-def test_stage_names_are_unique_and_pooled_is_the_last(row: Row) -> None:
+def test_stage_names_are_unique_and_pooled_is_the_last(row: BackboneSpec) -> None:
     names = [stage.name for stage in row.stages]
 
     assert len(set(names)) == len(names)
@@ -115,7 +115,7 @@ def test_stage_names_are_unique_and_pooled_is_the_last(row: Row) -> None:
 
 
 @pytest.mark.parametrize("row", FROM_TORCHVISION, ids=lambda row: row.name)
-def test_what_a_row_says_is_what_torchvision_says(row: Row) -> None:
+def test_what_a_row_says_is_what_torchvision_says(row: BackboneSpec) -> None:
     weights = get_weight(row.weights)
     theirs = weights.transforms()
 
@@ -133,7 +133,7 @@ def test_what_a_row_says_is_what_torchvision_says(row: Row) -> None:
 
 
 @each_row_in_memory
-def test_the_last_stage_is_the_classical_penultimate_feature(row: Row) -> None:
+def test_the_last_stage_is_the_classical_penultimate_feature(row: BackboneSpec) -> None:
     backbone = build_backbone(row, seed=1)
     pixels = _pixels(row)
 
@@ -148,12 +148,12 @@ def test_the_last_stage_is_the_classical_penultimate_feature(row: Row) -> None:
 
 
 @each_row_in_memory
-def test_the_top_can_be_replaced_and_stands_on_the_last_stage(row: Row) -> None:
+def test_the_top_can_be_replaced_and_stands_on_the_last_stage(row: BackboneSpec) -> None:
     backbone = build_backbone(row)
     pixels = _pixels(row)
     before = backbone.fingerprint
 
-    network = replace_top(backbone.network, row, 5)
+    network = replace_head(backbone.network, row, 5)
 
     last = backbone.features(pixels)[:, backbone.slices[backbone.stages[-1]]]
     new = [module for module in network.modules() if isinstance(module, nn.Linear) and module.out_features == 5]
@@ -166,22 +166,22 @@ def test_the_top_can_be_replaced_and_stands_on_the_last_stage(row: Row) -> None:
 
 
 @each_row_in_memory
-def test_the_state_without_the_top_makes_the_same_backbone_again(row: Row) -> None:
+def test_the_state_without_the_top_makes_the_same_backbone_again(row: BackboneSpec) -> None:
     first, second = build_backbone(row, seed=1), build_backbone(row, seed=2)
     pixels = _pixels(row, 1)
     state = {name: tensor.clone() for name, tensor in first.state().items()}
 
     second.load_state(state)
 
-    assert not any(in_top(name, row) for name in state)
+    assert not any(in_classification_head(name, row) for name in state)
     assert second.fingerprint == first.fingerprint
     assert torch.equal(second.features(pixels), first.features(pixels))
-    assert not second.has_top
+    assert not second.has_pretrained_head
 
 
 def test_inception_has_two_outputs_while_training_and_both_tops_are_replaced() -> None:
     with torch.device("meta"):
-        network = replace_top(build_backbone(ROWS["inception_v3"]).network, ROWS["inception_v3"], 7)
+        network = replace_head(build_backbone(SPECS["inception_v3"]).network, SPECS["inception_v3"], 7)
         network.train()
         logits, auxiliary = network(torch.zeros(2, 3, 299, 299))
 
@@ -189,7 +189,7 @@ def test_inception_has_two_outputs_while_training_and_both_tops_are_replaced() -
 
 
 @every_row
-def test_a_builder_is_named_by_module_and_function(row: Row) -> None:
+def test_a_builder_is_named_by_module_and_function(row: BackboneSpec) -> None:
     module, function = row.builder.split(":")
 
     assert callable(getattr(importlib.import_module(module), function))
@@ -197,22 +197,22 @@ def test_a_builder_is_named_by_module_and_function(row: Row) -> None:
 
 def test_an_unknown_backbone_is_answered_with_the_near_names() -> None:
     with pytest.raises(BackboneError, match=r"Did you mean resnet18 or resnet"):
-        row_of("resnet81")
+        find_spec("resnet81")
 
 
 def test_an_unknown_stage_is_answered_with_the_near_names() -> None:
     with pytest.raises(BackboneError, match="Did you mean stage4"):
-        ROWS["resnet18"].choose_stages("pooled,stage44")
+        SPECS["resnet18"].choose_stages("pooled,stage44")
 
 
 def test_a_top_without_classes_is_refused() -> None:
     with pytest.raises(BackboneError, match="at least one class"):
-        replace_top(nn.Linear(1, 1), ROWS["resnet18"], 0)
+        replace_head(nn.Linear(1, 1), SPECS["resnet18"], 0)
 
 
 def test_the_catalogue_can_be_listed_without_torch() -> None:
-    code = "import sys; import headstart.backbones.catalogue as c; print(len(c.ROWS), 'torch' in sys.modules)"
+    code = "import sys; import headstart.backbones.catalogue as c; print(len(c.SPECS), 'torch' in sys.modules)"
 
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
-    assert printed.split() == [str(len(ROWS)), "False"]
+    assert printed.split() == [str(len(SPECS)), "False"]

@@ -7,15 +7,15 @@ import torch
 
 import headstart
 from headstart.backbones.backbone import build_backbone
-from headstart.backbones.catalogue import ROWS
+from headstart.backbones.catalogue import SPECS
 from headstart.backbones.cut_network import CutNetwork, crossing_shapes
 from headstart.errors import BackboneError
 from headstart.freezing import FreezePolicy
 
 
 def cut_at(row: str, until: str, layers: str = "auto") -> tuple[CutNetwork, torch.nn.Module, FreezePolicy]:
-    backbone = build_backbone(ROWS[row])
-    body = backbone.stage_network(backbone.row.choose_stages(layers)).body
+    backbone = build_backbone(SPECS[row])
+    body = backbone.feature_extractor(backbone.spec.choose_stages(layers)).body
     policy = headstart.freeze(backbone, until=until)
 
     def trains(path: str) -> bool:
@@ -43,7 +43,7 @@ def test_prefix_and_tail_are_the_whole_and_little_crosses(
     row: str, until: str, crossing: list[tuple[int, ...]]
 ) -> None:
     cut, body, _ = cut_at(row, until)
-    side = ROWS[row].crop
+    side = SPECS[row].crop
     pixels = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         assert torch.equal(cut.tail(*cut.prefix(pixels)), body(pixels))
@@ -69,7 +69,7 @@ def test_the_parts_share_their_weights_with_the_network() -> None:
 
 
 def test_a_boundary_with_nothing_on_one_side_is_an_error() -> None:
-    body = build_backbone(ROWS["random"]).stage_network(["stage4"]).body
+    body = build_backbone(SPECS["random"]).feature_extractor(["stage4"]).body
     with pytest.raises(BackboneError, match="nothing before it"):
         CutNetwork(body, lambda path: True)
     with pytest.raises(BackboneError, match="nothing after it"):

@@ -11,7 +11,7 @@ import torch
 
 import headstart.backbones
 from headstart.backbones.backbone import build_backbone, load_backbone
-from headstart.backbones.catalogue import ROWS
+from headstart.backbones.catalogue import SPECS
 from headstart.backbones.weight_files import read_weights, tensor_hash
 from headstart.backbones.weights import load_weights, weights_available
 
@@ -21,19 +21,19 @@ FOLDER = Path(headstart.backbones.__file__).parent / "embedded"
 def test_its_weights_load_offline_and_are_not_the_ones_it_was_drawn_with() -> None:
     backbone = load_backbone("embedded", offline=True)
 
-    where = weights_available(ROWS["embedded"])
+    where = weights_available(SPECS["embedded"])
     assert where.path == FOLDER / "embedded.safetensors"
     assert where.path.is_file()
     assert not where.url
     assert backbone.weights.source == "comes with headstart"
-    assert backbone.weights.licence == ROWS["embedded"].licence
-    assert backbone.fingerprint != build_backbone(ROWS["embedded"]).fingerprint
-    assert load_weights(ROWS["embedded"], offline=True).sha256 == backbone.weights.sha256
+    assert backbone.weights.licence == SPECS["embedded"].licence
+    assert backbone.fingerprint != build_backbone(SPECS["embedded"]).fingerprint
+    assert load_weights(SPECS["embedded"], offline=True).sha256 == backbone.weights.sha256
 
 
 def test_it_is_small_and_quick_enough_to_be_shipped() -> None:
     assert (FOLDER / "embedded.safetensors").stat().st_size < 6e6
-    assert ROWS["embedded"].gflop <= 0.3
+    assert SPECS["embedded"].gflop <= 0.3
     assert not any(tensor.isnan().any() for tensor in read_weights(FOLDER / "embedded.safetensors").state.values())
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from headstart.backbones.backbone import Backbone, load_backbone
-from headstart.backbones.cifar_resnet import CIFAR10
+from headstart.backbones.models.cifar_resnet import CIFAR10
 from headstart.data.images import open_image
 
 FILES = {
@@ -38,7 +38,7 @@ def test_real_weights_load_and_only_the_keras_export_has_no_top(name: str, test_
     features = backbone.features(torch.zeros(1, 3, size, size))
 
     assert features.isfinite().all()
-    assert backbone.has_top == (name != "mobilenet_v2_035")
+    assert backbone.has_pretrained_head == (name != "mobilenet_v2_035")
 
 
 def _right_names(backbone: Backbone, folders: dict[Path, int]) -> float:
@@ -46,7 +46,7 @@ def _right_names(backbone: Backbone, folders: dict[Path, int]) -> float:
     for folder, label in folders.items():
         paths = sorted(folder.iterdir())
         for start in range(0, len(paths), 16):
-            logits = backbone.top_logits(_pixels(backbone, paths[start : start + 16]))
+            logits = backbone.pretrained_logits(_pixels(backbone, paths[start : start + 16]))
             right += int((logits.argmax(1) == label).sum())
         total += len(paths)
     return right / total

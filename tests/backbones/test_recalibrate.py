@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from headstart.backbones.backbone import build_backbone
-from headstart.backbones.catalogue import ROWS
+from headstart.backbones.catalogue import SPECS
 from headstart.backbones.recalibrate import recalibrate
 from headstart.errors import BackboneError
 from headstart.hooks import capture_inputs
@@ -50,7 +50,7 @@ def test_the_variance_survives_a_mean_far_from_zero() -> None:
 
 @pytest.mark.parametrize("size", [16, 80])
 def test_deep_layers_are_standardised_in_eval_mode(size: int) -> None:
-    network, data = build_backbone(ROWS["random"], seed=3).network, _sorted_data()
+    network, data = build_backbone(SPECS["random"], seed=3).network, _sorted_data()
 
     recalibrate(network, _batches(data, size))
 
@@ -68,7 +68,7 @@ def test_deep_layers_are_standardised_in_eval_mode(size: int) -> None:
 def test_the_order_and_the_size_of_the_batches_do_not_matter(size: int) -> None:
     data = _sorted_data()
     shuffled = data[torch.randperm(len(data), generator=torch.Generator().manual_seed(1))]
-    one, other = (build_backbone(ROWS["random"]).network for _ in range(2))
+    one, other = (build_backbone(SPECS["random"]).network for _ in range(2))
 
     recalibrate(one, _batches(data, 16))
     recalibrate(other, _batches(shuffled, size))
@@ -80,7 +80,7 @@ def test_the_order_and_the_size_of_the_batches_do_not_matter(size: int) -> None:
 
 
 def test_the_same_images_give_the_same_bits() -> None:
-    one, other = (build_backbone(ROWS["random"]) for _ in range(2))
+    one, other = (build_backbone(SPECS["random"]) for _ in range(2))
 
     for backbone in (one, other):
         recalibrate(backbone.network, _batches(_sorted_data(), 32))

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from headstart.backbones.backbone import build_backbone
-from headstart.backbones.catalogue import ROWS
+from headstart.backbones.catalogue import SPECS
 from headstart.backbones.weight_files import read_weights, tensor_hash
 from headstart.backbones.weights import (
     load_state_dict_from_url,
@@ -26,7 +26,7 @@ from headstart.backbones.weights import (
 )
 from headstart.errors import BackboneError, DownloadError
 
-ROW = ROWS["cifar_resnet20"]
+ROW = SPECS["cifar_resnet20"]
 
 
 @pytest.fixture
@@ -214,20 +214,20 @@ def test_an_address_that_cannot_be_checked_is_refused(url: str, said: str) -> No
 
 def test_offline_says_which_file_to_put_where() -> None:
     with pytest.raises(BackboneError) as caught:
-        load_weights(ROWS["resnet18"], offline=True)
+        load_weights(SPECS["resnet18"], offline=True)
 
     assert str(weights_folder() / "resnet18-f37072fd.pth") in str(caught.value)
     assert "https://download.pytorch.org/models/resnet18-f37072fd.pth" in str(caught.value)
 
 
 def test_what_is_available_is_said_without_the_network() -> None:
-    where = weights_available(ROWS["resnet18"])
+    where = weights_available(SPECS["resnet18"])
 
     assert where.path is None
-    assert where.url == ROWS["resnet18"].url
+    assert where.url == SPECS["resnet18"].url
     assert where.megabytes == 46.8
     assert where.licence.startswith("BSD")
-    assert weights_available(ROWS["mobilenet_v2_035"]).url == ""
+    assert weights_available(SPECS["mobilenet_v2_035"]).url == ""
 
 
 @pytest.mark.parametrize("folder", ["cache", "hub"])
@@ -253,12 +253,12 @@ def test_a_damaged_file_in_the_cache_is_named() -> None:
     (weights_folder() / "resnet18-f37072fd.pth").write_bytes(b"half a file")
 
     with pytest.raises(BackboneError, match="Delete it"):
-        load_weights(ROWS["resnet18"])
+        load_weights(SPECS["resnet18"])
 
 
 def test_a_row_without_a_public_source_asks_for_a_file() -> None:
     with pytest.raises(BackboneError, match="no public source"):
-        load_weights(ROWS["mobilenet_v2_035"])
+        load_weights(SPECS["mobilenet_v2_035"])
 
 
 def test_a_state_dict_from_an_address_is_checked_by_the_hash_in_its_name_and_kept(
@@ -337,12 +337,12 @@ def test_a_date_at_the_end_of_a_name_is_no_hash(name: str, sha256: str, asked: l
     assert asked == [sha256]
 
 
-@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if "download.pytorch.org" in row.url])
+@pytest.mark.parametrize("name", [name for name, row in SPECS.items() if "download.pytorch.org" in row.url])
 def test_every_address_of_torchvision_has_its_hash(name: str, asked: list[str]) -> None:
     with pytest.raises(BackboneError):
-        load_weights(ROWS[name])
+        load_weights(SPECS[name])
 
-    assert asked == [re.split(r"[-.]", ROWS[name].url)[-2]]
+    assert asked == [re.split(r"[-.]", SPECS[name].url)[-2]]
     assert len(asked[0]) == 8
 
 

@@ -18,18 +18,19 @@ from safetensors.torch import load_file, save_file
 
 from drawn_photos import draw
 from headstart.backbones.backbone import load_backbone
-from headstart.backbones.mirror import Mirror
+from headstart.backbones.flip_tta import FlipTTA
 from headstart.classifier import card as card_module
 from headstart.classifier.card import Card
-from headstart.classifier.classifier import Classifier, Head
+from headstart.classifier.classifier import Classifier
 from headstart.errors import ClassifierError
+from headstart.heads.head import Head
 
 
 @pytest.fixture(scope="module")
 def classifier() -> Classifier:
     backbone = load_backbone("random", seed=3)
     stages = backbone.stages[-2:]
-    width = sum(backbone.row.stage(name).width for name in stages)
+    width = sum(backbone.spec.stage(name).width for name in stages)
     rng = np.random.default_rng(0)
     head = Head("ridge", stages, rng.normal(size=(width, 3)), rng.normal(size=3), 3.0)
     card = Card(
@@ -155,7 +156,7 @@ def test_a_cut_off_file_is_a_clear_error(path: Path, keep: float) -> None:
         ({"background": [0, 0, 999]}, "0 to 255"),
         ({"preprocess": {"resize": 10**9}}, "preprocess|key"),
         ({"weights": {"source": ["a"]}}, "plain text"),
-        ({"mirror": "yes"}, "mirror true or false"),
+        ({"flip_tta": "yes"}, "flip_tta true or false"),
     ],
 )
 def test_a_card_that_does_not_hold_is_refused_with_a_word(path: Path, changes: dict, message: str) -> None:
@@ -211,8 +212,8 @@ def test_a_folder_that_cannot_be_written_leaves_nothing(classifier: Classifier, 
 def mirrored(plain: Classifier) -> Classifier:
     """The same weights, answering with mirror images."""
     backbone = plain.copy().backbone
-    backbone.mirror = Mirror(backbone.widths, plain.head.unit)
-    return Classifier(backbone, replace(plain.head, mirror=True), replace(plain.card, mirror=True))
+    backbone.flip_tta = FlipTTA(backbone.widths, plain.head.unit)
+    return Classifier(backbone, replace(plain.head, flip_tta=True), replace(plain.card, flip_tta=True))
 
 
 def with_unit(plain: Classifier, unit: bool) -> Classifier:
@@ -252,11 +253,11 @@ def test_a_file_with_mirror_images_is_refused_by_older_readers_and_others_stay_a
     monkeypatch.setattr(card_module, "VERSION", 1)  # a headstart from before
     with pytest.raises(ClassifierError, match=r"version 2.*Install a newer"):
         Classifier.load(both)
-    old = {key: value for key, value in stated(path).items() if key != "mirror"}
+    old = {key: value for key, value in stated(path).items() if key != "flip_tta"}
     save_file(load_file(path), path, {"headstart": json.dumps(old)})
-    assert not Classifier.load(path).head.mirror
+    assert not Classifier.load(path).head.flip_tta
 
 
 def test_parts_that_disagree_on_mirror_images_are_no_classifier(classifier: Classifier) -> None:
     with pytest.raises(ClassifierError, match="only head"):
-        Classifier(classifier.backbone, replace(classifier.head, mirror=True), classifier.card)
+        Classifier(classifier.backbone, replace(classifier.head, flip_tta=True), classifier.card)

@@ -10,7 +10,7 @@ from collections.abc import Hashable, Sequence
 
 import pytest
 
-from headstart.data.split import Split, merge_groups, split
+from headstart.data.split import DataSplit, merge_groups, split
 from headstart.errors import DataError, RecipeError
 
 
@@ -20,14 +20,14 @@ def content(number: int) -> str:
 
 def make(
     sizes: dict[str, int], *groups: Sequence[Hashable | None], share: float = 0.2, seed: int = 0, start: int = 0
-) -> tuple[Split, list[str], list[str]]:
+) -> tuple[DataSplit, list[str], list[str]]:
     labels = [label for label, size in sizes.items() for _ in range(size)]
     contents = [content(start + number) for number in range(len(labels))]
     made = split(labels, [None] * len(labels), contents, groups, test_share=share, seed=seed, classes=sorted(sizes))
     return made, labels, contents
 
 
-def given(parts: Sequence[str | None], labels: Sequence[str], classes: Sequence[str] = ("a", "b")) -> Split:
+def given(parts: Sequence[str | None], labels: Sequence[str], classes: Sequence[str] = ("a", "b")) -> DataSplit:
     contents = [content(number) for number in range(len(parts))]
     return split(labels, parts, contents, test_share=0.2, seed=0, classes=classes)
 

@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from headstart.errors import RunError
-from headstart.features.file import create_file, load_features
+from headstart.features.features_file import create_file, load_features
 from headstart.features.matrix import Features, scale_stages
 
 SLICES = {"a": (0, 2), "b": (2, 5)}

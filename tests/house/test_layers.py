@@ -11,32 +11,45 @@ import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "headstart"
 
-LEAVES = {"recipe", "runtime", "preserve", "hooks", "freezing", "figures"}
-BACKBONES = {"errors", "recipe", "runtime", "download", "preserve", "hooks", "freezing", "backbones"}
-FEATURES = BACKBONES | {"data", "features"}
-CLASSIFIER = FEATURES | {"classifier"}
-EVALUATION = CLASSIFIER | {"evaluation"}
-TRAINING = EVALUATION | {"training", "figures"}
-DELIVERY = {"errors", "figures", "data", "classifier", "evaluation", "inspection", "delivery"}
-WORKBENCH = TRAINING | DELIVERY | {"pretraining", "workbench"}
+LEAVES = {"recipe", "runtime", "preserve", "hooks", "freezing", "files", "progress", "plain", "registry", "wording"}
+FOUNDATION = {"errors", "download", *LEAVES, "evaluation", "figures"}
+DATA = FOUNDATION | {"data"}
+BACKBONES = FOUNDATION | {"backbones"}
+ENGINES = BACKBONES | {"engines"}
+FEATURES = ENGINES | DATA | {"features"}
+HEADS = FEATURES | {"heads"}
+CLASSIFIER = HEADS | {"classifier"}
+TRAINING = CLASSIFIER | {"training"}
+FINETUNE = TRAINING | {"finetune"}
+INSPECTION = CLASSIFIER | {"inspection"}
+BEST_PRACTICES = INSPECTION | {"best_practices"}
+REPORTS = BEST_PRACTICES | FINETUNE | {"reports"}
+PRETRAINING = FINETUNE | {"pretraining"}
+WORKBENCH = REPORTS | PRETRAINING | {"datasets", "workbench"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
-    **{leaf: {"errors", leaf} for leaf in LEAVES},
-    "freezing": {"errors", "preserve", "hooks"},
-    "download": {"errors", "runtime"},
-    "data": {"errors", "runtime", "download", "data"},
+    **{leaf: {"errors", *LEAVES} for leaf in LEAVES},
+    "download": {"errors", *LEAVES},
+    "evaluation": {"errors", *LEAVES, "evaluation"},
+    "figures": {"errors", *LEAVES, "figures"},
+    "data": DATA,
+    "datasets": DATA | {"datasets"},
     "backbones": BACKBONES,
+    "engines": ENGINES,
     "features": FEATURES,
+    "heads": HEADS,
     "classifier": CLASSIFIER,
-    "evaluation": EVALUATION,
     "training": TRAINING,
-    "inspection": CLASSIFIER | {"figures", "inspection"},
-    "pretraining": TRAINING | {"pretraining"},
-    "delivery": DELIVERY,
-    "lab": TRAINING | DELIVERY | {"pretraining", "lab"},
+    "finetune": FINETUNE,
+    "inspection": INSPECTION,
+    "best_practices": BEST_PRACTICES,
+    "pretraining": PRETRAINING,
+    "reports": REPORTS,
+    "lab": REPORTS | PRETRAINING | {"datasets", "lab"},
     "workbench": WORKBENCH,
-    "faces": {"errors", "recipe", "workbench", "lab", "faces", "headstart"},
+    "cli": {"errors", "recipe", "progress", "workbench", "lab", "cli", "headstart"},
     "headstart": set(),
+    "__main__": {"cli"},
 }
 
 

@@ -18,7 +18,7 @@ def test_help_and_import_need_no_torch() -> None:
     code = (
         "import sys, contextlib, io\n"
         "import headstart\n"
-        "from headstart.faces.cli import main\n"
+        "from headstart.cli.main import main\n"
         "for arguments in (['--help'], ['train', '--help'], ['fetch', '--help'], ['backbones']):\n"
         "    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):\n"
         "        main(arguments)\n"

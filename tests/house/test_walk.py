@@ -12,7 +12,8 @@ import numpy as np
 import headstart
 from headstart.backbones.backbone import load_backbone
 from headstart.classifier.card import Card
-from headstart.classifier.classifier import Classifier, Head
+from headstart.classifier.classifier import Classifier
+from headstart.heads.head import Head
 
 OWN = str(Path(headstart.__file__).parent)
 
@@ -35,7 +36,7 @@ def files_passed(call: Callable[[], object]) -> set[str]:
 
 def test_predicting_one_image_passes_at_most_five_files(photos: Path) -> None:
     backbone = load_backbone("embedded")
-    width = backbone.row.stages[-1].width
+    width = backbone.spec.stages[-1].width
     head = Head("ridge", backbone.stages[-1:], np.zeros((width, 2)), np.zeros(2), 1.0)
     preprocess = backbone.preprocess.to_dict()
     card = Card("embedded", head.stages, ("a", "b"), preprocess, (255, 255, 255), "ridge", 1.0, {})

@@ -27,7 +27,7 @@ def test_a_wheel_in_a_fresh_environment_runs_the_main_job(photos: Path, tmp_path
     (site / "borrowed.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
     subprocess.run([*pip, "--python", str(python), "install", "--quiet", "--no-deps", str(wheel)], check=True)
 
-    code = "import headstart, sys; print(headstart.__file__); from headstart.faces.cli import main; main(sys.argv[1:])"
+    code = "import headstart, sys; print(headstart.__file__); from headstart.cli.main import main; main(sys.argv[1:])"
     arguments = ["train", str(photos), "--backbone", "embedded", "--out", "run"]
     answer = subprocess.run(
         [python, "-c", code, *arguments], cwd=tmp_path, capture_output=True, text=True, env=os.environ

@@ -32,7 +32,7 @@ def test_the_slip_is_shown_beside_the_right_value_and_called_by_its_name(outcome
     assert pair(outcome, "the chapter's check by hand (a slip)") == [0.8772, 0.8788]
     assert pair(outcome, "kept mean, with momentum") == [-0.0228, -0.0212]
     assert outcome.number("what the slip adds to the right mean").value == pytest.approx(0.9, abs=1e-6)
-    assert "The rule is right, the sum a slip" in outcome.reading[1]
+    assert "The rule is right, the sum a slip" in outcome.interpretation[1]
 
 
 def test_the_batches_are_those_that_a_shuffled_loader_draws_after_points_and_labels(outcome: Experiment) -> None:

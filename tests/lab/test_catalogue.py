@@ -70,7 +70,7 @@ def test_it_leaves_no_trace_repeats_itself_and_says_the_same_in_every_form(name:
     assert first.verdict in str(first)
     assert all(number.name in str(first) for number in first.numbers)
     assert all(len(row) == len(table.heads) for table in first.tables for row in table.rows)
-    assert first.reading
+    assert first.interpretation
 
 
 @pytest.mark.parametrize("name", names())

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from headstart.errors import RecipeError
-from headstart.inspection.insight import Table
+from headstart.inspection.inspection_result import Table
 from headstart.lab.experiment import Experiment, Number, drawn_from, need, numbers
 
 

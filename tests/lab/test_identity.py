@@ -46,7 +46,7 @@ def test_in_full_precision_the_relu_is_not_quite_silent_at_the_largest_point(out
     assert 0 < most - -bias / weight < 1e-4
     relu = outcome.number("residual unit: largest output of its ReLU")
     assert relu.value == pytest.approx(weight * most + bias, abs=1e-7)  # of float32
-    assert "below the largest point" in outcome.reading[0]
+    assert "below the largest point" in outcome.interpretation[0]
 
 
 def test_half_a_training_makes_the_verdict_say_that_the_claim_does_not_hold() -> None:

@@ -14,7 +14,7 @@ def test_weights_and_multiply_adds_are_those_of_table_1() -> None:
     spent = {row[0]: (row[1], row[2]) for row in outcome.tables[0].rows}
     assert sum(with_reductions for with_reductions, _ in spent.values()) == by_hand * 28 * 28 / 1e6
     assert spent["five"] == ((192 * 16 + 25 * 16 * 32) * 784 / 1e6, 25 * 192 * 32 * 784 / 1e6)
-    assert "387,072" in outcome.reading[0]
+    assert "387,072" in outcome.interpretation[0]
 
 
 def test_wide_reductions_save_nothing_and_the_verdict_says_so() -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torchvision.transforms.functional import rgb_to_grayscale
 
-from headstart.data.hands import draw_hand
+from headstart.datasets.hands import draw_hand
 from headstart.figures.panels import Picture
 from headstart.lab import one_by_one
 

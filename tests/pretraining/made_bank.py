@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from headstart.backbones.backbone import Backbone, build_backbone
-from headstart.backbones.catalogue import row_of
+from headstart.backbones.catalogue import find_spec
 from headstart.pretraining.bank import Bank, draw_bank
 from headstart.pretraining.recipe import PretrainingRecipe
 from headstart.pretraining.teacher import NAME
@@ -18,4 +18,4 @@ def small_bank(seed: int = 0) -> Bank:
 
 def untaught_teacher() -> Backbone:
     """The teacher's network with weights from a seed: enough to see that the student follows it."""
-    return build_backbone(row_of(NAME), seed=3)
+    return build_backbone(find_spec(NAME), seed=3)

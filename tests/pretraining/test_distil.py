@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from headstart.backbones.fire_resnet import WIDTHS, FireBlock, FireResNet
+from headstart.backbones.models.fire_resnet import WIDTHS, FireBlock, FireResNet
 from headstart.errors import RecipeError, TrainingError
 from headstart.pretraining.distil import Distiller, distillation_loss
 from headstart.pretraining.pretrain import prepare, pretrain

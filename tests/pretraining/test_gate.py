@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from headstart.backbones.backbone import build_backbone
-from headstart.backbones.catalogue import row_of
+from headstart.backbones.catalogue import find_spec
 from headstart.errors import DataError
 from headstart.pretraining.gate import MOST_TEST, PER_CLASS, GateSet, pixel_scores, read_set
 from headstart.pretraining.patches import fit_patches, patch_features
@@ -81,11 +81,11 @@ def test_all_rivals_are_judged_on_the_same_draws(tmp_path: Path) -> None:
 
     verdict = judge(
         tmp_path,
-        build_backbone(row_of("embedded"), seed=1),
-        build_backbone(row_of("random"), seed=2),  # a teacher that is quick
+        build_backbone(find_spec("embedded"), seed=1),
+        build_backbone(find_spec("random"), seed=2),  # a teacher that is quick
         sets=("hymenoptera",),
         draws=2,
-        tell=lambda name, rival, share: told.append((name, rival)),
+        on_event=lambda name, rival, share: told.append((name, rival)),
     )
 
     assert [rival for _, rival in told] == ["embedded", "random", "pixels", "patches", "teacher"]
@@ -185,7 +185,7 @@ def test_each_condition_alone_decides(name: str, rival: str, draws: list[float],
 @pytest.mark.slow
 def test_an_untrained_candidate_does_not_pass(tmp_path: Path) -> None:
     _draw_set(tmp_path / "hymenoptera")
-    candidate = build_backbone(row_of("embedded"), seed=1)
+    candidate = build_backbone(find_spec("embedded"), seed=1)
 
     verdict = judge(tmp_path, candidate, None, sets=("hymenoptera",), draws=3)
 

@@ -16,9 +16,9 @@ from torchvision.models import squeezenet1_1
 
 from drawn_photos import draw_folder
 from headstart.backbones.backbone import build_backbone
-from headstart.backbones.catalogue import ROWS
+from headstart.backbones.catalogue import SPECS
 from headstart.backbones.preprocess import Preprocess
-from headstart.backbones.top import replace_top
+from headstart.backbones.replace_head import replace_head
 from headstart.classifier.classifier import Classifier
 from headstart.errors import TrainingError
 from headstart.training.stepbystep import StepByStep
@@ -28,7 +28,7 @@ CLASSES = ("ant", "bee", "cat")
 
 def loop(outputs: int = 3, row: str = "cifar_resnet20", validation: bool = False) -> StepByStep:
     torch.manual_seed(0)
-    network = replace_top(build_backbone(ROWS[row], seed=1).network, ROWS[row], outputs)
+    network = replace_head(build_backbone(SPECS[row], seed=1).network, SPECS[row], outputs)
     network.requires_grad_(True)
     sbs = StepByStep(network, nn.CrossEntropyLoss(), SGD(network.parameters(), lr=0.01))
     pixels = torch.randn(24, 3, 32, 32, generator=torch.Generator().manual_seed(2))
@@ -48,7 +48,7 @@ def logits_of(sbs: StepByStep, preprocess: Preprocess, path: Path) -> Any:
 def test_the_file_answers_as_the_trained_network_did(tmp_path: Path) -> None:
     sbs, path = loop(), photo(tmp_path)
     sbs.train(2)
-    preprocess = Preprocess.of(ROWS["cifar_resnet20"])
+    preprocess = Preprocess.of(SPECS["cifar_resnet20"])
 
     sbs.to_classifier(None, CLASSES).save(tmp_path / "a.safetensors")
     loaded = Classifier.load(tmp_path / "a.safetensors")
@@ -75,7 +75,7 @@ def test_a_validation_loader_fits_the_temperature_and_keeps_the_answer(tmp_path:
     sbs.train(3)
     classifier, path = sbs.to_classifier(None, CLASSES), photo(tmp_path)
     assert classifier.head.temperature != 1.0
-    expected = softmax(logits_of(sbs, Preprocess.of(ROWS["cifar_resnet20"]), path) / classifier.head.temperature)
+    expected = softmax(logits_of(sbs, Preprocess.of(SPECS["cifar_resnet20"]), path) / classifier.head.temperature)
     answer = classifier.predict(path).probabilities
     assert [answer[name] for name in CLASSES] == pytest.approx(expected.tolist(), abs=1e-5)
 
@@ -83,7 +83,7 @@ def test_a_validation_loader_fits_the_temperature_and_keeps_the_answer(tmp_path:
 def test_a_single_logit_speaks_for_the_second_class(tmp_path: Path) -> None:
     sbs, path = loop(outputs=1), photo(tmp_path)
     classifier = sbs.to_classifier(None, ("no", "yes"))
-    logit = logits_of(sbs, Preprocess.of(ROWS["cifar_resnet20"]), path)[0]
+    logit = logits_of(sbs, Preprocess.of(SPECS["cifar_resnet20"]), path)[0]
     assert classifier.predict(path).probabilities["yes"] == pytest.approx(1 / (1 + np.exp(-logit)), abs=1e-5)
 
 
@@ -118,6 +118,6 @@ def test_a_top_that_is_more_than_linear_is_refused() -> None:
 @pytest.mark.parametrize("row", ["resnet18", "mobilenet_v3_small", "squeezenet1_1", "alexnet", "random"])
 @pytest.mark.slow
 def test_rows_of_every_kind_of_top(row: str, tmp_path: Path) -> None:
-    network = replace_top(build_backbone(ROWS[row]).network, ROWS[row], 3)
+    network = replace_head(build_backbone(SPECS[row]).network, SPECS[row], 3)
     sbs = StepByStep(network, nn.CrossEntropyLoss(), SGD(network.parameters(), lr=0.1))
-    assert sbs.to_classifier(None, CLASSES).backbone.row.name == row
+    assert sbs.to_classifier(None, CLASSES).backbone.spec.name == row

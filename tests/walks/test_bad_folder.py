@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 
 from drawn_scenes import cropped, mirrored, resized, save, scene
-from headstart.data.audit import Audit
+from headstart.data.audit.audit import Audit
 from headstart.data.finding import Finding
 from headstart.errors import DataError
 from headstart.workbench.audit import audit
-from headstart.workbench.events import Event, Found
+from headstart.workbench.events import DatasetSummary, Event
 from headstart.workbench.run import Run
 from headstart.workbench.train import train
 
@@ -101,7 +101,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def audited(folder: Path) -> Audit:
-    return audit(folder, tell=lambda event: None)
+    return audit(folder, on_event=lambda event: None)
 
 
 @pytest.fixture(scope="module")
@@ -112,14 +112,18 @@ def events() -> list[Event]:
 @pytest.fixture(scope="module")
 def run(folder: Path, events: list[Event], tmp_path_factory: pytest.TempPathFactory) -> Run:
     return train(
-        folder, out=tmp_path_factory.mktemp("runs") / "photos", tell=events.append, backbone="embedded", no_inside=True
+        folder,
+        out=tmp_path_factory.mktemp("runs") / "photos",
+        on_event=events.append,
+        backbone="embedded",
+        no_inside=True,
     )
 
 
 @pytest.fixture(scope="module")
-def told(run: Run, events: list[Event]) -> Found:
+def told(run: Run, events: list[Event]) -> DatasetSummary:
     """What `train` said of the images before it began."""
-    return next(event for event in events if isinstance(event, Found))
+    return next(event for event in events if isinstance(event, DatasetSummary))
 
 
 def of_kind(audited: Audit, kind: str) -> list[Finding]:
@@ -189,7 +193,7 @@ def test_an_unknown_class_in_the_test_is_named_and_not_remapped(audited: Audit, 
     assert run.evaluation.unknown == {"wasp": 2}
 
 
-def test_training_leaves_out_what_is_bad_and_says_what_it_found(run: Run, told: Found, audited: Audit) -> None:
+def test_training_leaves_out_what_is_bad_and_says_what_it_found(run: Run, told: DatasetSummary, audited: Audit) -> None:
     used = {row["path"] for row in run.predictions()}
 
     assert not used & set(BAD)
@@ -214,7 +218,7 @@ def test_one_bad_image_more_than_a_twentieth_stops_everything_and_says_so(folder
         (worse / "train" / "ant" / f"worse{i}.png").write_bytes(b"")
 
     with pytest.raises(DataError, match="7 of 107"):
-        audit(worse, tell=lambda event: None)
+        audit(worse, on_event=lambda event: None)
     with pytest.raises(DataError, match="--max-bad-share"):
-        train(worse, out=tmp_path / "run", tell=lambda event: None, backbone="embedded", no_inside=True)
+        train(worse, out=tmp_path / "run", on_event=lambda event: None, backbone="embedded", no_inside=True)
     assert not (tmp_path / "run").exists()

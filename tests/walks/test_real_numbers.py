@@ -17,11 +17,11 @@ import torch
 from numpy.typing import NDArray
 
 from headstart.backbones.backbone import load_backbone
-from headstart.backbones.catalogue import ROWS
-from headstart.backbones.row import IMAGENET_MEAN, IMAGENET_STD
+from headstart.backbones.catalogue import SPECS
+from headstart.backbones.spec import IMAGENET_MEAN, IMAGENET_STD
 from headstart.data.batches import pixel_batches
-from headstart.data.hands import draw_hands
 from headstart.data.images import ImageRules
+from headstart.datasets.hands import draw_hands
 from headstart.errors import BackboneError
 from headstart.evaluation.intervals import wilson
 from headstart.workbench.evaluate import evaluate
@@ -34,7 +34,7 @@ ANT, BEE = 310, 309  # ImageNet's indices
 def run_on(source: Path, runs: Path, backbone: str, weights: Path | None, **knobs: Any) -> Run:
     """One quiet run without the network."""
     settings = {"backbone": backbone, "weights": weights and str(weights), "offline": True, **knobs}
-    return train(source, out=runs / "run", tell=lambda event: None, **settings)
+    return train(source, out=runs / "run", on_event=lambda event: None, **settings)
 
 
 def weights_of(test_data: Path, name: str) -> Path:
@@ -64,7 +64,7 @@ def own_answers(backbone: str, weights: Path, paths: Sequence[Path]) -> NDArray[
     """Index of the network's own most probable class for each image."""
     network = load_backbone(backbone, weights=str(weights), offline=True)
     batches = pixel_batches(paths, network.preprocess.prepare, rules=ImageRules(), batch_size=32, workers=2)
-    rows = [network.top_logits(network.preprocess.normalise(batch.pixels)).argmax(1) for batch in batches]
+    rows = [network.pretrained_logits(network.preprocess.normalise(batch.pixels)).argmax(1) for batch in batches]
     return np.asarray(torch.cat(rows).numpy(), dtype=np.int64)
 
 
@@ -117,8 +117,8 @@ def test_a_wrong_mean_and_std_cost_points_so_the_card_is_what_is_used(
     classifier = own.classifier
     wrong = dataclasses.replace(classifier.backbone.preprocess, mean=IMAGENET_MEAN, std=IMAGENET_STD)
     classifier.backbone.preprocess = wrong
-    mismatched = evaluate(classifier, folder, tell=lambda event: None).evaluation
-    monkeypatch.setitem(ROWS, name, dataclasses.replace(ROWS[name], mean=IMAGENET_MEAN, std=IMAGENET_STD))
+    mismatched = evaluate(classifier, folder, on_event=lambda event: None).evaluation
+    monkeypatch.setitem(SPECS, name, dataclasses.replace(SPECS[name], mean=IMAGENET_MEAN, std=IMAGENET_STD))
     with pytest.raises(BackboneError, match="batch norm speaks for"):  # and training does not even begin
         run_on(folder, tmp_path, name, weights)
     retrained = run_on(folder, tmp_path, name, weights, accept_preprocessing=True)
@@ -159,7 +159,7 @@ def test_drawn_hands_teach_something_about_photographs_and_less_than_about_drawi
     folder = draw_hands(tmp_path / "hands", train_per_class=30, test_per_class=12)
     run = run_on(folder, tmp_path, "resnet18", weights_of(test_data, "resnet18_imagenet"))
     table = thinned(test_data / "rps_photos", tmp_path / "photos.csv", {"test": 1000})
-    measured = evaluate(run.folder, table, tell=lambda event: None).evaluation
+    measured = evaluate(run.folder, table, on_event=lambda event: None).evaluation
     assert measured.accuracy.n == 185
     assert measured.accuracy.low > 1 / 3
     assert measured.accuracy.high < run.evaluation.accuracy.value

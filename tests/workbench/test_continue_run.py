@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headstart.backbones.mirror import Mirror
+from headstart.backbones.flip_tta import FlipTTA
 from headstart.classifier.classifier import Classifier
 from headstart.errors import RecipeError, RunError
+from headstart.progress import Event, Progress
 from headstart.workbench.continue_run import continue_run
-from headstart.workbench.events import Event, Progress
 from headstart.workbench.job import Job
 from headstart.workbench.resume import resume
 from headstart.workbench.run import CLASSIFIER, Run
@@ -33,12 +33,12 @@ def tuned(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HEADSTART_CACHE", str(tmp_path_factory.mktemp("cache")))
         out = tmp_path_factory.mktemp("run") / "run"
-        return train(photos, out=out, tell=quiet, strategy="probe-then-full", **KNOBS)
+        return train(photos, out=out, on_event=quiet, strategy="probe-then-full", **KNOBS)
 
 
 def test_it_begins_where_the_run_ended_and_leaves_the_run_alone(tuned: Run, tmp_path: Path) -> None:
     before = tuned.classifier.backbone.fingerprint
-    further = continue_run(tuned, out=tmp_path / "more", epochs=2, lr=0.001, tell=quiet)
+    further = continue_run(tuned, out=tmp_path / "more", epochs=2, lr=0.001, on_event=quiet)
     then, now = tuned.record["tuning"], further.record["tuning"]
     # the held-out images are the same, and answered at its start as they were at the end of the run
     assert now["held_out"]["images"] == then["held_out"]["images"]
@@ -55,10 +55,10 @@ def test_it_begins_where_the_run_ended_and_leaves_the_run_alone(tuned: Run, tmp_
 def test_auto_that_changes_nothing_keeps_the_head_that_it_began_with(tuned: Run, tmp_path: Path) -> None:
     told: list[str] = []
 
-    def tell(event: Event) -> None:
+    def on_event(event: Event) -> None:
         told.append(getattr(event, "text", "") or getattr(event, "chosen", ""))
 
-    further = continue_run(tuned, out=tmp_path / "more", strategy="auto", tell=tell)
+    further = continue_run(tuned, out=tmp_path / "more", strategy="auto", on_event=on_event)
     assert further.record["tuning"]["decided"]["strategy"] == "probe"
     assert further.classifier.backbone.fingerprint == tuned.classifier.backbone.fingerprint
     assert further.classifier.head.kind == "trained"
@@ -73,14 +73,16 @@ def test_auto_that_changes_nothing_answers_with_mirror_images_as_the_run_did(
     tuned: Run, photos: Path, tmp_path: Path
 ) -> None:
     run = Run.load(shutil.copytree(tuned.folder, tmp_path / "run"))
-    backbone, head = run.classifier.backbone, replace(run.classifier.head, mirror=True)
-    backbone.mirror = Mirror(backbone.widths, head.unit)
-    Classifier(backbone, head, replace(run.classifier.card, mirror=True, unit=head.unit)).save(run.folder / CLASSIFIER)
+    backbone, head = run.classifier.backbone, replace(run.classifier.head, flip_tta=True)
+    backbone.flip_tta = FlipTTA(backbone.widths, head.unit)
+    Classifier(backbone, head, replace(run.classifier.card, flip_tta=True, unit=head.unit)).save(
+        run.folder / CLASSIFIER
+    )
 
-    further = continue_run(run.folder, out=tmp_path / "more", strategy="auto", tell=quiet)
+    further = continue_run(run.folder, out=tmp_path / "more", strategy="auto", on_event=quiet)
 
     assert further.record["tuning"]["decided"]["strategy"] == "probe"
-    assert further.classifier.head.mirror
+    assert further.classifier.head.flip_tta
     image = sorted((photos / "disc").iterdir())[0]
     expected = Classifier.load(run.folder).predict(image).probabilities
     assert further.classifier.predict(image).probabilities == pytest.approx(expected, abs=1e-5)
@@ -88,34 +90,34 @@ def test_auto_that_changes_nothing_answers_with_mirror_images_as_the_run_did(
 
 
 def test_left_to_itself_it_is_a_run_beside_the_old_one_with_all_stages(photos: Path, tmp_path: Path) -> None:
-    probe = train(photos, out=tmp_path / "run", tell=quiet, **KNOBS)
-    further = continue_run(probe.folder, tell=quiet)
+    probe = train(photos, out=tmp_path / "run", on_event=quiet, **KNOBS)
+    further = continue_run(probe.folder, on_event=quiet)
     assert further.folder.name == "run-2"
     assert further.record["tuning"]["strategy"] == "probe-then-full"
 
 
 def test_an_interrupted_continuation_is_resumed_from_its_origin(tuned: Run, tmp_path: Path) -> None:
-    whole = continue_run(tuned, out=tmp_path / "whole", epochs=2, tell=quiet)
+    whole = continue_run(tuned, out=tmp_path / "whole", epochs=2, on_event=quiet)
 
     def stop(event: Event) -> None:
         if isinstance(event, Progress) and event.step == "fine-tune" and event.done >= 1:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        continue_run(tuned, out=tmp_path / "cut", epochs=2, tell=stop)
+        continue_run(tuned, out=tmp_path / "cut", epochs=2, on_event=stop)
     assert Job.find(tmp_path / "cut").origin == tuned.folder.absolute()
-    finished = resume(tmp_path / "cut", tell=quiet)
+    finished = resume(tmp_path / "cut", on_event=quiet)
     assert finished.classifier.backbone.fingerprint == whole.classifier.backbone.fingerprint
 
 
 def test_changed_images_are_refused_since_test_images_might_be_trained_on(photos: Path, tmp_path: Path) -> None:
     mine = tmp_path / "photos"
     shutil.copytree(photos, mine)
-    run = train(mine, out=tmp_path / "run", tell=quiet, **KNOBS)
+    run = train(mine, out=tmp_path / "run", on_event=quiet, **KNOBS)
     next((mine / "disc").iterdir()).unlink()
     with pytest.raises(RunError, match="tested on could now be trained on"):
-        continue_run(run, tell=quiet)
-    assert continue_run(run, anyway=True, tell=quiet).folder.name == "run-2"
+        continue_run(run, on_event=quiet)
+    assert continue_run(run, force=True, on_event=quiet).folder.name == "run-2"
 
 
 @pytest.mark.parametrize(
@@ -129,4 +131,4 @@ def test_changed_images_are_refused_since_test_images_might_be_trained_on(photos
 )
 def test_what_cannot_be_changed_is_said(tuned: Run, knobs: dict[str, object], word: str) -> None:
     with pytest.raises(RecipeError, match=word):
-        continue_run(tuned, tell=quiet, **knobs)
+        continue_run(tuned, on_event=quiet, **knobs)

@@ -12,8 +12,8 @@ from torch import nn
 import headstart as hs
 from headstart.classifier.classifier import Classifier
 from headstart.errors import BackboneError, ClassifierError, RecipeError
+from headstart.progress import Event
 from headstart.workbench.doctor import doctor
-from headstart.workbench.events import Event
 from headstart.workbench.run import Run
 
 
@@ -27,14 +27,14 @@ def quiet(_: Event) -> None:
 
 
 def test_a_name_is_loaded_with_its_weights():
-    diagnosis = doctor("embedded", tell=quiet)
+    diagnosis = doctor("embedded", on_event=quiet)
     assert diagnosis.name == "embedded"
     assert "statistics never updated" in diagnosis.passed
 
 
 def test_a_run_and_its_file_are_the_same_and_images_are_brought_as_the_card_says(run: Run, photos: Path):
-    folder = doctor(run.folder, source=photos, tell=quiet)
-    file = doctor(str(run.folder / "classifier.safetensors"), source=photos, tell=quiet)
+    folder = doctor(run.folder, source=photos, on_event=quiet)
+    file = doctor(str(run.folder / "classifier.safetensors"), source=photos, on_event=quiet)
     assert json.dumps(folder.to_dict()) == json.dumps(file.to_dict())
     assert folder.worst in ("", "advice")
     expected = {"images do not fit the card", "failing forward pass", "dead ReLUs", "file older than its format"}
@@ -44,18 +44,18 @@ def test_a_run_and_its_file_are_the_same_and_images_are_brought_as_the_card_says
 def test_loaded_models_and_their_training_are_taken_too(run: Run):
     network = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4))
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
-    diagnosis = doctor(network, optimizer=optimizer, batch_size=4, steps=10, tell=quiet)
+    diagnosis = doctor(network, optimizer=optimizer, batch_size=4, steps=10, on_event=quiet)
     names = {finding.name for finding in diagnosis.findings}
     assert {"batches too small for batch norm", "old statistics outlive training"} <= names
     assert "parameters in no optimiser" in diagnosis.passed
-    opened = doctor(Classifier.load(run.folder), tell=quiet)
+    opened = doctor(Classifier.load(run.folder), on_event=quiet)
     assert "file older than its format" in {one.rule for one in opened.not_checked}
 
 
 def test_what_cannot_be_opened_is_said(tmp_path: Path, photos: Path):
     with pytest.raises(BackboneError, match="Did you mean resnet18"):
-        doctor("resnet81", tell=quiet)
+        doctor("resnet81", on_event=quiet)
     with pytest.raises(ClassifierError, match="no such file"):
-        doctor(str(tmp_path / "gone.safetensors"), tell=quiet)
+        doctor(str(tmp_path / "gone.safetensors"), on_event=quiet)
     with pytest.raises(RecipeError, match="how images are brought"):
-        doctor(nn.Conv2d(3, 3, 1), source=photos, tell=quiet)
+        doctor(nn.Conv2d(3, 3, 1), source=photos, on_event=quiet)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from headstart.workbench.events import Progress, progress_line
+from headstart.progress import Progress, progress_line
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,10 @@ import torch
 from safetensors.torch import save_file
 
 from headstart.backbones.backbone import load_backbone
+from headstart.best_practices.doctor import doctor as examine
 from headstart.errors import RecipeError
-from headstart.inspection.catalogue import LOOKS
-from headstart.inspection.doctor.examine import doctor as examine
-from headstart.workbench.events import Event
+from headstart.inspection.catalogue import ANALYSES
+from headstart.progress import Event
 from headstart.workbench.inspect import inspect
 from headstart.workbench.run import Run
 from headstart.workbench.train import train
@@ -29,15 +29,15 @@ def quiet(event: Event) -> None:
 def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HEADSTART_CACHE", str(tmp_path_factory.mktemp("cache")))
-        return train(photos, out=tmp_path_factory.mktemp("run") / "run", tell=quiet, backbone="embedded")
+        return train(photos, out=tmp_path_factory.mktemp("run") / "run", on_event=quiet, backbone="embedded")
 
 
 @pytest.mark.slow
 def test_all_looks_stand_on_one_page_and_what_lacks_something_is_named(run: Run, photos: Path, tmp_path: Path) -> None:
     page = tmp_path / "inside.html"
     before = run.classifier.backbone.fingerprint
-    found = inspect("all", run.classifier, photos, out=page, most=12, tell=quiet)
-    wanted = {name for name, one in LOOKS.items() if one.in_all}
+    found = inspect("all", run.classifier, photos, out=page, most=12, on_event=quiet)
+    wanted = {name for name, one in ANALYSES.items() if one.in_all}
     assert set(found.insights) | set(found.left_out) == wanted
     assert set(found.left_out) == {"similarity", "line"}
     assert "second model" in found.left_out["similarity"]
@@ -45,7 +45,7 @@ def test_all_looks_stand_on_one_page_and_what_lacks_something_is_named(run: Run,
     for name, insight in found.insights.items():
         assert f'id="{name}"' in text
         assert insight.title in text
-        assert insight.reading
+        assert insight.interpretation
     assert text.count("data:image/png;base64,") == len(found.insights)
     assert text.count(' alt="') == len(found.insights)
     assert "<script" not in text
@@ -55,13 +55,13 @@ def test_all_looks_stand_on_one_page_and_what_lacks_something_is_named(run: Run,
 
 
 def test_a_look_compares_with_the_model_before(run: Run, photos: Path) -> None:
-    found = inspect("similarity", run.classifier, photos, against=run.folder, most=12, tell=quiet)
+    found = inspect("similarity", run.classifier, photos, against=run.folder, most=12, on_event=quiet)
     assert "similarity" in found.insights
     assert str(found)
 
 
 def test_one_look_can_be_drawn_into_a_file(run: Run, photos: Path, tmp_path: Path) -> None:
-    inspect("filters", run.folder, photos, figure=tmp_path / "filters.png", most=4, tell=quiet)
+    inspect("filters", run.folder, photos, figure=tmp_path / "filters.png", most=4, on_event=quiet)
     assert (tmp_path / "filters.png").read_bytes()[:4] == b"\x89PNG"
 
 
@@ -74,17 +74,17 @@ def command_on(page: Path) -> list[str]:
 def test_the_page_ends_with_the_command_that_makes_it_again(run: Run, photos: Path, tmp_path: Path) -> None:
     page, weights = tmp_path / "a page.html", tmp_path / "weights.safetensors"
     save_file(load_backbone("embedded").network.state_dict(), weights)
-    inspect("filters", "embedded", photos, out=page, most=4, seed=3, weights=str(weights), tell=quiet)
+    inspect("filters", "embedded", photos, out=page, most=4, seed=3, weights=str(weights), on_event=quiet)
     options = ["--out", str(page), "--most", "4", "--weights", str(weights), "--seed", "3"]
     assert command_on(page) == ["headstart", "inspect", "filters", "embedded", str(photos), *options]
-    inspect("similarity", run.folder, photos, against=run.folder, out=page, tell=quiet)
+    inspect("similarity", run.folder, photos, against=run.folder, out=page, on_event=quiet)
     options = ["--against", str(run.folder), "--out", str(page)]
     assert command_on(page) == ["headstart", "inspect", "similarity", str(run.folder), str(photos), *options]
 
 
 def test_a_loaded_model_has_no_command(run: Run, photos: Path, tmp_path: Path) -> None:
-    inspect("filters", run.classifier, photos, out=tmp_path / "one.html", most=4, tell=quiet)
-    inspect("similarity", run.folder, photos, against=run.classifier, out=tmp_path / "two.html", most=4, tell=quiet)
+    inspect("filters", run.classifier, photos, out=tmp_path / "one.html", most=4, on_event=quiet)
+    inspect("similarity", run.folder, photos, against=run.classifier, out=tmp_path / "two.html", most=4, on_event=quiet)
     assert command_on(tmp_path / "one.html") == command_on(tmp_path / "two.html") == []
 
 
@@ -110,7 +110,7 @@ def test_the_page_of_a_run_lists_every_rule(run: Run) -> None:
 def test_mistakes_are_said(run: Run, photos: Path, what: str, figure: str | None, word: str, tmp_path: Path) -> None:
     place = None if figure is None else tmp_path / figure
     with pytest.raises(RecipeError) as caught:
-        inspect(what, run.classifier, photos, figure=place, most=4, tell=quiet)
+        inspect(what, run.classifier, photos, figure=place, most=4, on_event=quiet)
     assert word in str(caught.value)
 
 
@@ -121,7 +121,7 @@ def test_a_backbone_without_a_head_and_names_from_outside(photos: Path, tmp_path
     for path in sorted(photos.rglob("*.png"))[:6]:
         (hostile / f"{path.stem}.png").write_bytes(path.read_bytes())
     page = tmp_path / "page.html"
-    found = inspect("all", load_backbone("embedded"), hostile, out=page, tell=quiet)
+    found = inspect("all", load_backbone("embedded"), hostile, out=page, on_event=quiet)
     assert "batch-norm" in found.insights
     assert "<img src=x" not in page.read_text(encoding="utf-8")
 
@@ -133,7 +133,7 @@ def test_a_run_has_a_page_that_looks_inside_unless_it_is_not_wanted(run: Run, ph
     report = (run.folder / "report.html").read_text(encoding="utf-8")
     assert "inside.html#batch-norm" in report
     assert run.record["preprocessing"]["verdict"] in ("fine", "warning")
-    without = train(photos, out=tmp_path / "run", tell=quiet, backbone="embedded", no_inside=True)
+    without = train(photos, out=tmp_path / "run", on_event=quiet, backbone="embedded", no_inside=True)
     assert not (without.folder / "inside.html").exists()
     assert "inside.html" not in (without.folder / "report.html").read_text(encoding="utf-8")
     assert torch.equal(torch.from_numpy(without.classifier.head.weight), torch.from_numpy(run.classifier.head.weight))

@@ -26,7 +26,7 @@ def with_saves(root: Path, saves: int, count: int = 12) -> Path:
 
 
 def look(root: Path) -> Prepared:
-    return prepare(root, Recipe(), tell=lambda event: None)
+    return prepare(root, Recipe(), on_event=lambda event: None)
 
 
 def test_three_copies_of_one_picture_stay_on_one_side_of_a_small_set(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_persons_in_training_and_test_are_a_problem_for_audit_and_train(tmp_path
     assert finding.severity == "problem"
     assert finding.detail == {"count": 8, "images": {"test": 8}}
     assert "for example 'person0' (ant/x0.png in test, ant/x1.png in train)" in finding.message
-    assert finding in prepare(table, Recipe(), tell=lambda event: None).audit.findings  # what train tells
+    assert finding in prepare(table, Recipe(), on_event=lambda event: None).audit.findings  # what train tells
 
 
 def test_a_pattern_groups_for_the_audit_too_and_a_wrong_one_is_said(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import save_file
 
+from headstart import progress
 from headstart.backbones.backbone import load_backbone
 from headstart.errors import BackboneError, RecipeError
 from headstart.pretraining.recipe import RECIPES
@@ -28,14 +29,14 @@ def test_weights_log_and_card_come_out_and_the_backbone_takes_them(
     teacher_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(RECIPES, "tiny", TINY)
-    told: list[events.Event] = []
+    told: list[progress.Event] = []
 
-    stopped = pretrain("tiny", out=tmp_path / "out", weights=str(teacher_file), minutes=0, tell=told.append)
-    file = pretrain("tiny", out=tmp_path / "out", weights=str(teacher_file), tell=told.append)
+    stopped = pretrain("tiny", out=tmp_path / "out", weights=str(teacher_file), minutes=0, on_event=told.append)
+    file = pretrain("tiny", out=tmp_path / "out", weights=str(teacher_file), on_event=told.append)
 
     assert stopped is None
-    assert any(isinstance(event, events.Notice) and "the same command goes on" in event.text for event in told)
-    assert isinstance(told[-1], events.Written)
+    assert any(isinstance(event, progress.Notice) and "the same command goes on" in event.text for event in told)
+    assert isinstance(told[-1], events.FilesWritten)
     assert set(told[-1].files) <= {path.name for path in (tmp_path / "out").iterdir()}
     assert file is not None
     backbone = load_backbone("embedded", weights=str(file))

@@ -13,7 +13,7 @@ from torch import nn
 from headstart.backbones.recalibrate import recalibrate as settle
 from headstart.classifier.classifier import Classifier
 from headstart.errors import ClassifierError
-from headstart.workbench.events import Event
+from headstart.progress import Event
 from headstart.workbench.recalibrate import recalibrate
 from headstart.workbench.run import Run
 from headstart.workbench.train import train
@@ -28,7 +28,7 @@ def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HEADSTART_CACHE", str(tmp_path_factory.mktemp("cache")))
         return train(
-            photos, out=tmp_path_factory.mktemp("run") / "run", tell=quiet, backbone="embedded", no_inside=True
+            photos, out=tmp_path_factory.mktemp("run") / "run", on_event=quiet, backbone="embedded", no_inside=True
         )
 
 
@@ -65,7 +65,7 @@ def test_the_prior_is_a_mixture_of_old_images_and_new_ones(prior: float) -> None
 
 def test_a_domain_of_dark_images_is_answered_better_and_the_old_file_stays(run: Run, dark: Path) -> None:
     before = (run.folder / "classifier.safetensors").read_bytes()
-    found = recalibrate(run.folder, dark, prior=0, tell=quiet)
+    found = recalibrate(run.folder, dark, prior=0, on_event=quiet)
     assert (run.folder / "classifier.safetensors").read_bytes() == before
     assert found.path.name == "classifier-recalibrated.safetensors"
     assert found.comparison is not None
@@ -83,12 +83,12 @@ def test_a_domain_of_dark_images_is_answered_better_and_the_old_file_stays(run: 
         same = torch.equal(tensor, old[name])
         assert same == ("running" not in name), name
     with pytest.raises(ClassifierError, match="there already"):
-        recalibrate(run.folder, dark, tell=quiet)
+        recalibrate(run.folder, dark, on_event=quiet)
 
 
 def test_images_without_labels_give_statistics_and_no_verdict(run: Run, dark: Path, tmp_path: Path) -> None:
     some = next(path for path in dark.iterdir() if path.is_dir())
-    found = recalibrate(run.classifier, some, out=tmp_path / "new.safetensors", tell=quiet)
+    found = recalibrate(run.classifier, some, out=tmp_path / "new.safetensors", on_event=quiet)
     assert found.comparison is None
     assert "Without labels" in str(found)
     assert found.images == 16
@@ -98,8 +98,8 @@ def test_images_without_labels_give_statistics_and_no_verdict(run: Run, dark: Pa
 def test_a_network_without_batch_norm_is_said_and_nothing_is_written(photos: Path, tmp_path: Path, test_data: Path):
     weights = test_data / "weights" / "squeezenet1_0_imagenet.safetensors"
     run = train(
-        photos, out=tmp_path / "run", tell=quiet, backbone="squeezenet1_0", weights=str(weights), no_inside=True
+        photos, out=tmp_path / "run", on_event=quiet, backbone="squeezenet1_0", weights=str(weights), no_inside=True
     )
     with pytest.raises(ClassifierError, match="which has none"):
-        recalibrate(run.folder, photos, tell=quiet)
+        recalibrate(run.folder, photos, on_event=quiet)
     assert not list(run.folder.glob("*recalibrated*"))

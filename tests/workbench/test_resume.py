@@ -10,12 +10,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from headstart import progress
 from headstart.backbones.backbone import build_backbone
-from headstart.backbones.catalogue import ROWS
+from headstart.backbones.catalogue import SPECS
 from headstart.errors import RunError
 from headstart.recipe import Recipe
 from headstart.training.checkpoints import LATEST, PREVIOUS
-from headstart.workbench import events
 from headstart.workbench.job import Job
 from headstart.workbench.resume import resume
 from headstart.workbench.run import FILES, Run
@@ -35,29 +35,29 @@ def weights(run: Run) -> str:
 def whole(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HEADSTART_CACHE", str(tmp_path_factory.mktemp("cache")))
-        return train(photos, out=tmp_path_factory.mktemp("whole") / "run", tell=lambda event: None, **KNOBS)
+        return train(photos, out=tmp_path_factory.mktemp("whole") / "run", on_event=lambda event: None, **KNOBS)
 
 
-def stop_at(step: int) -> Callable[[events.Event], None]:
+def stop_at(step: int) -> Callable[[progress.Event], None]:
     """Ctrl-C when so many steps are done."""
 
-    def tell(event: events.Event) -> None:
-        if isinstance(event, events.Progress) and event.step == "fine-tune" and event.done >= step:
+    def on_event(event: progress.Event) -> None:
+        if isinstance(event, progress.Progress) and event.step == "fine-tune" and event.done >= step:
             raise KeyboardInterrupt
 
-    return tell
+    return on_event
 
 
 @pytest.fixture
 def every_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events.Ticker, "__call__", lambda self, done, total: self._tell(
-        events.Progress(self._step, done, total, 1.0, self._unit)
+    monkeypatch.setattr(progress.ProgressReporter, "__call__", lambda self, done, total: self._on_event(
+        progress.Progress(self._step, done, total, 1.0, self._unit)
     ))  # fmt: skip
 
 
 def broken(photos: Path, out: Path, step: int) -> None:
     with pytest.raises(KeyboardInterrupt):
-        train(photos, out=out, tell=stop_at(step), **KNOBS)
+        train(photos, out=out, on_event=stop_at(step), **KNOBS)
 
 
 @pytest.mark.slow
@@ -69,7 +69,7 @@ def test_interrupted_at_any_step_and_resumed_it_ends_with_the_same_weights(
     out = tmp_path / "run"
     broken(photos, out, step)
     assert not out.exists()
-    finished = resume(out, tell=lambda event: None)
+    finished = resume(out, on_event=lambda event: None)
     assert weights(finished) == weights(whole)
     assert finished.evaluation == whole.evaluation
     assert sorted(path.name for path in out.iterdir()) == sorted(FILES)
@@ -84,7 +84,7 @@ def test_a_torn_checkpoint_is_passed_over_for_the_one_before_it(photos: Path, tm
     latest = Job.find(out).folder / LATEST
     latest.write_bytes(latest.read_bytes()[:1000])
     with pytest.warns(UserWarning, match="the one before it"):
-        finished = resume(out, tell=lambda event: None)
+        finished = resume(out, on_event=lambda event: None)
     assert weights(finished) == weights(whole)
 
 
@@ -95,7 +95,7 @@ def test_two_torn_checkpoints_are_an_error_and_stay(photos: Path, tmp_path: Path
     for name in (LATEST, PREVIOUS):
         (Job.find(out).folder / name).write_bytes(b"")
     with pytest.warns(UserWarning, match="cannot be used"), pytest.raises(Exception, match="checkpoint"):
-        resume(out, tell=lambda event: None)
+        resume(out, on_event=lambda event: None)
     assert (Job.find(out).folder / LATEST).exists()
 
 
@@ -107,9 +107,9 @@ def test_changed_images_are_named_and_need_anyway(photos: Path, tmp_path: Path) 
     broken(mine, out, 1)
     next((mine / "disc").iterdir()).unlink()
     with pytest.raises(RunError, match="the images, their labels or their split"):
-        resume(out, tell=lambda event: None)
+        resume(out, on_event=lambda event: None)
     assert Job.find(out).has_checkpoint
-    assert resume(out, anyway=True, tell=lambda event: None).folder == out
+    assert resume(out, force=True, on_event=lambda event: None).folder == out
 
 
 @pytest.mark.slow
@@ -122,19 +122,19 @@ def test_changed_weights_are_named(photos: Path, tmp_path: Path) -> None:
         save_file(
             {
                 name: tensor.clone()
-                for name, tensor in build_backbone(ROWS["cifar_resnet20"], seed=seed).state().items()
+                for name, tensor in build_backbone(SPECS["cifar_resnet20"], seed=seed).state().items()
             },
             file,
         )
 
     write(1)
     with pytest.raises(KeyboardInterrupt):
-        train(photos, out=out, tell=stop_at(1), **knobs)
+        train(photos, out=out, on_event=stop_at(1), **knobs)
     write(2)
     with pytest.raises(RunError, match="the pretrained weights"):
-        resume(out, tell=lambda event: None)
+        resume(out, on_event=lambda event: None)
     write(1)
-    assert resume(out, tell=lambda event: None).folder == out
+    assert resume(out, on_event=lambda event: None).folder == out
 
 
 @pytest.mark.usefixtures("every_step")
@@ -145,7 +145,7 @@ def test_another_version_is_named(photos: Path, tmp_path: Path, monkeypatch: pyt
     broken(photos, out, 1)
     monkeypatch.setattr(runtime, "versions", lambda: {"torch": "99.0"})
     with pytest.raises(RunError, match=f"torch {torch.__version__.split('+')[0]}.* → 99.0"):
-        resume(out, tell=lambda event: None)
+        resume(out, on_event=lambda event: None)
 
 
 def test_another_device_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +158,7 @@ def test_another_device_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(runtime, "choose_device", lambda name="auto": "cpu")
     with pytest.raises(RunError, match="device cuda → cpu"):
         job.pin("images", "weights")
-    job.pin("images", "weights", anyway=True)
+    job.pin("images", "weights", force=True)
 
 
 def test_what_was_killed_before_its_first_checkpoint_is_still_there_after_a_resume_that_failed(
@@ -166,11 +166,11 @@ def test_what_was_killed_before_its_first_checkpoint_is_still_there_after_a_resu
 ) -> None:
     job = Job.begin(tmp_path / "run", photos, Recipe(**KNOBS))
     job.pin("other images", "other weights")
-    told: list[events.Event] = []
+    told: list[progress.Event] = []
     with pytest.raises(RunError, match="With --anyway it goes on"):
-        resume(tmp_path / "run", tell=told.append)
+        resume(tmp_path / "run", on_event=told.append)
     assert Job.find(tmp_path / "run") == job
-    assert any(isinstance(event, events.Notice) and "headstart resume" in event.text for event in told)
+    assert any(isinstance(event, progress.Notice) and "headstart resume" in event.text for event in told)
 
 
 def test_there_must_be_something_to_resume(tmp_path: Path, whole: Run) -> None:
@@ -187,21 +187,21 @@ def test_there_must_be_something_to_resume(tmp_path: Path, whole: Run) -> None:
 def test_a_second_training_of_that_name_leaves_the_unfinished_one_alone(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     broken(photos, out, 1)
-    other = train(photos, out=out, tell=lambda event: None, **KNOBS)
+    other = train(photos, out=out, on_event=lambda event: None, **KNOBS)
     assert other.folder.name == "run-2"
     assert Job.find(out).has_checkpoint
 
 
 def test_a_mistake_before_the_first_step_leaves_nothing(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(Exception, match="stage"):
-        train(photos, out=tmp_path / "run", tell=lambda event: None, **(KNOBS | {"unfreeze": "stage9"}))
+        train(photos, out=tmp_path / "run", on_event=lambda event: None, **(KNOBS | {"unfreeze": "stage9"}))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["last-stage", "probe-then-full"])
 def test_killed_with_no_warning_and_resumed_it_ends_with_the_same_weights(strategy: str) -> None:
-    found = selftest_resume(strategy, kills=2, tell=lambda event: None)
+    found = selftest_resume(strategy, kills=2, on_event=lambda event: None)
     assert len(found.kills) >= 1
     assert found.passed, str(found)
 

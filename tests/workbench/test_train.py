@@ -13,26 +13,28 @@ from safetensors.numpy import load_file
 
 import headstart as hs
 from drawn_photos import draw_folder
+from headstart import progress
 from headstart.classifier.classifier import Classifier
-from headstart.data import batches, content
+from headstart.data import batches
+from headstart.data import image_index as content
 from headstart.errors import BackboneError, DataError, RecipeError, RunError
-from headstart.inspection.preprocessing import PreprocessingCheck
+from headstart.inspection.batch_norm.preprocessing_check import PreprocessingCheck
 from headstart.workbench import events
 from headstart.workbench.run import FILES, Run, run_name
 from headstart.workbench.train import train
 
 
 @pytest.fixture(scope="module")
-def told() -> list[events.Event]:
+def told() -> list[progress.Event]:
     return []
 
 
 @pytest.fixture(scope="module")
-def run(photos: Path, told: list[events.Event], tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(photos: Path, told: list[progress.Event], tmp_path_factory: pytest.TempPathFactory) -> Run:
     out = tmp_path_factory.mktemp("runs") / "photos"
     with pytest.MonkeyPatch.context() as patch:  # features of another module's fixtures must not be there
         patch.setenv("HEADSTART_CACHE", str(tmp_path_factory.mktemp("cache")))
-        return train(photos, out=out, tell=told.append, backbone="embedded")
+        return train(photos, out=out, on_event=told.append, backbone="embedded")
 
 
 def test_a_run_has_all_its_files_and_nothing_half_written(run: Run) -> None:
@@ -40,16 +42,16 @@ def test_a_run_has_all_its_files_and_nothing_half_written(run: Run) -> None:
     assert [path.name for path in run.folder.parent.iterdir()] == ["photos"]
 
 
-def test_events_come_in_the_order_a_user_reads_them(run: Run, told: list[events.Event]) -> None:
-    kinds = [type(event).__name__ for event in told if not isinstance(event, events.Progress)]
-    assert kinds == ["Found", "Plan", "Verdict", "Written"]
-    steps = [event for event in told if isinstance(event, events.Progress) and event.step == "extract features"]
+def test_events_come_in_the_order_a_user_reads_them(run: Run, told: list[progress.Event]) -> None:
+    kinds = [type(event).__name__ for event in told if not isinstance(event, progress.Progress)]
+    assert kinds == ["DatasetSummary", "Plan", "Results", "FilesWritten"]
+    steps = [event for event in told if isinstance(event, progress.Progress) and event.step == "extract features"]
     assert steps[-1].done == steps[-1].total == 48
 
 
-def test_the_plan_says_whose_weights_these_are(run: Run, told: list[events.Event]) -> None:
+def test_the_plan_says_whose_weights_these_are(run: Run, told: list[progress.Event]) -> None:
     plan = next(event for event in told if isinstance(event, events.Plan))
-    verdict = next(event for event in told if isinstance(event, events.Verdict))
+    verdict = next(event for event in told if isinstance(event, events.Results))
     assert plan.rows["weights"] == "comes with headstart"
     assert "taught by SqueezeNet 1.0 (BSD)" in plan.rows["licence"]
     assert not any("pretrained" in warning for warning in verdict.warnings)
@@ -57,17 +59,17 @@ def test_the_plan_says_whose_weights_these_are(run: Run, told: list[events.Event
 
 
 def test_the_plan_says_in_plain_words_that_nothing_was_pretrained(photos: Path, tmp_path: Path) -> None:
-    told: list[events.Event] = []
-    train(photos, out=tmp_path / "run", tell=told.append, backbone="random", no_inside=True)
+    told: list[progress.Event] = []
+    train(photos, out=tmp_path / "run", on_event=told.append, backbone="random", no_inside=True)
     plan = next(event for event in told if isinstance(event, events.Plan))
-    verdict = next(event for event in told if isinstance(event, events.Verdict))
+    verdict = next(event for event in told if isinstance(event, events.Results))
     assert "nothing was pretrained" in plan.rows["weights"]
     assert any("Nothing was pretrained" in warning for warning in verdict.warnings)
 
 
 def test_another_size_goes_with_the_classifier_and_changes_the_answers(photos: Path, tmp_path: Path, run: Run) -> None:
-    told: list[events.Event] = []
-    larger = train(photos, out=tmp_path / "run", tell=told.append, backbone="embedded", size=144, no_inside=True)
+    told: list[progress.Event] = []
+    larger = train(photos, out=tmp_path / "run", on_event=told.append, backbone="embedded", size=144, no_inside=True)
 
     assert "144×144 px" in next(event for event in told if isinstance(event, events.Plan)).rows["backbone"]
     image = sorted((photos / "disc").iterdir())[0]
@@ -142,12 +144,12 @@ def test_an_existing_run_is_never_overwritten(photos: Path, tmp_path: Path) -> N
 
 
 def test_nothing_is_left_when_a_run_is_stopped(photos: Path, tmp_path: Path) -> None:
-    def stop(event: events.Event) -> None:
+    def stop(event: progress.Event) -> None:
         if isinstance(event, events.Plan):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(photos, out=tmp_path / "runs" / "photos", tell=stop, backbone="embedded", no_inside=True)
+        train(photos, out=tmp_path / "runs" / "photos", on_event=stop, backbone="embedded", no_inside=True)
 
     assert list((tmp_path / "runs").iterdir()) == []
 
@@ -254,13 +256,13 @@ def test_a_missing_folder_names_the_near_ones(photos: Path, tmp_path: Path) -> N
 
 @pytest.mark.slow
 def test_auto_without_weights_and_network_falls_back_in_plain_words(photos: Path, tmp_path: Path) -> None:
-    told: list[events.Event] = []
+    told: list[progress.Event] = []
 
-    run = train(photos, out=tmp_path / "run", tell=told.append, offline=True)
+    run = train(photos, out=tmp_path / "run", on_event=told.append, offline=True)
 
     assert run.record["backbone"]["name"] == "embedded"
     assert run.record["backbone"]["source"] == "comes with headstart"
-    notice = next(event.text for event in told if isinstance(event, events.Notice))
+    notice = next(event.text for event in told if isinstance(event, progress.Notice))
     assert "small network that comes with headstart" in notice
     assert "--offline" in notice
 

@@ -18,9 +18,9 @@ import headstart as hs
 from drawn_photos import draw_folder
 from headstart.classifier.classifier import Classifier
 from headstart.errors import DataError, RecipeError, RunError
+from headstart.progress import Notice
 from headstart.workbench.backbones import list_backbones
 from headstart.workbench.cache import clear_cache, show_cache
-from headstart.workbench.events import Notice
 from headstart.workbench.explain import explain
 from headstart.workbench.run import Run
 
@@ -108,7 +108,7 @@ def test_evaluate_and_explain_compare_with_a_run_of_the_same_weights_only(
     other, told = model.save(folder / "other.safetensors"), list[object]()
 
     measured = hs.evaluate(other, photos)
-    (found,) = explain(other, sorted((photos / "disc").iterdir())[0], tell=told.append)
+    (found,) = explain(other, sorted((photos / "disc").iterdir())[0], on_event=told.append)
 
     assert [baseline.name for baseline in measured.evaluation.baselines] == ["majority"]
     assert any("of other weights" in note for note in measured.notes)
@@ -120,7 +120,7 @@ def test_evaluate_and_explain_compare_with_a_run_of_the_same_weights_only(
 def test_a_table_that_cannot_be_written_is_said_and_leaves_nothing(run: Run, photos: Path, tmp_path: Path) -> None:
     told: list[object] = []
     with pytest.raises(RunError, match="no such folder"):
-        hs.predict(run.folder, photos / "disc", csv=tmp_path / "nowhere" / "p.csv", tell=told.append)
+        hs.predict(run.folder, photos / "disc", csv=tmp_path / "nowhere" / "p.csv", on_event=told.append)
     assert not told  # before anything was computed
     (tmp_path / "p.csv").mkdir()
     with pytest.raises(RunError, match="a place for the table"):

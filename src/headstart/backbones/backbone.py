@@ -10,12 +10,12 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from headstart.backbones.catalogue import row_of
-from headstart.backbones.mirror import Mirror
+from headstart.backbones.catalogue import find_spec
+from headstart.backbones.feature_extractor import FeatureExtractor
+from headstart.backbones.flip_tta import FlipTTA
 from headstart.backbones.preprocess import Preprocess
-from headstart.backbones.row import Row
-from headstart.backbones.stage_network import StageNetwork
-from headstart.backbones.top import in_top
+from headstart.backbones.replace_head import in_classification_head
+from headstart.backbones.spec import BackboneSpec
 from headstart.backbones.weight_files import tensor_hash
 from headstart.backbones.weights import load_weights
 from headstart.download import Note, Progress
@@ -50,23 +50,23 @@ class Backbone:
         mirror: how its features take in mirror images, for a classifier that answers with both; None: not at all.
     """
 
-    def __init__(self, row: Row, network: nn.Module, weights: Provenance) -> None:
-        self.row = row
+    def __init__(self, spec: BackboneSpec, network: nn.Module, weights: Provenance) -> None:
+        self.spec = spec
         self.network = network.eval().requires_grad_(False)
-        self.preprocess = Preprocess.of(row)
+        self.preprocess = Preprocess.of(spec)
         self.weights = weights
-        self.has_top = False
-        self.mirror: Mirror | None = None
+        self.has_pretrained_head = False
+        self.flip_tta: FlipTTA | None = None
 
     @property
     def stages(self) -> tuple[str, ...]:
         """Names of the stages in forward order; the last is also called `pooled`."""
-        return tuple(stage.name for stage in self.row.stages)
+        return tuple(stage.name for stage in self.spec.stages)
 
     @property
     def widths(self) -> tuple[int, ...]:
         """Numbers per image of each stage."""
-        return tuple(stage.width for stage in self.row.stages)
+        return tuple(stage.width for stage in self.spec.stages)
 
     @property
     def slices(self) -> dict[str, slice]:
@@ -84,7 +84,7 @@ class Backbone:
             BackboneError: the network cannot take it, as a transformer with learnt positions.
         """
         refused = BackboneError(
-            expected=f"a side from {_LEAST_SIDE} px that {self.row.name} takes",
+            expected=f"a side from {_LEAST_SIDE} px that {self.spec.name} takes",
             found=f"{side} px",
             where="size",
             hint=f"Its weights were trained with {self.preprocess.crop} px.",
@@ -97,14 +97,14 @@ class Backbone:
             raise refused from error
         self.preprocess = self.preprocess.at(side)
 
-    def stage_network(self, stages: Sequence[str] | None = None) -> StageNetwork:
+    def feature_extractor(self, stages: Sequence[str] | None = None) -> FeatureExtractor:
         """The network from pixels to the features of some stages (default: all), sharing these weights.
 
         Raises:
             BackboneError: there is no such stage.
         """
         names = self.stages if stages is None else stages
-        return StageNetwork(self.network, [self.row.stage(name) for name in names])
+        return FeatureExtractor(self.network, [self.spec.stage(name) for name in names])
 
     @torch.inference_mode()
     def features(self, pixels: Tensor) -> Tensor:
@@ -113,21 +113,21 @@ class Backbone:
         With `mirror` they are means over each image and its mirror image; engines and the cache follow it too.
         """
         body = self._all_stages.body  # one file less to step through
-        features: Tensor = body(pixels) if self.mirror is None else self.mirror.features(body, pixels)
+        features: Tensor = body(pixels) if self.flip_tta is None else self.flip_tta.features(body, pixels)
         return features
 
     @torch.inference_mode()
-    def top_logits(self, pixels: Tensor) -> Tensor:
+    def pretrained_logits(self, pixels: Tensor) -> Tensor:
         """Logits of the network's own classes, for instance ImageNet's.
 
         Raises:
             BackboneError: the weights came without a top.
         """
-        if not self.has_top:
+        if not self.has_pretrained_head:
             raise BackboneError(
                 expected="a backbone with its own top",
                 found="none in the weights",
-                where=self.row.name,
+                where=self.spec.name,
                 hint=f"These weights ({self.weights.source}) hold the features only.",
             )
         logits: Tensor = self.network(pixels)
@@ -135,7 +135,11 @@ class Backbone:
 
     def state(self) -> dict[str, Tensor]:
         """Tensors of the backbone by name, weights and buffers, without the top; not copies."""
-        return {name: tensor for name, tensor in self.network.state_dict().items() if not in_top(name, self.row)}
+        return {
+            name: tensor
+            for name, tensor in self.network.state_dict().items()
+            if not in_classification_head(name, self.spec)
+        }
 
     def load_state(self, state: Mapping[str, Tensor], weights: Provenance | None = None) -> None:
         """Copy weights into the network; the top is loaded when all of it is there and fits.
@@ -144,10 +148,10 @@ class Backbone:
             BackboneError: a backbone tensor is missing, unexpected or of the wrong shape; the first eight are named.
         """
         own = self.network.state_dict()
-        _check_names(own, state, self.row)
-        top = {name for name in own if in_top(name, self.row)}
-        self.has_top = bool(top) and all(_fits(name, own, state) for name in top)
-        taken = {name: state[name] for name in own if name in state and (self.has_top or name not in top)}
+        _check_names(own, state, self.spec)
+        top = {name for name in own if in_classification_head(name, self.spec)}
+        self.has_pretrained_head = bool(top) and all(_fits(name, own, state) for name in top)
+        taken = {name: state[name] for name in own if name in state and (self.has_pretrained_head or name not in top)}
         self.network.load_state_dict(taken, strict=False)
         self.weights = weights or self.weights
 
@@ -160,10 +164,10 @@ class Backbone:
         modules: list[str] = [path for path, _ in self.network.named_modules() if path]
         if name in modules:
             return name
-        place = self.row.stages.index(self.row.stage(name))
+        place = self.spec.stages.index(self.spec.stage(name))
         if place == 0:
             return modules[0]
-        before = self.row.stages[place - 1]
+        before = self.spec.stages[place - 1]
         if before.side == "input":
             return before.module
         inside = [i for i, path in enumerate(modules) if path == before.module or path.startswith(before.module + ".")]
@@ -175,8 +179,8 @@ class Backbone:
         return tensor_hash(self.state())
 
     @cached_property
-    def _all_stages(self) -> StageNetwork:
-        return self.stage_network()
+    def _all_stages(self) -> FeatureExtractor:
+        return self.feature_extractor()
 
 
 def load_backbone(
@@ -200,45 +204,47 @@ def load_backbone(
     Raises:
         BackboneError: the name is unknown, or the weights cannot be had or do not fit.
     """
-    row = row_of(name)
-    backbone = build_backbone(row, seed=seed)
-    if not row.pretrained and weights is None:
+    spec = find_spec(name)
+    backbone = build_backbone(spec, seed=seed)
+    if not spec.pretrained and weights is None:
         source = f"drawn from seed {seed}"
-        backbone.weights = Provenance(source, backbone.fingerprint, row.licence)
+        backbone.weights = Provenance(source, backbone.fingerprint, spec.licence)
         return backbone
-    loaded = load_weights(row, weights, offline=offline, progress=progress, note=note)
+    loaded = load_weights(spec, weights, offline=offline, progress=progress, note=note)
     backbone.load_state(loaded.state, Provenance(loaded.source, loaded.sha256, loaded.licence))
     return backbone
 
 
-def build_backbone(row: Row, *, seed: int = 0) -> Backbone:
+def build_backbone(spec: BackboneSpec, *, seed: int = 0) -> Backbone:
     """The network of a row with weights drawn from a seed, to be loaded with `load_state`; nothing is fetched."""
-    module, _, function = row.builder.partition(":")
+    module, _, function = spec.builder.partition(":")
     with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay as they are
         torch.manual_seed(seed)
-        network: nn.Module = getattr(importlib.import_module(module), function)(**dict(row.options))
-    return Backbone(row, network, Provenance(f"drawn from seed {seed}", "", row.code_licence))
+        network: nn.Module = getattr(importlib.import_module(module), function)(**dict(spec.options))
+    return Backbone(spec, network, Provenance(f"drawn from seed {seed}", "", spec.code_licence))
 
 
 def _fits(name: str, own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> bool:
     return name.endswith("num_batches_tracked") or (name in state and state[name].shape == own[name].shape)
 
 
-def _check_names(own: Mapping[str, Tensor], state: Mapping[str, Tensor], row: Row) -> None:
-    wanted = [name for name in own if not in_top(name, row) and not name.endswith("num_batches_tracked")]
+def _check_names(own: Mapping[str, Tensor], state: Mapping[str, Tensor], spec: BackboneSpec) -> None:
+    wanted = [
+        name for name in own if not in_classification_head(name, spec) and not name.endswith("num_batches_tracked")
+    ]
     faults = {
         "missing": [name for name in wanted if name not in state],
-        "unexpected": [name for name in state if name not in own and not in_top(name, row)],
+        "unexpected": [name for name in state if name not in own and not in_classification_head(name, spec)],
         "of another shape": [
             f"{name} {tuple(state[name].shape)} not {tuple(own[name].shape)}"
             for name in own
-            if name in state and not in_top(name, row) and state[name].shape != own[name].shape
+            if name in state and not in_classification_head(name, spec) and state[name].shape != own[name].shape
         ],
     }
     found = "; ".join(f"{len(names)} {kind}: {_first(names)}" for kind, names in faults.items() if names)
     if found:
         raise BackboneError(
-            expected=f"the tensors of {row.name}",
+            expected=f"the tensors of {spec.name}",
             found=found,
             where="weights",
             hint="These are weights of another network, or their names were changed. See `headstart backbones`.",

@@ -6,11 +6,11 @@ timm's own registry. ImageNet rows take torchvision's first weights (V1): they a
 
 from __future__ import annotations
 
-from headstart.backbones.own_rows import OWN_ROWS
-from headstart.backbones.row import Row, Stage
+from headstart.backbones.own_specs import OWN_SPECS
+from headstart.backbones.spec import BackboneSpec, Stage
 from headstart.errors import BackboneError, near
 
-__all__ = ["ROWS", "Row", "Stage", "row_of"]
+__all__ = ["SPECS", "BackboneSpec", "Stage", "find_spec"]
 
 _TORCHVISION = "https://download.pytorch.org/models/"
 _BSD = "BSD-3-Clause (torchvision); trained on ImageNet, whose own terms may apply"
@@ -19,10 +19,10 @@ _CIFAR = "https://raw.githubusercontent.com/akamaster/pytorch_resnet_cifar10/d54
 _RESIDUAL = "He et al. 2016, Deep Residual Learning for Image Recognition, arXiv:1512.03385"
 
 
-def _resnet(layers: int, file: str, megabytes: float, parameters: float, gmac: float) -> Row:
+def _resnet(layers: int, file: str, megabytes: float, parameters: float, gmac: float) -> BackboneSpec:
     wide = 4 if layers >= 50 else 1  # bottleneck blocks end four times as wide
     stages = tuple(Stage(f"stage{i + 1}", f"layer{i + 1}", 64 * 2**i * wide) for i in range(4))
-    return Row(
+    return BackboneSpec(
         name=f"resnet{layers}",
         title=f"ResNet-{layers}",
         builder=f"torchvision.models:resnet{layers}",
@@ -38,11 +38,11 @@ def _resnet(layers: int, file: str, megabytes: float, parameters: float, gmac: f
     )
 
 
-def _cifar(layers: int, file: str, megabytes: float, parameters: float, gmac: float) -> Row:
-    return Row(
+def _cifar(layers: int, file: str, megabytes: float, parameters: float, gmac: float) -> BackboneSpec:
+    return BackboneSpec(
         name=f"cifar_resnet{layers}",
         title=f"CIFAR ResNet-{layers}",
-        builder=f"headstart.backbones.cifar_resnet:cifar_resnet{layers}",
+        builder=f"headstart.backbones.models.cifar_resnet:cifar_resnet{layers}",
         top=("linear",),
         stages=(Stage("stem", "relu", 16), *(Stage(f"stage{i}", f"layer{i}", 8 * 2**i) for i in (1, 2, 3))),
         resize=32,
@@ -55,13 +55,13 @@ def _cifar(layers: int, file: str, megabytes: float, parameters: float, gmac: fl
         paper=_RESIDUAL + ", section 4.2",
         parameters=parameters,
         gmac=gmac,
-        top_classes="cifar10",
+        pretrained_classes="cifar10",
         note="for images of about 32 px",
     )
 
 
-def _squeezenet(version: str, stages: tuple[Stage, ...], check: str, parameters: float, gmac: float) -> Row:
-    return Row(
+def _squeezenet(version: str, stages: tuple[Stage, ...], check: str, parameters: float, gmac: float) -> BackboneSpec:
+    return BackboneSpec(
         name=f"squeezenet{version}",
         title=f"SqueezeNet {version.replace('_', '.')}",
         builder=f"torchvision.models:squeezenet{version}",
@@ -78,8 +78,10 @@ def _squeezenet(version: str, stages: tuple[Stage, ...], check: str, parameters:
     )
 
 
-def _mobilenet_v3(size: str, body: tuple[Stage, ...], last: Stage, numbers: tuple[str, float, float, float]) -> Row:
-    return Row(
+def _mobilenet_v3(
+    size: str, body: tuple[Stage, ...], last: Stage, numbers: tuple[str, float, float, float]
+) -> BackboneSpec:
+    return BackboneSpec(
         name=f"mobilenet_v3_{size}",
         title=f"MobileNetV3 {size}",
         builder=f"torchvision.models:mobilenet_v3_{size}",
@@ -109,7 +111,7 @@ def _thin(*stages: tuple[int, int], stem: tuple[int, int]) -> tuple[Stage, ...]:
 
 
 _ROWS = (
-    Row(
+    BackboneSpec(
         name="alexnet",
         title="AlexNet",
         builder="torchvision.models:alexnet",
@@ -130,7 +132,7 @@ _ROWS = (
     _resnet(18, "resnet18-f37072fd.pth", 46.8, 11.689512, 1.814),
     _resnet(34, "resnet34-b627a593.pth", 87.3, 21.797672, 3.664),
     _resnet(50, "resnet50-0676ba61.pth", 102.5, 25.557032, 4.089),
-    Row(
+    BackboneSpec(
         name="inception_v3",
         title="Inception v3",
         builder="torchvision.models:inception_v3",
@@ -158,7 +160,7 @@ _ROWS = (
     ),
     _squeezenet("1_0", _features((5, 256), (8, 384), (10, 512), (12, 512), stem=(1, 96)), "b66bff10", 1.248424, 0.819),
     _squeezenet("1_1", _features((4, 128), (7, 256), (10, 384), (12, 512), stem=(1, 64)), "b8a52dc0", 1.235496, 0.349),
-    Row(
+    BackboneSpec(
         name="mobilenet_v2",
         title="MobileNetV2",
         builder="torchvision.models:mobilenet_v2",
@@ -172,7 +174,7 @@ _ROWS = (
         parameters=3.504872,
         gmac=0.301,
     ),
-    Row(
+    BackboneSpec(
         name="mobilenet_v2_035",
         title="MobileNetV2, width 0.35",
         builder="torchvision.models:MobileNetV2",
@@ -189,7 +191,7 @@ _ROWS = (
         paper="Sandler et al. 2018, MobileNetV2, arXiv:1801.04381",
         parameters=1.677128,
         gmac=0.067,
-        top_classes="",
+        pretrained_classes="",
         note="weights from a file only (--weights)",
     ),
     _mobilenet_v3(
@@ -204,7 +206,7 @@ _ROWS = (
         Stage("stage8", "classifier.1", 1280, "vector"),
         ("8738ca79", 22.1, 5.483032, 0.217),
     ),
-    Row(
+    BackboneSpec(
         name="efficientnet_b0",
         title="EfficientNet-B0",
         builder="torchvision.models:efficientnet_b0",
@@ -220,7 +222,7 @@ _ROWS = (
         parameters=5.288548,
         gmac=0.386,
     ),
-    Row(
+    BackboneSpec(
         name="convnext_tiny",
         title="ConvNeXt tiny",
         builder="torchvision.models:convnext_tiny",
@@ -238,7 +240,7 @@ _ROWS = (
         parameters=28.589128,
         gmac=4.456,
     ),
-    Row(
+    BackboneSpec(
         name="vit_b_16",
         title="ViT-B/16",
         builder="torchvision.models:vit_b_16",
@@ -259,23 +261,23 @@ _ROWS = (
     ),
     _cifar(20, "resnet20-12fca82f.th", 1.1, 0.269722, 0.041),
     _cifar(56, "resnet56-4bfd9763.th", 3.5, 0.853018, 0.125),
-    *OWN_ROWS,
+    *OWN_SPECS,
 )
 
-ROWS: dict[str, Row] = {row.name: row for row in _ROWS}
+SPECS: dict[str, BackboneSpec] = {spec.name: spec for spec in _ROWS}
 
 
-def row_of(name: str) -> Row:
+def find_spec(name: str) -> BackboneSpec:
     """The row of a backbone; `timm:NAME` asks timm's registry.
 
     Raises:
         BackboneError: the name is unknown (the near ones are in the hint), or timm is not installed.
     """
     if name.startswith("timm:"):
-        from headstart.backbones.timm_rows import timm_row  # needs torch
+        from headstart.backbones.timm_specs import timm_spec  # needs torch
 
-        return timm_row(name.removeprefix("timm:"))
-    if name not in ROWS:
-        hint = near(name, ROWS) + " Networks of timm are called timm:NAME."
+        return timm_spec(name.removeprefix("timm:"))
+    if name not in SPECS:
+        hint = near(name, SPECS) + " Networks of timm are called timm:NAME."
         raise BackboneError(expected="a backbone of the catalogue", found=repr(name), where="--backbone", hint=hint)
-    return ROWS[name]
+    return SPECS[name]

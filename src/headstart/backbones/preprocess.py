@@ -18,7 +18,7 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode  # type: ignore[import-untyped]
 from torchvision.transforms.v2 import functional as transforms  # type: ignore[import-untyped]
 
-from headstart.backbones.row import Row
+from headstart.backbones.spec import BackboneSpec
 from headstart.errors import BackboneError, near
 
 _SMOOTH = {"bilinear": InterpolationMode.BILINEAR, "bicubic": InterpolationMode.BICUBIC}
@@ -62,9 +62,9 @@ class Preprocess:
         _check(_three(self.std) and min(self.std) > 0, "three numbers above 0 as std", self.std)
 
     @classmethod
-    def of(cls, row: Row) -> Preprocess:
+    def of(cls, spec: BackboneSpec) -> Preprocess:
         """The preprocessing of a catalogue row."""
-        return cls(row.resize, row.crop, row.interpolation, row.mean, row.std, row.fit)
+        return cls(spec.resize, spec.crop, spec.interpolation, spec.mean, spec.std, spec.fit)
 
     def at(self, side: int) -> Preprocess:
         """The same for a square of another side, px: resize and crop keep their ratio."""

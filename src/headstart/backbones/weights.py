@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from headstart import runtime
-from headstart.backbones.row import Row
+from headstart.backbones.spec import BackboneSpec
 from headstart.backbones.weight_files import SUFFIXES, read_weights, tensor_hash
 from headstart.download import OTHER_FILE, Note, Progress, download, file_matches
 from headstart.errors import BackboneError, DownloadError
@@ -75,7 +75,7 @@ def weights_folder() -> Path:
     return runtime.cache_folder() / "weights"
 
 
-def weights_available(row: Row, weights: str | None = None) -> Where:
+def weights_available(spec: BackboneSpec, weights: str | None = None) -> Where:
     """Where the weights of a row, or those asked for, would come from; never touches the network.
 
     Raises:
@@ -87,18 +87,18 @@ def weights_available(row: Row, weights: str | None = None) -> Where:
     if weights:
         address = _address(weights)
         return Where(_on_disk(address), address.url, 0.0, _UNKNOWN)
-    if row.packaged:
-        return Where(_PACKAGE / row.packaged, "", 0.0, row.licence)
-    if row.is_timm:
-        from headstart.backbones.timm_rows import timm_file
+    if spec.packaged:
+        return Where(_PACKAGE / spec.packaged, "", 0.0, spec.licence)
+    if spec.is_timm:
+        from headstart.backbones.timm_specs import timm_file
 
-        return Where(timm_file(row), row.url, row.megabytes, row.licence)
-    there = _on_disk(_address(row.url)) if row.url else None
-    return Where(there, row.url, row.megabytes, row.licence)
+        return Where(timm_file(spec), spec.url, spec.megabytes, spec.licence)
+    there = _on_disk(_address(spec.url)) if spec.url else None
+    return Where(there, spec.url, spec.megabytes, spec.licence)
 
 
 def load_weights(
-    row: Row,
+    spec: BackboneSpec,
     weights: str | None = None,
     *,
     offline: bool = False,
@@ -121,20 +121,20 @@ def load_weights(
         if "://" in weights:
             raise BackboneError(expected="a file or an http(s) address", found=repr(weights), where="--weights")
         return _load(path, source=path.name)
-    if not weights and row.packaged:
-        return _load(_PACKAGE / row.packaged, source="comes with headstart", licence=row.licence)
-    if not weights and row.is_timm:
-        from headstart.backbones.timm_rows import timm_state
+    if not weights and spec.packaged:
+        return _load(_PACKAGE / spec.packaged, source="comes with headstart", licence=spec.licence)
+    if not weights and spec.is_timm:
+        from headstart.backbones.timm_specs import timm_state
 
-        state, path_or_none = timm_state(row, offline=offline)
-        return LoadedWeights(state, row.url, tensor_hash(state), row.licence, path_or_none)
-    if not weights and not row.url:
+        state, path_or_none = timm_state(spec, offline=offline)
+        return LoadedWeights(state, spec.url, tensor_hash(state), spec.licence, path_or_none)
+    if not weights and not spec.url:
         raise BackboneError(
-            expected=f"weights for {row.name}", found="no public source", where="--weights", hint="Give a file."
+            expected=f"weights for {spec.name}", found="no public source", where="--weights", hint="Give a file."
         )
-    address = _address(weights or row.url)
-    there = _on_disk(address) or _fetch(row, address, offline, progress, note)
-    return _load(there, source=address.url, licence="" if weights else row.licence, fetched=True)
+    address = _address(weights or spec.url)
+    there = _on_disk(address) or _fetch(spec, address, offline, progress, note)
+    return _load(there, source=address.url, licence="" if weights else spec.licence, fetched=True)
 
 
 def load_state_dict_from_url(url: str, *, sha256: str = "", progress: Progress | None = None) -> dict[str, Tensor]:
@@ -168,11 +168,11 @@ def _load(path: Path, *, source: str, licence: str = "", fetched: bool = False) 
     return LoadedWeights(file.state, source, tensor_hash(file.state), licence or file.licence or _UNKNOWN, path)
 
 
-def _fetch(row: Row, address: _Address, offline: bool, progress: Progress | None, note: Note | None) -> Path:
+def _fetch(spec: BackboneSpec, address: _Address, offline: bool, progress: Progress | None, note: Note | None) -> Path:
     target = weights_folder() / address.name
     if offline:
         raise BackboneError(
-            expected=f"the weights of {row.name} on disk",
+            expected=f"the weights of {spec.name} on disk",
             found="none, and the network is not to be used",
             where=target,
             hint=f"Fetch {address.url} on another machine and put it there, or give a file with --weights FILE.",

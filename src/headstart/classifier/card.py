@@ -30,7 +30,8 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "versions": dict,
     "created": str,
 }
-_FLAGS = {"unit": True, "mirror": False}  # what holds where a file does not say it, as those of the first days
+_FLAGS = {"unit": True, "flip_tta": False}  # what holds where a file does not say it, as those of the first days
+_OLD_NAMES = {"flip_tta": "mirror"}  # of files written before 0.2
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Card:
         background: RGB laid under transparent images.
         head: `ridge`, `logistic` or `trained`. temperature: of the softmax.
         unit: whether stages are scaled to unit length.
-        mirror: whether answers are means over an image and its mirror image.
+        flip_tta: whether answers are means over an image and its mirror image.
         weights: source, sha256 and licence of the pretrained weights.
         data: name, fingerprint and counts of the training images.
         metrics: what was measured on the test images, with intervals.
@@ -61,7 +62,7 @@ class Card:
     temperature: float
     weights: Mapping[str, str]
     unit: bool = True
-    mirror: bool = False
+    flip_tta: bool = False
     data: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -70,7 +71,7 @@ class Card:
     @property
     def version(self) -> int:
         """The oldest version that says all of it: a headstart that knows no mirror images must not open such a file."""
-        return 2 if self.mirror else 1
+        return 2 if self.flip_tta else 1
 
     def to_json(self) -> str:
         """Strict JSON, format and version first."""
@@ -97,7 +98,7 @@ class Card:
             if not isinstance(values.get(key), kind) or isinstance(values[key], bool):
                 raise _wrong(f"{key} in the card", repr(values.get(key))[:80], where)
         _check_values(values, where)
-        flags = {key: values.get(key, default) for key, default in _FLAGS.items()}
+        flags = {key: values.get(key, values.get(_OLD_NAMES.get(key), default)) for key, default in _FLAGS.items()}
         for key, flag in flags.items():
             if not isinstance(flag, bool):
                 raise _wrong(f"{key} true or false in the card", repr(flag)[:80], where)

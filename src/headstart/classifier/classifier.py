@@ -6,14 +6,14 @@ It carries its preprocessing and its class names, so that a wrong normalisation 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import softmax
+from torch.nn import functional as F
 
 from headstart.backbones.backbone import Backbone, build_backbone
 from headstart.classifier.card import Card
@@ -21,55 +21,12 @@ from headstart.classifier.file import read_classifier, write_classifier
 from headstart.data.batches import pixel_batches
 from headstart.data.images import BadImage, ImageRules, open_image
 from headstart.errors import ClassifierError
-from headstart.features.matrix import FeatureView, join_stages, scale_stages
+from headstart.heads.head import Head
 
 Source = str | Path | bytes
 Forward = Callable[[torch.Tensor], torch.Tensor]
-Matrix = NDArray[np.float64]
 
 BATCH_SIZE = 16  # the CPU's rate no longer rises much beyond, and an answer is never far
-
-
-@dataclass(frozen=True)
-class Head:
-    """A linear head.
-
-    Args:
-        kind: `ridge` or `logistic`, or `trained` by gradient descent.
-        stages: whose features it takes, in forward order.
-        weight: D×C float64. bias: C float64.
-        temperature: scores are divided by it before the softmax; above 0.
-        unit: whether it takes each stage scaled to unit length; one trained within its network takes them raw.
-        mirror: whether it answers with the mean of its scores for an image and for its mirror image; the features of
-            its backbone are then means over both, and scaled already.
-    """
-
-    kind: str
-    stages: tuple[str, ...]
-    weight: Matrix
-    bias: Matrix
-    temperature: float
-    unit: bool = True
-    mirror: bool = False
-
-    @property
-    def scales(self) -> bool:
-        """Whether the features of its backbone are still to be scaled."""
-        return self.unit and not self.mirror
-
-    def scores(self, x: Matrix) -> Matrix:
-        """N×D scaled features → N×C scores."""
-        scores: Matrix = x @ self.weight + self.bias
-        return scores
-
-    def probabilities(self, x: Matrix) -> Matrix:
-        """N×D scaled features → N×C calibrated probabilities."""
-        return np.asarray(softmax(self.scores(x) / self.temperature, axis=1), dtype=np.float64)
-
-    def probabilities_of(self, view: FeatureView) -> Matrix:
-        """N×C calibrated probabilities of stored features, read in blocks."""
-        parts = [self.probabilities(x) for _, x in replace(view, unit=self.scales).blocks()]
-        return np.concatenate(parts or [np.empty((0, len(self.bias)))])
 
 
 @dataclass(frozen=True)
@@ -119,7 +76,7 @@ class Classifier:
     """
 
     def __init__(self, backbone: Backbone, head: Head, card: Card) -> None:
-        takes = {"backbone": backbone.mirror is not None, "head": head.mirror, "card": card.mirror}
+        takes = {"backbone": backbone.flip_tta is not None, "head": head.flip_tta, "card": card.flip_tta}
         if len(set(takes.values())) > 1:
             raise ClassifierError(
                 expected="backbone, head and card that all take in mirror images, or none of them",
@@ -198,9 +155,11 @@ class Classifier:
 
     def _probabilities(self, prepared: torch.Tensor, forward: Forward) -> NDArray[np.float64]:
         with torch.inference_mode():
-            rows = forward(self.backbone.preprocess.normalise(prepared)).float().cpu().numpy()
-        parts = [rows[:, self.backbone.slices[stage]] for stage in self.head.stages]
-        return self.head.probabilities(scale_stages(parts) if self.head.scales else join_stages(parts))
+            rows = forward(self.backbone.preprocess.normalise(prepared)).cpu().double()  # N×D
+            parts = [rows[:, self.backbone.slices[stage]] for stage in self.head.stages]
+            scaled = [F.normalize(part, dim=1) if self.head.scales else part for part in parts]
+            x: NDArray[np.float64] = torch.cat(scaled, dim=1).numpy()
+        return self.head.probabilities(x)
 
     def _prediction(self, name: str, row: NDArray[np.float64]) -> Prediction:
         order = np.argsort(-row, kind="stable")
@@ -209,8 +168,8 @@ class Classifier:
 
     def copy(self) -> Classifier:
         """Another classifier with its own network, so that changing the one leaves the other alone."""
-        backbone = build_backbone(self.backbone.row)
-        backbone.preprocess, backbone.mirror = self.backbone.preprocess, self.backbone.mirror
+        backbone = build_backbone(self.backbone.spec)
+        backbone.preprocess, backbone.flip_tta = self.backbone.preprocess, self.backbone.flip_tta
         backbone.load_state({name: tensor.clone() for name, tensor in self.backbone.state().items()})
         backbone.weights = self.backbone.weights
         return Classifier(backbone, self.head, self.card)
@@ -230,7 +189,7 @@ class Classifier:
             ClassifierError: the file is missing, damaged, of a newer version, or its parts do not fit together.
         """
         backbone, card, weight, bias = read_classifier(Path(path))
-        head = Head(card.head, card.stages, weight, bias, float(card.temperature), card.unit, card.mirror)
+        head = Head(card.head, card.stages, weight, bias, float(card.temperature), card.unit, card.flip_tta)
         return cls(backbone, head, card)
 
 

@@ -13,8 +13,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from headstart.backbones.backbone import Backbone, Provenance, build_backbone
-from headstart.backbones.catalogue import row_of
-from headstart.backbones.mirror import Mirror
+from headstart.backbones.catalogue import find_spec
+from headstart.backbones.flip_tta import FlipTTA
 from headstart.backbones.preprocess import Preprocess
 from headstart.classifier.card import Card
 from headstart.errors import BackboneError, ClassifierError
@@ -60,11 +60,11 @@ def read_classifier(path: Path) -> tuple[Backbone, Card, Matrix, Matrix]:
     weight, bias = _head(card, tensors, path)
     state = {key.removeprefix("backbone."): value for key, value in tensors.items() if key.startswith("backbone.")}
     try:
-        backbone = build_backbone(row_of(card.backbone))
+        backbone = build_backbone(find_spec(card.backbone))
         backbone.load_state(state, Provenance(*(card.weights.get(key, "") for key in ("source", "sha256", "licence"))))
         backbone.preprocess = Preprocess.from_dict(card.preprocess)  # as measured, whatever the row says by now
-        backbone.mirror = Mirror(backbone.widths, card.unit) if card.mirror else None
-        width = sum(backbone.row.stage(name).width for name in card.stages)
+        backbone.flip_tta = FlipTTA(backbone.widths, card.unit) if card.flip_tta else None
+        width = sum(backbone.spec.stage(name).width for name in card.stages)
     except BackboneError as error:
         raise ClassifierError(
             expected=error.expected, found=error.found, where=path, hint=error.hint or "The file is damaged."

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from headstart import runtime
-from headstart.data.tree import as_text
+from headstart.data.folder_scan import as_text
 from headstart.download import NO_ROOM
 from headstart.errors import DataError
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from headstart.data.archive import is_archive, unpack
+from headstart.data.class_folders import case_twins, find_top, read_layout, same_looking
 from headstart.data.finding import Finding
-from headstart.data.layout import case_twins, find_top, read_layout, same_looking
-from headstart.data.parts import PARTS
+from headstart.data.folder_scan import IMAGE_SUFFIXES, Tree, as_text, is_image, is_there, read_tree, say
+from headstart.data.split_names import PARTS
 from headstart.data.table import is_table, names_images, read_table
-from headstart.data.tree import IMAGE_SUFFIXES, Tree, as_text, is_image, is_there, read_tree, say
 from headstart.errors import DataError, near
 
 _NAMED = 20  # names that one finding lists; its detail has the full count

@@ -16,7 +16,7 @@ from headstart.errors import DataError, RecipeError
 
 
 @dataclass(frozen=True)
-class Split:
+class DataSplit:
     """Indices of the samples by use, ascending, and the sentence that says how it was done.
 
     Args:
@@ -55,7 +55,7 @@ def split(
     test_share: float,
     seed: int,
     classes: Sequence[str],
-) -> Split:
+) -> DataSplit:
     """Divide samples into training, validation and test, so that the test is honest.
 
     With no parts, or training alone: of each class `test_share` becomes the test, whole groups on one side, taken in
@@ -99,7 +99,7 @@ def split(
         protocol = f"The set's own two parts: {given.pop()} is the test, and nothing is chosen on it."
     if not test:
         raise _no_test(findings)
-    return Split(tuple(train), tuple(validation), tuple(test), numbers, protocol, unknown, tuple(findings))
+    return DataSplit(tuple(train), tuple(validation), tuple(test), numbers, protocol, unknown, tuple(findings))
 
 
 def _check_parts(parts: Sequence[str | None], by_part: dict[str | None, list[int]]) -> None:

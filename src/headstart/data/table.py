@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headstart.data.finding import Finding
-from headstart.data.parts import read_parts
-from headstart.data.tree import as_text, is_there, say
+from headstart.data.folder_scan import as_text, is_there, say
+from headstart.data.split_names import read_parts
 from headstart.errors import DataError
 
 # role → names of its column, in any case; the first is preferred, of the others only one may be there

@@ -24,7 +24,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from headstart.errors import RunError
-from headstart.features.room import FOR_CACHE, no_room
+from headstart.files import FOR_CACHE, disk_full
 
 Rows = NDArray[np.float32]
 
@@ -90,7 +90,7 @@ class FeatureStore:
             with finished(shard) as part:
                 save_file({"features": rows, "contents": codes}, part, {"sha256": _checksum(codes, rows)})
         except (SafetensorError, OSError) as error:
-            raise no_room(self.folder, rows.nbytes + codes.nbytes, error, FOR_CACHE) from error
+            raise disk_full(self.folder, rows.nbytes + codes.nbytes, error, FOR_CACHE) from error
         self._places |= {content: (shard, row) for row, content in enumerate(contents)}
 
     def read(self, contents: Sequence[str]) -> Iterator[tuple[NDArray[np.int64], Rows]]:

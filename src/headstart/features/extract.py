@@ -18,7 +18,7 @@ from headstart.data.batches import pixel_batches
 from headstart.data.images import ImageRules
 from headstart.errors import DataError, RunError
 from headstart.features.cache import READER, FeatureCache, FeatureStore
-from headstart.features.file import create_file
+from headstart.features.features_file import create_file
 from headstart.features.matrix import Features, Rows
 
 Forward = Callable[[torch.Tensor], torch.Tensor]
@@ -55,7 +55,7 @@ class ImageFiles:
 def open_store(cache: FeatureCache, backbone: Backbone, rules: ImageRules) -> FeatureStore:
     """The cache's store for this backbone, weights, preprocessing, mirror images and way of opening images."""
     about = {
-        "backbone": backbone.row.name,
+        "backbone": backbone.spec.name,
         "weights": backbone.fingerprint,
         "preprocess": json.dumps(backbone.preprocess.to_dict(), sort_keys=True),
         "stages": ",".join(backbone.stages),
@@ -64,7 +64,7 @@ def open_store(cache: FeatureCache, backbone: Backbone, rules: ImageRules) -> Fe
         "reader": READER,
     }
     # said only where it is so: what was cached of images alone stays found
-    return cache.open(about if backbone.mirror is None else about | {"mirror": backbone.mirror.name})
+    return cache.open(about if backbone.flip_tta is None else about | {"mirror": backbone.flip_tta.name})
 
 
 def extract_features(

@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.features.cache import READER, FeatureCache, finished, read_card
-from headstart.features.room import FOR_CACHE, no_room, reserve
+from headstart.files import FOR_CACHE, disk_full, reserve
 
 Rows = tuple[NDArray[np.generic], ...]
 Shapes = Sequence[tuple[int, ...]]
 
-ROWS = "rows.json"
+SPECS = "rows.json"
 _SUMS = "sums.npy"
 _TOGETHER = 128  # rows copied at once
 
@@ -48,11 +48,11 @@ class RowFile:
             self._sums = _open(folder / _SUMS, (count, 2), "uint32")  # (checksum, 1 where the row is there)
             if is_new:  # else rows may be there, and have their places
                 _reserve(folder)
-            with finished(folder / ROWS) as part:
+            with finished(folder / SPECS) as part:
                 part.write_text(json.dumps({"rows": count, "keys": list(self.places)}), encoding="utf-8")
         except OSError as error:
             needed = count * (np.dtype(dtype).itemsize * sum(map(math.prod, shapes)) + 8)
-            raise no_room(folder, needed, error, FOR_CACHE) from error
+            raise disk_full(folder, needed, error, FOR_CACHE) from error
         for place in np.flatnonzero(self._sums[:, 1]):
             if self._sum_of(int(place)) != self._sums[place, 0]:
                 self._sums[place, 1] = 0  # damaged: made again
@@ -120,7 +120,7 @@ def _of_kind(cache: FeatureCache, kind: dict[str, str], listed: str) -> list[Pat
 
 def _keys_of(folder: Path) -> list[str]:
     """What each row of a file is of; nothing where that cannot be read."""
-    return list(read_card(folder / ROWS).get("keys", []))
+    return list(read_card(folder / SPECS).get("keys", []))
 
 
 def fill_rows(

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from headstart.errors import DataError, RecipeError, near
-from headstart.inspection.images import InspectedImages
-from headstart.inspection.insight import Insight
-from headstart.inspection.subject import Model
+from headstart.inspection.inspected_images import InspectedImages
+from headstart.inspection.inspected_model import Model
+from headstart.inspection.inspection_result import InspectionResult
 
 
 @dataclass(frozen=True)
-class Look:
+class Analysis:
     """One look.
 
     Args:
@@ -29,28 +29,38 @@ class Look:
     in_all: bool = True
 
 
-LOOKS: dict[str, Look] = {
-    "preprocessing": Look(
-        "whether images arrive as the network was trained to see them", "preprocessing:check_preprocessing", "prepared"
+ANALYSES: dict[str, Analysis] = {
+    "preprocessing": Analysis(
+        "whether images arrive as the network was trained to see them",
+        "batch_norm.preprocessing_check:check_preprocessing",
+        "prepared",
     ),
-    "batch-norm": Look("stored batch-norm statistics against your images", "batch_norm:batch_norm_drift"),
-    "batch-mode": Look("answers with stored against batch statistics", "mode_gap:mode_gap"),
-    "residual": Look("what each residual block adds, and what is lost without it", "residual:residual_blocks"),
-    "filters": Look("first-layer filters, near copies, dead ones", "filters:filters"),
-    "feature-maps": Look("what every stage makes of an image, and where classes part", "feature_maps:feature_maps"),
-    "embedding": Look("the images as the features see them, classes that mix, strangers", "embedding:embedding"),
-    "gradients": Look(
-        "how alike the gradients at neighbouring inputs are", "gradient_correlation:gradient_correlation", in_all=False
+    "batch-norm": Analysis("stored batch-norm statistics against your images", "batch_norm.drift:batch_norm_drift"),
+    "batch-mode": Analysis("answers with stored against batch statistics", "batch_norm.mode_gap:mode_gap"),
+    "residual": Analysis(
+        "what each residual block adds, and what is lost without it", "residual.blocks:residual_blocks"
     ),
-    "similarity": Look("what training changed, stage by stage", "similarity:similarity", "before"),
-    "line": Look("the loss on the line between two sets of weights", "weight_line:weight_line", "before"),
-    "plane": Look(
-        "the loss around the weights; minutes, for small networks", "weight_plane:weight_plane", in_all=False
+    "filters": Analysis("first-layer filters, near copies, dead ones", "weights.filters:filters"),
+    "feature-maps": Analysis(
+        "what every stage makes of an image, and where classes part", "features.feature_maps:feature_maps"
+    ),
+    "embedding": Analysis(
+        "the images as the features see them, classes that mix, strangers", "features.embedding:embedding"
+    ),
+    "gradients": Analysis(
+        "how alike the gradients at neighbouring inputs are", "gradients.correlation:gradient_correlation", in_all=False
+    ),
+    "similarity": Analysis("what training changed, stage by stage", "features.similarity:similarity", "before"),
+    "line": Analysis("the loss on the line between two sets of weights", "weights.line:weight_line", "before"),
+    "plane": Analysis(
+        "the loss around the weights; minutes, for small networks", "weights.plane:weight_plane", in_all=False
     ),
 }
 
 
-def look(name: str, model: Model, images: InspectedImages, *, before: Model | None = None, seed: int = 0) -> Insight:
+def analysis(
+    name: str, model: Model, images: InspectedImages, *, before: Model | None = None, seed: int = 0
+) -> InspectionResult:
     """Do one look.
 
     Args:
@@ -60,13 +70,16 @@ def look(name: str, model: Model, images: InspectedImages, *, before: Model | No
         RecipeError: there is no such look, or nothing to compare with.
         DataError, BackboneError: it cannot be done on this model or these images.
     """
-    if name not in LOOKS:
+    if name not in ANALYSES:
         raise RecipeError(
-            expected=f"a look: {', '.join(LOOKS)}, or all", found=repr(name), where="inspect", hint=near(name, LOOKS)
+            expected=f"a look: {', '.join(ANALYSES)}, or all",
+            found=repr(name),
+            where="inspect",
+            hint=near(name, ANALYSES),
         )
-    one = LOOKS[name]
+    one = ANALYSES[name]
     module, _, function = one.home.partition(":")
-    work: Callable[..., Insight] = getattr(importlib.import_module(f"headstart.inspection.{module}"), function)
+    work: Callable[..., InspectionResult] = getattr(importlib.import_module(f"headstart.inspection.{module}"), function)
     if one.needs == "before":
         if before is None:
             raise RecipeError(
@@ -80,5 +93,5 @@ def look(name: str, model: Model, images: InspectedImages, *, before: Model | No
     return work(model, images, **_seeded(work, seed))
 
 
-def _seeded(work: Callable[..., Insight], seed: int) -> dict[str, int]:
+def _seeded(work: Callable[..., InspectionResult], seed: int) -> dict[str, int]:
     return {"seed": seed} if "seed" in inspect.signature(work).parameters else {}

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from headstart.backbones.backbone import Backbone, build_backbone
-from headstart.backbones.catalogue import row_of
+from headstart.backbones.catalogue import find_spec
 from headstart.figures.ink import FAINT, RIGHT, WRONG
 from headstart.figures.panels import Bars, Panel
-from headstart.inspection.insight import Table
+from headstart.inspection.inspection_result import Table
 from headstart.lab.catalogue import CLAIMS
 from headstart.lab.experiment import Experiment, Number, drawn_from
 
@@ -39,8 +39,8 @@ def run(*, backbone: str = "inception_v3", size: int = 299, seed: int = 0) -> Ex
         BackboneError: there is no such row, or it cannot be built.
     """
     settings: dict[str, object] = dict(locals())
-    built = build_backbone(row_of(backbone), seed=seed)
-    auxiliary = [built.network.get_submodule(name) for name in built.row.top if name != "fc"]
+    built = build_backbone(find_spec(backbone), seed=seed)
+    auxiliary = [built.network.get_submodule(name) for name in built.spec.top if name != "fc"]
     with drawn_from(seed), torch.no_grad():
         pixels = torch.randn(2, 3, size, size)
         logits = built.network.eval()(pixels)

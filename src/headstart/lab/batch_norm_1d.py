@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from headstart.figures.ink import RIGHT, WRONG
 from headstart.figures.panels import Line, Plot
-from headstart.inspection.insight import Cell, Table
+from headstart.inspection.inspection_result import Cell, Table
 from headstart.lab.catalogue import CLAIMS
 from headstart.lab.experiment import Experiment, Number, drawn_from, need, numbers
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from headstart.figures.ink import RIGHT, WRONG
 from headstart.figures.panels import Line, Panel, Plot
-from headstart.inspection.insight import Table
+from headstart.inspection.inspection_result import Table
 from headstart.lab.catalogue import CLAIMS
 from headstart.lab.experiment import Experiment, Number, drawn_from, need
 
@@ -68,7 +68,7 @@ def run(
     )
     rows = tuple(zip(_TERMS, ratios, expected, strict=True))
     tables = (Table("Eval variance / training variance of a sum", ("terms", "measured", "formula"), rows),)
-    reading = (
+    interpretation = (
         f"Batch norm keeps the variance {kept:.3f} and meets {variance:g}: in eval mode its outputs have {shift:.3f} "
         f"of their variance in training; with the two in the other order it keeps {kept_behind:.3f}.",
     )
@@ -79,7 +79,7 @@ def run(
         settings,
         found,
         tables,
-        reading,
+        interpretation,
         _panels(
             outputs,
             outputs_behind,

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from headstart.errors import RecipeError
 from headstart.figures.panels import Panel, panels_figure
-from headstart.inspection.insight import Table, written
+from headstart.inspection.inspection_result import Table, written
 from headstart.preserve import preserve
 
 RELATIONS = ("=", "≤", "≥")
@@ -82,7 +82,7 @@ class Experiment:
     settings: Mapping[str, object]
     numbers: tuple[Number, ...]
     tables: tuple[Table, ...] = ()
-    reading: tuple[str, ...] = ()
+    interpretation: tuple[str, ...] = ()
     panels: tuple[Panel, ...] = field(default=(), repr=False, compare=False)
 
     @property
@@ -129,14 +129,14 @@ class Experiment:
             "verdict": self.verdict,
             "numbers": [number.to_dict() for number in self.numbers],
             "tables": [table.to_dict() for table in self.tables],
-            "reading": list(self.reading),
+            "reading": list(self.interpretation),
         }
 
     def __str__(self) -> str:
         settings = ", ".join(f"{name}={value}" for name, value in self.settings.items())
         head = [f"{self.name}: {self.claim}", f"Source: {self.source}", f"Settings: {settings}"]
         blocks = ["\n".join(head), *map(str, self.tables), "\n".join(map(str, self.numbers))]
-        return "\n\n".join([*blocks, "\n".join([*self.reading, f"Verdict: {self.verdict}"])])
+        return "\n\n".join([*blocks, "\n".join([*self.interpretation, f"Verdict: {self.verdict}"])])
 
 
 def numbers(

@@ -21,12 +21,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from headstart.backbones.small_resnet import SmallResNet
+from headstart.backbones.models.small_resnet import SmallResNet
 from headstart.backbones.weight_files import tensor_hash
 from headstart.figures.ink import RIGHT, WRONG
 from headstart.figures.panels import Line, Panel, Plot
 from headstart.freezing import freeze
-from headstart.inspection.insight import Table
+from headstart.inspection.inspection_result import Table
 from headstart.lab.catalogue import CLAIMS
 from headstart.lab.experiment import Experiment, Number, drawn_from, need
 from headstart.training.stepbystep import StepByStep

@@ -21,8 +21,8 @@ from torch import Tensor
 
 from headstart.figures.ink import FAINT, INK, RIGHT, WRONG
 from headstart.figures.panels import Line, Panel, Plot
-from headstart.inspection.gradient_correlation import autocorrelation
-from headstart.inspection.insight import Cell, Table
+from headstart.inspection.gradients.correlation import autocorrelation
+from headstart.inspection.inspection_result import Cell, Table
 from headstart.lab.catalogue import CLAIMS
 from headstart.lab.experiment import Experiment, Number, drawn_from, need
 

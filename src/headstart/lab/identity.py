@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from headstart.figures.ink import RIGHT, WRONG
 from headstart.figures.panels import Line, Panel, Plot
-from headstart.inspection.insight import Table
+from headstart.inspection.inspection_result import Table
 from headstart.lab.catalogue import CLAIMS
 from headstart.lab.experiment import Experiment, Number, drawn_from, need, numbers
 from headstart.training.stepbystep import StepByStep

@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from headstart.data.hands import draw_hand
+from headstart.datasets.hands import draw_hand
 from headstart.figures.ink import RIGHT, WRONG
 from headstart.figures.panels import Bars, Panel, Picture
 from headstart.hooks import watch_outputs
-from headstart.inspection.insight import Table
+from headstart.inspection.inspection_result import Table
 from headstart.lab.catalogue import CLAIMS
 from headstart.lab.experiment import Experiment, Number, drawn_from, need
 
@@ -92,7 +92,7 @@ def run(
     )
     rows = tuple((name, spent[name] / 1e6, wasted[name] / 1e6) for name in spent)
     tables = (Table("Multiply-adds of one image, millions", ("branch", "with 1×1", "plain"), rows),)
-    reading = (
+    interpretation = (
         f"{_weights(cheap):,} weights against {_weights(plain):,}; {total / 1e6:.0f} M multiply-adds against "
         f"{most / 1e6:.0f} M; {out.shape[1]} channels out against {wide}.",
     )
@@ -103,7 +103,7 @@ def run(
         settings,
         found,
         tables,
-        reading,
+        interpretation,
         (_bars(spent, wasted), *maps),
     )
 

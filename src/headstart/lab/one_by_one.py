@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from headstart.data.hands import draw_hand
+from headstart.datasets.hands import draw_hand
 from headstart.figures.panels import Panel, Picture
 from headstart.lab.catalogue import CLAIMS
 from headstart.lab.experiment import Experiment, Number, drawn_from
@@ -47,12 +47,12 @@ def run(*, weights: tuple[float, float, float] = GREY, size: int = 96, picture: 
         Number("largest difference to a linear layer on every pixel", float(apart.abs().max()), 0.0, 1e-6),
         Number("pixels that change when one is changed", touched, 1.0),
     )
-    reading = (
+    interpretation = (
         f"The convolution has {len(weights)} weights for an image of {pixels[0, 0].numel():,} pixels; PIL rounds to "
         "256 levels, the convolution does not.",
     )
     return Experiment(
-        "one_by_one", CLAIMS["one_by_one"], SOURCE, settings, found, (), reading, _panels(pixels, grey, weights)
+        "one_by_one", CLAIMS["one_by_one"], SOURCE, settings, found, (), interpretation, _panels(pixels, grey, weights)
     )
 
 

@@ -20,9 +20,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from headstart.data.hands import draw_hand
+from headstart.datasets.hands import draw_hand
 from headstart.figures.panels import Panel, Picture
-from headstart.inspection.insight import Table
+from headstart.inspection.inspection_result import Table
 from headstart.lab.catalogue import CLAIMS
 from headstart.lab.experiment import Experiment, Number, drawn_from, need
 
@@ -97,13 +97,13 @@ def run(
         for depth, skip in outputs
     )
     tables = (Table("What is left of the image", ("blocks", "shortcut", "correlation", "found again"), rows),)
-    reading = (
+    interpretation = (
         f"Behind one block {found_again[1, False]:.0%} of the image can be found again without the shortcut, behind "
         f"{deep} blocks {found_again[deep, False]:.0%}; with it {found_again[1, True]:.0%} and "
         f"{found_again[deep, True]:.0%}.",
     )
     panels = _panels(raw, {key: outs[0] for key, outs in outputs.items()}, deep)
-    return Experiment("shortcuts", CLAIMS["shortcuts"], SOURCE, settings, found, tables, reading, panels)
+    return Experiment("shortcuts", CLAIMS["shortcuts"], SOURCE, settings, found, tables, interpretation, panels)
 
 
 def _through(pixels: Tensor, depth: int, skip: bool, seed: int) -> Tensor:

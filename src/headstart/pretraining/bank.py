@@ -46,15 +46,15 @@ def draw_bank(seed: int, *, parts: int, textures: int, progress: Callable[[int, 
         progress: called with kinds done and kinds in all.
     """
     kinds = len(PART_KINDS) + len(KINDS)
-    tell = progress or (lambda done, total: None)
+    on_event = progress or (lambda done, total: None)
     drawn, skins = [], []
     for number, draw in enumerate(_DRAW):
         drawn.append(draw(np.random.default_rng([seed, 1, number]), parts, SIDES[0]))
-        tell(number + 1, kinds)
+        on_event(number + 1, kinds)
     for number, kind in enumerate(KINDS):
         rng = np.random.default_rng([seed, 2, number])
         skins += [_bytes(draw_texture(rng, kind, TEXTURE_SIDE).transpose(2, 0, 1)) for _ in range(textures)]
-        tell(len(PART_KINDS) + number + 1, kinds)
+        on_event(len(PART_KINDS) + number + 1, kinds)
     both = np.concatenate([np.stack([one.alpha, one.relief], axis=1) for one in drawn])
     return Bank(
         parts=tuple(_shrunk(both, side) for side in SIDES),

@@ -52,7 +52,7 @@ def write_card(
         "licence": "MIT (headstart)",
         "trained_on": f"{pictures:,} pictures drawn by headstart; no photograph",
         "how": HOW,
-        "taught_by": {"name": teacher.row.name, "licence": teacher.row.licence, **teacher.weights.to_dict()},
+        "taught_by": {"name": teacher.spec.name, "licence": teacher.spec.licence, **teacher.weights.to_dict()},
         "runs": runs,
         "versions": runtime.versions(),
         "gate": None if verdict is None else verdict.to_dict(),

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from headstart.backbones.fire_resnet import FireResNet
+from headstart.backbones.models.fire_resnet import FireResNet
 from headstart.backbones.preprocess import Preprocess
 from headstart.pretraining.bank import Bank
 from headstart.pretraining.scene import draw_pictures

@@ -18,8 +18,8 @@ from headstart.data.batches import pixel_batches
 from headstart.data.images import ImageRules
 from headstart.errors import DataError
 from headstart.features.matrix import Features
+from headstart.heads.ridge import solve_ridge
 from headstart.pretraining.patches import fit_patches, patch_features
-from headstart.training.ridge import solve_ridge
 
 SETS = ("hymenoptera", "rps28", "rps_photos", "cifar10_sample")
 DRAWS, PER_CLASS, MOST_TEST = 20, 20, 300
@@ -79,7 +79,7 @@ def backbone_scores(images: GateSet, backbone: Backbone, *, layers: str = "auto"
     """Test accuracy of each draw: the ridge head on the backbone's frozen features."""
     features = torch.cat([backbone.features(pixels) for pixels in _pixels(images, backbone.preprocess)])
     slices = {stage: (part.start, part.stop) for stage, part in backbone.slices.items()}
-    stages = backbone.row.choose_stages(layers)
+    stages = backbone.spec.choose_stages(layers)
     held = Features(features.numpy(), slices, (), ())
     return np.array([_score(held, stages, images, draw, unit=True) for draw in images.draws])
 

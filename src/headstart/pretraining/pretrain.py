@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import OneCycleLR
 
 from headstart.backbones.backbone import Backbone
-from headstart.backbones.fire_resnet import FireResNet
+from headstart.backbones.models.fire_resnet import FireResNet
 from headstart.backbones.preprocess import Preprocess
 from headstart.backbones.recalibrate import recalibrate
 from headstart.errors import TrainingError
@@ -70,7 +70,7 @@ def prepare(recipe: PretrainingRecipe, teacher: Backbone) -> Pretraining:
     loop = StepByStep(distiller, distillation_loss, optimizer, progress=False)
     bank = draw_bank(recipe.seed, parts=recipe.parts, textures=recipe.textures)
     judge = Teacher(teacher, recipe.size).to(loop.device)
-    look = Preprocess.of(teacher.row)
+    look = Preprocess.of(teacher.spec)
     pictures = DrawnPictures(bank, judge, look, batches=recipe.batches, batch=recipe.batch, size=recipe.size)
     judge.measure(pictures.pixels(_SCALE_SEED, min(_SCALE, recipe.pictures)))
     if recipe.pictures >= _WORTH:
@@ -88,7 +88,7 @@ def pretrain(
     *,
     start: Path | None = None,
     minutes: float | None = None,
-    tell: Callable[[EpochRecord, int], None] | None = None,
+    on_event: Callable[[EpochRecord, int], None] | None = None,
 ) -> Path | None:
     """Train to the recipe's end, going on from the folder's checkpoint, and write weights and log.
 
@@ -117,8 +117,8 @@ def pretrain(
         loop.save_checkpoint(folder / CHECKPOINT)
         records = [one.to_dict() for one in loop.records]
         _write(folder / LOG, {"recipe": recipe.to_dict(), "started_from": before, "epochs": records})
-        if tell is not None:
-            tell(record, recipe.epochs)
+        if on_event is not None:
+            on_event(record, recipe.epochs)
         if minutes is not None and time.monotonic() - began > 60 * minutes:
             break
     if loop.total_epochs < recipe.epochs:

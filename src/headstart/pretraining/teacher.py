@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from headstart.backbones.backbone import Backbone
-from headstart.backbones.fire_resnet import WIDTHS
+from headstart.backbones.models.fire_resnet import WIDTHS
 from headstart.pretraining.teacher_engine import Maps, fast_maps
 
 NAME = "squeezenet1_0"

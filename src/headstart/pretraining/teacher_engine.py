@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from headstart.backbones.onnx_engine import missing_packages
+from headstart.engines.onnxruntime_engine import missing_packages
 
 Maps = Callable[[Tensor], "list[Tensor]"]
 

@@ -111,7 +111,7 @@ def judge(
     *,
     sets: Iterable[str] = SETS,
     draws: int = DRAWS,
-    tell: Callable[[str, str, float], None] = lambda name, rival, accuracy: None,
+    on_event: Callable[[str, str, float], None] = lambda name, rival, accuracy: None,
 ) -> Verdict:
     """Measure the candidate and its rivals on real images; the same draws for all.
 
@@ -130,14 +130,14 @@ def judge(
         images = read_set(data / name, draws=draws)
         for rival, measure in _rivals(candidate, teacher if name == _TEACHERS_SET else None).items():
             scores[name][rival] = measure(images)
-            tell(name, rival, float(scores[name][rival].mean()))
+            on_event(name, rival, float(scores[name][rival].mean()))
     return Verdict(scores)
 
 
 def _rivals(candidate: Backbone, teacher: Backbone | None) -> dict[str, Callable[[GateSet], NDArray[np.float64]]]:
     found: dict[str, Callable[[GateSet], NDArray[np.float64]]] = {
         "embedded": lambda images: backbone_scores(images, candidate),
-        "random": lambda images: backbone_scores(images, recalibrated(images, build_backbone(candidate.row))),
+        "random": lambda images: backbone_scores(images, recalibrated(images, build_backbone(candidate.spec))),
         "pixels": pixel_scores,
         "patches": patch_scores,
     }

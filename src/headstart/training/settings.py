@@ -17,9 +17,9 @@ from headstart.errors import TrainingError
 from headstart.training.best import BestModel, smaller_is_better
 from headstart.training.clipping import clip_as_they_arrive, clip_by_norm, clip_by_value
 from headstart.training.loaders import check_loaders
+from headstart.training.loop_state import LoopState
 from headstart.training.records import EpochRecord
 from headstart.training.schedule import rates_of, schedule_of
-from headstart.training.state import LoopState
 
 
 class Settings(LoopState):

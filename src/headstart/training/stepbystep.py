@@ -16,11 +16,11 @@ import torch
 from headstart.errors import TrainingError
 from headstart.preserve import RandomState
 from headstart.training.batch import loss_of, run_model, size_of, to_device, unpack
+from headstart.training.diagnostics import Diagnostics
 from headstart.training.loaders import check_not_empty, length_of
-from headstart.training.looks import Looks
+from headstart.training.loop_position import Position, generators_of
 from headstart.training.meters import Mean, Meters
-from headstart.training.position import Position, generators_of
-from headstart.training.progress import ProgressLines
+from headstart.training.progress_lines import ProgressLines
 from headstart.training.records import EpochRecord, StepRecord
 from headstart.training.schedule import rates_of
 
@@ -30,7 +30,7 @@ FIRST_CALL_42 = object()
 StepFunction = Callable[[Any, Any], float]
 
 
-class StepByStep(Looks):
+class StepByStep(Diagnostics):
     """A model, a loss and an optimiser, and the loop over them.
 
     Args:
@@ -58,7 +58,7 @@ class StepByStep(Looks):
         lines = ProgressLines(n_epochs, self.progress)
         try:
             for record in self.epochs(n_epochs, seed):
-                lines.tell(record)
+                lines.on_event(record)
         finally:
             if self.writer is not None:
                 self.writer.close()

@@ -13,14 +13,15 @@ from torch import Tensor, nn
 
 from headstart import runtime
 from headstart.backbones.backbone import Backbone, Provenance, build_backbone
-from headstart.backbones.catalogue import ROWS, row_of
+from headstart.backbones.catalogue import SPECS, find_spec
 from headstart.backbones.preprocess import Preprocess
-from headstart.backbones.row import Row
-from headstart.backbones.top import in_top
+from headstart.backbones.replace_head import in_classification_head
+from headstart.backbones.spec import BackboneSpec
 from headstart.classifier.card import Card
-from headstart.classifier.classifier import Classifier, Head
+from headstart.classifier.classifier import Classifier
 from headstart.errors import TrainingError
 from headstart.evaluation.calibration import fit_temperature
+from headstart.heads.head import Head
 from headstart.preserve import preserve
 
 Matrix = NDArray[np.float64]
@@ -75,7 +76,7 @@ def to_classifier(
     return Classifier(backbone, head, card)
 
 
-def _row_of(network: nn.Module) -> Row:
+def _row_of(network: nn.Module) -> BackboneSpec:
     """The row whose network has the same tensors, the top aside."""
     shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     for row in _candidates(network):
@@ -92,18 +93,18 @@ def _row_of(network: nn.Module) -> Row:
     )
 
 
-def _in_top(name: str, row: Row) -> bool:
-    return in_top(name, row) or (not row.top and name.startswith("top."))  # where replace_top puts one
+def _in_top(name: str, row: BackboneSpec) -> bool:
+    return in_classification_head(name, row) or (not row.top and name.startswith("top."))  # where replace_top puts one
 
 
-def _candidates(network: nn.Module) -> Iterator[Row]:
+def _candidates(network: nn.Module) -> Iterator[BackboneSpec]:
     card: Any = getattr(network, "pretrained_cfg", None)
     if isinstance(card, dict) and "architecture" in card:
-        yield row_of(f"timm:{card['architecture']}")
-    yield from ROWS.values()
+        yield find_spec(f"timm:{card['architecture']}")
+    yield from SPECS.values()
 
 
-def _linear_top(network: nn.Module, row: Row, classes: int) -> tuple[Matrix, Matrix]:
+def _linear_top(network: nn.Module, row: BackboneSpec, classes: int) -> tuple[Matrix, Matrix]:
     """D×C weight and C bias of the last linear layer in the top."""
     prefixes = [top for top in row.top if top != "AuxLogits"] or ["top"]
     linear = [
@@ -143,7 +144,7 @@ def _check_same(network: nn.Module, backbone: Backbone, head: Head) -> None:
         raise TrainingError(
             expected="a network whose logits are a linear layer on its pooled features",
             found=f"logits that differ by {np.abs(ours - logits).max():.2g}",
-            where=backbone.row.name,
+            where=backbone.spec.name,
             hint="Its top holds more than dropout and one linear layer, or its forward differs from the catalogue's.",
         )
 

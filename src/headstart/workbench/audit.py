@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from headstart.data.audit import Audit
+from headstart.data.audit.audit import Audit
+from headstart.progress import OnEvent, print_event
 from headstart.recipe import Recipe
-from headstart.workbench.events import Tell, tell_plainly
 from headstart.workbench.prepare import prepare, recipe_from
 
 
-def audit(source: str | Path, *, recipe: Recipe | None = None, tell: Tell = tell_plainly, **knobs: object) -> Audit:
+def audit(
+    source: str | Path, *, recipe: Recipe | None = None, on_event: OnEvent = print_event, **knobs: object
+) -> Audit:
     """Look for unreadable images, copies, leaks, groups across parts, two labels, imbalance, small classes, odd sizes.
 
     Args:
@@ -21,4 +23,4 @@ def audit(source: str | Path, *, recipe: Recipe | None = None, tell: Tell = tell
         DataError: there is no usable set, or so many unreadable images that the reader is suspected.
         RecipeError: a knob is unknown or its value not allowed.
     """
-    return prepare(Path(source), recipe_from(recipe, knobs), tell).audit
+    return prepare(Path(source), recipe_from(recipe, knobs), on_event).audit

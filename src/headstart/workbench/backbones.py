@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headstart.backbones.catalogue import ROWS
+from headstart.backbones.catalogue import SPECS
 
 
 def list_backbones() -> list[dict[str, object]]:
@@ -23,5 +23,5 @@ def list_backbones() -> list[dict[str, object]]:
             "paper": row.paper,
             "note": row.note,
         }
-        for row in ROWS.values()
+        for row in SPECS.values()
     ]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from headstart.errors import RunError
-from headstart.workbench.choose_backbone import Choice
 from headstart.workbench.run import Run
+from headstart.workbench.starting_point import StartingPoint
 
 
-def choose_run(run: Run) -> Choice:
+def choose_run(run: Run) -> StartingPoint:
     """The network of a run; a head that was solved has seen the held-out images and is solved anew without them.
 
     It goes on from the answers for images as they are; whether mirror images help is measured anew after fine-tuning.
@@ -18,9 +18,9 @@ def choose_run(run: Run) -> Choice:
         ClassifierError: its file cannot be read.
     """
     model = run.classifier
-    mirror, model.backbone.mirror = model.backbone.mirror, None
-    head = replace(model.head, mirror=False) if model.head.kind == "trained" else None
-    return Choice(model.backbone, f"going on from {run.folder}", head, mirror)
+    flip_tta, model.backbone.flip_tta = model.backbone.flip_tta, None
+    head = replace(model.head, flip_tta=False) if model.head.kind == "trained" else None
+    return StartingPoint(model.backbone, f"going on from {run.folder}", head, flip_tta)
 
 
 def check_data(run: Run, fingerprint: str) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from headstart.evaluation.compare import Comparison, Outcomes
-from headstart.evaluation.compare import compare as compare_outcomes
+from headstart.evaluation.comparison import Comparison, Outcomes
+from headstart.evaluation.comparison import compare as compare_outcomes
 from headstart.workbench.run import Run
 
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from headstart.errors import RecipeError
+from headstart.progress import OnEvent, print_event
 from headstart.recipe import Recipe
 from headstart.workbench.choose_run import check_data
-from headstart.workbench.events import Tell, tell_plainly
 from headstart.workbench.job import Job
 from headstart.workbench.out_folder import out_folder
 from headstart.workbench.prepare import fingerprint_of, prepare, split_prepared
@@ -23,8 +23,8 @@ def continue_run(
     run: str | Path | Run,
     *,
     out: str | Path | None = None,
-    anyway: bool = False,
-    tell: Tell = tell_plainly,
+    force: bool = False,
+    on_event: OnEvent = print_event,
     **knobs: object,
 ) -> Run:
     """Train a run's classifier further on the same images, with a new optimiser and a new schedule.
@@ -42,11 +42,11 @@ def continue_run(
     old = run if isinstance(run, Run) else Run.load(run)
     recipe = _recipe_of(old, knobs)
     source = Path(old.record["source"])
-    if not anyway:
-        prepared = prepare(source, recipe, tell)  # found again at once by the training itself
+    if not force:
+        prepared = prepare(source, recipe, on_event)  # found again at once by the training itself
         check_data(old, fingerprint_of(prepared, split_prepared(prepared, recipe)))
     target = out_folder(old.folder if out is None else out)
-    return work_on(Job.begin(target, source, recipe, old.folder.absolute()), tell)
+    return work_on(Job.begin(target, source, recipe, old.folder.absolute()), on_event)
 
 
 def _recipe_of(run: Run, knobs: dict[str, object]) -> Recipe:

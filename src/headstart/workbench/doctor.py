@@ -7,10 +7,10 @@ from pathlib import Path
 
 from torch.optim import Optimizer
 
-from headstart.inspection.doctor.diagnosis import Diagnosis
-from headstart.inspection.doctor.examine import doctor as examine
+from headstart.best_practices.diagnosis import Diagnosis
+from headstart.best_practices.doctor import doctor as examine
+from headstart.progress import OnEvent, print_event
 from headstart.recipe import Recipe
-from headstart.workbench.events import Tell, tell_plainly
 from headstart.workbench.open_model import Named, file_of, images_for, open_model
 
 
@@ -23,14 +23,14 @@ def doctor(
     steps: int | None = None,
     weights: str | None = None,
     offline: bool = False,
-    tell: Tell = tell_plainly,
+    on_event: OnEvent = print_event,
 ) -> Diagnosis:
     """Check the rules of the trade; those that lack an input are listed as not checked.
 
     Args:
         model: a name of the catalogue or `timm:NAME`, a classifier file or the folder of a run, or a loaded model.
         source: images that it is for, a folder or a set with classes; of a plain module: pass pixels to
-            `headstart.inspection.doctor.examine.doctor` instead.
+            `headstart.best_practices.doctor.doctor` instead.
         optimizer: one or several that train it.
         batch_size: images in a step of training. steps: of the training to come.
         weights: file or URL, for a name. offline: never touch the network.
@@ -43,6 +43,6 @@ def doctor(
     """
     file = file_of(model)
     recipe = Recipe(weights=weights, offline=offline)
-    opened = open_model(model, recipe, tell)
-    images = None if source is None else images_for(opened, Path(source), recipe, tell)
+    opened = open_model(model, recipe, on_event)
+    images = None if source is None else images_for(opened, Path(source), recipe, on_event)
     return examine(opened, images=images, optimizer=optimizer, batch_size=batch_size, steps=steps, file=file)

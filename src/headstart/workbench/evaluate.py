@@ -11,25 +11,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart import runtime
-from headstart.backbones.engine import choose_engine
 from headstart.classifier.classifier import Classifier
-from headstart.data.content import ImageFacts
+from headstart.data.image_index import ImageFacts
 from headstart.data.split import merge_groups
+from headstart.engines.choose import choose_engine
 from headstart.errors import DataError, RecipeError
 from headstart.evaluation.evaluate import evaluate_probabilities
 from headstart.evaluation.evaluation import Evaluation
 from headstart.features.extract import extract_features, open_store
 from headstart.features.matrix import Features, FeatureView
+from headstart.heads.knn import nearest, predict_neighbours
+from headstart.progress import OnEvent, ProgressReporter, print_event
 from headstart.recipe import Recipe
-from headstart.training.neighbours import nearest, predict_neighbours
 from headstart.workbench.beside import run_beside
-from headstart.workbench.events import Tell, Ticker, tell_plainly
 from headstart.workbench.prepare import Prepared, feature_cache, prepare, recipe_from
 from headstart.workbench.run import Run
 
 
 @dataclass(frozen=True)
-class Measured:
+class EvaluationResult:
     """An evaluation on other images, and what could not be said and why.
 
     Args:
@@ -56,9 +56,9 @@ def evaluate(
     source: str | Path,
     *,
     recipe: Recipe | None = None,
-    tell: Tell = tell_plainly,
+    on_event: OnEvent = print_event,
     **knobs: object,
-) -> Measured:
+) -> EvaluationResult:
     """Measure a classifier on images with known classes; classes it does not know are reported, never scored.
 
     Args:
@@ -82,13 +82,13 @@ def evaluate(
     recipe = recipe_from(recipe, knobs)
     model = classifier if isinstance(classifier, Classifier) else Classifier.load(classifier)
     rules = replace(model.rules, max_pixels=recipe.max_pixels)
-    prepared = prepare(Path(source), recipe, tell, least_classes=1, rules=rules)
-    features = _extract(model, prepared, recipe, tell)
+    prepared = prepare(Path(source), recipe, on_event, least_classes=1, rules=rules)
+    features = _extract(model, prepared, recipe, on_event)
     run, why_not = run_beside(classifier, model)
     return _measure(model, prepared, features, run, why_not, recipe)
 
 
-def _extract(model: Classifier, prepared: Prepared, recipe: Recipe, tell: Tell) -> Features:
+def _extract(model: Classifier, prepared: Prepared, recipe: Recipe, on_event: OnEvent) -> Features:
     cache = feature_cache(recipe)
     store = open_store(cache, model.backbone, prepared.rules)
     files = prepared.files
@@ -100,7 +100,7 @@ def _extract(model: Classifier, prepared: Prepared, recipe: Recipe, tell: Tell) 
         batch_size=recipe.batch_size,
         cache_folder=runtime.cache_folder(),
     )
-    workers, progress = recipe.workers or runtime.cores(), Ticker(tell, "extract features")
+    workers, progress = recipe.workers or runtime.cores(), ProgressReporter(on_event, "extract features")
     features, _ = extract_features(
         files, model.backbone, engine.forward, store, batch_size=recipe.batch_size, workers=workers, progress=progress
     )
@@ -124,7 +124,7 @@ _NO_RIVALS = _Rivals({}, {}, None, None, ())
 
 def _measure(
     model: Classifier, prepared: Prepared, features: Features, run: Run | None, why_not: str, recipe: Recipe
-) -> Measured:
+) -> EvaluationResult:
     chosen, notes = _reported_part(prepared)
     known, labels, unknown = _known(model, prepared, chosen)
     view = features.view(known, model.head.stages)
@@ -150,7 +150,7 @@ def _measure(
     )
     alike = dict(zip(names, rivals.alike, strict=False))
     wrong = [mistake.name for mistake in evaluation.mistakes]
-    return Measured(evaluation, tuple(notes), {name: alike[name] for name in wrong if name in alike})
+    return EvaluationResult(evaluation, tuple(notes), {name: alike[name] for name in wrong if name in alike})
 
 
 def _known(

@@ -5,18 +5,17 @@ Found → Plan → Progress … → Verdict → Written
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from headstart.data.finding import Finding
 from headstart.evaluation.evaluation import Evaluation
+from headstart.progress import Event
 
 
 @dataclass(frozen=True)
-class Found:
+class DatasetSummary(Event):
     """What the data turned out to be.
 
     Args:
@@ -35,42 +34,14 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Notice:
-    """One sentence that must be read before what comes next, such as the size and licence of a download."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Plan:
+class Plan(Event):
     """What will be done with it: label → text, in the order to show."""
 
     rows: Mapping[str, str]
 
 
 @dataclass(frozen=True)
-class Progress:
-    """How far a long step is; `unit` counts `done` of `total` since `seconds` ago."""
-
-    step: str
-    done: int
-    total: int
-    seconds: float
-    unit: str = "images"
-
-    @property
-    def rate(self) -> float:
-        """Units a second so far."""
-        return self.done / self.seconds if self.seconds > 0 else 0.0
-
-    @property
-    def seconds_left(self) -> float:
-        """At the present rate; infinite before the first unit."""
-        return (self.total - self.done) / self.rate if self.rate else float("inf")
-
-
-@dataclass(frozen=True)
-class Verdict:
+class Results(Event):
     """What was measured on the test images, and a clause that says by which images the rest was chosen."""
 
     evaluation: Evaluation
@@ -79,48 +50,9 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Written:
+class FilesWritten(Event):
     """Where everything lies, and the command that comes next; empty where none does."""
 
     folder: Path
     files: tuple[str, ...]
     next_command: str
-
-
-Event = Found | Notice | Plan | Progress | Verdict | Written
-Tell = Callable[[Event], None]
-
-_TELLING = 0.1  # seconds: what a first unit took says nothing before
-
-
-def tell_plainly(event: Event) -> None:
-    """For scripts and notebooks: progress and places to stderr, one line each; the result is the return value."""
-    if isinstance(event, Progress):
-        end = "\n" if event.done >= event.total else "\r"
-        print(progress_line(event), end=end, file=sys.stderr, flush=True)
-    elif isinstance(event, Notice):
-        print(event.text, file=sys.stderr)
-    elif isinstance(event, Written):
-        print(f"written: {event.folder}", file=sys.stderr)
-
-
-def progress_line(event: Progress) -> str:
-    """`extract features  120/397 images  31.2 images/s  9 s left`; no rate before there is one to speak of."""
-    counted = f"{event.step}  {event.done:,}/{event.total:,} {event.unit}"
-    if not event.done or (event.seconds < _TELLING and event.done < event.total):
-        return f"{counted}  …    "
-    return f"{counted}  {event.rate:.1f} {event.unit}/s  {event.seconds_left:.0f} s left    "
-
-
-class Ticker:
-    """Turns a step's (done, total) calls into Progress events, at most ten a second and always the last."""
-
-    def __init__(self, tell: Tell, step: str, unit: str = "images") -> None:
-        self._tell, self._step, self._unit = tell, step, unit
-        self._began, self._told = time.perf_counter(), 0.0
-
-    def __call__(self, done: int, total: int) -> None:
-        now = time.perf_counter()
-        if done >= total or now - self._told >= 0.1:
-            self._told = now
-            self._tell(Progress(self._step, done, total, now - self._began, self._unit))

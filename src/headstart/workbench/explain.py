@@ -16,15 +16,16 @@ from headstart.data.image_set import Sample, scan_unlabelled
 from headstart.data.images import BadImage, open_image
 from headstart.errors import DataError, RunError
 from headstart.features.matrix import Features
-from headstart.inspection.attribution import explain as explain_images
-from headstart.inspection.explanation import Alike, Explanation
-from headstart.inspection.images import InspectedImages
-from headstart.inspection.saliency import METHODS
+from headstart.heads.knn import nearest
+from headstart.inspection.attribution.attribution import explain as explain_images
+from headstart.inspection.attribution.explanation import Explanation, SimilarImage
+from headstart.inspection.attribution.saliency import METHODS
+from headstart.inspection.inspected_images import InspectedImages
+from headstart.progress import Notice, OnEvent, ProgressReporter, print_event
 from headstart.recipe import Recipe
-from headstart.training.neighbours import nearest
 from headstart.workbench.beside import run_beside
-from headstart.workbench.events import Notice, Tell, Ticker, Written, tell_plainly
-from headstart.workbench.inspected import read_samples
+from headstart.workbench.events import FilesWritten
+from headstart.workbench.inspected_images import read_samples
 from headstart.workbench.run import Run
 
 ALIKE = 3  # training images beside each answer
@@ -39,7 +40,7 @@ def explain(
     class_name: str | None = None,
     out: str | Path | None = None,
     seed: int = 0,
-    tell: Tell = tell_plainly,
+    on_event: OnEvent = print_event,
 ) -> tuple[Explanation, ...]:
     """Show what in each image its answer rests on, and the training images that look like it.
 
@@ -62,13 +63,13 @@ def explain(
     look = model.backbone.preprocess
     run, why_not = run_beside(classifier, model)
     if run is None:
-        tell(Notice(f"No training images are shown: {why_not}."))
+        on_event(Notice(f"No training images are shown: {why_not}."))
     methods = METHODS if method == "all" else (method,) if isinstance(method, str) else tuple(method)
     training = None if run is None else _Training(run, model)
-    progress, found = Ticker(tell, "explain"), list[Explanation]()
+    progress, found = ProgressReporter(on_event, "explain"), list[Explanation]()
     for begin in range(0, len(files), _TOGETHER):
         samples = [Sample(file, str(file), None, None, None) for file in files[begin : begin + _TOGETHER]]
-        shown_images = read_samples(samples, look, model.rules, Recipe(), tell, classes=model.classes)
+        shown_images = read_samples(samples, look, model.rules, Recipe(), on_event, classes=model.classes)
         if len(shown_images):
             alike = [] if training is None else training.alike(shown_images)
             found += explain_images(model, shown_images, methods=methods, class_name=class_name, alike=alike, seed=seed)
@@ -76,7 +77,7 @@ def explain(
     if not found:
         raise DataError(expected="an image that can be read", found="none", where=str(files[0]))
     if out is not None:
-        _write(Path(out), found, tell)
+        _write(Path(out), found, on_event)
     return tuple(found)
 
 
@@ -91,7 +92,7 @@ class _Training:
         indices = np.array([places[row["path"]] for row in self.rows], dtype=np.int64)
         self.view = run.features.view(indices, model.head.stages)
 
-    def alike(self, images: InspectedImages) -> list[tuple[Alike, ...]]:
+    def alike(self, images: InspectedImages) -> list[tuple[SimilarImage, ...]]:
         """For each image the most alike of the training images; an image is not shown to itself."""
         with torch.inference_mode():
             matrix = self.model.backbone.features(images.pixels).numpy()
@@ -102,10 +103,12 @@ class _Training:
         cosines, places = nearest(self.view, queries, min(ALIKE + 1, len(self.rows)))
         return [self._best(contents[i], cosines[i], places[i]) for i in range(len(matrix))]
 
-    def _best(self, content: str, cosines: NDArray[np.float64], places: NDArray[np.int64]) -> tuple[Alike, ...]:
+    def _best(self, content: str, cosines: NDArray[np.float64], places: NDArray[np.int64]) -> tuple[SimilarImage, ...]:
         pairs = [(self.rows[int(place)], float(cosine)) for place, cosine in zip(places, cosines, strict=True)]
         others = [(row, cosine) for row, cosine in pairs if row["sha256"] != content][:ALIKE]
-        return tuple(Alike(row["path"], row["label"], cosine, self._picture(row["path"])) for row, cosine in others)
+        return tuple(
+            SimilarImage(row["path"], row["label"], cosine, self._picture(row["path"])) for row, cosine in others
+        )
 
     def _picture(self, name: str) -> NDArray[np.uint8] | None:
         """As the classifier sees it; None where the file is no longer where it was, or lay in an archive."""
@@ -132,7 +135,7 @@ class _Names:
         return name
 
 
-def _write(folder: Path, explanations: Sequence[Explanation], tell: Tell) -> None:
+def _write(folder: Path, explanations: Sequence[Explanation], on_event: OnEvent) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         names = _Names({file.name.casefold() for file in folder.iterdir()})
@@ -143,4 +146,4 @@ def _write(folder: Path, explanations: Sequence[Explanation], tell: Tell) -> Non
             written.append(name)
     except OSError as error:
         raise RunError(expected="a folder that can be written", found=str(error.strerror), where=folder) from error
-    tell(Written(folder, tuple(written), ""))
+    on_event(FilesWritten(folder, tuple(written), ""))

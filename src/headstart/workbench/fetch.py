@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from headstart.data.fetch import fetch_source
+from headstart.data.folder_scan import as_text
 from headstart.data.image_set import ImageSet, scan
-from headstart.data.kaggle import fetch_kaggle, is_kaggle_page, kaggle_handle
-from headstart.data.landing import Fetched
-from headstart.data.sources import SOURCES, check_sha256, is_address, source_of_address
-from headstart.data.tree import as_text
+from headstart.datasets.fetch import fetch_source
+from headstart.datasets.kaggle import fetch_kaggle, is_kaggle_page, kaggle_handle
+from headstart.datasets.sources import SOURCES, check_sha256, is_address, source_of_address
+from headstart.datasets.staging import Fetched
 from headstart.errors import DataError, near
-from headstart.workbench.events import Notice, Tell, Ticker, tell_plainly
+from headstart.progress import Notice, OnEvent, ProgressReporter, print_event
 from headstart.workbench.out_folder import out_folder
 
 _WAYS = "a known name (rps), kaggle OWNER/NAME, or an http(s) address"
@@ -51,7 +51,7 @@ def fetch(
     out: str | Path | None = None,
     sha256: str = "",
     max_gb: float = 20.0,
-    tell: Tell = tell_plainly,
+    on_event: OnEvent = print_event,
 ) -> FetchedSet:
     """Fetch a data set into a folder: resumed when the line breaks, checked, safely unpacked, whole or not at all.
 
@@ -73,11 +73,11 @@ def fetch(
     most = int(max_gb * 1e9)
     if name is not None or is_kaggle_page(source):
         handle = kaggle_handle(name or source)
-        fetched = fetch_kaggle(handle, _folder(out, handle.split("/")[1]), note=_noting(tell), max_bytes=most)
+        fetched = fetch_kaggle(handle, _folder(out, handle.split("/")[1]), note=_noting(on_event), max_bytes=most)
     else:
         wanted = SOURCES[source] if source in SOURCES else source_of_address(source, sha256)
         fetched = fetch_source(
-            wanted, _folder(out, wanted.name), progress=_Counter(tell), note=_noting(tell), max_bytes=most
+            wanted, _folder(out, wanted.name), progress=_Counter(on_event), note=_noting(on_event), max_bytes=most
         )
     return _look(fetched)
 
@@ -111,20 +111,20 @@ def _look(fetched: Fetched) -> FetchedSet:
         return FetchedSet(fetched, None, f"Expected {error.expected}, found {error.found}")
 
 
-def _noting(tell: Tell) -> Callable[[str], None]:
-    return lambda text: tell(Notice(as_text(text)))
+def _noting(on_event: OnEvent) -> Callable[[str], None]:
+    return lambda text: on_event(Notice(as_text(text)))
 
 
 class _Counter:
     """Progress of several files, each with its own Ticker, in kB."""
 
-    def __init__(self, tell: Tell) -> None:
-        self._tell = tell
-        self._tickers: dict[str, Ticker] = {}
+    def __init__(self, on_event: OnEvent) -> None:
+        self._tell = on_event
+        self._tickers: dict[str, ProgressReporter] = {}
 
     def __call__(self, name: str, done: int, total: int) -> None:
         if name not in self._tickers:
-            self._tickers[name] = Ticker(self._tell, f"fetch {name}", unit="kB")
+            self._tickers[name] = ProgressReporter(self._tell, f"fetch {name}", unit="kB")
             if done < total or not total:  # a rate needs a time before
                 return
         ticker = self._tickers[name]

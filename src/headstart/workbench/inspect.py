@@ -8,20 +8,21 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from headstart.best_practices.diagnosis import Diagnosis
+from headstart.best_practices.doctor import doctor as examine
 from headstart.classifier.classifier import Classifier
-from headstart.delivery.inside import InsideContents, write_inside
 from headstart.errors import HeadstartError, RecipeError, RunError
-from headstart.inspection.catalogue import LOOKS, look
-from headstart.inspection.doctor.diagnosis import Diagnosis
-from headstart.inspection.doctor.examine import doctor as examine
-from headstart.inspection.filters import filters
-from headstart.inspection.images import InspectedImages
-from headstart.inspection.insight import Insight, told
-from headstart.inspection.preprocessing import PreprocessingCheck
-from headstart.inspection.subject import Model, subject_of
+from headstart.inspection.batch_norm.preprocessing_check import PreprocessingCheck
+from headstart.inspection.catalogue import ANALYSES, analysis
+from headstart.inspection.inspected_images import InspectedImages
+from headstart.inspection.inspected_model import Model, inspected_model
+from headstart.inspection.inspection_result import InspectionResult, told
+from headstart.inspection.weights.filters import filters
+from headstart.progress import OnEvent, ProgressReporter, print_event
 from headstart.recipe import Recipe
-from headstart.workbench.events import Tell, Ticker, Written, tell_plainly
-from headstart.workbench.inspected import MOST
+from headstart.reports.inside import InsideContents, write_inside
+from headstart.workbench.events import FilesWritten
+from headstart.workbench.inspected_images import MOST
 from headstart.workbench.open_model import Named, images_for, open_model
 from headstart.workbench.prepare import recipe_from
 
@@ -41,7 +42,7 @@ class Inspection:
 
     model: str
     images: int
-    insights: Mapping[str, Insight]
+    insights: Mapping[str, InspectionResult]
     left_out: Mapping[str, str] = field(default_factory=dict)
     diagnosis: Diagnosis | None = None
 
@@ -72,7 +73,7 @@ def inspect(
     figure: str | Path | None = None,
     most: int = MOST,
     recipe: Recipe | None = None,
-    tell: Tell = tell_plainly,
+    on_event: OnEvent = print_event,
     **knobs: object,
 ) -> Inspection:
     """Look into a model with some images of a set; nothing of the model is changed.
@@ -92,21 +93,21 @@ def inspect(
     """
     recipe = recipe_from(recipe, knobs)
     _check(what, figure)
-    opened = open_model(model, recipe, tell)
-    before = None if against is None else open_model(against, recipe, tell)
-    images = images_for(opened, Path(source), recipe, tell, most=most)
+    opened = open_model(model, recipe, on_event)
+    before = None if against is None else open_model(against, recipe, on_event)
+    images = images_for(opened, Path(source), recipe, on_event, most=most)
     if what == "all":
-        found = look_at_all(opened, images, before, recipe.seed, tell)
+        found = look_at_all(opened, images, before, recipe.seed, on_event)
     else:
         found = _one(what, opened, images, before, recipe)
     if figure is not None:
         _draw(found.insights[what], Path(figure))
-        tell(Written(Path(figure).parent, (Path(figure).name,), ""))
+        on_event(FilesWritten(Path(figure).parent, (Path(figure).name,), ""))
     if out is not None or what == "all":
         page = Path(out or "inside.html")
         again = _again([what, model, source], {"against": against, "out": out}, most, recipe)
         write_inside(page, contents_of(found, f"{len(images)} images of {Path(source).name}", again))
-        tell(Written(page.parent, (page.name,), ""))
+        on_event(FilesWritten(page.parent, (page.name,), ""))
     return found
 
 
@@ -124,37 +125,41 @@ def _again(named: Sequence[Named], options: Mapping[str, Named | None], most: in
 
 def looks() -> list[dict[str, str]]:
     """Every look with what it shows and what it needs, for lists."""
-    return [{"name": name, "about": one.about, "needs": one.needs} for name, one in LOOKS.items()]
+    return [{"name": name, "about": one.about, "needs": one.needs} for name, one in ANALYSES.items()]
 
 
-def look_at_all(model: Model, images: InspectedImages, before: Model | None, seed: int, tell: Tell) -> Inspection:
+def look_at_all(
+    model: Model, images: InspectedImages, before: Model | None, seed: int, on_event: OnEvent
+) -> Inspection:
     """Every look that can be done here, and the doctor's rules; the others with the reason why not."""
-    work: dict[str, Callable[[], Insight]] = {
-        name: partial(look, name, model, images, before=before, seed=seed) for name, one in LOOKS.items() if one.in_all
+    work: dict[str, Callable[[], InspectionResult]] = {
+        name: partial(analysis, name, model, images, before=before, seed=seed)
+        for name, one in ANALYSES.items()
+        if one.in_all
     }
-    insights, left_out = _each(work, Ticker(tell, "look inside", unit="looks"))
-    return Inspection(subject_of(model).name, len(images), insights, left_out, examine(model, images=images))
+    insights, left_out = _each(work, ProgressReporter(on_event, "look inside", unit="looks"))
+    return Inspection(inspected_model(model).name, len(images), insights, left_out, examine(model, images=images))
 
 
 def look_briefly(
-    model: Classifier, images: InspectedImages, checked: PreprocessingCheck, seed: int, tell: Tell
+    model: Classifier, images: InspectedImages, checked: PreprocessingCheck, seed: int, on_event: OnEvent
 ) -> Inspection:
     """What costs little: the check that was made already, batch norm on a few images, filters and rules by weights."""
-    work: dict[str, Callable[[], Insight]] = {
+    work: dict[str, Callable[[], InspectionResult]] = {
         **({} if checked.seen is None else {"preprocessing": lambda: checked}),
-        "batch-norm": partial(look, "batch-norm", model, images, seed=seed),
+        "batch-norm": partial(analysis, "batch-norm", model, images, seed=seed),
         "filters": lambda: filters(model),
     }
-    insights, left_out = _each(work, Ticker(tell, "look inside", unit="looks"))
+    insights, left_out = _each(work, ProgressReporter(on_event, "look inside", unit="looks"))
     left_out |= {"preprocessing": checked.why} if checked.seen is None else {}
-    return Inspection(subject_of(model).name, len(images), insights, left_out, examine(model))
+    return Inspection(inspected_model(model).name, len(images), insights, left_out, examine(model))
 
 
 def _each(
-    work: Mapping[str, Callable[[], Insight]], progress: Callable[[int, int], None]
-) -> tuple[dict[str, Insight], dict[str, str]]:
+    work: Mapping[str, Callable[[], InspectionResult]], progress: Callable[[int, int], None]
+) -> tuple[dict[str, InspectionResult], dict[str, str]]:
     """What each look found, and the reason of those that could not be done."""
-    insights: dict[str, Insight] = {}
+    insights: dict[str, InspectionResult] = {}
     left_out: dict[str, str] = {}
     for done, (name, one) in enumerate(work.items(), start=1):
         try:
@@ -171,8 +176,8 @@ def contents_of(found: Inspection, images: str, command: str) -> InsideContents:
 
 
 def _one(what: str, model: Model, images: InspectedImages, before: Model | None, recipe: Recipe) -> Inspection:
-    insight = look(what, model, images, before=before, seed=recipe.seed)
-    return Inspection(subject_of(model).name, len(images), {what: insight})
+    insight = analysis(what, model, images, before=before, seed=recipe.seed)
+    return Inspection(inspected_model(model).name, len(images), {what: insight})
 
 
 def _check(what: str, figure: str | Path | None) -> None:
@@ -186,7 +191,7 @@ def _check(what: str, figure: str | Path | None) -> None:
         raise RecipeError(expected=" or ".join(_PICTURES), found=repr(Path(figure).suffix), where="--figure")
 
 
-def _draw(insight: Insight, path: Path) -> None:
+def _draw(insight: InspectionResult, path: Path) -> None:
     try:
         insight.figure().savefig(path, dpi=150)
     except OSError as error:

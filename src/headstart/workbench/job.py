@@ -11,9 +11,9 @@ from typing import Any
 
 from headstart import runtime
 from headstart.errors import RecipeError, RunError
+from headstart.finetune.plan import FineTunePlan
 from headstart.recipe import Recipe
 from headstart.training.checkpoints import LATEST, PREVIOUS, Checkpoints
-from headstart.workbench.decided import Decided
 from headstart.workbench.out_folder import out_folder
 
 _CARD, _DECIDED = "job.json", "decided.json"
@@ -98,7 +98,7 @@ class Job:
         """Whether there is work to go on from."""
         return any((self.folder / name).exists() for name in (LATEST, PREVIOUS))
 
-    def pin(self, data: str, weights: str, *, anyway: bool = False) -> None:
+    def pin(self, data: str, weights: str, *, force: bool = False) -> None:
         """Note images, weights, versions and the device the first time; later see that they are the same.
 
         Args:
@@ -110,7 +110,7 @@ class Job:
         """
         versions, device = runtime.versions(), runtime.choose_device(self.recipe.device)
         pinned = json.loads((self.folder / _CARD).read_text("utf-8")).get("pinned")
-        if not pinned or anyway:
+        if not pinned or force:
             self._write({"data": data, "weights": weights, "versions": versions, "device": device})
             return
         then: dict[str, str] = pinned["versions"]
@@ -131,13 +131,13 @@ class Job:
                 hint="With --anyway it goes on, and its weights may differ from those of an uninterrupted run.",
             )
 
-    def note(self, decided: Decided) -> None:
+    def note(self, decided: FineTunePlan) -> None:
         """Keep what was decided on this machine, so that a resumed training goes by it."""
         part = self.folder / f"{_DECIDED}.part"
         part.write_text(json.dumps(decided.to_dict(), indent=1), "utf-8")
         part.replace(self.folder / _DECIDED)
 
-    def recall(self) -> Decided | None:
+    def recall(self) -> FineTunePlan | None:
         """What was decided before the training was interrupted; None where nothing was.
 
         Raises:
@@ -147,7 +147,7 @@ class Job:
         if not path.exists():
             return None
         try:
-            return Decided.from_dict(json.loads(path.read_text("utf-8")))
+            return FineTunePlan.from_dict(json.loads(path.read_text("utf-8")))
         except (ValueError, KeyError, TypeError) as error:
             raise RunError(
                 expected="what was decided before the first step", found=str(error), where=path, hint="Train anew."

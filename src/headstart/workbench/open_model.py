@@ -10,11 +10,11 @@ from torch import nn
 from headstart.backbones.backbone import Backbone
 from headstart.classifier.classifier import Classifier
 from headstart.errors import RecipeError
-from headstart.inspection.images import InspectedImages
+from headstart.inspection.inspected_images import InspectedImages
+from headstart.progress import OnEvent
 from headstart.recipe import Recipe
-from headstart.workbench.choose_backbone import check_backbone, choose_backbone
-from headstart.workbench.events import Tell
-from headstart.workbench.inspected import MOST, inspected_images
+from headstart.workbench.inspected_images import MOST, inspected_images
+from headstart.workbench.starting_point import check_backbone, choose_backbone
 
 Named = str | Path | nn.Module | Backbone | Classifier
 
@@ -28,7 +28,7 @@ def file_of(model: Named) -> Path | None:
     return None
 
 
-def open_model(model: Named, recipe: Recipe, tell: Tell) -> nn.Module | Backbone | Classifier:
+def open_model(model: Named, recipe: Recipe, on_event: OnEvent) -> nn.Module | Backbone | Classifier:
     """The model that is meant; the recipe says where a row's weights come from.
 
     Raises:
@@ -42,11 +42,11 @@ def open_model(model: Named, recipe: Recipe, tell: Tell) -> nn.Module | Backbone
         return model
     named = Recipe.from_dict({**recipe.to_dict(), "backbone": model})
     check_backbone(named)
-    return choose_backbone(named, tell).backbone
+    return choose_backbone(named, on_event).backbone
 
 
 def images_for(
-    model: nn.Module | Backbone | Classifier, source: Path, recipe: Recipe, tell: Tell, *, most: int = MOST
+    model: nn.Module | Backbone | Classifier, source: Path, recipe: Recipe, on_event: OnEvent, *, most: int = MOST
 ) -> InspectedImages:
     """Images of a source as the model's card wants them.
 
@@ -57,9 +57,9 @@ def images_for(
     if isinstance(model, Classifier):
         rules = replace(model.rules, max_pixels=recipe.max_pixels)  # the background is that of its card
         look = model.backbone.preprocess
-        return inspected_images(source, look, recipe, tell, classes=model.classes, most=most, rules=rules)
+        return inspected_images(source, look, recipe, on_event, classes=model.classes, most=most, rules=rules)
     if isinstance(model, Backbone):
-        return inspected_images(source, model.preprocess, recipe, tell, most=most)
+        return inspected_images(source, model.preprocess, recipe, on_event, most=most)
     raise RecipeError(
         expected="a Classifier or a Backbone, which says how images are brought to it",
         found=f"images for a {type(model).__name__}",

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from headstart import runtime
-from headstart.backbones.engine import choose_engine
 from headstart.classifier.classifier import Classifier, Prediction
 from headstart.data.image_set import scan_unlabelled
+from headstart.engines.choose import choose_engine
 from headstart.errors import RunError
+from headstart.progress import OnEvent, ProgressReporter, print_event
 from headstart.recipe import Recipe
-from headstart.workbench.events import Tell, Ticker, tell_plainly
 from headstart.workbench.prepare import recipe_from
 from headstart.workbench.run import write_table
 
@@ -22,7 +22,7 @@ def predict(
     *,
     csv: str | Path | None = None,
     recipe: Recipe | None = None,
-    tell: Tell = tell_plainly,
+    on_event: OnEvent = print_event,
     **knobs: object,
 ) -> list[Prediction]:
     """Classify image files and all images of folders.
@@ -56,7 +56,7 @@ def predict(
         batch_size=recipe.batch_size,
         cache_folder=runtime.cache_folder(),
     )
-    progress, predictions = Ticker(tell, "predict"), []
+    progress, predictions = ProgressReporter(on_event, "predict"), []
     workers = recipe.workers or runtime.cores()
     for prediction in model.stream(files, workers=workers, batch_size=recipe.batch_size, forward=engine.forward):
         predictions.append(prediction)

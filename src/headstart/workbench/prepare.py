@@ -11,18 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart import runtime
-from headstart.data.audit import Audit, examine
+from headstart.data.audit.audit import Audit, examine
 from headstart.data.bursts import find_groups
-from headstart.data.content import ContentIndex, ImageFacts
-from headstart.data.crossing import crossing_groups, leaked
 from headstart.data.finding import SEVERITIES, Finding
+from headstart.data.image_index import ContentIndex, ImageFacts
 from headstart.data.image_set import ImageSet, Sample, scan
 from headstart.data.images import ImageRules
-from headstart.data.split import Split, split
+from headstart.data.leakage import crossing_groups, leaked
+from headstart.data.split import DataSplit, split
 from headstart.features.cache import FeatureCache
 from headstart.features.extract import ImageFiles
+from headstart.progress import OnEvent, ProgressReporter
 from headstart.recipe import Recipe
-from headstart.workbench.events import Found, Tell, Ticker
+from headstart.workbench.events import DatasetSummary
 from headstart.workbench.run import data_fingerprint
 
 
@@ -65,7 +66,7 @@ class Prepared:
 
 
 def prepare(
-    source: Path, recipe: Recipe, tell: Tell, *, least_classes: int = 2, rules: ImageRules | None = None
+    source: Path, recipe: Recipe, on_event: OnEvent, *, least_classes: int = 2, rules: ImageRules | None = None
 ) -> Prepared:
     """Scan and audit; files that were looked at before, by path, size and time, are not read again.
 
@@ -88,8 +89,8 @@ def prepare(
             max_bad_share=recipe.max_bad_share,
             verify=recipe.verify,
             workers=recipe.workers or runtime.cores(),
-            progress=Ticker(tell, "look at the images"),
-            pair_progress=Ticker(tell, "compare likely copies", unit="pairs"),
+            progress=ProgressReporter(on_event, "look at the images"),
+            pair_progress=ProgressReporter(on_event, "compare likely copies", unit="pairs"),
         )
     finally:
         index.close()
@@ -111,7 +112,7 @@ def prepare(
     )
 
 
-def split_prepared(prepared: Prepared, recipe: Recipe) -> Split:
+def split_prepared(prepared: Prepared, recipe: Recipe) -> DataSplit:
     """Training, validation and test; copies, bursts and `--group-by` groups stay on one side.
 
     Raises:
@@ -128,7 +129,7 @@ def split_prepared(prepared: Prepared, recipe: Recipe) -> Split:
     )
 
 
-def found(prepared: Prepared, parts: Split, source: Path) -> Found:
+def found(prepared: Prepared, parts: DataSplit, source: Path) -> DatasetSummary:
     """What `train` tells first: classes, counts, split, problems."""
     counts = {
         name: dict(sorted(Counter(prepared.labels[i] for i in indices).items()))
@@ -137,10 +138,10 @@ def found(prepared: Prepared, parts: Split, source: Path) -> Found:
     }
     findings = by_severity([*prepared.audit.findings, *parts.findings])
     images = len(prepared.samples)
-    return Found(str(source), images, prepared.image_set.classes, counts, parts.protocol, findings)
+    return DatasetSummary(str(source), images, prepared.image_set.classes, counts, parts.protocol, findings)
 
 
-def part_of(parts: Split, count: int) -> list[str]:
+def part_of(parts: DataSplit, count: int) -> list[str]:
     """`train`, `validation`, `test` or `unknown` for each of so many images."""
     names = [""] * count
     for name in ("train", "validation", "test", "unknown"):
@@ -149,12 +150,12 @@ def part_of(parts: Split, count: int) -> list[str]:
     return names
 
 
-def leaked_test(prepared: Prepared, parts: Split) -> NDArray[np.bool_]:
+def leaked_test(prepared: Prepared, parts: DataSplit) -> NDArray[np.bool_]:
     """Whether each test image has a copy in training, whether the parts were given or are our own split."""
     return np.isin(parts.test, leaked(prepared.copy_groups, part_of(parts, len(prepared.samples))))
 
 
-def fingerprint_of(prepared: Prepared, parts: Split) -> str:
+def fingerprint_of(prepared: Prepared, parts: DataSplit) -> str:
     """SHA-256 over what is learnt from and tested on."""
     contents = [fact.content for fact in prepared.facts]
     return data_fingerprint(contents, prepared.labels, part_of(parts, len(contents)))

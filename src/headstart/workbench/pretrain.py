@@ -14,8 +14,9 @@ from headstart.pretraining.pretrain import pretrain as run_recipe
 from headstart.pretraining.recipe import PretrainingRecipe, recipe_of
 from headstart.pretraining.teacher import NAME as TEACHER
 from headstart.pretraining.verdict import judge
+from headstart.progress import Notice, OnEvent, Progress, ProgressReporter, print_event
 from headstart.training.records import EpochRecord
-from headstart.workbench.events import Notice, Progress, Tell, Ticker, Written, tell_plainly
+from headstart.workbench.events import FilesWritten
 
 
 def pretrain(
@@ -27,7 +28,7 @@ def pretrain(
     gate: str | Path | None = None,
     minutes: float | None = None,
     offline: bool = False,
-    tell: Tell = tell_plainly,
+    on_event: OnEvent = print_event,
 ) -> Path | None:
     """Pretrain by a recipe's name into a folder: weights, log, card; a second call goes on where the first stopped.
 
@@ -47,35 +48,37 @@ def pretrain(
         TrainingError: the folder is of another recipe. DataError: the gate's images are not there.
     """
     chosen, folder = recipe_of(recipe), Path(out)
-    tell(Notice(f"{chosen.pictures:,} pictures are drawn and shown to {TEACHER} and to the student, in {folder}"))
-    fetch = Ticker(tell, f"fetch {TEACHER}", unit="bytes")
+    on_event(Notice(f"{chosen.pictures:,} pictures are drawn and shown to {TEACHER} and to the student, in {folder}"))
+    fetch = ProgressReporter(on_event, f"fetch {TEACHER}", unit="bytes")
     teacher = load_backbone(TEACHER, weights=weights, offline=offline, progress=fetch)
     threads, before = torch.get_num_threads(), None if start is None else Path(start)
     torch.set_num_threads(max(1, runtime.cores() // 2))  # the other cores draw and ask the teacher
     try:
-        file = run_recipe(chosen, teacher, folder, start=before, minutes=minutes, tell=_telling(tell, chosen))
+        file = run_recipe(chosen, teacher, folder, start=before, minutes=minutes, on_event=_telling(on_event, chosen))
     finally:
         torch.set_num_threads(threads)
     if file is None:
-        tell(Notice("Stopped before the recipe's end; the same command goes on."))
+        on_event(Notice("Stopped before the recipe's end; the same command goes on."))
         return None
-    card = _measure(folder, file, chosen, teacher, Path(gate) if gate is not None else None, tell)
+    card = _measure(folder, file, chosen, teacher, Path(gate) if gate is not None else None, on_event)
     train = f"headstart train photos --backbone embedded --weights {file}"
-    tell(Written(folder, (file.name, card.name, "log.json"), train))
+    on_event(FilesWritten(folder, (file.name, card.name, "log.json"), train))
     return file
 
 
 def _measure(
-    folder: Path, file: Path, recipe: PretrainingRecipe, teacher: Backbone, data: Path | None, tell: Tell
+    folder: Path, file: Path, recipe: PretrainingRecipe, teacher: Backbone, data: Path | None, on_event: OnEvent
 ) -> Path:
     verdict = None
     if data is not None:
         candidate = load_backbone("embedded", weights=str(file))
-        verdict = judge(data, candidate, teacher, tell=lambda *said: tell(Notice("{}: {} {:.3f}".format(*said))))
+        verdict = judge(
+            data, candidate, teacher, on_event=lambda *said: on_event(Notice("{}: {} {:.3f}".format(*said)))
+        )
     return write_card(folder, file, recipe, teacher, verdict)
 
 
-def _telling(tell: Tell, recipe: PretrainingRecipe) -> Callable[[EpochRecord, int], None]:
+def _telling(on_event: OnEvent, recipe: PretrainingRecipe) -> Callable[[EpochRecord, int], None]:
     seconds = 0.0
     pictures = recipe.batches * recipe.batch
 
@@ -83,6 +86,6 @@ def _telling(tell: Tell, recipe: PretrainingRecipe) -> Callable[[EpochRecord, in
         nonlocal seconds
         seconds += record.seconds
         name = f"pretrain, loss {record.loss:.4f}"
-        tell(Progress(name, record.epoch * pictures, epochs * pictures, seconds, "pictures"))
+        on_event(Progress(name, record.epoch * pictures, epochs * pictures, seconds, "pictures"))
 
     return told

@@ -16,10 +16,11 @@ from headstart.classifier.classifier import Classifier, Prediction
 from headstart.data.batches import pixel_batches
 from headstart.data.image_set import Sample
 from headstart.errors import BackboneError, ClassifierError, DataError
-from headstart.evaluation.compare import Comparison, Outcomes, compare
+from headstart.evaluation.comparison import Comparison, Outcomes, compare
+from headstart.progress import Notice, OnEvent, ProgressReporter, print_event
 from headstart.recipe import Recipe
-from headstart.workbench.events import Notice, Tell, Ticker, Written, tell_plainly
-from headstart.workbench.inspected import MEASURED, samples_of
+from headstart.workbench.events import FilesWritten
+from headstart.workbench.inspected_images import MEASURED, samples_of
 from headstart.workbench.prepare import recipe_from
 
 PRIOR = 16.0
@@ -75,7 +76,7 @@ def recalibrate(
     out: str | Path | None = None,
     prior: float = PRIOR,
     recipe: Recipe | None = None,
-    tell: Tell = tell_plainly,
+    on_event: OnEvent = print_event,
     **knobs: object,
 ) -> Recalibrated:
     """Measure batch-norm statistics on images of the domain in which a classifier is used; weights stay as they are.
@@ -100,14 +101,17 @@ def recalibrate(
     target = _target(classifier, out)
     training = samples_of(Path(source), before.classes, ("train",))
     asked = samples_of(Path(source), before.classes, MEASURED)
-    chosen = _evenly(training, recipe.seed, tell)
-    pixels = _pixels(before, chosen, recipe, tell)
+    chosen = _evenly(training, recipe.seed, on_event)
+    pixels = _pixels(before, chosen, recipe, on_event)
     after = before.copy()
     norms = _settle(after, pixels, prior)
     after = _with_source(after, f"batch norm measured anew on {Path(source).name}, {len(pixels)} images")
-    first, second = _predict(before, asked, recipe, tell, "before"), _predict(after, asked, recipe, tell, "after")
+    first, second = (
+        _predict(before, asked, recipe, on_event, "before"),
+        _predict(after, asked, recipe, on_event, "after"),
+    )
     after.save(target)
-    tell(Written(target.parent, (target.name,), f"headstart predict {target} NEW_IMAGES"))
+    on_event(FilesWritten(target.parent, (target.name,), f"headstart predict {target} NEW_IMAGES"))
     both = [(b, a) for b, a in zip(first, second, strict=True) if b.label and a.label]
     same = {one.path for one in chosen} & {one.path for one in asked}
     return Recalibrated(
@@ -138,7 +142,7 @@ def _target(classifier: str | Path | Classifier, out: str | Path | None) -> Path
     return target
 
 
-def _evenly(samples: Sequence[Sample], seed: int, tell: Tell) -> list[Sample]:
+def _evenly(samples: Sequence[Sample], seed: int, on_event: OnEvent) -> list[Sample]:
     """At most so many images, of every class alike as far as they go."""
     order = [samples[i] for i in np.random.default_rng(seed).permutation(len(samples))]
     queues: dict[str | None, list[Sample]] = {}
@@ -147,7 +151,7 @@ def _evenly(samples: Sequence[Sample], seed: int, tell: Tell) -> list[Sample]:
     sizes = [len(queue) for queue in queues.values()]
     if len(sizes) > 1 and max(sizes) > _SKEWED * min(sizes):
         most = int(_SKEWED * min(sizes))  # more would bend the statistics towards the large classes
-        tell(Notice(f"Classes have {min(sizes)} to {max(sizes)} images: at most {most} of each are taken."))
+        on_event(Notice(f"Classes have {min(sizes)} to {max(sizes)} images: at most {most} of each are taken."))
         queues = {label: queue[:most] for label, queue in queues.items()}
     taken: list[Sample] = []
     while queues and len(taken) < _MOST:
@@ -156,9 +160,9 @@ def _evenly(samples: Sequence[Sample], seed: int, tell: Tell) -> list[Sample]:
     return taken
 
 
-def _pixels(model: Classifier, samples: Sequence[Sample], recipe: Recipe, tell: Tell) -> torch.Tensor:
+def _pixels(model: Classifier, samples: Sequence[Sample], recipe: Recipe, on_event: OnEvent) -> torch.Tensor:
     """Prepared images N×3×S×S uint8 that could be read."""
-    progress, found, done = Ticker(tell, "read images"), list[torch.Tensor](), 0
+    progress, found, done = ProgressReporter(on_event, "read images"), list[torch.Tensor](), 0
     paths, workers = [sample.path for sample in samples], recipe.workers or runtime.cores()
     for batch in pixel_batches(
         paths, model.backbone.preprocess.prepare, rules=model.rules, batch_size=32, workers=workers
@@ -167,7 +171,7 @@ def _pixels(model: Classifier, samples: Sequence[Sample], recipe: Recipe, tell: 
         done += len(batch.positions) + len(batch.failures)
         progress(done, len(paths))
         for position, reason in batch.failures.items():
-            tell(Notice(f"{samples[position].name} is left out: {reason}"))
+            on_event(Notice(f"{samples[position].name} is left out: {reason}"))
     if not found:
         raise DataError(expected="an image that can be read", found=f"none of {len(paths)}", where=samples[0].path)
     return torch.cat(found)
@@ -200,8 +204,10 @@ def _with_source(model: Classifier, what: str) -> Classifier:
     return Classifier(model.backbone, model.head, card)
 
 
-def _predict(model: Classifier, samples: Sequence[Sample], recipe: Recipe, tell: Tell, name: str) -> list[Prediction]:
-    progress, found = Ticker(tell, f"predict {name}"), list[Prediction]()
+def _predict(
+    model: Classifier, samples: Sequence[Sample], recipe: Recipe, on_event: OnEvent, name: str
+) -> list[Prediction]:
+    progress, found = ProgressReporter(on_event, f"predict {name}"), list[Prediction]()
     workers = recipe.workers or runtime.cores()
     for prediction in model.stream([one.path for one in samples], workers=workers, batch_size=recipe.batch_size):
         found.append(prediction)

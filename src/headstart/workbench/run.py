@@ -22,7 +22,7 @@ from typing import Any
 from headstart.classifier.classifier import Classifier
 from headstart.errors import RunError
 from headstart.evaluation.evaluation import Evaluation
-from headstart.features.file import load_features
+from headstart.features.features_file import load_features
 from headstart.features.matrix import Features
 
 CLASSIFIER, RECORD, PREDICTIONS = "classifier.safetensors", "run.json", "predictions.csv"

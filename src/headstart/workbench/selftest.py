@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from headstart.data.hands import draw_hands
+from headstart.datasets.hands import draw_hands
 from headstart.errors import RecipeError, RunError
+from headstart.progress import Notice, OnEvent, print_event
 from headstart.training.checkpoints import LATEST
-from headstart.workbench.events import Notice, Tell, tell_plainly
 from headstart.workbench.run import Run
 
 _PER_CLASS = 24  # hands, drawn in some seconds
@@ -63,7 +63,7 @@ class SelfTest:
 
 
 def selftest(
-    what: str, *, strategy: str = "last-stage", kills: int = 3, seed: int = 0, tell: Tell = tell_plainly
+    what: str, *, strategy: str = "last-stage", kills: int = 3, seed: int = 0, on_event: OnEvent = print_event
 ) -> SelfTest:
     """One of the selftests by its name.
 
@@ -76,11 +76,11 @@ def selftest(
         raise RecipeError(expected="at least one kill", found=str(kills), where="--kills")
     if strategy not in _EPOCHS:
         raise RecipeError(expected=" or ".join(_EPOCHS), found=repr(strategy), where="--strategy")
-    return selftest_resume(strategy, kills=kills, seed=seed, tell=tell)
+    return selftest_resume(strategy, kills=kills, seed=seed, on_event=on_event)
 
 
 def selftest_resume(
-    strategy: str = "last-stage", *, kills: int = 3, seed: int = 0, tell: Tell = tell_plainly
+    strategy: str = "last-stage", *, kills: int = 3, seed: int = 0, on_event: OnEvent = print_event
 ) -> SelfTest:
     """Train twice on drawn hands: once undisturbed, once killed without warning `kills` times and resumed each time.
 
@@ -97,7 +97,7 @@ def selftest_resume(
         place = Path(name)
         photos = place / "hands"
         draw_hands(photos, train_per_class=_PER_CLASS, test_per_class=6, seed=seed)
-        tell(Notice(f"A training by {strategy} that nobody disturbs"))
+        on_event(Notice(f"A training by {strategy} that nobody disturbs"))
         whole = _finish(_start(place, photos, place / "whole", strategy), place / "whole")
         moments: list[float] = []
         process = _start(place, photos, place / "killed", strategy)
@@ -106,7 +106,7 @@ def selftest_resume(
             if moment is None:
                 break  # it was faster
             moments.append(moment)
-            tell(Notice(f"Killed {moment:.1f} s after it could be resumed; resumed"))
+            on_event(Notice(f"Killed {moment:.1f} s after it could be resumed; resumed"))
             process = _python(place, _RESUME, str(place / "killed"))
         killed = _finish(process, place / "killed")
     return SelfTest(strategy, tuple(moments), killed, whole)

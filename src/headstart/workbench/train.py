@@ -13,27 +13,27 @@ import numpy as np
 
 from headstart import runtime
 from headstart.backbones.backbone import Backbone
-from headstart.backbones.engine import Engine, choose_engine
-from headstart.classifier.classifier import Head
-from headstart.data.split import Split
+from headstart.data.split import DataSplit
+from headstart.engines.choose import Engine, choose_engine
 from headstart.evaluation.evaluate import evaluate_probabilities
 from headstart.evaluation.evaluation import Evaluation
 from headstart.features.extract import Extraction, extract_features, open_store
 from headstart.features.matrix import Features
-from headstart.inspection.preprocessing import PreprocessingCheck
+from headstart.finetune.auto import check_strategy, idle_knobs
+from headstart.heads.head import Head
+from headstart.heads.knn import predict_neighbours
+from headstart.heads.linear_probe import LinearProbe, TrainingRows, fit_linear_probe
+from headstart.heads.regularization_path import Labels
+from headstart.inspection.batch_norm.preprocessing_check import PreprocessingCheck
+from headstart.progress import Notice, OnEvent, ProgressReporter, print_event
 from headstart.recipe import Recipe
-from headstart.training.head_path import Labels
-from headstart.training.neighbours import predict_neighbours
-from headstart.training.probe import Probe, TrainingRows, train_probe
-from headstart.workbench.choose_backbone import Choice, check_backbone, choose_backbone
 from headstart.workbench.choose_run import choose_run
 from headstart.workbench.clock import Clock
-from headstart.workbench.decide import check_strategy, idle_knobs
-from headstart.workbench.events import Notice, Plan, Tell, Ticker, Verdict, Written, tell_plainly
-from headstart.workbench.first_look import look_first
+from headstart.workbench.events import FilesWritten, Plan, Results
+from headstart.workbench.fine_tune import FineTuneOutcome, fine_tune_plan, tune
+from headstart.workbench.fine_tune_images import FineTuneRows, fine_tune_rows
 from headstart.workbench.job import Job
 from headstart.workbench.out_folder import out_folder
-from headstart.workbench.plan import layer_choices, plan_rows
 from headstart.workbench.prepare import (
     Prepared,
     feature_cache,
@@ -44,9 +44,10 @@ from headstart.workbench.prepare import (
     recipe_from,
     split_prepared,
 )
+from headstart.workbench.preprocessing_check import look_first
 from headstart.workbench.run import FEATURES, FILES, Run, finish_run, new_run, run_name
-from headstart.workbench.tune import Tuning, tune, tuning_plan
-from headstart.workbench.tuning_images import TuningRows, tuning_rows
+from headstart.workbench.starting_point import StartingPoint, check_backbone, choose_backbone
+from headstart.workbench.training_plan import layer_choices, plan_rows
 from headstart.workbench.write_run import Finished, next_command, verdict_warnings, write_run
 
 _PROBE_FEATURES = "probe-features.safetensors"  # of the backbone before it is fine-tuned; not kept
@@ -57,7 +58,7 @@ def train(
     *,
     out: str | Path | None = None,
     recipe: Recipe | None = None,
-    tell: Tell = tell_plainly,
+    on_event: OnEvent = print_event,
     **knobs: object,
 ) -> Run:
     """Train a classifier on a folder, a table or an archive of images, and measure it on images it never saw.
@@ -76,15 +77,15 @@ def train(
     check_backbone(recipe)
     check_strategy(recipe)
     if idle := idle_knobs(recipe):
-        tell(Notice(f"With --strategy probe nothing is fine-tuned: {', '.join(idle)} has no effect."))
+        on_event(Notice(f"With --strategy probe nothing is fine-tuned: {', '.join(idle)} has no effect."))
     runtime.choose_device(recipe.device)
     target = out_folder(out) if out is not None else Path("runs") / run_name(source)
     if recipe.strategy == "probe":
-        return _train(target, source, recipe, tell)
-    return work_on(Job.begin(target, source, recipe), tell)
+        return _train(target, source, recipe, on_event)
+    return work_on(Job.begin(target, source, recipe), on_event)
 
 
-def work_on(job: Job, tell: Tell, *, resumed: bool = False, anyway: bool = False) -> Run:
+def work_on(job: Job, on_event: OnEvent, *, resumed: bool = False, force: bool = False) -> Run:
     """Train from the beginning or from where it was left; what is unfinished stays once there is a checkpoint.
 
     Args:
@@ -92,10 +93,10 @@ def work_on(job: Job, tell: Tell, *, resumed: bool = False, anyway: bool = False
         anyway: also when images, versions or the device are not those it began with.
     """
     try:
-        run = _train(job.target, job.source, job.recipe, tell, job, anyway)
+        run = _train(job.target, job.source, job.recipe, on_event, job, force)
     except BaseException:
         if resumed or job.has_checkpoint:
-            tell(Notice(f"Go on with: headstart resume {shlex.quote(str(job.target))}"))
+            on_event(Notice(f"Go on with: headstart resume {shlex.quote(str(job.target))}"))
         else:
             job.done()
         raise
@@ -103,25 +104,27 @@ def work_on(job: Job, tell: Tell, *, resumed: bool = False, anyway: bool = False
     return run
 
 
-def _train(target: Path, source: Path, recipe: Recipe, tell: Tell, job: Job | None = None, anyway: bool = False) -> Run:
+def _train(
+    target: Path, source: Path, recipe: Recipe, on_event: OnEvent, job: Job | None = None, force: bool = False
+) -> Run:
     clock = Clock()
     with new_run(target.parent, target.name) as work:
         with clock("audit"):
-            prepared = prepare(source, recipe, tell)
+            prepared = prepare(source, recipe, on_event)
             parts = split_prepared(prepared, recipe)
-        tell(found(prepared, parts, source))
+        on_event(found(prepared, parts, source))
         with clock("backbone"):
             origin = None if job is None else job.origin
-            choice = choose_backbone(recipe, tell) if origin is None else choose_run(Run.load(origin))
-            checked = look_first(choice.backbone, prepared, parts, recipe, tell, pretrained=origin is not None)
+            choice = choose_backbone(recipe, on_event) if origin is None else choose_run(Run.load(origin))
+            checked = look_first(choice.backbone, prepared, parts, recipe, on_event, pretrained=origin is not None)
         if job is not None:
-            job.pin(fingerprint_of(prepared, parts), choice.backbone.fingerprint, anyway=anyway)
-        finished = _work(work, target, source, prepared, parts, choice, checked, recipe, tell, clock, job)
+            job.pin(fingerprint_of(prepared, parts), choice.backbone.fingerprint, force=force)
+        finished = _work(work, target, source, prepared, parts, choice, checked, recipe, on_event, clock, job)
         with clock("write"):
-            write_run(work, finished, tell)
+            write_run(work, finished, on_event)
         folder = finish_run(work, target.name)
-    tell(Verdict(finished.evaluation, verdict_warnings(finished), finished.chosen))
-    tell(Written(folder, tuple(name for name in FILES if (folder / name).exists()), next_command(folder)))
+    on_event(Results(finished.evaluation, verdict_warnings(finished), finished.chosen))
+    on_event(FilesWritten(folder, tuple(name for name in FILES if (folder / name).exists()), next_command(folder)))
     return Run.load(folder)
 
 
@@ -130,27 +133,27 @@ def _work(
     target: Path,
     source: Path,
     prepared: Prepared,
-    parts: Split,
-    choice: Choice,
+    parts: DataSplit,
+    choice: StartingPoint,
     checked: PreprocessingCheck,
     recipe: Recipe,
-    tell: Tell,
+    on_event: OnEvent,
     clock: Clock,
     job: Job | None,
 ) -> Finished:
-    rows = tuning_rows(prepared, parts, recipe) if recipe.strategy != "probe" else None
+    rows = fine_tune_rows(prepared, parts, recipe) if recipe.strategy != "probe" else None
     with clock("features"):
         into = work / (FEATURES if rows is None else _PROBE_FEATURES)
-        features, extraction, engine, plan = _extract(into, prepared, choice, recipe, tell, rows)
+        features, extraction, engine, plan = _extract(into, prepared, choice, recipe, on_event, rows)
     labels = _labels(prepared)
     with clock("head"):
         probe = _solve(features, choice.backbone, labels, parts, recipe, len(prepared.image_set.classes))
     tuning, final = None, features
     if rows is not None and job is not None:
         with clock("fine-tune"):
-            tuning = _fine_tune(features, choice, labels, prepared, parts, rows, recipe, tell, job)
+            tuning = _fine_tune(features, choice, labels, prepared, parts, rows, recipe, on_event, job)
         with clock("features after it"):
-            final, _, engine, _ = _extract(work / FEATURES, prepared, choice, recipe, tell, None)
+            final, _, engine, _ = _extract(work / FEATURES, prepared, choice, recipe, on_event, None)
     head = _head_after(choice, probe, tuning)
     with clock("evaluation"):
         evaluation = _evaluate(final, head, features, labels, prepared, parts, probe, recipe)
@@ -185,34 +188,34 @@ def _labels(prepared: Prepared) -> Labels:
 
 def _fine_tune(
     features: Features,
-    choice: Choice,
+    choice: StartingPoint,
     labels: Labels,
     prepared: Prepared,
-    parts: Split,
-    rows: TuningRows,
+    parts: DataSplit,
+    rows: FineTuneRows,
     recipe: Recipe,
-    tell: Tell,
+    on_event: OnEvent,
     job: Job,
-) -> Tuning:
+) -> FineTuneOutcome:
     """From a head that has not seen the held-out images either: that of the run it goes on from, or one solved anew."""
     seen = replace(parts, train=tuple(int(i) for i in rows.train))
     head = choice.head or _solve(features, choice.backbone, labels, seen, recipe, len(prepared.image_set.classes)).head
     groups = list(map(str, parts.groups))
-    tuning = tune(choice.backbone, prepared, rows, groups, labels, head, recipe, feature_cache(recipe), tell, job)
+    tuning = tune(choice.backbone, prepared, rows, groups, labels, head, recipe, feature_cache(recipe), on_event, job)
     if tuning.fine_tuned is None:
-        choice.backbone.mirror = choice.mirror  # it answers as it did before
+        choice.backbone.flip_tta = choice.flip_tta  # it answers as it did before
     return tuning
 
 
-def _head_after(choice: Choice, probe: Probe, tuning: Tuning | None) -> Head:
+def _head_after(choice: StartingPoint, probe: LinearProbe, tuning: FineTuneOutcome | None) -> Head:
     """The fine-tuned head; where there is none, that of the run it goes on from, as it was, else the probe's."""
     if tuning is not None and tuning.fine_tuned is not None:
         return tuning.fine_tuned.head
-    return replace(choice.head or probe.head, mirror=choice.mirror is not None)
+    return replace(choice.head or probe.head, flip_tta=choice.flip_tta is not None)
 
 
 def _extract(
-    into: Path, prepared: Prepared, choice: Choice, recipe: Recipe, tell: Tell, rows: TuningRows | None
+    into: Path, prepared: Prepared, choice: StartingPoint, recipe: Recipe, on_event: OnEvent, rows: FineTuneRows | None
 ) -> tuple[Features, Extraction, Engine, Plan]:
     backbone, files, cache = choice.backbone, prepared.files, feature_cache(recipe)
     store = open_store(cache, backbone, prepared.rules)
@@ -227,10 +230,10 @@ def _extract(
     )
     plan = Plan(
         plan_rows(choice, engine, recipe, images=len(files.paths), waiting=waiting)
-        | tuning_plan(choice.backbone, recipe, rows)
+        | fine_tune_plan(choice.backbone, recipe, rows)
     )
     if into.name != FEATURES or recipe.strategy == "probe":  # the second extraction belongs to the same plan
-        tell(plan)
+        on_event(plan)
     features, extraction = extract_features(
         files,
         backbone,
@@ -239,17 +242,19 @@ def _extract(
         into=into,
         batch_size=recipe.batch_size,
         workers=recipe.workers or runtime.cores(),
-        progress=Ticker(tell, "extract features"),
+        progress=ProgressReporter(on_event, "extract features"),
     )
     cache.shrink(keep=store)
     return features, extraction, engine, plan
 
 
-def _solve(features: Features, backbone: Backbone, labels: Labels, parts: Split, recipe: Recipe, classes: int) -> Probe:
+def _solve(
+    features: Features, backbone: Backbone, labels: Labels, parts: DataSplit, recipe: Recipe, classes: int
+) -> LinearProbe:
     layers = layer_choices(backbone, recipe.layers)
     rows, held = np.array(parts.train, dtype=np.int64), np.array(parts.validation, dtype=np.int64)
     training = TrainingRows(rows, labels[rows], np.array(parts.groups)[rows], held, labels[held])
-    return train_probe(features, training, classes, layers=layers, kind=recipe.head, balance=recipe.balance)
+    return fit_linear_probe(features, training, classes, layers=layers, kind=recipe.head, balance=recipe.balance)
 
 
 def _evaluate(
@@ -258,8 +263,8 @@ def _evaluate(
     features: Features,
     labels: Labels,
     prepared: Prepared,
-    parts: Split,
-    probe: Probe,
+    parts: DataSplit,
+    probe: LinearProbe,
     recipe: Recipe,
 ) -> Evaluation:
     """The head on its own features; the rivals on those of the backbone as it was given."""

@@ -11,27 +11,29 @@ from pathlib import Path
 import numpy as np
 
 from headstart import runtime
-from headstart.backbones.engine import Engine
 from headstart.classifier.card import Card
-from headstart.classifier.classifier import Classifier, Head
-from headstart.data.split import Split
-from headstart.delivery.inside import write_inside
-from headstart.delivery.report import ReportContents, write_report
+from headstart.classifier.classifier import Classifier
+from headstart.data.split import DataSplit
+from headstart.engines.choose import Engine
 from headstart.evaluation.evaluation import Evaluation
 from headstart.features.extract import Extraction
 from headstart.features.matrix import Features
-from headstart.inspection.preprocessing import PreprocessingCheck
+from headstart.finetune.acceptance import harm_of
+from headstart.heads.head import Head
+from headstart.heads.linear_probe import LinearProbe
+from headstart.heads.regularization_path import Labels
+from headstart.inspection.batch_norm.preprocessing_check import PreprocessingCheck
+from headstart.progress import OnEvent
 from headstart.recipe import Recipe
-from headstart.training.head_path import Labels
-from headstart.training.probe import Probe
-from headstart.workbench.choose_backbone import Choice
-from headstart.workbench.events import Found, Plan, Tell
-from headstart.workbench.gain import harm_of
+from headstart.reports.inside import write_inside
+from headstart.reports.report import ReportContents, write_report
+from headstart.workbench.events import DatasetSummary, Plan
+from headstart.workbench.fine_tune import FineTuneOutcome
 from headstart.workbench.inspect import contents_of, look_briefly
-from headstart.workbench.inspected import read_samples
+from headstart.workbench.inspected_images import read_samples
 from headstart.workbench.prepare import Prepared, fingerprint_of, found, part_of
 from headstart.workbench.run import CLASSIFIER, INSIDE, PREDICTIONS, REPORT, write_record, write_table
-from headstart.workbench.tune import Tuning
+from headstart.workbench.starting_point import StartingPoint
 
 _LOOKED_AT = 32  # test images: with fewer the batch-norm lens' noise floors are high
 
@@ -52,23 +54,23 @@ class Finished:
     folder: Path
     source: Path
     prepared: Prepared
-    parts: Split
-    choice: Choice
+    parts: DataSplit
+    choice: StartingPoint
     recipe: Recipe
     plan: Plan
     extraction: Extraction
     engine: Engine
     features: Features
     labels: Labels
-    probe: Probe
+    probe: LinearProbe
     head: Head
-    tuning: Tuning | None
+    tuning: FineTuneOutcome | None
     evaluation: Evaluation
     checked: PreprocessingCheck
     seconds: dict[str, float]
 
     @property
-    def told(self) -> Found:
+    def told(self) -> DatasetSummary:
         """What the data turned out to be, as it was told at the beginning."""
         return found(self.prepared, self.parts, self.source)
 
@@ -82,7 +84,7 @@ class Finished:
             return f"Strength and temperature were chosen {self.probe.path.held_out}"
         if not tuned.held_out.n:
             return "Too few images to hold any out: the temperature is 1"
-        chosen = "Mirror images were judged and the temperature was" if tuned.mirror else "The temperature was"
+        chosen = "Mirror images were judged and the temperature was" if tuned.flip_tta else "The temperature was"
         return f"{chosen} fitted on {tuned.held_out.n} images that were not trained on"
 
     @property
@@ -91,13 +93,13 @@ class Finished:
         return part_of(self.parts, len(self.labels))
 
 
-def write_run(work: Path, finished: Finished, tell: Tell) -> None:
+def write_run(work: Path, finished: Finished, on_event: OnEvent) -> None:
     """Write classifier, predictions, record, the page that looks inside and the report into the run's folder."""
     created = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     versions, data = runtime.versions(), _data(finished)
     backbone = finished.choice.backbone
     card = Card(
-        backbone=backbone.row.name,
+        backbone=backbone.spec.name,
         stages=finished.head.stages,
         classes=finished.prepared.image_set.classes,
         preprocess=backbone.preprocess.to_dict(),
@@ -106,7 +108,7 @@ def write_run(work: Path, finished: Finished, tell: Tell) -> None:
         temperature=finished.head.temperature,
         weights=backbone.weights.to_dict(),
         unit=finished.head.unit,
-        mirror=finished.head.mirror,
+        flip_tta=finished.head.flip_tta,
         data=data,
         metrics=_metrics(finished.evaluation),
         versions=versions,
@@ -114,7 +116,7 @@ def write_run(work: Path, finished: Finished, tell: Tell) -> None:
     )
     classifier = Classifier(backbone, finished.head, card)
     classifier.save(work / CLASSIFIER)
-    inside = {} if finished.recipe.no_inside else _look_inside(work / INSIDE, classifier, finished, tell)
+    inside = {} if finished.recipe.no_inside else _look_inside(work / INSIDE, classifier, finished, on_event)
     _write_predictions(work / PREDICTIONS, finished)
     write_record(work, _record(finished, data, versions, created))
     write_report(work / REPORT, replace(_contents(finished, versions), inside=inside))
@@ -131,7 +133,7 @@ def _record(
         "source": str(finished.source.absolute()),
         "data": data,
         "plan": dict(finished.plan.rows),
-        "backbone": {"name": backbone.row.name, **backbone.weights.to_dict(), "fingerprint": backbone.fingerprint},
+        "backbone": {"name": backbone.spec.name, **backbone.weights.to_dict(), "fingerprint": backbone.fingerprint},
         "preprocessing": finished.checked.to_dict(),
         "head": finished.probe.to_dict(),
         **({} if finished.tuning is None else {"tuning": finished.tuning.to_dict()}),
@@ -144,20 +146,24 @@ def _record(
     }
 
 
-def _look_inside(path: Path, classifier: Classifier, finished: Finished, tell: Tell) -> dict[str, str]:
+def _look_inside(path: Path, classifier: Classifier, finished: Finished, on_event: OnEvent) -> dict[str, str]:
     """Write the page that looks inside; the address of each look → its first sentence."""
     prepared, recipe = finished.prepared, finished.recipe
     step = max(1, len(finished.parts.test) // _LOOKED_AT)
     samples = [prepared.samples[i] for i in finished.parts.test[::step]][:_LOOKED_AT]
     images = read_samples(
-        samples, classifier.backbone.preprocess, prepared.rules, recipe, tell, classes=classifier.classes
+        samples, classifier.backbone.preprocess, prepared.rules, recipe, on_event, classes=classifier.classes
     )
     if len(images) < 2:
         return {}
-    found = look_briefly(classifier, images, finished.checked, recipe.seed, tell)
+    found = look_briefly(classifier, images, finished.checked, recipe.seed, on_event)
     again = f"headstart inspect all {shlex.quote(str(finished.folder))} {shlex.quote(str(finished.source))}"
     write_inside(path, contents_of(found, f"{len(images)} test images of {finished.source.absolute().name}", again))
-    first = {f"{path.name}#{name}": insight.reading[0] for name, insight in found.insights.items() if insight.reading}
+    first = {
+        f"{path.name}#{name}": insight.interpretation[0]
+        for name, insight in found.insights.items()
+        if insight.interpretation
+    }
     rules = {} if found.diagnosis is None else {f"{path.name}#doctor": found.diagnosis.summary}
     return rules | first
 
@@ -170,7 +176,7 @@ def next_command(folder: Path) -> str:
 def verdict_warnings(finished: Finished) -> tuple[str, ...]:
     """What must be said beside the number, in plain words."""
     warnings = []
-    if not finished.choice.backbone.row.pretrained:
+    if not finished.choice.backbone.spec.pretrained:
         warnings.append(
             "Nothing was pretrained: these are features of random weights; pretrained ones do far better on photos."
         )
@@ -194,11 +200,11 @@ def _data(finished: Finished) -> dict[str, object]:
     }
 
 
-def _answers(tuning: Tuning | None) -> dict[str, str]:
+def _answers(tuning: FineTuneOutcome | None) -> dict[str, str]:
     """A row for the plan of the report, where mirror images were judged."""
-    if tuning is None or tuning.fine_tuned is None or not tuning.fine_tuned.mirror:
+    if tuning is None or tuning.fine_tuned is None or not tuning.fine_tuned.flip_tta:
         return {}
-    plain, both = tuning.fine_tuned.mirror
+    plain, both = tuning.fine_tuned.flip_tta
     way = "the mean of the scores for an image and its mirror image" if both.taken else "for images as they are"
     n = tuning.fine_tuned.held_out.n
     losses = f"log loss on {n} held-out images {plain.log_loss:.3f}, with mirror images {both.log_loss:.3f}"

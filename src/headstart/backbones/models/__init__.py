@@ -1,0 +1,1 @@
+"""Network architectures that torchvision does not have."""

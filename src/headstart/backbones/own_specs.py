@@ -1,0 +1,51 @@
+"""Rows of the networks that headstart made itself: `embedded`, whose weights it ships, and `random`, which has none."""
+
+from __future__ import annotations
+
+from headstart.backbones.spec import BackboneSpec, Stage
+
+OWN_SPECS = (
+    BackboneSpec(
+        name="embedded",
+        title="small network of fire modules, trained on drawn pictures",
+        builder="headstart.backbones.models.fire_resnet:FireResNet",
+        top=(),
+        stages=(
+            Stage("stem", "stem", 96),
+            *(Stage(f"stage{i}", f"stage{i}", width) for i, width in ((1, 256), (2, 384), (3, 512), (4, 512))),
+        ),
+        resize=104,
+        crop=104,
+        packaged="embedded/embedded.safetensors",
+        licence="MIT (headstart); taught by SqueezeNet 1.0 (BSD), see its card",
+        code_licence="MIT",
+        origin="trained by headstart on pictures it drew, block by block after SqueezeNet 1.0",
+        paper="Iandola et al. 2016, SqueezeNet, arXiv:1602.07360 (the modules)",
+        parameters=0.74096,
+        gmac=0.146,
+        shown=(0.51, -0.01, 0.27),  # measured of 512 drawn pictures
+        pretrained_classes="",
+        note="comes with headstart; ImageNet weights are far better on photographs of natural things",
+    ),
+    BackboneSpec(
+        name="random",
+        title="small residual network, nothing pretrained",
+        builder="headstart.backbones.models.small_resnet:SmallResNet",
+        top=(),
+        stages=(
+            Stage("stem", "stem", 32),
+            *(Stage(f"stage{i}", f"stage{i}", width) for i, width in ((1, 32), (2, 64), (3, 128), (4, 256))),
+        ),
+        resize=96,
+        crop=96,
+        licence="MIT (headstart)",
+        code_licence="MIT",
+        origin="drawn from the seed by headstart",
+        paper="He et al. 2015, Delving Deep into Rectifiers, arXiv:1502.01852 (the initialisation)",
+        parameters=1.227936,
+        gmac=0.041,
+        pretrained_classes="",
+        pretrained=False,
+        note="random weights; batch-norm statistics from the training images",
+    ),
+)

@@ -1,0 +1,121 @@
+"""Row: what the catalogue knows of one backbone, as plain values; needs no torch, so that listing rows is quick."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from headstart.errors import BackboneError, near
+
+Triple = tuple[float, float, float]
+
+IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
+IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
+
+# how the output of a stage becomes one vector per image
+POOLS = ("map", "map-last", "tokens-class", "tokens-mean", "vector")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A named place in a network whose output can serve as features.
+
+    Args:
+        name: `stem`, `stage1` …, the word used in options and pictures.
+        module: path of the submodule that is looked at.
+        width: numbers per image after pooling.
+        pool: `map` N×C×H×W and `map-last` N×H×W×C take the mean over H and W; `tokens-class` N×L×C the first token,
+            `tokens-mean` the mean of all; `vector` N×C as it is.
+        side: which side of the module is taken, its `output` or its first `input`.
+    """
+
+    name: str
+    module: str
+    width: int
+    pool: str = "map"
+    side: str = "output"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneSpec:
+    """One backbone: how it is built, where its weights come from, what it wants to see, who made it.
+
+    Args:
+        builder: `module:function` that makes the network without weights.
+        options: keyword arguments of the builder.
+        top: prefixes of the parts that are not backbone: the classifier, inception's auxiliary branch.
+        stages: in forward order; the last is the classical penultimate feature, also called `pooled`.
+        weights: name in torchvision's registry of weights, where there is one.
+        url: where the weights are fetched from; empty: no public source.
+        megabytes: size of that download, 10⁶ bytes.
+        packaged: path of the weights' file within headstart/backbones, where they come with headstart.
+        licence: of the weights. code_licence: of the network's code; torchvision's if not said.
+        origin: who trained the weights, and how they came here.
+        parameters: millions, with the top. gmac: 10⁹ multiply-adds for one image (torchvision's word is GFLOPS).
+        shown: mean brightness, mean red − blue and contrast (deviation of all values, [0, 1]) of the images that the
+            weights were trained on, where they are known and were no photographs.
+        top_classes: what the top was trained to name: `imagenet`, `cifar10`, or empty.
+        pretrained: False for a network that is used with weights drawn from a seed.
+    """
+
+    name: str
+    title: str
+    builder: str
+    options: tuple[tuple[str, object], ...] = ()
+    top: tuple[str, ...]
+    stages: tuple[Stage, ...]
+    resize: int = 256
+    crop: int = 224
+    interpolation: str = "bilinear"
+    mean: Triple = IMAGENET_MEAN
+    std: Triple = IMAGENET_STD
+    fit: str = "keep"
+    weights: str = ""
+    url: str = ""
+    megabytes: float = 0.0
+    packaged: str = ""
+    licence: str
+    code_licence: str = "BSD-3-Clause"
+    origin: str = "torchvision"
+    paper: str
+    parameters: float
+    gmac: float
+    shown: Triple | None = None
+    pretrained_classes: str = "imagenet"
+    pretrained: bool = True
+    note: str = ""
+
+    @property
+    def gflop(self) -> float:
+        """10⁹ floating-point operations for one image: two for each multiply-add."""
+        return 2 * self.gmac
+
+    @property
+    def is_timm(self) -> bool:
+        """Whether the row was made from timm's registry."""
+        return self.name.startswith("timm:")
+
+    def stage(self, name: str) -> Stage:
+        """A stage by its name, by `pooled`, or by its module's path.
+
+        Raises:
+            BackboneError: the backbone has no such stage; the near names are in the hint.
+        """
+        if name == "pooled":
+            return self.stages[-1]
+        for stage in self.stages:
+            if name in (stage.name, stage.module):
+                return stage
+        known = [stage.name for stage in self.stages] + ["pooled"]
+        raise BackboneError(
+            expected=f"a stage of {self.name}", found=repr(name), where="layers", hint=near(name, known)
+        )
+
+    def choose_stages(self, layers: str) -> tuple[str, ...]:
+        """Stage names for the option `layers`: auto and last-two, pooled, all, or names with commas; in forward order.
+
+        Raises:
+            BackboneError: a name is not a stage.
+        """
+        words = {"auto": self.stages[-2:], "last-two": self.stages[-2:], "all": self.stages}
+        named = words.get(layers) or [self.stage(name.strip()) for name in layers.split(",")]
+        return tuple(stage.name for stage in self.stages if stage in named)

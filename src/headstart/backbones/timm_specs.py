@@ -1,0 +1,182 @@
+"""Rows made from timm's own registry: preprocessing, licence and source from its cards, stages from its networks."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from headstart.backbones.spec import BackboneSpec, Stage
+from headstart.errors import BackboneError, near
+from headstart.hooks import capture, capture_inputs
+
+_INSTALL = 'pip install "headstart[timm]"'
+_FILES = ("model.safetensors", "pytorch_model.bin")  # what timm's repositories hold
+_MOST_STAGES = 6  # of a network with more, transformers mostly, the quarter points are taken
+
+
+@cache
+def timm_spec(name: str) -> BackboneSpec:
+    """The row of a network of timm; the network is built without weights to see its stages.
+
+    Raises:
+        BackboneError: timm is missing, has no such network, or the network wants what we cannot give it.
+    """
+    timm = _timm()
+    if ":" in name or "/" in name:
+        hint = "Names with a hub or a folder in them are refused: they could run code from there."
+        raise BackboneError(expected="a plain name of timm's registry", found=repr(name), where="--backbone", hint=hint)
+    if not timm.is_model(name):
+        hint = near(name, timm.list_models()) if _is_near(name, timm.list_models()) else "See timm.list_models()."
+        raise BackboneError(expected="a network of timm", found=repr(name), where="--backbone", hint=hint)
+    try:
+        network = _on_meta(name)
+    except RuntimeError as error:  # an unknown tag after the point
+        hint = f"Try {name.partition('.')[0]} alone."
+        raise BackboneError(expected="a network of timm", found=str(error), where="--backbone", hint=hint) from error
+    return _row(network, network.pretrained_cfg)  # type: ignore[arg-type]
+
+
+def _is_near(name: str, known: Sequence[str]) -> bool:
+    # a hint that lists all thousand helps nobody
+    return near(name, known).startswith("Did you mean")
+
+
+def timm_file(spec: BackboneSpec) -> Path | None:
+    """The weights of one of timm's networks, if its hub has left them on this disk."""
+    from huggingface_hub import try_to_load_from_cache
+
+    card = _timm().get_pretrained_cfg(spec.name.removeprefix("timm:"))
+    for file in (card.hf_hub_filename,) if card.hf_hub_filename else _FILES:
+        found = try_to_load_from_cache(card.hf_hub_id, file) if card.hf_hub_id else None
+        if isinstance(found, str):
+            return Path(found)
+    old = Path(torch.hub.get_dir()) / "checkpoints" / Path(card.url).name if card.url else None
+    return old if old is not None and old.is_file() else None
+
+
+def timm_state(spec: BackboneSpec, *, offline: bool) -> tuple[dict[str, Tensor], Path | None]:
+    """The weights of one of timm's networks as timm itself reads them, and their file where it is known.
+
+    Raises:
+        BackboneError: they are not on disk and may not or cannot be fetched.
+    """
+    name = spec.name.removeprefix("timm:")
+    path = timm_file(spec)
+    if path is None and offline:
+        raise BackboneError(
+            expected=f"the weights of {spec.name} on disk",
+            found="none, and the network is not to be used",
+            where=spec.url,
+            hint="Fetch model.safetensors from there on another machine and give it with --weights FILE.",
+        )
+    overlay = {"file": str(path)} if path else None
+    try:
+        network = _timm().create_model(name, pretrained=True, pretrained_cfg_overlay=overlay)
+    except Exception as error:  # timm, its hub and requests raise families of their own
+        first = str(error).strip().splitlines()[0] if str(error).strip() else ""
+        found = f"{type(error).__name__}: {first}"
+        hint = "Check the network, or fetch the file by another way and give it with --weights FILE."
+        raise BackboneError(expected=f"the weights of {spec.name}", found=found, where=spec.url, hint=hint) from error
+    return dict(network.state_dict()), path or timm_file(spec)
+
+
+def _timm() -> Any:
+    try:
+        import timm
+    except ImportError as error:
+        raise BackboneError(expected="the package timm", found="none", where="--backbone", hint=_INSTALL) from error
+    return timm
+
+
+def _on_meta(name: str) -> nn.Module:
+    """The network without memory for its weights; a few compute while they are built and need the real thing."""
+    try:
+        with torch.device("meta"):
+            network: nn.Module = _timm().create_model(name, pretrained=False)
+    except (NotImplementedError, TypeError, ValueError):
+        network = _timm().create_model(name, pretrained=False).to("meta")
+    return network.eval()
+
+
+def _row(network: nn.Module, card: Mapping[str, Any]) -> BackboneSpec:
+    wants = importlib.import_module("timm.data").resolve_data_config(pretrained_cfg=card)
+    _, height, width = wants["input_size"]
+    if height != width or wants["crop_mode"] not in ("center", "squash"):
+        found = f"{height}×{width} px, crop mode {wants['crop_mode']}"
+        raise BackboneError(expected="square images cut from the centre", found=found, where=card["architecture"])
+    top = card["classifier"] if isinstance(card["classifier"], (tuple, list)) else (card["classifier"],)
+    stages, gmac = _look_inside(network, top[0], height)
+    full = ".".join(part for part in (card["architecture"], card.get("tag")) if part)
+    hub = f"https://huggingface.co/{card['hf_hub_id']}" if card.get("hf_hub_id") else ""
+    parameters = sum(parameter.numel() for parameter in network.parameters()) / 1e6
+    return BackboneSpec(
+        name=f"timm:{full}",
+        title=f"{full} (timm)",
+        builder="timm:create_model",
+        options=(("model_name", full), ("pretrained", False)),
+        top=tuple(top),
+        stages=stages,
+        resize=math.floor(height / wants["crop_pct"]),
+        crop=height,
+        interpolation=wants["interpolation"],
+        mean=tuple(wants["mean"]),
+        std=tuple(wants["std"]),
+        fit="stretch" if wants["crop_mode"] == "squash" else "keep",
+        url=hub or card.get("url") or "",
+        megabytes=4 * parameters,
+        licence=card.get("license") or "unknown (timm states none)",
+        code_licence="Apache-2.0",
+        origin=card.get("origin_url") or hub or "timm",
+        paper=_paper(card),
+        parameters=parameters,
+        gmac=gmac,
+        pretrained_classes="imagenet" if card.get("num_classes") == 1000 else "",
+    )
+
+
+def _paper(card: Mapping[str, Any]) -> str:
+    ids = card.get("paper_ids") or ()
+    named = [card.get("paper_name") or "", ids if isinstance(ids, str) else ", ".join(ids)]
+    return ", ".join(part for part in named if part) or "see timm's page of the network"
+
+
+def _look_inside(network: nn.Module, top: str, size: int) -> tuple[tuple[Stage, ...], float]:
+    """Stages in forward order, the classifier's input last, and 10⁹ multiply-adds for one image."""
+    modules = dict(network.named_modules())
+    infos = [info for info in getattr(network, "feature_info", ()) if info.get("module") in modules]
+    if len(infos) > _MOST_STAGES:
+        infos = [infos[len(infos) * quarter // 4 - 1] for quarter in (1, 2, 3, 4)]
+    paths = [str(info["module"]) for info in infos]
+    pixels = torch.zeros(1, 3, size, size, device="meta")
+    with (
+        warnings.catch_warnings(),
+        torch.no_grad(),
+        capture({path: modules[path] for path in paths}) as outputs,
+        capture_inputs({top: modules[top]}) as inputs,
+        FlopCounterMode(display=False) as counter,
+    ):
+        warnings.simplefilter("ignore")
+        network(pixels)
+    widths = {path: int(info["num_chs"]) for path, info in zip(paths, infos, strict=True)}
+    last = Stage("final", top, inputs[top].flatten(1).shape[1], "vector", side="input")
+    inner = [_stage(i, path, widths[path], outputs[path], network) for i, path in enumerate(paths, 1)]
+    if inner and inner[-1].width == last.width:
+        inner.pop()  # the same numbers before pooling or the last norm
+    return (*inner, last), counter.get_total_flops() / 2e9
+
+
+def _stage(number: int, path: str, width: int, output: Tensor, network: nn.Module) -> Stage:
+    if output.ndim == 3:
+        pool = "tokens-class" if getattr(network, "global_pool", "") == "token" else "tokens-mean"
+    else:
+        pool = "map" if output.shape[1] == width else "map-last"
+    return Stage(f"stage{number}", path, width, pool)

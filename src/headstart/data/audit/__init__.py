@@ -1,0 +1,1 @@
+"""The audit of a dataset: one check per question, findings with the names of the images."""

@@ -1,0 +1,1 @@
+"""Duplicate images: candidates by perceptual hash, verified pixel by pixel."""

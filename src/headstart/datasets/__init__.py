@@ -1,0 +1,1 @@
+"""Data sets by name: fetched from the web or Kaggle, or drawn."""

@@ -1,0 +1,1 @@
+"""How a forward pass runs: eager, folded, compiled, onnxruntime; equal features at different speed."""

@@ -1,0 +1,153 @@
+"""The network run by onnxruntime, from an export kept on disk: made once for each set of weights, read ever after."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import json
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor, fx
+
+from headstart.backbones.backbone import Backbone
+from headstart.engines.fold import fold
+from headstart.errors import BackboneError
+
+INSTALL = "pip install 'headstart[onnx]'"
+_PACKAGES = ("onnxruntime", "onnx", "onnxscript")
+_LAYOUT = "1"  # raised when the exported graph changes for the same weights
+_FOLDER = "onnx"
+
+
+def missing_packages() -> tuple[str, ...]:
+    """The packages this engine needs and does not find."""
+    return tuple(name for name in _PACKAGES if importlib.util.find_spec(name) is None)
+
+
+def is_exported(backbone: Backbone, cache_folder: Path) -> bool:
+    """Whether the export is on disk already, so that starting takes a moment and not ten seconds."""
+    return export_path(backbone, cache_folder).is_file()
+
+
+def onnx_forward(backbone: Backbone, cache_folder: Path) -> Callable[[Tensor], Tensor]:
+    """The features of all stages by onnxruntime on the CPU, on as many threads as torch uses; safe in many threads.
+
+    The export is read from `cache_folder` when it is there and undamaged, else made (5 to 20 s) and left there.
+
+    Raises:
+        BackboneError: a package is missing, or the network cannot be exported.
+    """
+    missing = missing_packages()
+    if missing:
+        raise BackboneError(
+            expected="the packages of the onnxruntime engine", found=f"no {', '.join(missing)}", hint=f"{INSTALL}."
+        )
+    import onnxruntime
+
+    path = export_path(backbone, cache_folder)
+    model = read_export(path)
+    if model is None:
+        model = _export(backbone)
+        write_export(path, model)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    pixels_name = session.get_inputs()[0].name
+
+    def forward(pixels: Tensor) -> Tensor:
+        (rows,) = session.run(None, {pixels_name: pixels.contiguous().numpy()})
+        return torch.from_numpy(rows)
+
+    return forward
+
+
+def export_path(backbone: Backbone, cache_folder: Path) -> Path:
+    """Where the export of these weights lies, or will lie; the versions that made it are in its name."""
+    import onnx
+
+    facts = {
+        "layout": _LAYOUT,
+        "backbone": backbone.spec.name,
+        "weights": backbone.fingerprint,
+        "stages": backbone.stages,
+        "size": backbone.preprocess.crop,
+        "torch": torch.__version__,
+        "onnx": onnx.__version__,
+    }
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    name = "".join(letter if letter.isalnum() or letter in "_-." else "_" for letter in backbone.spec.name)
+    return cache_folder / _FOLDER / f"{name}-{digest[:32]}.onnx"
+
+
+def read_export(path: Path) -> bytes | None:
+    """The export, or None when there is none or its bytes are not those that were written."""
+    try:
+        stored = path.read_bytes()
+    except OSError:
+        return None
+    digest, model = stored[:32], stored[32:]
+    return model if hashlib.sha256(model).digest() == digest else None
+
+
+def write_export(path: Path, model: bytes) -> None:
+    """Beside its place first, so that a reader finds all of it or nothing; a full disk costs the file only."""
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, beside = tempfile.mkstemp(dir=path.parent, suffix=".part")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(hashlib.sha256(model).digest() + model)
+            Path(beside).replace(path)
+        finally:
+            Path(beside).unlink(missing_ok=True)
+
+
+def _export(backbone: Backbone) -> bytes:
+    body = fold(backbone.feature_extractor())
+    side = backbone.preprocess.crop
+    pixels = torch.zeros(2, 3, side, side)  # one image would make the batch a constant
+    try:
+        with _quiet(), torch.inference_mode(False), torch.no_grad():
+            program = torch.onnx.export(
+                body, (pixels,), dynamo=True, dynamic_shapes=_shapes(body), verbose=False, optimize=True
+            )
+    except Exception as error:  # the exporter fails in many ways of its own
+        first = str(error).strip().splitlines()[:1]
+        raise BackboneError(
+            expected="a network that can be exported to ONNX",
+            found=f"{type(error).__name__}: {first[0] if first else ''}",
+            where=backbone.spec.name,
+            hint="Take another engine: --engine folded.",
+        ) from error
+    if program is None:
+        raise BackboneError(expected="an ONNX program", found="none", where=backbone.spec.name)
+    model: bytes = program.model_proto.SerializeToString()
+    return model
+
+
+def _shapes(body: fx.GraphModule) -> dict[str, dict[int, object]]:
+    pixels = next(node.name for node in body.graph.nodes if node.op == "placeholder")
+    return {pixels: {0: torch.export.Dim("batch", min=1)}}
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter's warnings and log lines are about its own insides."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

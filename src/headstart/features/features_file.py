@@ -1,0 +1,75 @@
+"""Features in one safetensors file that is filled and read through a memory map, so that N does not matter."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from headstart.errors import RunError
+from headstart.features.matrix import Features, Rows
+from headstart.files import FOR_RUN, disk_full, reserve
+
+
+def create_file(
+    path: Path, names: tuple[str, ...], contents: tuple[str, ...], width: int, slices: Mapping[str, tuple[int, int]]
+) -> Rows:
+    """A safetensors file with room for N×width features, names and contents; returns the features as a memory map.
+
+    The header is written here because safetensors' own writer wants the whole matrix in memory.
+
+    Raises:
+        RunError: there is no room for it.
+    """
+    text_names = "\0".join(names).encode("utf-8", "surrogateescape")
+    codes = bytes.fromhex("".join(contents))
+    count = len(names)
+    layout = [
+        ("features", "F32", [count, width], 4 * count * width),
+        ("names", "U8", [len(text_names)], len(text_names)),
+        ("contents", "U8", [count, len(codes) // max(count, 1)], len(codes)),
+    ]
+    header: dict[str, object] = {"__metadata__": {"slices": json.dumps(dict(slices))}}
+    offset = 0
+    for key, dtype, shape, size in layout:
+        header[key] = {"dtype": dtype, "shape": shape, "data_offsets": [offset, offset + size]}
+        offset += size
+    text = json.dumps(header).encode()
+    text += b" " * (-(len(text) + 8) % 64)  # keeps the matrix aligned
+    try:
+        with path.open("wb") as file:
+            file.write(struct.pack("<Q", len(text)) + text)
+            file.seek(4 * count * width, 1)
+            file.write(text_names + codes)
+        reserve(path)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise disk_full(path.parent, 8 + len(text) + offset, error, FOR_RUN) from error
+    return np.memmap(path, np.float32, "r+", offset=8 + len(text), shape=(count, width))
+
+
+def load_features(path: Path) -> Features:
+    """Features of a finished run; the matrix stays on disk.
+
+    Raises:
+        RunError: the file is missing, cut off or not a features file.
+    """
+    try:
+        with safe_open(path, framework="np") as file:  # checks the header against the file's length
+            slices = {stage: (a, b) for stage, (a, b) in json.loads((file.metadata() or {})["slices"]).items()}
+            names = file.get_tensor("names").tobytes().decode("utf-8", "surrogateescape").split("\0")
+            contents = [row.tobytes().hex() for row in file.get_tensor("contents")]
+            shape = file.get_slice("features").get_shape()
+        with path.open("rb") as raw:
+            (length,) = struct.unpack("<Q", raw.read(8))
+            begin = json.loads(raw.read(length))["features"]["data_offsets"][0]
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise RunError(
+            expected="the features of a run", found=str(error), where=path, hint="Run `headstart train` again."
+        ) from error
+    matrix = np.memmap(path, np.float32, "r", offset=8 + length + begin, shape=tuple(shape))
+    return Features(matrix, slices, tuple(names), tuple(contents))

@@ -1,0 +1,1 @@
+"""Fine-tuning: strategies over the training loop, their data, cost and choice."""

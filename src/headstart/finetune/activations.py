@@ -1,0 +1,120 @@
+"""Activations at a frozen boundary, computed once for every image and view, and the tail that is trained on them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from headstart.backbones.backbone import Backbone
+from headstart.backbones.cut_network import CutNetwork, crossing_shapes
+from headstart.features.cache import FeatureCache
+from headstart.features.row_file import Rows, fill_rows, open_rows
+from headstart.finetune.augmentation import NONE, views
+from headstart.finetune.network_with_head import HeadedNetwork
+from headstart.finetune.settings import FineTuneImages, FineTuneSettings, Labels
+
+_LARGEST = 6e4  # below what float16 can hold
+_BATCH = 32
+
+
+class Tail(nn.Module):
+    """What is trained behind the cut: the tensors that cross it → scores N×C."""
+
+    def __init__(self, cut: CutNetwork, network: HeadedNetwork) -> None:
+        super().__init__()
+        self.tail = cut.tail
+        self.network = network  # its head is run; its body is there so that a checkpoint is whole
+
+    def forward(self, *crossing: Tensor) -> Tensor:
+        """Scores of activations."""
+        return self.network.scores(self.tail(*crossing))
+
+
+class Activations:
+    """What crosses the cut, on disk; of training images in several views, the first of which is the image itself.
+
+    Args:
+        until: name of the boundary, for the cache's key.
+        progress: called with (rows done, rows to do). fill: False to ask only what is there.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        cut: CutNetwork,
+        images: FineTuneImages,
+        settings: FineTuneSettings,
+        cache: FeatureCache,
+        until: str,
+        progress: Callable[[int, int], None] | None,
+        *,
+        fill: bool = True,
+    ) -> None:
+        self.images, self.settings, self.preprocess = images, settings, backbone.preprocess
+        self.prefix = cut.prefix
+        # a view follows from the image itself, not from its place: another set with it may take the row over
+        self._numbers = [int(hashlib.sha256(one.encode()).hexdigest()[:15], 16) for one in images.contents]
+        self.views = 1 if settings.augmentation.is_off else settings.cached_views
+        of_training = [(int(place), view) for place in images.rows for view in range(self.views)]
+        of_validation = [(int(place), 0) for place in images.validation_rows]
+        self.wanted = list({self._key(*pair): pair for pair in of_training + of_validation}.values())
+        about = {
+            "what": "activations at a frozen boundary",
+            "backbone": backbone.spec.name,
+            "weights": backbone.fingerprint,
+            "preprocess": json.dumps(backbone.preprocess.to_dict(), sort_keys=True),
+            "background": ",".join(map(str, images.background)),
+            "until": until,
+            "nodes": ",".join(str(node.target) for node in cut.prefix.graph.nodes),
+            "augmentation": json.dumps(asdict(settings.augmentation)),
+            "seed": str(settings.seed),
+        }
+        shapes = crossing_shapes(cut.prefix, backbone.preprocess.crop)
+        self.rows = open_rows(cache, about, [self._key(*pair) for pair in self.wanted], shapes, settings.dtype)
+        self.prefix.eval()
+        if fill:
+            fill_rows(self.rows, self._make, batch_size=_BATCH, progress=progress)
+
+    @property
+    def missing(self) -> float:
+        """Share of the rows that are still to be made."""
+        return len(self.rows.missing) / max(1, len(self.rows))
+
+    def random_view(self, positions: Labels, seed: int) -> tuple[Tensor, ...]:
+        """Activations of training images, a view of each drawn from (seed, image)."""
+        places = self.images.rows[positions]
+        chosen = [int(np.random.default_rng((seed, int(place))).integers(self.views)) for place in places]
+        return self._read(places, chosen)
+
+    def still_view(self, positions: Labels, seed: int) -> tuple[Tensor, ...]:
+        """Activations of validation images as they are."""
+        places = self.images.validation_rows[positions]
+        return self._read(places, [0] * len(places))
+
+    def _key(self, place: int, view: int) -> str:
+        return f"{self.images.contents[place]}:{view}"
+
+    @torch.inference_mode()
+    def _make(self, places: Sequence[int]) -> Rows:
+        chosen = [self.wanted[place] for place in places]
+        stored = torch.from_numpy(self.images.pixels.read(np.array([place for place, _ in chosen]))[0])
+        made = []
+        for square, (place, view) in zip(stored, chosen, strict=True):
+            how = NONE if view == 0 else self.settings.augmentation
+            seed = self.settings.seed * 1_000_003 + view
+            number = np.array([self._numbers[place]])
+            made.append(views(square[None], self.preprocess.crop, how, seed, number))
+        outputs: tuple[Tensor, ...] = self.prefix(self.preprocess.normalise(torch.cat(made)))
+        return tuple(output.clamp(-_LARGEST, _LARGEST).numpy() for output in outputs)
+
+    def _read(self, places: Labels, chosen: Sequence[int]) -> tuple[Tensor, ...]:
+        keys = [self._key(int(place), view) for place, view in zip(places, chosen, strict=True)]
+        rows: tuple[NDArray[np.generic], ...] = self.rows.read(np.array([self.rows.places[key] for key in keys]))
+        return tuple(torch.from_numpy(part.astype(np.float32)) for part in rows)

@@ -1,0 +1,55 @@
+"""Head: a linear map from features to calibrated class probabilities."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import softmax
+
+from headstart.features.matrix import FeatureView
+
+Matrix = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Head:
+    """A linear head.
+
+    Args:
+        kind: `ridge` or `logistic`, or `trained` by gradient descent.
+        stages: whose features it takes, in forward order.
+        weight: D×C float64. bias: C float64.
+        temperature: scores are divided by it before the softmax; above 0.
+        unit: whether it takes each stage scaled to unit length; one trained within its network takes them raw.
+        mirror: whether it answers with the mean of its scores for an image and for its mirror image; the features of
+            its backbone are then means over both, and scaled already.
+    """
+
+    kind: str
+    stages: tuple[str, ...]
+    weight: Matrix
+    bias: Matrix
+    temperature: float
+    unit: bool = True
+    flip_tta: bool = False
+
+    @property
+    def scales(self) -> bool:
+        """Whether the features of its backbone are still to be scaled."""
+        return self.unit and not self.flip_tta
+
+    def scores(self, x: Matrix) -> Matrix:
+        """N×D scaled features → N×C scores."""
+        scores: Matrix = x @ self.weight + self.bias
+        return scores
+
+    def probabilities(self, x: Matrix) -> Matrix:
+        """N×D scaled features → N×C calibrated probabilities."""
+        return np.asarray(softmax(self.scores(x) / self.temperature, axis=1), dtype=np.float64)
+
+    def probabilities_of(self, view: FeatureView) -> Matrix:
+        """N×C calibrated probabilities of stored features, read in blocks."""
+        parts = [self.probabilities(x) for _, x in replace(view, unit=self.scales).blocks()]
+        return np.concatenate(parts or [np.empty((0, len(self.bias)))])

@@ -1,0 +1,1 @@
+"""Attribution: which parts of an image an answer rests on."""

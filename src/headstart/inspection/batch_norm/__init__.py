@@ -1,0 +1,1 @@
+"""Batch norm: stored statistics against the statistics of your images."""

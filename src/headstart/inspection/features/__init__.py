@@ -1,0 +1,1 @@
+"""Features: maps, embeddings, similarity, class separation."""

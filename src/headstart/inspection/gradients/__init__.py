@@ -1,0 +1,1 @@
+"""Gradients: how far they reach, and how smooth they are."""

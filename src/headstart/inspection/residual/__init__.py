@@ -1,0 +1,1 @@
+"""Residual blocks: what each branch adds to its shortcut."""

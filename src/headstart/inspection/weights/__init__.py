@@ -1,0 +1,1 @@
+"""Weights: filters, change by training, loss along lines and planes."""

@@ -1,0 +1,83 @@
+"""Events of long jobs as plain values: a notice, or how far a step is; a face draws them, a script may ignore them."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened during a job."""
+
+
+@dataclass(frozen=True)
+class Notice(Event):
+    """One sentence to read before what comes next, such as the size and licence of a download."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Progress(Event):
+    """How far a long step is: `done` of `total` units, `seconds` after it started."""
+
+    step: str
+    done: int
+    total: int
+    seconds: float
+    unit: str = "images"
+
+    @property
+    def rate(self) -> float:
+        """Units per second so far."""
+        return self.done / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def seconds_left(self) -> float:
+        """Time left at the present rate; infinite before the first unit."""
+        return (self.total - self.done) / self.rate if self.rate else float("inf")
+
+
+OnEvent = Callable[[Event], None]
+"""What a verb calls with each event; None stands for silence wherever it is accepted."""
+
+_FIRST_RATE = 0.1  # seconds: a rate measured over less is noise
+_INTERVAL = 0.1  # seconds between two progress events of a step
+
+
+def silent(event: Event) -> None:
+    """Ignore an event."""
+
+
+def print_event(event: Event) -> None:
+    """Print progress, notices and places to stderr, one line each: the default in scripts and notebooks."""
+    if isinstance(event, Progress):
+        end = "\n" if event.done >= event.total else "\r"
+        print(progress_line(event), end=end, file=sys.stderr, flush=True)
+    elif text := str(getattr(event, "text", "")):
+        print(text, file=sys.stderr)
+
+
+def progress_line(event: Progress) -> str:
+    """`extract features  120/397 images  31.2 images/s  9 s left`; no rate before there is one to speak of."""
+    counted = f"{event.step}  {event.done:,}/{event.total:,} {event.unit}"
+    if not event.done or (event.seconds < _FIRST_RATE and event.done < event.total):
+        return f"{counted}  …    "
+    return f"{counted}  {event.rate:.1f} {event.unit}/s  {event.seconds_left:.0f} s left    "
+
+
+class ProgressReporter:
+    """Turns a step's (done, total) calls into Progress events: at most ten per second, and always the last."""
+
+    def __init__(self, on_event: OnEvent, step: str, unit: str = "images") -> None:
+        self._on_event, self._step, self._unit = on_event, step, unit
+        self._started, self._last = time.perf_counter(), 0.0
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.perf_counter()
+        if done >= total or now - self._last >= _INTERVAL:
+            self._last = now
+            self._on_event(Progress(self._step, done, total, now - self._started, self._unit))

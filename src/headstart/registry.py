@@ -1,0 +1,114 @@
+"""Registries: how backbones, heads, checks, analyses, rules and engines are added from outside headstart.
+
+A script registers with a decorator (`@headstart.register_head("name")`). An installed package offers an entry point of
+the group `headstart.heads` (… `.backbones`, `.checks`, `.analyses`, `.rules`, `.engines`); it is imported when it is
+first used, so that listing names imports nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Generic, TypeVar
+
+from headstart.errors import RecipeError, near
+
+_Value = TypeVar("_Value")
+
+
+class Registry(Mapping[str, _Value], Generic[_Value]):
+    """Named values of one kind: headstart's own first, then those of installed packages and of the running script.
+
+    Args:
+        kind: what is registered, such as `head`. plural: the entry points are those of the group `headstart.<plural>`.
+        own: headstart's own values as `module:name`, imported when they are used.
+    """
+
+    def __init__(self, kind: str, plural: str, own: Mapping[str, str] | None = None) -> None:
+        self.kind = kind
+        self.group = f"headstart.{plural}"
+        self._values: dict[str, _Value] = {}
+        self._imports: dict[str, Callable[[], Any]] = {name: _importer(path) for name, path in (own or {}).items()}
+        self._knows_plugins = False
+
+    def register(self, name: str) -> Callable[[_Value], _Value]:
+        """A decorator that adds a value under a name and returns it unchanged.
+
+        Raises:
+            RecipeError: the name is taken.
+        """
+
+        def decorate(value: _Value) -> _Value:
+            self.add(name, value)
+            return value
+
+        return decorate
+
+    def add(self, name: str, value: _Value) -> None:
+        """Add a value under a name.
+
+        Raises:
+            RecipeError: the name is taken by another value.
+        """
+        if name in self._values and self._values[name] is not value:
+            raise RecipeError(
+                expected=f"a new name for a {self.kind}",
+                found=f"{name!r}, which is registered already",
+                where=f"register_{self.kind}",
+                hint="Choose another name.",
+            )
+        self._values[name] = value
+
+    def find(self, name: str, *, where: str = "") -> _Value:
+        """The value of a name.
+
+        Raises:
+            RecipeError: nothing has that name (the near ones are in the hint), or its package cannot be imported.
+        """
+        if name not in self:
+            raise RecipeError(
+                expected=f"a known {self.kind}", found=repr(name), where=where or self.kind, hint=near(name, self)
+            )
+        return self[name]
+
+    def __getitem__(self, name: str) -> _Value:
+        if name not in self._values:
+            self._find_plugins()
+            value = self._imports[name]()  # may register the name by its decorator
+            self._values.setdefault(name, value)
+        return self._values[name]
+
+    def __contains__(self, name: object) -> bool:
+        self._find_plugins()
+        return name in self._values or name in self._imports
+
+    def __iter__(self) -> Iterator[str]:
+        self._find_plugins()
+        return iter(dict.fromkeys([*self._imports, *self._values]))
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def _find_plugins(self) -> None:
+        """Note the entry points of installed packages; nothing is imported."""
+        if not self._knows_plugins:
+            self._knows_plugins = True
+            for point in importlib.metadata.entry_points(group=self.group):
+                self._imports.setdefault(point.name, lambda point=point: self._load(point))  # type: ignore[misc]
+
+    def _load(self, point: importlib.metadata.EntryPoint) -> Any:
+        try:
+            return point.load()
+        except Exception as error:  # foreign code: whatever it raises, the user learns whose it is
+            raise RecipeError(
+                expected=f"a {self.kind} from the entry point {point.name!r}",
+                found=f"{type(error).__name__}: {error}",
+                where=point.value,
+                hint=f"Update or remove the package {point.dist.name if point.dist else point.value}.",
+            ) from error
+
+
+def _importer(path: str) -> Callable[[], Any]:
+    module, _, name = path.partition(":")
+    return lambda: getattr(importlib.import_module(module), name)

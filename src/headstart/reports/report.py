@@ -1,0 +1,212 @@
+"""The report: everything a run found, measured and chose, as one HTML file that needs no network and no script.
+
+In: ReportContents, plain values of the other rooms. Out: the file. Nothing is measured here, only shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from markupsafe import Markup
+
+from headstart.data.finding import SEVERITIES, Finding
+from headstart.data.images import ImageRules
+from headstart.errors import shown
+from headstart.evaluation.evaluation import Evaluation, Mistake
+from headstart.figures.confusion import MOST_CLASSES, confusion_figure
+from headstart.figures.reliability import Point, reliability_figure
+from headstart.figures.svg import inline_svg
+from headstart.reports import words
+from headstart.reports.album import Album, Picture, Plate
+from headstart.reports.page import write_page
+
+MOST_MISTAKES = 24  # pictures of mistakes, so that the audit keeps room for its own
+_GROUPS, _PER_GROUP, _PER_FINDING = 6, 4, 8  # duplicates side by side, and pictures of other findings
+_REASONS = 40  # files listed with their reason
+_CONFUSIONS = 20
+
+
+@dataclass(frozen=True)
+class ReportContents:
+    """What a report shows.
+
+    Args:
+        found: of `ImageSet.to_dict`.
+        split: the protocol, one sentence.
+        counts: part → class → images.
+        plan: label → text (backbone, licence, origin, frozen, stages …).
+        choices: of `LayerScore.to_dict`, the first is the one used; held_out says how rows were held out.
+        recipe: option → value; defaults: the same with nothing chosen, to emphasise what was.
+        timings: step → seconds.
+        paths: image name → file, for thumbnails.
+        command: what to type next.
+        warnings: what must stand beside the number besides what the evaluation itself says (nothing pretrained …).
+        rules: how the images were read, so that thumbnails show what the network saw.
+        inside: address on the page that looks inside → the sentence that leads there; empty without that page.
+    """
+
+    title: str
+    evaluation: Evaluation
+    findings: tuple[Finding, ...]
+    found: Mapping[str, object]
+    split: str
+    counts: Mapping[str, Mapping[str, int]]
+    plan: Mapping[str, str]
+    choices: tuple[Mapping[str, object], ...]
+    held_out: str
+    recipe: Mapping[str, object]
+    versions: Mapping[str, str]
+    timings: Mapping[str, float]
+    paths: Mapping[str, Path]
+    command: str
+    defaults: Mapping[str, object] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    rules: ImageRules | None = None
+    inside: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PicturedMistake:
+    """A mistake with its picture."""
+
+    mistake: Mistake
+    picture: Picture
+
+
+@dataclass(frozen=True)
+class PicturedFinding:
+    """A finding with the pictures it is about.
+
+    Args:
+        groups: for duplicates, one plate each; groups_left_out: groups beyond.
+        plate: images that belong to no group.
+        reasons: file and what was said of it; reasons_left_out: files beyond.
+    """
+
+    finding: Finding
+    groups: tuple[Plate, ...]
+    groups_left_out: int
+    plate: Plate
+    reasons: tuple[tuple[str, str], ...]
+    reasons_left_out: int
+
+
+def write_report(path: Path, contents: ReportContents) -> Path:
+    """Write the report as one HTML file; it appears whole or not at all, and a picture that is gone becomes its name.
+
+    Raises:
+        RunError: the file cannot be written there.
+    """
+    return write_page(path, "report.html", _view(contents))
+
+
+def _view(contents: ReportContents) -> dict[str, object]:
+    """Everything the template names."""
+    e, album = contents.evaluation, Album(contents.paths, rules=contents.rules)
+    mistakes = [PicturedMistake(one, album.picture(one.name)) for one in e.mistakes[:MOST_MISTAKES]]
+    right = words.right_answers(e)
+    return {
+        "contents": contents,
+        "e": e,
+        "right": right,
+        "wrong": e.accuracy.n - right,
+        "caveats": [*contents.warnings, *words.caveats(e)],
+        "chance": None if any(one.name == "chance" for one in e.baselines) else 1 / len(e.classes),
+        "calibration": (words.calibration_verdict(e.calibration), words.calibration_evidence(e.calibration)),
+        "mistakes": mistakes,
+        "confusion": _confusion_svg(e),
+        "confusions": _top_confusions(e),
+        "reliability": _reliability_svg(e),
+        "findings": [_pictured(finding, album) for finding in _sorted_findings(contents)],
+        "by_severity": _by_severity(contents),
+        "recipe": _recipe_rows(contents),
+        "total_seconds": sum(contents.timings.values()),
+        "longest": max(contents.timings.values(), default=0.0) or 1.0,
+    }
+
+
+def _confusion_svg(e: Evaluation) -> Markup | None:
+    if len(e.classes) > MOST_CLASSES:
+        return None
+    wrong = e.accuracy.n - words.right_answers(e)
+    said = f"Confusion matrix of {len(e.classes)} classes: {wrong} of {e.accuracy.n} images off the diagonal. "
+    most = [f"{true} taken for {other} {count} times" for true, other, count, _ in _top_confusions(e)[:3]]
+    return Markup(inline_svg(confusion_figure(e.confusion, e.classes), shown(said + "; ".join(most))))
+
+
+def _top_confusions(e: Evaluation) -> list[tuple[str, str, int, float]]:
+    """True class, answer, images, and their share of the true class; the most frequent first."""
+    found = [
+        (e.classes[row], e.classes[column], count, count / sum(counts))
+        for row, counts in enumerate(e.confusion)
+        for column, count in enumerate(counts)
+        if count and row != column
+    ]
+    return sorted(found, key=lambda one: (-one[2], -one[3], one[:2]))[:_CONFUSIONS]
+
+
+def _reliability_svg(e: Evaluation) -> Markup:
+    points = [
+        Point(one.low, one.high, one.count, one.confidence, one.accuracy.value, one.accuracy.low, one.accuracy.high)
+        for one in e.calibration.bins
+    ]
+    said = f"Reliability diagram of {e.accuracy.n} images in {len(points)} bins; the table below it has the numbers."
+    return Markup(inline_svg(reliability_figure(points), said))
+
+
+def _sorted_findings(contents: ReportContents) -> list[Finding]:
+    """The worst first; in one severity, in the order they were found."""
+    return sorted(contents.findings, key=lambda finding: -SEVERITIES.index(finding.severity))
+
+
+def _by_severity(contents: ReportContents) -> dict[str, int]:
+    counts = dict.fromkeys(reversed(SEVERITIES), 0)
+    for finding in contents.findings:
+        counts[finding.severity] += 1
+    return counts
+
+
+def _pictured(finding: Finding, album: Album) -> PicturedFinding:
+    reasons = list(_reasons(finding))
+    groups = tuple(album.plate(group, _PER_GROUP) for group in finding.groups[:_GROUPS])
+    alone = () if groups or reasons else finding.names
+    # what cannot be pictured is named once: the message has the first names already
+    unsaid = [name for name in alone if album.knows(name) or name not in finding.message]
+    plate = album.plate(unsaid, _PER_FINDING, _count(finding) - len(alone) + len(unsaid) if alone else 0)
+    return PicturedFinding(
+        finding=finding,
+        groups=groups,
+        groups_left_out=len(finding.groups) - len(groups),
+        plate=plate,
+        reasons=tuple(reasons[:_REASONS]),
+        reasons_left_out=max(_count(finding) if reasons else 0, len(reasons)) - len(reasons[:_REASONS]),
+    )
+
+
+def _reasons(finding: Finding) -> Iterator[tuple[str, str]]:
+    """Name and reason of each file, where the finding has reasons by name."""
+    reasons = finding.detail.get("reasons")
+    if isinstance(reasons, Mapping):
+        yield from ((str(name), str(reason)) for name, reason in reasons.items())
+
+
+def _count(finding: Finding) -> int:
+    count = finding.detail.get("count", 0)
+    return count if isinstance(count, int) else 0
+
+
+def _recipe_rows(contents: ReportContents) -> Sequence[tuple[str, str, str | None]]:
+    """Option, value, and the default it differs from (None where it does not)."""
+    rows = []
+    for name, value in contents.recipe.items():
+        default = contents.defaults.get(name, value)
+        rows.append((name.replace("_", "-"), _plain(value), None if default == value else _plain(default)))
+    return rows
+
+
+def _plain(value: object) -> str:
+    if value is None:
+        return "none"
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)

@@ -1,0 +1,253 @@
+"""The looks of StepByStep: what it can tell and show of its model; thin methods over functions in other files.
+
+None leaves a trace: weights, buffers, gradients, optimiser, modes and random numbers are as they were, also on failure.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch import Tensor
+from torchvision.transforms import Normalize  # type: ignore[import-untyped]
+
+from headstart.backbones.preprocess import Preprocess
+from headstart.classifier.classifier import Classifier
+from headstart.data.images import open_image
+from headstart.figures.feature_maps import feature_maps_figure, tensor_row
+from headstart.figures.filters import filters_figure
+from headstart.figures.loss_curves import losses_figure
+from headstart.figures.lr_range import lr_range_figure
+from headstart.preserve import preserve
+from headstart.training.batch import main_output, run_model, to_device, unpack
+from headstart.training.captures import (
+    attach_gradients,
+    attach_outputs,
+    attach_parameters,
+    outputs_of,
+    paused,
+    remove_hooks,
+)
+from headstart.training.channel_statistics import loader_apply, make_normalizer, statistics_per_channel
+from headstart.training.layers import filters_of
+from headstart.training.loop_position import generators_of
+from headstart.training.lr_range import LrRange, lr_range_test
+from headstart.training.settings import Settings
+from headstart.training.to_classifier import to_classifier
+
+CHUNK = 256
+"""Samples that `predict` sends through at once: enough for the matrix products, little memory beside the weights."""
+
+
+class Diagnostics(Settings):
+    """The looking methods of StepByStep.
+
+    Attributes:
+        visualization: layer → outputs that its hook has collected.
+        handles: name → placed hook.
+        lr_range: the latest range test, with its suggestion.
+    """
+
+    def _prepare(self) -> None:
+        super()._prepare()
+        self.visualization: dict[str, Any] = {}
+        self.handles: dict[str, Any] = {}
+        self.lr_range: LrRange | None = None
+        self._gradients: dict[str, Any] = {}
+        self._parameters: dict[str, Any] = {}
+        if self.book:
+            self.make_normalizer = partial(make_normalizer, method="per_image")  # type: ignore[method-assign]
+
+    def predict(self, x: Any) -> NDArray[Any]:
+        """Logits (N×C, numpy) of N inputs, an array or tensor; in eval mode, in chunks."""
+        inputs = torch.as_tensor(x).float()
+        with preserve(self.model, weights=False), torch.inference_mode():
+            self.model.eval()
+            chunks = [main_output(run_model(self.model, part.to(self.device))) for part in torch.split(inputs, CHUNK)]
+        if self.book:
+            self.model.train()
+        return torch.cat(chunks).cpu().numpy()
+
+    def predict_proba(self, x: Any) -> NDArray[Any]:
+        """Probabilities N×C: softmax of the logits; of a single logit the sigmoid, N×1."""
+        logits = torch.from_numpy(self.predict(x))
+        single = logits.dim() < 2 or logits.shape[1] == 1
+        return (torch.sigmoid(logits) if single else torch.softmax(logits, 1)).numpy()
+
+    def predict_files(self, paths: Sequence[str | Path], preprocess: Preprocess) -> NDArray[Any]:
+        """Logits of image files.
+
+        Raises:
+            BadImage: a file cannot be read as an image.
+        """
+        prepared = [preprocess.prepare(open_image(Path(path)).rgb) for path in paths]
+        return self.predict(preprocess.normalise(torch.stack(prepared)))
+
+    def correct(self, x: Any, y: Any, threshold: float = 0.5) -> Tensor:
+        """Classes×2 counts of one batch: right answers and samples of each class.
+
+        Args:
+            threshold: probability from which a single logit says yes.
+        """
+        with preserve(self.model, weights=False), torch.inference_mode():
+            logits = main_output(run_model(self.model.eval(), to_device(x, self.device)))
+        if self.book:
+            self.model.train()
+        labels = torch.as_tensor(y).to(logits.device)
+        single = logits.dim() < 2 or logits.shape[1] == 1
+        answers = (torch.sigmoid(logits) > threshold).long() if single else logits.argmax(1)
+        right = answers.reshape(-1) == labels.reshape(-1).long()
+        classes = 2 if single else logits.shape[1]
+        rows = [(right & (labels.reshape(-1) == i), labels.reshape(-1) == i) for i in range(classes)]
+        return torch.tensor([[int(hits.sum()), int(all_.sum())] for hits, all_ in rows])
+
+    def count_parameters(self, trainable: bool | None = True, by_block: bool = False) -> Any:
+        """Number of parameters: trained ones, `trainable=False` frozen ones, None all; by_block: name → number."""
+        counts: dict[str, int] = {}
+        for name, parameter in self.model.named_parameters():
+            block = name.partition(".")[0]
+            counts[block] = counts.get(block, 0) + (
+                parameter.numel() if trainable is None or parameter.requires_grad == trainable else 0
+            )
+        return counts if by_block else sum(counts.values())
+
+    def add_graph(self) -> None:
+        """Write the model's graph for TensorBoard, traced with one training batch; nothing without loader or writer."""
+        if self.train_loader is None or self.writer is None:
+            return
+        kept = preserve(self.model, generators=generators_of(self.train_loader))
+        with kept, paused(self.handles), warnings.catch_warnings():
+            x, _ = unpack(next(iter(self.train_loader)))
+            self.model.eval()
+            warnings.simplefilter("ignore")  # tensorboard traces with what torch deprecates, and torch says so
+            self.writer.add_graph(self.model, to_device(x, self.device))
+
+    def to_classifier(self, preprocess: Preprocess | None, classes: Sequence[str]) -> Classifier:
+        """The model as a Classifier, which saves to one safe file; its temperature fitted on the validation loader.
+
+        Raises:
+            TrainingError: the network is not of the catalogue, or its top is not linear.
+        """
+        history = f"StepByStep, {self.total_epochs} epochs"
+        return to_classifier(self.model, preprocess, classes, validation=self._validation(), history=history)
+
+    def plot_losses(self, ax: Any = None) -> Figure:
+        """Training and validation losses over the epochs, log scale."""
+        return losses_figure(self.losses, self.val_losses, ax)
+
+    def visualize_filters(self, layer_name: str, **kwargs: Any) -> Figure:
+        """The filters of a convolution as pictures; `kwargs` bound how many: `most_filters`, `most_channels`.
+
+        Raises:
+            TrainingError: there is no such layer, or it has no filters.
+        """
+        return filters_figure(filters_of(self.model, layer_name), layer_name, **kwargs)
+
+    def attach_hooks(self, layers_to_hook: str | Iterable[str], hook_fn: Callable[..., None] | None = None) -> None:
+        """Collect the outputs of layers in `visualization` from now on; earlier ones are let go.
+
+        Raises:
+            TrainingError: there is no such layer.
+        """
+        self.visualization = attach_outputs(self.model, layers_to_hook, self.handles, hook_fn)
+
+    def remove_hooks(self) -> None:
+        """Take away all hooks that this object placed; what they collected stays."""
+        remove_hooks(self.handles)
+
+    def visualize_outputs(
+        self, layers: str | Iterable[str], n_images: int = 10, y: Any = None, yhat: Any = None
+    ) -> Figure:
+        """What hooked layers gave for the first images of the latest forward passes.
+
+        Raises:
+            TrainingError: a layer was not hooked, or nothing went through it yet.
+        """
+        return feature_maps_figure(outputs_of(self.visualization, layers), n_images, y, yhat)
+
+    def capture_gradients(self, layers_to_hook: str | Iterable[str], after_clipping: bool = False) -> None:
+        """Collect the gradients of layers in `_gradients`: layer → parameter → the latest arrays.
+
+        Args:
+            after_clipping: as the step takes them; else as they arrive.
+        """
+        optimizer = self.optimizer if after_clipping else None
+        self._gradients = attach_gradients(
+            self.model, layers_to_hook, self.handles, optimizer=optimizer, scale=self.scaler.get_scale
+        )
+
+    def capture_parameters(self, layers_to_hook: str | Iterable[str]) -> None:
+        """Collect the parameters of layers in `_parameters` at every training batch: layer → parameter → arrays."""
+        self._parameters = attach_parameters(self.model, layers_to_hook, self.handles)
+
+    def lr_range_test(
+        self,
+        data_loader: Any,
+        end_lr: float,
+        num_iter: int = 100,
+        step_mode: str = "exp",
+        alpha: float = 0.05,
+        ax: Any = None,
+    ) -> tuple[dict[str, list[float]], Figure]:
+        """Losses while the learning rate climbs from the optimiser's to end_lr; training after it is as without it.
+
+        Returns:
+            `{"loss": smoothed losses, "lr": rates of the first group}` and the curve.
+
+        Raises:
+            TrainingError: the loader is empty, or a value is out of range.
+        """
+        with paused(self.handles):
+            found = lr_range_test(
+                self.model,
+                self.loss_fn,
+                self.optimizer,
+                data_loader,
+                self.device,
+                end_lr=end_lr,
+                num_iter=num_iter,
+                step_mode=step_mode,
+                alpha=alpha,
+                clip=self.clipping,
+                train_mode=self._train_mode,
+                precision=self._precision,
+                generators=generators_of(self.train_loader, self.val_loader),
+            )
+        self.lr_range = found
+        return found.tracking, lr_range_figure(found, ax)
+
+    @staticmethod
+    def loader_apply(loader: Any, func: Callable[[Any, Any], Tensor], reduce: str = "sum") -> Tensor:
+        """A function's results over all batches, stacked and reduced: `sum`, unweighted `mean`, or as they are."""
+        return loader_apply(loader, func, reduce)
+
+    @staticmethod
+    def statistics_per_channel(images: Tensor, labels: Any) -> Tensor:
+        """3×C: number of images, sum of their means, sum of their standard deviations, for each channel."""
+        return statistics_per_channel(images, labels)
+
+    @staticmethod
+    def make_normalizer(loader: Any, method: str = "pooled") -> Normalize:
+        """Normalize with a loader's own statistics; `pooled` over all pixels, `per_image` as the book averages them."""
+        return make_normalizer(loader, method)
+
+    @staticmethod
+    def _visualize_tensors(
+        axs: Any, x: Any, y: Any = None, yhat: Any = None, layer_name: str = "", title: Any = None
+    ) -> None:
+        tensor_row(axs, x, y, yhat, layer_name, title)
+
+    def _validation(self) -> tuple[NDArray[np.float64], NDArray[np.int64]] | None:
+        if self.val_loader is None:
+            return None
+        with preserve(generators=generators_of(self.val_loader)):
+            batches = [unpack(batch) for batch in self.val_loader]
+        logits = np.concatenate([self.predict(x) for x, _ in batches]).astype(np.float64)
+        return logits, np.concatenate([np.asarray(y).reshape(-1) for _, y in batches]).astype(np.int64)

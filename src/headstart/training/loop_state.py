@@ -1,0 +1,226 @@
+"""All state that changes in the training loop: what it is, where it is, and how it is written to disk and read back."""
+
+from __future__ import annotations
+
+import random
+import warnings
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.swa_utils import AveragedModel
+
+from headstart import runtime
+from headstart.errors import TrainingError
+from headstart.freezing import FreezePolicy, policy_of
+from headstart.preserve import RandomState
+from headstart.training.batch import Loss
+from headstart.training.best import BestModel
+from headstart.training.checkpoint import EXTRA, VERSION, check_fits, read_checkpoint, write_checkpoint
+from headstart.training.clipping import Clip
+from headstart.training.loop_position import Position, generators_of
+from headstart.training.meters import Metric
+from headstart.training.records import EpochRecord
+from headstart.training.schedule import Schedule
+
+PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class LoopState:
+    """A model, a loss, an optimiser, and everything that training changes or records."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss_fn: Loss,
+        optimizer: Optimizer,
+        *,
+        metrics: Mapping[str, Metric] | None = None,
+        precision: str = "fp32",  # the same numbers on every machine; half precision is for a GPU
+        accumulate: int = 1,
+        compat: str = "fixed",
+        progress: bool | None = None,
+        device: str = "auto",
+    ) -> None:
+        _check_options(precision, accumulate, compat)
+        self.model, self.loss_fn, self.optimizer = model, loss_fn, optimizer
+        self.book = compat == "book"
+        self.metrics = dict(metrics or {})
+        self.amp, self.accumulate, self.progress = PRECISIONS[precision], accumulate, progress
+        self.train_loader: Any = None
+        self.val_loader: Any = None
+        self.writer: Any = None
+        self.scheduler: LRScheduler | None = None
+        self.is_batch_lr_scheduler = False
+        self.clipping: Clip | None = None
+        self.losses: list[float] = []
+        self.val_losses: list[float | None] = []
+        self.learning_rates: list[list[float]] = []
+        self.records: list[EpochRecord] = []
+        self.total_epochs = 0
+        self.best: BestModel | None = None
+        self.averaged: AveragedModel | None = None
+        self.device: Any = "cpu"
+        self.to(runtime.choose_device(device))
+        self.scaler = torch.amp.GradScaler(torch.device(self.device).type, enabled=precision == "fp16")
+        self._schedule: Schedule | None = None
+        self._position: Position | None = None
+        self._random: RandomState | None = None  # of a checkpoint, until training goes on
+        self._seeded = False
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """What the classes on top of this one keep besides."""
+
+    def to(self, device: Any) -> None:
+        """Move the model and the optimiser's state to a device.
+
+        Raises:
+            TrainingError: this machine has no such device; nothing was moved.
+        """
+        try:
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise TrainingError(
+                expected="a device of this machine", found=f"{device!r}: {reason}", where="to", hint="Use 'cpu'."
+            ) from error
+        self.device = device
+        self.model.to(device)
+        if self.averaged is not None:
+            self.averaged.to(device)
+        for values in self.optimizer.state.values():
+            for name, value in values.items():
+                if isinstance(value, torch.Tensor) and name != "step":  # torch keeps its step counters on the CPU
+                    values[name] = value.to(device)
+
+    def set_seed(self, seed: int = 42) -> None:
+        """Seed torch, numpy, Python and the generators of the training loader."""
+        torch.manual_seed(seed)
+        np.random.seed(seed % 2**32)
+        random.seed(seed)
+        for generator in generators_of(self.train_loader):
+            generator.manual_seed(seed)
+
+    def save_checkpoint(self, filename: str | Path) -> None:
+        """Write everything, also in the middle of an epoch; the book's loader can read its part of it.
+
+        Raises:
+            TrainingError: the file cannot be written; one that was there is untouched.
+        """
+        values = {
+            "epoch": self.total_epochs,
+            "model_state_dict": self.model.state_dict(),
+            "optimizer_state_dict": self.optimizer.state_dict(),
+            "loss": list(self.losses),
+            "val_loss": list(self.val_losses),
+            EXTRA: self._own_state(),
+        }
+        write_checkpoint(Path(filename), values)
+
+    def load_checkpoint(self, filename: str | Path) -> None:
+        """Go back to a checkpoint, the book's or ours, without running code from it; ends in train mode.
+
+        Random numbers are put back when training goes on, so that what happens in between does not matter.
+
+        Raises:
+            TrainingError: the file is damaged, holds more than plain values, or is of another model; nothing changed.
+        """
+        path = Path(filename)
+        values = read_checkpoint(path)
+        check_fits(self.model, values["model_state_dict"], path)
+        _load_optimizer(self.optimizer, values["optimizer_state_dict"], path)
+        self.model.load_state_dict(values["model_state_dict"])
+        self.total_epochs = int(values["epoch"])
+        self.losses = [float(loss) for loss in values["loss"]]
+        self.val_losses = [None if loss is None else float(loss) for loss in values["val_loss"]]
+        self._position = self._random = None
+        if EXTRA in values:
+            self._load_own_state(values[EXTRA])
+        self._train_mode()
+
+    def _train_mode(self) -> None:
+        """Train mode, but for what the user has put into eval mode by hand while the whole was training."""
+        held = [part for part in self.model.modules() if not part.training]
+        keep = self.model.training and not self.book
+        self.model.train()
+        for part in held if keep else []:
+            part.training = False
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        if self.amp is None:
+            return nullcontext()
+        return torch.autocast(torch.device(self.device).type, dtype=self.amp)
+
+    def _reproducible(self) -> AbstractContextManager[Any]:
+        """The same kernels in every run; cuDNN's switches are put back, so that other code keeps its own."""
+        if torch.device(self.device).type != "cuda":
+            return nullcontext()
+        return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)
+
+    def _own_state(self) -> dict[str, Any]:
+        now = RandomState.now(generators_of(self.train_loader, self.val_loader))
+        return {
+            "version": VERSION,
+            "learning_rates": list(self.learning_rates),
+            "records": [record.to_dict() for record in self.records],
+            "scheduler": None if self.scheduler is None else self.scheduler.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "best": None if self.best is None else self.best.to_state(),
+            "averaged": None if self.averaged is None else self.averaged.state_dict(),
+            "frozen": policy_of(self.model).to_dict(),
+            "random": vars(now),
+            "position": None if self._position is None else self._position.to_state(now),
+            "seeded": self._seeded,
+        }
+
+    def _load_own_state(self, state: dict[str, Any]) -> None:
+        self.learning_rates = [list(rates) for rates in state["learning_rates"]]
+        self.records = [EpochRecord(**record) for record in state["records"]]
+        if self.scheduler is not None and state["scheduler"] is not None:
+            self.scheduler.load_state_dict(state["scheduler"])
+            vars(self.optimizer)["_opt_called"] = (
+                True  # it was, before: torch would warn of a scheduler that comes first
+            )
+        elif state["scheduler"] is not None:
+            warnings.warn(
+                "the checkpoint holds a scheduler's state: set_lr_scheduler() before loading it", stacklevel=3
+            )
+        self.scaler.load_state_dict(state["scaler"])
+        self.best = None if state["best"] is None else BestModel(**state["best"])
+        if self.averaged is not None and state.get("averaged") is not None:
+            self.averaged.load_state_dict(state["averaged"])
+        FreezePolicy(**{name: tuple(names) for name, names in state["frozen"].items()}).apply(self.model)
+        self._random = RandomState(**state["random"])
+        self._position = None if state["position"] is None else Position.from_state(state["position"])
+        self._seeded = state["seeded"]
+
+
+def _load_optimizer(optimizer: Optimizer, state: dict[str, Any], path: Path) -> None:
+    before = dict(vars(optimizer))  # loading puts new groups and a new state in their place
+    try:
+        optimizer.load_state_dict(state)
+        _ = [group[name] for group in optimizer.param_groups for name in optimizer.defaults]  # all that it reads
+    except (ValueError, KeyError) as error:
+        vars(optimizer).update(before)
+        raise TrainingError(
+            expected="the state of this optimizer",
+            found=f"one without {error}" if isinstance(error, KeyError) else str(error),
+            where=path,
+            hint="Build the same optimizer.",
+        ) from error
+
+
+def _check_options(precision: str, accumulate: int, compat: str) -> None:
+    if precision not in PRECISIONS:
+        raise TrainingError(expected=f"precision {', '.join(PRECISIONS)}", found=repr(precision), where="StepByStep")
+    if accumulate < 1:
+        raise TrainingError(expected="accumulate of at least 1 batch", found=repr(accumulate), where="StepByStep")
+    if compat not in ("fixed", "book"):
+        raise TrainingError(expected="compat 'fixed' or 'book'", found=repr(compat), where="StepByStep")

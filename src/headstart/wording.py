@@ -1,0 +1,45 @@
+"""Wording: numbers, durations and lists as headstart writes them wherever people read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from headstart.errors import shown
+
+NBSP = "\u00a0"  # keeps a number and its unit on one line
+_NAMES = 8  # names listed before "and N more"
+_NUMBERS = 12
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """`1 image`, `1,200 images`, `2 classes`."""
+    several = plural or (f"{noun}es" if noun.endswith("s") else f"{noun}s")
+    return f"{number:,} {noun if number == 1 else several}"
+
+
+def listed(names: Sequence[object], most: int = _NAMES) -> str:
+    """The first names, made safe to print, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(shown(str(name)) for name in names[:most]) + more
+
+
+def numbered(numbers: Sequence[int], most: int = _NUMBERS) -> str:
+    """Channels or filters by their numbers: `#3, #17`."""
+    return listed([f"#{number}" for number in numbers], most)
+
+
+def percent(share: float | None) -> str:
+    """`95.4 %`, with a no-break space; a dash for what is not defined."""
+    return "–" if share is None or math.isnan(share) else f"{share * 100:.1f}{NBSP}%"
+
+
+def duration(seconds: float) -> str:
+    """`0.4 s`, `12 s`, `3 min 20 s`, `2 h 05 min`."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"

@@ -1,0 +1,191 @@
+"""The command line, in process: what it prints where, its exit codes, and no traceback whatever one types."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from command_line import Headstart
+from drawn_photos import draw_folder
+
+
+def test_train_prints_found_plan_verdict_places_and_the_next_command_in_this_order(
+    headstart: Headstart, photos: Path, tmp_path: Path
+) -> None:
+    answer = headstart("train", photos, "--backbone", "embedded", "--no-inside")
+
+    assert answer.code == 0
+    words = (
+        "Found 48 images of 3 classes",
+        "Plan",
+        "licence",
+        "Verdict",
+        "accuracy",
+        "majority",
+        "kNN",
+        "Written to",
+        "Next:",
+    )
+    places = [answer.out.index(word) for word in words]
+    assert places == sorted(places)
+    assert "95 % interval" in answer.out
+    assert "images/s" in answer.err
+    assert (tmp_path / "runs" / "photos" / "report.html").is_file()
+
+
+def test_the_next_command_works_as_printed(headstart: Headstart, photos: Path) -> None:
+    answer = headstart("train", photos, "--backbone", "embedded", "--no-inside")
+    command = answer.out.split("Next: headstart ")[1].split()
+
+    predicted = headstart(*command[:-1], photos / "disc")
+
+    assert predicted.code == 0
+    assert predicted.out.count("disc/") == 16
+
+
+def test_json_goes_alone_to_stdout_and_begins_with_the_evaluation(headstart: Headstart, photos: Path) -> None:
+    answer = headstart("train", photos, "--backbone", "embedded", "--no-inside", "--json", "--out", "here/run")
+
+    assert answer.out.lstrip().startswith('{\n "evaluation": {\n  "accuracy": {\n   "value":')
+    result = json.loads(answer.out)
+    assert list(result)[:2] == ["evaluation", "baselines"]
+    assert list(result["evaluation"]["accuracy"])[:4] == ["value", "low", "high", "n"]
+    assert {"majority", "kNN"} <= set(result["baselines"])
+    assert result["run"] == "here/run"
+    assert "images/s" in answer.err
+
+
+def test_predict_prints_every_image_and_exits_1_when_one_cannot_be_read(headstart: Headstart, photos: Path) -> None:
+    headstart("train", photos, "--backbone", "embedded", "--no-inside", "--out", "run")
+    Path("bad.jpg").write_bytes(b"not a photo")
+
+    fine = headstart("predict", "run", photos / "disc", "--json")
+    mixed = headstart("predict", "run/classifier.safetensors", "bad.jpg", photos / "disc", "--csv", "p.csv")
+
+    assert (fine.code, mixed.code) == (0, 1)
+    assert len(json.loads(fine.out)) == 16
+    assert "unreadable" in mixed.out
+    assert "not an image" in mixed.out
+    assert len(Path("p.csv").read_text().splitlines()) == 18
+
+
+@pytest.mark.slow
+def test_evaluate_compare_audit_and_cache_answer_in_words_and_in_json(
+    headstart: Headstart, photos: Path, tmp_path: Path
+) -> None:
+    headstart("train", photos, "--backbone", "embedded", "--no-inside", "--out", "one")
+    headstart("train", photos, "--backbone", "embedded", "--no-inside", "--out", "two", "--layers", "pooled")
+    other = draw_folder(tmp_path / "other", per_class=4, seed=5)
+    for arguments, word in (
+        (("evaluate", "one", other), "accuracy"),
+        (("compare", "one", "two"), "difference"),
+        (("audit", photos), "findings"),
+        (("cache",), "features"),
+        (("backbones",), "resnet18"),
+    ):
+        plain, as_json = headstart(*arguments), headstart(*arguments, "--json")
+        assert (plain.code, as_json.code) == (0, 0)
+        assert plain.out.strip()
+        assert word in json.dumps(json.loads(as_json.out))
+
+
+def test_groups_are_shown_by_their_first_images_and_only_copies_as_equal(
+    headstart: Headstart, photos: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(photos, tmp_path / "set")
+    same, *others = sorted(folder.glob("*/*.png"))
+    names = [f"{number}.png" for number in range(4)]
+    for name in names:
+        shutil.copy(same, folder / name)
+    lines = ["image,label,split,group", *(f"{name},disc,train,one" for name in names)]
+    for path, part in ((others[0], "test"), (others[20], "train")):
+        lines.append(f"{path.relative_to(folder)},{path.parent.name},{part},one")
+    (folder / "table.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    answer = headstart("audit", folder / "table.csv")
+    told = " ".join(answer.out.split())
+    assert answer.code == 0, answer.err
+
+    assert "0.png = 1.png = 2.png and 1 more" in told
+    assert "0.png with 1.png with 2.png and 3 more" in told
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("train", "nowhere"),
+        ("train", "photos", "--backbone", "resnet81"),
+        ("train", "photos", "--head", "svm"),
+        ("train", "photos", "--test-share", "7"),
+        ("train", "photos", "--seed", "-1"),
+        ("train", "photos", "--layers", ",,"),
+        ("train", "photos", "--weights", "missing.safetensors"),
+        ("train", "photos", "--backbone", "timm:hf-hub:a/b"),
+        ("train", "photos", "--backbone", "embedded", "--no-inside", "--out", "a_file/run"),
+        ("predict", "nowhere.safetensors", "photos"),
+        ("predict", "a_file", "photos"),
+        ("evaluate", "a_file", "photos"),
+        ("compare", "photos", "photos"),
+        ("audit", "a_file"),
+    ],
+)
+def test_mistakes_exit_2_with_expected_found_and_next(
+    headstart: Headstart, photos: Path, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    (tmp_path / "photos").symlink_to(photos)
+    (tmp_path / "a_file").write_text("text")
+
+    answer = headstart(*arguments)
+
+    assert answer.code == 2
+    assert "expected:" in answer.err
+    assert "found:" in answer.err
+    assert answer.out == ""
+
+
+@pytest.mark.parametrize(
+    "arguments", [("train",), ("fly",), ("train", "x", "--sede", "1"), ("train", "x", "--seed", "a")]
+)
+def test_usage_mistakes_exit_2_with_a_hint(headstart: Headstart, arguments: tuple[str, ...]) -> None:
+    answer = headstart(*arguments)
+    assert answer.code == 2
+    assert "Error" in answer.err
+
+
+def test_ctrl_c_leaves_nothing_half_written(
+    headstart: Headstart, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("headstart.workbench.train.fit_linear_probe", interrupted)
+
+    answer = headstart("train", photos, "--backbone", "embedded", "--no-inside")
+
+    assert answer.code == 130
+    assert "Stopped" in answer.err
+    assert not list((tmp_path / "runs").iterdir())
+
+
+def test_markup_and_control_characters_in_names_are_shown_not_obeyed(headstart: Headstart, tmp_path: Path) -> None:
+    folder = draw_folder(tmp_path / "photos", per_class=8)
+    (folder / "disc").rename(folder / "[red]disc[bold]\x1b[31m")
+
+    answer = headstart("train", folder, "--backbone", "embedded", "--no-inside")
+
+    assert answer.code == 0
+    assert "[red]disc[bold]\\x1b[31m" in answer.out.replace("\n", "")
+    assert "\x1b" not in answer.out
+
+
+def test_every_field_of_the_recipe_is_an_option_of_train(headstart: Headstart) -> None:
+    import dataclasses
+
+    from headstart.recipe import Recipe
+
+    text = headstart("train", "--help").out
+    for spec in dataclasses.fields(Recipe):
+        assert "--" + spec.name.replace("_", "-") in text

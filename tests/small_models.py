@@ -1,0 +1,51 @@
+"""Small models to look into."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from headstart.backbones.backbone import Backbone, load_backbone
+from headstart.backbones.models.cifar_resnet import cifar_resnet20
+from headstart.classifier.card import Card
+from headstart.classifier.classifier import Classifier
+from headstart.heads.head import Head
+
+
+def make_classifier(unit: bool = True, classes: tuple[str, ...] = ("ants", "bees", "wasps")) -> Classifier:
+    """The embedded backbone with a head of drawn weights, temperature 1.7."""
+    backbone = load_backbone("embedded")
+    stages = backbone.stages[-2:]
+    width = sum(backbone.spec.stage(name).width for name in stages)
+    rng = np.random.default_rng(0)
+    head = Head("ridge", stages, rng.normal(size=(width, len(classes))), rng.normal(size=len(classes)), 1.7, unit)
+    preprocess = backbone.preprocess.to_dict()
+    card = Card("embedded", stages, classes, preprocess, (255, 255, 255), "ridge", 1.7, {}, unit=unit)
+    return Classifier(backbone, head, card)
+
+
+@pytest.fixture
+def small_classifier() -> Callable[[bool], Classifier]:
+    """Makes a classifier on the embedded backbone; True: its head takes stages of unit length."""
+    return make_classifier
+
+
+@pytest.fixture
+def resnet20(tmp_path: Path) -> Callable[[float | None], Backbone]:
+    """Makes CIFAR's ResNet-20, always the same but for its top, which is scaled by so much, or left out."""
+
+    def make(scale: float | None) -> Backbone:
+        torch.manual_seed(0)
+        state = cifar_resnet20().state_dict()
+        top = {name: state.pop(name) for name in ("linear.weight", "linear.bias")}
+        if scale is not None:
+            state |= {name: scale * value for name, value in top.items()}
+        save_file(state, tmp_path / "resnet20.safetensors")
+        return load_backbone("cifar_resnet20", weights=str(tmp_path / "resnet20.safetensors"))
+
+    return make
