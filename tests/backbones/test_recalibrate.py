@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from headstart.backbones.backbone import build_backbone
 from headstart.backbones.catalogue import SPECS
-from headstart.backbones.recalibrate import recalibrate
+from headstart.backbones.recalibrate import recalibrate_batch_norm
 from headstart.errors import BackboneError
 from headstart.hooks import capture_inputs
 
@@ -33,7 +33,7 @@ def _norms(network: nn.Module) -> dict[str, nn.Module]:
 def test_one_batch_norm_gets_the_statistics_of_all_the_data(size: int) -> None:
     norm, data = nn.BatchNorm2d(3), _sorted_data()
 
-    recalibrate(nn.Sequential(norm), _batches(data, size))
+    recalibrate_batch_norm(nn.Sequential(norm), _batches(data, size))
 
     flat = data.double().transpose(0, 1).flatten(1)
     assert torch.allclose(norm.running_mean.double(), flat.mean(1), atol=1e-6)
@@ -43,7 +43,7 @@ def test_one_batch_norm_gets_the_statistics_of_all_the_data(size: int) -> None:
 def test_the_variance_survives_a_mean_far_from_zero() -> None:
     norm, data = nn.BatchNorm2d(3), _sorted_data() + 1000.0
 
-    recalibrate(nn.Sequential(norm), _batches(data, 16))
+    recalibrate_batch_norm(nn.Sequential(norm), _batches(data, 16))
 
     assert torch.allclose(norm.running_var.double(), data.double().var((0, 2, 3)), rtol=1e-4)
 
@@ -52,7 +52,7 @@ def test_the_variance_survives_a_mean_far_from_zero() -> None:
 def test_deep_layers_are_standardised_in_eval_mode(size: int) -> None:
     network, data = build_backbone(SPECS["random"], seed=3).network, _sorted_data()
 
-    recalibrate(network, _batches(data, size))
+    recalibrate_batch_norm(network, _batches(data, size))
 
     with torch.no_grad(), capture_inputs(_norms(network)) as inputs:
         network(data)
@@ -70,8 +70,8 @@ def test_the_order_and_the_size_of_the_batches_do_not_matter(size: int) -> None:
     shuffled = data[torch.randperm(len(data), generator=torch.Generator().manual_seed(1))]
     one, other = (build_backbone(SPECS["random"]).network for _ in range(2))
 
-    recalibrate(one, _batches(data, 16))
-    recalibrate(other, _batches(shuffled, size))
+    recalibrate_batch_norm(one, _batches(data, 16))
+    recalibrate_batch_norm(other, _batches(shuffled, size))
 
     for name, norm in _norms(one).items():
         twin = _norms(other)[name]
@@ -83,7 +83,7 @@ def test_the_same_images_give_the_same_bits() -> None:
     one, other = (build_backbone(SPECS["random"]) for _ in range(2))
 
     for backbone in (one, other):
-        recalibrate(backbone.network, _batches(_sorted_data(), 32))
+        recalibrate_batch_norm(backbone.network, _batches(_sorted_data(), 32))
 
     assert one.fingerprint == other.fingerprint
 
@@ -93,7 +93,7 @@ def test_a_batch_norm_that_runs_twice_counts_both_runs() -> None:
     network, data = nn.Sequential(norm, nn.Identity(), norm), _sorted_data()
     fresh = nn.Sequential(nn.BatchNorm2d(3, affine=False)).eval()
 
-    recalibrate(network, _batches(data, 16))
+    recalibrate_batch_norm(network, _batches(data, 16))
 
     both = torch.cat([data, fresh(data)])  # the second run sees what the first made with the statistics of before
     assert torch.allclose(norm.running_mean, both.mean((0, 2, 3)), atol=1e-3)
@@ -104,7 +104,7 @@ def test_weights_modes_and_hooks_stay_as_they_were() -> None:
     network[1].eval()
     before = [parameter.clone() for parameter in network.parameters()]
 
-    recalibrate(network, _batches(_sorted_data(), 16))
+    recalibrate_batch_norm(network, _batches(_sorted_data(), 16))
 
     assert [module.training for module in network] == [True, False, True]
     assert all(torch.equal(old, new) for old, new in zip(before, network.parameters(), strict=True))
@@ -113,14 +113,14 @@ def test_weights_modes_and_hooks_stay_as_they_were() -> None:
 
 def test_no_images_and_broken_activations_are_errors() -> None:
     with pytest.raises(BackboneError, match="images to estimate"):
-        recalibrate(nn.Sequential(nn.BatchNorm2d(3)), list)
+        recalibrate_batch_norm(nn.Sequential(nn.BatchNorm2d(3)), list)
     with pytest.raises(BackboneError, match="finite activations"):
-        recalibrate(nn.Sequential(nn.BatchNorm2d(3)), _batches(torch.full((4, 3, 8, 8), float("nan")), 2))
+        recalibrate_batch_norm(nn.Sequential(nn.BatchNorm2d(3)), _batches(torch.full((4, 3, 8, 8), float("nan")), 2))
 
 
 def test_a_network_without_batch_norm_is_left_alone() -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3))
 
-    recalibrate(network, _batches(_sorted_data(), 16))
+    recalibrate_batch_norm(network, _batches(_sorted_data(), 16))
 
     assert network[0].weight.isfinite().all()

@@ -11,7 +11,7 @@ from PIL import Image
 from sklearn.linear_model import RidgeClassifier
 from sklearn.neighbors import NearestCentroid
 
-from headstart.datasets.hands import CLASSES, draw_hand, draw_hands
+from headstart.datasets.hands import HAND_CLASSES, draw_hand, draw_hands
 from headstart.errors import DataError
 
 
@@ -40,7 +40,7 @@ def load(part: Path, side: int, mode: str) -> tuple[np.ndarray, np.ndarray]:
     return np.array(rows), np.array(names)
 
 
-@pytest.mark.parametrize("kind", CLASSES)
+@pytest.mark.parametrize("kind", HAND_CLASSES)
 def test_the_same_numbers_give_the_same_bits(kind: str) -> None:
     once, again = (pixels(draw_hand(kind, seed=5, identity=2, size=48)) for _ in range(2))
     assert np.array_equal(once, again)
@@ -79,7 +79,7 @@ def test_numbers_out_of_range_are_refused(wrong: dict[str, int]) -> None:
 def test_every_class_has_as_many_pictures_as_asked(drawn: Path) -> None:
     for part, count in (("train", 36), ("test", 15)):
         assert {folder.name: len(list(folder.iterdir())) for folder in (drawn / part).iterdir()} == dict.fromkeys(
-            CLASSES, count
+            HAND_CLASSES, count
         )
 
 
@@ -97,7 +97,7 @@ def test_names_carry_hand_and_frame_and_are_unique(drawn: Path) -> None:
 
 
 def test_every_hand_shows_every_class(drawn: Path) -> None:
-    by_class = [hands_in(drawn / "train" / kind) for kind in CLASSES]
+    by_class = [hands_in(drawn / "train" / kind) for kind in HAND_CLASSES]
     assert by_class[0] == by_class[1] == by_class[2]
 
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from headstart.backbones.recalibrate import recalibrate as settle
+from headstart.backbones.recalibrate import recalibrate_batch_norm
 from headstart.classifier.classifier import Classifier
 from headstart.errors import ClassifierError
 from headstart.progress import Event
@@ -49,7 +49,7 @@ def test_the_prior_is_a_mixture_of_old_images_and_new_ones(prior: float) -> None
     norm.running_mean.copy_(torch.tensor([1.0, -1.0]))
     norm.running_var.copy_(torch.tensor([2.0, 0.5]))
     x = torch.randn(7, 2, 5, 5, generator=torch.Generator().manual_seed(0)) * 3 + 4
-    assert settle(norm, lambda: [x[:3], x[3:]], prior=prior) == 1
+    assert recalibrate_batch_norm(norm, lambda: [x[:3], x[3:]], prior=prior) == 1
     new_mean = x.mean((0, 2, 3))
     new_var = x.transpose(0, 1).flatten(1).var(1)
     if not prior:

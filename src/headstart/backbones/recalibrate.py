@@ -50,7 +50,7 @@ class _Moments:
 
 
 @torch.no_grad()
-def recalibrate(
+def recalibrate_batch_norm(
     network: nn.Module, batches: Batches, *, prior: float = 0.0, names: Collection[str] | None = None
 ) -> int:
     """Set every batch norm's running mean and variance to those of its inputs on these images; nothing else changes.
@@ -80,7 +80,9 @@ def recalibrate(
     walk = iter(batches())
     first, second = next(walk, None), next(walk, None)
     if first is None:
-        raise BackboneError(expected="images to estimate batch-norm statistics on", found="none", where="recalibrate")
+        raise BackboneError(
+            expected="images to estimate batch-norm statistics on", found="none", where="recalibrate_batch_norm"
+        )
     old = prior / (prior + sum(len(pixels) for pixels in batches())) if prior else 0.0
     modes = [(module, module.training) for module in network.modules()]
     network.eval()

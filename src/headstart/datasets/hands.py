@@ -17,7 +17,7 @@ from headstart.datasets.hand_scene import Skin
 from headstart.datasets.hand_shapes import Array, Build, Pose, vector
 from headstart.errors import DataError, near
 
-CLASSES = ("paper", "rock", "scissors")
+HAND_CLASSES = ("paper", "rock", "scissors")
 FRAMES_PER_HAND = 3  # in each class: few frames of many hands teach more than many frames of few
 FIRST_TEST_HAND = 500  # hands below are for training: no size of the set makes the two meet
 _SUPERSAMPLING = 2  # 4 samples in a pixel: 3 looks the same after the camera and costs twice the time
@@ -51,7 +51,7 @@ def draw_hand(kind: str, *, seed: int, identity: int | None = None, size: int = 
     """Picture of one hand that shows rock, paper or scissors; the same numbers give the same bits.
 
     Args:
-        kind: one of CLASSES.
+        kind: one of HAND_CLASSES.
         seed: pose, light, backdrop and camera.
         identity: whose hand (tone, proportions, sleeve, habits); from the seed when left out.
         size: side in pixels, at least 16.
@@ -62,8 +62,10 @@ def draw_hand(kind: str, *, seed: int, identity: int | None = None, size: int = 
     Raises:
         DataError: the kind is unknown, the size too small or a number negative.
     """
-    if kind not in CLASSES:
-        raise DataError(expected="paper, rock or scissors", found=repr(kind), where="kind", hint=near(kind, CLASSES))
+    if kind not in HAND_CLASSES:
+        raise DataError(
+            expected="paper, rock or scissors", found=repr(kind), where="kind", hint=near(kind, HAND_CLASSES)
+        )
     if size < 16:
         raise DataError(expected="a size of at least 16 pixels", found=str(size), where="size", hint="Use 64 or more.")
     owner = seed if identity is None else identity
@@ -141,7 +143,7 @@ def _plan(part: str, per_class: int, first_hand: int) -> list[tuple[str, str, in
     frames = max(FRAMES_PER_HAND, -(-per_class // FIRST_TEST_HAND))
     return [
         (part, kind, first_hand + index // frames, order * frames + index % frames)
-        for order, kind in enumerate(CLASSES)
+        for order, kind in enumerate(HAND_CLASSES)
         for index in range(per_class)
     ]
 

@@ -13,7 +13,7 @@ from torch.optim import lr_scheduler
 
 from headstart.backbones.backbone import Backbone
 from headstart.backbones.flip_tta import FlipTTA
-from headstart.backbones.recalibrate import recalibrate
+from headstart.backbones.recalibrate import recalibrate_batch_norm
 from headstart.errors import TrainingError
 from headstart.finetune.augmentation import centre, views
 from headstart.finetune.averaging import Candidate, best_of, ema_of, wise_of, with_mirror
@@ -72,7 +72,7 @@ class FineTuner:
         """Freeze what lies before a stage, and the batch norms of the rest unless they are to live."""
         network = self.backbone.network
         if self.settings.batch_norm == "recalibrated":
-            recalibrate(network, self._calibration)
+            recalibrate_batch_norm(network, self._calibration)
         thaw(network)
         policy = FreezePolicy() if until is None else freeze(self.backbone, until=until)
         if self.settings.batch_norm != "live":
@@ -239,7 +239,7 @@ class FineTuner:
     def _settle(self) -> None:
         # what is frozen keeps its statistics: others would not fit the cached activations
         moving = [name for name in batch_norms(self.network.body) if not within(name, self.policy)]
-        recalibrate(self.network.body, self._calibration, names=moving)
+        recalibrate_batch_norm(self.network.body, self._calibration, names=moving)
 
     def _calibration(self) -> Iterator[Tensor]:
         for begin in range(0, len(self.images.rows), _STILL_BATCH):

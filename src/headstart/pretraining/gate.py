@@ -13,7 +13,7 @@ from torch import Tensor
 from headstart import runtime
 from headstart.backbones.backbone import Backbone
 from headstart.backbones.preprocess import Preprocess
-from headstart.backbones.recalibrate import recalibrate
+from headstart.backbones.recalibrate import recalibrate_batch_norm
 from headstart.data.batches import pixel_batches
 from headstart.data.images import ImageRules
 from headstart.errors import DataError
@@ -89,7 +89,7 @@ def recalibrated(images: GateSet, backbone: Backbone, most: int = 256) -> Backbo
     chosen = np.random.default_rng(0).permutation(len(images.paths))[:most]
     some = GateSet(images.name, tuple(images.paths[i] for i in chosen), images.labels[chosen], ())
     batches = list(_pixels(some, backbone.preprocess))
-    recalibrate(backbone.network, lambda: batches)
+    recalibrate_batch_norm(backbone.network, lambda: batches)
     return backbone
 
 

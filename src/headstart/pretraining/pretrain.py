@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 from headstart.backbones.backbone import Backbone
 from headstart.backbones.models.fire_resnet import FireResNet
 from headstart.backbones.preprocess import Preprocess
-from headstart.backbones.recalibrate import recalibrate
+from headstart.backbones.recalibrate import recalibrate_batch_norm
 from headstart.errors import TrainingError
 from headstart.pretraining.bank import draw_bank
 from headstart.pretraining.distil import Distiller, DrawnPictures, distillation_loss
@@ -131,7 +131,7 @@ def write_weights(work: Pretraining, path: Path) -> Path:
     student = work.student.eval()
     count = min(_STATISTICS, work.recipe.pictures)
     batches = [work.pictures.pixels(_STATISTICS_SEED + i, min(_BATCH, count)) for i in range(-(-count // _BATCH))]
-    recalibrate(student, lambda: batches)
+    recalibrate_batch_norm(student, lambda: batches)
     half = {name: _half(tensor) for name, tensor in student.state_dict().items() if "num_batches" not in name}
     save_file(half, path, metadata={"licence": "MIT (headstart)", "recipe": json.dumps(work.recipe.to_dict())})
     path.chmod(0o644)  # safetensors writes for the owner's eyes alone

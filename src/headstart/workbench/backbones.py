@@ -21,6 +21,7 @@ def list_backbones() -> list[dict[str, object]]:
             "code_licence": row.code_licence,
             "origin": row.origin,
             "paper": row.paper,
+            "weights": row.weights,
             "note": row.note,
         }
         for row in SPECS.values()

@@ -8,7 +8,7 @@ import torch
 
 from headstart import runtime
 from headstart.backbones.backbone import Backbone
-from headstart.backbones.recalibrate import recalibrate
+from headstart.backbones.recalibrate import recalibrate_batch_norm
 from headstart.data.batches import pixel_batches
 from headstart.data.split import DataSplit
 from headstart.errors import BackboneError
@@ -76,4 +76,4 @@ def _images(backbone: Backbone, prepared: Prepared, rows: Sequence[int], most: i
 def _estimate_statistics(backbone: Backbone, images: torch.Tensor) -> None:
     """Batch-norm statistics of a network that never saw an image, from some of the training images alone."""
     pixels = [backbone.preprocess.normalise(images)] if len(images) else []  # one batch: then one pass is exact
-    recalibrate(backbone.network, lambda: pixels)
+    recalibrate_batch_norm(backbone.network, lambda: pixels)

@@ -11,7 +11,7 @@ import torch
 
 from headstart import runtime
 from headstart.backbones.backbone import Provenance
-from headstart.backbones.recalibrate import recalibrate as settle
+from headstart.backbones.recalibrate import recalibrate_batch_norm
 from headstart.classifier.classifier import Classifier, Prediction
 from headstart.data.batches import pixel_batches
 from headstart.data.image_set import Sample
@@ -184,7 +184,7 @@ def _settle(model: Classifier, prepared: torch.Tensor, prior: float) -> int:
         return [look.normalise(part) for part in torch.split(prepared, 64)]
 
     try:
-        norms = settle(model.backbone.network, batches, prior=prior)
+        norms = recalibrate_batch_norm(model.backbone.network, batches, prior=prior)
     except BackboneError as error:
         raise ClassifierError(expected=error.expected, found=error.found, where=error.where) from error
     if not norms:

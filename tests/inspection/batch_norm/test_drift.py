@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
 
 from headstart.backbones.backbone import load_backbone
-from headstart.backbones.recalibrate import recalibrate
+from headstart.backbones.recalibrate import recalibrate_batch_norm
 from headstart.errors import BackboneError
 from headstart.inspection.batch_norm.drift import batch_norm_drift
 from headstart.inspection.inspected_images import InspectedImages
@@ -40,7 +40,7 @@ def network(seed: int = 0) -> nn.Sequential:
 def settled(pixels: Tensor) -> nn.Sequential:
     """A network whose statistics are those of these pixels."""
     model = network()
-    recalibrate(model, lambda: [pixels])
+    recalibrate_batch_norm(model, lambda: [pixels])
     return model
 
 

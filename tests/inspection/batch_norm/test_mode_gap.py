@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from headstart.backbones.recalibrate import recalibrate
+from headstart.backbones.recalibrate import recalibrate_batch_norm
 from headstart.errors import DataError
 from headstart.freezing import freeze
 from headstart.inspection.batch_norm.mode_gap import mode_gap
@@ -21,7 +21,7 @@ def network() -> nn.Sequential:
 def test_statistics_of_the_one_batch_that_is_shown_make_no_difference():
     pixels = torch.randn(20, 3, 8, 8)
     model = network()
-    recalibrate(model, lambda: [pixels])
+    recalibrate_batch_norm(model, lambda: [pixels])
     gap = mode_gap(model, pixels, batch=20)
     assert gap.agreement == 1.0
     assert "agree" in gap.interpretation[0]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from headstart.backbones.backbone import load_backbone
 from headstart.backbones.preprocess import Preprocess
-from headstart.backbones.recalibrate import recalibrate
+from headstart.backbones.recalibrate import recalibrate_batch_norm
 from headstart.errors import DataError
 from headstart.inspection.batch_norm.first_norm import FirstNorm, first_norm_of
 from headstart.inspection.batch_norm.preprocessing_check import check_preprocessing
@@ -42,7 +42,7 @@ def stem(padding: int = 0) -> nn.Sequential:
 def trained(way: PreprocessingVariant, images: Tensor, padding: int = 0) -> nn.Sequential:
     """A stem whose statistics are those of images brought to it in this way."""
     model = stem(padding)
-    recalibrate(model, lambda: [way.apply(images)])
+    recalibrate_batch_norm(model, lambda: [way.apply(images)])
     return model
 
 
@@ -91,7 +91,7 @@ def test_a_card_that_is_wrong_is_found_from_the_weights():
     card, right = load_backbone("embedded"), load_backbone("embedded").preprocess
     card.network.stem.bn = nn.BatchNorm2d(96).eval()
     half = named("half", right)
-    recalibrate(card.network, lambda: [half.apply(photographs(200))])
+    recalibrate_batch_norm(card.network, lambda: [half.apply(photographs(200))])
     found = check_preprocessing(card, own)
     assert found.stops
     assert found.seen.way == "card"
@@ -101,7 +101,9 @@ def test_a_card_that_is_wrong_is_found_from_the_weights():
 def test_images_of_another_kind_are_no_surprise_where_the_row_says_so():
     own, backbone = photographs(64, seed=3), load_backbone("embedded")
     backbone.network.stem.bn = nn.BatchNorm2d(96).eval()
-    recalibrate(backbone.network, lambda: [named("card", backbone.preprocess).apply(photographs(200, 1, 0.15, 0.06))])
+    recalibrate_batch_norm(
+        backbone.network, lambda: [named("card", backbone.preprocess).apply(photographs(200, 1, 0.15, 0.06))]
+    )
     surprised = check_preprocessing(backbone, own)
     assert surprised.verdict != "fine"
     backbone.spec = dataclasses.replace(backbone.spec, shown=(0.15, 0.08, 0.06))

@@ -14,7 +14,7 @@ from scipy.stats import binomtest
 from torch import nn
 
 from headstart.backbones.backbone import load_backbone
-from headstart.backbones.recalibrate import recalibrate
+from headstart.backbones.recalibrate import recalibrate_batch_norm
 from headstart.classifier.classifier import Classifier
 from headstart.errors import BackboneError, DataError
 from headstart.inspection.features.similarity import Answers, similarity
@@ -85,7 +85,7 @@ def test_frozen_weights_with_moved_statistics_are_pointed_out():
 
 def test_recalibration_is_not_called_a_mistake():
     before, after = network(), network()
-    recalibrate(after, lambda: [pixels() + 1])
+    recalibrate_batch_norm(after, lambda: [pixels() + 1])
     (said,) = [one for one in similarity(before, after, pixels()).interpretation if "statistics moved" in one]
     assert said.endswith("meant if they were recalibrated, else freeze them with the layers.")
 

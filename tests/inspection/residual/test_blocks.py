@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from headstart.backbones.backbone import load_backbone
 from headstart.backbones.models.cifar_resnet import cifar_resnet20
-from headstart.backbones.recalibrate import recalibrate
+from headstart.backbones.recalibrate import recalibrate_batch_norm
 from headstart.errors import DataError
 from headstart.inspection.inspected_images import InspectedImages
 from headstart.inspection.inspected_model import inspected_model
@@ -86,7 +86,7 @@ def test_the_share_of_normalised_branches_at_initialisation_is_one_over_the_root
     width, depth = 256, 16
     network = nn.Sequential(nn.Identity(), *[NormalisedBlock(width) for _ in range(depth)]).eval()
     inputs = torch.randn(512, width, 1, 1)
-    recalibrate(network, lambda: [inputs])
+    recalibrate_batch_norm(network, lambda: [inputs])
     lens = residual_blocks(nn.Sequential(network, nn.Flatten()).eval(), inputs, lesions=False)
     for place, block in enumerate(lens.blocks, start=1):
         assert block.share == pytest.approx(1 / math.sqrt(place + 1), abs=0.03)

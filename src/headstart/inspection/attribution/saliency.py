@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from headstart.backbones.recalibrate import recalibrate
+from headstart.backbones.recalibrate import recalibrate_batch_norm
 from headstart.errors import BackboneError
 from headstart.inspection.features.stage_outputs import is_map, places_of, watch_stages
 from headstart.inspection.inspected_model import InspectedModel
@@ -156,7 +156,7 @@ def draw_weights(subject: InspectedModel, pixels: Tensor, seed: int) -> None:
         if weight.ndim > 1:
             order = torch.randperm(weight.numel(), generator=generator).to(weight.device)
             weight.copy_(weight.flatten()[order].view_as(weight))
-    recalibrate(subject.network, lambda: iter([pixels[:_TOGETHER]]))
+    recalibrate_batch_norm(subject.network, lambda: iter([pixels[:_TOGETHER]]))
 
 
 def _in_cells(one: Tensor) -> Heat:

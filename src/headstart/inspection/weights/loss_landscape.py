@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from headstart.backbones.recalibrate import recalibrate
+from headstart.backbones.recalibrate import recalibrate_batch_norm
 from headstart.errors import DataError, RecipeError
 from headstart.inspection.inspected_images import InspectedImages
 from headstart.inspection.inspected_model import InspectedModel
@@ -53,7 +53,7 @@ def settle(subject: InspectedModel, images: InspectedImages, statistics: str) ->
         def walk() -> Iterator[Tensor]:
             return images.batches(len(images) if len(images) <= _ONE_PASS else 32)
 
-        recalibrate(subject.network, walk)
+        recalibrate_batch_norm(subject.network, walk)
 
 
 def check_statistics(statistics: str) -> None:
