@@ -52,7 +52,7 @@ class Bench:
             weights=str(file),
             strategy=strategy,
             offline=True,
-            no_inside=True,
+            inside=False,
             **knobs,
         )
         tuning = run.record.get("tuning")

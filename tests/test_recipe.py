@@ -32,7 +32,7 @@ def test_a_recipe_comes_back_from_its_own_values() -> None:
         ({"backbone": None}, "str for backbone"),
         ({"batch_size": 0}, "number from 1"),
         ({"max_pixels": 0}, "at least 1"),
-        ({"flip_tta": True, "no_flips": True}, "both --no-flips and --flip-tta"),
+        ({"flip_tta": True, "flips": False}, "both --no-flips and --flip-tta"),
     ],
 )
 def test_wrong_values_are_refused_with_the_option_and_a_hint(values: dict[str, object], message: str) -> None:

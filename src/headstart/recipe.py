@@ -1,24 +1,33 @@
-"""Recipe: every knob of headstart, its default and the reason for it. The only configuration; imports no torch.
+"""Recipe: every option of a run, its default and the reason for it. The only configuration; imports no torch.
 
-The command line makes its options from these fields, `run.json` stores them, an unknown key is an error.
+The command line makes its options from these fields, `run.json` stores them, an unknown name is an error. Each verb
+says in a TypedDict which options it takes, so that `help()`, completion and type checkers know them.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
+import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
+
+from typing_extensions import TypedDict
 
 from headstart.errors import RecipeError, near
+from headstart.registry import ENGINES, HEADS
+
+_Verb = TypeVar("_Verb", bound=Callable[..., Any])
+
+_OLD_NAMES = {"mirror": "flip_tta"}  # of recipes in a run.json written before 0.2
+_OLD_NEGATIONS = {"no_flips": "flips", "no_inside": "inside"}
 
 
-def _knob(
-    default: Any, about: str, *, choices: tuple[str, ...] = (), low: float | None = None, high: float | None = None
-) -> Any:
-    metadata = {"about": about, "choices": choices, "low": low, "high": high}
-    return field(default=default, metadata=metadata)
+def _option(default: Any, about: str, **limits: Any) -> Any:
+    """A field with help text and, in `limits`, its allowed values: choices or a registry's names, low, high."""
+    return field(default=default, metadata={"about": about, "choices": (), "low": None, "high": None, **limits})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,149 +37,149 @@ class Recipe:
     Each field's metadata holds `about` (help text), `choices`, `low` and `high` (allowed values).
 
     Raises:
-        RecipeError: a value is of the wrong kind, not among the choices, or out of range; or two contradict.
+        RecipeError: a value has the wrong type, is not among the choices, or is out of range; or two contradict.
     """
 
-    # resnet18 is the best-known small network; `auto` falls back in words when its weights are out of reach
-    backbone: str = _knob(
-        "auto", "network to start from: auto, a catalogue row (see `headstart backbones`), or timm:NAME"
+    # resnet18 is the best-known small network; `auto` falls back with a message when its weights are out of reach
+    backbone: str = _option(
+        "auto", "network to start from: auto, a name from `headstart backbones`, a registered one, or timm:NAME"
     )
-    # none: weights come from the row's own source
-    weights: str | None = _knob(None, "weights: a .safetensors or .pth file, or a URL (URL#sha256=… checks it)")
-    # 0: what the weights know best; larger ones see small things better; twice the side, four times the work
-    size: int = _knob(
-        0, "side of the square that the network gets, px; 0: what its weights were trained with", low=0, high=2048
+    # none: the weights come from the backbone's own source
+    weights: str | None = _option(None, "weights: a .safetensors or .pth file, or a URL (URL#sha256=… checks it)")
+    # 0: the size the weights were trained with; twice the side shows small things better and costs four times the work
+    size: int = _option(
+        0, "side of the square input of the network, px; 0: the size its weights were trained with", low=0, high=2048
     )
-    # the last two stages beat the last one on six real sets, by 1 to 6 points, never worse by more than one image
-    layers: str = _knob(
+    # the last two stages beat the last one on six real sets, by 1 to 6 points, and never lose more than one image
+    layers: str = _option(
         "auto", "stages whose features are used: auto (the last two), pooled, last-two, all, or names with commas"
     )
     # closed form: no learning rate, no epochs, exact leave-one-out
-    head: str = _knob("ridge", "what is trained on the features", choices=("ridge", "logistic"))
+    head: str = _option("ridge", "what is trained on the features", choices=HEADS)
     # probe: the backbone stays as it is; minutes on a laptop, and hard to beat with few images
-    strategy: str = _knob(
+    strategy: str = _option(
         "probe",
-        "what is trained: the head alone, what follows a frozen boundary, all stages, all from the probe's head, or "
-        "what a short pilot finds best within --time",
+        "what is trained: the head alone, everything after a frozen boundary, all stages, all stages starting from the "
+        "probe's head, or what a short pilot finds best within --time",
         choices=("probe", "last-stage", "full", "probe-then-full", "auto"),
     )
-    # ten minutes: what one waits for with a coffee
-    time: str = _knob("10min", "with auto: how long fine-tuning may take, as 90s, 10min or 2h")
-    # the last stage: the part that knows most of the old task, and cheap once what precedes it is cached
-    unfreeze: str | None = _knob(None, "with last-stage: the first stage, or module, that trains [default: the last]")
-    # 0: about 150 steps, at least 3 epochs and at most 10: some minutes on a laptop
-    epochs: int = _knob(0, "passes of fine-tuning over the training images; 0: by their number", low=0, high=1000)
-    # a step of 3 % of the weights' own size at the head, 0.4 times as much at each stage before it. By splits of
+    # ten minutes: a coffee break
+    time: str = _option("10min", "with auto: how long fine-tuning may take, as 90s, 10min or 2h")
+    # the last stage: it is the most specific to the old task, and cheap once the stages before it are cached
+    unfreeze: str | None = _option(
+        None, "with last-stage: the first stage, or module, that is trained [default: the last stage]"
+    )
+    # 0: about 150 steps, at least 3 epochs and at most 10: a few minutes on a laptop
+    epochs: int = _option(0, "epochs of fine-tuning; 0: chosen by the number of training images", low=0, high=1000)
+    # a step of 3 % of the weights' own size at the head, 0.4 times as much at each stage before it. Chosen by splits of
     # training images alone (0.03, 0.01): rps28, all stages, 0.959, 0.922, probe 0.837; ants and bees, last stage,
-    # 0.907, 0.923 (0.003: 0.943), probe 0.954: images unlike the network's own want more, images like them less, so
-    # auto tries a tenth of it too
-    lr: float = _knob(
+    # 0.907, 0.923 (0.003: 0.943), probe 0.954: images unlike the network's own want a larger rate, images like them a
+    # smaller one, so auto tries a tenth of it too
+    lr: float = _option(
         0.03,
         "learning rate of fine-tuning, relative to the size of the weights; 0: found by a range test",
         low=0.0,
         high=1.0,
     )
-    # one-cycle: no rate has to be held for long, and few epochs are enough (Smith and Topin 2018)
-    schedule: str = _knob(
+    # one-cycle: needs no choice of when to decay, and few epochs are enough (Smith and Topin 2018)
+    schedule: str = _option(
         "one-cycle",
-        "learning rate over the steps: one cycle, or a cosine after a warm-up",
+        "learning-rate schedule: one cycle, or a cosine after a warm-up",
         choices=("one-cycle", "cosine"),
     )
     # none: with few epochs on a pretrained network mixing costs more than it gives
-    mix: str = _knob(
+    mix: str = _option(
         "none", "mix images and their labels in full and probe-then-full", choices=("none", "mixup", "cutmix")
     )
-    # 0: probabilities stay those of the labels; what is smoothed has to be calibrated back
-    label_smoothing: float = _knob(0.0, "share of each label given to all classes alike", low=0.0, high=0.9)
-    # none: the last weights; others are tried on held-out images, which few sets can spare many of
-    average: str = _knob(
+    # 0: probabilities stay those of the labels; smoothed ones have to be calibrated back
+    label_smoothing: float = _option(0.0, "share of each label spread over all classes", low=0.0, high=0.9)
+    # none: the last weights; the others are judged on held-out images, which few sets can spare many of
+    average: str = _option(
         "none",
-        "weights tried after fine-tuning, and taken if held-out images say so: a running average (ema), or those "
-        "between the probe's and the last (wise)",
+        "averaged weights, kept if held-out images favour them: a running average (ema), or an interpolation between "
+        "the probe and the fine-tuned weights (wise)",
         choices=("none", "ema", "wise"),
     )
-    # False: once taken it doubles the time of every answer. Held-out images spoke against it after last-stage: log loss
-    # 0.122, with it 0.218 (rps28, 3 bursts held out); 0.093, 0.105 (ants and bees, 36 images, --lr 0.003)
-    flip_tta: bool = _knob(
+    # False: it doubles the time of every prediction. Held-out images were against it after last-stage: log loss 0.122,
+    # with it 0.218 (rps28, 3 bursts held out); 0.093, 0.105 (ants and bees, 36 images, --lr 0.003)
+    flip_tta: bool = _option(
         False,
-        "test-time flips: after fine-tuning answer with the mean of the scores for an image and its mirror image, if "
-        "held-out images say so",
+        "flip TTA: after fine-tuning predict with the mean score of an image and its horizontal flip, if held-out "
+        "images favour it",
     )
-    # frozen: statistics of small batches are worse than those of a million images
-    batch_norm: str = _knob(
+    # frozen: the statistics of small batches are worse than those of a million images
+    batch_norm: str = _option(
         "frozen",
         "batch norm in fine-tuning: frozen, recalibrated on the training images and then frozen, or live",
         choices=("frozen", "recalibrated", "live"),
     )
-    # False: most photographs show the same thing when mirrored; not text, not left and right hands told apart
-    no_flips: bool = _knob(False, "never mirror images in fine-tuning: text, road signs, left and right hands")
-    # 4: with ten epochs a view is seen two or three times; each takes as much disk as the image itself
-    views: int = _knob(4, "with last-stage: cached views of each image, the first is the image itself", low=1, high=64)
+    # True: most photographs show the same thing when flipped; text, and left and right hands, do not
+    flips: bool = _option(
+        True, "random horizontal flips in fine-tuning; turn them off for text, road signs, left and right hands"
+    )
+    # 4: with ten epochs each view is seen two or three times; each takes as much disk as the image itself
+    views: int = _option(4, "with last-stage: cached views per image, the first is the image itself", low=1, high=64)
     # float32: the same losses as without a cache; float16 is half the disk and differs in the third decimal
-    activations: str = _knob(
+    activations: str = _option(
         "float32", "with last-stage: precision of the cached activations", choices=("float32", "float16")
     )
     # half a minute: writing a ResNet-18 with its optimiser takes a hundredth of that
-    checkpoint_every: float = _knob(
-        30.0, "seconds of fine-tuning between two checkpoints: what a kill may cost", low=0.0
+    checkpoint_every: float = _option(
+        30.0, "seconds between two checkpoints of fine-tuning: what a kill may cost", low=0.0
     )
-    # none: the head learns the classes as often as they occur, so its probabilities match the folder
-    balance: str = _knob(
-        "none", "weight of the classes, as often as they occur or all alike", choices=("none", "equal")
-    )
+    # none: the head learns the class frequencies of the folder, so its probabilities match it
+    balance: str = _option("none", "class weights: as frequent as in the data, or equal", choices=("none", "equal"))
     # any fixed number: two runs on the same images give the same split and the same classifier
-    seed: int = _knob(0, "seed of the split, the bootstrap and random weights", low=0, high=2**32 - 1)
+    seed: int = _option(0, "seed of the split, the bootstrap and random weights", low=0, high=2**32 - 1)
     # a fifth: of 250 images 50 are tested, an interval of about ±10 points, while training keeps most images
-    test_share: float = _knob(
-        0.2, "share of the images kept for the test when the folder has one part only", low=0.01, high=0.9
+    test_share: float = _option(
+        0.2, "share of the images kept for the test when the data has no split of its own", low=0.01, high=0.9
     )
-    # frames of one burst on both sides of a split make a test score a lie
-    group_by: str = _knob(
+    # frames of one burst on both sides of a split make the test accuracy meaningless
+    group_by: str = _option(
         "auto",
-        "what belongs together: auto (bursts and copies), none (copies only), parent (the folder), or a regular "
-        "expression on the path whose first bracket names the group",
+        "what belongs together: auto (bursts and duplicates), none (duplicates only), parent (the folder), or a "
+        "regular expression on the path whose first group names it",
     )
     # white: cut-out pictures and drawings mostly come from white pages
-    background: str = _knob("white", "colour laid under transparent images: white, black, grey or #rrggbb")
+    background: str = _option("white", "colour laid under transparent images: white, black, grey or #rrggbb")
     # above the largest phone camera (201 million), 0.6 GB decoded
-    max_pixels: int = _knob(210_000_000, "images with more pixels are refused unopened", low=1)
+    max_pixels: int = _option(210_000_000, "images with more pixels are refused unopened", low=1)
     # one in twenty: above it the reader is suspected, not the images
-    max_bad_share: float = _knob(0.05, "stop when a larger share of the images cannot be read", low=0.0, high=1.0)
-    # 32: the CPU's rate no longer rises beyond, and memory stays under 100 MB
-    batch_size: int = _knob(32, "images a forward pass takes at once", low=1, high=4096)
-    # 0: as many as there are cores
-    workers: int = _knob(0, "threads that decode images; 0: one for each core", low=0, high=256)
+    max_bad_share: float = _option(0.05, "stop when a larger share of the images cannot be read", low=0.0, high=1.0)
+    # 32: larger batches are no faster on a CPU, and memory stays under 100 MB
+    batch_size: int = _option(32, "images per forward pass", low=1, high=4096)
+    # 0: one for each core
+    workers: int = _option(0, "threads that decode images; 0: one for each core", low=0, high=256)
     # auto: a GPU when there is one
-    device: str = _knob("auto", "where the network runs: auto, cpu, cuda, cuda:1, mps")
-    # auto: what was measured best for the row, or a short measurement when enough images wait
-    engine: str = _knob(
-        "auto", "how the forward pass runs", choices=("auto", "eager", "folded", "compiled", "onnxruntime")
+    device: str = _option("auto", "where the network runs: auto, cpu, cuda, cuda:1, mps")
+    # auto: what was measured best for the backbone, or a short measurement when many images wait
+    engine: str = _option("auto", "how the forward pass runs", choices=ENGINES)
+    # False: the statistics of the first batch norm are better evidence of the right preprocessing than a card
+    accept_preprocessing: bool = _option(
+        False, "train although the statistics of the first batch norm speak for another preprocessing"
     )
-    # False: what the first batch norm remembers of its training images is a better witness than a card
-    accept_preprocessing: bool = _knob(
-        False, "train also when the network's first batch norm speaks for images prepared in another way"
-    )
-    # False: some seconds for a page that shows what is odd inside
-    no_inside: bool = _knob(False, "leave out the page that looks inside the classifier")
-    # False: weights may be fetched, size and licence are printed first
-    offline: bool = _knob(False, "never touch the network")
+    # True: a few seconds for a page that shows what is unusual inside
+    inside: bool = _option(True, "write inside.html, the page that inspects the classifier")
+    # False: weights may be downloaded; size and licence are printed first
+    offline: bool = _option(False, "never use the network")
     # False: a file with the same path, size and time is taken as unchanged
-    verify: bool = _knob(False, "hash every file again instead of trusting path, size and time")
+    verify: bool = _option(False, "hash every file again instead of trusting path, size and time")
     # 20 GB: about five million images at resnet18's four stages
-    cache_limit_gb: float = _knob(20.0, "size the features' cache may reach, in GB; the oldest go first", low=0.0)
+    cache_limit_gb: float = _option(20.0, "size limit of the feature cache, in GB; the oldest go first", low=0.0)
 
     def __post_init__(self) -> None:
         for spec in dataclasses.fields(self):
             value = getattr(self, spec.name)
-            _check_kind(spec, value)
+            _check_type(spec, value)
             _check_range(spec, value)
         _ = self.seconds
-        if self.no_flips and self.flip_tta:
+        if self.flip_tta and not self.flips:
             raise RecipeError(
-                expected="mirror images that show the same thing, or none at all",
+                expected="horizontal flips that show the same thing, or no flips at all",
                 found="both --no-flips and --flip-tta",
                 where="--flip-tta",
-                hint="--no-flips says that a mirror image may be of another class: its scores would mislead. Drop one.",
+                hint="--no-flips says that a flipped image may be of another class, so its scores would mislead. Drop one.",
             )
 
     @property
@@ -178,7 +187,7 @@ class Recipe:
         """`time` as a number of seconds.
 
         Raises:
-            RecipeError: it is not written as a number and a unit, or not above 0.
+            RecipeError: it is not a number with a unit, or not above 0.
         """
         found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|sec|m|min|h)\s*", self.time)
         seconds = float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2][0]] if found else 0.0
@@ -190,21 +199,161 @@ class Recipe:
         """All fields as plain values, in order."""
         return dataclasses.asdict(self)
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
-        """Recipe from plain values; missing keys take their default.
+    def with_options(self, options: Mapping[str, Any]) -> Recipe:
+        """The recipe with some options changed.
 
         Raises:
-            RecipeError: a key is unknown (the near ones are named) or a value is not allowed.
+            RecipeError: a name is unknown (the near ones are in the hint) or a value is not allowed.
         """
-        known = [spec.name for spec in dataclasses.fields(cls)]
-        for key in values:
-            if key not in known:
-                raise RecipeError(expected="a known option", found=f"{key!r}", where="recipe", hint=near(key, known))
-        return cls(**values)
+        known = [spec.name for spec in dataclasses.fields(self)]
+        for name in options:
+            if name not in known:
+                raise RecipeError(expected="a known option", found=f"{name!r}", where="recipe", hint=near(name, known))
+        return dataclasses.replace(self, **options)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
+        """A recipe from plain values, those of a run.json of headstart 0.1 included; missing ones take their default.
+
+        Raises:
+            RecipeError: a name is unknown (the near ones are in the hint) or a value is not allowed.
+        """
+        renamed = {_OLD_NAMES.get(name, name): value for name, value in values.items() if name not in _OLD_NEGATIONS}
+        renamed |= {new: not values[old] for old, new in _OLD_NEGATIONS.items() if old in values}
+        return cls().with_options(renamed)
 
 
-_KINDS: dict[str, tuple[type, ...]] = {
+class RunOptions(TypedDict, total=False):
+    """Options of what runs a network."""
+
+    workers: int
+    batch_size: int
+    device: str
+    engine: str
+
+
+class ReadOptions(TypedDict, total=False):
+    """Options of what reads a data set."""
+
+    workers: int
+    max_pixels: int
+    max_bad_share: float
+    verify: bool
+    group_by: str
+
+
+class AuditOptions(ReadOptions, total=False):
+    """Options of `audit`."""
+
+    background: str
+
+
+class EvaluateOptions(ReadOptions, RunOptions, total=False):
+    """Options of `evaluate`."""
+
+    seed: int
+    cache_limit_gb: float
+
+
+class InspectOptions(TypedDict, total=False):
+    """Options of `inspect`."""
+
+    weights: str | None
+    offline: bool
+    seed: int
+    max_pixels: int
+    workers: int
+
+
+class RecalibrateOptions(TypedDict, total=False):
+    """Options of `recalibrate`."""
+
+    workers: int
+    batch_size: int
+    seed: int
+
+
+class FineTuneOptions(TypedDict, total=False):
+    """Options of fine-tuning."""
+
+    strategy: str
+    time: str
+    unfreeze: str | None
+    epochs: int
+    lr: float
+    schedule: str
+    mix: str
+    label_smoothing: float
+    average: str
+    flip_tta: bool
+    batch_norm: str
+    flips: bool
+    views: int
+    activations: str
+    checkpoint_every: float
+
+
+class ContinueOptions(FineTuneOptions, AuditOptions, RunOptions, total=False):
+    """Options of `continue_run`: all but those that belong to the run's network."""
+
+    layers: str
+    head: str
+    balance: str
+    seed: int
+    test_share: float
+    accept_preprocessing: bool
+    inside: bool
+    offline: bool
+    cache_limit_gb: float
+
+
+class TrainOptions(ContinueOptions, total=False):
+    """Options of `train`: every field of Recipe."""
+
+    backbone: str
+    weights: str | None
+    size: int
+
+
+def takes(options: type) -> Callable[[_Verb], _Verb]:
+    """A decorator for a verb with `**options: Unpack[options]`: it refuses others and shows them in `help()`.
+
+    Args:
+        options: a TypedDict whose keys are fields of Recipe.
+    """
+    specs = {spec.name: spec for spec in dataclasses.fields(Recipe)}
+    names = tuple(name for name in specs if name in options.__annotations__)
+
+    def decorate(verb: _Verb) -> _Verb:
+        own = [p for p in inspect.signature(verb).parameters.values() if p.kind is not p.VAR_KEYWORD]
+        known = {p.name for p in own} | set(names)
+
+        @functools.wraps(verb)
+        def checked(*args: Any, **values: Any) -> Any:
+            for name in values:
+                if name not in known:
+                    raise RecipeError(
+                        expected=f"an option of {verb.__name__}",
+                        found=repr(name),
+                        where="options",
+                        hint=near(name, known),
+                    )
+            return verb(*args, **values)
+
+        more = [
+            inspect.Parameter(
+                name, inspect.Parameter.KEYWORD_ONLY, default=specs[name].default, annotation=str(specs[name].type)
+            )
+            for name in names
+        ]
+        checked.__signature__ = inspect.signature(verb).replace(parameters=[*own, *more])  # type: ignore[attr-defined]
+        checked.option_names = names  # type: ignore[attr-defined]
+        return checked  # type: ignore[return-value]
+
+    return decorate
+
+
+_TYPES: dict[str, tuple[type, ...]] = {
     "str": (str,),
     "str | None": (str, type(None)),
     "int": (int,),
@@ -213,12 +362,12 @@ _KINDS: dict[str, tuple[type, ...]] = {
 }
 
 
-def _check_kind(spec: dataclasses.Field[Any], value: Any) -> None:
-    kinds = _KINDS[str(spec.type)]
+def _check_type(spec: dataclasses.Field[Any], value: Any) -> None:
+    types = _TYPES[str(spec.type)]
     is_flag = isinstance(value, bool)
-    if not isinstance(value, kinds) or (is_flag and bool not in kinds):
+    if not isinstance(value, types) or (is_flag and bool not in types):
         raise RecipeError(
-            expected=f"{spec.type} for {spec.name}", found=repr(value), where=_option(spec), hint=spec.metadata["about"]
+            expected=f"{spec.type} for {spec.name}", found=repr(value), where=_flag(spec), hint=spec.metadata["about"]
         )
 
 
@@ -226,13 +375,13 @@ def _check_range(spec: dataclasses.Field[Any], value: Any) -> None:
     choices, low, high = (spec.metadata[key] for key in ("choices", "low", "high"))
     if choices and value not in choices:
         raise RecipeError(
-            expected=f"one of {', '.join(choices)}", found=repr(value), where=_option(spec), hint=near(value, choices)
+            expected=f"one of {', '.join(choices)}", found=repr(value), where=_flag(spec), hint=near(value, choices)
         )
     # written so that nan is refused too
     if (low is not None and not value >= low) or (high is not None and not value <= high):
         bounds = f"a number from {low} to {high}" if high is not None else f"a number of at least {low}"
-        raise RecipeError(expected=bounds, found=repr(value), where=_option(spec), hint=spec.metadata["about"])
+        raise RecipeError(expected=bounds, found=repr(value), where=_flag(spec), hint=spec.metadata["about"])
 
 
-def _option(spec: dataclasses.Field[Any]) -> str:
+def _flag(spec: dataclasses.Field[Any]) -> str:
     return "--" + spec.name.replace("_", "-")

@@ -112,3 +112,24 @@ class Registry(Mapping[str, _Value], Generic[_Value]):
 def _importer(path: str) -> Callable[[], Any]:
     module, _, name = path.partition(":")
     return lambda: getattr(importlib.import_module(module), name)
+
+
+HEADS: Registry[Any] = Registry(
+    "head",
+    "heads",
+    {"ridge": "headstart.heads.ridge:solve_ridge", "logistic": "headstart.heads.logistic:solve_logistic"},
+)
+"""Solvers of `--head NAME`; see `headstart.heads.linear_probe`."""
+
+ENGINES: Registry[Any] = Registry(
+    "engine",
+    "engines",
+    {
+        "auto": "headstart.engines.choose:choose_engine",
+        "eager": "headstart.engines.forward:eager_forward",
+        "folded": "headstart.engines.forward:folded_forward",
+        "compiled": "headstart.engines.forward:compiled_forward",
+        "onnxruntime": "headstart.engines.onnxruntime_engine:onnx_forward",
+    },
+)
+"""Ways to run a forward pass, of `--engine NAME`; see `headstart.engines.choose`."""

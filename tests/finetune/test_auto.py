@@ -37,7 +37,7 @@ def auto(photos: Path, out: Path, **knobs: object) -> tuple[Run, str]:
         if isinstance(event, progress.Notice):
             told.append(event.text)
 
-    run = train(photos, out=out, on_event=on_event, backbone="embedded", no_inside=True, strategy="auto", **knobs)
+    run = train(photos, out=out, on_event=on_event, backbone="embedded", inside=False, strategy="auto", **knobs)
     return run, "\n".join(told)
 
 
@@ -46,7 +46,7 @@ def test_too_few_held_out_images_keep_the_probe(photos: Path, tmp_path: Path) ->
     run, told = auto(photos, tmp_path / "run")
     assert "too few to see whether fine-tuning helps" in told
     assert run.record["tuning"]["decided"]["strategy"] == "probe"
-    probe = train(photos, out=tmp_path / "probe", on_event=lambda event: None, backbone="embedded", no_inside=True)
+    probe = train(photos, out=tmp_path / "probe", on_event=lambda event: None, backbone="embedded", inside=False)
     assert run.classifier.backbone.fingerprint == probe.classifier.backbone.fingerprint
     assert np.array_equal(run.classifier.head.weight, probe.classifier.head.weight)
 
@@ -149,7 +149,7 @@ def test_a_rate_of_zero_asks_for_a_range_test(photos: Path, tmp_path: Path) -> N
         out=tmp_path / "run",
         on_event=lambda event: told.append(event.text) if isinstance(event, progress.Notice) else None,
         backbone="embedded",
-        no_inside=True,
+        inside=False,
         strategy="full",
         epochs=1,
         lr=0,
@@ -166,8 +166,8 @@ def test_options_of_fine_tuning_beside_the_probe_are_named(photos: Path, tmp_pat
         on_event=lambda event: told.append(event.text) if isinstance(event, progress.Notice) else None,
         backbone="embedded",
         epochs=3,
-        no_flips=True,
-        no_inside=True,
+        flips=False,
+        inside=False,
     )
     assert any("--epochs, --no-flips has no effect" in text for text in told)
     assert idle_knobs(Recipe(flip_tta=True)) == ("--flip-tta",)

@@ -24,7 +24,7 @@ def test_files_and_bodies_stay_small(path: Path) -> None:
             first = node.body[1] if ast.get_docstring(node) and len(node.body) > 1 else node.body[0]
             if (node.end_lineno or 0) - first.lineno + 1 > 40:
                 long.append(node.name)
-    assert text.count("\n") <= 300
+    assert text.count("\n") <= 500, "a file holds one idea"
     assert not long, f"bodies of more than 40 lines: {long}"
 
 

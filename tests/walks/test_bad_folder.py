@@ -116,7 +116,7 @@ def run(folder: Path, events: list[Event], tmp_path_factory: pytest.TempPathFact
         out=tmp_path_factory.mktemp("runs") / "photos",
         on_event=events.append,
         backbone="embedded",
-        no_inside=True,
+        inside=False,
     )
 
 
@@ -220,5 +220,5 @@ def test_one_bad_image_more_than_a_twentieth_stops_everything_and_says_so(folder
     with pytest.raises(DataError, match="7 of 107"):
         audit(worse, on_event=lambda event: None)
     with pytest.raises(DataError, match="--max-bad-share"):
-        train(worse, out=tmp_path / "run", on_event=lambda event: None, backbone="embedded", no_inside=True)
+        train(worse, out=tmp_path / "run", on_event=lambda event: None, backbone="embedded", inside=False)
     assert not (tmp_path / "run").exists()

@@ -19,7 +19,7 @@ from headstart.workbench.run import Run
 
 @pytest.fixture(scope="module")
 def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return hs.train(photos, out=tmp_path_factory.mktemp("runs") / "photos", backbone="embedded", no_inside=True)
+    return hs.train(photos, out=tmp_path_factory.mktemp("runs") / "photos", backbone="embedded", inside=False)
 
 
 def quiet(_: Event) -> None:

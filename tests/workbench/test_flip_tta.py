@@ -117,8 +117,8 @@ def test_where_held_out_images_speak_against_them_nothing_changes(
     monkeypatch.setattr(
         tuner, "with_mirror", lambda plain, other: with_mirror(plain, replace(other, scores=-plain.scores))
     )
-    judged = train(photos, out=tmp_path / "judged", on_event=quiet, no_inside=True, **KNOBS)
-    never = train(photos, out=tmp_path / "never", on_event=quiet, no_inside=True, **{**KNOBS, "flip_tta": False})
+    judged = train(photos, out=tmp_path / "judged", on_event=quiet, inside=False, **KNOBS)
+    never = train(photos, out=tmp_path / "never", on_event=quiet, inside=False, **{**KNOBS, "flip_tta": False})
     assert [one["taken"] for one in judged.record["tuning"]["flip_tta"]] == [True, False]
     assert never.record["tuning"]["flip_tta"] == []
     assert not judged.classifier.card.flip_tta
@@ -127,7 +127,7 @@ def test_where_held_out_images_speak_against_them_nothing_changes(
 
 
 def test_a_continuation_begins_with_images_as_they_are_and_judges_anew(run: Run, tmp_path: Path) -> None:
-    further = continue_run(run, out=tmp_path / "more", lr=1e-6, on_event=quiet, no_inside=True)
+    further = continue_run(run, out=tmp_path / "more", lr=1e-6, on_event=quiet, inside=False)
     then, now = run.record["tuning"], further.record["tuning"]
     assert now["held_out"]["before"] == then["flip_tta"][0]["accuracy"]
     # so small a rate leaves the weights where they were, and now the held-out images judge without our help
@@ -160,11 +160,11 @@ def test_where_auto_keeps_the_probe_it_answers_for_images_as_they_are(
         photos,
         out=tmp_path / "auto",
         on_event=lambda event: words.append(event.text) if isinstance(event, Notice) else None,
-        no_inside=True,
+        inside=False,
         **{**KNOBS, "strategy": "auto"},
     )
     assert sum(text.startswith("Mirror images are taken") for text in words) == 1  # pilots do not judge them
-    probe = train(photos, out=tmp_path / "probe", on_event=quiet, backbone="embedded", no_inside=True)
+    probe = train(photos, out=tmp_path / "probe", on_event=quiet, backbone="embedded", inside=False)
     assert not kept.classifier.card.flip_tta
     assert kept.predictions() == probe.predictions()
 

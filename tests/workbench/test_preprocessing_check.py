@@ -49,7 +49,7 @@ def test_weights_that_know_another_preprocessing_stop_the_training(test_data: Pa
 
 
 def test_random_weights_are_not_asked(photos: Path, tmp_path: Path) -> None:
-    run = train(photos, out=tmp_path / "run", backbone="random", no_inside=True, on_event=quiet)
+    run = train(photos, out=tmp_path / "run", backbone="random", inside=False, on_event=quiet)
     assert run.record["preprocessing"]["verdict"] == "not checkable"
     norm = run.classifier.backbone.network.get_submodule("stem.1")
     assert not torch.equal(norm.running_mean, torch.zeros_like(norm.running_mean))

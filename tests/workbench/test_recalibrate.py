@@ -28,7 +28,7 @@ def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HEADSTART_CACHE", str(tmp_path_factory.mktemp("cache")))
         return train(
-            photos, out=tmp_path_factory.mktemp("run") / "run", on_event=quiet, backbone="embedded", no_inside=True
+            photos, out=tmp_path_factory.mktemp("run") / "run", on_event=quiet, backbone="embedded", inside=False
         )
 
 
@@ -98,7 +98,7 @@ def test_images_without_labels_give_statistics_and_no_verdict(run: Run, dark: Pa
 def test_a_network_without_batch_norm_is_said_and_nothing_is_written(photos: Path, tmp_path: Path, test_data: Path):
     weights = test_data / "weights" / "squeezenet1_0_imagenet.safetensors"
     run = train(
-        photos, out=tmp_path / "run", on_event=quiet, backbone="squeezenet1_0", weights=str(weights), no_inside=True
+        photos, out=tmp_path / "run", on_event=quiet, backbone="squeezenet1_0", weights=str(weights), inside=False
     )
     with pytest.raises(ClassifierError, match="which has none"):
         recalibrate(run.folder, photos, on_event=quiet)

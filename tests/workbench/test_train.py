@@ -60,7 +60,7 @@ def test_the_plan_says_whose_weights_these_are(run: Run, told: list[progress.Eve
 
 def test_the_plan_says_in_plain_words_that_nothing_was_pretrained(photos: Path, tmp_path: Path) -> None:
     told: list[progress.Event] = []
-    train(photos, out=tmp_path / "run", on_event=told.append, backbone="random", no_inside=True)
+    train(photos, out=tmp_path / "run", on_event=told.append, backbone="random", inside=False)
     plan = next(event for event in told if isinstance(event, events.Plan))
     verdict = next(event for event in told if isinstance(event, events.Results))
     assert "nothing was pretrained" in plan.rows["weights"]
@@ -69,7 +69,7 @@ def test_the_plan_says_in_plain_words_that_nothing_was_pretrained(photos: Path, 
 
 def test_another_size_goes_with_the_classifier_and_changes_the_answers(photos: Path, tmp_path: Path, run: Run) -> None:
     told: list[progress.Event] = []
-    larger = train(photos, out=tmp_path / "run", on_event=told.append, backbone="embedded", size=144, no_inside=True)
+    larger = train(photos, out=tmp_path / "run", on_event=told.append, backbone="embedded", size=144, inside=False)
 
     assert "144×144 px" in next(event for event in told if isinstance(event, events.Plan)).rows["backbone"]
     image = sorted((photos / "disc").iterdir())[0]
@@ -116,7 +116,7 @@ def test_the_record_is_strict_json_that_makes_the_run_again(run: Run, photos: Pa
 
 @pytest.mark.slow
 def test_a_second_head_opens_no_image(run: Run, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = train(photos, out=tmp_path / "one", backbone="embedded", no_inside=True)
+    first = train(photos, out=tmp_path / "one", backbone="embedded", inside=False)
     opened: list[object] = []
     for module in (batches, content):
         monkeypatch.setattr(module, "open_image", lambda *a: opened.append(a))
@@ -124,7 +124,7 @@ def test_a_second_head_opens_no_image(run: Run, photos: Path, tmp_path: Path, mo
     # what looks at some images anyway: the first look, here the statistics of random weights, and the page
     monkeypatch.setattr("headstart.workbench.train.look_first", lambda *a, **k: _copy_statistics(first, a[0]))
 
-    second = train(photos, out=tmp_path / "two", backbone="embedded", head="logistic", layers="all", no_inside=True)
+    second = train(photos, out=tmp_path / "two", backbone="embedded", head="logistic", layers="all", inside=False)
 
     assert not opened
     assert second.classifier.head.kind == "logistic"
@@ -137,9 +137,7 @@ def _copy_statistics(run: Run, backbone: hs.Backbone) -> PreprocessingCheck:
 
 @pytest.mark.slow
 def test_an_existing_run_is_never_overwritten(photos: Path, tmp_path: Path) -> None:
-    folders = [
-        train(photos, out=tmp_path / "photos", backbone="embedded", no_inside=True).folder.name for _ in range(3)
-    ]
+    folders = [train(photos, out=tmp_path / "photos", backbone="embedded", inside=False).folder.name for _ in range(3)]
     assert folders == ["photos", "photos-2", "photos-3"]
 
 
@@ -149,7 +147,7 @@ def test_nothing_is_left_when_a_run_is_stopped(photos: Path, tmp_path: Path) -> 
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(photos, out=tmp_path / "runs" / "photos", on_event=stop, backbone="embedded", no_inside=True)
+        train(photos, out=tmp_path / "runs" / "photos", on_event=stop, backbone="embedded", inside=False)
 
     assert list((tmp_path / "runs").iterdir()) == []
 
@@ -160,14 +158,14 @@ def test_test_images_choose_nothing(photos: Path, tmp_path: Path) -> None:
     base = tmp_path / "set"
     draw_folder(base / "train", seed=1)
     draw_folder(base / "test", per_class=6, seed=2)
-    honest = train(base, out=tmp_path / "a", backbone="embedded", no_inside=True)
+    honest = train(base, out=tmp_path / "a", backbone="embedded", inside=False)
     names = ["disc", "square", "stripes"]
     for name in names:
         (base / "test" / name).rename(base / "test" / f"{name}-old")
     for name, other in zip(names, names[1:] + names[:1], strict=True):
         (base / "test" / f"{name}-old").rename(base / "test" / other)
 
-    turned = train(base, out=tmp_path / "b", backbone="embedded", no_inside=True)
+    turned = train(base, out=tmp_path / "b", backbone="embedded", inside=False)
 
     assert turned.record["head"] == honest.record["head"]
     np.testing.assert_array_equal(turned.classifier.head.weight, honest.classifier.head.weight)
@@ -182,7 +180,7 @@ def test_an_unknown_class_in_the_test_is_reported_and_not_scored(tmp_path: Path)
     for i, path in enumerate(sorted((base / "val" / "ring").iterdir())):
         path.write_bytes(path.read_bytes() + bytes([i]))
 
-    run = train(base, out=tmp_path / "run", backbone="embedded", no_inside=True)
+    run = train(base, out=tmp_path / "run", backbone="embedded", inside=False)
 
     assert run.evaluation.unknown == {"ring": 4}
     assert run.evaluation.accuracy.n == 12
@@ -196,7 +194,7 @@ def test_leaked_images_are_counted_and_the_score_without_them_stands_beside(tmp_
     for path in sorted((base / "train" / "disc").iterdir())[:3]:
         shutil.copy(path, base / "test" / "disc" / f"copy-of-{path.name}")
 
-    run = train(base, out=tmp_path / "run", backbone="embedded", no_inside=True)
+    run = train(base, out=tmp_path / "run", backbone="embedded", inside=False)
 
     assert run.evaluation.leaked == 3
     assert run.evaluation.without_leaks is not None
@@ -215,7 +213,7 @@ def test_groups_from_a_table_stay_on_one_side(tmp_path: Path) -> None:
             for i, path in enumerate(paths)
         )
 
-    run = train(table, out=tmp_path / "run", backbone="embedded", no_inside=True)
+    run = train(table, out=tmp_path / "run", backbone="embedded", inside=False)
 
     sides: dict[str, set[str]] = {}
     for row in run.predictions():
@@ -287,7 +285,7 @@ def test_the_folder_one_stands_in_has_a_name_too(
     inner.mkdir(parents=True)
     monkeypatch.chdir(inner)
 
-    run = train(photos, out=out, backbone="embedded", no_inside=True)
+    run = train(photos, out=out, backbone="embedded", inside=False)
 
     assert run.folder.name == name
     assert run.folder.parent == Path(out).resolve().parent
@@ -304,7 +302,7 @@ def test_cells_that_a_spreadsheet_would_obey_are_neutralised(tmp_path: Path) -> 
     folder = draw_folder(tmp_path / "photos", per_class=8)
     (folder / "disc").rename(folder / "=cmd|calc")
 
-    run = train(folder, out=tmp_path / "run", backbone="embedded", no_inside=True)
+    run = train(folder, out=tmp_path / "run", backbone="embedded", inside=False)
 
     text = (run.folder / "predictions.csv").read_text()
     assert ",'=cmd|calc," in text

@@ -27,7 +27,7 @@ from headstart.workbench.run import Run
 
 @pytest.fixture(scope="module")
 def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return hs.train(photos, out=tmp_path_factory.mktemp("runs") / "photos", backbone="embedded", no_inside=True)
+    return hs.train(photos, out=tmp_path_factory.mktemp("runs") / "photos", backbone="embedded", inside=False)
 
 
 def test_predict_keeps_the_order_and_expands_folders(run: Run, photos: Path) -> None:
@@ -205,7 +205,7 @@ def test_more_bad_images_than_a_twentieth_stop_the_job(tmp_path: Path) -> None:
         (folder / "disc" / f"bad{i}.png").write_bytes(b"GIF89a")
 
     with pytest.raises(DataError, match="6 of 54"):
-        hs.train(folder, out=tmp_path / "run", backbone="embedded", no_inside=True)
+        hs.train(folder, out=tmp_path / "run", backbone="embedded", inside=False)
 
 
 def test_every_row_of_the_catalogue_states_its_licence() -> None:
@@ -215,7 +215,7 @@ def test_every_row_of_the_catalogue_states_its_licence() -> None:
 
 
 def test_the_cache_shows_what_a_run_left_and_clearing_keeps_weights(photos: Path, tmp_path: Path) -> None:
-    hs.train(photos, out=tmp_path / "run", backbone="embedded", no_inside=True)
+    hs.train(photos, out=tmp_path / "run", backbone="embedded", inside=False)
     cache = show_cache()
     (cache.folder / "weights").mkdir(exist_ok=True)
     (cache.folder / "weights" / "a.pth").write_bytes(b"123")

@@ -85,6 +85,8 @@ def command(*names: str, knobs: bool = False, name: str | None = None) -> Callab
 def _option(spec: dataclasses.Field[Any]) -> inspect.Parameter:
     kinds: dict[str, Any] = {"str": str, "str | None": str | None, "int": int, "float": float, "bool": bool}
     flag = "--" + spec.name.replace("_", "-")
+    if spec.default is True:
+        flag = f"{flag}/--no-{flag.removeprefix('--')}"
     choices = spec.metadata["choices"]
     about = spec.metadata["about"] + (f": {' or '.join(choices)}" if choices else "")
     option = typer.Option(flag, help=about, rich_help_panel="Recipe", show_default=spec.default is not False)

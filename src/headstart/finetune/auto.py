@@ -36,7 +36,7 @@ _ROOM = 0.8  # of the free memory: the rest is for what else runs
 _DEFAULT_RATE = Recipe().lr
 _OF_TUNING = (
     *("unfreeze", "time", "epochs", "lr", "schedule", "mix", "label_smoothing", "average", "flip_tta", "batch_norm"),
-    *("no_flips", "views", "activations", "checkpoint_every"),
+    *("flips", "views", "activations", "checkpoint_every"),
 )
 
 
@@ -74,7 +74,7 @@ def settings_of(recipe: Recipe, images: int) -> FineTuneSettings:
         lr=recipe.lr or _DEFAULT_RATE,
         batch_size=_BATCH,
         batch_norm=recipe.batch_norm,
-        augmentation=Augmentation(flip=not recipe.no_flips),
+        augmentation=Augmentation(flip=recipe.flips),
         cached_views=recipe.views,
         dtype=recipe.activations,
         label_smoothing=recipe.label_smoothing,
@@ -102,7 +102,8 @@ def idle_knobs(recipe: Recipe) -> tuple[str, ...]:
         return ()
     default = Recipe()
     changed = [name for name in _OF_TUNING if getattr(recipe, name) != getattr(default, name)]
-    return tuple("--" + name.replace("_", "-") for name in changed)
+    negative = {name for name in changed if getattr(default, name) is True}
+    return tuple(f"--{'no-' if name in negative else ''}{name.replace('_', '-')}" for name in changed)
 
 
 def plan_fine_tuning(

@@ -177,4 +177,4 @@ def recipe_from(recipe: Recipe | None, knobs: dict[str, object]) -> Recipe:
     Raises:
         RecipeError: a knob is unknown or its value not allowed.
     """
-    return Recipe.from_dict({**(recipe or Recipe()).to_dict(), **knobs})
+    return (recipe or Recipe()).with_options(knobs)

@@ -116,7 +116,7 @@ def write_run(work: Path, finished: Finished, on_event: OnEvent) -> None:
     )
     classifier = Classifier(backbone, finished.head, card)
     classifier.save(work / CLASSIFIER)
-    inside = {} if finished.recipe.no_inside else _look_inside(work / INSIDE, classifier, finished, on_event)
+    inside = {} if not finished.recipe.inside else _look_inside(work / INSIDE, classifier, finished, on_event)
     _write_predictions(work / PREDICTIONS, finished)
     write_record(work, _record(finished, data, versions, created))
     write_report(work / REPORT, replace(_contents(finished, versions), inside=inside))
