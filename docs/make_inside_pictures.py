@@ -30,7 +30,7 @@ from headstart.inspection.batch_norm.drift import batch_norm_drift
 from headstart.inspection.batch_norm.preprocessing_check import check_preprocessing
 from headstart.inspection.batch_norm.preprocessing_variants import variants_of
 from headstart.inspection.inspected_images import InspectedImages
-from headstart.inspection.inspection_result import InspectionResult, told
+from headstart.inspection.inspection_result import InspectionResult
 from headstart.inspection.residual.blocks import ResidualAnalysis, residual_blocks
 from headstart.inspection.residual.change import compare_residuals
 from headstart.recipe import Recipe
@@ -142,7 +142,7 @@ def images_of(samples: list[Sample], backbone: Backbone) -> InspectedImages:
 
 def show(insight: InspectionResult, name: str) -> None:
     """Print all of it, and keep its figure small."""
-    print(f"\n{told(insight)}\n{name}: {insight.description}", flush=True)
+    print(f"\n{insight}\n{name}: {insight.description}", flush=True)
     save(insight.figure(), PICTURES / name)
 
 

@@ -30,7 +30,7 @@ from headstart.inspection.features.similarity import similarity
 from headstart.inspection.gradients.correlation import gradient_correlation
 from headstart.inspection.gradients.flow import GradientFlow, gradient_flow
 from headstart.inspection.inspected_images import InspectedImages
-from headstart.inspection.inspection_result import InspectionResult, told
+from headstart.inspection.inspection_result import InspectionResult
 from headstart.inspection.weights.filters import filters
 from headstart.inspection.weights.line import weight_line
 from headstart.inspection.weights.plane import weight_plane
@@ -74,7 +74,7 @@ def keep(name: str, insight: InspectionResult, width: int = 900, colours: int = 
         image.quantize(colours).save(PICTURES / f"view_{name}.png", optimize=True)
     else:
         image.save(PICTURES / f"view_{name}.jpg", quality=82, optimize=True)
-    print(f"\n=== {name}\n{told(insight)}\nalt: {insight.description}", flush=True)
+    print(f"\n=== {name}\n{insight}\nalt: {insight.description}", flush=True)
 
 
 def sheet(explanations: Sequence[Explanation], path: Path) -> None:

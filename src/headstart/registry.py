@@ -30,6 +30,7 @@ class Registry(Mapping[str, _Value], Generic[_Value]):
         self.group = f"headstart.{plural}"
         self._values: dict[str, _Value] = {}
         self._imports: dict[str, Callable[[], Any]] = {name: _importer(path) for name, path in (own or {}).items()}
+        self._names = dict.fromkeys(self._imports)  # in the order in which they were met: own ones first
         self._knows_plugins = False
 
     def register(self, name: str) -> Callable[[_Value], _Value]:
@@ -59,6 +60,7 @@ class Registry(Mapping[str, _Value], Generic[_Value]):
                 hint="Choose another name.",
             )
         self._values[name] = value
+        self._names.setdefault(name)
 
     def find(self, name: str, *, where: str = "") -> _Value:
         """The value of a name.
@@ -81,11 +83,11 @@ class Registry(Mapping[str, _Value], Generic[_Value]):
 
     def __contains__(self, name: object) -> bool:
         self._find_plugins()
-        return name in self._values or name in self._imports
+        return name in self._names
 
     def __iter__(self) -> Iterator[str]:
         self._find_plugins()
-        return iter(dict.fromkeys([*self._imports, *self._values]))
+        return iter(self._names)
 
     def __len__(self) -> int:
         return len(list(iter(self)))
@@ -96,6 +98,7 @@ class Registry(Mapping[str, _Value], Generic[_Value]):
             self._knows_plugins = True
             for point in importlib.metadata.entry_points(group=self.group):
                 self._imports.setdefault(point.name, lambda point=point: self._load(point))  # type: ignore[misc]
+                self._names.setdefault(point.name)
 
     def _load(self, point: importlib.metadata.EntryPoint) -> Any:
         try:

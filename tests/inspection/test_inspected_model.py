@@ -9,7 +9,7 @@ from torch import nn
 
 from headstart.backbones.backbone import load_backbone
 from headstart.errors import BackboneError, DataError
-from headstart.inspection.inspected_images import InspectedImages, images_of
+from headstart.inspection.inspected_images import InspectedImages
 from headstart.inspection.inspected_model import inspected_model
 
 
@@ -40,7 +40,7 @@ def test_logits_of_a_classifier_are_those_of_its_head_and_let_gradients_through(
 def test_a_backbone_without_a_top_has_no_logits():
     subject = inspected_model(load_backbone("random"))
     assert not subject.has_logits
-    with pytest.raises(BackboneError, match="names classes"):
+    with pytest.raises(BackboneError, match="class scores"):
         subject.logits(torch.zeros(1, 3, 32, 32))
 
 
@@ -66,7 +66,7 @@ def test_looking_puts_modes_and_weights_back_when_it_fails():
 )
 def test_what_is_no_batch_of_pixels_is_refused(pixels):
     with pytest.raises(DataError):
-        images_of(pixels)
+        InspectedImages.of(pixels)
 
 
 def test_taking_some_images_keeps_all_that_belongs_to_them():
@@ -81,7 +81,7 @@ def test_taking_some_images_keeps_all_that_belongs_to_them():
 
 
 def _fail_while_looking(network: nn.Sequential) -> None:
-    with inspected_model(network).looking(weights=True):
+    with inspected_model(network).eval_mode(weights=True):
         assert not network[0].training
         network[0].weight.data.zero_()
         raise RuntimeError("in the middle")

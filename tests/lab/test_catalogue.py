@@ -69,7 +69,7 @@ def test_it_leaves_no_trace_repeats_itself_and_says_the_same_in_every_form(name:
     assert plain["claim"] == CLAIMS[name]
     assert first.verdict in str(first)
     assert all(number.name in str(first) for number in first.numbers)
-    assert all(len(row) == len(table.heads) for table in first.tables for row in table.rows)
+    assert all(len(row) == len(table.columns) for table in first.tables for row in table.rows)
     assert first.interpretation
 
 

@@ -14,7 +14,7 @@ from headstart.best_practices.examination import Examination, NotApplicableError
 from headstart.best_practices.rule import SEVERITIES, DoctorFinding, Issue, Rule
 from headstart.best_practices.rules import RULES
 from headstart.errors import BackboneError, RecipeError
-from headstart.inspection.inspected_images import InspectedImages, images_of
+from headstart.inspection.inspected_images import InspectedImages
 from headstart.inspection.inspected_model import Model, inspected_model
 from headstart.inspection.module_attributes import attributes_kept
 
@@ -61,13 +61,13 @@ def doctor(
         )
     case = examination_of(
         subject,
-        images=None if images is None else images_of(images),
+        images=None if images is None else InspectedImages.of(images),
         optimizers=_several(optimizer),
         batch_size=batch_size,
         steps=steps,
         file=file,
     )
-    with subject.looking(), attributes_kept(subject.network):
+    with subject.eval_mode(), attributes_kept(subject.network):
         return _diagnose(subject.name, case, RULES)
 
 

@@ -1,97 +1,121 @@
-"""The looks by name: what each shows, what it needs, and the function that does it."""
+"""The analyses by name: what each shows, what it needs, and how more are added. Importing this needs no torch."""
 
 from __future__ import annotations
 
-import importlib
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
-from headstart.errors import DataError, RecipeError, near
-from headstart.inspection.inspected_images import InspectedImages
-from headstart.inspection.inspected_model import Model
-from headstart.inspection.inspection_result import InspectionResult
+from headstart.errors import RecipeError
+from headstart.registry import Registry
+
+NEEDS = ("", "labels", "prepared", "before")
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """One look.
+    """One analysis: a function `(model, images) -> InspectionResult`.
 
     Args:
-        about: what it shows, a few words. home: `module:function`.
-        needs: besides model and images: `labels`, `prepared` images, or `before`, the model to compare with.
-        in_all: whether `all` has it: not what takes minutes.
+        about: what it shows, a few words.
+        function: or `module:function`, imported when it is run. It is given `seed` where it has such a parameter.
+        needs: besides a model and images: `labels`; `prepared`, the images before normalisation; or `before`, a second
+            model: the function is then called as `(before, model, images)`.
+        in_all: whether `inspect all` runs it; False for what takes minutes.
     """
 
     about: str
-    home: str
+    function: str | Callable[..., Any]
     needs: str = ""
     in_all: bool = True
 
 
-ANALYSES: dict[str, Analysis] = {
-    "preprocessing": Analysis(
-        "whether images arrive as the network was trained to see them",
-        "batch_norm.preprocessing_check:check_preprocessing",
-        "prepared",
-    ),
-    "batch-norm": Analysis("stored batch-norm statistics against your images", "batch_norm.drift:batch_norm_drift"),
-    "batch-mode": Analysis("answers with stored against batch statistics", "batch_norm.mode_gap:mode_gap"),
-    "residual": Analysis(
-        "what each residual block adds, and what is lost without it", "residual.blocks:residual_blocks"
-    ),
-    "filters": Analysis("first-layer filters, near copies, dead ones", "weights.filters:filters"),
-    "feature-maps": Analysis(
-        "what every stage makes of an image, and where classes part", "features.feature_maps:feature_maps"
-    ),
-    "embedding": Analysis(
-        "the images as the features see them, classes that mix, strangers", "features.embedding:embedding"
-    ),
-    "gradients": Analysis(
-        "how alike the gradients at neighbouring inputs are", "gradients.correlation:gradient_correlation", in_all=False
-    ),
-    "similarity": Analysis("what training changed, stage by stage", "features.similarity:similarity", "before"),
-    "line": Analysis("the loss on the line between two sets of weights", "weights.line:weight_line", "before"),
-    "plane": Analysis(
-        "the loss around the weights; minutes, for small networks", "weights.plane:weight_plane", in_all=False
-    ),
-}
+ANALYSES: Registry[Analysis] = Registry("analysis", "analyses")
 
 
-def analysis(
-    name: str, model: Model, images: InspectedImages, *, before: Model | None = None, seed: int = 0
-) -> InspectionResult:
-    """Do one look.
+def register_analysis(
+    name: str, *, about: str = "", needs: str = "", in_all: bool = True
+) -> Callable[[_Function], _Function]:
+    """A decorator that adds an analysis, so that `inspect NAME` and `inspect all` run it.
+
+    The function takes a model (Classifier, Backbone or any module) and `InspectedImages`, changes neither, and returns
+    an `InspectionResult`, simplest a `SimpleResult`.
 
     Args:
-        before: the model to compare with, for the looks that compare.
+        about: what it shows; the function's first docstring line if left out.
+        needs, in_all: see `Analysis`.
 
     Raises:
-        RecipeError: there is no such look, or nothing to compare with.
-        DataError, BackboneError: it cannot be done on this model or these images.
+        RecipeError: the name is taken, or `needs` is unknown.
     """
-    if name not in ANALYSES:
+    if needs not in NEEDS:
         raise RecipeError(
-            expected=f"a look: {', '.join(ANALYSES)}, or all",
-            found=repr(name),
-            where="inspect",
-            hint=near(name, ANALYSES),
+            expected=" or ".join(map(repr, NEEDS)), found=repr(needs), where=f"register_analysis({name!r}), needs"
         )
-    one = ANALYSES[name]
-    module, _, function = one.home.partition(":")
-    work: Callable[..., InspectionResult] = getattr(importlib.import_module(f"headstart.inspection.{module}"), function)
-    if one.needs == "before":
-        if before is None:
-            raise RecipeError(
-                expected="a second model", found="none", where=name, hint="Name the one before with --against FILE."
-            )
-        return work(before, model, images, **_seeded(work, seed))
-    if one.needs == "prepared":
-        if images.prepared is None:
-            raise DataError(expected="images before normalisation", found="pixels alone", where=name)
-        return work(model, images.prepared, **_seeded(work, seed))
-    return work(model, images, **_seeded(work, seed))
+
+    def decorate(function: _Function) -> _Function:
+        ANALYSES.add(name, Analysis(about or _first_line(function), function, needs=needs, in_all=in_all))
+        return function
+
+    return decorate
 
 
-def _seeded(work: Callable[..., InspectionResult], seed: int) -> dict[str, int]:
-    return {"seed": seed} if "seed" in inspect.signature(work).parameters else {}
+def find_analysis(name: str) -> Analysis:
+    """The analysis of a name; a plain function from an entry point needs model and images only.
+
+    Raises:
+        RecipeError: nothing has that name, or its package cannot be imported.
+    """
+    found: Any = ANALYSES.find(name, where="inspect")
+    return found if isinstance(found, Analysis) else Analysis(_first_line(found), found)
+
+
+def _first_line(function: Any) -> str:
+    return (getattr(function, "__doc__", None) or "").strip().partition("\n")[0].rstrip(".")
+
+
+_ROOM = "headstart.inspection"
+_OWN = {
+    "preprocessing": Analysis(
+        "whether images arrive as the network was trained to see them",
+        f"{_ROOM}.run_analysis:check_prepared",
+        needs="prepared",
+    ),
+    "batch-norm": Analysis(
+        "stored batch-norm statistics against those of your images", f"{_ROOM}.batch_norm.drift:batch_norm_drift"
+    ),
+    "batch-mode": Analysis("predictions with stored against batch statistics", f"{_ROOM}.batch_norm.mode_gap:mode_gap"),
+    "residual": Analysis(
+        "what each residual block adds, and what is lost without it", f"{_ROOM}.residual.blocks:residual_blocks"
+    ),
+    "filters": Analysis(
+        "first-layer filters: near-duplicates, dead and untrained ones", f"{_ROOM}.weights.filters:filters"
+    ),
+    "feature-maps": Analysis(
+        "feature maps of every stage, and where the classes separate", f"{_ROOM}.features.feature_maps:feature_maps"
+    ),
+    "embedding": Analysis(
+        "a map of the images in feature space, overlapping classes, outliers",
+        f"{_ROOM}.features.embedding:embedding",
+    ),
+    "gradients": Analysis(
+        "correlation of the gradients at neighbouring inputs",
+        f"{_ROOM}.gradients.correlation:gradient_correlation",
+        in_all=False,
+    ),
+    "similarity": Analysis(
+        "what training changed, stage by stage", f"{_ROOM}.features.similarity:similarity", needs="before"
+    ),
+    "line": Analysis(
+        "the loss on the line between two sets of weights", f"{_ROOM}.weights.line:weight_line", needs="before"
+    ),
+    "plane": Analysis(
+        "the loss around the weights; takes minutes, for small networks",
+        f"{_ROOM}.weights.plane:weight_plane",
+        in_all=False,
+    ),
+}
+for _name, _analysis in _OWN.items():
+    ANALYSES.add(_name, _analysis)

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from headstart.errors import RecipeError
 from headstart.figures.panels import Panel, panels_figure
-from headstart.inspection.inspection_result import Table, written
+from headstart.inspection.inspection_result import Table, format_cell
 from headstart.preserve import preserve
 
 RELATIONS = ("=", "≤", "≥")
@@ -45,11 +45,13 @@ class Number:
 
     def __str__(self) -> str:
         decimals = min(7, max(4, math.ceil(-math.log10(self.tolerance)))) if self.tolerance else 4
-        wanted = f"{self.relation} {written(self.expected, decimals)}"
+        wanted = f"{self.relation} {format_cell(self.expected, decimals)}"
         if self.tolerance:
             wanted += f" ± {self.tolerance:g}" if self.relation == "=" else f" (within {self.tolerance:g})"
         source = " (printed)" if self.printed else ""
-        return f"{'✓' if self.holds else '✗'} {self.name}: {written(self.value, decimals)}, expected {wanted}{source}"
+        return (
+            f"{'✓' if self.holds else '✗'} {self.name}: {format_cell(self.value, decimals)}, expected {wanted}{source}"
+        )
 
     def to_dict(self) -> dict[str, object]:
         """All fields and `holds`; a number that is not finite becomes None."""

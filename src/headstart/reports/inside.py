@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
 from headstart.best_practices.diagnosis import Diagnosis
 from headstart.figures.png import EmbeddedFigure, embedded_png
 from headstart.inspection.inspection_result import InspectionResult, Table
@@ -38,7 +40,7 @@ class _Section:
     name: str
     title: str
     interpretation: tuple[str, ...]
-    figure: EmbeddedFigure
+    figure: EmbeddedFigure | None
     description: str
     tables: tuple[Table, ...]
 
@@ -54,10 +56,14 @@ def write_inside(path: Path, contents: InsideContents) -> Path:
             name,
             insight.title,
             insight.interpretation,
-            embedded_png(insight.figure()),
+            _embedded(insight.figure()),
             insight.description,
             insight.tables,
         )
         for name, insight in contents.insights.items()
     ]
     return write_page(path, "inside.html", {"contents": contents, "sections": sections, "most_rows": MOST_ROWS})
+
+
+def _embedded(figure: Figure | None) -> EmbeddedFigure | None:
+    return None if figure is None else embedded_png(figure)

@@ -13,10 +13,11 @@ from headstart.best_practices.doctor import doctor as examine
 from headstart.classifier.classifier import Classifier
 from headstart.errors import HeadstartError, RecipeError, RunError
 from headstart.inspection.batch_norm.preprocessing_check import PreprocessingCheck
-from headstart.inspection.catalogue import ANALYSES, analysis
+from headstart.inspection.catalogue import ANALYSES, find_analysis
 from headstart.inspection.inspected_images import InspectedImages
 from headstart.inspection.inspected_model import Model, inspected_model
-from headstart.inspection.inspection_result import InspectionResult, told
+from headstart.inspection.inspection_result import InspectionResult
+from headstart.inspection.run_analysis import run_analysis
 from headstart.inspection.weights.filters import filters
 from headstart.progress import OnEvent, ProgressReporter, print_event
 from headstart.recipe import Recipe
@@ -58,7 +59,7 @@ class Inspection:
 
     def __str__(self) -> str:
         parts = [] if self.diagnosis is None else [str(self.diagnosis)]
-        parts += [told(insight) for insight in self.insights.values()]
+        parts += [str(insight) for insight in self.insights.values()]
         parts += [f"Not looked at: {name}: {reason}" for name, reason in self.left_out.items()]
         return "\n\n".join(parts)
 
@@ -125,7 +126,8 @@ def _again(named: Sequence[Named], options: Mapping[str, Named | None], most: in
 
 def looks() -> list[dict[str, str]]:
     """Every look with what it shows and what it needs, for lists."""
-    return [{"name": name, "about": one.about, "needs": one.needs} for name, one in ANALYSES.items()]
+    found = {name: find_analysis(name) for name in ANALYSES}
+    return [{"name": name, "about": one.about, "needs": one.needs} for name, one in found.items()]
 
 
 def look_at_all(
@@ -133,9 +135,9 @@ def look_at_all(
 ) -> Inspection:
     """Every look that can be done here, and the doctor's rules; the others with the reason why not."""
     work: dict[str, Callable[[], InspectionResult]] = {
-        name: partial(analysis, name, model, images, before=before, seed=seed)
-        for name, one in ANALYSES.items()
-        if one.in_all
+        name: partial(run_analysis, name, model, images, before=before, seed=seed)
+        for name in ANALYSES
+        if find_analysis(name).in_all
     }
     insights, left_out = _each(work, ProgressReporter(on_event, "look inside", unit="looks"))
     return Inspection(inspected_model(model).name, len(images), insights, left_out, examine(model, images=images))
@@ -147,7 +149,7 @@ def look_briefly(
     """What costs little: the check that was made already, batch norm on a few images, filters and rules by weights."""
     work: dict[str, Callable[[], InspectionResult]] = {
         **({} if checked.seen is None else {"preprocessing": lambda: checked}),
-        "batch-norm": partial(analysis, "batch-norm", model, images, seed=seed),
+        "batch-norm": partial(run_analysis, "batch-norm", model, images, seed=seed),
         "filters": lambda: filters(model),
     }
     insights, left_out = _each(work, ProgressReporter(on_event, "look inside", unit="looks"))
@@ -176,7 +178,7 @@ def contents_of(found: Inspection, images: str, command: str) -> InsideContents:
 
 
 def _one(what: str, model: Model, images: InspectedImages, before: Model | None, recipe: Recipe) -> Inspection:
-    insight = analysis(what, model, images, before=before, seed=recipe.seed)
+    insight = run_analysis(what, model, images, before=before, seed=recipe.seed)
     return Inspection(inspected_model(model).name, len(images), {what: insight})
 
 
@@ -192,7 +194,10 @@ def _check(what: str, figure: str | Path | None) -> None:
 
 
 def _draw(insight: InspectionResult, path: Path) -> None:
+    drawn = insight.figure()
+    if drawn is None:
+        raise RecipeError(expected="an analysis with a figure", found=f"{insight.title!r} has none", where="--figure")
     try:
-        insight.figure().savefig(path, dpi=150)
+        drawn.savefig(path, dpi=150)
     except OSError as error:
         raise RunError(expected="a file that can be written", found=str(error.strerror), where=path) from error

@@ -90,7 +90,7 @@ def test_with_mirror_images_a_map_shows_what_speaks_in_both(method, small_classi
         with torch.no_grad():
             return (alone.logits(of) + alone.logits(of.flip(-1))) / 2
 
-    assert torch.allclose(both.answers(pixels), answers(pixels), atol=1e-4)
+    assert torch.allclose(both.tta_logits(pixels), answers(pixels), atol=1e-4)
     assert torch.allclose(both.logits(pixels), alone.logits(pixels), atol=1e-4)
     target = int(answers(pixels).argmax())
     found = saliency(method, both, pixels, target, stage).heat
@@ -258,7 +258,7 @@ def test_what_cannot_be_explained_is_refused():
     pixels = torch.rand(1, 3, 8, 8)
     with pytest.raises(RecipeError, match="grad-cam"):
         explain(Small(), pixels, methods=("gradcam",))
-    with pytest.raises(BackboneError, match="names classes"):
+    with pytest.raises(BackboneError, match="class scores"):
         explain(load_backbone("random"), torch.rand(1, 3, 32, 32))
     with pytest.raises(BackboneError, match="occlusion"):
         last_maps(inspected_model(nn.Sequential(nn.Flatten(), nn.Linear(192, 2))), pixels)

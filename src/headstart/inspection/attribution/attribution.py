@@ -21,7 +21,7 @@ from headstart.figures.pictures import as_pictures
 from headstart.inspection.attribution.explanation import Explanation, HeatMap, SimilarImage
 from headstart.inspection.attribution.saliency import METHODS, Heat, Saliency, draw_weights, last_maps, saliency
 from headstart.inspection.features.stage_outputs import stage_features
-from headstart.inspection.inspected_images import InspectedImages, images_of
+from headstart.inspection.inspected_images import InspectedImages
 from headstart.inspection.inspected_model import InspectedModel, Model, inspected_model
 
 HIDDEN = 0.2  # share of the image that is hidden: the part that the map shows hottest
@@ -52,13 +52,13 @@ def explain(
         BackboneError: the model names no classes, or Grad-CAM finds no maps in it.
         DataError: `alike` is not for as many images.
     """
-    subject, images = inspected_model(model), images_of(images)
+    subject, images = inspected_model(model), InspectedImages.of(images)
     if alike and len(alike) != len(images):
         raise DataError(expected=f"{len(images)} lists of training images", found=f"{len(alike)}", where="alike")
     for name in methods:
         if name not in METHODS:
             raise RecipeError(expected="a method", found=repr(name), where="method", hint=near(name, METHODS))
-    with subject.looking(weights=True):
+    with subject.eval_mode(weights=True):
         subject.network.requires_grad_(False)  # gradients of the maps are wanted, not of the weights
         look = _Look(subject, images, class_name, methods)
         first = look.saliencies()
@@ -96,7 +96,7 @@ class _Look:
     ) -> None:
         self.subject, self.images, self.methods = subject, images, methods
         with torch.no_grad():
-            logits = torch.cat([subject.answers(pixels) for pixels in images.batches()])
+            logits = torch.cat([subject.tta_logits(pixels) for pixels in images.batches()])
         self.probabilities = logits.double().softmax(1)
         known = subject.classes or images.classes
         self.names = known if len(known) == logits.shape[1] else tuple(f"class {i}" for i in range(logits.shape[1]))
@@ -131,7 +131,7 @@ class _Look:
         moved = [np.roll(mask, (y * height // 3, x * width // 3), (0, 1)) for y, x in ((0, 0), *_SHIFTS)]
         covers = torch.from_numpy(np.stack(moved))[:, None]
         pixels = self.images.pixels[image] * ~covers  # zero is the mean colour of normalised pixels
-        probabilities = self.subject.answers(pixels).double().softmax(1)[:, target]
+        probabilities = self.subject.tta_logits(pixels).double().softmax(1)[:, target]
         return float(probabilities[0]), float(probabilities[1:].mean())
 
     def shares(self) -> list[dict[str, float]]:

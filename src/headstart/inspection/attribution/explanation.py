@@ -14,7 +14,7 @@ from headstart.errors import shown
 from headstart.figures.attribution import Panel, attribution_figure
 from headstart.figures.ink import RIGHT, WRONG
 from headstart.inspection.attribution.saliency import COMPLETE, Heat
-from headstart.inspection.inspection_result import Cell, Table
+from headstart.inspection.inspection_result import Cell, InspectionResult, Table
 from headstart.inspection.wording import listed
 
 MATTERS = 2.0
@@ -70,7 +70,7 @@ class HeatMap:
 
 
 @dataclass(frozen=True, eq=False)
-class Explanation:
+class Explanation(InspectionResult):
     """Why one image got its answer, as far as it can be shown.
 
     Args:

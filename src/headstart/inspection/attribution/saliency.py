@@ -1,7 +1,7 @@
 """Saliency: which parts of an image speak for a class, by three methods of captum; and a network with drawn weights.
 
 All take one image 1×3×S×S and give a map S×S of evidence for the class; below zero speaks against it. To be called
-inside `subject.looking(weights=True)`, gradients on.
+inside `subject.eval_mode(weights=True)`, gradients on.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def grad_cam(subject: InspectedModel, pixels: Tensor, target: int, stage: str) -
     place = places_of(subject)[stage]
     module = subject.network.get_submodule(subject.stages[stage])
     at_input = place is not None and place.side == "input"
-    cam = LayerGradCam(subject.answers, module).attribute(
+    cam = LayerGradCam(subject.tta_logits, module).attribute(
         pixels.clone().requires_grad_(), target, attribute_to_layer_input=at_input
     )
     assert isinstance(cam, Tensor)  # one layer, one tensor: a row for each view
@@ -72,9 +72,9 @@ def integrated_gradients(subject: InspectedModel, pixels: Tensor, target: int, *
 
     Source: Sundararajan et al. 2017, arXiv:1703.01365, section 3, through captum, Gauss-Legendre steps.
     """
-    method, empty = IntegratedGradients(subject.answers), torch.zeros_like(pixels)
+    method, empty = IntegratedGradients(subject.tta_logits), torch.zeros_like(pixels)
     with torch.no_grad():
-        difference = float((subject.answers(pixels) - subject.answers(empty))[0, target])
+        difference = float((subject.tta_logits(pixels) - subject.tta_logits(empty))[0, target])
     parts, off = torch.zeros_like(pixels), float("inf")
     for steps in STEPS[:1] if coarse else STEPS[1:]:
         if off > COMPLETE:
@@ -96,7 +96,7 @@ def occlusion(subject: InspectedModel, pixels: Tensor, target: int, *, coarse: b
     side = max(1, pixels.shape[-1] // _WINDOW)
     step = side if coarse else max(1, side // 2)
     with torch.no_grad():
-        parts = Occlusion(subject.answers).attribute(
+        parts = Occlusion(subject.tta_logits).attribute(
             pixels,
             (pixels.shape[1], side, side),
             (pixels.shape[1], step, step),

@@ -21,9 +21,9 @@ from headstart.inspection.batch_norm.channel_moments import ChannelMoments, draw
 from headstart.inspection.batch_norm.drift_interpretation import diagnosis
 from headstart.inspection.batch_norm.layer_drift import DULL, LayerDrift, layer_drift
 from headstart.inspection.batch_norm.preprocessing_check import PreprocessingCheck, check_preprocessing
-from headstart.inspection.inspected_images import InspectedImages, images_of
+from headstart.inspection.inspected_images import InspectedImages
 from headstart.inspection.inspected_model import InspectedModel, Model, inspected_model
-from headstart.inspection.inspection_result import Table
+from headstart.inspection.inspection_result import InspectionResult, Table
 
 _WORST = 6  # channels that are named
 _NAMED = 3  # images named for each
@@ -43,7 +43,7 @@ class WorstChannel:
 
 
 @dataclass(frozen=True, eq=False)
-class BatchNormDrift:
+class BatchNormDrift(InspectionResult):
     """How far a network's stored statistics are from those of some images.
 
     Args:
@@ -140,11 +140,11 @@ def batch_norm_drift(model: Model, images: InspectedImages | Tensor, *, seed: in
     Source: Schneider et al. 2020, arXiv:2006.16971 (shift of statistics as a measure of the domain); Li et al. 2016,
         arXiv:1603.04779. The floors are a bootstrap over images, centred on them.
     """
-    subject, images = inspected_model(model), images_of(images)
+    subject, images = inspected_model(model), InspectedImages.of(images)
     norms = {name: module for name, module in subject.network.named_modules() if has_statistics(module)}
     if not norms:
         return BatchNormDrift(subject.name, len(images), (), (), None, {})
-    with subject.looking(), torch.inference_mode():
+    with subject.eval_mode(), torch.inference_mode():
         moments = gather(subject.network, norms, images.batches())
         after = activations_after(subject.network, norms, images.pixels[:1])
     shares = drawn_shares(len(images), seed)

@@ -13,15 +13,15 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from headstart.errors import DataError
 from headstart.figures.ink import RIGHT, WRONG
 from headstart.figures.panels import Bars, panels_figure
-from headstart.inspection.inspected_images import BATCH, InspectedImages, images_of
+from headstart.inspection.inspected_images import BATCH, InspectedImages
 from headstart.inspection.inspected_model import Model, inspected_model
-from headstart.inspection.inspection_result import Table
+from headstart.inspection.inspection_result import InspectionResult, Table
 
 STEADY = 0.95  # share of the same answers from which the modes agree: the rest are answers that were close anyway
 
 
 @dataclass(frozen=True)
-class ModeGap:
+class ModeGap(InspectionResult):
     """Answers with the stored statistics against answers with those of the batch.
 
     Args:
@@ -100,7 +100,7 @@ def mode_gap(model: Model, images: InspectedImages | Tensor, *, batch: int = BAT
 
     Source: Wu and Johnson 2021, arXiv:2105.07576, section 5 (inconsistency of batch norm between training and test).
     """
-    subject, images = inspected_model(model), images_of(images)
+    subject, images = inspected_model(model), InspectedImages.of(images)
     if len(images) < 2 or batch < 2:
         raise DataError(expected="two images or more in a batch", found=f"{len(images)} images, {batch}", where="batch")
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
@@ -109,11 +109,11 @@ def mode_gap(model: Model, images: InspectedImages | Tensor, *, batch: int = BAT
     if len(parts) > 1 and len(parts[-1]) == 1:
         parts[-2:] = [torch.cat(parts[-2:])]
     norms = [module for module in subject.network.modules() if isinstance(module, _BatchNorm)]
-    with subject.looking(weights=True), torch.inference_mode():
+    with subject.eval_mode(weights=True), torch.inference_mode():
         logits = torch.cat([subject.logits(part) for part in parts])
         _use_batches(norms)
         batched = torch.cat([subject.logits(part) for part in parts]).argmax(1)
-    stored, labels = logits.argmax(1), subject.columns(shown, logits)
+    stored, labels = logits.argmax(1), subject.targets(shown, logits)
     right = [None if labels is None else float((one == labels).double().mean()) for one in (stored, batched)]
     agreement = float((stored == batched).double().mean())
     return ModeGap(subject.name, len(images), len(parts[0]), agreement, right[0], right[1], len(norms))

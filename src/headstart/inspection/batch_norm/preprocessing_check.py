@@ -32,7 +32,7 @@ from headstart.inspection.batch_norm.training_images import (
     yours_of,
 )
 from headstart.inspection.inspected_model import Model, inspected_model
-from headstart.inspection.inspection_result import Table
+from headstart.inspection.inspection_result import InspectionResult, Table
 
 FLOOR = 1.6  # misfit, in units of APART, up to which nothing is said: right ways of true statistics read 1.5 at most
 RATIO = 2.0  # by which another way must fit better; where the right one was not best, the best was by 1.2
@@ -43,7 +43,7 @@ _SIDE = 160  # px of their middles that are: half the work of 224, and what was 
 
 
 @dataclass(frozen=True)
-class PreprocessingCheck:
+class PreprocessingCheck(InspectionResult):
     """The verdict on how images are brought to a network.
 
     Args:
@@ -159,7 +159,7 @@ def check_preprocessing(
     ways = variants_of(card)
     seen = ways[0] if pixels is None else variant_of(prepared, middle_of(pixels[chosen]), ways)
     ways = ways if seen in ways else (*ways, seen)
-    with subject.looking(), torch.inference_mode():
+    with subject.eval_mode(), torch.inference_mode():
         first = first_norm_of(subject.network, prepared.shape[-1])
         if isinstance(first, str):
             return PreprocessingCheck("not checkable", first, images=len(prepared))

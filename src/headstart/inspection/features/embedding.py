@@ -21,9 +21,9 @@ from headstart.features.matrix import join_stages, scale_stages
 from headstart.figures.embedding_map import embedding_figure
 from headstart.inspection.features.neighbourhood import Mixing, alone, isolated, mixing, neighbours, strangers
 from headstart.inspection.features.stage_outputs import stage_features
-from headstart.inspection.inspected_images import InspectedImages, images_of
+from headstart.inspection.inspected_images import InspectedImages
 from headstart.inspection.inspected_model import InspectedModel, Model, inspected_model
-from headstart.inspection.inspection_result import Table
+from headstart.inspection.inspection_result import InspectionResult, Table
 from headstart.inspection.wording import listed, many
 
 Matrix = NDArray[np.float64]
@@ -45,7 +45,7 @@ _NAMED = 8
 
 
 @dataclass(frozen=True, eq=False)
-class Embedding:
+class Embedding(InspectionResult):
     """N images in two dimensions, and who is near whom in the features.
 
     Args:
@@ -229,13 +229,13 @@ def embedding(
         BackboneError: there is no such stage.
         DataError: there are fewer than five images.
     """
-    subject, images = inspected_model(model), images_of(images)
+    subject, images = inspected_model(model), InspectedImages.of(images)
     if len(images) < LEAST:
         raise DataError(expected=f"{LEAST} images or more", found=f"{len(images)}", where="embedding")
     if method not in METHODS:
         hint = near(method, METHODS)
         raise RecipeError(expected="a method of mapping", found=repr(method), where="method", hint=hint)
-    with subject.looking():
+    with subject.eval_mode():
         parts = stage_features(subject, images)
     stages, features = _features(subject, parts, stage)
     places, kept = _map(features, method, seed)

@@ -15,9 +15,9 @@ from headstart.errors import BackboneError, DataError, shown
 from headstart.figures.stage_maps import MapRow, stage_maps_figure
 from headstart.inspection.features.class_distances import between_classes, classes_of, nearest_mean
 from headstart.inspection.features.stage_outputs import is_map, pooled, watch_stages
-from headstart.inspection.inspected_images import InspectedImages, images_of
+from headstart.inspection.inspected_images import InspectedImages
 from headstart.inspection.inspected_model import InspectedModel, Model, inspected_model
-from headstart.inspection.inspection_result import Table
+from headstart.inspection.inspection_result import InspectionResult, Table
 from headstart.inspection.wording import listed, many, percent, share_between
 
 Map = NDArray[np.floating]
@@ -74,7 +74,7 @@ class StageMaps:
 
 
 @dataclass(frozen=True, eq=False)
-class FeatureMaps:
+class FeatureMaps(InspectionResult):
     """All stages on N images.
 
     Args:
@@ -203,10 +203,10 @@ def feature_maps(model: Model, images: InspectedImages | Tensor, *, image: int =
         BackboneError: no stage gives maps.
         DataError: there are no images, or not so many that one has this number.
     """
-    subject, images = inspected_model(model), images_of(images)
+    subject, images = inspected_model(model), InspectedImages.of(images)
     if not 0 <= image < len(images):
         raise DataError(expected=f"a number from 0 to {len(images) - 1}", found=repr(image), where="image")
-    with subject.looking(), torch.inference_mode():
+    with subject.eval_mode(), torch.inference_mode():
         seen = _Seen(subject, images, image)
         with watch_stages(subject, seen.look):
             for pixels in images.batches():

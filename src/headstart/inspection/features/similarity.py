@@ -16,11 +16,12 @@ from headstart.figures.ink import INK, RIGHT, WRONG
 from headstart.figures.panels import Bars, Line, Plot, panels_figure
 from headstart.inspection.features.cka import LEAST, cka_with_error
 from headstart.inspection.features.stage_outputs import pooled, watch_stages
-from headstart.inspection.inspected_images import InspectedImages, images_of
+from headstart.inspection.inspected_images import InspectedImages
 from headstart.inspection.inspected_model import InspectedModel, Model, inspected_model
-from headstart.inspection.inspection_result import Cell, Table, finite
+from headstart.inspection.inspection_result import Cell, InspectionResult, Table
 from headstart.inspection.weights.change import LayerChange, changes, moved_statistics, shared_tensors
 from headstart.inspection.wording import many, percent, share_between
+from headstart.plain import to_plain
 
 KEPT = 0.95
 """CKA from which a stage's features count as kept. Our choice: two standard errors over 150 images are about 0.03."""
@@ -65,7 +66,7 @@ class Answers:
 
 
 @dataclass(frozen=True)
-class Similarity:
+class Similarity(InspectionResult):
     """Two networks of one kind on the same images.
 
     Args:
@@ -190,8 +191,8 @@ class Similarity:
             "before": self.before,
             "after": self.after,
             "images": self.images,
-            "stages": [{"stage": s.stage, "cka": finite(s.cka), "error": finite(s.error)} for s in self.stages],
-            "layers": [{key: finite(value) for key, value in vars(one).items()} for one in self.layers],
+            "stages": [{"stage": s.stage, "cka": to_plain(s.cka), "error": to_plain(s.error)} for s in self.stages],
+            "layers": [to_plain(vars(one)) for one in self.layers],
             "statistics": list(self.statistics),
             "answers": answers,
             "reading": list(self.interpretation),
@@ -211,7 +212,7 @@ def similarity(before: Model, after: Model, images: InspectedImages | Tensor, *,
         BackboneError: the two are not of one kind.
         DataError: there are fewer than four images.
     """
-    first, second, images = inspected_model(before), inspected_model(after), images_of(images)
+    first, second, images = inspected_model(before), inspected_model(after), InspectedImages.of(images)
     if len(images) < LEAST:
         raise DataError(expected=f"{LEAST} images or more", found=f"{len(images)}", where="similarity")
     was, now = shared_tensors(first, second)
@@ -226,7 +227,7 @@ def similarity(before: Model, after: Model, images: InspectedImages | Tensor, *,
         stages,
         changes(was, now),
         moved_statistics(was, now),
-        _answers(old, new, first.columns(images, old)) if comparable and old is not None and new is not None else None,
+        _answers(old, new, first.targets(images, old)) if comparable and old is not None and new is not None else None,
     )
 
 
@@ -242,7 +243,7 @@ def _features_and_logits(subject: InspectedModel, images: InspectedImages) -> tu
     parts: dict[str, list[Tensor]] = {}
     run = subject.logits if subject.has_logits else subject.network
     with (
-        subject.looking(),
+        subject.eval_mode(),
         watch_stages(subject, lambda name, x: parts.setdefault(name, []).append(pooled(subject, name, x))),
     ):
         outputs = torch.cat([run(pixels) for pixels in images.batches()])

@@ -62,7 +62,7 @@ def is_map(subject: InspectedModel, name: str, value: Tensor) -> bool:
 def stage_features(subject: InspectedModel, images: InspectedImages) -> dict[str, Tensor]:
     """Stage → pooled features N×D of all images, raw, in forward order; stages that never run are left out.
 
-    To be called inside `subject.looking()`.
+    To be called inside `subject.eval_mode()`.
     """
     parts: dict[str, list[Tensor]] = {}
     with watch_stages(subject, lambda name, value: parts.setdefault(name, []).append(pooled(subject, name, value))):

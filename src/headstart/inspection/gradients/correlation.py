@@ -12,9 +12,9 @@ from torch import Tensor
 from headstart.errors import DataError
 from headstart.figures.ink import FAINT, INK
 from headstart.figures.panels import Line, Plot, panels_figure
-from headstart.inspection.inspected_images import InspectedImages, images_of
+from headstart.inspection.inspected_images import InspectedImages
 from headstart.inspection.inspected_model import InspectedModel, Model, inspected_model
-from headstart.inspection.inspection_result import Table
+from headstart.inspection.inspection_result import InspectionResult, Table
 from headstart.inspection.wording import many
 
 SHATTERED = 0.2
@@ -26,7 +26,7 @@ _TOGETHER = 8
 
 
 @dataclass(frozen=True)
-class GradientCorrelation:
+class GradientCorrelation(InspectionResult):
     """Autocorrelation of the input's gradient over lags.
 
     Args:
@@ -126,13 +126,13 @@ def gradient_correlation(
     Source: Balduzzi et al. 2017, arXiv:1702.08591, section 2.1; there the input is one number, here a picture, so that
     products of gradients are inner products.
     """
-    subject, images = inspected_model(model), images_of(images)
+    subject, images = inspected_model(model), InspectedImages.of(images)
     if len(images) < 2 or points < 4 * most_lag:
         found = f"{many(len(images), 'image')}, {points} points for {most_lag} lags"
         raise DataError(expected="two images and four points for each lag", found=found, where="gradient_correlation")
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed)).tolist()
     ways = [(order[i], order[(i + 1) % len(order)]) for i in range(min(lines, len(order)))]
-    with subject.looking():
+    with subject.eval_mode():
         subject.network.requires_grad_(False)
         curves = [
             autocorrelation(_gradients(subject, images.pixels[a], images.pixels[b], points)[None], most_lag)

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from headstart.errors import DataError, shown
 from headstart.figures.embedding_map import colour_of
 from headstart.figures.panels import Line, Plot, panels_figure
-from headstart.inspection.inspection_result import Table
+from headstart.inspection.inspection_result import InspectionResult, Table
 from headstart.inspection.wording import listed, many
 
 Captured = Mapping[str, Mapping[str, Sequence[ArrayLike]]]
@@ -67,7 +67,7 @@ class LayerFlow:
 
 
 @dataclass(frozen=True)
-class GradientFlow:
+class GradientFlow(InspectionResult):
     """All layers that were captured, in the network's order."""
 
     layers: tuple[LayerFlow, ...]

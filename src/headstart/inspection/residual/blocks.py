@@ -13,9 +13,9 @@ from torch import Tensor
 from headstart.figures.ink import FAINT, RIGHT, WRONG, label
 from headstart.figures.panels import Line, Plot, panels_figure
 from headstart.inspection.batch_norm.channel_moments import Array, drawn_shares
-from headstart.inspection.inspected_images import InspectedImages, images_of
+from headstart.inspection.inspected_images import InspectedImages
 from headstart.inspection.inspected_model import InspectedModel, Model, inspected_model
-from headstart.inspection.inspection_result import Table
+from headstart.inspection.inspection_result import InspectionResult, Table
 from headstart.inspection.residual.block_measurements import (
     GRADIENT_IMAGES,
     Norms,
@@ -55,7 +55,7 @@ class BlockMeasurement:
 
 
 @dataclass(frozen=True)
-class ResidualAnalysis:
+class ResidualAnalysis(InspectionResult):
     """What the blocks of a network do with some images.
 
     Args:
@@ -148,8 +148,8 @@ def residual_blocks(
         and cosine as in De and Smith 2020, arXiv:2002.10444, and Jastrzębski et al. 2018, arXiv:1710.04773. The
         interval of a change is that of Agresti and Min 2005 for matched pairs (half an answer added to each cell).
     """
-    subject, images = inspected_model(model), images_of(images)
-    with subject.looking():
+    subject, images = inspected_model(model), InspectedImages.of(images)
+    with subject.eval_mode():
         with torch.no_grad():
             junctions = find_junctions(subject.network, _runner(subject), images.pixels[:2])
         if not junctions:
@@ -203,7 +203,7 @@ def _change(before: Tensor, after: Tensor) -> dict[str, float]:
 
 def _labels(subject: InspectedModel, images: InspectedImages, logits: Tensor) -> tuple[Tensor, str]:
     """Columns of the right classes, or of the answers where the labels name no classes of the network."""
-    labels = subject.columns(images, logits)
+    labels = subject.targets(images, logits)
     return (logits.argmax(1), "own answers") if labels is None else (labels, "labels")
 
 

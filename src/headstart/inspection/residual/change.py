@@ -9,14 +9,14 @@ from matplotlib.figure import Figure
 from headstart.errors import DataError
 from headstart.figures.ink import RIGHT, WRONG
 from headstart.figures.panels import Line, Plot, panels_figure
-from headstart.inspection.inspection_result import Table
+from headstart.inspection.inspection_result import InspectionResult, Table
 from headstart.inspection.residual.blocks import BlockMeasurement, ResidualAnalysis
 
 SAME = 0.05  # of its own size: a share that moved less did not change its work, however narrow its interval
 
 
 @dataclass(frozen=True)
-class ResidualChange:
+class ResidualChange(InspectionResult):
     """Two looks at the same blocks with the same images."""
 
     before: ResidualAnalysis

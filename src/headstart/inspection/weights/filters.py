@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from headstart.errors import BackboneError, near
 from headstart.figures.filters import filters_figure
 from headstart.hooks import watch_outputs
-from headstart.inspection.inspected_images import InspectedImages, images_of
+from headstart.inspection.inspected_images import InspectedImages
 from headstart.inspection.inspected_model import InspectedModel, Model, inspected_model
-from headstart.inspection.inspection_result import Cell, Table
+from headstart.inspection.inspection_result import Cell, InspectionResult, Table
 from headstart.inspection.wording import many, numbered
 
 Weights = NDArray[np.float64]
@@ -47,7 +47,7 @@ class Pair:
 
 
 @dataclass(frozen=True, eq=False)
-class Filters:
+class Filters(InspectionResult):
     """The filters of one convolution.
 
     Args:
@@ -210,7 +210,7 @@ def filters(model: Model, images: InspectedImages | Tensor | None = None, *, lay
         copies,
         expected,
         dead,
-        None if images is None else _silent(subject, path, images_of(images)),
+        None if images is None else _silent(subject, path, InspectedImages.of(images)),
         tuple(smoothness(weights).tolist()),
         tuple(colour_shares(weights).tolist()) if weights.shape[1] == 3 else (),
     )
@@ -278,7 +278,7 @@ def _silent(subject: InspectedModel, path: str, images: InspectedImages) -> tupl
         low.append(maps.amin((0, 2, 3)))
         high.append(maps.amax((0, 2, 3)))
 
-    with subject.looking(), watch_outputs({path: module}, look):
+    with subject.eval_mode(), watch_outputs({path: module}, look):
         for pixels in images.batches():
             subject.network(pixels)
     spread = (torch.stack(high).amax(0) - torch.stack(low).amin(0)).cpu().numpy()

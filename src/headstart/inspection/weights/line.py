@@ -14,19 +14,20 @@ from headstart.classifier.classifier import Classifier
 from headstart.errors import BackboneError, RecipeError
 from headstart.figures.ink import FAINT, INK, RIGHT
 from headstart.figures.panels import Line, Plot, panels_figure
-from headstart.inspection.inspected_images import InspectedImages, images_of
+from headstart.inspection.inspected_images import InspectedImages
 from headstart.inspection.inspected_model import InspectedModel, Model, inspected_model
-from headstart.inspection.inspection_result import Table, finite
+from headstart.inspection.inspection_result import InspectionResult, Table
 from headstart.inspection.weights.change import shared_tensors
 from headstart.inspection.weights.loss_landscape import SETTLED, check_statistics, loss_of_images, settle
 from headstart.inspection.wording import many
+from headstart.plain import to_plain
 
 SURE = 2.0  # standard errors from which a barrier or a gain is told from noise
 POINTS = 11
 
 
 @dataclass(frozen=True)
-class WeightLine:
+class WeightLine(InspectionResult):
     """Loss and accuracy at points between two networks.
 
     Args:
@@ -115,7 +116,7 @@ class WeightLine:
 
     def to_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
-        values = {k: list(map(finite, v)) if isinstance(v, tuple) else finite(v) for k, v in vars(self).items()}
+        values = to_plain(vars(self))
         return {"title": self.title, **values, "reading": list(self.interpretation)}
 
 
@@ -146,7 +147,7 @@ def weight_line(
     Source: Frankle et al. 2020, arXiv:1912.05671 (error barrier, against the straight line instead of the mean of the
     ends); the line as a way to better models: Wortsman et al. 2022, arXiv:2109.01903.
     """
-    first, second, images = inspected_model(before), inspected_model(after), images_of(images)
+    first, second, images = inspected_model(before), inspected_model(after), InspectedImages.of(images)
     if points < 3:
         raise RecipeError(expected="three points or more", found=repr(points), where="points")
     check_statistics(statistics)
@@ -157,7 +158,7 @@ def weight_line(
     start = {name: value.clone() for name, value in was.items()}  # the network itself is written over
     end = {name: value.clone() for name, value in now.items()}
     losses, rights = [], []
-    with first.looking(weights=True):
+    with first.eval_mode(weights=True):
         for share in shares.tolist():
             mixed = _mix(first, second, start, end, share)
             settle(mixed, calibration or images, statistics)

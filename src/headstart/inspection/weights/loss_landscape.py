@@ -26,7 +26,7 @@ def labels_of(subject: InspectedModel, images: InspectedImages, logits: Tensor) 
     Raises:
         DataError: the images have none, or they name no classes of the model.
     """
-    labels = subject.columns(images, logits)
+    labels = subject.targets(images, logits)
     if labels is None:
         found = "none" if images.labels is None else f"labels of {many(len(images.classes), 'other class')}"
         raise DataError(

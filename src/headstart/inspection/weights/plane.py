@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from headstart.errors import RecipeError
 from headstart.figures.weight_plane import weight_plane_figure
-from headstart.inspection.inspected_images import InspectedImages, images_of
+from headstart.inspection.inspected_images import InspectedImages
 from headstart.inspection.inspected_model import Model, inspected_model
-from headstart.inspection.inspection_result import Table
+from headstart.inspection.inspection_result import InspectionResult, Table
 from headstart.inspection.weights.loss_landscape import check_statistics, loss_of_images, settle
 from headstart.inspection.wording import many
 
@@ -27,7 +27,7 @@ ROUGH = 0.25
 
 
 @dataclass(frozen=True, eq=False)
-class WeightPlane:
+class WeightPlane(InspectionResult):
     """Losses on a square of weights.
 
     Args:
@@ -141,7 +141,7 @@ def weight_plane(
 
     Source: Li et al. 2018, arXiv:1712.09913, section 4 (filter normalisation).
     """
-    subject, images = inspected_model(model), images_of(images)
+    subject, images = inspected_model(model), InspectedImages.of(images)
     size = sum(weight.numel() for weight in subject.network.parameters())
     if size > MOST_PARAMETERS:
         raise RecipeError(
@@ -156,7 +156,7 @@ def weight_plane(
     at = torch.linspace(-reach, reach, steps, dtype=torch.float64)
     at[steps // 2] = 0.0
     losses = np.empty((steps, steps))
-    with subject.looking(weights=True), torch.no_grad():
+    with subject.eval_mode(weights=True), torch.no_grad():
         start = [weight.clone() for weight in subject.network.parameters()]
         first, second = (directions(subject.network, seed + i, normalised=normalised) for i in (0, 1))
         for row, b in enumerate(at.tolist()):
