@@ -8,20 +8,20 @@ from matplotlib.colors import to_hex
 from matplotlib.offsetbox import AnnotationBbox
 
 from headstart.errors import DataError
-from headstart.figures.embedding_map import COLOURS, colour_of, embedding_figure
-from headstart.figures.ink import FAINT
+from headstart.figures.embedding_map import embedding_figure
+from headstart.figures.style import SERIES
 
-PLACES = np.array([[0.0, 0.0], [1.0, 2.0], [3.0, 1.0]])
+POINTS = np.array([[0.0, 0.0], [1.0, 2.0], [3.0, 1.0]])
 
 
-def test_points_pictures_and_names_are_where_they_were_given():
+def test_points_thumbnails_and_names_are_where_they_were_given():
     figure = embedding_figure(
-        PLACES, axes_names=("x", "y"), labels=[0, 1, 0], classes=("$a$", "b"),
-        pictures={1: np.ones((4, 4, 3))}, marked={2: "odd_$one$.jpg"},
+        POINTS, axes_names=("x", "y"), labels=[0, 1, 0], classes=("$a$", "b"),
+        thumbnails={1: np.ones((4, 4, 3))}, marked={2: "odd_$one$.jpg"},
     )  # fmt: skip
     (axes,) = figure.axes
-    np.testing.assert_array_equal(axes.collections[0].get_offsets(), PLACES)
-    assert [to_hex(colour) for colour in axes.collections[0].get_facecolors()] == [COLOURS[i] for i in (0, 1, 0)]
+    np.testing.assert_array_equal(axes.collections[0].get_offsets(), POINTS)
+    assert [to_hex(colour) for colour in axes.collections[0].get_facecolors()] == [SERIES[i] for i in (0, 1, 0)]
     (box,) = [artist for artist in axes.artists if isinstance(artist, AnnotationBbox)]
     assert tuple(box.xy) == (1.0, 2.0)
     assert [text.get_text() for text in axes.texts] == ["odd_$one$.jpg"]
@@ -30,10 +30,6 @@ def test_points_pictures_and_names_are_where_they_were_given():
     figure.canvas.draw()  # names from outside are no formulas
 
 
-def test_classes_beyond_the_colours_are_grey():
-    assert colour_of(len(COLOURS)) == FAINT
-
-
-def test_places_without_their_labels_are_refused():
+def test_points_without_their_labels_are_refused():
     with pytest.raises(DataError):
-        embedding_figure(PLACES, axes_names=("x", "y"), labels=[0])
+        embedding_figure(POINTS, axes_names=("x", "y"), labels=[0])

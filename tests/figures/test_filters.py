@@ -13,8 +13,8 @@ from headstart.figures.filters import filters_figure
 CHANCE = np.random.default_rng(1)
 
 
-def _seen(figure: Figure, row: int, column: int, shape: tuple[int, int]) -> np.ndarray:
-    """Colours of the picture at a place, H×W×3, looked up at the middle of each of its weights."""
+def _seen(figure: Figure, row: int, column: int, shape: tuple[int, int], *, opacity: bool = False) -> np.ndarray:
+    """Colours H×W×3 (or opacity H×W) of one filter, read at the middle of each of its weights."""
     axes = figure.axes[0]
     image = axes.images[0]
     colours, (left, _, bottom, top) = np.asarray(image.get_array()), image.get_extent()
@@ -25,7 +25,7 @@ def _seen(figure: Figure, row: int, column: int, shape: tuple[int, int]) -> np.n
     ys = ((row * pitch + np.arange(shape[0]) + 0.5 - top) * dots).astype(int)
     xs = ((column * (shape[1] + gap) + np.arange(shape[1]) + 0.5 - left) * dots).astype(int)
     found: np.ndarray = colours[np.ix_(ys, xs)]
-    return found
+    return found[..., 3] if opacity else found[..., :3]
 
 
 def _ticks(figure: Figure, axis: str) -> list[str]:
@@ -56,7 +56,7 @@ def test_filters_of_three_channels_are_colours_in_which_grey_is_zero() -> None:
     assert colours[0, 1].tolist() == [1.0, 0.5, 0.25]
     assert (colours[1] == 0.5).all()
     assert (_seen(figure, 1, 2, (2, 2)) == 0.5).all()
-    assert (_seen(figure, 1, 3, (2, 2)) == 1).all()  # there is no twelfth
+    assert (_seen(figure, 1, 3, (2, 2), opacity=True) == 0).all()  # there is no twelfth
     assert _ticks(figure, "y") == ["#0 to #7", "#8 to #10"]
     assert "in each colour" in figure.get_suptitle()
 
@@ -92,7 +92,7 @@ def test_a_large_layer_is_drawn_in_part_and_the_title_says_so(
 
 
 def test_the_user_may_ask_for_other_bounds() -> None:
-    figure = filters_figure(np.ones((40, 9, 1, 1)), most_filters=20, most_channels=3)
+    figure = filters_figure(np.ones((40, 9, 1, 1)), max_filters=20, max_channels=3)
     assert (len(_ticks(figure, "y")), len(_ticks(figure, "x"))) == (20, 3)
 
 
@@ -102,7 +102,7 @@ def test_weights_of_zero_are_grey_and_other_shapes_are_refused() -> None:
         with pytest.raises(TrainingError, match="filters×channels"):
             filters_figure(weights)
     with pytest.raises(TrainingError, match="filters×channels"):
-        filters_figure(np.ones((1, 1, 3, 3)), most_filters=0)
+        filters_figure(np.ones((1, 1, 3, 3)), max_filters=0)
 
 
 def test_a_name_is_no_formula_and_pyplot_knows_of_no_figure() -> None:

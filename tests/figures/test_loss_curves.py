@@ -9,8 +9,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from headstart.errors import TrainingError
-from headstart.figures.ink import RIGHT, WRONG
 from headstart.figures.loss_curves import losses_figure
+from headstart.figures.style import BLUE, ORANGE
 
 
 def test_both_curves_have_the_books_names_colours_and_scale() -> None:
@@ -18,8 +18,8 @@ def test_both_curves_have_the_books_names_colours_and_scale() -> None:
 
     drawn = {line.get_label(): (line.get_color(), [*line.get_xdata()], [*line.get_ydata()]) for line in axes.lines}
     assert drawn == {
-        "Training Loss": (RIGHT, [1, 2, 3], [3, 2, 1]),
-        "Validation Loss": (WRONG, [1, 2, 3], [3.5, 2.5, 2]),
+        "Training Loss": (BLUE, [1, 2, 3], [3, 2, 1]),
+        "Validation Loss": (ORANGE, [1, 2, 3], [3.5, 2.5, 2]),
     }
     assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_yscale()) == ("Epochs", "Loss", "log")
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["Training Loss", "Validation Loss"]

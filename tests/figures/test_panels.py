@@ -8,13 +8,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from headstart.errors import DataError
-from headstart.figures.ink import RIGHT, WRONG
-from headstart.figures.panels import Bars, Line, Picture, Plot, panels_figure
+from headstart.figures.panels import Bars, ImagePlot, Line, Plot, panels_figure
+from headstart.figures.style import BLUE, ORANGE
 
 PLOT = Plot(
-    "curves", (Line("one", (0, 1, 2), (0, 1, 4), RIGHT), Line("other", (0, 2), (1, 1), WRONG, "dots")), "x", "y"
+    "curves", (Line("one", (0, 1, 2), (0, 1, 4), BLUE), Line("other", (0, 2), (1, 1), ORANGE, "dots")), "x", "y"
 )
-GREY = Picture("grey", np.arange(12.0).reshape(3, 4), note="twelve")
+GREY = ImagePlot("grey", np.arange(12.0).reshape(3, 4), note="twelve")
 
 
 def grid(figure: Figure) -> tuple[int, int]:
@@ -65,9 +65,9 @@ def test_bars_grow_from_zero_and_carry_their_values() -> None:
 
 
 def test_a_map_is_drawn_in_greys_from_low_to_high_and_colours_are_clipped() -> None:
-    colours = Picture("colours", np.full((2, 2, 3), 1.5))
+    colours = ImagePlot("colours", np.full((2, 2, 3), 1.5))
     own, fixed, coloured = (
-        axes.images[0] for axes in panels_figure([GREY, Picture("", GREY.pixels, -1, 20), colours]).axes
+        axes.images[0] for axes in panels_figure([GREY, ImagePlot("", GREY.pixels, -1, 20), colours]).axes
     )
 
     assert own.get_clim() == (0, 11)
@@ -96,9 +96,9 @@ def test_a_mark_is_an_upright_line_with_its_words() -> None:
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("name", ["a$b_$", "_conv_stem", "$x$"])
 def test_names_marks_and_notes_are_written_as_they_are(name: str) -> None:
-    line = Line(name, (0, 1), (0, 1), RIGHT, "steps")
+    line = Line(name, (0, 1), (0, 1), BLUE, "steps")
     plot = Plot(name, (line, Line("", (0, 1), (1, 0))), marks=((0.5, name),))
-    figure = panels_figure([plot, Picture(name, GREY.pixels, note=name), Bars(name, (name,), (1.0,))])
+    figure = panels_figure([plot, ImagePlot(name, GREY.pixels, note=name), Bars(name, (name,), (1.0,))])
     figure.canvas.draw()
 
     first, second, _ = figure.axes
@@ -107,14 +107,14 @@ def test_names_marks_and_notes_are_written_as_they_are(name: str) -> None:
     assert [text.get_text() for text in legend.get_texts()] == [name]
     (handle,) = legend.legend_handles
     assert isinstance(handle, Line2D)
-    assert handle.get_color() == RIGHT
+    assert handle.get_color() == BLUE
     for text in (*legend.get_texts(), *first.texts, second.xaxis.label):
         assert text.get_text() == name
         assert not text.get_parse_math()
 
 
 @pytest.mark.parametrize(
-    "panels", [[], [Plot("", (Line("a", (0, 1), (0,)),))], [Plot("", (Line("a", (0,), (0,), RIGHT, "wavy"),))]]
+    "panels", [[], [Plot("", (Line("a", (0, 1), (0,)),))], [Plot("", (Line("a", (0,), (0,), BLUE, "wavy"),))]]
 )
 def test_what_cannot_be_drawn_is_refused(panels: list[Plot]) -> None:
     with pytest.raises(DataError, match="as many x as y"):

@@ -8,7 +8,7 @@ import torch
 from torchvision.transforms.functional import rgb_to_grayscale
 
 from headstart.datasets.hands import draw_hand
-from headstart.figures.panels import Picture
+from headstart.figures.panels import ImagePlot
 from headstart.lab import one_by_one
 
 
@@ -22,7 +22,7 @@ def test_grey_is_a_one_by_one_convolution() -> None:
 
 def test_the_grey_picture_is_torchvisions_up_to_its_rounded_weights() -> None:
     grey = one_by_one.run(size=32).panels[-1]
-    assert isinstance(grey, Picture)
+    assert isinstance(grey, ImagePlot)
 
     image = torch.from_numpy(np.asarray(draw_hand("scissors", seed=4, size=32), dtype=np.float32) / 255)
     assert grey.pixels == pytest.approx(rgb_to_grayscale(image.permute(2, 0, 1))[0].numpy(), abs=2e-4)

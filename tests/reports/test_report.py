@@ -401,12 +401,12 @@ def colours(css: str, start: str) -> dict[str, str]:
     return dict(re.findall(r"--([a-z]+): (#[0-9a-f]{6})", block[: block.index("}")]))
 
 
-@pytest.mark.parametrize("theme", [":root {\n  color-scheme", ":root {\n    --paper: #16"])
+@pytest.mark.parametrize("theme", [":root {\n  color-scheme", ":root {\n    --ground: #16"])
 def test_text_is_readable_in_light_and_in_dark(theme: str, tmp_path: Path) -> None:
     found = colours(a_page(tmp_path).source, theme)
 
-    for ground in ("paper", "card"):
-        for text in ("ink", "faint", "problem", "warning", "note", "accent"):
+    for ground in ("ground", "card"):
+        for text in ("text", "muted", "problem", "warning", "note", "accent"):
             assert contrast(found[text], found[ground]) >= 4.5, (text, ground)  # WCAG 2.1, 1.4.3
 
 

@@ -1,4 +1,4 @@
-"""Loss curves: how the losses on training and validation images went, epoch by epoch."""
+"""Loss curves: training and validation losses, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from headstart.errors import TrainingError
-from headstart.figures.axes import axes_on, dress
-from headstart.figures.ink import FAINT, INK, RIGHT, WRONG
+from headstart.figures.style import BLUE, MUTED, ORANGE, TEXT, figure_and_axes, style_axes
 
 Losses = Sequence[float | None]
 
@@ -26,26 +25,26 @@ def losses_figure(losses: Losses, val_losses: Losses = (), ax: Axes | None = Non
     Raises:
         TrainingError: there is no loss yet.
     """
-    series = (("Training Loss", losses, RIGHT), ("Validation Loss", val_losses, WRONG))
-    drawn = [(name, _numbers(values), colour) for name, values, colour in series]
+    series = (("Training Loss", losses, BLUE), ("Validation Loss", val_losses, ORANGE))
+    drawn = [(name, _numbers(values), color) for name, values, color in series]
     finite = [value for _, values, _ in drawn for value in values if math.isfinite(value)]
     if not finite:
         raise TrainingError(expected="losses to draw", found="none", where="plot_losses", hint="Call train first.")
-    figure, axes = axes_on(ax, 640, 300)
-    for name, values, colour in drawn:
+    figure, axes = figure_and_axes(ax, 640, 300)
+    for name, values, color in drawn:
         if any(map(math.isfinite, values)):
             marker = "o" if len(values) <= 20 else ""  # a single epoch is no line
             epochs = range(1, len(values) + 1)
-            axes.plot(epochs, values, color=colour, linewidth=1.8, marker=marker, markersize=4, label=name)
+            axes.plot(epochs, values, color=color, linewidth=1.8, marker=marker, markersize=4, label=name)
     if min(finite) > 0:
         _log(axes, finite)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if ax is None and max(len(losses), len(val_losses)) == 1:
         axes.set_xlim(0.5, 1.5)
-    axes.set_xlabel("Epochs", color=FAINT, fontsize=10)
-    axes.set_ylabel("Loss", color=FAINT, fontsize=10)
-    dress(axes)
-    axes.legend(frameon=False, fontsize=9.5, labelcolor=INK)
+    axes.set_xlabel("Epochs", color=MUTED, fontsize=10)
+    axes.set_ylabel("Loss", color=MUTED, fontsize=10)
+    style_axes(axes)
+    axes.legend(frameon=False, fontsize=9.5, labelcolor=TEXT)
     return figure
 
 

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from headstart.backbones.backbone import Backbone, build_backbone
 from headstart.backbones.catalogue import find_spec
-from headstart.figures.ink import FAINT, RIGHT, WRONG
 from headstart.figures.panels import Bars, Panel
+from headstart.figures.style import BLUE, MUTED, ORANGE
 from headstart.inspection.inspection_result import Table
 from headstart.lab.catalogue import CLAIMS
 from headstart.lab.experiment import Experiment, Number, drawn_from
@@ -114,6 +114,6 @@ def _panels(counts: dict[str, int], backbone: Backbone) -> tuple[Panel, ...]:
     millions = tuple(count / 1e6 for count in counts.values())
     widths = tuple(float(width) for width in backbone.widths)
     return (
-        Bars("Where the weights are", tuple(counts), millions, "million weights", "{:.1f}", (RIGHT, FAINT, WRONG)),
+        Bars("Where the weights are", tuple(counts), millions, "million weights", "{:.1f}", (BLUE, MUTED, ORANGE)),
         Bars("Features of an image", backbone.stages, widths, "numbers"),
     )

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from headstart.figures.ink import RIGHT, WRONG
 from headstart.figures.panels import Line, Plot
+from headstart.figures.style import BLUE, ORANGE
 from headstart.inspection.inspection_result import Cell, Table
 from headstart.lab.catalogue import CLAIMS
 from headstart.lab.experiment import Experiment, Number, drawn_from, need, numbers
@@ -147,7 +147,7 @@ def _clouds(before: Tensor, after: Tensor) -> tuple[Plot, Plot]:
         x, y = cloud.T.tolist()
         return Plot(title, (frame, Line("", x, y, colour, "dots")), "feature 1", "feature 2")
 
-    return plot("A batch before batch norm", before, WRONG), plot("The same batch after it", after, RIGHT)
+    return plot("A batch before batch norm", before, ORANGE), plot("The same batch after it", after, BLUE)
 
 
 def _averages(batches: list[Tensor], momentum: float) -> Plot:
@@ -160,8 +160,8 @@ def _averages(batches: list[Tensor], momentum: float) -> Plot:
     steps = range(len(batches) + 1)
     lines = (
         Line("each batch", steps[1:], [_unbiased(batch)[0] for batch in batches], style="dots"),
-        Line("momentum=None: plain mean", steps, kept[0], RIGHT),
-        Line(f"momentum={momentum:g}", steps, kept[1], WRONG),
+        Line("momentum=None: plain mean", steps, kept[0], BLUE),
+        Line(f"momentum={momentum:g}", steps, kept[1], ORANGE),
     )
     return Plot("Variance of feature 1", lines, "batches seen", "kept variance")
 

@@ -14,15 +14,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from headstart.figures.ink import FAINT, RIGHT, WRONG
-from headstart.figures.panels import Line, Panel, Picture, Plot
+from headstart.figures.panels import ImagePlot, Line, Panel, Plot
+from headstart.figures.style import BLUE, MUTED, ORANGE
 from headstart.inspection.inspection_result import Table
 from headstart.lab.catalogue import CLAIMS
 from headstart.lab.experiment import Experiment, Number, drawn_from, need, numbers
 
 SOURCE = "chapter on transfer learning, section on batch normalisation in two dimensions; Ioffe and Szegedy 2015, 3.2"
 _CHANNELS = 3
-_COLOURS = (WRONG, RIGHT, FAINT)
+_COLOURS = (ORANGE, BLUE, MUTED)
 
 
 def run(*, seed: int = 39, images: int = 200, side: int = 10, batch_size: int = 64, eps: float = 1e-5) -> Experiment:
@@ -87,8 +87,8 @@ def _reading(batch: Tensor, normed: Tensor) -> tuple[str, ...]:
 def _panels(batch: Tensor, normed: Tensor) -> tuple[Panel, ...]:
     image = (normed[0] - normed[0].min()) / (normed[0].max() - normed[0].min())
     return (
-        Picture("An image of the batch", batch[0].permute(1, 2, 0).numpy()),
-        Picture("After batch norm, rescaled to be seen", image.permute(1, 2, 0).numpy()),
+        ImagePlot("An image of the batch", batch[0].permute(1, 2, 0).numpy()),
+        ImagePlot("After batch norm, rescaled to be seen", image.permute(1, 2, 0).numpy()),
         _outlines("Pixels before", batch, 0.0, 1.0),
         _outlines("Pixels after", normed, -2.0, 2.0),
     )

@@ -16,8 +16,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from headstart.figures.ink import RIGHT, WRONG
 from headstart.figures.panels import Line, Panel, Plot
+from headstart.figures.style import BLUE, ORANGE
 from headstart.inspection.inspection_result import Table
 from headstart.lab.catalogue import CLAIMS
 from headstart.lab.experiment import Experiment, Number, drawn_from, need
@@ -119,15 +119,15 @@ def _panels(first: Tensor, behind: Tensor, ratios: list[float], curve: list[floa
         Plot(
             "Outputs in eval mode",
             (
-                Line("dropout before batch norm", middles, outlines[0], WRONG, "steps"),
-                Line("dropout behind it", middles, outlines[1], RIGHT, "steps"),
+                Line("dropout before batch norm", middles, outlines[0], ORANGE, "steps"),
+                Line("dropout behind it", middles, outlines[1], BLUE, "steps"),
             ),
             "output",
             "density",
         ),
         Plot(
             "Variance, eval over training",
-            (Line("measured", _TERMS, ratios, RIGHT, "dots"), Line("formula", _FINE_TERMS, curve, style="dashes")),
+            (Line("measured", _TERMS, ratios, BLUE, "dots"), Line("formula", _FINE_TERMS, curve, style="dashes")),
             "terms summed between the two",
             "ratio (1: no shift)",
             log_x=True,

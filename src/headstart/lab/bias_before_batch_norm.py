@@ -17,8 +17,8 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from headstart.figures.ink import RIGHT, WRONG
 from headstart.figures.panels import Bars, Line, Panel, Plot
+from headstart.figures.style import BLUE, ORANGE
 from headstart.lab.catalogue import CLAIMS
 from headstart.lab.experiment import Experiment, Number, drawn_from, need
 
@@ -98,9 +98,9 @@ def _panels(one: Tensor, other: Tensor, weights: list[float], biases: list[float
     return (
         Plot(
             "Outputs of one channel",
-            (Line("equal", ends, ends, style="dashes"), Line("400 outputs", x, y, RIGHT, "dots")),
+            (Line("equal", ends, ends, style="dashes"), Line("400 outputs", x, y, BLUE, "dots")),
             "without the bias",
             "with the bias",
         ),
-        Bars("Size of the gradients", names, values, form="{:.1e}", colours=(RIGHT, WRONG) * 3),
+        Bars("Size of the gradients", names, values, form="{:.1e}", colors=(BLUE, ORANGE) * 3),
     )

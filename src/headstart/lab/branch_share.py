@@ -18,8 +18,8 @@ import math
 import torch
 from torch import Tensor
 
-from headstart.figures.ink import RIGHT, WRONG
 from headstart.figures.panels import Line, Panel, Plot
+from headstart.figures.style import BLUE, ORANGE
 from headstart.inspection.inspection_result import Table
 from headstart.lab.catalogue import CLAIMS
 from headstart.lab.experiment import Experiment, Number, drawn_from, need
@@ -98,7 +98,7 @@ def _panels(shares: list[float], variances: list[float], doubled: list[float]) -
         Plot(
             "Share of the branch",
             (
-                Line("measured", blocks, shares, RIGHT, "dots"),
+                Line("measured", blocks, shares, BLUE, "dots"),
                 Line("1/√(l + 1)", blocks, [(k + 1) ** -0.5 for k in blocks], style="dashes"),
             ),
             "block l",
@@ -107,8 +107,8 @@ def _panels(shares: list[float], variances: list[float], doubled: list[float]) -
         Plot(
             "Variance of the stream",
             (
-                Line("without a norm", blocks, [2**power for power in doubled], WRONG),
-                Line("branches normalised", blocks, variances, RIGHT),
+                Line("without a norm", blocks, [2**power for power in doubled], ORANGE),
+                Line("branches normalised", blocks, variances, BLUE),
                 Line("2ˡ and l + 1", blocks, [2.0**k for k in blocks], style="dashes"),
                 Line("", blocks, [k + 1 for k in blocks], style="dashes"),
             ),

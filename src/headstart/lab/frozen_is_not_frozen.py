@@ -23,8 +23,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from headstart.backbones.models.small_resnet import SmallResNet
 from headstart.backbones.weight_files import tensor_hash
-from headstart.figures.ink import RIGHT, WRONG
 from headstart.figures.panels import Line, Panel, Plot
+from headstart.figures.style import BLUE, ORANGE
 from headstart.freezing import freeze
 from headstart.inspection.inspection_result import Table
 from headstart.lab.catalogue import CLAIMS
@@ -158,7 +158,7 @@ def _reading(usual: Outcome, kept: Outcome, statistics: int) -> tuple[str, ...]:
 def _panels(usual: Outcome, kept: Outcome) -> tuple[Panel, ...]:
     epochs = range(len(usual.drift))
     lines = (
-        Line("requires_grad=False", epochs, usual.drift, WRONG),
-        Line("headstart.freeze", epochs, kept.drift, RIGHT),
+        Line("requires_grad=False", epochs, usual.drift, ORANGE),
+        Line("headstart.freeze", epochs, kept.drift, BLUE),
     )
     return (Plot("Drift of the running means under a frozen network", lines, "epoch", "mean shift, in deviations"),)

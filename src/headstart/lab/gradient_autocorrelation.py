@@ -19,8 +19,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from headstart.figures.ink import FAINT, INK, RIGHT, WRONG
 from headstart.figures.panels import Line, Panel, Plot
+from headstart.figures.style import BLUE, MUTED, ORANGE, TEXT
 from headstart.inspection.gradients.correlation import autocorrelation
 from headstart.inspection.inspection_result import Cell, Table
 from headstart.lab.catalogue import CLAIMS
@@ -130,14 +130,14 @@ def _reading(curves: dict[str, list[float]]) -> tuple[str, ...]:
 
 
 def _panels(curves: dict[str, list[float]], firsts: dict[str, list[float]]) -> tuple[Panel, ...]:
-    colours = (FAINT, WRONG, RIGHT, INK)
+    colours = (MUTED, ORANGE, BLUE, TEXT)
     lags = range(_MOST_LAG + 1)
     lines = tuple(
         Line(name, lags, curve, colour) for (name, curve), colour in zip(curves.items(), colours, strict=True)
     )
     correlation = Plot("Autocorrelation, mean over seeds", lines, "lag (inputs apart)", "correlation")
     _, plain, residual, scaled = (_scaled(name, gradient) for name, gradient in firsts.items())
-    pairs = ((plain, WRONG), (residual, RIGHT), (scaled, INK))
+    pairs = ((plain, ORANGE), (residual, BLUE), (scaled, TEXT))
     return (correlation, *(_along(name, gradient, colour) for (name, gradient), colour in pairs))
 
 

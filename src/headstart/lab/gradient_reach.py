@@ -18,8 +18,8 @@ import math
 import torch
 from torch import nn
 
-from headstart.figures.ink import RIGHT, WRONG
 from headstart.figures.panels import Line, Plot
+from headstart.figures.style import BLUE, ORANGE
 from headstart.inspection.inspection_result import Table
 from headstart.lab.catalogue import CLAIMS
 from headstart.lab.experiment import Experiment, Number, drawn_from, need
@@ -108,8 +108,8 @@ def _panel(plain: list[float], residual: list[float], kept: float) -> Plot:
     layers = range(1, len(plain) + 1)
     behind = [(len(plain) - layer) / 2 for layer in layers]
     lines = (
-        Line("with shortcuts", layers, residual, RIGHT),
-        Line("plain", layers, plain, WRONG),
+        Line("with shortcuts", layers, residual, BLUE),
+        Line("plain", layers, plain, ORANGE),
         Line("as computed", layers, [(1 + kept) ** power for power in behind], style="dashes"),
         Line("", layers, [kept**power for power in behind], style="dashes"),
     )

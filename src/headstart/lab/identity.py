@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from headstart.figures.ink import RIGHT, WRONG
 from headstart.figures.panels import Line, Panel, Plot
+from headstart.figures.style import BLUE, ORANGE
 from headstart.inspection.inspection_result import Table
 from headstart.lab.catalogue import CLAIMS
 from headstart.lab.experiment import Experiment, Number, drawn_from, need, numbers
@@ -139,8 +139,8 @@ def _panels(
             "What the units give",
             (
                 Line("the identity", ends, ends, style="dashes"),
-                Line("plain", points, plain[:, 0].tolist(), WRONG, "dots"),
-                Line("with shortcut", points, residual[:, 0].tolist(), RIGHT, "dots"),
+                Line("plain", points, plain[:, 0].tolist(), ORANGE, "dots"),
+                Line("with shortcut", points, residual[:, 0].tolist(), BLUE, "dots"),
             ),
             "point",
             "output",
@@ -149,7 +149,7 @@ def _panels(
             "Inside the residual unit",
             (
                 Line("wx + b", line.tolist(), raw.tolist(), style="dashes"),
-                Line("its ReLU", line.tolist(), raw.relu().tolist(), RIGHT),
+                Line("its ReLU", line.tolist(), raw.relu().tolist(), BLUE),
             ),
             "point",
             "",
@@ -158,7 +158,7 @@ def _panels(
         Plot(
             "Where wx + b is zero",
             (
-                Line("-b/w", range(1, len(track) + 1), track, RIGHT),
+                Line("-b/w", range(1, len(track) + 1), track, BLUE),
                 Line("largest point", (1, len(track)), (ends[1], ends[1]), style="dashes"),
             ),
             "epoch",

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from headstart.datasets.hands import draw_hand
-from headstart.figures.ink import RIGHT, WRONG
-from headstart.figures.panels import Bars, Panel, Picture
+from headstart.figures.panels import Bars, ImagePlot, Panel
+from headstart.figures.style import BLUE, ORANGE
 from headstart.hooks import watch_outputs
 from headstart.inspection.inspection_result import Table
 from headstart.lab.catalogue import CLAIMS
@@ -139,7 +139,7 @@ def _bars(spent: dict[str, int], wasted: dict[str, int]) -> Bars:
     titles = {"one": "1×1", "three": "3×3", "five": "5×5", "pool": "pooling"}
     names = tuple(f"{titles[branch]}, {kind}" for branch in spent for kind in ("reduced", "plain"))
     values = tuple(count[branch] / 1e6 for branch in spent for count in (spent, wasted))
-    return Bars("Cost of each branch", names, values, "million multiply-adds", "{:.0f}", (RIGHT, WRONG) * 4)
+    return Bars("Cost of each branch", names, values, "million multiply-adds", "{:.0f}", (BLUE, ORANGE) * 4)
 
 
 def _maps(seed: int) -> tuple[Panel, ...]:
@@ -149,5 +149,5 @@ def _maps(seed: int) -> tuple[Panel, ...]:
     with drawn_from(seed):
         module = Inception(3, (2, 2, 2, 2), (2, 2))
     names = {"one": "1×1 branch", "three": "3×3 branch", "five": "5×5 branch", "pool": "pooling branch"}
-    maps = [Picture(names[name], branch(pixels)[0, 0].numpy()) for name, branch in module.named_children()]
-    return (Picture("an image", pixels[0].permute(1, 2, 0).numpy()), *maps)
+    maps = [ImagePlot(names[name], branch(pixels)[0, 0].numpy()) for name, branch in module.named_children()]
+    return (ImagePlot("an image", pixels[0].permute(1, 2, 0).numpy()), *maps)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from headstart.datasets.hands import draw_hand
-from headstart.figures.panels import Panel, Picture
+from headstart.figures.panels import ImagePlot, Panel
 from headstart.lab.catalogue import CLAIMS
 from headstart.lab.experiment import Experiment, Number, drawn_from
 
@@ -71,8 +71,8 @@ def _touched(filters: nn.Conv2d, pixels: Tensor, mixed: Tensor) -> float:
 def _panels(pixels: Tensor, grey: Tensor, weights: tuple[float, float, float]) -> tuple[Panel, ...]:
     names = ("red", "green", "blue")
     channels = tuple(
-        Picture(f"{name}, × {weight:.3f}", pixels[0, i].numpy(), 0.0, 1.0)
+        ImagePlot(f"{name}, × {weight:.3f}", pixels[0, i].numpy(), 0.0, 1.0)
         for i, (name, weight) in enumerate(zip(names, weights, strict=True))
     )
-    colours = Picture("the image", pixels[0].permute(1, 2, 0).numpy())
-    return (colours, *channels, Picture("their sum", grey[0, 0].numpy(), 0.0, 1.0))
+    colours = ImagePlot("the image", pixels[0].permute(1, 2, 0).numpy())
+    return (colours, *channels, ImagePlot("their sum", grey[0, 0].numpy(), 0.0, 1.0))

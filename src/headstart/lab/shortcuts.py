@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from headstart.datasets.hands import draw_hand
-from headstart.figures.panels import Panel, Picture
+from headstart.figures.panels import ImagePlot, Panel
 from headstart.inspection.inspection_result import Table
 from headstart.lab.catalogue import CLAIMS
 from headstart.lab.experiment import Experiment, Number, drawn_from, need
@@ -163,18 +163,18 @@ def _where_channels_differ(pixels: Tensor, seed: int) -> tuple[Number, ...]:
 
 
 def _panels(raw: Tensor, outputs: dict[tuple[int, bool], Tensor], deep: int) -> tuple[Panel, ...]:
-    def shown(title: str, maps: Tensor) -> Picture:
+    def shown(title: str, maps: Tensor) -> ImagePlot:
         # by the brightest but two in a hundred: a few bright pixels would leave the rest in the dark
         bright = maps[0].flatten(1).quantile(0.98, dim=1).clamp_min(1e-9)
         note = f"correlation with the image {_likeness(maps, raw):.2f}"
-        return Picture(title, (maps[0] / bright[:, None, None]).permute(1, 2, 0).numpy(), note=note)
+        return ImagePlot(title, (maps[0] / bright[:, None, None]).permute(1, 2, 0).numpy(), note=note)
 
     many = f"{deep} blocks"
     return (
-        Picture("the image", raw[0].permute(1, 2, 0).numpy()),
+        ImagePlot("the image", raw[0].permute(1, 2, 0).numpy()),
         shown("1 block with its shortcut", outputs[1, True]),
         shown(f"{many} with shortcuts", outputs[deep, True]),
-        Picture("the image", raw[0].permute(1, 2, 0).numpy()),
+        ImagePlot("the image", raw[0].permute(1, 2, 0).numpy()),
         shown("1 block without", outputs[1, False]),
         shown(f"{many} without", outputs[deep, False]),
     )

@@ -15,8 +15,8 @@ from headstart.data.finding import SEVERITIES, Finding
 from headstart.data.images import ImageRules
 from headstart.errors import shown
 from headstart.evaluation.evaluation import Evaluation, Mistake
-from headstart.figures.confusion import MOST_CLASSES, confusion_figure
-from headstart.figures.reliability import Point, reliability_figure
+from headstart.figures.confusion import MAX_CLASSES, confusion_figure
+from headstart.figures.reliability import ReliabilityPoint, reliability_figure
 from headstart.figures.svg import inline_svg
 from headstart.reports import words
 from headstart.reports.album import Album, Picture, Plate
@@ -128,7 +128,7 @@ def _view(contents: ReportContents) -> dict[str, object]:
 
 
 def _confusion_svg(e: Evaluation) -> Markup | None:
-    if len(e.classes) > MOST_CLASSES:
+    if len(e.classes) > MAX_CLASSES:
         return None
     wrong = e.accuracy.n - words.right_answers(e)
     said = f"Confusion matrix of {len(e.classes)} classes: {wrong} of {e.accuracy.n} images off the diagonal. "
@@ -149,7 +149,15 @@ def _top_confusions(e: Evaluation) -> list[tuple[str, str, int, float]]:
 
 def _reliability_svg(e: Evaluation) -> Markup:
     points = [
-        Point(one.low, one.high, one.count, one.confidence, one.accuracy.value, one.accuracy.low, one.accuracy.high)
+        ReliabilityPoint(
+            low=one.low,
+            high=one.high,
+            count=one.count,
+            confidence=one.confidence,
+            accuracy=one.accuracy.value,
+            accuracy_low=one.accuracy.low,
+            accuracy_high=one.accuracy.high,
+        )
         for one in e.calibration.bins
     ]
     said = f"Reliability diagram of {e.accuracy.n} images in {len(points)} bins; the table below it has the numbers."

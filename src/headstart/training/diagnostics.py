@@ -21,10 +21,11 @@ from torchvision.transforms import Normalize  # type: ignore[import-untyped]
 from headstart.backbones.preprocess import Preprocess
 from headstart.classifier.classifier import Classifier
 from headstart.data.images import open_image
-from headstart.figures.feature_maps import feature_maps_figure, tensor_row
+from headstart.figures.feature_maps import feature_maps_figure
 from headstart.figures.filters import filters_figure
+from headstart.figures.images import draw_image_row
 from headstart.figures.loss_curves import losses_figure
-from headstart.figures.lr_range import lr_range_figure
+from headstart.figures.lr_range import LrCurve, lr_range_figure
 from headstart.preserve import preserve
 from headstart.training.batch import main_output, run_model, to_device, unpack
 from headstart.training.captures import (
@@ -143,7 +144,7 @@ class Diagnostics(Settings):
         return losses_figure(self.losses, self.val_losses, ax)
 
     def visualize_filters(self, layer_name: str, **kwargs: Any) -> Figure:
-        """The filters of a convolution as pictures; `kwargs` bound how many: `most_filters`, `most_channels`.
+        """The filters of a convolution as images; `kwargs` bound how many: `max_filters`, `max_channels`.
 
         Raises:
             TrainingError: there is no such layer, or it has no filters.
@@ -170,7 +171,7 @@ class Diagnostics(Settings):
         Raises:
             TrainingError: a layer was not hooked, or nothing went through it yet.
         """
-        return feature_maps_figure(outputs_of(self.visualization, layers), n_images, y, yhat)
+        return feature_maps_figure(outputs_of(self.visualization, layers), n_images, y=y, yhat=yhat)
 
     def capture_gradients(self, layers_to_hook: str | Iterable[str], after_clipping: bool = False) -> None:
         """Collect the gradients of layers in `_gradients`: layer → parameter → the latest arrays.
@@ -221,7 +222,7 @@ class Diagnostics(Settings):
                 generators=generators_of(self.train_loader, self.val_loader),
             )
         self.lr_range = found
-        return found.tracking, lr_range_figure(found, ax)
+        return found.tracking, lr_range_figure(_curve(found), ax)
 
     @staticmethod
     def loader_apply(loader: Any, func: Callable[[Any, Any], Tensor], reduce: str = "sum") -> Tensor:
@@ -242,7 +243,7 @@ class Diagnostics(Settings):
     def _visualize_tensors(
         axs: Any, x: Any, y: Any = None, yhat: Any = None, layer_name: str = "", title: Any = None
     ) -> None:
-        tensor_row(axs, x, y, yhat, layer_name, title)
+        draw_image_row(axs, x, y=y, yhat=yhat, layer_name=layer_name, title=title)
 
     def _validation(self) -> tuple[NDArray[np.float64], NDArray[np.int64]] | None:
         if self.val_loader is None:
@@ -251,3 +252,17 @@ class Diagnostics(Settings):
             batches = [unpack(batch) for batch in self.val_loader]
         logits = np.concatenate([self.predict(x) for x, _ in batches]).astype(np.float64)
         return logits, np.concatenate([np.asarray(y).reshape(-1) for _, y in batches]).astype(np.int64)
+
+
+def _curve(found: LrRange) -> LrCurve:
+    return LrCurve(
+        rates=[rates[0] for rates in found.lrs],
+        raw=found.raw,
+        losses=found.losses,
+        corrected=found.corrected,
+        suggestion=found.suggestion,
+        low=found.low,
+        high=found.high,
+        log=found.step_mode == "exp",
+        sentence=found.sentence,
+    )

@@ -174,7 +174,14 @@ def _each(
 
 def contents_of(found: Inspection, images: str, command: str) -> InsideContents:
     """What the page shows of it."""
-    return InsideContents(found.model, images, found.insights, found.left_out, found.diagnosis, command)
+    return InsideContents(
+        model=found.model,
+        images=images,
+        results=found.insights,
+        left_out=found.left_out,
+        diagnosis=found.diagnosis,
+        command=command,
+    )
 
 
 def _one(what: str, model: Model, images: InspectedImages, before: Model | None, recipe: Recipe) -> Inspection:

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from headstart.errors import DataError, RecipeError, near
-from headstart.figures.pictures import as_pictures
+from headstart.figures.images import as_images
 from headstart.inspection.attribution.explanation import Explanation, HeatMap, SimilarImage
 from headstart.inspection.attribution.saliency import METHODS, Heat, Saliency, draw_weights, last_maps, saliency
 from headstart.inspection.features.stage_outputs import stage_features
@@ -159,7 +159,7 @@ class _Look:
         """H×W×3 in [0, 1]."""
         if self.images.prepared is not None:
             return self.images.prepared[image].permute(1, 2, 0).numpy() / 255.0
-        return np.asarray(as_pictures(self.images.pixels[image : image + 1].numpy())[0])
+        return np.asarray(as_images(self.images.pixels[image : image + 1].numpy())[0])
 
 
 def hottest(heat: Heat) -> NDArray[np.bool_] | None:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from headstart.errors import shown
-from headstart.figures.attribution import Panel, attribution_figure
-from headstart.figures.ink import RIGHT, WRONG
+from headstart.figures.attribution import HeatmapPanel, attribution_figure
+from headstart.figures.style import BLUE, ORANGE
 from headstart.inspection.attribution.saliency import COMPLETE, Heat
 from headstart.inspection.inspection_result import Cell, InspectionResult, Table
 from headstart.inspection.wording import listed
@@ -169,25 +169,28 @@ class Explanation(InspectionResult):
 
     def figure(self) -> Figure:
         """The image, its maps, and the training images alike."""
-        panels = [Panel("image", self.picture)]
+        panels = [HeatmapPanel("image", self.picture)]
         for one in self.maps:
             note = "the map is empty"
             if one.hidden is not None and one.elsewhere is not None:
                 note = f"hottest fifth hidden: {one.hidden:.1%}\nas much elsewhere: {one.elsewhere:.1%}"
-            panels.append(Panel(one.method, self.picture, note, one.heat))
+            panels.append(HeatmapPanel(one.method, self.picture, note, one.heat))
         alike = [
-            Panel(
+            HeatmapPanel(
                 one.label,
                 one.picture / 255.0,
                 f"cosine {one.cosine:.2f}",
-                frame=RIGHT if one.label == self.answer else WRONG,
+                frame=BLUE if one.label == self.answer else ORANGE,
             )
             for one in self.alike
             if one.picture is not None
         ]
         heading = self.title.removeprefix(shown(self.name))
         return attribution_figure(
-            shown(self.name).rsplit("/", 1)[-1] + heading, panels, alike, "looks like\n(training\nimages)"
+            shown(self.name).rsplit("/", 1)[-1] + heading,
+            panels,
+            similar=alike,
+            similar_title="most similar\n(training\nimages)",
         )
 
     def to_dict(self) -> dict[str, object]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from headstart.errors import DataError
-from headstart.figures.batch_norm_drift import Profile, drift_figure
+from headstart.figures.batch_norm_drift import DriftProfile, drift_figure
 from headstart.inspection.batch_norm.activations_after import activations_after
 from headstart.inspection.batch_norm.channel_moments import ChannelMoments, drawn_shares, gather, has_statistics, stored
 from headstart.inspection.batch_norm.drift_interpretation import diagnosis
@@ -101,12 +101,12 @@ class BatchNormDrift(InspectionResult):
 
     def figure(self) -> Figure:
         """Profiles of shift and variance over the depth, and the images of the worst channels."""
-        profile = Profile(
-            tuple(layer.layer for layer in self.layers),
-            tuple(layer.typical_shift for layer in self.layers),
-            tuple(float(np.quantile(np.abs(layer.shift), 0.9)) for layer in self.layers),
-            tuple(layer.shift_floor for layer in self.layers),
-            tuple((*map(float, np.quantile(layer.log_variance, (0.1, 0.5, 0.9))),) for layer in self.layers),
+        profile = DriftProfile(
+            layers=tuple(layer.layer for layer in self.layers),
+            shift=tuple(layer.typical_shift for layer in self.layers),
+            high=tuple(float(np.quantile(np.abs(layer.shift), 0.9)) for layer in self.layers),
+            floor=tuple(layer.shift_floor for layer in self.layers),
+            variance=tuple((*map(float, np.quantile(layer.log_variance, (0.1, 0.5, 0.9))),) for layer in self.layers),
         )
         worst = self.worst if self.thumbnails else ()
         rows = [(f"{w.layer} #{w.channel}", [self.thumbnails[name] for name in w.names]) for w in worst]

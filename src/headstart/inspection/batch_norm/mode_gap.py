@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from headstart.errors import DataError
-from headstart.figures.ink import RIGHT, WRONG
 from headstart.figures.panels import Bars, panels_figure
+from headstart.figures.style import BLUE, ORANGE
 from headstart.inspection.inspected_images import BATCH, InspectedImages
 from headstart.inspection.inspected_model import Model, inspected_model
 from headstart.inspection.inspection_result import InspectionResult, Table
@@ -74,7 +74,7 @@ class ModeGap(InspectionResult):
         """Agreement and accuracies as bars."""
         known = [(name, value) for name, value in self._values() if value is not None]
         names, values = zip(*known, strict=True)
-        colours = (RIGHT, RIGHT, WRONG)[: len(names)]
+        colours = (BLUE, BLUE, ORANGE)[: len(names)]
         return panels_figure(
             [Bars("Stored against batch statistics", names, values, "share of images", "{:.3f}", colours)]
         )

@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from headstart.errors import DataError
-from headstart.figures.ink import FAINT, RIGHT, WRONG
 from headstart.figures.panels import Bars, panels_figure
+from headstart.figures.style import BLUE, MUTED, ORANGE
 from headstart.inspection.batch_norm.channel_moments import Array, drawn_shares, jeffreys
 from headstart.inspection.batch_norm.first_norm import FirstNorm, StemResponse, first_norm_of, look_at
 from headstart.inspection.batch_norm.preprocessing_variants import PreprocessingVariant, variant_of, variants_of
@@ -121,7 +121,7 @@ class PreprocessingCheck(InspectionResult):
     def figure(self) -> Figure:
         """Misfit of each way as bars; the present one stands out."""
         fits, now = self.fits, self.seen.way if self.seen else ""
-        colours = tuple((WRONG if self.stops else RIGHT) if fit.way == now else FAINT for fit in fits)
+        colours = tuple((ORANGE if self.stops else BLUE) if fit.way == now else MUTED for fit in fits)
         names = tuple(f"{fit.way} (now)" if fit.way == now else fit.way for fit in fits)
         shown = tuple(float(np.log10(1 + fit.misfit)) for fit in fits)
         words = f"log₁₀(1 + misfit); up to {np.log10(1 + FLOOR):.2f} nothing is said"

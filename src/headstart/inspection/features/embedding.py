@@ -166,7 +166,7 @@ class Embedding(InspectionResult):
             axes_names=axes,
             labels=[] if self.images.labels is None else self.images.labels.tolist(),
             classes=self.images.classes,
-            pictures=pictures,
+            thumbnails=pictures,
             marked={i: self.images.names[i].rsplit("/", 1)[-1] for i in apart},
         )
 

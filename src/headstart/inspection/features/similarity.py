@@ -12,8 +12,8 @@ from scipy.stats import binomtest
 from torch import Tensor
 
 from headstart.errors import DataError, shown
-from headstart.figures.ink import INK, RIGHT, WRONG
 from headstart.figures.panels import Bars, Line, Plot, panels_figure
+from headstart.figures.style import BLUE, ORANGE, TEXT
 from headstart.inspection.features.cka import LEAST, cka_with_error
 from headstart.inspection.features.stage_outputs import pooled, watch_stages
 from headstart.inspection.inspected_images import InspectedImages
@@ -167,7 +167,7 @@ class Similarity(InspectionResult):
 
     def figure(self) -> Figure:
         """CKA by stage, and rotation and distance by layer."""
-        colours = tuple(RIGHT if one.cka >= KEPT else WRONG for one in self.stages)
+        colours = tuple(BLUE if one.cka >= KEPT else ORANGE for one in self.stages)
         values = tuple(one.cka if np.isfinite(one.cka) else 0.0 for one in self.stages)
         names = tuple(one.stage for one in self.stages)
         bars = Bars("Features kept", names, values, "debiased CKA", "{:.2f}", colours)
@@ -175,8 +175,8 @@ class Similarity(InspectionResult):
         moved = [(place, one) for place, one in zip(x, self.layers, strict=True) if not one.is_same]
         places = [place for place, _ in moved]
         lines = (
-            Line("relative distance", places, [one.distance for _, one in moved], INK, "dots"),
-            Line("1 - cosine", places, [max(one.rotation, _FLOOR) for _, one in moved], RIGHT, "dots"),
+            Line("relative distance", places, [one.distance for _, one in moved], TEXT, "dots"),
+            Line("1 - cosine", places, [max(one.rotation, _FLOOR) for _, one in moved], BLUE, "dots"),
         )
         still = f", {len(x) - len(moved)} of {len(x)} did not" if len(moved) < len(x) else ""
         return panels_figure([bars, Plot(f"Layers that moved{still}", lines, "layer", "change", log_y=bool(moved))])

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from headstart.errors import DataError
-from headstart.figures.ink import FAINT, INK
 from headstart.figures.panels import Line, Plot, panels_figure
+from headstart.figures.style import MUTED, TEXT
 from headstart.inspection.inspected_images import InspectedImages
 from headstart.inspection.inspected_model import InspectedModel, Model, inspected_model
 from headstart.inspection.inspection_result import InspectionResult, Table
@@ -85,8 +85,8 @@ class GradientCorrelation(InspectionResult):
     def figure(self) -> Figure:
         """Autocorrelation over lags."""
         lags = list(range(len(self.curve)))
-        singles = [Line("", lags, one, FAINT, "dashes") for one in self.single]
-        lines = (*singles, Line("mean", lags, self.curve, INK))
+        singles = [Line("", lags, one, MUTED, "dashes") for one in self.single]
+        lines = (*singles, Line("mean", lags, self.curve, TEXT))
         return panels_figure([Plot("Likeness of gradients", lines, "lag (inputs apart)", "correlation")])
 
     def to_dict(self) -> dict[str, object]:

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from headstart.errors import DataError, shown
-from headstart.figures.embedding_map import colour_of
 from headstart.figures.panels import Line, Plot, panels_figure
+from headstart.figures.style import series_color
 from headstart.inspection.inspection_result import InspectionResult, Table
 from headstart.inspection.wording import listed, many
 
@@ -227,5 +227,5 @@ def _plot(title: str, series: Sequence[tuple[LayerFlow, tuple[float, ...]]]) -> 
     lines = []
     for number, (one, values) in enumerate(series):
         drawn = [(step, value) for step, value in enumerate(values, start=1) if np.isfinite(value) and value > 0]
-        lines.append(Line(one.layer, [s for s, _ in drawn], [v for _, v in drawn], colour_of(number)))
+        lines.append(Line(one.layer, [s for s, _ in drawn], [v for _, v in drawn], series_color(number)))
     return Plot(title, tuple(lines), "step", log_y=any(line.y for line in lines))

@@ -10,8 +10,8 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from headstart.figures.ink import FAINT, RIGHT, WRONG, label
 from headstart.figures.panels import Line, Plot, panels_figure
+from headstart.figures.style import BLUE, MUTED, ORANGE, shorten
 from headstart.inspection.batch_norm.channel_moments import Array, drawn_shares
 from headstart.inspection.inspected_images import InspectedImages
 from headstart.inspection.inspected_model import InspectedModel, Model, inspected_model
@@ -225,21 +225,21 @@ def _row(block: BlockMeasurement) -> tuple[str | int | float, ...]:
 def _panels(lens: ResidualAnalysis) -> list[Plot]:
     blocks = lens.blocks
     at = range(1, len(blocks) + 1)
-    lines = [Line("of what leaves the block", at, [block.share for block in blocks], RIGHT)]
+    lines = [Line("of what leaves the block", at, [block.share for block in blocks], BLUE)]
     if lens.accuracy is not None:
-        lines.append(Line("of the gradient", at, [block.gradient or 0.0 for block in blocks], WRONG))
-    marks = tuple((float(k), label(block.name)) for k, block in zip(at, blocks, strict=True) if block.projection)
+        lines.append(Line("of the gradient", at, [block.gradient or 0.0 for block in blocks], ORANGE))
+    marks = tuple((float(k), shorten(block.name)) for k, block in zip(at, blocks, strict=True) if block.projection)
     panels = [
         Plot("Share of the branch", tuple(lines), "block", "share", marks=marks),
-        Plot("Branch against shortcut", (Line("", at, [block.cosine for block in blocks], RIGHT),), "block", "cosine"),
+        Plot("Branch against shortcut", (Line("", at, [block.cosine for block in blocks], BLUE),), "block", "cosine"),
     ]
     if lens.has_lesions and lens.accuracy is not None:
         low, high = ([lens.accuracy + (value or 0.0) for value in ends] for ends in _ends(blocks))
         lesion = (
-            Line("without the block", at, [block.accuracy or 0.0 for block in blocks], WRONG, "dots"),
-            Line("95 %", at, low, WRONG, "dashes"),
-            Line("", at, high, WRONG, "dashes"),
-            Line("with all", at, [lens.accuracy] * len(blocks), FAINT),
+            Line("without the block", at, [block.accuracy or 0.0 for block in blocks], ORANGE, "dots"),
+            Line("95 %", at, low, ORANGE, "dashes"),
+            Line("", at, high, ORANGE, "dashes"),
+            Line("with all", at, [lens.accuracy] * len(blocks), MUTED),
         )
         word = "accuracy" if lens.against == "labels" else "answers kept"
         panels.append(Plot(f"{word.capitalize()} without it", lesion, "block", word))

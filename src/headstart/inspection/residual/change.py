@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from matplotlib.figure import Figure
 
 from headstart.errors import DataError
-from headstart.figures.ink import RIGHT, WRONG
 from headstart.figures.panels import Line, Plot, panels_figure
+from headstart.figures.style import BLUE, ORANGE
 from headstart.inspection.inspection_result import InspectionResult, Table
 from headstart.inspection.residual.blocks import BlockMeasurement, ResidualAnalysis
 
@@ -68,7 +68,7 @@ class ResidualChange(InspectionResult):
     def figure(self) -> Figure:
         """Shares, and gradients where both have them, before and after."""
         at = range(1, len(self.before.blocks) + 1)
-        both = ((self.before, "before", RIGHT), (self.after, "after", WRONG))
+        both = ((self.before, "before", BLUE), (self.after, "after", ORANGE))
         lines = tuple(Line(word, at, [block.share for block in lens.blocks], ink) for lens, word, ink in both)
         panels = [Plot("Share of the branch", lines, "block", "share")]
         if self.before.accuracy is not None and self.after.accuracy is not None:

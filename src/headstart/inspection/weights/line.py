@@ -12,8 +12,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from headstart.classifier.classifier import Classifier
 from headstart.errors import BackboneError, RecipeError
-from headstart.figures.ink import FAINT, INK, RIGHT
 from headstart.figures.panels import Line, Plot, panels_figure
+from headstart.figures.style import BLUE, MUTED, TEXT
 from headstart.inspection.inspected_images import InspectedImages
 from headstart.inspection.inspected_model import InspectedModel, Model, inspected_model
 from headstart.inspection.inspection_result import InspectionResult, Table
@@ -108,10 +108,10 @@ class WeightLine(InspectionResult):
     def figure(self) -> Figure:
         """Loss with the straight line between its ends, and accuracy."""
         marks = ((self.barrier_at, f"barrier {self.barrier:.2g}"),) if self.barrier > SURE * self.barrier_error else ()
-        ends = Line("straight between the ends", (0.0, 1.0), (self.losses[0], self.losses[-1]), FAINT, "dashes")
-        lines = (Line("on the way", self.shares, self.losses, INK), ends)
+        ends = Line("straight between the ends", (0.0, 1.0), (self.losses[0], self.losses[-1]), MUTED, "dashes")
+        lines = (Line("on the way", self.shares, self.losses, TEXT), ends)
         loss = Plot("Loss", lines, "share of after", "cross-entropy", marks=marks)
-        right = Plot("Right answers", (Line("", self.shares, self.right, RIGHT),), "share of after", "accuracy")
+        right = Plot("Right answers", (Line("", self.shares, self.right, BLUE),), "share of after", "accuracy")
         return panels_figure([loss, right])
 
     def to_dict(self) -> dict[str, object]:

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+import dataclasses
 
 import pytest
 from matplotlib.figure import Figure
 
-from headstart.figures.lr_range import lr_range_figure
+from headstart.figures.lr_range import LrCurve, lr_range_figure
 
-
-def _curve(**other: object) -> SimpleNamespace:
-    values = {
-        "losses": (2.0, 1.5, 1.0, 1.2),
-        "corrected": (2.0, 1.4, 0.9, 1.1),
-        "raw": (2.0, 1.0, 0.5, 1.4),
-        "lrs": ((0.01, 1.0), (0.1, 10.0), (1.0, 100.0), (10.0, 1000.0)),
-        "step_mode": "exp",
-        "suggestion": 0.3,
-        "low": 0.1,
-        "high": 1.0,
-        "sentence": "Try 0.3.",
-    }
-    return SimpleNamespace(**{**values, **other})
+CURVE = LrCurve(
+    rates=(0.01, 0.1, 1.0, 10.0),
+    losses=(2.0, 1.5, 1.0, 1.2),
+    corrected=(2.0, 1.4, 0.9, 1.1),
+    raw=(2.0, 1.0, 0.5, 1.4),
+    suggestion=0.3,
+    low=0.1,
+    high=1.0,
+    log=True,
+    sentence="Try 0.3.",
+)
 
 
 def test_the_curves_of_the_first_group_are_drawn_with_the_suggestion() -> None:
-    axes = lr_range_figure(_curve()).axes[0]
+    axes = lr_range_figure(CURVE).axes[0]
 
     drawn = {line.get_label(): ([*line.get_xdata()], [*line.get_ydata()]) for line in axes.lines}
     rates = [0.01, 0.1, 1.0, 10.0]
@@ -42,20 +39,20 @@ def test_the_curves_of_the_first_group_are_drawn_with_the_suggestion() -> None:
     assert axes.get_title(loc="left") == "Try 0.3."
 
 
-@pytest.mark.parametrize(("mode", "scale"), [("exp", "log"), ("linear", "linear")])
-def test_the_scale_is_that_of_the_test(mode: str, scale: str) -> None:
-    assert lr_range_figure(_curve(step_mode=mode)).axes[0].get_xscale() == scale
+@pytest.mark.parametrize(("log", "scale"), [(True, "log"), (False, "linear")])
+def test_the_scale_is_that_of_the_test(log: bool, scale: str) -> None:
+    assert lr_range_figure(dataclasses.replace(CURVE, log=log)).axes[0].get_xscale() == scale
 
 
 def test_without_a_suggestion_there_is_no_mark() -> None:
-    axes = lr_range_figure(_curve(suggestion=None, low=None, high=None)).axes[0]
+    axes = lr_range_figure(dataclasses.replace(CURVE, suggestion=None, low=None, high=None)).axes[0]
     assert not axes.patches
     assert len(axes.lines) == 3
 
 
 def test_losses_beyond_divergence_do_not_press_the_curve_flat() -> None:
     axes = lr_range_figure(
-        _curve(raw=(2.0, 1.0, 0.5, 5e6), losses=(2.0, 1.5, 1.0, 3e5), corrected=(2, 1.4, 0.9, 9e5))
+        dataclasses.replace(CURVE, raw=(2.0, 1.0, 0.5, 5e6), losses=(2.0, 1.5, 1.0, 3e5), corrected=(2, 1.4, 0.9, 9e5))
     ).axes[0]
     low, high = axes.get_ylim()
     assert low < 0.5
@@ -63,8 +60,8 @@ def test_losses_beyond_divergence_do_not_press_the_curve_flat() -> None:
 
 
 def test_a_test_without_points_is_drawn_with_its_sentence() -> None:
-    nothing = {"losses": (), "corrected": (), "raw": (), "lrs": (), "suggestion": None, "low": None, "high": None}
-    figure = lr_range_figure(_curve(**nothing, sentence="No suggestion: no number."))
+    nothing = {"losses": (), "corrected": (), "raw": (), "rates": (), "suggestion": None, "low": None, "high": None}
+    figure = lr_range_figure(dataclasses.replace(CURVE, **nothing, sentence="No suggestion: no number."))
     figure.draw_without_rendering()
     assert figure.axes[0].get_title(loc="left") == "No suggestion: no number."
 
@@ -73,5 +70,5 @@ def test_it_draws_on_the_users_axes_and_breaks_its_words_to_their_width() -> Non
     figure = Figure(figsize=(4, 3))
     axes = figure.subplots(1, 2)[1]
 
-    assert lr_range_figure(_curve(sentence="words " * 20), ax=axes) is figure
+    assert lr_range_figure(dataclasses.replace(CURVE, sentence="words " * 20), ax=axes) is figure
     assert max(map(len, axes.get_title(loc="left").split("\n"))) <= 24

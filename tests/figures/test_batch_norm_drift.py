@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from headstart.figures.batch_norm_drift import Profile, drift_figure
+from headstart.figures.batch_norm_drift import DriftProfile, drift_figure
 
-PROFILE = Profile(("a", "b", "c"), (0.1, 0.4, 0.2), (0.3, 0.9, 0.5), (0.02, 0.03, 0.02), ((-1.0, 0.0, 1.0),) * 3)
+PROFILE = DriftProfile(
+    layers=("a", "b", "c"),
+    shift=(0.1, 0.4, 0.2),
+    high=(0.3, 0.9, 0.5),
+    floor=(0.02, 0.03, 0.02),
+    variance=((-1.0, 0.0, 1.0),) * 3,
+)
 
 
 def test_both_profiles_are_drawn_as_given():
@@ -25,6 +31,6 @@ def test_each_channel_has_its_images_and_its_name_is_no_formula():
     figure.draw_without_rendering()
 
 
-def test_no_layers_are_said_in_words():
-    figure = drift_figure(Profile((), (), (), (), ()))
+def test_without_layers_a_sentence_says_so():
+    figure = drift_figure(DriftProfile(layers=(), shift=(), high=(), floor=(), variance=()))
     assert "no batch norm" in figure.texts[0].get_text()

@@ -1,4 +1,4 @@
-"""Rows of images and feature maps: shapes, common scales, colours, words, and what is left out is said."""
+"""Rows of images: shapes, common scales, colours and captions."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ import pytest
 from matplotlib.axes import Axes
 
 from headstart.errors import TrainingError
-from headstart.figures.axes import sheet
-from headstart.figures.feature_maps import feature_maps_figure
-from headstart.figures.pictures import tensor_row
+from headstart.figures.images import draw_image_row
+from headstart.figures.style import new_figure
 
 CHANCE = np.random.default_rng(0)
 
 
 def _axes(number: int) -> np.ndarray:
-    axes: np.ndarray = sheet(300, 100).subplots(1, number, squeeze=False)[0]
+    axes: np.ndarray = new_figure(300, 100).subplots(1, number, squeeze=False)[0]
     return axes
 
 
@@ -30,7 +29,7 @@ def _shades(axes: Axes) -> np.ndarray:
 def test_maps_are_grey_on_one_scale_for_the_row(shape: tuple[int, ...]) -> None:
     maps = CHANCE.normal(size=shape)
     axs = _axes(3)
-    tensor_row(axs, maps)
+    draw_image_row(axs, maps)
 
     expected = (maps.reshape(3, 4, 5) - maps.min()) / (maps.max() - maps.min())
     for place in range(3):
@@ -43,7 +42,7 @@ def test_images_of_three_channels_are_drawn_in_their_colours(last: bool) -> None
     """D22: the book's class fails on them."""
     colours = CHANCE.uniform(size=(2, 3, 6, 5))
     axs = _axes(2)
-    tensor_row(axs, colours.transpose(0, 2, 3, 1) if last else colours)
+    draw_image_row(axs, colours.transpose(0, 2, 3, 1) if last else colours)
 
     assert _shades(axs[1]) == pytest.approx(colours[1].transpose(1, 2, 0))
 
@@ -51,37 +50,37 @@ def test_images_of_three_channels_are_drawn_in_their_colours(last: bool) -> None
 def test_bytes_and_normalised_pixels_are_drawn_as_colours_too() -> None:
     bytes_ = CHANCE.integers(0, 256, (2, 3, 4, 4), dtype=np.uint8)
     axs = _axes(2)
-    tensor_row(axs, bytes_)
+    draw_image_row(axs, bytes_)
     assert _shades(axs[0]) == pytest.approx(bytes_[0].transpose(1, 2, 0) / 255)
 
     normalised = CHANCE.normal(size=(2, 3, 4, 4))
     axs = _axes(2)
-    tensor_row(axs, normalised)
+    draw_image_row(axs, normalised)
     expected = (normalised - normalised.min()) / (normalised.max() - normalised.min())
     assert _shades(axs[0]) == pytest.approx(expected[0].transpose(1, 2, 0))
 
 
 def test_a_grey_image_of_bytes_keeps_its_greys() -> None:
     axs = _axes(2)
-    tensor_row(axs, np.array([[[0, 255]], [[51, 51]]], dtype=np.uint8))
+    draw_image_row(axs, np.array([[[0, 255]], [[51, 51]]], dtype=np.uint8))
     assert _shades(axs[1]).tolist() == [[0.2, 0.2]]
 
 
 def test_vectors_are_strips_and_an_even_row_is_grey() -> None:
     axs = _axes(2)
-    tensor_row(axs, np.array([[0.0, 1.0, 2.0], [2.0, 2.0, 0.0]]), layer_name="fc")
+    draw_image_row(axs, np.array([[0.0, 1.0, 2.0], [2.0, 2.0, 0.0]]), layer_name="fc")
     assert _shades(axs[0]).tolist() == [[0, 0.5, 1]]
     assert axs[0].get_aspect() == "auto"
     assert axs[0].get_ylabel() == "fc\n1×3"
 
-    tensor_row(axs := _axes(1), np.zeros((1, 2, 2)))
+    draw_image_row(axs := _axes(1), np.zeros((1, 2, 2)))
     assert (_shades(axs[0]) == 0.5).all()
 
 
 def test_words_stand_where_they_belong_and_are_no_formulas() -> None:
     axs = _axes(3)
     labels, answers = ["$x_2$", "b\x07", "c"], np.array([[0.25], [1.0], [2.0]])
-    tensor_row(axs, np.zeros((3, 2, 2)), labels, answers, layer_name="conv1", title="Image")
+    draw_image_row(axs, np.zeros((3, 2, 2)), y=labels, yhat=answers, layer_name="conv1", title="Image")
 
     assert [axes.get_title() for axes in axs] == ["Image #0", "Image #1", "Image #2"]
     assert axs[0].get_xlabel() == "Label: $x_2$\nPredicted: 0.25"
@@ -94,7 +93,7 @@ def test_words_stand_where_they_belong_and_are_no_formulas() -> None:
 
 def test_axes_beyond_the_last_image_are_empty() -> None:
     axs = _axes(4)
-    tensor_row(axs, np.zeros((2, 3, 3)), y=["a"])
+    draw_image_row(axs, np.zeros((2, 3, 3)), y=["a"])
     assert [axes.axison for axes in axs] == [True, True, False, False]
     assert [axes.get_xlabel() for axes in axs] == ["Label: a", "", "", ""]
 
@@ -102,44 +101,4 @@ def test_axes_beyond_the_last_image_are_empty() -> None:
 @pytest.mark.parametrize("shape", [(2,), (2, 4, 5, 5), (1, 1, 1, 1, 1)])
 def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(TrainingError, match="N×3×H×W"):
-        tensor_row(_axes(1), np.zeros(shape))
-
-
-# --- feature maps of layers ---
-
-
-def test_each_channel_has_a_row_and_each_image_a_column() -> None:
-    maps, vectors = CHANCE.normal(size=(5, 2, 4, 4)), CHANCE.normal(size=(5, 7))
-    figure = feature_maps_figure({"conv": maps, "fc": vectors}, n_images=3, y=[7, 8, 9, 7, 8], yhat=[1, 2, 3, 4, 5])
-
-    grid = np.array(figure.axes).reshape(3, 3)
-    for channel in range(2):
-        row = maps[:3, channel]
-        for image in range(3):
-            expected = (row[image] - row.min()) / (row.max() - row.min())
-            assert _shades(grid[channel, image]) == pytest.approx(expected)
-    assert [axes.get_ylabel() for axes in grid[:, 0]] == ["conv\nfil#0\n4×4", "conv\nfil#1\n4×4", "fc\n1×7"]
-    assert [axes.get_title() for axes in grid[:, 1]] == ["Image #1", "", ""]
-    assert [axes.get_xlabel() for axes in grid[:, 2]] == ["", "", "Label: 9\nPredicted: 3"]
-    assert figure.get_suptitle() == ""
-
-
-def test_rows_are_bounded_and_what_is_left_out_is_said() -> None:
-    figure = feature_maps_figure({"layer4": np.zeros((2, 512, 7, 7)), "": np.zeros((2, 3, 4, 4))}, most_rows=4)
-
-    assert len(figure.axes) == (4 + 3) * 2
-    assert figure.get_suptitle().replace("\n", " ") == "Not drawn: 508 of 512 channels of layer4."
-    assert max(figure.get_size_inches()) < 12
-    assert figure.axes[8].get_ylabel().startswith("the model")
-
-
-def test_fewer_images_than_columns_make_fewer_columns() -> None:
-    assert len(feature_maps_figure({"a": np.zeros((2, 1, 3, 3)), "b": np.zeros((3, 4))}).axes) == 2 * 3
-
-
-def test_outputs_that_cannot_be_drawn_are_refused() -> None:
-    for outputs in ({}, {"a": np.zeros((0, 3))}):
-        with pytest.raises(TrainingError, match="Run predict first"):
-            feature_maps_figure(outputs)
-    with pytest.raises(TrainingError, match=r"\(video\)"):
-        feature_maps_figure({"video": np.zeros((1, 2, 3, 4, 5))})
+        draw_image_row(_axes(1), np.zeros(shape))
