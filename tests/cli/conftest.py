@@ -13,6 +13,7 @@ from headstart.cli.main import main
 @pytest.fixture
 def headstart(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Headstart:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("COLUMNS", raising=False)  # output is 100 columns wide, whatever terminal the tests run in
 
     def call(*arguments: object) -> Answer:
         with pytest.raises(SystemExit) as left:

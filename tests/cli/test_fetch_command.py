@@ -45,7 +45,7 @@ def server(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     running.close()
 
 
-def test_fetch_rps_tells_of_the_mirror_that_failed_and_its_next_command_works(
+def test_fetch_rps_names_the_mirror_that_failed_and_its_next_command_works(
     headstart: Headstart, server: Server
 ) -> None:
     answer = headstart("fetch", "rps")
@@ -61,13 +61,13 @@ def test_fetch_rps_tells_of_the_mirror_that_failed_and_its_next_command_works(
     assert "source.json" not in trained.out
 
 
-def test_a_second_fetch_says_that_nothing_was_done(headstart: Headstart, server: Server) -> None:
+def test_a_second_fetch_says_that_nothing_was_downloaded(headstart: Headstart, server: Server) -> None:
     headstart("fetch", server.url("photos.zip"))
 
     answer = headstart("fetch", server.url("photos.zip"))
 
     assert answer.code == 0
-    assert "data/photos/ is there already" in answer.out
+    assert "data/photos/ exists already" in answer.out
     assert server.paths == ["photos.zip"]
 
 
@@ -76,10 +76,10 @@ def test_json_goes_alone_to_stdout(headstart: Headstart, server: Server) -> None
 
     answer = headstart("fetch", server.url("photos.zip"), "--out", "here/set", "--sha256", sha256, "--json")
 
-    told = json.loads(answer.out)
-    assert (told["folder"], told["is_new"], told["images"]) == ("here/set", True, 48)
-    assert told["origins"][0]["sha256"] == sha256
-    assert told["counts"] == {"all": {"disc": 16, "square": 16, "stripes": 16}}
+    result = json.loads(answer.out)
+    assert (result["folder"], result["is_new"], result["images"]) == ("here/set", True, 48)
+    assert result["origins"][0]["sha256"] == sha256
+    assert result["counts"] == {"all": {"disc": 16, "square": 16, "stripes": 16}}
     assert "photos.zip" in answer.err
 
 
@@ -152,7 +152,7 @@ def test_ctrl_c_keeps_what_came_and_says_so(
     answer = headstart("fetch", "rps")
 
     assert answer.code == 130
-    assert "fetched so far is kept" in answer.err
+    assert "downloaded so far is kept" in answer.err
     assert [path.name for path in Path("data").iterdir()] == [".rps.fetching"]
 
 

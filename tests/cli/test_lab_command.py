@@ -72,7 +72,7 @@ def test_a_claim_that_does_not_hold_under_changed_settings_ends_with_code_1(lab:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (("identty",), "Did you mean identity?"),
         (("identity", "--set", "poinst=7"), "Did you mean points"),
@@ -85,11 +85,11 @@ def test_a_claim_that_does_not_hold_under_changed_settings_ends_with_code_1(lab:
         (("one_by_one", "--figure", "no/such/folder/hand.png"), "a file that can be written"),
     ],
 )
-def test_a_mistake_is_told_in_four_lines_at_most(lab: Lab, arguments: tuple[str, ...], told: str) -> None:
+def test_a_mistake_is_explained_in_four_lines_at_most(lab: Lab, arguments: tuple[str, ...], message: str) -> None:
     code, _, err = lab(*arguments)
 
     assert code == 2
-    assert told in err
+    assert message in err
     assert len(err.strip().split("\n")) <= 5
 
 

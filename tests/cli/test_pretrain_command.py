@@ -29,7 +29,7 @@ def test_a_mistake_ends_with_code_2_and_a_hint(
     with pytest.raises(SystemExit) as left:
         main(["pretrain", *arguments])
 
-    told = capsys.readouterr().err
+    message = capsys.readouterr().err
     assert left.value.code == 2
-    assert all(word in told for word in words)
+    assert all(word in message for word in words)
     assert not (tmp_path / "pretrained").exists()

@@ -26,7 +26,7 @@ def test_a_run_is_continued_and_recalibrated(headstart: Headstart, photos: Path,
     assert "already" in there.err
 
 
-def test_mistakes_are_said_in_words(headstart: Headstart, photos: Path) -> None:
+def test_mistakes_are_explained(headstart: Headstart, photos: Path) -> None:
     train = ("train", photos, "--backbone", "embedded", "--strategy")
     for arguments, word in (
         (("continue", "nowhere"), "the folder of a run"),
@@ -47,7 +47,7 @@ def test_mistakes_are_said_in_words(headstart: Headstart, photos: Path) -> None:
 
 
 def test_the_help_lists_commands_by_what_they_are_for(headstart: Headstart) -> None:
-    told = headstart("--help").out
-    places = [told.index(name) for name in ("From images to a classifier", "Train further", "Data, networks")]
+    text = headstart("--help").out
+    places = [text.index(name) for name in ("From images to a classifier", "Train further", "Data sets, backbones")]
     assert places == sorted(places)
-    assert told.index("train ") < told.index("resume ") < told.index("demo ")
+    assert text.index("train ") < text.index("resume ") < text.index("demo ")

@@ -47,7 +47,7 @@ ALLOWED: dict[str, set[str]] = {
     "reports": REPORTS,
     "lab": REPORTS | PRETRAINING | {"datasets", "lab"},
     "workbench": WORKBENCH,
-    "cli": {"errors", "recipe", "progress", "workbench", "lab", "cli", "headstart"},
+    "cli": {"errors", *LEAVES, "workbench", "lab", "cli", "headstart"},
     "headstart": set(),
     "__main__": {"cli"},
 }

@@ -1,19 +1,21 @@
-"""How a command is made: its options from Recipe's fields, its errors shown, its result as JSON."""
+"""How a command is made: options from Recipe's fields, progress, the result in words or as JSON, errors, exit code."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import inspect
 import json
 import sys
-from collections.abc import Callable
-from typing import Annotated, Any, TypeVar, get_type_hints
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
 import typer
 from typer.core import TyperGroup
 
 from headstart.errors import HeadstartError, RecipeError, shown
+from headstart.plain import to_plain
 from headstart.recipe import Recipe
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -21,14 +23,14 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 _PANELS = {
     "From images to a classifier": ("train", "predict", "evaluate", "compare", "audit"),
     "Train further": ("resume", "continue", "recalibrate", "selftest"),
-    "Look inside": ("inspect", "explain", "doctor", "lab"),
-    "Data, networks, what is kept": ("fetch", "backbones", "cache", "pretrain", "demo"),
+    "Inspect": ("inspect", "explain", "doctor", "lab"),
+    "Data sets, backbones, cache": ("fetch", "backbones", "cache", "pretrain", "demo"),
 }
 _PANEL_OF = {name: panel for panel, names in _PANELS.items() for name in names}
 
 
 class _InOrder(TyperGroup):
-    """Commands as the panels list them, whatever file they come from."""
+    """Commands in the order of the panels, whatever file they come from."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         order = list(_PANEL_OF)
@@ -45,63 +47,110 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-_STOPPED = "Stopped. Nothing half-written is left; what was computed or fetched so far is kept."
+_STOPPED = "Stopped. No unfinished files are left; what was computed or downloaded so far is kept."
 
-Json = Annotated[bool, typer.Option("--json", help="Print the result alone, as JSON, to stdout.")]
+_JSON = Annotated[bool, typer.Option("--json", help="Print the result alone, as JSON, to stdout.")]
+_QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="Show only results, warnings and errors.")]
 
 
-def command(*names: str, knobs: bool = False, name: str | None = None) -> Callable[[_Command], _Command]:
-    """Register a command whose errors are shown, not raised; with `knobs`, it has options for Recipe's fields.
+def command(
+    *,
+    name: str | None = None,
+    show: Callable[[Any, Mapping[str, Any]], None] | None = None,
+    failed: Callable[[Any], bool] = lambda result: False,
+) -> Callable[[_Command], _Command]:
+    """Make a command of a function: its result is shown, or printed as JSON with `--json`.
+
+    Its parameters become arguments and options; with `**options: Unpack[...]` also the fields of Recipe that the
+    TypedDict names. If it takes `on_event`, the terminal draws the events. A HeadstartError ends the command with exit
+    code 2, Ctrl-C with 130.
 
     Args:
-        names: of the fields; none: all of them. name: of the command; None: the function's.
+        name: of the command; None: the function's.
+        show: shows the result; it also gets the command's arguments. None: `Terminal.show`, which needs torch.
+        failed: whether the command, although done, ends with exit code 1.
     """
 
     def decorate(function: _Command) -> _Command:
-        @functools.wraps(function)
-        def guarded(**values: Any) -> None:
-            try:
-                function(**values)
-            except HeadstartError as error:
-                _show_error(error)
-                raise typer.Exit(2) from None
-            except KeyboardInterrupt:
-                print(f"\n{_STOPPED}", file=sys.stderr)
-                raise typer.Exit(130) from None
+        parameters = _parameters(function)
+        takes_events = "quiet" in parameters
 
-        hints = get_type_hints(function, include_extras=True)
-        written = [p for p in inspect.signature(function).parameters.values() if p.kind is not p.VAR_KEYWORD]
-        own = [p.replace(annotation=hints[p.name]) for p in written]
-        specs = [spec for spec in dataclasses.fields(Recipe) if knobs and (not names or spec.name in names)]
-        guarded.__signature__ = inspect.Signature([*own, *map(_option, specs)])  # type: ignore[attr-defined]
-        guarded.__annotations__ = {p.name: p.annotation for p in guarded.__signature__.parameters.values()}  # type: ignore[attr-defined]
+        @functools.wraps(function)
+        def run(*, as_json: bool, quiet: bool = False, **values: Any) -> None:
+            with _errors_shown():
+                events = {"on_event": _terminal(as_json=as_json, quiet=quiet).on_event} if takes_events else {}
+                result = function(**values, **events)
+                if as_json:
+                    print_json(result)
+                elif show is not None:
+                    show(result, values)
+                else:
+                    _terminal().show(result)
+            if failed(result):
+                raise typer.Exit(1)
+
+        run.__signature__ = inspect.Signature(list(parameters.values()))  # type: ignore[attr-defined]
+        run.__annotations__ = {name: parameter.annotation for name, parameter in parameters.items()}
         own_name = name or function.__name__
-        app.command(own_name, rich_help_panel=_PANEL_OF[own_name])(guarded)
+        app.command(own_name, rich_help_panel=_PANEL_OF[own_name])(run)
         return function
 
     return decorate
 
 
-def _option(spec: dataclasses.Field[Any]) -> inspect.Parameter:
-    kinds: dict[str, Any] = {"str": str, "str | None": str | None, "int": int, "float": float, "bool": bool}
-    flag = "--" + spec.name.replace("_", "-")
-    if spec.default is True:
-        flag = f"{flag}/--no-{flag.removeprefix('--')}"
-    choices = spec.metadata["choices"]
-    about = spec.metadata["about"] + (f": {' or '.join(choices)}" if choices else "")
-    option = typer.Option(flag, help=about, rich_help_panel="Recipe", show_default=spec.default is not False)
-    annotation = Annotated.__class_getitem__((kinds[str(spec.type)], option))  # type: ignore[attr-defined]
-    return inspect.Parameter(spec.name, inspect.Parameter.KEYWORD_ONLY, default=spec.default, annotation=annotation)
-
-
-def print_json(value: object) -> None:
-    """The result of a command, alone, to stdout."""
-    json.dump(value, sys.stdout, indent=1, allow_nan=False, default=str)
+def print_json(result: object) -> None:
+    """Print the result of a command, alone, to stdout."""
+    json.dump(to_plain(result), sys.stdout, indent=1, allow_nan=False)
     sys.stdout.write("\n")
 
 
-def _show_error(error: HeadstartError) -> None:
-    kind = type(error).__name__.removesuffix("Error").lower()
-    print(f"{'option' if isinstance(error, RecipeError) else kind} error", file=sys.stderr)
-    for name, text in error.lines():
-        print(f"  {name + ':':10}{shown(text)}", file=sys.stderr)
+def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """A command's parameters by name: the function's own, fields of Recipe, --quiet and --json."""
+    hints = get_type_hints(function, include_extras=True)
+    found = []
+    for parameter in inspect.signature(function).parameters.values():
+        hint = hints[parameter.name]
+        if parameter.kind is parameter.VAR_KEYWORD:
+            (options,) = get_args(hint)  # of Unpack
+            found += [_option(field) for field in dataclasses.fields(Recipe) if field.name in options.__annotations__]
+        elif parameter.name != "on_event":
+            found.append(parameter.replace(annotation=hint))
+    if "on_event" in hints:
+        found.append(_parameter("quiet", False, _QUIET))
+    return {parameter.name: parameter for parameter in (*found, _parameter("as_json", False, _JSON))}
+
+
+def _option(field: dataclasses.Field[Any]) -> inspect.Parameter:
+    kinds: dict[str, Any] = {"str": str, "str | None": str | None, "int": int, "float": float, "bool": bool}
+    flag = field.name.replace("_", "-")
+    names = f"--{flag}/--no-{flag}" if field.default is True else f"--{flag}"
+    choices = field.metadata["choices"]  # for the help only: Recipe checks the value, and knows those of plug-ins
+    about = field.metadata["about"] + (f": {', '.join(choices)}" if choices else "")
+    option = typer.Option(names, help=about, rich_help_panel="Recipe", show_default=field.default is not False)
+    annotation = Annotated.__class_getitem__((kinds[str(field.type)], option))  # type: ignore[attr-defined]
+    return _parameter(field.name, field.default, annotation)
+
+
+def _parameter(name: str, default: object, annotation: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _terminal(*, as_json: bool = False, quiet: bool = False) -> Any:
+    from headstart.cli.terminal import Terminal  # brings torch with it, so that --help does not
+
+    return Terminal(results=not as_json, quiet=quiet)
+
+
+@contextlib.contextmanager
+def _errors_shown() -> Iterator[None]:
+    try:
+        yield
+    except HeadstartError as error:
+        kind = "option" if isinstance(error, RecipeError) else type(error).__name__.removesuffix("Error").lower()
+        print(f"{kind} error", file=sys.stderr)
+        for name, text in error.lines():
+            print(f"  {name + ':':10}{shown(text)}", file=sys.stderr)
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        print(f"\n{_STOPPED}", file=sys.stderr)
+        raise typer.Exit(130) from None

@@ -1,71 +1,53 @@
-"""The command `lab`: list the experiments, or run one, show its verdict and write its picture."""
+"""The command `lab`: list the experiments, or run one, show its verdict and write its figure."""
 
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from rich.console import Console
+import typer
 from rich.text import Text
 
-from headstart.cli.tables import plain
+from headstart.cli.command import command
+from headstart.cli.tables import console, print_experiments
 from headstart.errors import RecipeError, shown
-from headstart.lab.catalogue import CLAIMS, names, run_experiment
+from headstart.files import atomic_write
+from headstart.lab.catalogue import CLAIMS, run_experiment
 
 _KINDS = (".png", ".svg", ".pdf")
 
 
-def lab(name: str, *, settings: Sequence[str] = (), figure: Path | None = None, as_json: bool = False) -> bool:
-    """Run an experiment and print it; without a name, list all. The answer is whether its claim holds.
+def _show_experiment(found: object, values: Mapping[str, Any]) -> None:
+    if isinstance(found, list):
+        print_experiments(found)
+    else:
+        console().print(Text("\n".join(map(shown, str(found).split("\n")))), soft_wrap=True)
 
-    Args:
-        settings: `NAME=VALUE` each, the value as in JSON.
 
-    Raises:
-        RecipeError: no such experiment or setting, or the picture cannot be written there.
-    """
+@command(show=_show_experiment, failed=lambda found: not isinstance(found, list) and not found.holds)
+def lab(
+    name: Annotated[str, typer.Argument(help="Name of an experiment; left out, all are listed.")] = "",
+    *,
+    change: Annotated[list[str] | None, typer.Option("--set", help="Change a setting: NAME=VALUE.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="Write the figure into this png, svg or pdf file.")] = None,
+) -> object:
+    """Run an experiment of the textbook, and say whether its claim holds on this machine."""
     if not name:
-        _list(as_json)
-        return True
+        return [{"name": known, "claim": claim} for known, claim in CLAIMS.items()]
     if figure is not None and figure.suffix.lower() not in _KINDS:
         raise RecipeError(expected=" or ".join(_KINDS), found=repr(figure.suffix), where="--figure")
-    experiment = run_experiment(name, **dict(map(_setting, settings)))
-    if as_json:
-        json.dump(experiment.to_dict(), sys.stdout, indent=1, allow_nan=False)
-        sys.stdout.write("\n")
-    else:
-        _console().print(Text(shown_lines(str(experiment))), soft_wrap=True)
+    experiment = run_experiment(name, **dict(map(_setting, change or ())))
     if figure is not None:
         _write(experiment.figure(), figure)
-    return bool(experiment.holds)
-
-
-def shown_lines(text: str) -> str:
-    """Text of several lines, safe to print."""
-    return "\n".join(shown(line) for line in text.split("\n"))
-
-
-def _list(as_json: bool) -> None:
-    if as_json:
-        json.dump([{"name": name, "claim": CLAIMS[name]} for name in names()], sys.stdout, indent=1)
-        sys.stdout.write("\n")
-        return
-    table = plain(header=True)
-    table.add_column("experiment", no_wrap=True)
-    table.add_column("claim", overflow="fold")
-    for name in names():
-        table.add_row(Text(name), Text(CLAIMS[name]))
-    _console().print(table)
-    _console().print(Text("Run one: headstart lab NAME [--figure FILE.png] [--set NAME=VALUE]", style="dim"))
+    return experiment
 
 
 def _setting(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals:
-        raise RecipeError(expected="NAME=VALUE", found=repr(text), where="--set", hint="For instance --set seed=7.")
+        raise RecipeError(expected="NAME=VALUE", found=repr(text), where="--set", hint="For example --set seed=7.")
     try:
         parsed = json.loads(value)
     except ValueError:
@@ -79,10 +61,7 @@ def _setting(text: str) -> tuple[str, Any]:
 
 def _write(figure: Any, path: Path) -> None:
     try:
-        figure.savefig(path, dpi=150)
+        with atomic_write(path) as part:
+            figure.savefig(part, dpi=150, format=path.suffix[1:].lower())
     except OSError as error:
         raise RecipeError(expected="a file that can be written", found=str(error), where="--figure") from error
-
-
-def _console() -> Console:
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 100)

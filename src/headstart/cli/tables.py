@@ -1,7 +1,8 @@
-"""Small tables that need no event and no torch: the catalogue and the cache."""
+"""Console and tables of results that need no torch: backbones, cache, analyses, experiments."""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,6 +12,14 @@ from rich.table import Table
 from rich.text import Text
 
 from headstart.errors import shown
+
+_WIDTH = 100  # columns of a file or a pipe, unless COLUMNS says otherwise
+
+
+def console(*, quiet: bool = False) -> Console:
+    """A console on stdout that highlights nothing; `quiet` prints nothing."""
+    known = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit()
+    return Console(highlight=False, quiet=quiet, width=None if known else _WIDTH)
 
 
 def safe(text: str) -> Text:
@@ -23,43 +32,60 @@ def plain(*, header: bool = False) -> Table:
     return Table(box=None, show_header=header, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
 
 
-def print_backbones(rows: Sequence[Mapping[str, Any]]) -> None:
-    """The catalogue: one line for each backbone."""
+def print_backbones(entries: Sequence[Mapping[str, Any]], values: Mapping[str, Any]) -> None:
+    """The catalogue of backbones, one line each."""
     table = plain(header=True)
-    heads = (("name", "left"), ("M params", "right"), ("px", "right"), ("GMAC", "right"), ("MB", "right"))
-    for name, justify in heads:
-        table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    table.add_column("name", no_wrap=True)
+    for name in ("M params", "px", "GMAC", "MB"):
+        table.add_column(name, justify="right", no_wrap=True)
     table.add_column("licence of the weights", overflow="fold")
-    for row in rows:
-        size = f"{row['download_mb']:.0f}" if row["download_mb"] else "-"
-        numbers = (f"{row['parameters_million']:.1f}", str(row["input_px"]), f"{row['gmac']:.2f}", size)
-        table.add_row(safe(row["name"]), *numbers, safe(row["licence"]))
-    console = _console()
-    console.print(table)
-    console.print(Text("Any network of timm: --backbone timm:NAME. Your own weights: --weights FILE.", style="dim"))
+    for entry in entries:
+        size = f"{entry['download_mb']:.0f}" if entry["download_mb"] else "-"
+        numbers = (f"{entry['parameters_million']:.1f}", str(entry["input_px"]), f"{entry['gmac']:.2f}", size)
+        table.add_row(safe(entry["name"]), *numbers, safe(entry["licence"]))
+    _print(table, "Any network of timm: --backbone timm:NAME. Your own weights: --weights FILE.")
 
 
-def print_cache(told: Any) -> None:
-    """What the cache holds."""
-    console = _console()
-    if told.freed_bytes:
-        console.print(f"Freed {told.freed_bytes / 1e6:.1f} MB.")
-    console.print(Text.assemble("Cache: ", safe(str(told.folder)), "  (HEADSTART_CACHE names another place)"))
+def print_cache(state: Any, values: Mapping[str, Any]) -> None:
+    """The contents of the cache."""
+    out = console()
+    if state.freed_bytes:
+        out.print(f"Freed {state.freed_bytes / 1e6:.1f} MB.")
+    out.print(Text.assemble("Cache: ", safe(str(state.folder)), "  (HEADSTART_CACHE sets another folder)"))
     table = plain(header=True)
-    for name, justify in (("kept", "left"), ("rows", "right"), ("MB", "right")):
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]
-    for entry in told.features:
+    table.add_column("content")
+    for name in ("images", "MB"):
+        table.add_column(name, justify="right")
+    for entry in state.features:
         table.add_row(safe(entry.title), f"{entry.images:,}", f"{entry.size_bytes / 1e6:.1f}")
-    for name, size in told.other_bytes.items():
+    for name, size in state.other_bytes.items():
         table.add_row(safe(name), "", f"{size / 1e6:.1f}", style="dim")
-    console.print(table)
-    console.print(
-        Text(
-            f"Features, pixels and activations may reach {told.feature_limit_bytes / 1e9:.0f} GB (--cache-limit-gb).",
-            style="dim",
-        )
+    limit = f"{state.feature_limit_bytes / 1e9:.0f} GB"
+    _print(table, f"Features, pixels and activations may take up to {limit} (--cache-limit-gb).")
+
+
+def print_analyses(entries: Sequence[Mapping[str, str]]) -> None:
+    """The analyses of `inspect`, one line each."""
+    _print(_named(entries, "analysis", "about"), "Run one: headstart inspect NAME MODEL IMAGES; all writes one page.")
+
+
+def print_experiments(entries: Sequence[Mapping[str, str]]) -> None:
+    """The experiments of `lab`, one line each."""
+    _print(
+        _named(entries, "experiment", "claim"), "Run one: headstart lab NAME [--figure FILE.png] [--set NAME=VALUE]"
     )
 
 
-def _console() -> Console:
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 100)
+def _named(entries: Sequence[Mapping[str, str]], title: str, text: str) -> Table:
+    table = plain(header=True)
+    table.add_column(title, no_wrap=True)
+    table.add_column(text, overflow="fold")
+    for entry in entries:
+        table.add_row(safe(entry["name"]), safe(entry[text]))
+    return table
+
+
+def _print(table: Table, hint: str) -> None:
+    out = console()
+    out.print(table)
+    out.print(Text(hint, style="dim"))

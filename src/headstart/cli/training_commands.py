@@ -1,4 +1,4 @@
-"""Commands that go on from a training: resume what was cut off, continue what is done, measure statistics anew."""
+"""Commands that continue a training: resume an interrupted one, train a finished one further, recalibrate."""
 
 from __future__ import annotations
 
@@ -6,90 +6,78 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typing_extensions import Unpack
 
-from headstart.cli.command import Json, command, print_json
+from headstart.cli.command import command
+from headstart.progress import OnEvent
+from headstart.recipe import RecalibrateOptions
 
 
 @command()
 def resume(
-    run: Annotated[Path, typer.Argument(help="Folder that the run would have had.")],
+    run: Annotated[Path, typer.Argument(help="Folder the run was to be written to.")],
+    *,
     force: Annotated[
-        bool, typer.Option(help="Also with changed images, versions or device: weights may differ.")
+        bool, typer.Option("--force", help="Resume although images, versions or device have changed.")
     ] = False,
-    as_json: Json = False,
-) -> None:
-    """Go on with a training that was interrupted; it ends with the weights of one that was not."""
-    from headstart.cli.terminal import Terminal
+    on_event: OnEvent,
+) -> object:
+    """Resume an interrupted training; it ends with the same weights as an uninterrupted one."""
     from headstart.workbench.resume import resume as verb
 
-    finished = verb(run, force=force, on_event=Terminal(quiet=as_json).on_event)
-    if as_json:
-        print_json(finished.to_dict())
+    return verb(run, force=force, on_event=on_event)
 
 
 @command(name="continue")
-def continue_(
+def continue_(  # one parameter for each option
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training images; the run's own number.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate, relative to the weights; the run's own.")] = None,
+    *,
+    epochs: Annotated[int | None, typer.Option(help="Epochs of fine-tuning. Default: as in the run.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate. Default: as in the run.")] = None,
     strategy: Annotated[
-        str | None,
-        typer.Option(help="last-stage, probe-then-full or auto; last-stage if the run's was."),
+        str | None, typer.Option(help="last-stage, probe-then-full or auto. Default: last-stage if the run used it.")
     ] = None,
-    unfreeze: Annotated[str | None, typer.Option(help="With last-stage: the first stage that trains.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the new run. Default: the old name and a number.")] = None,
-    force: Annotated[bool, typer.Option(help="Also with changed images: the test may then be no test.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Train a finished run's classifier further, as a run of its own."""
-    from headstart.cli.terminal import Terminal
+    unfreeze: Annotated[str | None, typer.Option(help="With last-stage: the first stage that is trained.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the new run. Default: RUN-2 and on.")] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Continue although images have changed; test images may leak.")
+    ] = False,
+    on_event: OnEvent,
+) -> object:
+    """Train the classifier of a finished run further, as a run of its own."""
     from headstart.workbench.continue_run import continue_run as verb
 
     asked = {"epochs": epochs, "lr": lr, "strategy": strategy, "unfreeze": unfreeze}
-    knobs = {name: value for name, value in asked.items() if value is not None}
-    finished = verb(run, out=out, force=force, on_event=Terminal(quiet=as_json).on_event, **knobs)
-    if as_json:
-        print_json(finished.to_dict())
-
-
-@command("workers", "batch_size", knobs=True)
-def recalibrate(
-    classifier: Annotated[Path, typer.Argument(help="classifier.safetensors, or the folder of its run.")],
-    source: Annotated[Path, typer.Argument(help="Images like those that will come, in class folders or loose.")],
-    out: Annotated[Path | None, typer.Option(help="File to write. Default: NAME-recalibrated.safetensors.")] = None,
-    prior: Annotated[float, typer.Option(help="How many images the old statistics count for.")] = 16.0,
-    as_json: Json = False,
-    **knobs: Any,
-) -> None:
-    """Measure batch-norm statistics anew on images of another domain, and compare before with after."""
-    from headstart.cli.terminal import Terminal
-    from headstart.workbench.recalibrate import recalibrate as verb
-
-    terminal = Terminal(quiet=as_json)
-    found = verb(classifier, source, out=out, prior=prior, on_event=terminal.on_event, **knobs)
-    if as_json:
-        print_json(found.to_dict())
-    else:
-        terminal.text(str(found))
+    options: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
+    return verb(run, out=out, force=force, on_event=on_event, **options)
 
 
 @command()
+def recalibrate(
+    classifier: Annotated[Path, typer.Argument(help="classifier.safetensors, or the folder of its run.")],
+    source: Annotated[Path, typer.Argument(help="Images of the new domain, in class folders or loose.")],
+    *,
+    out: Annotated[Path | None, typer.Option(help="File to write. Default: NAME-recalibrated.safetensors.")] = None,
+    prior: Annotated[float, typer.Option(help="Number of images the old statistics count for.")] = 16.0,
+    on_event: OnEvent,
+    **options: Unpack[RecalibrateOptions],
+) -> object:
+    """Re-estimate batch-norm statistics on images of a new domain, and compare before and after."""
+    from headstart.workbench.recalibrate import recalibrate as verb
+
+    return verb(classifier, source, out=out, prior=prior, on_event=on_event, **options)
+
+
+@command(failed=lambda found: not found.passed)
 def selftest(
     what: Annotated[str, typer.Argument(help="resume")],
+    *,
     strategy: Annotated[str, typer.Option(help="last-stage, full or probe-then-full.")] = "last-stage",
     kills: Annotated[int, typer.Option(help="How often the training is killed.")] = 3,
-    seed: Annotated[int, typer.Option(help="Of the moments.")] = 0,
-    as_json: Json = False,
-) -> None:
-    """Kill a training at random moments, resume it, and compare its weights with those of one left alone."""
-    from headstart.cli.terminal import Terminal
+    seed: Annotated[int, typer.Option(help="Seed of the moments.")] = 0,
+    on_event: OnEvent,
+) -> object:
+    """Check that resuming after a kill gives bit-identical weights."""
     from headstart.workbench.selftest import selftest as verb
 
-    terminal = Terminal(quiet=as_json)
-    found = verb(what, strategy=strategy, kills=kills, seed=seed, on_event=terminal.on_event)
-    if as_json:
-        print_json(found.to_dict())
-    else:
-        terminal.text(str(found))
-    if not found.passed:
-        raise typer.Exit(1)
+    return verb(what, strategy=strategy, kills=kills, seed=seed, on_event=on_event)

@@ -1,0 +1,64 @@
+"""How commands are made: options from Recipe, JSON, --quiet, exit codes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from command_line import Headstart
+from headstart.recipe import ContinueOptions, EvaluateOptions, Recipe, RunOptions, TrainOptions
+
+
+def test_every_field_of_the_recipe_is_an_option_of_train(headstart: Headstart) -> None:
+    text = headstart("train", "--help").out
+
+    for field in dataclasses.fields(Recipe):
+        assert "--" + field.name.replace("_", "-") in text
+    assert {field.name for field in dataclasses.fields(Recipe)} == set(TrainOptions.__annotations__)
+
+
+@pytest.mark.parametrize(("name", "options"), [("predict", RunOptions), ("evaluate", EvaluateOptions)])
+def test_a_command_has_the_options_of_its_verb_and_no_others(headstart: Headstart, name: str, options: type) -> None:
+    text = headstart(name, "--help").out
+
+    for field in ContinueOptions.__annotations__:
+        assert (f"--{field.replace('_', '-')} " in text) == (field in options.__annotations__), field
+
+
+def test_a_flag_that_is_on_has_a_negative_form(headstart: Headstart) -> None:
+    text = headstart("train", "--help").out
+
+    assert "--no-flips" in text
+    assert "--no-inside" in text
+    assert "--no-offline" not in text
+
+
+def test_quiet_shows_results_without_progress_dataset_and_plan(headstart: Headstart, photos: Path) -> None:
+    answer = headstart("train", photos, "--backbone", "embedded", "--no-inside", "--quiet")
+
+    assert answer.code == 0
+    assert answer.err == ""
+    assert "Plan" not in answer.out
+    assert "Dataset" not in answer.out
+    assert "Results" in answer.out
+
+
+def test_json_is_strict_and_alone_on_stdout(headstart: Headstart) -> None:
+    answer = headstart("backbones", "--json")
+
+    assert "embedded" in [entry["name"] for entry in json.loads(answer.out)]
+    assert answer.err == ""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("train",), ("fly",), ("train", "x", "--sede", "1"), ("train", "x", "--seed", "a"), ("inspect", "filters")],
+)
+def test_usage_mistakes_exit_2_with_a_hint(headstart: Headstart, arguments: tuple[str, ...]) -> None:
+    answer = headstart(*arguments)
+
+    assert answer.code == 2
+    assert "Error" in answer.err

@@ -1,0 +1,83 @@
+"""What the terminal draws of events and results: what goes to stdout, what to stderr, and how it is marked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from headstart.cli.terminal import Terminal
+from headstart.data.finding import Finding
+from headstart.progress import Notice, Progress
+from headstart.workbench.events import DatasetSummary, FilesWritten, Plan
+
+DATASET = DatasetSummary(
+    source="photos",
+    images=5,
+    classes=("cat", "dog"),
+    counts={"train": {"cat": 2, "dog": 1}, "test": {"cat": 1, "dog": 1}},
+    protocol="20 % of each class is the test.",
+    findings=(
+        Finding("duplicate", "warning", "2 images are duplicates.", groups=(("a.png", "b.png"),)),
+        Finding("unreadable", "problem", "4 images cannot be read.", names=("1.png", "2.png", "3.png", "4.png")),
+    ),
+)
+
+
+def test_a_dataset_is_a_table_of_classes_and_splits_with_totals(capsys: pytest.CaptureFixture[str]) -> None:
+    Terminal().on_event(DATASET)
+
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["Dataset"] in lines
+    assert ["class", "train", "test"] in lines
+    assert ["dog", "1", "1"] in lines
+    assert ["total", "3", "2"] in lines
+
+
+def test_findings_have_their_mark_and_their_first_names(capsys: pytest.CaptureFixture[str]) -> None:
+    Terminal().on_event(DATASET)
+
+    out = capsys.readouterr().out
+    assert "! 2 images are duplicates." in out
+    assert "a.png = b.png" in out
+    assert "✗ 4 images cannot be read." in out
+    assert "1.png, 2.png, 3.png, and 1 more" in out
+
+
+def test_progress_and_notices_go_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal = Terminal()
+
+    terminal.on_event(Notice("47 MB are downloaded."))
+    for done in range(101):
+        terminal.on_event(Progress("extract features", done, 100, seconds=1.0))
+
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("47 MB are downloaded.")
+    assert err.count("extract features") == 11  # a log has a line at each tenth
+
+
+def test_without_results_stdout_stays_empty_for_json(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal = Terminal(results=False)
+
+    terminal.on_event(DATASET)
+    terminal.on_event(Plan({"backbone": "resnet18"}))
+    terminal.show("a result")
+
+    assert capsys.readouterr().out == ""
+
+
+def test_the_next_command_stays_on_one_line_and_names_are_escaped(capsys: pytest.CaptureFixture[str]) -> None:
+    command = "headstart predict " + "long_folder/" * 20 + "classifier.safetensors"
+
+    Terminal().on_event(FilesWritten(Path("runs/[red]\x1b[31m"), ("run.json",), command))
+
+    out = capsys.readouterr().out
+    assert f"Next: {command}\n" in out
+    assert "runs/[red]\\x1b[31m/" in out
+
+
+def test_a_result_without_a_table_is_shown_in_its_own_words(capsys: pytest.CaptureFixture[str]) -> None:
+    Terminal().show(("first", "second"))
+
+    assert capsys.readouterr().out == "first\n\nsecond\n"
