@@ -69,8 +69,15 @@ def bytes_to_head(photographs: Photographs, backbone: Backbone, cache: Path, wor
 def solve(features: Features, labels: NDArray[np.int64], layers: Mapping[str, tuple[str, ...]]) -> LinearProbe:
     """The head on all rows, every image a group of its own."""
     rows, none = np.arange(len(labels)), np.array([], dtype=np.int64)
-    training = TrainingRows(rows, labels[rows], rows, none, none)
-    return fit_linear_probe(features, training, int(labels.max()) + 1, layers=layers)
+    training = TrainingRows(
+        rows=rows,
+        labels=labels[rows],
+        groups=rows,
+        classes=int(labels.max()) + 1,
+        validation_rows=none,
+        validation_labels=none,
+    )
+    return fit_linear_probe(features, training, layers=layers)
 
 
 def made_features(n: int, width: int, classes: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

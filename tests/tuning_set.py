@@ -62,6 +62,8 @@ def make_head(images: FineTuneImages) -> Head:
     features = features_of(made, images, images.rows)
     none = np.array([], dtype=np.int64)
     order = np.arange(len(images.rows))
-    training = TrainingRows(order, images.labels, order, none, none)
+    training = TrainingRows(
+        rows=order, labels=images.labels, groups=order, classes=3, validation_rows=none, validation_labels=none
+    )
     layers = {"auto": made.spec.choose_stages("auto")}
-    return fit_linear_probe(features, training, 3, layers=layers, kind="ridge", balance="none").head
+    return fit_linear_probe(features, training, layers=layers, kind="ridge", balance="none").head

@@ -22,6 +22,7 @@ _HOMES: dict[str, str] = {
     "predict": "headstart.workbench.predict",
     "resume": "headstart.workbench.resume",
     "preserve": "headstart.preserve",
+    "register_head": "headstart.registry",
     "recalibrate": "headstart.workbench.recalibrate",
     "thaw": "headstart.freezing",
     "train": "headstart.workbench.train",

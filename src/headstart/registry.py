@@ -28,6 +28,7 @@ class Registry(Mapping[str, _Value], Generic[_Value]):
     def __init__(self, kind: str, plural: str, own: Mapping[str, str] | None = None) -> None:
         self.kind = kind
         self.group = f"headstart.{plural}"
+        self._own = {name: path.partition(":")[0] for name, path in (own or {}).items()}
         self._values: dict[str, _Value] = {}
         self._imports: dict[str, Callable[[], Any]] = {name: _importer(path) for name, path in (own or {}).items()}
         self._names = dict.fromkeys(self._imports)  # in the order in which they were met: own ones first
@@ -47,12 +48,12 @@ class Registry(Mapping[str, _Value], Generic[_Value]):
         return decorate
 
     def add(self, name: str, value: _Value) -> None:
-        """Add a value under a name.
+        """Add a value under a name; a function or class that is defined again, as in a notebook cell, replaces itself.
 
         Raises:
             RecipeError: the name is taken by another value.
         """
-        if name in self._values and self._values[name] is not value:
+        if self._is_taken(name, value):
             raise RecipeError(
                 expected=f"a new name for a {self.kind}",
                 found=f"{name!r}, which is registered already",
@@ -61,6 +62,12 @@ class Registry(Mapping[str, _Value], Generic[_Value]):
             )
         self._values[name] = value
         self._names.setdefault(name)
+
+    def remove(self, name: str) -> None:
+        """Take away what was added under a name; what headstart or an installed package offers stays."""
+        self._values.pop(name, None)
+        if name not in self._imports:
+            self._names.pop(name, None)
 
     def find(self, name: str, *, where: str = "") -> _Value:
         """The value of a name.
@@ -92,6 +99,11 @@ class Registry(Mapping[str, _Value], Generic[_Value]):
     def __len__(self) -> int:
         return len(list(iter(self)))
 
+    def _is_taken(self, name: str, value: _Value) -> bool:
+        if name in self._own:
+            return getattr(value, "__module__", "") != self._own[name]
+        return name in self._values and not _same_definition(self._values[name], value)
+
     def _find_plugins(self) -> None:
         """Note the entry points of installed packages; nothing is imported."""
         if not self._knows_plugins:
@@ -112,6 +124,13 @@ class Registry(Mapping[str, _Value], Generic[_Value]):
             ) from error
 
 
+def _same_definition(before: object, value: object) -> bool:
+    if before is value:
+        return True
+    own, other = ((getattr(one, "__module__", ""), getattr(one, "__qualname__", "")) for one in (before, value))
+    return own == other and all(own)
+
+
 def _importer(path: str) -> Callable[[], Any]:
     module, _, name = path.partition(":")
     return lambda: getattr(importlib.import_module(module), name)
@@ -120,9 +139,12 @@ def _importer(path: str) -> Callable[[], Any]:
 HEADS: Registry[Any] = Registry(
     "head",
     "heads",
-    {"ridge": "headstart.heads.ridge:solve_ridge", "logistic": "headstart.heads.logistic:solve_logistic"},
+    {"ridge": "headstart.heads.ridge:RIDGE", "logistic": "headstart.heads.logistic:LOGISTIC"},
 )
-"""Solvers of `--head NAME`; see `headstart.heads.linear_probe`."""
+"""Solvers of `--head NAME`: functions (features N×D, labels N, groups N) → (weight D×C, bias C), or a `PathSolver`."""
+
+register_head = HEADS.register
+"""Decorator: make a function (features, labels, groups) → (weight, bias) available as `--head NAME`."""
 
 ENGINES: Registry[Any] = Registry(
     "engine",

@@ -1,4 +1,4 @@
-"""Nearest training images against scikit-learn and against their own definition."""
+"""Nearest neighbours against scikit-learn and against their own definition."""
 
 from __future__ import annotations
 
@@ -6,22 +6,42 @@ import numpy as np
 import pytest
 from sklearn.neighbors import NearestNeighbors
 
+from headstart.features.matrix import BLOCK_ROWS
 from headstart.heads.knn import nearest, predict_neighbours, vote
-from training.made_features import make_view
+from made_features import make_view
 
 
-def test_neighbours_agree_with_scikit_learn_also_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    view, _ = make_view(50, 8)
-    train, queries = view.take(np.arange(40)), view.take(np.arange(40, 50))
-    monkeypatch.setattr("headstart.features.matrix.BLOCK_ROWS", 7)
+@pytest.mark.parametrize("count", [40, BLOCK_ROWS + 30])  # the second spans two blocks of the view
+def test_neighbours_agree_with_scikit_learn(count: int) -> None:
+    view, _ = make_view(count + 10, 8)
+    known, queries = view.take(np.arange(count)), view.take(np.arange(count, count + 10))
 
-    cosines, rows = nearest(train, queries, 5)
+    cosines, rows = nearest(known, queries, 5)
 
-    mean = train.array().mean(axis=0)
-    reference = NearestNeighbors(n_neighbors=5, metric="cosine").fit(train.array() - mean)
+    mean = known.array().mean(axis=0)
+    reference = NearestNeighbors(n_neighbors=5, metric="cosine").fit(known.array() - mean)
     distances, expected = reference.kneighbors(queries.array() - mean)
     np.testing.assert_array_equal(rows, expected)
     np.testing.assert_allclose(cosines, 1 - distances, atol=1e-9)
+
+
+@pytest.mark.parametrize("block_rows", [7, 1000])
+def test_without_queries_each_image_is_compared_with_all_others(block_rows: int) -> None:
+    x = np.random.default_rng(0).normal(size=(50, 6)) + 3
+
+    cosines, rows = nearest(x, None, 7, block_rows=block_rows)
+
+    reference = NearestNeighbors(n_neighbors=7, metric="cosine").fit(x - x.mean(0))
+    distances, expected = reference.kneighbors()  # without queries scikit-learn leaves each point itself out too
+    np.testing.assert_array_equal(rows, expected)
+    np.testing.assert_allclose(cosines, 1 - distances)
+
+
+def test_few_images_have_no_more_neighbours_than_there_are_others() -> None:
+    x = np.random.default_rng(0).normal(size=(4, 6))
+
+    assert nearest(x, None, 7)[1].shape == (4, 3)
+    assert nearest(x, x[:2], 7)[1].shape == (2, 4)
 
 
 def test_the_nearest_image_of_a_training_image_is_itself() -> None:
@@ -44,6 +64,6 @@ def test_no_more_neighbours_than_the_smallest_class_has_images() -> None:
     view, _ = make_view(30, 8)
     labels = np.array([0] * 26 + [1] * 4)
 
-    _, k = predict_neighbours(view, labels, view, 2)
+    _, k = predict_neighbours(view, labels, view, classes=2)
 
     assert k == 4

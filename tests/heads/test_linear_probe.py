@@ -7,25 +7,33 @@ import pytest
 
 from headstart.evaluation.calibration import fit_temperature
 from headstart.heads.linear_probe import TrainingRows, class_weights, fit_linear_probe
+from headstart.heads.regularization_path import LabelledFeatures
 from headstart.heads.ridge import solve_ridge
-from training.made_features import make_view
+from made_features import make_view
 
 NONE = np.array([], dtype=np.int64)
 
 
 def rows_of(labels: np.ndarray, validation: np.ndarray = NONE) -> TrainingRows:
     train = np.setdiff1d(np.arange(len(labels)), validation)
-    return TrainingRows(train, labels[train], train, validation, labels[validation])
+    return TrainingRows(
+        rows=train,
+        labels=labels[train],
+        groups=train,
+        classes=3,
+        validation_rows=validation,
+        validation_labels=labels[validation],
+    )
 
 
 def test_the_first_choice_is_used_and_the_others_are_scored_for_the_reader() -> None:
     view, labels = make_view(60, 8)
     layers = {"auto": ("late",), "all": ("early", "late")}
 
-    probe = fit_linear_probe(view.features, rows_of(labels), 3, layers=layers)
+    probe = fit_linear_probe(view.features, rows_of(labels), layers=layers)
 
-    alone = solve_ridge(view.features.view(np.arange(60), ("late",)), labels, 3)
-    both = solve_ridge(view, labels, 3)
+    alone = solve_ridge(LabelledFeatures.of(view.features.view(np.arange(60), ("late",)), labels, 3))
+    both = solve_ridge(LabelledFeatures.of(view, labels, 3))
     assert probe.head.stages == ("late",)
     np.testing.assert_allclose(probe.head.weight, alone.weight)
     assert [choice.accuracy for choice in probe.choices] == [alone.accuracy, both.accuracy]
@@ -34,16 +42,16 @@ def test_the_first_choice_is_used_and_the_others_are_scored_for_the_reader() -> 
 def test_the_temperature_is_fitted_on_left_out_scores() -> None:
     view, labels = make_view(60, 8)
 
-    probe = fit_linear_probe(view.features, rows_of(labels), 3, layers={"all": ("early", "late")})
+    probe = fit_linear_probe(view.features, rows_of(labels), layers={"all": ("early", "late")})
 
-    expected = fit_temperature(solve_ridge(view, labels, 3).held_scores, labels).value
+    expected = fit_temperature(solve_ridge(LabelledFeatures.of(view, labels, 3)).held_scores, labels).value
     assert probe.head.temperature == pytest.approx(expected)
 
 
 def test_few_validation_images_do_not_choose_and_many_do() -> None:
     view, labels = make_view(150, 8)
     few, many = (
-        fit_linear_probe(view.features, rows_of(labels, np.arange(n)), 3, layers={"all": ("early", "late")})
+        fit_linear_probe(view.features, rows_of(labels, np.arange(n)), layers={"all": ("early", "late")})
         for n in (30, 60)
     )
 
@@ -62,7 +70,7 @@ def test_equal_balance_gives_every_class_the_same_weight() -> None:
 
 def test_probabilities_are_a_softmax_of_scores_over_temperature() -> None:
     view, labels = make_view(40, 8)
-    head = fit_linear_probe(view.features, rows_of(labels), 3, layers={"all": ("early", "late")}).head
+    head = fit_linear_probe(view.features, rows_of(labels), layers={"all": ("early", "late")}).head
 
     scores = (view.array() @ head.weight + head.bias) / head.temperature
 

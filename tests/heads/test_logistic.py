@@ -7,29 +7,28 @@ import pytest
 from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 
-from headstart.errors import DataError
-from headstart.heads import logistic
-from headstart.heads.logistic import solve_logistic
-from headstart.heads.regularization_path import Validation
-from training.made_features import make_features, make_view
+from headstart.heads.logistic import LAMBDAS, LogisticProblem, solve_logistic
+from headstart.heads.regularization_path import LabelledFeatures, Validation
+from made_features import make_features, make_view
 
 SHAPES = [(60, 10), (24, 40)]
+STAGES = ("early", "late")
 
 
-def problem_of(count: int, width: int) -> tuple[logistic._Problem, np.ndarray, np.ndarray]:
+def problem_of(count: int, width: int) -> tuple[LogisticProblem, np.ndarray, np.ndarray]:
     view, labels = make_view(count, width)
     raw = view.array()
-    return logistic._Problem.standardised(raw, labels, np.ones(count), 3), raw, labels
+    return LogisticProblem.standardised(LabelledFeatures.of(view, labels, 3)), raw, labels
 
 
 @pytest.mark.parametrize(("count", "width"), SHAPES)
-@pytest.mark.parametrize("strength", [1e-1, 1e-3])
-def test_probabilities_agree_with_scikit_learn(count: int, width: int, strength: float) -> None:
+@pytest.mark.parametrize("lambda_", [1e-1, 1e-3])
+def test_probabilities_agree_with_scikit_learn(count: int, width: int, lambda_: float) -> None:
     problem, raw, labels = problem_of(count, width)
-    weight, bias = problem.unfold(problem.minimise(strength, np.zeros(problem.size)))
+    weight, bias = problem.unfold(problem.minimise(lambda_, np.zeros(problem.size)))
 
     x = (raw - raw.mean(axis=0)) / raw.std(axis=0)
-    reference = LogisticRegression(C=1 / (count * strength), tol=1e-10, max_iter=5000).fit(x, labels)
+    reference = LogisticRegression(C=1 / (count * lambda_), tol=1e-10, max_iter=5000).fit(x, labels)
 
     np.testing.assert_allclose(softmax(raw @ weight + bias, axis=1), reference.predict_proba(x), atol=1e-4)
 
@@ -69,7 +68,7 @@ def test_constant_features_predict_the_class_shares() -> None:
     features = make_features(np.ones((12, 4)))
     labels = np.array([0] * 6 + [1] * 4 + [2] * 2)
 
-    path = solve_logistic(features.view(np.arange(12), ("early",)), labels, 3)
+    path = solve_logistic(LabelledFeatures.of(features.view(np.arange(12), ("early",)), labels, 3))
 
     x = features.view(np.arange(1), ("early",)).array()
     np.testing.assert_allclose(softmax(x @ path.weight + path.bias, axis=1)[0], [6 / 12, 4 / 12, 2 / 12], atol=1e-6)
@@ -79,8 +78,13 @@ def test_permuting_features_and_classes_permutes_the_answer() -> None:
     view, labels = make_view(40, 6)
     order, names = np.random.default_rng(0).permutation(6), np.array([2, 0, 1])
     raw = view.array()
-    straight = logistic._Problem.standardised(raw, labels, np.ones(40), 3)
-    turned = logistic._Problem.standardised(raw[:, order], names[labels], np.ones(40), 3)
+    everything = np.arange(40)
+    straight = LogisticProblem.standardised(
+        LabelledFeatures.of(make_features(raw).view(everything, STAGES, unit=False), labels, 3)
+    )
+    turned = LogisticProblem.standardised(
+        LabelledFeatures.of(make_features(raw[:, order]).view(everything, STAGES, unit=False), names[labels], 3)
+    )
 
     weight, bias = straight.unfold(straight.minimise(1e-2, np.zeros(straight.size)))
     other, other_bias = turned.unfold(turned.minimise(1e-2, np.zeros(turned.size)))
@@ -94,35 +98,34 @@ def test_weights_of_two_equal_rows_written_twice() -> None:
     raw = view.array()
     twice = np.concatenate([np.arange(30), np.arange(10)])
     weights = np.where(np.arange(30) < 10, 2.0, 1.0)
-    weighted = logistic._Problem(raw, labels, weights / weights.sum(), 3, np.zeros(6), np.ones(6), None)
-    doubled = logistic._Problem(raw[twice], labels[twice], np.full(40, 1 / 40), 3, np.zeros(6), np.ones(6), None)
+    plain = {"classes": 3, "mean": np.zeros(6), "scale": np.ones(6), "rotation": None}
+    weighted = LogisticProblem(x=raw, labels=labels, weights=weights / weights.sum(), **plain)
+    doubled = LogisticProblem(x=raw[twice], labels=labels[twice], weights=np.full(40, 1 / 40), **plain)
 
     first, second = (p.minimise(1e-2, np.zeros(p.size)) for p in (weighted, doubled))
 
     np.testing.assert_allclose(first, second, atol=1e-5)
 
 
-def test_no_group_is_cut_by_the_folds() -> None:
-    labels, groups = np.repeat([0, 1, 2], 20), np.arange(60) // 4
-
-    folds = logistic._deal(labels, groups)
-
-    assert all(len(set(folds[groups == group])) == 1 for group in range(15))
-    assert set(folds) == set(range(5))
-
-
 def test_validation_rows_choose_when_they_are_there() -> None:
     view, labels = make_view(60, 6)
     train, held = np.arange(40), np.arange(40, 60)
 
-    path = solve_logistic(view.take(train), labels[train], 3, validation=Validation(view.take(held), labels[held]))
+    data = LabelledFeatures.of(view.take(train), labels[train], 3)
+    path = solve_logistic(data, validation=Validation(view.take(held), labels[held]))
 
     x = view.array()
     p = softmax(x[held] @ path.weight + path.bias, axis=1)
     assert path.losses[path.best] == pytest.approx(-np.log(p[np.arange(20), labels[held]]).mean(), abs=1e-3)
 
 
-def test_one_group_alone_cannot_be_held_out() -> None:
-    view, labels = make_view(10, 4)
-    with pytest.raises(DataError, match="at least two groups"):
-        solve_logistic(view, labels, 3, groups=np.zeros(10, dtype=np.int64))
+def test_progress_is_reported_within_one_lambda_and_reaches_no_more_than_its_total() -> None:
+    view, labels = make_view(40, 6)
+    seen: list[tuple[int, int]] = []
+
+    path = solve_logistic(LabelledFeatures.of(view, labels, 3), progress=lambda *steps: seen.append(steps))
+
+    assert path.held_out == "in 5 of 5 folds of whole groups"
+    assert seen == sorted(seen)
+    assert seen[-1] == (5 * len(LAMBDAS) + path.best + 1, 6 * len(LAMBDAS))
+    assert len(seen) > 2 * seen[-1][0]  # iterations between two solutions are reported too

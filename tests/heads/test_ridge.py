@@ -5,18 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from headstart.errors import DataError
-from headstart.heads import ridge
-from headstart.heads.regularization_path import Validation
-from headstart.heads.ridge import solve_ridge
-from training.made_features import make_features, make_view
+from headstart.features.matrix import BLOCK_ROWS
+from headstart.heads.regularization_path import LabelledFeatures, Validation
+from headstart.heads.ridge import RidgeProblem, indicators, solve_ridge
+from made_features import make_features, make_view
 
 
-def refit(x: np.ndarray, y: np.ndarray, weights: np.ndarray, strength: float) -> tuple[np.ndarray, np.ndarray]:
+def refit(x: np.ndarray, y: np.ndarray, weights: np.ndarray, lambda_: float) -> tuple[np.ndarray, np.ndarray]:
     """Ridge with a free intercept by its normal equations, written out literally."""
     mean, target_mean = np.average(x, axis=0, weights=weights), np.average(y, axis=0, weights=weights)
-    xc, w = x - mean, np.diag(weights)
-    weight = np.linalg.solve(xc.T @ w @ xc + strength * np.eye(x.shape[1]), xc.T @ w @ (y - target_mean))
+    xc = x - mean
+    xw = xc * weights[:, None]
+    weight = np.linalg.solve(xw.T @ xc + lambda_ * np.eye(x.shape[1]), xw.T @ (y - target_mean))
     return weight, target_mean - mean @ weight
 
 
@@ -34,31 +34,34 @@ def test_leave_out_scores_equal_refitting_without_the_rows(
     groups = rng.integers(0, 6, count) if grouped else np.arange(count)
     weights = rng.uniform(0.5, 2.0, count) if weighted else np.ones(count)
 
-    path = solve_ridge(view, labels, 3, groups=groups if grouped else None, weights=weights if weighted else None)
+    data = LabelledFeatures.of(
+        view, labels, 3, groups=groups if grouped else None, weights=weights if weighted else None
+    )
+    path = solve_ridge(data)
 
     x, y = view.array(), np.where(labels[:, None] == np.arange(3), 1.0, -1.0)
     errors = []
-    for strength in path.strengths:
+    for lambda_ in path.lambdas:
         left_out = np.empty_like(y)
         for group in np.unique(groups):
             out = groups == group
-            weight, bias = refit(x[~out], y[~out], weights[~out], strength)
+            weight, bias = refit(x[~out], y[~out], weights[~out], lambda_)
             left_out[out] = x[out] @ weight + bias
         errors.append((weights[:, None] * (left_out - y) ** 2).sum() / (3 * weights.sum()))
-        if strength == path.strength:
+        if lambda_ == path.lambda_:
             np.testing.assert_allclose(path.held_scores, left_out, atol=1e-9)
             assert path.accuracy == pytest.approx((left_out.argmax(1) == labels).mean())
-    np.testing.assert_allclose(path.losses, errors, rtol=2e-4)  # the weakest strengths cost both ways some digits
+    np.testing.assert_allclose(path.losses, errors, rtol=2e-4)  # the smallest lambdas cost both ways some digits
     assert path.best == int(np.argmin(errors))
 
 
 @pytest.mark.parametrize(("count", "width"), SHAPES)
 def test_the_head_equals_the_normal_equations(count: int, width: int) -> None:
     view, labels = make_view(count, width)
-    path = solve_ridge(view, labels, 3)
+    path = solve_ridge(LabelledFeatures.of(view, labels, 3))
     y = np.where(labels[:, None] == np.arange(3), 1.0, -1.0)
 
-    weight, bias = refit(view.array(), y, np.ones(count), path.strength)
+    weight, bias = refit(view.array(), y, np.ones(count), path.lambda_)
 
     np.testing.assert_allclose(path.weight, weight, atol=1e-10)
     np.testing.assert_allclose(path.bias, bias, atol=1e-10)
@@ -70,21 +73,26 @@ def test_noise_with_more_features_than_images_reads_chance_not_a_hundred_percent
     labels = np.repeat(np.arange(2), 30)
     noise = make_features(rng.normal(size=(60, 200)))
 
-    path = solve_ridge(noise.view(np.arange(60), ("early", "late")), labels, 2)
+    path = solve_ridge(LabelledFeatures.of(noise.view(np.arange(60), ("early", "late")), labels, 2))
 
     assert path.accuracies.max() < 0.75
 
 
-def test_blocks_and_large_groups_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    view, labels = make_view(60, 8)
-    groups = np.repeat(np.arange(4), [3, 40, 16, 1])  # the group of 40 is larger than D and than a block
-    whole = solve_ridge(view, labels, 3, groups=groups)
+def test_rows_in_several_blocks_and_a_group_larger_than_a_block_change_nothing() -> None:
+    count = BLOCK_ROWS * 2 + 500
+    view, labels = make_view(count, 8)
+    groups = np.arange(count)
+    groups[100 : BLOCK_ROWS + 300] = 100
 
-    monkeypatch.setattr("headstart.features.matrix.BLOCK_ROWS", 7)
-    blocked = solve_ridge(view, labels, 3, groups=groups)
+    path = solve_ridge(LabelledFeatures.of(view, labels, 3, groups=groups))
 
-    np.testing.assert_allclose(blocked.held_scores, whole.held_scores, atol=1e-9)
-    np.testing.assert_allclose(blocked.weight, whole.weight, atol=1e-10)
+    x, y = view.array(), np.where(labels[:, None] == np.arange(3), 1.0, -1.0)
+    weight, bias = refit(x, y, np.ones(count), path.lambda_)
+    np.testing.assert_allclose(path.weight, weight, atol=1e-8)
+    np.testing.assert_allclose(path.bias, bias, atol=1e-8)
+    for out in (groups == 100, groups == 50, groups == count - 1):
+        weight, bias = refit(x[~out], y[~out], np.ones(int((~out).sum())), path.lambda_)
+        np.testing.assert_allclose(path.held_scores[out], x[out] @ weight + bias, atol=1e-8)
 
 
 def test_the_order_of_rows_and_the_names_of_groups_do_not_matter() -> None:
@@ -92,50 +100,52 @@ def test_the_order_of_rows_and_the_names_of_groups_do_not_matter() -> None:
     groups = np.arange(30) // 3
     shuffle = np.random.default_rng(2).permutation(30)
 
-    straight = solve_ridge(view, labels, 3, groups=groups)
-    shuffled = solve_ridge(view.take(shuffle), labels[shuffle], 3, groups=100 - groups[shuffle])
+    straight = solve_ridge(LabelledFeatures.of(view, labels, 3, groups=groups))
+    shuffled = solve_ridge(LabelledFeatures.of(view.take(shuffle), labels[shuffle], 3, groups=100 - groups[shuffle]))
 
     np.testing.assert_allclose(shuffled.held_scores, straight.held_scores[shuffle], atol=1e-9)
 
 
-def test_infinite_strength_predicts_the_class_shares() -> None:
+def test_infinite_lambda_predicts_the_class_shares() -> None:
     view, labels = make_view(50, 8)
-    rows = ridge._Rows(view, labels, np.arange(50), np.ones(50), 3)
-    basis = rows.decompose()
 
-    weight, bias = rows.head(basis, 1e12)
+    weight, bias = RidgeProblem(LabelledFeatures.of(view, labels, 3)).head(1e12)
 
     np.testing.assert_allclose(weight, 0, atol=1e-9)
     np.testing.assert_allclose((bias + 1) / 2, np.bincount(labels, minlength=3) / 50)
 
 
-def test_vanishing_strength_interpolates_when_there_are_more_features_than_images() -> None:
+def test_vanishing_lambda_interpolates_when_there_are_more_features_than_images() -> None:
     view, labels = make_view(12, 40)
-    rows = ridge._Rows(view, labels, np.arange(12), np.ones(12), 3)
-    basis = rows.decompose()
 
-    weight, bias = rows.head(basis, 1e-10)
+    weight, bias = RidgeProblem(LabelledFeatures.of(view, labels, 3)).head(1e-10)
 
     fitted = view.array() @ weight + bias
-    np.testing.assert_allclose(fitted, rows.indicators(slice(None)), atol=1e-6)
-
-
-def test_one_group_alone_cannot_be_left_out() -> None:
-    view, labels = make_view(10, 4)
-    with pytest.raises(DataError, match="at least two groups"):
-        solve_ridge(view, labels, 3, groups=np.zeros(10, dtype=np.int64))
+    np.testing.assert_allclose(fitted, indicators(labels, 3), atol=1e-6)
 
 
 def test_validation_rows_choose_when_they_are_there() -> None:
     view, labels = make_view(60, 8)
     train, held = np.arange(40), np.arange(40, 60)
 
-    path = solve_ridge(view.take(train), labels[train], 3, validation=Validation(view.take(held), labels[held]))
+    data = LabelledFeatures.of(view.take(train), labels[train], 3)
+    path = solve_ridge(data, validation=Validation(view.take(held), labels[held]))
 
     y = np.where(labels[:, None] == np.arange(3), 1.0, -1.0)
     x = view.array()
-    heads = [refit(x[train], y[train], np.ones(40), strength) for strength in path.strengths]
+    heads = [refit(x[train], y[train], np.ones(40), lambda_) for lambda_ in path.lambdas]
     losses = [np.square(x[held] @ weight + bias - y[held]).mean() for weight, bias in heads]
     np.testing.assert_allclose(path.losses, losses, rtol=1e-6)
     assert path.best == int(np.argmin(losses))
     np.testing.assert_array_equal(path.held_labels, labels[held])
+
+
+def test_progress_counts_rows_and_reaches_its_total() -> None:
+    view, labels = make_view(200, 8)
+    seen: list[tuple[int, int]] = []
+
+    solve_ridge(LabelledFeatures.of(view, labels, 3), progress=lambda done, total: seen.append((done, total)))
+
+    assert seen == sorted(seen)
+    assert len(seen) > 25
+    assert seen[-1] == (400, 400)

@@ -97,8 +97,8 @@ def some_contents(folder: Path, evaluation: Evaluation | None = None, **changes:
         counts={"train": {"ant": 30, "bee": 30, "cat": 30}, "test": {"ant": 20, "bee": 1500, "cat": 20}},
         plan={"backbone": "resnet18", "licence": "BSD-3-Clause"},
         choices=(
-            {"layers": "last-two", "stages": ["stage3", "stage4"], "width": 768, "accuracy": 0.9549, "strength": 0.1},
-            {"layers": "pooled", "stages": ["stage4"], "width": 512, "accuracy": 0.9426, "strength": 0.01},
+            {"layers": "last-two", "stages": ["stage3", "stage4"], "width": 768, "accuracy": 0.9549, "lambda": 0.1},
+            {"layers": "pooled", "stages": ["stage4"], "width": 512, "accuracy": 0.9426, "lambda": 0.01},
         ),
         held_out="one group at a time",
         recipe={"seed": 7, "offline": False, "weights": None},

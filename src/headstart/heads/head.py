@@ -18,13 +18,13 @@ class Head:
     """A linear head.
 
     Args:
-        kind: `ridge` or `logistic`, or `trained` by gradient descent.
+        kind: name of the solver, such as `ridge` or `logistic`; `trained` by gradient descent.
         stages: whose features it takes, in forward order.
         weight: D×C float64. bias: C float64.
         temperature: scores are divided by it before the softmax; above 0.
         unit: whether it takes each stage scaled to unit length; one trained within its network takes them raw.
-        mirror: whether it answers with the mean of its scores for an image and for its mirror image; the features of
-            its backbone are then means over both, and scaled already.
+        flip_tta: whether it averages the scores of an image and of its horizontal flip; the features that its backbone
+            gives are then means over both, and scaled already.
     """
 
     kind: str
@@ -51,5 +51,14 @@ class Head:
 
     def probabilities_of(self, view: FeatureView) -> Matrix:
         """N×C calibrated probabilities of stored features, read in blocks."""
-        parts = [self.probabilities(x) for _, x in replace(view, unit=self.scales).blocks()]
-        return np.concatenate(parts or [np.empty((0, len(self.bias)))])
+        blocks = [self.probabilities(x) for _, x in replace(view, unit=self.scales).blocks()]
+        return np.concatenate(blocks or [np.empty((0, len(self.bias)))])
+
+    def same_as(self, other: Head) -> bool:
+        """Whether both give the same probabilities for the same features: equal stages, numbers and scaling."""
+        return (
+            (self.stages, self.temperature, self.unit, self.flip_tta)
+            == (other.stages, other.temperature, other.unit, other.flip_tta)
+            and np.array_equal(self.weight, other.weight)
+            and np.array_equal(self.bias, other.bias)
+        )

@@ -1,58 +1,76 @@
-"""The k nearest training images by cosine of centred features: a baseline that trains nothing, and shows likeness."""
+"""k nearest neighbours by cosine of centred features: a baseline that trains nothing, and a measure of similarity."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
-from numpy.typing import NDArray
 
-from headstart.features.matrix import FeatureView
-
-Matrix = NDArray[np.float64]
+from headstart.features.matrix import BLOCK_ROWS, FeatureView
+from headstart.heads.regularization_path import Labels, Matrix
 
 NEIGHBOURS = 20  # as in DINO's evaluation (Caron et al. 2021); fewer when the smallest class has fewer images
-TEMPERATURE = 0.07  # same source: a neighbour 0.07 less alike counts e times less
+TEMPERATURE = 0.07  # same source: a neighbour whose cosine is 0.07 lower counts e times less
 
 
-def nearest(train: FeatureView, queries: FeatureView, k: int) -> tuple[Matrix, NDArray[np.int64]]:
-    """Cosines and rows of the k training images most alike, best first, M×k each.
+def nearest(
+    known: FeatureView | Matrix, queries: FeatureView | Matrix | None, k: int, *, block_rows: int = BLOCK_ROWS
+) -> tuple[Matrix, Labels]:
+    """Cosines and rows of the k nearest known images, nearest first, M×k each.
 
-    Features are centred at the training mean before they are scaled to unit length: what follows a ReLU shares a large
-    mean, which would make all images look alike.
+    Features are centred at the mean of the known images before they are scaled to unit length: what follows a ReLU
+    shares a large mean, which would make all images similar.
+
+    Args:
+        known: N×D. queries: M×D; None: the known images, each compared with all others but not with itself.
+        k: at most N are given, N - 1 where queries are None.
+        block_rows: rows of an array that are compared at once; a view has its own blocks.
     """
-    count, width = train.shape
-    mean = sum((x.sum(axis=0) for _, x in train.blocks()), np.zeros(width)) / max(count, 1)
-    best = np.full((queries.shape[0], k), -np.inf)
-    rows = np.zeros((queries.shape[0], k), dtype=np.int64)
-    asked = [(part, _unit(x - mean)) for part, x in queries.blocks()]
-    for train_part, x in train.blocks():
-        known = _unit(x - mean)
-        for part, query in asked:
-            cosines = np.concatenate([best[part], query @ known.T], axis=1)
-            numbers = np.arange(train_part.start, train_part.stop)
-            candidates = np.concatenate([rows[part], np.broadcast_to(numbers, (len(query), len(numbers)))], axis=1)
-            order = np.argsort(-cosines, axis=1, kind="stable")[:, :k]
-            best[part] = np.take_along_axis(cosines, order, axis=1)
-            rows[part] = np.take_along_axis(candidates, order, axis=1)
-    return best, rows
+    count, width = known.shape
+    k = min(k, count if queries is not None else count - 1)
+    mean = sum((x.sum(axis=0) for _, x in _blocks(known, block_rows)), np.zeros(width)) / max(count, 1)
+    asked = [(rows, _unit(x - mean)) for rows, x in _blocks(known if queries is None else queries, block_rows)]
+    total = sum(len(query) for _, query in asked)
+    cosines, neighbours = np.full((total, k), -np.inf), np.zeros((total, k), dtype=np.int64)
+    for known_rows, x in _blocks(known, block_rows):
+        unit, numbers = _unit(x - mean), np.arange(known_rows.start, known_rows.stop)
+        for rows, query in asked:
+            similarity = query @ unit.T
+            if queries is None:
+                similarity[np.arange(rows.start, rows.stop)[:, None] == numbers] = -np.inf
+            similarity = np.concatenate([cosines[rows], similarity], axis=1)
+            candidates = np.concatenate(
+                [neighbours[rows], np.broadcast_to(numbers, (len(query), len(numbers)))], axis=1
+            )
+            order = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
+            cosines[rows] = np.take_along_axis(similarity, order, axis=1)
+            neighbours[rows] = np.take_along_axis(candidates, order, axis=1)
+    return cosines, neighbours
 
 
-def vote(cosines: Matrix, neighbour_labels: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
+def vote(cosines: Matrix, neighbour_labels: Labels, classes: int) -> Labels:
     """The class with the largest sum of exp(cosine / 0.07) among the neighbours, M."""
     weights = np.exp((cosines - cosines[:, :1]) / TEMPERATURE)
     votes = np.zeros((len(cosines), classes))
     np.add.at(votes, (np.arange(len(cosines))[:, None], neighbour_labels), weights)
-    winner: NDArray[np.int64] = votes.argmax(axis=1)
+    winner: Labels = votes.argmax(axis=1)
     return winner
 
 
-def predict_neighbours(
-    train: FeatureView, labels: NDArray[np.int64], queries: FeatureView, classes: int
-) -> tuple[NDArray[np.int64], int]:
+def predict_neighbours(known: FeatureView, labels: Labels, queries: FeatureView, *, classes: int) -> tuple[Labels, int]:
     """Predicted class of each query (M), and the k that was used."""
     smallest = int(np.bincount(labels, minlength=classes).min())
     k = max(1, min(NEIGHBOURS, smallest))
-    cosines, rows = nearest(train, queries, k)
-    return vote(cosines, labels[rows], classes), k
+    cosines, neighbours = nearest(known, queries, k)
+    return vote(cosines, labels[neighbours], classes), k
+
+
+def _blocks(source: FeatureView | Matrix, block_rows: int) -> Iterator[tuple[slice, Matrix]]:
+    if isinstance(source, FeatureView):
+        yield from source.blocks()
+        return
+    for begin in range(0, len(source), block_rows):
+        yield slice(begin, min(begin + block_rows, len(source))), source[begin : begin + block_rows]
 
 
 def _unit(x: Matrix) -> Matrix:

@@ -1,40 +1,49 @@
-"""A head on frozen features: which stages, how strongly penalised, how calibrated; chosen without the reported images.
+"""A head on frozen features: which stages, which lambda, which temperature; chosen without the reported images.
 
-In: Features, the indices and labels of the training images, groups. Out: Probe with its Head.
+In: Features, the indices and labels of the training images, groups. Out: LinearProbe with its Head.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.errors import RecipeError
 from headstart.evaluation.calibration import fit_temperature
 from headstart.features.matrix import Features
+from headstart.heads.cross_validation import cross_validated
 from headstart.heads.head import Head
-from headstart.heads.logistic import solve_logistic
-from headstart.heads.regularization_path import Labels, RegularizationPath, Validation
-from headstart.heads.ridge import solve_ridge
-
-SOLVERS: Mapping[str, Callable[..., RegularizationPath]] = {"ridge": solve_ridge, "logistic": solve_logistic}
+from headstart.heads.regularization_path import (
+    LabelledFeatures,
+    Labels,
+    PathSolver,
+    Progress,
+    RegularizationPath,
+    Validation,
+    no_progress,
+)
+from headstart.registry import HEADS
 
 _LEAST_VALIDATION = 50  # below, a validation accuracy has an interval wider than ±14 points: leaving out chooses better
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainingRows:
     """The images a head may see: their rows in Features, labels, groups, and the validation images if there are some.
 
     Args:
-        rows: N. labels: N class indices. groups: N; images with the same number are left out together.
+        rows: N. labels: N class indices in [0, classes). groups: N; images of one group are held out together.
         validation_rows: M, perhaps empty. validation_labels: M.
     """
 
     rows: Labels
     labels: Labels
     groups: Labels
+    classes: int
     validation_rows: Labels
     validation_labels: Labels
 
@@ -44,7 +53,7 @@ class TrainingRows:
         return len(self.validation_rows) >= _LEAST_VALIDATION
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LayerScore:
     """Held-out accuracy of one choice of stages: what `--layers` would give."""
 
@@ -52,11 +61,17 @@ class LayerScore:
     stages: tuple[str, ...]
     width: int
     accuracy: float
-    strength: float
+    lambda_: float | None
 
-    def to_dict(self) -> dict[str, object]:
+    def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return {**self.__dict__, "stages": list(self.stages)}
+        return {
+            "layers": self.layers,
+            "stages": list(self.stages),
+            "width": self.width,
+            "accuracy": self.accuracy,
+            "lambda": self.lambda_,
+        }
 
 
 @dataclass(frozen=True)
@@ -64,7 +79,7 @@ class LinearProbe:
     """A trained head and how it came about.
 
     Args:
-        path: the strengths that were tried, with held-out losses.
+        path: the lambdas that were tried, with held-out losses.
         choices: the held-out score of every choice of stages; the first is the one used.
     """
 
@@ -72,12 +87,12 @@ class LinearProbe:
     path: RegularizationPath
     choices: tuple[LayerScore, ...]
 
-    def to_dict(self) -> dict[str, object]:
+    def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {
             "kind": self.head.kind,
             "stages": list(self.head.stages),
-            "strength": self.path.strength,
+            "lambda": self.path.lambda_,
             "temperature": self.head.temperature,
             "held_out": self.path.held_out,
             "held_out_accuracy": self.path.accuracy,
@@ -88,53 +103,37 @@ class LinearProbe:
 def fit_linear_probe(
     features: Features,
     training: TrainingRows,
-    classes: int,
     *,
     layers: Mapping[str, tuple[str, ...]],
     kind: str = "ridge",
     balance: str = "none",
-    compare_layers: bool = True,
+    progress: Progress = no_progress,
 ) -> LinearProbe:
     """Solve the head at the first of `layers`, and score the other choices of stages for the reader.
 
     Args:
         layers: word → stages; the first is used, none is chosen by its score.
-        kind: a key of SOLVERS.
+        kind: a name in HEADS.
         balance: `none`, or `equal`: each class weighs the same, however many images it has.
-        compare_layers: also solve the others; False saves their time.
+        progress: called with (per cent done, 100).
 
     Raises:
         DataError: there are too few groups of images to leave one out.
+        RecipeError: the head is unknown, its solver fails, or it cannot weigh classes.
     """
-    weights = class_weights(training.labels, classes) if balance == "equal" else None
-    choices, chosen = [], None
-    for word, stages in layers.items():
-        if chosen is not None and not compare_layers:
-            break
-        path = _solve(features, training, classes, stages, kind, weights)
-        width = path.weight.shape[0]
-        choices.append(LayerScore(word, stages, width, path.accuracy, path.strength))
-        chosen = chosen or (stages, path)
-    assert chosen is not None  # `layers` is never empty: the caller made it
-    stages, path = chosen
+    choices, paths = [], []
+    for number, (word, stages) in enumerate(layers.items()):
+        share = _share(progress, number, len(layers))
+        path = _solve(features, training, stages, kind=kind, balance=balance, progress=share)
+        paths.append(path)
+        choices.append(
+            LayerScore(layers=word, stages=stages, width=len(path.weight), accuracy=path.accuracy, lambda_=path.lambda_)
+        )
+    progress(100, 100)
+    path, stages = paths[0], choices[0].stages
     temperature = fit_temperature(path.held_scores, path.held_labels).value
-    head = Head(kind, stages, path.weight, path.bias, temperature)
+    head = Head(kind=kind, stages=stages, weight=path.weight, bias=path.bias, temperature=temperature)
     return LinearProbe(head, path, tuple(choices))
-
-
-def _solve(
-    features: Features,
-    training: TrainingRows,
-    classes: int,
-    stages: Sequence[str],
-    kind: str,
-    weights: NDArray[np.float64] | None,
-) -> RegularizationPath:
-    validation = None
-    if training.validates:
-        validation = Validation(features.view(training.validation_rows, stages), training.validation_labels)
-    view = features.view(training.rows, stages)
-    return SOLVERS[kind](view, training.labels, classes, groups=training.groups, weights=weights, validation=validation)
 
 
 def class_weights(labels: Labels, classes: int) -> NDArray[np.float64]:
@@ -142,3 +141,40 @@ def class_weights(labels: Labels, classes: int) -> NDArray[np.float64]:
     counts = np.bincount(labels, minlength=classes)
     present = int((counts > 0).sum())
     return np.asarray(len(labels) / (present * counts[labels]), dtype=np.float64)
+
+
+def _solve(
+    features: Features,
+    training: TrainingRows,
+    stages: Sequence[str],
+    *,
+    kind: str,
+    balance: str,
+    progress: Progress,
+) -> RegularizationPath:
+    validation = None
+    if training.validates:
+        validation = Validation(features.view(training.validation_rows, stages), training.validation_labels)
+    data = LabelledFeatures.of(
+        features.view(training.rows, stages),
+        training.labels,
+        training.classes,
+        groups=training.groups,
+        weights=class_weights(training.labels, training.classes) if balance == "equal" else None,
+    )
+    solver = HEADS.find(kind, where="--head")
+    if isinstance(solver, PathSolver):
+        return solver.solve(data, validation=validation, progress=progress)
+    if balance == "equal":
+        raise RecipeError(
+            expected="--balance none",
+            found="--balance equal",
+            where=f"--head {kind}",
+            hint="This head takes no weights of classes; ridge and logistic do.",
+        )
+    return cross_validated(kind, solver, data, validation=validation, progress=progress)
+
+
+def _share(progress: Progress, number: int, count: int) -> Progress:
+    """The progress of one of several solvers, told as that of all of them, in per cent below 100."""
+    return lambda done, total: progress(min(99, int(100 * (number + done / total) / count)), 100)

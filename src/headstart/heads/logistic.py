@@ -1,77 +1,108 @@
-"""Multinomial logistic regression by L-BFGS on standardised features, along a path of strengths with warm starts.
+"""Multinomial logistic regression by L-BFGS on standardised features, along a path of lambdas with warm starts.
 
-In: a FeatureView and labels, optionally groups and weights of rows. Out: HeadPath; the standardisation is folded into
-its weight and bias. Strengths are chosen by cross-entropy on rows held out in whole groups.
+In: labelled features. Out: RegularizationPath; the standardisation is folded into its weight and bias. Lambda is chosen
+by cross-entropy on rows held out in whole groups.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
-from headstart.errors import DataError
-from headstart.features.matrix import FeatureView
-from headstart.heads.regularization_path import Labels, Matrix, RegularizationPath, Validation
+from headstart.heads.cross_validation import group_folds
+from headstart.heads.regularization_path import (
+    LabelledFeatures,
+    Labels,
+    Matrix,
+    PathSolver,
+    Progress,
+    RegularizationPath,
+    Validation,
+    no_progress,
+)
 
 # for the mean loss on standardised features: from "nothing is learned" to "separable data is separated"; half decades
-STRENGTHS: Matrix = np.logspace(2, -6, 17)
-_FOLDS = 5  # the usual compromise of bias and time
+LAMBDAS: Matrix = np.logspace(2, -6, 17)
 _ONE_FOLD_ABOVE = 5_000  # rows: then a fifth holds 1,000 images, precise enough to choose by, in a fifth of the time
 
 
 def solve_logistic(
-    view: FeatureView,
-    labels: Labels,
-    classes: int,
-    *,
-    groups: Labels | None = None,
-    weights: Matrix | None = None,
-    validation: Validation | None = None,
+    data: LabelledFeatures, *, validation: Validation | None = None, progress: Progress = no_progress
 ) -> RegularizationPath:
-    """Minimise weighted mean cross-entropy + λ/2 ‖W‖² for every strength, bias unpenalised; keep the best held-out one.
+    """Minimise weighted mean cross-entropy + λ/2 ‖W‖² for every lambda, bias unpenalised; keep the best held-out one.
 
     Args:
-        view: N×D rows, held in memory as float64.
-        labels: N, class indices in [0, classes).
-        groups: N, rows with the same number are held out together; None: each row by itself.
-        weights: N, positive weight of each row.
+        data: held in memory as float64.
         validation: rows that choose instead of cross-validation.
-
-    Raises:
-        DataError: labels do not fit the view, or there are fewer groups than two.
+        progress: called with (solutions found, solutions to find), and between two of them after each iteration.
 
     Source: Kornblith et al. 2019, arXiv:1805.08974, appendix A.4 (L-BFGS, warm starts); our λ is for the mean loss.
     """
-    count, _ = view.shape
-    groups = np.arange(count) if groups is None else groups
-    if len(labels) != count or len(np.unique(groups)) < 2:
-        raise DataError(
-            expected="a label for every row and at least two groups of rows",
-            found=f"{len(labels)} labels, {count} rows, {len(np.unique(groups))} groups",
-            hint="Use more images, or --group-by none.",
-        )
-    weights = np.ones(count) if weights is None else np.asarray(weights, dtype=np.float64)
-    problem = _Problem.standardised(view.array(), labels, weights, classes)
+    problem = LogisticProblem.standardised(data)
     if validation is not None:
-        held = _path(problem, problem.like(validation.view.array(), validation.labels))
-        told, held_labels = f"on {len(validation.labels)} validation images", validation.labels
+        steps = _Steps(progress, 2 * len(LAMBDAS))
+        held = _held_out_scores(problem, problem.transform(validation.view.array()), steps)
+        held_labels, held_out = validation.labels, validation.held_out
     else:
-        held, held_labels, told = _cross_validate(problem, groups)
-    losses, accuracies = _judge(held, held_labels)
+        folds = group_folds(data.labels, data.groups)
+        dealt = int(folds.max()) + 1
+        used = range(1 if len(folds) > _ONE_FOLD_ABOVE else dealt)
+        steps = _Steps(progress, (len(used) + 1) * len(LAMBDAS))
+        scores = [
+            _held_out_scores(problem.subset(np.flatnonzero(folds != fold)), problem.x[folds == fold], steps)
+            for fold in used
+        ]
+        held, held_labels = (
+            np.concatenate(scores, axis=1),
+            np.concatenate([data.labels[folds == fold] for fold in used]),
+        )
+        held_out = f"in {len(used)} of {dealt} folds of whole groups"
+    log_probability = log_softmax(held, axis=2)[:, np.arange(len(held_labels)), held_labels]
+    losses = -log_probability.mean(axis=1)
     best = int(np.argmin(losses))
     theta = np.zeros(problem.size)
-    for strength in STRENGTHS[: best + 1]:
-        theta = problem.minimise(strength, theta)
+    for lambda_ in LAMBDAS[: best + 1]:
+        theta = problem.minimise(lambda_, theta, on_iteration=steps.alive)
+        steps.next()
     weight, bias = problem.unfold(theta)
-    return RegularizationPath(STRENGTHS, losses, accuracies, best, weight, bias, held[best], held_labels, told)
+    return RegularizationPath(
+        lambdas=LAMBDAS,
+        losses=losses,
+        accuracies=(held.argmax(axis=2) == held_labels).mean(axis=1),
+        best=best,
+        weight=weight,
+        bias=bias,
+        held_scores=held[best],
+        held_labels=held_labels,
+        held_out=held_out,
+    )
+
+
+LOGISTIC = PathSolver(solve_logistic)
+
+
+@dataclass
+class _Steps:
+    """Counts solutions for the progress function."""
+
+    progress: Progress
+    total: int
+    done: int = 0
+
+    def alive(self) -> None:
+        self.progress(self.done, self.total)
+
+    def next(self) -> None:
+        self.done += 1
+        self.alive()
 
 
 @dataclass(frozen=True)
-class _Problem:
+class LogisticProblem:
     """Standardised rows n×d (rotated to rank d ≤ n when N < D), and how to come back to raw features."""
 
     x: Matrix
@@ -83,7 +114,9 @@ class _Problem:
     rotation: Matrix | None  # D×d, None when x is not rotated
 
     @classmethod
-    def standardised(cls, raw: Matrix, labels: Labels, weights: Matrix, classes: int) -> _Problem:
+    def standardised(cls, data: LabelledFeatures) -> LogisticProblem:
+        """Every column with mean 0 and deviation 1, and rotated where there are fewer rows than columns."""
+        raw = data.view.array()
         mean, scale = raw.mean(axis=0), raw.std(axis=0)
         scale = np.where(scale > 1e-12, scale, 1.0)  # a constant column carries nothing and must not blow up
         x, rotation = (raw - mean) / scale, None
@@ -91,24 +124,32 @@ class _Problem:
             _, singular, vectors = np.linalg.svd(x, full_matrices=False)
             rotation = vectors[singular > singular[0] * 1e-12].T if singular[0] > 0 else vectors[:1].T
             x = x @ rotation
-        return cls(x, labels, weights / weights.sum(), classes, mean, scale, rotation)
+        return cls(
+            x=x,
+            labels=data.labels,
+            weights=data.weights / data.weights.sum(),
+            classes=data.classes,
+            mean=mean,
+            scale=scale,
+            rotation=rotation,
+        )
 
-    def like(self, raw: Matrix, labels: Labels) -> Matrix:
+    def transform(self, raw: Matrix) -> Matrix:
         """Other rows in the same coordinates."""
         x = (raw - self.mean) / self.scale
         return x if self.rotation is None else x @ self.rotation
 
-    def part(self, rows: Labels) -> _Problem:
+    def subset(self, rows: Labels) -> LogisticProblem:
         """The same problem on some of its rows."""
         weights = self.weights[rows] / self.weights[rows].sum()
-        return _Problem(self.x[rows], self.labels[rows], weights, self.classes, self.mean, self.scale, self.rotation)
+        return replace(self, x=self.x[rows], labels=self.labels[rows], weights=weights)
 
     @property
     def size(self) -> int:
         """Numbers to solve for: (d + 1)·C."""
         return int(self.x.shape[1] + 1) * self.classes
 
-    def loss(self, strength: float) -> Callable[[Matrix], tuple[float, Matrix]]:
+    def loss(self, lambda_: float) -> Callable[[Matrix], tuple[float, Matrix]]:
         """The penalised loss with its gradient."""
         one_hot = np.eye(self.classes)[self.labels]
 
@@ -116,16 +157,24 @@ class _Problem:
             table = theta.reshape(-1, self.classes)  # (d + 1)×C, the last row is the bias
             log_p = log_softmax(self.x @ table[:-1] + table[-1], axis=1)
             slope = (np.exp(log_p) - one_hot) * self.weights[:, None]
-            gradient = np.concatenate([self.x.T @ slope + strength * table[:-1], slope.sum(axis=0, keepdims=True)])
+            gradient = np.concatenate([self.x.T @ slope + lambda_ * table[:-1], slope.sum(axis=0, keepdims=True)])
             loss = -(self.weights * log_p[np.arange(len(log_p)), self.labels]).sum()
-            return float(loss + strength / 2 * np.square(table[:-1]).sum()), gradient.ravel()
+            return float(loss + lambda_ / 2 * np.square(table[:-1]).sum()), gradient.ravel()
 
         return value
 
-    def minimise(self, strength: float, start: Matrix, *, gradient: float = 1e-7) -> Matrix:
-        """The solution at one strength: no entry of the gradient above `gradient`, where float64 allows."""
+    def minimise(
+        self, lambda_: float, start: Matrix, *, gradient: float = 1e-7, on_iteration: Callable[[], None] | None = None
+    ) -> Matrix:
+        """The solution at one lambda: no entry of the gradient above `gradient`, where float64 allows.
+
+        Args:
+            start: (d + 1)·C numbers. on_iteration: called after each iteration; a single lambda may take minutes.
+        """
         options = {"maxcor": 20, "maxiter": 2000, "maxfun": 4000, "gtol": gradient, "ftol": 1e-15}
-        return np.asarray(minimize(self.loss(strength), start, jac=True, method="L-BFGS-B", options=options).x)
+        callback = None if on_iteration is None else lambda theta: on_iteration()
+        found = minimize(self.loss(lambda_), start, jac=True, method="L-BFGS-B", options=options, callback=callback)
+        return np.asarray(found.x)
 
     def unfold(self, theta: Matrix) -> tuple[Matrix, Matrix]:
         """Weight D×C and bias C for raw features."""
@@ -135,34 +184,13 @@ class _Problem:
         return weight, table[-1] - self.mean @ weight
 
 
-def _path(problem: _Problem, held: Matrix) -> Matrix:
+def _held_out_scores(problem: LogisticProblem, held: Matrix, steps: _Steps) -> Matrix:
     """K×M×C scores of held-out rows along the path, strong to weak, each start from the last solution."""
     theta, scores = np.zeros(problem.size), []
-    for strength in STRENGTHS:
-        theta = problem.minimise(strength, theta, gradient=1e-5)  # enough to choose a strength by
+    for lambda_ in LAMBDAS:
+        # this precision is enough to choose a lambda by
+        theta = problem.minimise(lambda_, theta, gradient=1e-5, on_iteration=steps.alive)
         table = theta.reshape(-1, problem.classes)
         scores.append(held @ table[:-1] + table[-1])
+        steps.next()
     return np.stack(scores)
-
-
-def _cross_validate(problem: _Problem, groups: Labels) -> tuple[Matrix, Labels, str]:
-    folds = _deal(problem.labels, groups)
-    used = range(1 if len(folds) > _ONE_FOLD_ABOVE else int(folds.max()) + 1)
-    rows = np.concatenate([np.flatnonzero(folds == fold) for fold in used])
-    parts = [_path(problem.part(np.flatnonzero(folds != fold)), problem.x[folds == fold]) for fold in used]
-    told = f"in {len(parts)} of {int(folds.max()) + 1} folds of whole groups"
-    return np.concatenate(parts, axis=1), problem.labels[rows], told
-
-
-def _deal(labels: Labels, groups: Labels) -> Labels:
-    """A fold for each row: groups are dealt class by class, the large ones first, so that folds stay balanced."""
-    numbers, first, sizes = np.unique(groups, return_index=True, return_counts=True)
-    order = np.lexsort((-sizes, labels[first]))
-    fold_of = np.empty(len(numbers), dtype=np.int64)
-    fold_of[order] = np.arange(len(numbers)) % min(_FOLDS, len(numbers))
-    return fold_of[np.searchsorted(numbers, groups)]
-
-
-def _judge(held: Matrix, labels: Labels) -> tuple[Matrix, Matrix]:
-    chosen = log_softmax(held, axis=2)[:, np.arange(len(labels)), labels]
-    return -chosen.mean(axis=1), (held.argmax(axis=2) == labels).mean(axis=1)

@@ -1,41 +1,105 @@
-"""HeadPath: what a solver returns, the same for every kind of head."""
+"""What a solver of a linear head gets and gives: labelled features, and a regularization path with its best point."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.errors import DataError
 from headstart.features.matrix import FeatureView
 
 Matrix = NDArray[np.float64]
 Labels = NDArray[np.int64]
+Progress = Callable[[int, int], None]
+"""Called with (steps done, steps in total) while a solver works."""
+
+
+def no_progress(done: int, total: int) -> None:
+    """Ignore how far a solver is."""
+
+
+@dataclass(frozen=True)
+class LabelledFeatures:
+    """Training rows of one choice of stages, with their labels; made by `LabelledFeatures.of`.
+
+    Args:
+        view: N×D features. labels: N, class indices in [0, classes).
+        groups: N numbers from 0; rows of one group are held out together. weights: N, positive.
+    """
+
+    view: FeatureView
+    labels: Labels
+    classes: int
+    groups: Labels
+    weights: Matrix
+
+    @classmethod
+    def of(
+        cls,
+        view: FeatureView,
+        labels: Labels,
+        classes: int,
+        *,
+        groups: Labels | None = None,
+        weights: Matrix | None = None,
+    ) -> LabelledFeatures:
+        """Check and complete the rows.
+
+        Args:
+            groups: N of any numbers; None: each row is its own group. weights: None: all rows weigh the same.
+
+        Raises:
+            DataError: the number of labels is not that of the rows, or there are fewer than two groups.
+        """
+        count = view.shape[0]
+        found = np.arange(count) if groups is None else np.unique(groups, return_inverse=True)[1].astype(np.int64)
+        if len(labels) != count or len(np.unique(found)) < 2:
+            raise DataError(
+                expected="a label for every row, and at least two groups of rows to hold out in turn",
+                found=f"{len(labels)} labels, {count} rows, {len(np.unique(found))} groups",
+                hint="Use more images, or --group-by none.",
+            )
+        return cls(
+            view=view,
+            labels=labels,
+            classes=classes,
+            groups=found,
+            weights=np.ones(count) if weights is None else np.asarray(weights, dtype=np.float64),
+        )
 
 
 @dataclass(frozen=True)
 class Validation:
-    """Images that may choose but are neither trained on nor reported: M rows and their labels."""
+    """Images that may choose lambda but are neither trained on nor reported: M rows and their labels."""
 
     view: FeatureView
     labels: Labels
 
+    @property
+    def held_out(self) -> str:
+        """How rows were held out, in words."""
+        return f"on {len(self.labels)} validation images"
+
 
 @dataclass(frozen=True)
 class RegularizationPath:
-    """Every strength with its loss on held-out rows, and the head at the best one.
+    """Every lambda with its loss on held-out rows, and the head at the best one.
 
     Args:
-        strengths: K penalties, strong to weak.
-        losses: K held-out losses: squared error of ±1 indicators for ridge, cross-entropy for logistic.
+        lambdas: K regularization strengths, strong to weak; a single NaN for a solver that has no path.
+        losses: K held-out losses: squared error of ±1 indicators for ridge, else cross-entropy.
         accuracies: K held-out accuracies.
         best: index of the smallest loss.
         weight: D×C, bias: C: scores are x @ weight + bias.
-        held_scores: M×C scores of the held-out rows at the best strength; held_labels: M.
+        held_scores: M×C scores of the held-out rows at the best lambda; held_labels: M.
         held_out: how rows were held out, in words.
     """
 
-    strengths: Matrix
+    lambdas: Matrix
     losses: Matrix
     accuracies: Matrix
     best: int
@@ -46,11 +110,29 @@ class RegularizationPath:
     held_out: str
 
     @property
-    def strength(self) -> float:
-        """The chosen penalty."""
-        return float(self.strengths[self.best])
+    def lambda_(self) -> float | None:
+        """The chosen regularization strength; None where the solver has none."""
+        chosen = float(self.lambdas[self.best])
+        return None if np.isnan(chosen) else chosen
 
     @property
     def accuracy(self) -> float:
-        """Held-out accuracy at the chosen penalty."""
+        """Held-out accuracy at the chosen lambda."""
         return float(self.accuracies[self.best])
+
+
+class Solve(Protocol):
+    """A function from labelled features to a regularization path, with progress and optional validation rows."""
+
+    def __call__(
+        self, data: LabelledFeatures, *, validation: Validation | None = None, progress: Progress = no_progress
+    ) -> RegularizationPath:
+        """Solve at every lambda and choose by held-out rows, or by the validation rows where there are some."""
+        ...
+
+
+@dataclass(frozen=True)
+class PathSolver:
+    """A solver that chooses its own lambda and holds rows out itself, as headstart's own do."""
+
+    solve: Solve

@@ -18,6 +18,7 @@ from headstart.data.batches import pixel_batches
 from headstart.data.images import ImageRules
 from headstart.errors import DataError
 from headstart.features.matrix import Features
+from headstart.heads.regularization_path import LabelledFeatures
 from headstart.heads.ridge import solve_ridge
 from headstart.pretraining.patches import fit_patches, patch_features
 
@@ -121,7 +122,8 @@ def _one_stage(features: Tensor) -> Features:
 
 def _score(features: Features, stages: tuple[str, ...], images: GateSet, draw: Draw, *, unit: bool) -> float:
     training, test = draw
-    head = solve_ridge(features.view(training, stages, unit=unit), images.labels[training], images.classes)
+    view = features.view(training, stages, unit=unit)
+    head = solve_ridge(LabelledFeatures.of(view, images.labels[training], images.classes))
     answers = (features.view(test, stages, unit=unit).array() @ head.weight + head.bias).argmax(1)
     return float((answers == images.labels[test]).mean())
 

@@ -177,7 +177,7 @@ def _rivals(run: Run, model: Classifier, view: FeatureView, facts: list[ImageFac
     places = {name: i for i, name in enumerate(run.features.names)}
     train = run.features.view(np.array([places[row["path"]] for row in rows]), model.head.stages)
     labels = np.array([numbers[row["label"]] for row in rows], dtype=np.int64)
-    predicted, k = predict_neighbours(train, labels, view, len(numbers))
+    predicted, k = predict_neighbours(train, labels, view, classes=len(numbers))
     seen = {row[key] for row in rows for key in ("sha256", "pixels") if row.get(key)}
     _, closest = nearest(train, view, 1)
     return _Rivals(

@@ -253,8 +253,15 @@ def _solve(
 ) -> LinearProbe:
     layers = layer_choices(backbone, recipe.layers)
     rows, held = np.array(parts.train, dtype=np.int64), np.array(parts.validation, dtype=np.int64)
-    training = TrainingRows(rows, labels[rows], np.array(parts.groups)[rows], held, labels[held])
-    return fit_linear_probe(features, training, classes, layers=layers, kind=recipe.head, balance=recipe.balance)
+    training = TrainingRows(
+        rows=rows,
+        labels=labels[rows],
+        groups=np.array(parts.groups)[rows],
+        classes=classes,
+        validation_rows=held,
+        validation_labels=labels[held],
+    )
+    return fit_linear_probe(features, training, layers=layers, kind=recipe.head, balance=recipe.balance)
 
 
 def _evaluate(
@@ -271,7 +278,7 @@ def _evaluate(
     test, train = np.array(parts.test, dtype=np.int64), np.array(parts.train, dtype=np.int64)
     classes = prepared.image_set.classes
     train_view, test_view = features.view(train, probe.head.stages), features.view(test, probe.head.stages)
-    neighbours, k = predict_neighbours(train_view, labels[train], test_view, len(classes))
+    neighbours, k = predict_neighbours(train_view, labels[train], test_view, classes=len(classes))
     rivals = {"kNN": neighbours}
     about = {"kNN": f"vote of the {k} training images most alike, nothing trained"}
     if head is not probe.head:

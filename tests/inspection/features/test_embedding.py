@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 from sklearn.decomposition import PCA
-from sklearn.neighbors import NearestNeighbors
 from torch import nn
 
 from headstart.backbones.backbone import load_backbone
 from headstart.data.images import open_image
 from headstart.errors import BackboneError, DataError, RecipeError
+from headstart.heads.knn import nearest
 from headstart.inspection.features.embedding import embedding
-from headstart.inspection.features.neighbourhood import isolated, mixing, neighbours, purity, strangers
+from headstart.inspection.features.neighbourhood import isolated, mixing, purity, strangers
 from headstart.inspection.inspected_images import InspectedImages
 
 
@@ -47,24 +47,6 @@ class Through(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.top(self.features(x))
-
-
-def test_neighbours_are_those_of_scikit_learn_by_cosine_of_centred_features():
-    x, _ = groups()
-    cosines, rows = neighbours(x, 7)
-    library = NearestNeighbors(n_neighbors=7, metric="cosine").fit(x - x.mean(0))
-    distances, expected = library.kneighbors()
-    np.testing.assert_array_equal(rows, expected)
-    np.testing.assert_allclose(cosines, 1 - distances)
-    assert neighbours(x[:4], 7)[1].shape == (4, 3)
-
-
-def test_blocks_of_rows_give_what_one_block_gives(monkeypatch: pytest.MonkeyPatch):
-    x, _ = groups()
-    whole = neighbours(x, 5)
-    monkeypatch.setattr("headstart.inspection.features.neighbourhood._BLOCK", 17)
-    for part, expected in zip(neighbours(x, 5), whole, strict=True):
-        np.testing.assert_allclose(part, expected)
 
 
 def test_mixing_counts_neighbours_by_class_with_chance_of_drawn_labels():
@@ -143,7 +125,7 @@ def test_a_wrong_label_and_an_image_unlike_all_others_are_named():
 
 
 def test_nobody_is_lonely_in_one_cloud():
-    cosines, _ = neighbours(np.random.default_rng(0).normal(size=(300, 20)), 10)
+    cosines, _ = nearest(np.random.default_rng(0).normal(size=(300, 20)), None, 10)
     assert len(isolated(cosines, 3.5)) <= 3
 
 

@@ -19,7 +19,8 @@ from torch import Tensor
 from headstart.errors import BackboneError, DataError, RecipeError, near, shown
 from headstart.features.matrix import join_stages, scale_stages
 from headstart.figures.embedding_map import embedding_figure
-from headstart.inspection.features.neighbourhood import Mixing, alone, isolated, mixing, neighbours, strangers
+from headstart.heads.knn import nearest
+from headstart.inspection.features.neighbourhood import Mixing, alone, isolated, mixing, strangers
 from headstart.inspection.features.stage_outputs import stage_features
 from headstart.inspection.inspected_images import InspectedImages
 from headstart.inspection.inspected_model import InspectedModel, Model, inspected_model
@@ -239,7 +240,7 @@ def embedding(
         parts = stage_features(subject, images)
     stages, features = _features(subject, parts, stage)
     places, kept = _map(features, method, seed)
-    cosines, rows = neighbours(features, k)
+    cosines, rows = nearest(features, None, k)
     labels = None if images.labels is None else images.labels.numpy().astype(np.int64)
     labels = None if labels is None or len(np.unique(labels)) < 2 else labels
     return Embedding(

@@ -12,27 +12,7 @@ from headstart.inspection.wording import many, percent
 Matrix = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 
-_BLOCK = 1024  # rows compared with all at once: 80 MB at 10,000 images
 _DRAWS = 1000  # bootstrap over images
-
-
-def neighbours(features: Matrix, k: int) -> tuple[Matrix, Numbers]:
-    """Cosines and rows of the k other images most alike, N×k, best first; features are centred at their mean.
-
-    Centred because what follows a ReLU shares a large mean, which would make all images look alike.
-    """
-    centred = features - features.mean(0)
-    length = np.sqrt(np.square(centred).sum(1, keepdims=True))
-    unit = centred / np.where(length > 0, length, 1.0)
-    k = min(k, len(unit) - 1)
-    cosines, rows = [], []
-    for begin in range(0, len(unit), _BLOCK):
-        block = unit[begin : begin + _BLOCK] @ unit.T
-        block[np.arange(len(block)), np.arange(begin, begin + len(block))] = -np.inf
-        order = np.argsort(-block, axis=1, kind="stable")[:, :k]
-        cosines.append(np.take_along_axis(block, order, 1))
-        rows.append(order)
-    return np.concatenate(cosines), np.concatenate(rows).astype(np.int64)
 
 
 @dataclass(frozen=True)
