@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from headstart.data.duplicates.candidates import propose
-from headstart.data.duplicates.groups import find_copies
-from headstart.data.image_index import SIGNATURE_SIDE, ContentIndex
+from headstart.data.duplicates.candidates import find_candidates
+from headstart.data.duplicates.groups import find_duplicates
+from headstart.data.image_index import SIGNATURE_SIDE, ImageIndex
 from headstart.data.image_set import Sample, scan
 from headstart.data.images import open_image
 from headstart.evaluation.intervals import wilson
@@ -70,12 +70,12 @@ class RealSet:
     name: str
     samples: tuple[Sample, ...]
     folder: Path
-    index: ContentIndex
+    index: ImageIndex
 
     @classmethod
     def of(cls, root: Path, folder: Path) -> RealSet:
         """Scan a folder of real images."""
-        return cls(root.name, scan(root).samples, folder, ContentIndex(folder / "index"))
+        return cls(root.name, scan(root).samples, folder, ImageIndex(folder / "index"))
 
     @classmethod
     def signatures_of(cls, root: Path, names: Sequence[str]) -> NDArray[np.uint8]:
@@ -88,8 +88,8 @@ class RealSet:
     def groups(self, planted: Sequence[Path] = ()) -> tuple[tuple[int, ...], ...]:
         """Groups of copies among the set's images and the planted ones, which are numbered after them."""
         paths = [sample.path for sample in self.samples] + list(planted)
-        facts = self.index.facts([Sample(path, str(path), None, None, None) for path in paths])
-        return find_copies(facts, lambda i: open_image(paths[i]).rgb)
+        facts = self.index.facts([Sample(path, str(path)) for path in paths])
+        return find_duplicates(facts, lambda i: open_image(paths[i]).rgb)
 
 
 def set_lines(one: RealSet, each: int) -> list[Line]:
@@ -277,7 +277,7 @@ def scale_lines(what: str, real: NDArray[np.uint8], count: int) -> list[Line]:
     thumbnails[count // 2 + planted] = nudged(thumbnails[planted], rng)
     before = peak_mb()
     with spending() as spent:
-        proposed = propose(thumbnails)
+        proposed = find_candidates(thumbnails)
     pairs = set(map(tuple, proposed.pairs.tolist()))
     hits = ["found" if (int(i), count // 2 + int(i)) in pairs else "alone" for i in planted]
     minutes = spent.cpu / 60

@@ -1,4 +1,4 @@
-"""Drawn scenes with as much to see as a photograph, and the changes that make copies of them."""
+"""Drawn scenes with as much to see as a photograph, and the changes that make duplicates of them."""
 
 from __future__ import annotations
 
@@ -55,6 +55,6 @@ def save(path: Path, image: Image.Image, **options: object) -> Path:
     return path
 
 
-def sample(path: Path, label: str | None = None, part: str | None = None) -> Sample:
+def sample(path: Path, label: str | None = None, split: str | None = None) -> Sample:
     """A sample named by its file's name alone."""
-    return Sample(path, path.name, label, part, None)
+    return Sample(path, path.name, label, split)

@@ -53,7 +53,7 @@ def test_a_burst_has_three_frames_that_span_at_most_twice_their_count(numbers: t
 
 
 @pytest.mark.parametrize("stem", ["IMG", "dsc", "photo", "cat", "Cat"])
-def test_a_camera_or_class_number_is_no_burst_even_as_a_small_part(stem: str) -> None:
+def test_a_camera_or_class_number_is_no_burst_even_where_it_is_rare(stem: str) -> None:
     assert bursts_of([*run(f"c/{stem}", range(8), "{stem}_{number:04}.jpg"), *loose(20)]) == {}
 
 
@@ -66,12 +66,12 @@ def test_a_class_of_two_stems_has_no_bursts() -> None:
     assert bursts_of([*run("c/one", range(10)), *run("c/two", range(10))]) == {}
 
 
-def test_half_of_a_class_is_counted_in_each_part_of_a_table() -> None:
+def test_half_of_a_class_is_counted_in_each_split_of_a_table() -> None:
     names = [*run("walk", range(4)), *loose(8), *loose(8)]
-    parts = ["test"] * 4 + ["test"] * 3 + ["train"] * 13
+    splits = ["test"] * 4 + ["test"] * 3 + ["train"] * 13
 
-    # 4 of 7 in the test; without parts it would be 4 of 20
-    assert set(find_bursts(names, ["cat"] * 20, parts)) == {None}
+    # 4 of 7 in the test; without splits it would be 4 of 20
+    assert set(find_bursts(names, ["cat"] * 20, splits)) == {None}
     assert find_bursts(names, ["cat"] * 20)[0] == "walk"
 
 
@@ -125,7 +125,7 @@ def test_group_by_reads_a_pattern_or_the_folder() -> None:
 
 @pytest.mark.parametrize(
     ("pattern", "message"),
-    [("(", "unterminated"), ("person[0-9]", "without a bracket"), ("(?:x)", "without"), ("", "without")],
+    [("(", "unterminated"), ("person[0-9]", "without a capture group"), ("(?:x)", "without"), ("", "without")],
 )
 def test_a_pattern_that_names_no_group_is_refused(pattern: str, message: str) -> None:
     with pytest.raises(RecipeError, match=message):
@@ -134,7 +134,7 @@ def test_a_pattern_that_names_no_group_is_refused(pattern: str, message: str) ->
 
 def test_a_tables_groups_count_beside_those_of_the_names() -> None:
     names = [*run("c/walk", range(3)), *loose(4)]
-    samples = [Sample(Path(name), name, "cat", None, "g" if index > 4 else None) for index, name in enumerate(names)]
+    samples = [Sample(Path(name), name, "cat", group="g" if index > 4 else None) for index, name in enumerate(names)]
 
     table = (None, None, None, None, None, "g", "g")
     bursts = ("c/walk", "c/walk", "c/walk", None, None, None, None)

@@ -15,9 +15,9 @@ from PIL import Image
 
 from drawn_scenes import sample, save, scene
 from headstart.data import image_index as content
-from headstart.data.image_index import SIGNATURE_SIDE, ContentIndex, ImageFacts, signature_of
-from headstart.data.image_index_store import FactStore, FileKey
-from headstart.data.images import BadImage, ImageRules
+from headstart.data.fact_store import FactStore, FileKey
+from headstart.data.image_index import SIGNATURE_SIDE, ImageFacts, ImageIndex, signature_of
+from headstart.data.images import ImageRules
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def look(index: Path, folder: Path, **options: object) -> tuple[ImageFacts, ...]:
-    memory = ContentIndex(index)
+    memory = ImageIndex(index)
     try:
         return memory.facts([sample(path) for path in sorted(folder.iterdir())], **options)
     finally:
@@ -154,26 +154,10 @@ def test_what_depends_on_the_name_is_not_remembered_with_the_content(folder: Pat
 
 
 def test_a_missing_file_is_a_fact_with_a_reason(tmp_path: Path) -> None:
-    memory = ContentIndex(tmp_path / "index")
+    memory = ImageIndex(tmp_path / "index")
     (fact,) = memory.facts([sample(tmp_path / "nowhere.png")])
-    (found,) = memory.contents([tmp_path / "nowhere.png"])
     memory.close()
     assert "cannot be read" in str(fact.error)
-    assert isinstance(found, BadImage)
-
-
-def test_contents_come_in_order_and_are_remembered(folder: Path, tmp_path: Path, opened: list[str]) -> None:
-    paths = sorted(folder.iterdir(), reverse=True)
-    memory = ContentIndex(tmp_path / "index")
-
-    first = memory.contents(paths)
-    assert first == tuple(hashlib.sha256(path.read_bytes()).hexdigest() for path in paths)
-    opened.clear()
-    assert memory.contents(paths) == first
-    assert opened == []
-    assert memory.contents(paths, verify=True) == first
-    assert len(opened) == 3
-    memory.close()
 
 
 def test_one_worker_and_many_find_the_same_and_progress_reaches_the_end(folder: Path, tmp_path: Path) -> None:
@@ -201,14 +185,6 @@ def test_an_interruption_keeps_what_was_done(folder: Path, tmp_path: Path, opene
     look(tmp_path / "index", folder)
 
     assert opened == ["2.png", "decode"]
-
-
-def test_other_values_are_kept_by_content_and_kind(tmp_path: Path) -> None:
-    memory = ContentIndex(tmp_path)
-    memory.keep("abc", "thumbnail 1", b"\x00\xff")
-    assert memory.recall("abc", "thumbnail 1") == b"\x00\xff"
-    assert memory.recall("abc", "thumbnail 2") is memory.recall("abd", "thumbnail 1") is None
-    memory.close()
 
 
 def damage_header(path: Path) -> None:
@@ -239,7 +215,7 @@ def test_a_damaged_store_is_put_aside_said_and_built_anew(
     (store,) = (tmp_path / "index").iterdir()
     damage(store)
 
-    memory = ContentIndex(tmp_path / "index")
+    memory = ImageIndex(tmp_path / "index")
     samples = [sample(path) for path in sorted(folder.iterdir())]
     after = memory.facts(samples)
     findings = memory.findings
@@ -249,7 +225,7 @@ def test_a_damaged_store_is_put_aside_said_and_built_anew(
     assert [finding.kind for finding in findings] == ["index-rebuilt"]
     assert "damaged-0" in findings[0].message
     assert sorted(path.name for path in (tmp_path / "index").iterdir()) == [store.name, f"{store.name}.damaged-0"]
-    again = ContentIndex(tmp_path / "index")
+    again = ImageIndex(tmp_path / "index")
     assert again.facts(samples) == before
     assert again.findings == ()
     again.close()
@@ -274,11 +250,11 @@ def test_a_row_that_was_changed_behind_our_back_is_not_believed(
 def test_a_folder_that_cannot_be_written_is_said_and_facts_are_found_all_the_same(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "index").write_text("a file where a folder should be")
 
-    memory = ContentIndex(tmp_path / "index")
+    memory = ImageIndex(tmp_path / "index")
     facts = memory.facts([sample(path) for path in sorted(folder.iterdir())])
 
     assert [fact.error for fact in facts] == [None] * 3
-    assert [finding.kind for finding in memory.findings] == ["index-not-kept"]
+    assert [finding.kind for finding in memory.findings] == ["index-not-saved"]
     memory.close()
 
 
@@ -288,7 +264,7 @@ def test_two_stores_in_one_folder_see_each_others_rows_from_many_threads(tmp_pat
     def write(number: int) -> None:
         for k in range(10):
             key = FileKey(b"%d-%d" % (number, k), number, k)
-            stores[number % 2].remember([(key, f"c{number}")], [(f"c{number}", str(k), bytes([k]))])
+            stores[number % 2].add([(key, f"c{number}")], [(f"c{number}", str(k), bytes([k]))])
 
     threads = [threading.Thread(target=write, args=(number,)) for number in range(6)]
     for thread in threads:
@@ -298,7 +274,7 @@ def test_two_stores_in_one_folder_see_each_others_rows_from_many_threads(tmp_pat
 
     keys = [FileKey(b"%d-%d" % (number, k), number, k) for number in range(6) for k in range(10)]
     assert stores[0].contents(keys) == stores[1].contents(keys) == [f"c{n}" for n in range(6) for _ in range(10)]
-    assert stores[0].facts("c3", "7") == b"\x07"
+    assert stores[0].facts(["c3", "c9"], "7") == {"c3": b"\x07"}
     assert stores[0].contents([None, FileKey(b"0-0", 1, 0)]) == [None, None]
     for store in stores:
         assert store.findings == ()
@@ -311,7 +287,7 @@ def test_a_path_that_is_no_text_is_remembered_too(tmp_path: Path, opened: list[s
         save(tmp_path / "a.png", scene(0, (20, 20))).rename(path)
     except OSError:
         pytest.skip("this file system takes text names only")
-    memory = ContentIndex(tmp_path / "index")
+    memory = ImageIndex(tmp_path / "index")
     first = memory.facts([sample(path)])
     opened.clear()
     assert memory.facts([sample(path)]) == first

@@ -30,7 +30,7 @@ def lay(root: Path, *names: str, content: bytes = JPEG) -> Path:
 
 
 def rows(image_set: ImageSet) -> list[tuple[str, str | None, str | None]]:
-    return [(sample.name, sample.label, sample.part) for sample in image_set.samples]
+    return [(sample.name, sample.label, sample.split) for sample in image_set.samples]
 
 
 def find(image_set: ImageSet, kind: str) -> list[Finding]:
@@ -95,7 +95,7 @@ def test_two_folders_of_one_part_are_read_together_and_said(tmp_path: Path) -> N
     image_set = scan(lay(tmp_path, *(f"{word}/{label}/1.jpg" for word in ("train", "val", "dev") for label in "ab")))
 
     assert [part for _, _, part in rows(image_set)].count("validation") == 4
-    assert find(image_set, "merged-parts")[0].names == ("dev", "val")
+    assert find(image_set, "merged-splits")[0].names == ("dev", "val")
 
 
 def test_a_class_called_train_among_other_classes_is_a_class(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_a_class_called_train_among_other_classes_is_a_class(tmp_path: Path) -> 
 
     assert image_set.classes == ("bus", "car", "train")
     assert {part for _, _, part in rows(image_set)} == {None}
-    assert find(image_set, "part-as-class")[0].names == ("train",)
+    assert find(image_set, "split-name-as-class")[0].names == ("train",)
 
 
 def test_folders_beside_the_parts_are_said_and_not_used(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_folders_beside_the_parts_are_said_and_not_used(tmp_path: Path) -> None:
 
     assert len(image_set.samples) == 4
     assert find(image_set, "unused-folder")[0].names == ("extra/cat/3.jpg",)
-    assert find(image_set, "empty-part")[0].names == ("val",)
+    assert find(image_set, "empty-split")[0].names == ("val",)
 
 
 @pytest.mark.parametrize("prefix", ["photos/", "a/b/c/", "photos/photos/"])
@@ -124,7 +124,7 @@ def test_wrapping_folders_are_passed_and_said(tmp_path: Path, prefix: str, layou
     image_set = scan(lay(tmp_path, *(prefix + name for name in layout), "README.md", content=JPEG))
 
     assert image_set.classes == ("cat", "dog")
-    assert find(image_set, "descended")[0].detail == {"folder": prefix.rstrip("/")}
+    assert find(image_set, "wrapper-folder")[0].detail == {"folder": prefix.rstrip("/")}
     assert [sample.name for sample in image_set.samples] == [prefix + name for name in layout]
 
 
@@ -148,7 +148,7 @@ def test_what_is_not_an_image_is_skipped_and_said(tmp_path: Path) -> None:
     assert skipped["hidden"].names == (".ipynb_checkpoints", "__MACOSX", "cat/.DS_Store", "cat/Thumbs.db")
     assert skipped["not-image"].names == ("dog/labels.xml", "empty", "notes.txt")
     assert skipped["not-image"].detail["count"] == 3
-    unread = find(image_set, "unread-format")[0]
+    unread = find(image_set, "unsupported-format")[0]
     assert (unread.names, unread.severity) == (("Cat.heic",), "warning")
 
 
@@ -181,7 +181,7 @@ def test_images_without_a_suffix_are_used_and_under_a_foreign_one_named(tmp_path
     assert [name for name, _, _ in rows(image_set)] == ["a/1.jpg", "a/plain", "b/1.jpg"]
     found = {finding.detail["reason"]: finding for finding in find(image_set, "suffix")}
     assert found["no-suffix"].names == ("a/plain",)
-    assert (found["foreign-suffix"].names, found["foreign-suffix"].severity) == (("a/old.bak",), "warning")
+    assert (found["wrong-suffix"].names, found["wrong-suffix"].severity) == (("a/old.bak",), "warning")
 
 
 def test_loose_images_and_empty_classes_are_named_and_left_out(tmp_path: Path) -> None:
@@ -200,9 +200,9 @@ def test_loose_images_and_empty_classes_are_named_and_left_out(tmp_path: Path) -
     image_set = scan(tmp_path)
 
     assert image_set.classes == ("cat", "dog")
-    assert find(image_set, "loose-images")[0].names == ("test/loose.jpg", "top.jpg")
+    assert find(image_set, "no-class-folder")[0].names == ("test/loose.jpg", "top.jpg")
     assert find(image_set, "empty-class")[0].names == ("test/dog", "train/fox", "train/owl")
-    assert find(image_set, "missing-class")[0].detail == {"part": "test", "classes": ["dog"]}
+    assert find(image_set, "missing-class")[0].detail == {"split": "test", "classes": ["dog"]}
 
 
 def test_a_class_that_training_does_not_have_keeps_its_own_label(tmp_path: Path) -> None:
@@ -223,7 +223,7 @@ def test_a_class_that_training_does_not_have_keeps_its_own_label(tmp_path: Path)
     assert ("test/wasp/3.jpg", "wasp", "test") in rows(image_set)
     (finding,) = find(image_set, "unknown-class")
     assert finding.severity == "problem"
-    assert finding.detail == {"part": "test", "count": 3, "counts": {"aphid": 1, "wasp": 2}}
+    assert finding.detail == {"split": "test", "count": 3, "counts": {"aphid": 1, "wasp": 2}}
     assert image_set.to_dict()["counts"]["test"] == {"aphid": 1, "bee": 1, "wasp": 2}
 
 
@@ -254,8 +254,8 @@ def test_names_that_differ_only_by_case_are_said(tmp_path: Path) -> None:
     image_set = scan(lay(tmp_path, "Cat/1.jpg", "cat/2.jpg", "cat/A.jpg", "cat/a.jpg", "dog/1.jpg"))
 
     assert image_set.classes == ("Cat", "cat", "dog")
-    assert find(image_set, "similar-classes")[0].detail == {"classes": ["Cat", "cat"]}
-    assert find(image_set, "case-twins")[0].groups == (("cat/A.jpg", "cat/a.jpg"),)
+    assert find(image_set, "similar-class-names")[0].detail == {"classes": ["Cat", "cat"]}
+    assert find(image_set, "case-collision")[0].groups == (("cat/A.jpg", "cat/a.jpg"),)
 
 
 def test_links_are_followed_once_and_loops_are_no_trap(tmp_path: Path) -> None:
@@ -274,7 +274,7 @@ def test_links_are_followed_once_and_loops_are_no_trap(tmp_path: Path) -> None:
     assert names == ["cat/1.jpg", "cat/linked.jpg", "dog/2.jpg", "dog/x/1.jpg", "owl/1.jpg"]
     said = {finding.detail["reason"]: finding.names for finding in find(image_set, "skipped")}
     assert said["broken-link"] == ("cat/broken.jpg", "cat/self.jpg")
-    assert said["seen-link"] == ("a_cat/", "cat/up/", "dog/back/")
+    assert said["repeated-link"] == ("a_cat/", "cat/up/", "dog/back/")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes on this system")
@@ -300,7 +300,7 @@ def test_a_table_is_read_as_a_file_and_as_the_one_table_of_a_folder(tmp_path: Pa
     assert rows(as_file) == rows(as_folder) == expected
     assert [sample.group for sample in as_folder.samples] == ["g", None, "g"]
     assert "table" in kinds(as_file)
-    assert find(as_folder, "unlisted")[0].names == ("images/4.jpg",)
+    assert find(as_folder, "not-in-table")[0].names == ("images/4.jpg",)
     assert not find(as_folder, "skipped")
 
 
@@ -314,7 +314,7 @@ def test_a_relative_path_to_a_table_is_read(tmp_path: Path, monkeypatch: pytest.
 
         assert [name for name, _, _ in rows(image_set)] == ["1.jpg", "2.jpg"]
         assert all(sample.path.is_absolute() for sample in image_set.samples)
-        assert "unlisted" not in kinds(image_set)
+        assert "not-in-table" not in kinds(image_set)
 
 
 def test_other_tables_beside_class_folders_change_nothing(tmp_path: Path) -> None:
@@ -329,7 +329,7 @@ def test_two_tables_without_class_folders_must_be_told_apart(tmp_path: Path) -> 
     for name in ("train.csv", "test.csv"):
         (tmp_path / name).write_text("path,label\nimages/1.jpg,a\nimages/2.jpg,b\n")
 
-    with pytest.raises(DataError, match=r"one table.*test\.csv, train\.csv"):
+    with pytest.raises(DataError, match=r"one table that lists images.*test\.csv, train\.csv"):
         scan(tmp_path)
 
 
@@ -379,7 +379,7 @@ def test_a_table_from_an_archive_cannot_reach_out_of_it(tmp_path: Path) -> None:
         (("1.jpg", "2.jpg"), r"found none\. 2 \(1\.jpg, 2\.jpg\): images in no class folder"),
         (("train/1.jpg", "test/2.jpg"), r"found none\..*no class folder"),
         (("cat/1.jpg", "cat/2.jpg"), r"at least 2 classes with images, found 1 \('cat'\)"),
-        (("cat/1.jpg", "dog/1.heic"), r"found 1 \('cat'\).*format is not read"),
+        (("cat/1.jpg", "dog/1.heic"), r"found 1 \('cat'\).*unsupported format"),
         (("train/cat/1.jpg", "test/cat/1.jpg", "test/dog/1.jpg"), r"found 1 \('cat'\)"),
     ],
 )
@@ -400,7 +400,7 @@ def test_a_path_that_is_not_there_names_its_neighbours(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match="Did you mean photos"):
         scan(tmp_path / "photo")
-    with pytest.raises(DataError, match="is not there either"):
+    with pytest.raises(DataError, match="does not exist either"):
         scan(tmp_path / "nowhere" / "photos")
 
 

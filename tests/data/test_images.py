@@ -77,7 +77,7 @@ def test_exif_turns_are_those_of_pillow(turn: int, kind: str, options: dict[str,
     plain = encoded(Image.fromarray(smooth()), "PNG", exif=exif) if kind == "TIFF" else data
     np.testing.assert_array_equal(opened.rgb, np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(plain)))))
     assert (opened.width, opened.height) == ((56, 40) if turn < 5 else (40, 56))
-    assert opened.notes == ((f"turned as its EXIF tag says ({turn})",) if turn > 1 else ())
+    assert opened.notes == ((f"rotated as its EXIF tag says ({turn})",) if turn > 1 else ())
 
 
 @pytest.mark.parametrize("turn", [0, 9, 4711])
@@ -167,7 +167,7 @@ def test_floats_from_zero_to_one_keep_their_scale_and_others_are_stretched() -> 
     assert open_image(encoded(Image.fromarray(share), "TIFF")).rgb[0, :, 0].tolist() == [0, 64, 128]  # 127.5 to even
     stretched = open_image(encoded(Image.fromarray(wide), "TIFF"))
     assert stretched.rgb[0, :, 0].tolist() == [0, 64, 255]  # 10 / 40 · 255 = 63.75
-    assert any("stretched" in note for note in stretched.notes)
+    assert any("scaled" in note for note in stretched.notes)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

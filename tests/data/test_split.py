@@ -10,7 +10,7 @@ from collections.abc import Hashable, Sequence
 
 import pytest
 
-from headstart.data.split import DataSplit, merge_groups, split
+from headstart.data.split import DataSplit, SplitInput, find_leaks, make_split, merge_groups
 from headstart.errors import DataError, RecipeError
 
 
@@ -18,18 +18,37 @@ def content(number: int) -> str:
     return hashlib.sha256(str(number).encode()).hexdigest()
 
 
+def divide(
+    labels: Sequence[str],
+    contents: Sequence[str],
+    *groupings: Sequence[Hashable | None],
+    share: float = 0.2,
+    seed: int = 0,
+    splits: Sequence[str | None] | None = None,
+    classes: Sequence[str] = ("a", "b"),
+) -> DataSplit:  # every value of a split, with a default
+    samples = SplitInput(
+        labels=labels,
+        splits=splits or [None] * len(labels),
+        contents=contents,
+        classes=classes,
+        groupings=groupings,
+    )
+    return make_split(samples, test_share=share, seed=seed)
+
+
 def make(
     sizes: dict[str, int], *groups: Sequence[Hashable | None], share: float = 0.2, seed: int = 0, start: int = 0
 ) -> tuple[DataSplit, list[str], list[str]]:
     labels = [label for label, size in sizes.items() for _ in range(size)]
     contents = [content(start + number) for number in range(len(labels))]
-    made = split(labels, [None] * len(labels), contents, groups, test_share=share, seed=seed, classes=sorted(sizes))
+    made = divide(labels, contents, *groups, share=share, seed=seed, classes=sorted(sizes))
     return made, labels, contents
 
 
-def given(parts: Sequence[str | None], labels: Sequence[str], classes: Sequence[str] = ("a", "b")) -> DataSplit:
-    contents = [content(number) for number in range(len(parts))]
-    return split(labels, parts, contents, test_share=0.2, seed=0, classes=classes)
+def given(splits: Sequence[str | None], labels: Sequence[str], classes: Sequence[str] = ("a", "b")) -> DataSplit:
+    contents = [content(number) for number in range(len(splits))]
+    return divide(labels, contents, splits=splits, classes=classes)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.2, 0.5])
@@ -56,7 +75,7 @@ def test_after_ten_percent_more_images_at_least_95_percent_keep_their_side(seed:
     def side(each: int) -> dict[str, bool]:
         labels = [label for label in ("a", "b") for _ in range(each)]
         contents = [f"{label}{number}" for label in ("a", "b") for number in range(each)]
-        made = split(labels, [None] * 2 * each, contents, test_share=0.2, seed=seed, classes=("a", "b"))
+        made = divide(labels, contents, seed=seed)
         return {contents[index]: index in set(made.test) for index in range(2 * each)}
 
     before, after = side(200), side(220)
@@ -70,14 +89,7 @@ def test_order_and_names_of_the_files_play_no_role() -> None:
     order = list(range(90))
     random.Random(3).shuffle(order)
 
-    moved = split(
-        [labels[i] for i in order],
-        [None] * 90,
-        [contents[i] for i in order],
-        test_share=0.2,
-        seed=0,
-        classes=("a", "b"),
-    )
+    moved = divide([labels[i] for i in order], [contents[i] for i in order])
 
     assert {contents[order[index]] for index in moved.test} == {contents[index] for index in made.test}
 
@@ -100,7 +112,7 @@ def test_large_groups_are_not_preferred_for_the_test() -> None:
     for seed in range(200):
         labels = ["a"] * 100 + ["b"] * 2
         contents, groups = [content(number) for number in range(102)], [[*names, None, None]]
-        made = split(labels, [None] * 102, contents, groups, test_share=0.2, seed=seed, classes=("a", "b"))
+        made = divide(labels, contents, *groups, seed=seed)
         tested_pairs += sum(index < 40 for index in made.test)
 
     # 40 of 100 images are in pairs; 200 tests of 20 images: 1600 expected, standard deviation below 45
@@ -111,7 +123,7 @@ def test_equal_contents_stay_together_though_no_group_says_so() -> None:
     for seed in range(30):
         contents = [content(number // 2) for number in range(20)]
         labels = [label for label in "ab" for _ in range(10)]
-        made = split(labels, [None] * 20, contents, test_share=0.3, seed=seed, classes=("a", "b"))
+        made = divide(labels, contents, share=0.3, seed=seed)
 
         assert not {contents[i] for i in made.test} & {contents[i] for i in made.train}
         assert made.groups == tuple(number // 2 for number in range(20))
@@ -180,33 +192,33 @@ def test_several_groupings_are_merged_as_a_graph_search_would() -> None:
         assert list(dict.fromkeys(numbers)) == list(range(len(set(numbers))))
 
 
-def test_the_second_of_two_parts_is_the_test() -> None:
+def test_the_second_of_two_splits_is_the_test() -> None:
     for second in ("validation", "test"):
         made = given(["train", "train", second, second], ["a", "b", "a", "b"])
 
         assert (made.train, made.validation, made.test) == ((0, 1), (), (2, 3))
-        assert f"{second} is the test" in made.protocol
+        assert f"`{second}` serves as the test set" in made.protocol
 
 
-def test_with_three_parts_validation_may_choose_and_the_test_is_looked_at_once() -> None:
+def test_with_three_splits_choices_may_use_validation_and_the_test_is_used_once() -> None:
     made = given(["test", "train", "validation", "train"], ["a", "a", "b", "b"])
 
     assert (made.train, made.validation, made.test) == ((1, 3), (2,), (0,))
-    assert "validation may choose, the test is looked at once" in made.protocol
+    assert "Choices may use `validation`; `test` is used once." in made.protocol
 
 
-def test_training_alone_is_divided_like_no_parts() -> None:
+def test_training_alone_is_divided_like_no_splits() -> None:
     alone, none = given(["train"] * 20, ["a", "b"] * 10), given([None] * 20, ["a", "b"] * 10)
 
     assert alone == none
     assert len(alone.test) == 4
-    assert "20 % of each class is the test" in alone.protocol
+    assert "20 % of each class are test images" in alone.protocol
 
 
-def test_given_parts_are_not_altered_by_groups() -> None:
-    labels, parts = ["a", "b", "a", "b"], ["train", "train", "test", "test"]
+def test_the_users_own_splits_are_not_altered_by_groups() -> None:
+    labels, splits = ["a", "b", "a", "b"], ["train", "train", "test", "test"]
 
-    made = split(labels, parts, [content(1)] * 4, [["g"] * 4], test_share=0.2, seed=0, classes=("a", "b"))
+    made = divide(labels, [content(1)] * 4, ["g"] * 4, splits=splits)
 
     assert (made.train, made.test) == ((0, 1), (2, 3))
     assert made.groups == (0, 0, 0, 0)
@@ -220,9 +232,9 @@ def test_a_class_that_training_does_not_have_is_unknown_and_never_tested() -> No
 
 
 @pytest.mark.parametrize(
-    ("parts", "labels", "message"),
+    ("splits", "labels", "message"),
     [
-        ([None, "train", "test"], ["a", "b", "a"], "every image in a part, or none, found 1 of 3"),
+        ([None, "train", "test"], ["a", "b", "a"], "every image in a split, or none, found 1 of 3"),
         (["test", "test"], ["a", "b"], r"training images, found test \(2\)"),
         (["validation", "test"], ["a", "b"], "training images"),
         ([], [], "no images"),
@@ -230,12 +242,19 @@ def test_a_class_that_training_does_not_have_is_unknown_and_never_tested() -> No
         (["train", "train", "validation", "test"], ["a", "b", "a", "wasp"], "at least one test image of a known class"),
     ],
 )
-def test_parts_that_cannot_be_used_are_an_error(parts: list[str | None], labels: list[str], message: str) -> None:
+def test_splits_that_cannot_be_used_are_an_error(splits: list[str | None], labels: list[str], message: str) -> None:
     with pytest.raises(DataError, match=message):
-        given(parts, labels)
+        given(splits, labels)
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0, -1.0, float("nan")])
 def test_a_share_out_of_range_is_refused(share: float) -> None:
     with pytest.raises(RecipeError, match="between 0 and 1"):
         make({"a": 2, "b": 2}, share=share)
+
+
+def test_a_duplicate_leaks_from_training_into_validation_and_test() -> None:
+    splits = ["train", "validation", "test", "test", None, "train"]
+
+    assert find_leaks([(0, 1, 2), (3, 4), (5, 0)], splits) == (1, 2)
+    assert find_leaks([], splits) == ()

@@ -31,8 +31,8 @@ def test_a_table_gives_path_label_part_and_group(folder: Path) -> None:
     rows, findings = read(folder, "path,label,split,group\n1.jpg,cat,Train,g1\nsub/3.jpg,dog,VALID,\n")
 
     assert rows == [
-        TableRow(2, folder / "1.jpg", "1.jpg", "cat", "train", "g1"),
-        TableRow(3, folder / "sub" / "3.jpg", "sub/3.jpg", "dog", "validation", None),
+        TableRow(2, folder / "1.jpg", "1.jpg", "cat", split="train", group="g1"),
+        TableRow(3, folder / "sub" / "3.jpg", "sub/3.jpg", "dog", split="validation", group=None),
     ]
     assert findings == []
 
@@ -42,7 +42,7 @@ def test_a_table_gives_path_label_part_and_group(folder: Path) -> None:
 def test_usual_names_of_the_columns_are_known_in_any_order(folder: Path, path: str, label: str) -> None:
     rows, _ = read(folder, f"width, {label} ,{path},subset\n10,cat,1.jpg,dev\n10,dog,2.jpg,testing\n")
 
-    assert [(row.name, row.label, row.part) for row in rows] == [
+    assert [(row.name, row.label, row.split) for row in rows] == [
         ("1.jpg", "cat", "validation"),
         ("2.jpg", "dog", "test"),
     ]
@@ -101,14 +101,14 @@ def test_every_line_that_cannot_be_used_is_named(folder: Path) -> None:
         "two-labels": ([5, 6], "problem"),
         "repeated-row": ([7], "warning"),
     }
-    assert findings[0].message.startswith("Lines 3, 8, 9 name a file that is not there: 3 (gone.jpg")
+    assert findings[0].message.startswith("Lines 3, 8, 9 name a file that does not exist: 3 (gone.jpg")
 
 
 def test_a_file_in_two_parts_is_left_out(folder: Path) -> None:
     rows, (finding,) = read(folder, "path,label,split\n1.jpg,cat,train\n2.jpg,cat,train\n1.jpg,cat,test\n")
 
     assert [row.name for row in rows] == ["2.jpg"]
-    assert (finding.kind, finding.detail["lines"]) == ("two-parts", [2, 4])
+    assert (finding.kind, finding.detail["lines"]) == ("two-splits", [2, 4])
 
 
 def test_a_cell_over_two_lines_keeps_the_line_numbers_right(folder: Path) -> None:

@@ -115,7 +115,7 @@ def test_an_archive_becomes_a_folder_that_scan_understands_and_says_nothing_of_t
     assert fetched.folder == tmp_path / "data" / "set"
     assert image_set.classes == ("cat", "dog")
     assert {sample.name: sample.path.read_bytes() for sample in image_set.samples} == CLASSES
-    assert [finding.kind for finding in image_set.findings] == ["descended"]
+    assert [finding.kind for finding in image_set.findings] == ["wrapper-folder"]
     assert left(tmp_path) == []
 
 

@@ -288,13 +288,13 @@ def test_an_image_that_is_gone_or_broken_becomes_its_name_and_reason(tmp_path: P
 
 def test_findings_come_worst_first_with_their_groups_side_by_side(tmp_path: Path) -> None:
     findings = (
-        Finding("odd-size", "note", "One is small.", ("test/004.png",)),
+        Finding("unusual-size", "note", "One is small.", ("test/004.png",)),
         Finding("leak", "problem", "Two are twice there.", groups=(("test/000.png", "test/001.png"),)),
     )
 
     page = a_page(tmp_path, findings=findings)
 
-    assert page.text.index("Problem: leak") < page.text.index("Note: odd size")
+    assert page.text.index("Problem: leak") < page.text.index("Note: unusual size")
     assert [one["alt"] for one in page.images()][-3:] == ["test/000.png", "test/001.png", "test/004.png"]
     assert "1 problem in the data may touch these numbers" in page.text
 
@@ -314,7 +314,7 @@ def test_pictures_are_bounded_and_what_is_left_out_is_said(tmp_path: Path) -> No
     groups = tuple(names[i : i + 6] for i in range(0, 60, 6))
     findings = tuple(Finding("near-duplicates", "warning", f"Look {i}.", groups=groups) for i in range(4))
 
-    page = a_page(tmp_path, findings=(*findings, Finding("odd-size", "note", "Small.", names)))
+    page = a_page(tmp_path, findings=(*findings, Finding("unusual-size", "note", "Small.", names)))
 
     assert len(page.images()) == MOST_PICTURES
     assert page.text.count("and 4 more groups, not shown here") == 4

@@ -149,8 +149,8 @@ def test_hidden_folders_and_other_files_are_said_and_never_counted(audited: Audi
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("turned.jpg", "turned as the EXIF tag says"),
-        ("wrong_suffix.png", "suffix does not fit"),
+        ("turned.jpg", "rotated as the EXIF tag says"),
+        ("wrong_suffix.png", "suffix does not match"),
         ("animated.gif", "first frame"),
         ("deep.png", "16 bit"),
         ("see_through.png", "transparency"),
@@ -162,7 +162,7 @@ def test_every_converted_image_is_named_with_what_was_done(name: str, words: str
 
 
 def test_odd_sizes_are_named(audited: Audit) -> None:
-    names = {finding.names for finding in of_kind(audited, "odd-size")}
+    names = {finding.names for finding in of_kind(audited, "unusual-size")}
     assert ("train/ant/panorama.png",) in names
     assert any("train/ant/tiny.png" in some for some in names)
 

@@ -31,7 +31,7 @@ def look(root: Path) -> Prepared:
 
 def test_three_copies_of_one_picture_stay_on_one_side_of_a_small_set(tmp_path: Path) -> None:
     prepared = look(with_saves(tmp_path / "set", 2))
-    (group,) = prepared.copy_groups
+    (group,) = prepared.duplicate_groups
 
     assert [prepared.samples[i].name for i in group] == ["ant/a.jpg", "ant/b.jpg", "ant/x0.png"]
     for seed in range(6):
@@ -65,7 +65,7 @@ def test_persons_in_training_and_test_are_a_problem_for_audit_and_train(tmp_path
             name = path.relative_to(root).as_posix()
             writer.writerow([name, path.parent.name, "test" if i % 3 == 0 else "train", f"person{i // 2}"])
 
-    (finding,) = (one for one in hs.audit(table).findings if one.kind == "crossing-group")
+    (finding,) = (one for one in hs.audit(table).findings if one.kind == "group-across-splits")
 
     assert finding.severity == "problem"
     assert finding.detail == {"count": 8, "images": {"test": 8}}
@@ -79,9 +79,9 @@ def test_a_pattern_groups_for_the_audit_too_and_a_wrong_one_is_said(tmp_path: Pa
         with_saves(root / part, 0)
 
     def crossing(group_by: str) -> list[str]:
-        return [one.kind for one in hs.audit(root, group_by=group_by).findings if one.kind == "crossing-group"]
+        return [one.kind for one in hs.audit(root, group_by=group_by).findings if one.kind == "group-across-splits"]
 
     assert crossing("auto") == crossing("parent") == []
-    assert crossing(r"/[xy](\d)") == ["crossing-group"]
+    assert crossing(r"/[xy](\d)") == ["group-across-splits"]
     with pytest.raises(RecipeError, match="regular expression"):
         hs.audit(root, group_by="(")

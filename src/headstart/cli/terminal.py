@@ -225,7 +225,7 @@ class Terminal:
         if images:
             names = ", ".join(images.classes[:10])
             rows["images"] = f"{len(images.samples):,} of {len(images.classes)} classes: {names}"
-            splits = Counter(sample.part or "no split" for sample in images.samples)
+            splits = Counter(sample.split or "no split" for sample in images.samples)
             rows["splits"] = ", ".join(f"{split} {count:,}" for split, count in splits.items())
         self._pairs({name: text for name, text in rows.items() if text})
         if images:
@@ -236,6 +236,6 @@ class Terminal:
 
 def _group(kind: str, group: Sequence[str]) -> str:
     """The first images of a group; only those of duplicates are the same picture."""
-    sign = " with " if kind == "crossing-group" else " = "
+    sign = " with " if kind == "group-across-splits" else " = "
     more = f" and {len(group) - _SHOWN_NAMES} more" if len(group) > _SHOWN_NAMES else ""
     return sign.join(map(shown, group[:_SHOWN_NAMES])) + more

@@ -1,7 +1,7 @@
-"""Images that belong together by their names: frames of one burst, one folder, or what a user's pattern says.
+"""Images that belong together by their names: frames of one burst, one folder, or a group of the user's pattern.
 
 In: names and labels. Out: a group for each image, or None. Frames of one burst on both sides of a split, or of a
-leave-one-out step, make a score a lie.
+leave-one-out step, make accuracy too optimistic.
 """
 
 from __future__ import annotations
@@ -27,33 +27,34 @@ _FEWEST = 3  # frames of a burst, and names of other kinds in its class
 
 
 def find_bursts(
-    names: Sequence[str], labels: Sequence[str], parts: Sequence[str | None] | None = None
+    names: Sequence[str], labels: Sequence[str], splits: Sequence[str | None] | None = None
 ) -> tuple[str | None, ...]:
     """Burst of each image, as `folder/stem`, or None: runs such as `paper01-000 … paper01-119`.
 
     A burst is one stem in one folder, followed by a separator `-`, `_`, `.`, space (or by brackets) and a frame number,
     with at least 3 frames whose numbers are dense: counted in their common step, they span at most twice their count.
-    A stem is a running number instead, and no burst, when it covers more than half of a class in a part (`IMG_0001 …`,
-    `cat_001 …`), when that class has fewer than 3 stems, or when it is the class's own name or a camera's word.
+    A stem is a running number instead, and not a burst, when it covers more than half of a class in a split
+    (`IMG_0001 …`, `cat_001 …`), when that class has fewer than 3 stems, or when it is the class's own name or one that
+    cameras write.
 
     Args:
-        names: posix paths inside the set.
-        parts: of each image, where a table gives them; a folder's parts show in the names.
+        names: posix paths in the data set.
+        splits: of each image, where a table gives them; the splits of folders are in the names.
     """
     frames = [_read_frame(name) for name in names]
-    places = list(zip(labels, parts or [None] * len(names), strict=True))
+    strata = list(zip(labels, splits or [None] * len(names), strict=True))  # (label, split) of each image
     members: dict[str, list[int]] = defaultdict(list)  # stem → indices; a name without a frame number is its own stem
-    stems: dict[tuple[str, str | None], set[str]] = defaultdict(set)  # (label, part) → stems
-    for index, ((stem, _), place) in enumerate(zip(frames, places, strict=True)):
+    stems: dict[tuple[str, str | None], set[str]] = defaultdict(set)
+    for index, ((stem, _), stratum) in enumerate(zip(frames, strata, strict=True)):
         members[stem].append(index)
-        stems[place].add(stem)
-    sizes = Counter(places)
+        stems[stratum].add(stem)
+    sizes = Counter(strata)
     groups: list[str | None] = [None] * len(names)
     for stem, indices in members.items():
-        own = Counter(places[index] for index in indices)
-        is_running = any(2 * own[place] > sizes[place] or len(stems[place]) < _FEWEST for place in own)
+        own = Counter(strata[index] for index in indices)
+        is_running = any(2 * own[stratum] > sizes[stratum] or len(stems[stratum]) < _FEWEST for stratum in own)
         numbers = {number for index in indices if (number := frames[index][1]) is not None}
-        if not is_running and _is_dense(numbers) and not _counts(stem, own):
+        if not is_running and _is_dense(numbers) and not _is_counter(stem, own):
             for index in indices:
                 groups[index] = stem
     return tuple(groups)
@@ -77,22 +78,22 @@ def _is_dense(numbers: set[int]) -> bool:
     return (max(numbers) - low) // step + 1 <= 2 * len(numbers)
 
 
-def _counts(stem: str, places: Counter[tuple[str, str | None]]) -> bool:
-    """True when a stem says nothing but camera or class: what follows then counts the user's images."""
+def _is_counter(stem: str, strata: Counter[tuple[str, str | None]]) -> bool:
+    """True when a stem is only a camera's word or the class: the number after it then counts the user's images."""
     word = PurePosixPath(stem).name.casefold().strip("-_. ")
-    return word in _RUNNING or word in {label.casefold() for label, _ in places}
+    return word in _RUNNING or word in {label.casefold() for label, _ in strata}
 
 
 def parse_group_by(group_by: str) -> Callable[[str], str | None]:
     """Function from an image's name to the group that it belongs to, or None.
 
     Args:
-        group_by: `parent`: the image's folder; a regular expression, searched in the posix path inside the set, whose
-            first bracket names the group; `auto` and `none` name no group by a single name (`auto` looks at all names
+        group_by: `parent`: the image's folder; a regular expression, searched in the posix path in the data set, whose
+            first capture group is the group; `auto` and `none` give no group by a single name (`auto` uses all names
             together, see `find_bursts`).
 
     Raises:
-        RecipeError: not a regular expression, or one without a bracket.
+        RecipeError: not a regular expression, or one without a capture group.
     """
     if group_by in ("auto", "none"):
         return lambda name: None
@@ -103,20 +104,20 @@ def parse_group_by(group_by: str) -> Callable[[str], str | None]:
     except re.error as error:
         raise _refuse(group_by, f"{group_by!r} ({error})") from error
     if pattern.groups < 1:
-        raise _refuse(group_by, f"{group_by!r}, without a bracket")
+        raise _refuse(group_by, f"{group_by!r}, without a capture group")
     return lambda name: match[1] if (match := pattern.search(name)) else None
 
 
 def _refuse(group_by: str, found: str) -> RecipeError:
-    expected = "auto, none, parent, or a regular expression with a bracket"
+    expected = "auto, none, parent, or a regular expression with a capture group"
     hint = "For example '(person[0-9]+)' groups images by the person in their path."
     return RecipeError(expected=expected, found=found, where="--group-by", hint=hint)
 
 
 def find_groups(samples: Sequence[Sample], group_by: str) -> tuple[tuple[str | None, ...], ...]:
-    """All groupings of a set's samples by table and by name, each with one group or None for every sample.
+    """All groupings of samples by table and by name, each with one group or None for every sample.
 
-    The table's group column always counts when there is one; then come bursts for `auto`, or what `group_by` says.
+    The table's group column always counts when there is one; then come bursts for `auto`, or the groups of `group_by`.
 
     Raises:
         RecipeError: as `parse_group_by`.
@@ -124,7 +125,7 @@ def find_groups(samples: Sequence[Sample], group_by: str) -> tuple[tuple[str | N
     name_group = parse_group_by(group_by)
     names = [sample.name for sample in samples]
     if group_by == "auto":
-        named = find_bursts(names, [sample.label or "" for sample in samples], [sample.part for sample in samples])
+        named = find_bursts(names, [sample.label or "" for sample in samples], [sample.split for sample in samples])
     else:
         named = tuple(name_group(name) for name in names)
     groupings = (tuple(sample.group for sample in samples), named)

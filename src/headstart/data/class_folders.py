@@ -1,158 +1,172 @@
-"""How a folder tells labels: a folder per class, alone or inside folders for the parts.
+"""How folders state labels: a folder per class, alone or inside a folder per split (train, validation, test).
 
-In: a Tree (paths only, no disk). Out: which image has which label and part, and what could not be used.
+In: a Tree (paths only, no disk). Out: the label and split of each image, and what could not be used.
 """
 
 from __future__ import annotations
 
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from headstart.data.finding import Finding
-from headstart.data.folder_scan import Tree, as_text, say
-from headstart.data.split_names import read_parts
+from headstart.data.finding import SCAN_NAMED, Finding
+from headstart.data.folder_scan import Tree, as_text, numbered_names
 
-_NAMED = 20  # names that one finding lists; its detail has the full count
+SPLITS = ("train", "validation", "test")
+_SPLIT_WORDS = {
+    "train": "train", "training": "train",
+    "val": "validation", "valid": "validation", "validation": "validation", "dev": "validation",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+_EVALUATION = ("eval", "evaluation")  # the test split; beside a folder called test it can only be the validation split
+
+
+def parse_splits(words: Iterable[str]) -> dict[str, str]:
+    """Split that each word names, in any case; words that name none are absent.
+
+    `eval` and `evaluation` mean the test split, or the validation split where another word names the test split.
+    """
+    written = list(words)
+    known = {word: _SPLIT_WORDS[key] for word in written if (key := word.strip().lower()) in _SPLIT_WORDS}
+    evaluation = "validation" if "test" in known.values() else "test"
+    return known | {word: evaluation for word in written if word.strip().lower() in _EVALUATION}
 
 
 @dataclass(frozen=True)
-class Placed:
-    """One image's path in the tree, with the label and part that its folders give it."""
+class LabelledPath:
+    """One image's path in the tree, with the label and split that its folders give it."""
 
     path: str
     label: str
-    part: str | None
+    split: str | None
 
 
-def find_top(tree: Tree, has_table: Callable[[str], bool]) -> str:
-    """Folder that holds the classes or parts, as a prefix ending in `/`; empty for the tree's own root.
+def find_root(tree: Tree, has_table: Callable[[str], bool]) -> str:
+    """Folder that holds the classes or splits, as a prefix ending in `/`; empty for the tree's own root.
 
-    A folder that holds images in only one folder of its own is a wrapping and is passed, unless that folder is a class
-    (images directly inside) or a part (train, test, … with folders inside), or a table stands beside it.
+    A folder that holds images in only one folder of its own is a wrapper and is entered, unless that folder is a class
+    (images directly inside) or a split (train, test, … with folders inside), or a table stands beside it.
     """
-    top = ""
-    while not has_table(top):
-        direct, folders = _children(tree, top)
+    root = ""
+    while not has_table(root):
+        direct, folders = _children(tree, root)
         if direct or len(folders) != 1:
             break
         (only,) = folders
-        inside_direct, inside_folders = _children(tree, f"{top}{only}/")
-        if (read_parts([only]) and inside_folders) or (inside_direct and not has_table(f"{top}{only}/")):
+        inside_direct, inside_folders = _children(tree, f"{root}{only}/")
+        if (parse_splits([only]) and inside_folders) or (inside_direct and not has_table(f"{root}{only}/")):
             break
-        top += only + "/"
-    return top
+        root += only + "/"
+    return root
 
 
-def _children(tree: Tree, top: str) -> tuple[int, set[str]]:
+def _children(tree: Tree, folder: str) -> tuple[int, set[str]]:
     """Number of images directly in a folder, and the names of its folders that hold images."""
-    below = [path[len(top) :] for path in tree.images if path.startswith(top)]
+    below = [path[len(folder) :] for path in tree.images if path.startswith(folder)]
     return sum("/" not in path for path in below), {path.split("/", 1)[0] for path in below if "/" in path}
 
 
-def read_layout(tree: Tree, top: str) -> tuple[list[Placed], list[Finding]]:
-    """Label and part of every image that stands in a class folder, and Findings for those that do not.
+def read_class_folders(tree: Tree, root: str) -> tuple[list[LabelledPath], list[Finding]]:
+    """Label and split of every image that stands in a class folder, and Findings for those that do not.
 
-    The class is the first folder below the part (or below `top`); deeper folders are allowed and mean nothing. Class
+    The class is the first folder below the split (or below `root`); deeper folders are allowed and mean nothing. Class
     names are brought to Unicode's composed form (NFC), so that a Mac's and a zip's spelling of one name are one class.
     """
-    parts = _find_parts(tree, top)
-    findings = _part_findings(tree, top, parts)
-    placed, loose, outside = [], [], []
+    splits = _find_splits(tree, root)
+    findings = _split_findings(tree, root, splits)
+    labelled, unlabelled, outside = [], [], []
     for path in tree.images:
-        head, *rest = path[len(top) :].split("/") if path.startswith(top) else [""]
-        if parts and head not in parts and rest:
+        head, *rest = path[len(root) :].split("/") if path.startswith(root) else [""]
+        if splits and head not in splits and rest:
             outside.append(path)
-        elif len(rest) < (2 if parts else 1):
-            loose.append(path)
+        elif len(rest) < (2 if splits else 1):
+            unlabelled.append(path)
         else:
-            label = unicodedata.normalize("NFC", as_text(rest[0] if parts else head))
-            placed.append(Placed(path, label, parts.get(head)))
-    findings += _left_out("loose-images", "in no class folder", loose)
-    findings += _left_out("unused-folder", "beside the parts' folders", outside)
-    return placed, [*findings, *_empty_classes(tree, top, parts, placed)]
+            label = unicodedata.normalize("NFC", as_text(rest[0] if splits else head))
+            labelled.append(LabelledPath(path, label, splits.get(head)))
+    findings += _unused("no-class-folder", "in no class folder", unlabelled)
+    findings += _unused("unused-folder", "beside the folders of the splits", outside)
+    return labelled, [*findings, *_empty_folders(tree, root, splits, labelled=labelled)]
 
 
-def _find_parts(tree: Tree, top: str) -> dict[str, str]:
-    """Folder name → part; empty when the folders are classes.
+def _find_splits(tree: Tree, root: str) -> dict[str, str]:
+    """Folder name → split; empty when the folders are classes.
 
-    A lone `train` among other folders with images is a class (vehicles have trains); parts are recognised when two of
+    A lone `train` among other folders with images is a class (vehicles have trains); splits are recognised when two of
     them are there, or when nothing else holds images.
     """
-    _, folders = _children(tree, top)
-    parts = read_parts(sorted(folders))
-    nested = any(_children(tree, f"{top}{folder}/")[1] for folder in parts)
-    if not parts or (folders - set(parts) and not (nested and len(set(parts.values())) > 1)):
+    _, folders = _children(tree, root)
+    splits = parse_splits(sorted(folders))
+    nested = any(_children(tree, f"{root}{folder}/")[1] for folder in splits)
+    if not splits or (folders - set(splits) and not (nested and len(set(splits.values())) > 1)):
         return {}
-    return parts
+    return splits
 
 
-def _part_findings(tree: Tree, top: str, parts: dict[str, str]) -> list[Finding]:
+def _split_findings(tree: Tree, root: str, splits: dict[str, str]) -> list[Finding]:
     findings = []
-    if not parts:
-        for word in read_parts(sorted(_children(tree, top)[1])):
-            message = f"The folder {word} is read as a class, since it stands among folders that name no part."
-            findings.append(Finding("part-as-class", "warning", message, (as_text(top + word),)))
-    for part, number in Counter(parts.values()).items():
+    if not splits:
+        for word in parse_splits(sorted(_children(tree, root)[1])):
+            message = f"The folder {word} is used as a class, since the folders beside it are not splits."
+            findings.append(Finding("split-name-as-class", "warning", message, (as_text(root + word),)))
+    for split, number in Counter(splits.values()).items():
         if number > 1:
-            words = [word for word in parts if parts[word] == part]
-            message = f"The folders {' and '.join(words)} are read together as the {part} part."
-            findings.append(Finding("merged-parts", "warning", message, tuple(as_text(top + word) for word in words)))
+            words = [word for word in splits if splits[word] == split]
+            message = f"The folders {' and '.join(words)} are used together as the {split} split."
+            names = tuple(as_text(root + word) for word in words)
+            findings.append(Finding("merged-splits", "warning", message, names))
     return findings
 
 
-def _left_out(kind: str, where: str, paths: list[str]) -> list[Finding]:
+def _unused(kind: str, where: str, paths: list[str]) -> list[Finding]:
     if not paths:
         return []
     names = tuple(as_text(path) for path in paths)
-    message = f"{say(names)}: images {where}, not used."
-    return [Finding(kind, "warning", message, names[:_NAMED], detail={"count": len(names)})]
+    message = f"{numbered_names(names)}: images {where}, not used."
+    return [Finding(kind, "warning", message, names[:SCAN_NAMED], detail={"count": len(names)})]
 
 
-def _empty_classes(tree: Tree, top: str, parts: dict[str, str], placed: list[Placed]) -> list[Finding]:
-    """Folders at the place of a class or part that hold no image that is used."""
-    full = {"/".join(item.path[len(top) :].split("/")[: 2 if parts else 1]) for item in placed}
+def _empty_folders(tree: Tree, root: str, splits: dict[str, str], *, labelled: list[LabelledPath]) -> list[Finding]:
+    """Folders where a class or split is expected that hold no image that is used."""
+    full = {"/".join(item.path[len(root) :].split("/")[: 2 if splits else 1]) for item in labelled}
     full |= {name.split("/")[0] for name in full}
     by_kind: dict[str, list[str]] = defaultdict(list)
     for folder in tree.folders:
-        steps = folder[len(top) :].split("/") if folder.startswith(top) else []
-        is_class = len(steps) == (2 if parts else 1) and (not parts or steps[0] in parts)
-        is_part = bool(parts) and len(steps) == 1 and bool(read_parts(steps))
-        if (is_class or is_part) and "/".join(steps) not in full:
-            by_kind["empty-part" if is_part else "empty-class"].append(as_text(folder))
-    words = {"empty-class": "class folders without a usable image", "empty-part": "part folders without a class"}
-    return [
-        Finding(
-            kind,
-            "warning",
-            f"{say(names)}: {words[kind]}, left out.",
-            tuple(names[:_NAMED]),
-            detail={"count": len(names)},
-        )
-        for kind, names in by_kind.items()
-    ]
+        steps = folder[len(root) :].split("/") if folder.startswith(root) else []
+        is_class = len(steps) == (2 if splits else 1) and (not splits or steps[0] in splits)
+        is_split = bool(splits) and len(steps) == 1 and bool(parse_splits(steps))
+        if (is_class or is_split) and "/".join(steps) not in full:
+            by_kind["empty-split" if is_split else "empty-class"].append(as_text(folder))
+    texts = {"empty-class": "class folders without a usable image", "empty-split": "split folders without a class"}
+    findings = []
+    for kind, names in by_kind.items():
+        message = f"{numbered_names(names)}: {texts[kind]}, left out."
+        findings.append(Finding(kind, "warning", message, tuple(names[:SCAN_NAMED]), detail={"count": len(names)}))
+    return findings
 
 
-def same_looking(labels: set[str]) -> list[Finding]:
-    """Classes whose names differ only by case or surrounding space: two classes to us, probably one to the user."""
-    by_look: dict[str, list[str]] = defaultdict(list)
+def similar_class_names(labels: set[str]) -> list[Finding]:
+    """Classes whose names differ only by case or surrounding space: kept apart, but probably one class."""
+    by_key: dict[str, list[str]] = defaultdict(list)
     for label in sorted(labels):
-        by_look[label.strip().casefold()].append(label)
+        by_key[label.strip().casefold()].append(label)
     return [
-        Finding("similar-classes", "warning", f"Classes {' and '.join(map(repr, names))} look like one, kept apart.",
+        Finding("similar-class-names", "warning",
+                f"The class names {' and '.join(map(repr, names))} are nearly the same; they are kept as two classes.",
                 detail={"classes": names})
-        for names in by_look.values() if len(names) > 1
+        for names in by_key.values() if len(names) > 1
     ]  # fmt: skip
 
 
-def case_twins(names: list[str]) -> list[Finding]:
+def case_collisions(names: list[str]) -> list[Finding]:
     """Files whose paths differ only by case: one file on Windows and on most Macs."""
-    by_look: dict[str, list[str]] = defaultdict(list)
+    by_key: dict[str, list[str]] = defaultdict(list)
     for name in names:
-        by_look[name.casefold()].append(name)
-    twins = [tuple(group) for group in by_look.values() if len(group) > 1]
-    if not twins:
+        by_key[name.casefold()].append(name)
+    groups = [tuple(group) for group in by_key.values() if len(group) > 1]
+    if not groups:
         return []
-    message = f"{say([' and '.join(group) for group in twins])}: paths that differ only by case."
-    return [Finding("case-twins", "warning", message, groups=tuple(twins[:_NAMED]), detail={"count": len(twins)})]
+    message = f"{numbered_names([' and '.join(group) for group in groups])}: paths that differ only by case."
+    detail = {"count": len(groups)}
+    return [Finding("case-collision", "warning", message, groups=tuple(groups[:SCAN_NAMED]), detail=detail)]

@@ -1,7 +1,7 @@
-"""Which files under a folder are images, and what is left out: one walk, every decision said.
+"""Which files under a folder are images, and what is left out: one walk, every decision reported.
 
-In: a folder. Out: Tree, with the images' paths relative to the folder, sorted. Files are told apart by suffix; first
-bytes are looked at only where the suffix says nothing. No image is opened here.
+In: a folder. Out: Tree, with the images' paths relative to the folder, sorted. Files are classified by suffix; first
+bytes are read only where the suffix is missing or unknown. No image is opened here.
 """
 
 from __future__ import annotations
@@ -12,37 +12,37 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from headstart.data.finding import Finding
+from headstart.data.finding import SCAN_NAMED, Finding
 from headstart.data.images import SUFFIXES
 from headstart.data.source_record import NAME as RECORD
 from headstart.data.source_record import read_record
+from headstart.wording import counted
 
 IMAGE_SUFFIXES = frozenset(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
-# photographs and drawings in formats that are not read: named as a warning, since leaving them out loses images
-_UNREAD_SUFFIXES = frozenset(
+# photographs and drawings in unsupported formats: a warning, since leaving them out loses images
+_UNSUPPORTED_SUFFIXES = frozenset(
     (".heic", ".heif", ".jxl", ".svg", ".psd", ".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2",
      ".hdr", ".exr", ".dcm")
 )  # fmt: skip
 _ARTEFACTS = frozenset(("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "icon\r"))
-_NAMED = 20  # names that one finding lists; its detail has the full count
-_LOOKS = 1000  # files with a foreign suffix whose first bytes are read; annotations can be a million
+_MOST_PEEKS = 1000  # files with an unknown suffix whose first bytes are read; annotations can be a million
 
-# reason → severity, sentence; in the order they are said
+# reason → severity, sentence; in the order they are reported
 _REASONS = {
-    "closed": ("problem", "could not be listed and may hide images"),
-    "unread-format": ("warning", "left out: this format is not read; save as JPEG or PNG to use them"),
-    "foreign-suffix": ("warning", "left out: images by their first bytes, but not by their suffix; rename to use them"),
-    "no-suffix": ("note", "used: no suffix, but images by their first bytes"),
-    "broken-link": ("warning", "skipped: links that lead nowhere"),
-    "seen-link": ("note", "skipped: linked folders that are read already or lead back up"),
-    "special": ("note", "skipped: neither files nor folders"),
-    "hidden": ("note", "skipped: hidden files, or left by the system"),
+    "unreadable-folder": ("problem", "could not be listed and may hold images"),
+    "unsupported-format": ("warning", "left out: unsupported format; save as JPEG or PNG to use them"),
+    "wrong-suffix": ("warning", "left out: images by content, but not by suffix; rename to use them"),
+    "no-suffix": ("note", "used: no suffix, but images by content"),
+    "broken-link": ("warning", "skipped: broken links"),
+    "repeated-link": ("note", "skipped: linked folders that were read already or lead back up"),
+    "special-file": ("note", "skipped: neither files nor folders"),
+    "hidden": ("note", "skipped: hidden files or system files"),
     "not-image": ("note", "skipped: not images"),
 }
 _KINDS = {
-    "closed": "closed-folder",
-    "unread-format": "unread-format",
-    "foreign-suffix": "suffix",
+    "unreadable-folder": "unreadable-folder",
+    "unsupported-format": "unsupported-format",
+    "wrong-suffix": "suffix",
     "no-suffix": "suffix",
 }
 
@@ -52,7 +52,7 @@ class Tree:
     """What a folder holds; every path is posix, relative to the folder, and sorted.
 
     Args:
-        images: files taken as images, by suffix, or by first bytes where there is no suffix.
+        images: files used as images, by suffix, or by first bytes where there is no suffix.
         folders: visible folders, empty ones too.
         others: reason → files or folders (these end in `/`) it applies to; only `no-suffix` ones are in `images` too.
     """
@@ -62,7 +62,7 @@ class Tree:
     others: dict[str, tuple[str, ...]]
 
     def findings(self, used: Iterable[str] = ()) -> list[Finding]:
-        """One Finding for each reason, with counts and first names; `used` files (a table) are not called skipped."""
+        """One Finding for each reason, with counts and first names; `used` files (a table) do not count as skipped."""
         taken = set(used)
         found = []
         for reason, (severity, sentence) in _REASONS.items():
@@ -70,8 +70,8 @@ class Tree:
             if names:
                 detail = {"reason": reason, "count": len(names)}
                 kind = _KINDS.get(reason, "skipped")
-                files = f"{len(names):,} file{'s' if len(names) > 1 else ''}"
-                found.append(Finding(kind, severity, f"{files} {sentence}.", tuple(names[:_NAMED]), detail=detail))
+                message = f"{counted(len(names), 'file')} {sentence}."
+                found.append(Finding(kind, severity, message, tuple(names[:SCAN_NAMED]), detail=detail))
         return found
 
 
@@ -85,7 +85,8 @@ def read_tree(root: Path, suffixes: frozenset[str] = IMAGE_SUFFIXES) -> Tree:
     folders: list[str] = []
     others: dict[str, list[str]] = defaultdict(list)
     for path, entry in _entries(root, folders, others):
-        kind = _kind(entry, suffixes, looks=_LOOKS - len(others["not-image"]) - len(others["foreign-suffix"]))
+        peeks = len(others["not-image"]) + len(others["wrong-suffix"])
+        kind = _kind(entry, suffixes, may_peek=peeks < _MOST_PEEKS)
         if kind in ("image", "no-suffix"):
             images.append(path)
         if kind != "image":
@@ -95,29 +96,29 @@ def read_tree(root: Path, suffixes: frozenset[str] = IMAGE_SUFFIXES) -> Tree:
 
 
 def _entries(root: Path, folders: list[str], others: dict[str, list[str]]) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Visible files below the root, linked folders last; folders and what is not a file are noted on the way."""
+    """Visible files below the root, linked folders last; also fills `folders`, and `others` with what is not a file."""
     seen: set[str] = set()
     stack = [(str(root), "")]
     linked: list[tuple[str, str]] = []
     while stack or linked:
-        place, prefix = stack.pop() if stack else linked.pop(0)
-        real = os.path.realpath(place)
+        folder, prefix = stack.pop() if stack else linked.pop(0)
+        real = os.path.realpath(folder)
         if real in seen:
-            others["seen-link"].append(prefix)
+            others["repeated-link"].append(prefix)
             continue
         seen.add(real)
         if prefix:
             folders.append(prefix[:-1])
         try:
-            with os.scandir(place) as listing:
+            with os.scandir(folder) as listing:
                 entries = sorted(listing, key=lambda entry: entry.name)
         except OSError:
-            others["closed"].append(prefix or "./")
+            others["unreadable-folder"].append(prefix or "./")
             continue
         for entry in entries:
             path = prefix + entry.name
-            if entry.name == RECORD and read_record(Path(place)):
-                continue  # ours, left by `headstart fetch`: nothing to say of it
+            if entry.name == RECORD and read_record(Path(folder)):
+                continue  # written by `headstart fetch`: not a file of the user
             if _is_hidden(entry.name):
                 others["hidden"].append(path)
             elif _is_folder(entry):
@@ -137,25 +138,25 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _kind(entry: os.DirEntry[str], suffixes: frozenset[str], looks: int) -> str:
+def _kind(entry: os.DirEntry[str], suffixes: frozenset[str], *, may_peek: bool) -> str:
     try:
         is_file = entry.is_file()
     except OSError:
         is_file = False
     if not is_file:  # a pipe must never be opened: reading it waits for ever
-        return "broken-link" if entry.is_symlink() else "special"
+        return "broken-link" if entry.is_symlink() else "special-file"
     suffix = Path(entry.name).suffix.lower()
     if suffix in suffixes:
         return "image"
-    if suffix in _UNREAD_SUFFIXES:
-        return "unread-format"
-    if (suffix and looks <= 0) or not is_image(Path(entry.path)):
+    if suffix in _UNSUPPORTED_SUFFIXES:
+        return "unsupported-format"
+    if (suffix and not may_peek) or not is_image(Path(entry.path)):
         return "not-image"
-    return "foreign-suffix" if suffix else "no-suffix"
+    return "wrong-suffix" if suffix else "no-suffix"
 
 
 def is_image(path: Path) -> bool:
-    """True when a file's first bytes are those of a known image format; a file that cannot be read is none."""
+    """True when a file's first bytes are those of a known image format; False for a file that cannot be read."""
     try:
         with path.open("rb") as file:
             head = file.read(16)
@@ -171,8 +172,8 @@ def is_image(path: Path) -> bool:
     )
 
 
-def is_there(path: Path) -> bool:
-    """Whether a path leads to something; one that the system refuses, as too long, leads nowhere."""
+def exists(path: Path) -> bool:
+    """Whether a path exists; False for one that the system refuses, such as a name that is too long."""
     try:
         return path.exists()
     except OSError:
@@ -180,11 +181,11 @@ def is_there(path: Path) -> bool:
 
 
 def as_text(path: str) -> str:
-    """A file's name that can be printed, stored and sent; bytes that are no UTF-8 appear escaped, as `\\udce9`."""
+    """A file's name that can be printed, stored and sent; bytes that are not UTF-8 are escaped, as `\\udce9`."""
     return path.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def say(names: Iterable[str], most: int = 3) -> str:
+def numbered_names(names: Iterable[str], most: int = 3) -> str:
     """`3 (a.txt, b.txt, c.txt)`: how many there are, and the first few."""
     listed = list(names)
     more = ", …" if len(listed) > most else ""

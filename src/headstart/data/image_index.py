@@ -1,9 +1,9 @@
-"""What is known about each image file, remembered between runs: content hash, decoded size, pixels' hash, thumbnail.
+"""An index of image facts, kept between runs: content hash, decoded size, hash of the pixels, small grey picture.
 
     path, size, time ──▶ content (SHA-256 of the bytes) ──▶ ImageFacts (what decoding showed)
 
 Bytes are hashed again only when size or time of the file differ; an image is decoded again only when its content, the
-rules or the reader are new.
+rules or the decoder are new.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ import PIL
 from numpy.typing import NDArray
 from PIL import Image
 
+from headstart.data.fact_store import FactStore, FileKey
 from headstart.data.finding import Finding
-from headstart.data.image_index_store import FactStore, FileKey
 from headstart.data.image_set import Sample
 from headstart.data.images import BadImage, ImageRules, open_image, read_bytes, suffix_notes
 
-SIGNATURE_SIDE = 32  # pixels: enough for the DCT of a perceptual hash and for a first look; 1 kB per image
-_READER = "2"  # raise when images.py changes a pixel, or when the signature changes
+SIGNATURE_SIDE = 32  # pixels: enough for the DCT of a perceptual hash and for fitting a crop; 1 kB per image
+_DECODER = "3"  # raise when images.py changes a pixel or a note, or when the signature changes
 _BATCH = 64  # results between two commits: the most that an interruption can lose
 _READ_AHEAD = 4  # files in flight per worker, so that memory stays flat
 
@@ -39,17 +39,17 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """What was found in one image file; for an unreadable one `error` says why and the decoded fields are empty.
+    """What was found in one image file; for an unreadable one `error` is the reason and the decoded fields are empty.
 
     Args:
         content: SHA-256 of the file's bytes, hex; empty when they could not be read.
         pixels: hash of the upright 8-bit RGB pixels and their size: equal for exact duplicates, whatever the file.
-        width: pixels from left to right, after the EXIF turn.
-        height: pixels from top to bottom, after the EXIF turn.
+        width: pixels from left to right, after the EXIF rotation.
+        height: pixels from top to bottom, after the EXIF rotation.
         format: of the file, as Pillow names it.
         mode: of the file, as Pillow names it.
-        notes: what was done to it while reading (EXIF turn, alpha, 16 bit, first frame), and a wrong suffix.
-        signature: SIGNATURE_SIDE² bytes: the grey picture squeezed to a square, row by row.
+        notes: what was done to it while reading (EXIF rotation, alpha, 16 bit, first frame), and a wrong suffix.
+        signature: SIGNATURE_SIDE² bytes: the grey picture squeezed to a square, line by line.
         error: the reason why it cannot be used, or None.
     """
 
@@ -64,52 +64,20 @@ class ImageFacts:
     error: str | None = None
 
 
-class ContentIndex:
-    """Remembers in one SQLite file what was found in image files; may be used by several processes at once."""
+class ImageIndex:
+    """Facts of image files, kept in one SQLite file; several processes may use it at once."""
 
     def __init__(self, folder: Path) -> None:
         self._store = FactStore(folder)
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """What happened to the memory itself: built anew after damage, or not writable."""
+        """What happened to the index itself: rebuilt after damage, or not writable."""
         return self._store.findings
 
     def close(self) -> None:
         """Close the file; what was found is already committed."""
         self._store.close()
-
-    def recall(self, content: str, kind: str) -> bytes | None:
-        """What was kept for this content under this kind; the kind names the algorithm and its version."""
-        return self._store.facts(content, kind)
-
-    def keep(self, content: str, kind: str, packed: bytes) -> None:
-        """Remember something that was computed from this content."""
-        self._store.remember([], [(content, kind, packed)])
-
-    def contents(
-        self, paths: Sequence[Path], *, verify: bool = False, workers: int = 2, progress: Progress | None = None
-    ) -> tuple[str | BadImage, ...]:
-        """SHA-256 of each file's bytes, in order; a file that cannot be read gives its BadImage.
-
-        Args:
-            paths: files.
-            verify: hash every file, whatever is remembered.
-            workers: threads.
-            progress: called with (files done, files in all).
-        """
-        keys = [_file_key(path) for path in paths]
-        known = _known(keys, verify, self._store)
-        found: list[str | BadImage] = [content or "" for content in known]
-        todo = [i for i, content in enumerate(known) if content is None]
-        done = len(paths) - len(todo)
-        with _Kept(self._store) as kept:
-            for i, content in zip(todo, _pooled(lambda i: _content(paths[i]), todo, workers), strict=True):
-                found[i] = content
-                if isinstance(content, str):
-                    kept.add(keys[i], content)
-                done = _told(progress, done + 1, len(paths))
-        return tuple(found)
 
     def facts(
         self,
@@ -120,64 +88,71 @@ class ContentIndex:
         workers: int = 2,
         progress: Progress | None = None,
     ) -> tuple[ImageFacts, ...]:
-        """What is in each sample's file, in the samples' order; only what is not known yet is decoded.
+        """What is in each sample's file, in the samples' order; only what the index does not have is decoded.
 
         An interruption (any exception, also Ctrl-C) keeps what was done so far.
 
         Args:
             samples: their paths are read, nothing else of them.
             rules: background colour and pixel bound.
-            verify: hash every file's bytes, whatever is remembered.
+            verify: hash every file's bytes, whatever the index has.
             workers: threads; the decoders release Python's lock.
             progress: called with (images done, images in all).
         """
-        look = _Look(self._store, rules or ImageRules())
+        progress = progress or _ignore
+        reader = _FactReader(self._store, rules or ImageRules())
         paths = [sample.path for sample in samples]
         keys = [_file_key(path) for path in paths]
-        known = [look.remembered(content) for content in _known(keys, verify, self._store)]
-        found = [facts or ImageFacts("") for facts in known]
-        todo = [i for i, facts in enumerate(known) if facts is None]
-        done = _told(progress, len(paths) - len(todo), len(paths))
-        with _Kept(self._store) as kept:
-            for i, (facts, is_new) in zip(todo, _pooled(lambda i: look.at(paths[i]), todo, workers), strict=True):
+        found = reader.stored([None] * len(keys) if verify else keys)
+        missing = [i for i, facts in enumerate(found) if facts is None]
+        done = len(paths) - len(missing)
+        progress(done, len(paths))
+        with _Batches(self._store) as batches:
+            read = _pooled(lambda i: reader.read(paths[i]), missing, workers)
+            for i, (facts, is_new) in zip(missing, read, strict=True):
                 found[i] = facts
-                kept.add(keys[i], facts.content, (look.reader, _pack(facts)) if is_new else None)
-                done = _told(progress, done + 1, len(paths))
-        return tuple(_with_name_notes(facts, path) for facts, path in zip(found, paths, strict=True))
+                batches.add(keys[i], facts.content, (reader.name, _pack(facts)) if is_new else None)
+                done += 1
+                progress(done, len(paths))
+        everything = [facts or ImageFacts("") for facts in found]
+        return tuple(_with_suffix_notes(facts, path) for facts, path in zip(everything, paths, strict=True))
 
 
-class _Look:
-    """Looks into files under one set of rules; knows what was remembered under them."""
+class _FactReader:
+    """Reads facts under one set of rules: from the store, or from the file."""
 
     def __init__(self, store: FactStore, rules: ImageRules) -> None:
         self._store = store
         self._rules = rules
         colour = ",".join(map(str, rules.background))
-        self.reader = f"{_READER} pillow {PIL.__version__} on {colour} up to {rules.max_pixels}"
+        self.name = f"{_DECODER} pillow {PIL.__version__} on {colour} up to {rules.max_pixels}"
 
-    def remembered(self, content: str | None) -> ImageFacts | None:
-        packed = self._store.facts(content, self.reader) if content else None
-        return None if content is None or packed is None else _unpack(content, packed)
+    def stored(self, keys: Sequence[FileKey | None]) -> list[ImageFacts | None]:
+        """Facts of files that did not change since they were read; None for the others."""
+        contents = self._store.contents(keys)
+        packed = self._store.facts([content for content in contents if content], self.name)
+        unpacked = {content: _unpack(content, data) for content, data in packed.items()}
+        return [unpacked.get(content) if content else None for content in contents]
 
-    def at(self, path: Path) -> tuple[ImageFacts, bool]:
+    def read(self, path: Path) -> tuple[ImageFacts, bool]:
         """Facts of one file, and whether they are new and will be the same next time."""
         try:
             data = read_bytes(path)
         except BadImage as bad:
             return ImageFacts("", error=bad.reason), False
         content = hashlib.sha256(data).hexdigest()
-        known = self.remembered(content)  # a copy of a file that was seen under another path
-        if known is not None:
-            return known, False
+        known = self._store.facts([content], self.name)  # the same bytes were read under another path
+        if known:
+            return _unpack(content, known[content]), False
         try:
-            return _facts(content, data, self._rules), True
+            return read_facts(content, data, self._rules), True
         except BadImage as bad:
-            lasting = not isinstance(bad.__cause__, MemoryError)
-            return ImageFacts(content, error=bad.reason), lasting
+            is_lasting = not isinstance(bad.__cause__, MemoryError)
+            return ImageFacts(content, error=bad.reason), is_lasting
 
 
-class _Kept:
-    """Collects results and gives them to the store in short transactions; the rest on leaving, in whatever way."""
+class _Batches:
+    """Collects results and writes them to the store in short transactions; the rest on leaving, also after an error."""
 
     def __init__(self, store: FactStore) -> None:
         self._store = store
@@ -190,22 +165,22 @@ class _Kept:
         if facts is not None:
             self._facts.append((content, *facts))
         if len(self._files) >= _BATCH:
-            self._give()
+            self._write()
 
-    def _give(self) -> None:
+    def _write(self) -> None:
         files, self._files, facts, self._facts = self._files, [], self._facts, []
         if files or facts:
-            self._store.remember(files, facts)
+            self._store.add(files, facts)
 
-    def __enter__(self) -> _Kept:
+    def __enter__(self) -> _Batches:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._give()
+        self._write()
 
 
 def signature_of(rgb: NDArray[np.uint8]) -> bytes:
-    """The grey picture squeezed to SIGNATURE_SIDE × SIGNATURE_SIDE, row by row, one byte per pixel.
+    """The grey picture squeezed to SIGNATURE_SIDE × SIGNATURE_SIDE, line by line, one byte per pixel.
 
     Args:
         rgb: H×W×3 uint8.
@@ -215,7 +190,15 @@ def signature_of(rgb: NDArray[np.uint8]) -> bytes:
     return small.convert("L").tobytes()
 
 
-def _facts(content: str, data: bytes, rules: ImageRules) -> ImageFacts:
+def read_facts(content: str, data: bytes, rules: ImageRules) -> ImageFacts:
+    """Decode the bytes of an image file.
+
+    Args:
+        content: SHA-256 of the bytes, hex.
+
+    Raises:
+        BadImage: it cannot be decoded.
+    """
     image = open_image(data, rules)
     return ImageFacts(
         content=content,
@@ -235,17 +218,6 @@ def _pixels_hash(rgb: NDArray[np.uint8]) -> str:
     return digest.hexdigest()
 
 
-def _content(path: Path) -> str | BadImage:
-    try:
-        return hashlib.sha256(read_bytes(path)).hexdigest()
-    except BadImage as bad:
-        return bad
-
-
-def _known(keys: Sequence[FileKey | None], verify: bool, store: FactStore) -> list[str | None]:
-    return [None] * len(keys) if verify else store.contents(keys)
-
-
 def _file_key(path: Path) -> FileKey | None:
     try:
         status = path.stat()  # before the bytes are read: a file that changes meanwhile will not match next time
@@ -254,7 +226,7 @@ def _file_key(path: Path) -> FileKey | None:
     return FileKey(os.fsencode(path.absolute()), status.st_size, status.st_mtime_ns)
 
 
-def _with_name_notes(facts: ImageFacts, path: Path) -> ImageFacts:
+def _with_suffix_notes(facts: ImageFacts, path: Path) -> ImageFacts:
     """Facts belong to content; what depends on the file's name is added for each name."""
     extra = suffix_notes(path, facts.format) if facts.error is None else ()
     return replace(facts, notes=facts.notes + extra) if extra else facts
@@ -268,15 +240,25 @@ def _pack(facts: ImageFacts) -> bytes:
 def _unpack(content: str, packed: bytes) -> ImageFacts:
     plain, _, signature = packed.partition(b"\n")
     pixels, width, height, format_, mode, notes, error = json.loads(plain)
-    return ImageFacts(content, pixels, width, height, format_, mode, tuple(notes), signature, error)
+    return ImageFacts(
+        content=content,
+        pixels=pixels,
+        width=width,
+        height=height,
+        format=format_,
+        mode=mode,
+        notes=tuple(notes),
+        signature=signature,
+        error=error,
+    )
 
 
-def _pooled(work: Callable[[int], _Result], todo: Sequence[int], workers: int) -> Iterator[_Result]:
-    """Results in the order of todo; only a few are ahead of the one that is taken."""
+def _pooled(work: Callable[[int], _Result], indices: Sequence[int], workers: int) -> Iterator[_Result]:
+    """Results in the order of the indices; only a few are computed ahead of the one that is taken."""
     waiting: deque[Future[_Result]] = deque()
-    pool = ThreadPoolExecutor(max(1, workers), thread_name_prefix="look")
+    pool = ThreadPoolExecutor(max(1, workers), thread_name_prefix="decode")
     try:
-        for i in todo:
+        for i in indices:
             waiting.append(pool.submit(work, i))
             if len(waiting) >= _READ_AHEAD * max(1, workers):
                 yield waiting.popleft().result()
@@ -286,7 +268,5 @@ def _pooled(work: Callable[[int], _Result], todo: Sequence[int], workers: int) -
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _told(progress: Progress | None, done: int, total: int) -> int:
-    if progress is not None:
-        progress(done, total)
-    return done
+def _ignore(done: int, total: int) -> None:
+    """Progress that nobody listens to."""

@@ -1,9 +1,9 @@
 """The only file that opens images: bytes of any common kind become H×W×3 uint8 RGB, or a BadImage with its reason.
 
-What is done, always the same: the header is checked against the pixel bound before anything is decoded; the first frame
-of an animation is taken; the EXIF turn is applied; transparency is laid over a stated colour; grey, palette, CMYK and
-16-bit images become 8-bit RGB (16 bit: value / 257, so that the format's white stays white). Colour profiles are not
-applied. The file itself is only read.
+Decoding is always the same: the header is checked against the pixel bound before anything is decoded; the first frame
+of an animation is used; the EXIF rotation is applied; transparency is blended with a stated colour; grey, palette, CMYK
+and 16-bit images become 8-bit RGB (16 bit: value / 257, so that the format's white stays white). Colour profiles are
+not applied. The file itself is only read.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ SUFFIXES: dict[str, tuple[str, ...]] = {
 """The formats that are opened, each with its file suffixes; nothing else is tried, whatever Pillow could do with it."""
 
 _MAX_FILE_BYTES = 2**30  # no photograph is larger; bounds what one read can take
-_TURNS = {  # EXIF orientation → what makes the picture upright (EXIF 2.3, tag 0x0112)
+_UPRIGHT = {  # EXIF orientation → what makes the picture upright (EXIF 2.3, tag 0x0112)
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -56,7 +56,7 @@ _ANIMATED = ("GIF", "WEBP", "PNG", "TIFF", "AVIF", "MPO")
 class _Unbounded:
     """While a thread is inside, Pillow's own bound of pixels is off: it is global, and ours is checked before decoding.
 
-    Threads are counted, not made to wait for each other; the last one out puts the bound back.
+    Threads are counted and do not wait for each other; the last one out restores the bound.
     """
 
     def __init__(self) -> None:
@@ -93,8 +93,8 @@ class ImageRules:
     """How images are read.
 
     Args:
-        background: RGB, 0 to 255, laid under transparent pixels.
-        max_pixels: an image whose header states more is refused unopened.
+        background: RGB, 0 to 255, behind transparent pixels.
+        max_pixels: an image whose header states more is refused before it is decoded.
     """
 
     background: tuple[int, int, int] = (255, 255, 255)
@@ -127,12 +127,12 @@ class OpenedImage:
 
     @property
     def width(self) -> int:
-        """Pixels from left to right, after the EXIF turn."""
+        """Pixels from left to right, after the EXIF rotation."""
         return int(self.rgb.shape[1])
 
     @property
     def height(self) -> int:
-        """Pixels from top to bottom, after the EXIF turn."""
+        """Pixels from top to bottom, after the EXIF rotation."""
         return int(self.rgb.shape[0])
 
 
@@ -162,7 +162,7 @@ def open_image(source: Path | bytes, rules: ImageRules | None = None) -> OpenedI
         rules: background colour and pixel bound; the defaults of ImageRules when left out.
 
     Raises:
-        BadImage: with the reason in words a user understands.
+        BadImage: with the reason as a short text for people.
     """
     rules = rules or ImageRules()
     data = source if isinstance(source, bytes) else read_bytes(source)
@@ -171,16 +171,16 @@ def open_image(source: Path | bytes, rules: ImageRules | None = None) -> OpenedI
     image = _open_header(data, rules)
     notes = [] if isinstance(source, bytes) else list(suffix_notes(source, str(image.format)))
     try:
-        rgb = _decode(image, data, rules, notes)
+        rgb = _decode(image, data, rules, notes=notes)
     except BadImage:
         raise
-    except Exception as error:  # decoders raise anything on hostile bytes; the reason becomes the user's Finding
+    except Exception as error:  # decoders raise anything on hostile bytes; the reason becomes a Finding
         raise BadImage(_reason(error)) from error
     return OpenedImage(rgb, str(image.format), image.mode, tuple(notes))
 
 
 def suffix_notes(path: Path, format: str) -> tuple[str, ...]:
-    """What to say of a file whose suffix names another format than its content; empty when they agree."""
+    """A note on a file whose suffix names another format than its content; empty when they agree."""
     suffix = path.suffix.lower()
     if suffix in SUFFIXES.get(format, ()):
         return ()
@@ -203,14 +203,14 @@ def _open_header(data: bytes, rules: ImageRules) -> ImageFile.ImageFile:
 
 @functools.cache
 def _formats() -> tuple[str, ...]:
-    """Those of SUFFIXES that this Pillow opens; MPO is opened as JPEG, older ones know no AVIF."""
+    """Those of SUFFIXES that this Pillow opens; MPO is opened as JPEG, older versions cannot open AVIF."""
     Image.init()
     return tuple(format for format in SUFFIXES if format in Image.OPEN)
 
 
-def _decode(image: ImageFile.ImageFile, data: bytes, rules: ImageRules, notes: list[str]) -> NDArray[np.uint8]:
-    turn = _exif_turn(image, notes)
-    if image.format == "JPEG" and image.mode == "RGB" and turn not in _TURNS:
+def _decode(image: ImageFile.ImageFile, data: bytes, rules: ImageRules, *, notes: list[str]) -> NDArray[np.uint8]:
+    orientation = _exif_orientation(image, notes)
+    if image.format == "JPEG" and image.mode == "RGB" and orientation not in _UPRIGHT:
         return _decode_plain_jpeg(image, data)
     frames = getattr(image, "n_frames", 1) if image.format in _ANIMATED else 1
     if frames > 1:
@@ -218,20 +218,20 @@ def _decode(image: ImageFile.ImageFile, data: bytes, rules: ImageRules, notes: l
         notes.append(f"first of {frames} frames")
     upright: Image.Image = image
     if image.format == "TIFF":
-        with _UNBOUNDED:  # here Pillow asks for its bound a second time
-            image.load()  # and turns the picture, as for no other format
+        with _UNBOUNDED:  # here Pillow checks its bound a second time
+            image.load()  # and makes the picture upright, as for no other format
     else:
         image.load()
-        upright = image.transpose(_TURNS[turn]) if turn in _TURNS else image
-    if turn in _TURNS:
-        notes.append(f"turned as its EXIF tag says ({turn})")
+        upright = image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
+    if orientation in _UPRIGHT:
+        notes.append(f"rotated as its EXIF tag says ({orientation})")
     return np.ascontiguousarray(_to_rgb(upright, rules, notes))
 
 
-def _exif_turn(image: ImageFile.ImageFile, notes: list[str]) -> int:
+def _exif_orientation(image: ImageFile.ImageFile, notes: list[str]) -> int:
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # cameras and editors write broken tags beside whole pictures
+    except Exception:  # cameras and editors write broken tags into intact pictures
         notes.append("its EXIF data is damaged and was ignored")
         return 1
 
@@ -241,7 +241,7 @@ def _decode_plain_jpeg(image: ImageFile.ImageFile, data: bytes) -> NDArray[np.ui
         try:
             return np.asarray(simplejpeg.decode_jpeg(data, colorspace="RGB", strict=True), dtype=np.uint8)
         except ValueError:
-            pass  # damaged, or a kind it does not know: Pillow decides, so both installations give one verdict
+            pass  # damaged or unsupported: Pillow decides, so that both installations give the same answer
     return np.ascontiguousarray(np.asarray(image, dtype=np.uint8))
 
 
@@ -251,7 +251,7 @@ def _to_rgb(image: Image.Image, rules: ImageRules, notes: list[str]) -> NDArray[
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         layer = image.convert("RGBA")
         if np.asarray(layer.getchannel("A")).min() < 255:
-            notes.append("transparency laid over the background")
+            notes.append("transparency blended with the background")
         page = Image.new("RGBA", layer.size, (*rules.background, 255))
         image = Image.alpha_composite(page, layer)
     return np.asarray(image.convert("RGB"), dtype=np.uint8)
@@ -269,7 +269,7 @@ def _deep_to_rgb(image: Image.Image, notes: list[str]) -> NDArray[np.uint8]:
         grey = values * 255
     else:
         grey = (values - low) * (255 / max(high - low, 1e-12))
-        notes.append(f"values {low:g} to {high:g} stretched to 0…255")
+        notes.append(f"values {low:g} to {high:g} scaled to 0…255")
     grey8 = grey.round().astype(np.uint8)
     return np.repeat(grey8[:, :, None], 3, axis=2)
 

@@ -1,6 +1,6 @@
-"""Which images train, which may choose, which are tested: given parts as they are, else a split of our own.
+"""Which images train, which may be used for choices, which are tested: the user's own splits, else a split of ours.
 
-In: label, part, content hash and groups of every sample. Out: Split, as indices into the samples.
+In: label, split, content hash and groups of every sample. Out: DataSplit, as indices into the samples.
 """
 
 from __future__ import annotations
@@ -11,17 +11,21 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
 from headstart.data.finding import Finding
 from headstart.errors import DataError, RecipeError
 
 
 @dataclass(frozen=True)
 class DataSplit:
-    """Indices of the samples by use, ascending, and the sentence that says how it was done.
+    """Indices of the samples by split, ascending, and the sentence that says how the split was made.
 
     Args:
         groups: group number of every sample; images of one number belong together, a single image has its own.
-        protocol: one plain sentence for the verdict.
+        protocol: one plain sentence for the report.
         unknown: samples of classes that training does not have; reported, never scored.
     """
 
@@ -46,77 +50,86 @@ class DataSplit:
         }
 
 
-def split(
-    labels: Sequence[str],
-    parts: Sequence[str | None],
-    contents: Sequence[str],
-    groups: Sequence[Sequence[Hashable | None]] = (),
-    *,
-    test_share: float,
-    seed: int,
-    classes: Sequence[str],
-) -> DataSplit:
-    """Divide samples into training, validation and test, so that the test is honest.
-
-    With no parts, or training alone: of each class `test_share` becomes the test, whole groups on one side, taken in
-    the order of a hash of seed and content, so that adding images reshuffles nothing and names play no role. Two parts:
-    the second is the test. Three: validation may choose, the test is looked at once. Given parts are never altered;
-    groups that cross them are a finding, see `crossing_groups`.
+@dataclass(frozen=True, kw_only=True)
+class SplitInput:
+    """What a split is made from; entry i of each belongs to sample i.
 
     Args:
-        labels, parts, contents: of each sample; contents are sha256 in hex, and equal ones always belong together.
-        groups: any number of groupings, each with a group or None for every sample; see `merge_groups`.
+        labels: class names.
+        splits: `train`, `validation`, `test`, or None where the data set has no splits.
+        contents: sha256 in hex; images with equal content always belong together.
+        classes: names that can be learned; samples of other labels become `unknown`.
+        groupings: any number of them, each with a group or None for every sample; see `merge_groups`.
+    """
+
+    labels: Sequence[str]
+    splits: Sequence[str | None]
+    contents: Sequence[str]
+    classes: Sequence[str]
+    groupings: Sequence[Sequence[Hashable | None]] = ()
+
+
+def make_split(samples: SplitInput, *, test_share: float, seed: int) -> DataSplit:
+    """Divide samples into training, validation and test without groups on both sides of our own split.
+
+    Without splits, or with training alone: of each class `test_share` becomes the test, whole groups on one side, taken
+    in the order of a hash of seed and content, so that adding images reshuffles nothing and names play no role. Two
+    splits: the second is the test. Three: validation may be used for choices. The user's own splits are never altered;
+    groups that are in several of them are a finding of the audit, `group-across-splits`.
+
+    Args:
         test_share: in (0, 1).
-        classes: that can be learnt; samples of other labels become `unknown`.
 
     Raises:
-        DataError: only some samples have a part, no training images, or no test images.
+        DataError: only some samples have a split, no training images, or no test images.
         RecipeError: test_share is out of range.
     """
     if not 0 < test_share < 1:
         raise RecipeError(expected="a share between 0 and 1", found=str(test_share), where="--test-share")
-    numbers = merge_groups(len(labels), [[content or None for content in contents], *groups])
-    known = set(classes)
-    by_part: dict[str | None, list[int]] = defaultdict(list)
-    for index, (label, part) in enumerate(zip(labels, parts, strict=True)):
-        by_part[part if label in known else "unknown"].append(index)
-    unknown = tuple(by_part.pop("unknown", ()))
-    _check_parts(parts, by_part)
-    train = by_part.get("train") or by_part.get(None) or []
-    validation, test = by_part.get("validation", []), by_part.get("test", [])
+    numbers = merge_groups(len(samples.labels), [[c or None for c in samples.contents], *samples.groupings])
+    known = set(samples.classes)
+    by_split: dict[str | None, list[int]] = defaultdict(list)
+    for index, (label, split) in enumerate(zip(samples.labels, samples.splits, strict=True)):
+        by_split[split if label in known else "unknown"].append(index)
+    unknown = tuple(by_split.pop("unknown", ()))
+    _check_splits(samples.splits, by_split)
+    train = by_split.get("train") or by_split.get(None) or []
+    validation, test = by_split.get("validation", []), by_split.get("test", [])
     findings: list[Finding] = []
-    given = {"validation", "test"}.intersection(parts)
-    if not given:
-        train, test, findings = _divide(_order(train, labels, contents, numbers, seed), test_share)
+    own = {"validation", "test"}.intersection(split for split in samples.splits if split)
+    if not own:
+        train, test, findings = _divide(_ordered_groups(train, samples, numbers, seed=seed), test_share)
         protocol = (
-            f"{test_share * 100:g} % of each class is the test, chosen by content with seed {seed}, groups kept whole; "
-            "everything is chosen on the other images, by leaving groups out."
+            f"{test_share * 100:g} % of each class are test images, selected by content with seed {seed}; groups stay "
+            "together. All choices are made on the other images, by leaving groups out."
         )
-    elif len(given) == 2:
-        protocol = "The set's own three parts: validation may choose, the test is looked at once."
+    elif len(own) == 2:
+        protocol = "Using your train/validation/test split. Choices may use `validation`; `test` is used once."
     else:
         validation, test = [], test or validation
-        protocol = f"The set's own two parts: {given.pop()} is the test, and nothing is chosen on it."
+        name = own.pop()
+        protocol = f"Using your train/{name} split. `{name}` serves as the test set; nothing is selected on it."
     if not test:
         raise _no_test(findings)
-    return DataSplit(tuple(train), tuple(validation), tuple(test), numbers, protocol, unknown, tuple(findings))
+    return DataSplit(
+        train=tuple(train),
+        validation=tuple(validation),
+        test=tuple(test),
+        groups=numbers,
+        protocol=protocol,
+        unknown=unknown,
+        findings=tuple(findings),
+    )
 
 
-def _check_parts(parts: Sequence[str | None], by_part: dict[str | None, list[int]]) -> None:
-    counts = Counter(parts)
-    if None in counts and len(counts) > 1:
-        found = f"{counts[None]} of {len(parts)} images in none"
-        raise DataError(expected="every image in a part, or none", found=found, hint="Move them into train/ or test/.")
-    if not by_part.get("train") and not by_part.get(None):
-        found = ", ".join(f"{part} ({count})" for part, count in counts.items()) or "no images"
-        hint = "Name the part that is to be learnt from train."
-        raise DataError(expected="training images", found=found, hint=hint)
+def find_leaks(groups: Sequence[Sequence[int]], splits: Sequence[str | None]) -> tuple[int, ...]:
+    """Indices of the validation and test images that have another image of their group in training, ascending.
 
-
-def _no_test(findings: Sequence[Finding]) -> DataError:
-    said = " ".join(finding.message for finding in findings)
-    hint = "Add images, or group them by something finer than the class (--group-by)."
-    return DataError(expected="at least one test image of a known class", found=f"none. {said}".rstrip(), hint=hint)
+    Args:
+        groups: indices of images that belong together. splits: of each image.
+    """
+    in_training = [group for group in groups if any(splits[i] == "train" for i in group)]
+    return tuple(sorted(i for group in in_training for i in group if splits[i] in ("validation", "test")))
 
 
 def merge_groups(count: int, groupings: Sequence[Sequence[Hashable | None]]) -> tuple[int, ...]:
@@ -127,27 +140,41 @@ def merge_groups(count: int, groupings: Sequence[Sequence[Hashable | None]]) -> 
     Raises:
         ValueError: a grouping has another length than `count`.
     """
-    parent = list(range(count))
-
-    def find(index: int) -> int:
-        while parent[index] != index:
-            parent[index] = parent[parent[index]]  # halving keeps the paths short
-            index = parent[index]
-        return index
-
+    if not count:
+        return ()
+    pairs: list[tuple[int, int]] = []
     for grouping in groupings:
         first: dict[Hashable, int] = {}
         for index, group in zip(range(count), grouping, strict=True):
-            if group is not None:
-                one, other = find(index), find(first.setdefault(group, index))
-                parent[max(one, other)] = min(one, other)
-    numbers: dict[int, int] = {}
-    return tuple(numbers.setdefault(find(index), len(numbers)) for index in range(count))
+            if group is not None and (start := first.setdefault(group, index)) != index:
+                pairs.append((start, index))
+    starts, ends = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+    graph = coo_array((np.ones(len(pairs), np.bool_), (starts, ends)), shape=(count, count))
+    _, components = connected_components(graph, directed=False)
+    _, appearance, component = np.unique(components, return_index=True, return_inverse=True)
+    return tuple(np.argsort(np.argsort(appearance))[component].tolist())
+
+
+def _check_splits(splits: Sequence[str | None], by_split: dict[str | None, list[int]]) -> None:
+    counts = Counter(splits)
+    if None in counts and len(counts) > 1:
+        found = f"{counts[None]} of {len(splits)} images in none"
+        raise DataError(expected="every image in a split, or none", found=found, hint="Move them to train/ or test/.")
+    if not by_split.get("train") and not by_split.get(None):
+        found = ", ".join(f"{split} ({count})" for split, count in counts.items()) or "no images"
+        hint = "Name the folder with the training images train."
+        raise DataError(expected="training images", found=found, hint=hint)
+
+
+def _no_test(findings: Sequence[Finding]) -> DataError:
+    reasons = " ".join(finding.message for finding in findings)
+    hint = "Add images, or group them by something finer than the class (--group-by)."
+    return DataError(expected="at least one test image of a known class", found=f"none. {reasons}".rstrip(), hint=hint)
 
 
 @dataclass(frozen=True)
 class _Group:
-    """Images that stay together: how many of each class, and the order in which they are asked."""
+    """Images that stay together: how many of each class, and the key by which groups are ordered."""
 
     indices: tuple[int, ...]
     sizes: Counter[str]
@@ -155,11 +182,11 @@ class _Group:
 
 
 def _divide(groups: Sequence[_Group], test_share: float) -> tuple[list[int], list[int], list[Finding]]:
-    """Indices of training and test, from groups in the order in which they are asked."""
+    """Indices of training and test, from groups in the order in which they are considered for the test."""
     sizes: Counter[str] = Counter()
     for group in groups:
         sizes.update(group.sizes)
-    # half up, and at least one: a class that is never tested has no number
+    # half up, and at least one: a class without test images has no result
     quota = {label: max(1, int(test_share * size + 0.5)) for label, size in sizes.items()}
     left = Counter(label for group in groups for label in group.sizes)  # groups still in training, by class
     tested: Counter[str] = Counter()
@@ -189,9 +216,7 @@ def _divide(groups: Sequence[_Group], test_share: float) -> tuple[list[int], lis
     return sorted(train), sorted(test), findings
 
 
-def _order(
-    indices: Sequence[int], labels: Sequence[str], contents: Sequence[str], numbers: Sequence[int], seed: int
-) -> list[_Group]:
+def _ordered_groups(indices: Sequence[int], samples: SplitInput, numbers: Sequence[int], *, seed: int) -> list[_Group]:
     """Groups by the hash of the seed and their smallest content.
 
     The hash is taken after the minimum: a minimum of hashes would put large groups first, and so into the test.
@@ -200,17 +225,17 @@ def _order(
     for index in indices:
         members[numbers[index]].append(index)
     groups = []
-    for its in members.values():
-        smallest = min(contents[index] for index in its)
+    for own in members.values():
+        smallest = min(samples.contents[index] for index in own)
         key = hashlib.sha256(f"{seed}:{smallest}".encode()).hexdigest()
-        groups.append(_Group(tuple(its), Counter(labels[index] for index in its), key))
+        groups.append(_Group(tuple(own), Counter(samples.labels[index] for index in own), key))
     return sorted(groups, key=lambda group: group.key)
 
 
 def _untested(labels: Sequence[str], sizes: Counter[str]) -> list[Finding]:
     if not labels:
         return []
-    said = ", ".join(f"{label!r} ({sizes[label]} images)" for label in labels)
-    message = f"No test image for {said}: all its images belong together, so they stay in training."
+    names = ", ".join(f"{label!r} ({sizes[label]} images)" for label in labels)
+    message = f"No test image for {names}: all images of the class belong together, so they stay in training."
     detail = {"classes": list(labels), "counts": {label: sizes[label] for label in labels}}
     return [Finding("untested-class", "problem", message, detail=detail)]

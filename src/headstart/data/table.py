@@ -1,6 +1,6 @@
-"""A csv or tsv file that names images and their labels, with optional part and group.
+"""A csv or tsv file that lists images and their labels, with optional split and group.
 
-In: the table's path. Out: rows whose files exist, and Findings that name the line numbers of all others.
+In: the table's path. Out: rows whose files exist, and Findings with the line numbers of all others.
 """
 
 from __future__ import annotations
@@ -13,31 +13,32 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from headstart.data.class_folders import parse_splits
 from headstart.data.finding import Finding
-from headstart.data.folder_scan import as_text, is_there, say
-from headstart.data.split_names import read_parts
+from headstart.data.folder_scan import as_text, exists, numbered_names
 from headstart.errors import DataError
 
 # role → names of its column, in any case; the first is preferred, of the others only one may be there
 COLUMNS = {
     "path": ("path", "file", "filename", "file_name", "image", "filepath", "file_path", "image_path"),
     "label": ("label", "class", "target", "category"),
-    "part": ("split", "part", "set", "subset"),
+    "split": ("split", "part", "set", "subset"),
     "group": ("group",),
 }
 _REQUIRED = ("path", "label")
-_LINES = 20  # line numbers that one finding lists in its sentence; its detail has them all
+_LINES = 20  # line numbers in the message of a finding; its detail has them all
+_HINT = "The first line names the columns: path,label and, optionally, split and group."
 
 
 @dataclass(frozen=True)
 class TableRow:
-    """One usable line: `name` is the path as users see it, relative to the set's root where it lies inside."""
+    """One usable line: `name` is the path as users see it, relative to the data set's root where it lies inside."""
 
     line: int
     path: Path
     name: str
     label: str
-    part: str | None
+    split: str | None
     group: str | None
 
 
@@ -50,7 +51,7 @@ def names_images(table: Path) -> bool:
     """True when a table's first line has a column of paths and one of labels: it can describe an image set."""
     try:
         header = _read_cells(table, most=1)[0][1]
-        return all(role in _roles(header, table) for role in _REQUIRED)
+        return all(role in _find_columns(header, table) for role in _REQUIRED)
     except (DataError, IndexError):
         return False
 
@@ -58,32 +59,30 @@ def names_images(table: Path) -> bool:
 def read_table(table: Path, root: Path, *, may_leave: bool = True) -> tuple[list[TableRow], list[Finding]]:
     """Rows of a table whose image files exist, in the table's order, and what is wrong with the others.
 
-    Paths are relative to the table's folder; backslashes are tried as separators. Left out and named by line: missing
-    files, empty labels, files with two labels or in two parts (all their lines), and lines that repeat an earlier one.
+    Paths are relative to the table's folder; backslashes are tried as separators. Left out and reported by line:
+    missing files, empty labels, files with two labels or in two splits (all their lines), and lines that repeat an
+    earlier one.
 
     Args:
         root: folder that names are relative to.
-        may_leave: False refuses paths outside the table's folder (a table from an archive is a stranger's).
+        may_leave: False refuses paths outside the table's folder, as for a table from somebody else's archive.
 
     Raises:
-        DataError: not UTF-8 text, no path or label column, two columns for one role, an unknown word for a part, parts
-            given in some lines only, a path outside when that is refused, or no line that can be used.
+        DataError: not UTF-8 text, no path or label column, two columns for one role, an unknown word for a split,
+            splits in some lines only, a path outside when that is refused, or no line that can be used.
     """
     cells = _read_cells(table)
     if not cells:
         raise DataError(expected="a first line that names the columns", found="an empty table", where=table, hint=_HINT)
-    roles = _roles(cells[0][1], table)
-    missing = [role for role in _REQUIRED if role not in roles]
+    columns = _find_columns(cells[0][1], table)
+    missing = [role for role in _REQUIRED if role not in columns]
     if missing:
         names = ", ".join(cell.strip() or "(empty)" for cell in cells[0][1])
         raise DataError(expected=f"columns path and label, without {' and '.join(missing)} nothing can be read",
                         found=f"columns {as_text(names)}", where=table, hint=_HINT)  # fmt: skip
-    rows, findings = _sound(_rows(cells[1:], roles, table, root, may_leave), table)
-    _check_parts(rows, table)
+    rows, findings = _usable(_TableReader(table, columns, root, may_leave=may_leave).rows(cells[1:]), table)
+    _check_splits(rows, table)
     return rows, findings
-
-
-_HINT = "The first line names the columns: path,label and, if wanted, split and group."
 
 
 def _read_cells(table: Path, most: int | None = None) -> list[tuple[int, list[str]]]:
@@ -111,57 +110,72 @@ def _read_cells(table: Path, most: int | None = None) -> list[tuple[int, list[st
         raise DataError(expected="a table that can be read", found=str(error.strerror), where=table) from error
 
 
-def _roles(header: Sequence[str], table: Path) -> dict[str, int]:
+def _find_columns(header: Sequence[str], table: Path) -> dict[str, int]:
+    """Number of the column for each role that has one."""
     words = [cell.strip().lower() for cell in header]
-    roles = {}
+    columns = {}
     for role, names in COLUMNS.items():
         there = [word for word in words if word in names]
         if len(there) > 1 and there.count(names[0]) != 1:
             raise DataError(expected=f"one column for the {role}", found=" and ".join(there), where=table,
-                            hint=f"Name the one that counts {names[0]!r}, once.")  # fmt: skip
+                            hint=f"Name the column to use {names[0]!r}, once.")  # fmt: skip
         if there:
-            roles[role] = words.index(names[0] if names[0] in there else there[0])
-    return roles
+            columns[role] = words.index(names[0] if names[0] in there else there[0])
+    return columns
 
 
-def _rows(
-    cells: Sequence[tuple[int, list[str]]], roles: dict[str, int], table: Path, root: Path, may_leave: bool
-) -> list[TableRow]:
-    def cell(row: list[str], role: str) -> str:
-        column = roles.get(role)
+@dataclass(frozen=True)
+class _TableReader:
+    """Reads lines of one table; `columns` gives the number of the column for each role."""
+
+    table: Path
+    columns: dict[str, int]
+    root: Path
+    may_leave: bool
+
+    def rows(self, cells: Sequence[tuple[int, list[str]]]) -> list[TableRow]:
+        words = self._split_words([(line, self._cell(row, "split")) for line, row in cells])
+        rows = []
+        for line, row in cells:
+            path = self._resolve(self._cell(row, "path"), line)
+            rows.append(
+                TableRow(
+                    line=line,
+                    path=path,
+                    name=self._name(path),
+                    label=unicodedata.normalize("NFC", self._cell(row, "label")),
+                    split=words[self._cell(row, "split")],
+                    group=self._cell(row, "group") or None,
+                )
+            )
+        return rows
+
+    def _cell(self, row: list[str], role: str) -> str:
+        column = self.columns.get(role)
         return row[column].strip() if column is not None and column < len(row) else ""
 
-    words = _part_words([(line, cell(row, "part")) for line, row in cells], table)
-    rows = []
-    for line, row in cells:
-        path = _resolve(cell(row, "path"), table, line, may_leave)
-        label = unicodedata.normalize("NFC", cell(row, "label"))
-        rows.append(
-            TableRow(line, path, _name(path, root), label, words[cell(row, "part")], cell(row, "group") or None)
-        )
-    return rows
+    def _split_words(self, written: Sequence[tuple[int, str]]) -> dict[str, str | None]:
+        known: dict[str, str | None] = {"": None, **parse_splits({word for _, word in written})}
+        wrong = [(line, word) for line, word in written if word not in known]
+        if wrong:
+            found = f"{as_text(wrong[0][1])!r} in {_lines(line for line, _ in wrong)}"
+            raise DataError(expected="train, validation or test as the split", found=found, where=self.table)
+        return known
 
+    def _resolve(self, written: str, line: int) -> Path:
+        folder = _plain(self.table.parent)
+        path = _plain(folder / written.replace("\0", ""))
+        if "\\" in written and not exists(path):
+            path = _plain(folder / written.replace("\\", "/"))
+        if not self.may_leave and not path.is_relative_to(folder):
+            found = f"{as_text(written)!r} in line {line}"
+            raise DataError(expected="paths inside the archive", found=found, where=self.table,
+                            hint="Repack the archive with its images inside.")  # fmt: skip
+        return path
 
-def _part_words(written: Sequence[tuple[int, str]], table: Path) -> dict[str, str | None]:
-    known: dict[str, str | None] = {"": None, **read_parts({word for _, word in written})}
-    wrong = [(line, word) for line, word in written if word not in known]
-    if wrong:
-        lines = _lines(line for line, _ in wrong)
-        raise DataError(
-            expected="train, validation or test as the split", found=f"{as_text(wrong[0][1])!r} in {lines}", where=table
-        )
-    return known
-
-
-def _resolve(written: str, table: Path, line: int, may_leave: bool) -> Path:
-    folder = _plain(table.parent)
-    path = _plain(folder / written.replace("\0", ""))
-    if "\\" in written and not is_there(path):
-        path = _plain(folder / written.replace("\\", "/"))
-    if not may_leave and not path.is_relative_to(folder):
-        raise DataError(expected="paths inside the archive", found=f"{as_text(written)!r} in line {line}", where=table,
-                        hint="Repack the archive with its images inside.")  # fmt: skip
-    return path
+    def _name(self, path: Path) -> str:
+        root = _plain(self.root)
+        return as_text((path.relative_to(root) if path.is_relative_to(root) else path).as_posix())
 
 
 def _plain(path: Path) -> Path:
@@ -169,13 +183,8 @@ def _plain(path: Path) -> Path:
     return Path(os.path.normpath(path.absolute()))
 
 
-def _name(path: Path, root: Path) -> str:
-    inside = path.is_relative_to(_plain(root))
-    return as_text((path.relative_to(_plain(root)) if inside else path).as_posix())
-
-
-def _sound(rows: Sequence[TableRow], table: Path) -> tuple[list[TableRow], list[Finding]]:
-    """Rows that can be used, and a Finding for each way in which others cannot."""
+def _usable(rows: Sequence[TableRow], table: Path) -> tuple[list[TableRow], list[Finding]]:
+    """Rows that can be used, and a Finding for each reason why others cannot."""
     by_path: dict[Path, list[TableRow]] = defaultdict(list)
     for row in rows:
         by_path[row.path].append(row)
@@ -193,43 +202,38 @@ def _sound(rows: Sequence[TableRow], table: Path) -> tuple[list[TableRow], list[
 
 
 def _reason(row: TableRow, same: Sequence[TableRow]) -> str:
-    if not (is_there(row.path) and row.path.is_file()):
+    """Why a row cannot be used, empty if it can; `same` are all rows of its file."""
+    if not (exists(row.path) and row.path.is_file()):
         return "missing-file"
     if not row.label:
         return "empty-label"
     labelled = [other for other in same if other.label]
     if len({other.label for other in labelled}) > 1:
         return "two-labels"
-    if len({other.part for other in labelled}) > 1:
-        return "two-parts"
+    if len({other.split for other in labelled}) > 1:
+        return "two-splits"
     return "repeated-row" if labelled[0] is not row else ""
 
 
-_REASONS = {
-    "missing-file": "problem",
-    "empty-label": "problem",
-    "two-labels": "problem",
-    "two-parts": "problem",
-    "repeated-row": "warning",
-}
-_SENTENCES = {
-    "missing-file": "name a file that is not there",
-    "empty-label": "have no label",
-    "two-labels": "give one file two labels; it is left out",
-    "two-parts": "put one file in two parts; it is left out",
-    "repeated-row": "repeat an earlier line",
+_REASONS = {  # severity, message after the line numbers
+    "missing-file": ("problem", "name a file that does not exist"),
+    "empty-label": ("problem", "have no label"),
+    "two-labels": ("problem", "give one file two labels; it is left out"),
+    "two-splits": ("problem", "put one file into two splits; it is left out"),
+    "repeated-row": ("warning", "repeat an earlier line"),
 }
 
 
 def _finding(reason: str, rows: Sequence[TableRow]) -> Finding:
     lines = [row.line for row in rows]
     names = tuple(dict.fromkeys(row.name for row in rows))
-    message = f"{_lines(lines).capitalize()} {_SENTENCES[reason]}: {say(names)}."
-    return Finding(reason, _REASONS[reason], message, names, detail={"count": len(rows), "lines": lines})
+    severity, text = _REASONS[reason]
+    message = f"{_lines(lines).capitalize()} {text}: {numbered_names(names)}."
+    return Finding(reason, severity, message, names, detail={"count": len(rows), "lines": lines})
 
 
-def _check_parts(rows: Sequence[TableRow], table: Path) -> None:
-    without = [row.line for row in rows if row.part is None]
+def _check_splits(rows: Sequence[TableRow], table: Path) -> None:
+    without = [row.line for row in rows if row.split is None]
     if without and len(without) < len(rows):
         raise DataError(expected="a split in every line, or in none", found=f"none in {_lines(without)}", where=table,
                         hint="Write train, validation or test there, or leave the column out.")  # fmt: skip

@@ -134,7 +134,7 @@ def _measure(
         notes.append("Leaks are images with the pixels of a training image; near copies are not looked for.")
     rivals = _rivals(run, model, view, [prepared.facts[i] for i in known]) if run else _NO_RIVALS
     names = [prepared.samples[i].name for i in known]
-    groups = merge_groups(len(prepared.samples), [prepared.copies, *prepared.groups])
+    groups = merge_groups(len(prepared.samples), [prepared.duplicates, *prepared.groups])
     evaluation = evaluate_probabilities(
         model.head.probabilities_of(view),
         labels,
@@ -190,9 +190,9 @@ def _rivals(run: Run, model: Classifier, view: FeatureView, facts: list[ImageFac
 
 
 def _reported_part(prepared: Prepared) -> tuple[list[int], list[str]]:
-    parts = {sample.part for sample in prepared.samples}
+    parts = {sample.split for sample in prepared.samples}
     for part in ("test", "validation"):
         if part in parts and len(parts) > 1:
-            chosen = [i for i, sample in enumerate(prepared.samples) if sample.part == part]
+            chosen = [i for i, sample in enumerate(prepared.samples) if sample.split == part]
             return chosen, [f"The set has parts: only its {part} part is measured."]
     return list(range(len(prepared.samples))), []

@@ -68,7 +68,7 @@ def explain(
     training = None if run is None else _Training(run, model)
     progress, found = ProgressReporter(on_event, "explain"), list[Explanation]()
     for begin in range(0, len(files), _TOGETHER):
-        samples = [Sample(file, str(file), None, None, None) for file in files[begin : begin + _TOGETHER]]
+        samples = [Sample(file, str(file)) for file in files[begin : begin + _TOGETHER]]
         shown_images = read_samples(samples, look, model.rules, Recipe(), on_event, classes=model.classes)
         if len(shown_images):
             alike = [] if training is None else training.alike(shown_images)

@@ -13,7 +13,7 @@ import torch
 from headstart import runtime
 from headstart.backbones.backbone import Backbone
 from headstart.data.batches import pixel_batches
-from headstart.data.split import DataSplit, split
+from headstart.data.split import DataSplit, SplitInput, make_split
 from headstart.errors import DataError
 from headstart.features.cache import FeatureCache
 from headstart.features.row_file import RowFile, Rows, fill_rows, open_rows
@@ -43,15 +43,14 @@ def fine_tune_rows(prepared: Prepared, parts: DataSplit, recipe: Recipe) -> Fine
     if parts.validation:
         return FineTuneRows(train, np.array(parts.validation, dtype=np.int64), "the validation part")
     try:
-        inner = split(
-            [prepared.labels[i] for i in train],
-            [None] * len(train),
-            [prepared.facts[i].content for i in train],
-            [[parts.groups[i] for i in train]],
-            test_share=HELD_OUT,
-            seed=recipe.seed,
+        samples = SplitInput(
+            labels=[prepared.labels[i] for i in train],
+            splits=[None] * len(train),
+            contents=[prepared.facts[i].content for i in train],
             classes=prepared.image_set.classes,
+            groupings=[[parts.groups[i] for i in train]],
         )
+        inner = make_split(samples, test_share=HELD_OUT, seed=recipe.seed)
     except DataError:  # too few images or groups to spare any
         return FineTuneRows(train, np.empty(0, dtype=np.int64), "no image: too few to hold any out")
     held = train[np.array(inner.test, dtype=np.int64)]

@@ -102,7 +102,7 @@ def samples_of(source: Path, classes: tuple[str, ...], wanted: tuple[str, ...] =
         image_set = scan(source, unpack_into=runtime.cache_folder() / "archives", least_classes=1)
     except DataError:
         files = scan_unlabelled([source])
-        return [Sample(path, path.name, None, None, None) for path in files]
+        return [Sample(path, path.name) for path in files]
     samples = [one for one in image_set.samples if not classes or one.label in classes]
     if not samples:
         raise DataError(
@@ -110,9 +110,9 @@ def samples_of(source: Path, classes: tuple[str, ...], wanted: tuple[str, ...] =
             found=f"classes {', '.join(image_set.classes[:6])}",
             where=source,
         )
-    parts = {one.part for one in samples}
+    parts = {one.split for one in samples}
     part = next((part for part in wanted if part in parts), None)
-    return [one for one in samples if part is None or one.part == part]
+    return [one for one in samples if part is None or one.split == part]
 
 
 def _chosen(samples: list[Sample], most: int, seed: int) -> list[Sample]:

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headstart import runtime
-from headstart.data.audit.audit import Audit, examine
-from headstart.data.bursts import find_groups
+from headstart.data.audit.audit import Audit, AuditSettings, audit_images
 from headstart.data.finding import SEVERITIES, Finding
-from headstart.data.image_index import ContentIndex, ImageFacts
+from headstart.data.image_index import ImageFacts, ImageIndex
 from headstart.data.image_set import ImageSet, Sample, scan
 from headstart.data.images import ImageRules
-from headstart.data.leakage import crossing_groups, leaked
-from headstart.data.split import DataSplit, split
+from headstart.data.split import DataSplit, SplitInput, find_leaks, make_split
 from headstart.features.cache import FeatureCache
 from headstart.features.extract import ImageFiles
 from headstart.progress import OnEvent, ProgressReporter
@@ -34,17 +32,17 @@ class Prepared:
     Args:
         image_set: as scanned, unreadable images included.
         facts: of the readable images.
-        copies: confirmed groups of copies that count for splitting, or None, for each image.
-        copy_groups: all confirmed groups of copies, oversized ones too.
+        duplicates: confirmed group of duplicates that counts for splitting, or None, for each image.
+        duplicate_groups: all confirmed groups of duplicates, oversized ones too.
         groups: by table and by name, see `find_groups`.
-        audit: of the whole set, and which groups cross given parts.
+        audit: of the whole set.
     """
 
     image_set: ImageSet
     samples: tuple[Sample, ...]
     facts: tuple[ImageFacts, ...]
-    copies: tuple[int | None, ...]
-    copy_groups: tuple[tuple[int, ...], ...]
+    duplicates: tuple[int | None, ...]
+    duplicate_groups: tuple[tuple[int, ...], ...]
     groups: tuple[tuple[str | None, ...], ...]
     audit: Audit
     rules: ImageRules
@@ -80,34 +78,34 @@ def prepare(
     rules = rules or ImageRules.named(recipe.background, recipe.max_pixels)
     cache = runtime.cache_folder()
     image_set = scan(source, unpack_into=cache / "archives", least_classes=least_classes)
-    index = ContentIndex(cache)
+    settings = AuditSettings(
+        rules=rules,
+        group_by=recipe.group_by,
+        max_bad_share=recipe.max_bad_share,
+        verify=recipe.verify,
+        workers=recipe.workers or runtime.cores(),
+    )
+    index = ImageIndex(cache)
     try:
-        facts, audit = examine(
+        images, audit = audit_images(
             image_set,
             index,
-            rules,
-            max_bad_share=recipe.max_bad_share,
-            verify=recipe.verify,
-            workers=recipe.workers or runtime.cores(),
+            settings,
             progress=ProgressReporter(on_event, "look at the images"),
-            pair_progress=ProgressReporter(on_event, "compare likely copies", unit="pairs"),
+            pair_progress=ProgressReporter(on_event, "compare likely duplicates", unit="pairs"),
         )
     finally:
         index.close()
-    readable = [i for i in range(len(facts)) if facts[i].error is None]
-    samples = tuple(image_set.samples[i] for i in readable)
-    groups = find_groups(samples, recipe.group_by)
+    readable = [i for i, fact in enumerate(images.facts) if fact.error is None]
     place = {i: k for k, i in enumerate(readable)}
     return Prepared(
         image_set=image_set,
-        samples=samples,
-        facts=tuple(facts[i] for i in readable),
-        copies=tuple(audit.groups_for_split[i] for i in readable),
-        copy_groups=tuple(tuple(place[i] for i in group) for group in audit.copy_groups),
-        groups=groups,
-        audit=replace(
-            audit, findings=(*audit.findings, *crossing_groups(samples, groups, guessed=recipe.group_by == "auto"))
-        ),
+        samples=tuple(image_set.samples[i] for i in readable),
+        facts=tuple(images.facts[i] for i in readable),
+        duplicates=tuple(audit.groups_for_split[i] for i in readable),
+        duplicate_groups=tuple(tuple(place[i] for i in group) for group in audit.duplicate_groups),
+        groups=tuple(tuple(grouping[i] for i in readable) for grouping in images.groupings),
+        audit=audit,
         rules=rules,
     )
 
@@ -118,15 +116,14 @@ def split_prepared(prepared: Prepared, recipe: Recipe) -> DataSplit:
     Raises:
         DataError: no honest test can be made.
     """
-    return split(
-        prepared.labels,
-        [sample.part for sample in prepared.samples],
-        [fact.content for fact in prepared.facts],
-        [prepared.copies, *prepared.groups],
-        test_share=recipe.test_share,
-        seed=recipe.seed,
+    samples = SplitInput(
+        labels=prepared.labels,
+        splits=[sample.split for sample in prepared.samples],
+        contents=[fact.content for fact in prepared.facts],
         classes=prepared.image_set.classes,
+        groupings=[prepared.duplicates, *prepared.groups],
     )
+    return make_split(samples, test_share=recipe.test_share, seed=recipe.seed)
 
 
 def found(prepared: Prepared, parts: DataSplit, source: Path) -> DatasetSummary:
@@ -152,7 +149,7 @@ def part_of(parts: DataSplit, count: int) -> list[str]:
 
 def leaked_test(prepared: Prepared, parts: DataSplit) -> NDArray[np.bool_]:
     """Whether each test image has a copy in training, whether the parts were given or are our own split."""
-    return np.isin(parts.test, leaked(prepared.copy_groups, part_of(parts, len(prepared.samples))))
+    return np.isin(parts.test, find_leaks(prepared.duplicate_groups, part_of(parts, len(prepared.samples))))
 
 
 def fingerprint_of(prepared: Prepared, parts: DataSplit) -> str:

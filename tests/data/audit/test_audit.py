@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 
 from drawn_scenes import cropped, mirrored, resized, save, scene
-from headstart.data.audit.audit import Audit, audit, examine
+from headstart.data.audit.audit import Audit, AuditSettings, audit, audit_images
+from headstart.data.audit.check import AuditInput
 from headstart.data.finding import SEVERITIES, Finding
-from headstart.data.image_index import ContentIndex, ImageFacts
+from headstart.data.image_index import ImageFacts, ImageIndex
 from headstart.data.image_set import Sample, scan
-from headstart.data.images import ImageRules
 from headstart.errors import DataError
 
 
@@ -24,7 +24,7 @@ def samples(*rows: tuple[str, str | None]) -> list[Sample]:
     """Samples named PART/LABEL/FILE, or LABEL/FILE where the part is None."""
     out = []
     for name, part in rows:
-        out.append(Sample(Path(name), name, name.split("/")[-2], part, None))
+        out.append(Sample(Path(name), name, name.split("/")[-2], part))
     return out
 
 
@@ -54,18 +54,30 @@ def draw_set(root: Path, count: int = 12) -> Path:
 
 
 def looked_at(root: Path, index: Path, **options: object) -> Audit:
-    memory = ContentIndex(index)
+    opened = ImageIndex(index)
     try:
-        return examine(scan(root), memory, ImageRules(), **options)[1]  # type: ignore[arg-type]
+        return audit_images(scan(root), opened, AuditSettings(**options))[1]  # type: ignore[arg-type]
     finally:
-        memory.close()
+        opened.close()
+
+
+def given(
+    rows: Sequence[Sample],
+    facts: Sequence[ImageFacts],
+    *,
+    duplicates: Sequence[tuple[int, ...]] = (),
+    classes: Sequence[str] = ("a", "b"),
+) -> AuditInput:
+    return AuditInput(
+        samples=tuple(rows), facts=tuple(facts), classes=tuple(classes), duplicate_groups=tuple(duplicates)
+    )
 
 
 def test_a_sound_set_has_no_findings(tmp_path: Path) -> None:
     found = looked_at(draw_set(tmp_path / "set"), tmp_path / "index")
 
     assert found.findings == ()
-    assert (found.images, found.unreadable, found.copy_groups, found.leaks) == (48, (), (), ())
+    assert (found.images, found.unreadable, found.duplicate_groups, found.leaks) == (48, (), (), ())
     assert found.groups_for_split == (None,) * 48
 
 
@@ -96,31 +108,31 @@ def test_copies_inside_and_across_parts_and_under_two_labels_are_told_apart(tmp_
     assert [names[i] for i in found.leaks] == ["test/ant/seen.jpg", "test/bee/flipped.png"]
     numbers = [found.groups_for_split[names.index(name)] for name in ("test/bee/twice.png", "test/bee/w4.png")]
     assert numbers[0] == numbers[1] is not None
-    assert "2 images outside training (2 in test) have a copy in training" in kinds["leak"].message
+    assert "2 images outside training (2 in test) have a duplicate in training" in kinds["leak"].message
 
 
 def test_validation_leaks_too_and_training_never_does() -> None:
     rows = samples(("train/a/0", "train"), ("validation/a/1", "validation"), ("test/a/2", "test"), ("test/a/3", "test"))
-    found = audit(rows, plain(4), copies=[(0, 1), (2, 3)], classes=("a",))
+    found = audit(given(rows, plain(4), duplicates=[(0, 1), (2, 3)], classes=("a",)))
 
     assert found.leaks == (1,)
-    assert "(1 in validation) has a copy" in by_kind(found)["leak"].message
+    assert "(1 in validation) has a duplicate" in by_kind(found)["leak"].message
 
 
 def test_exact_copies_count_once_as_exact_and_not_as_near() -> None:
     facts = plain(40)
     facts[1] = facts[0]
-    found = audit(balanced(), facts, copies=[(0, 1)], classes=("a", "b"))
+    found = audit(given(balanced(), facts, duplicates=[(0, 1)], classes=("a", "b")))
 
-    assert found.exact_groups == ((0, 1),)
+    assert found.exact_duplicate_groups == ((0, 1),)
     assert "near-duplicate" not in by_kind(found)
-    assert by_kind(found)["duplicate"].message.startswith("1 image is an exact copy")
+    assert by_kind(found)["duplicate"].message.startswith("1 image is an exact duplicate")
 
 
 def test_a_near_copy_beside_exact_ones_is_told_as_both() -> None:
     facts = plain(60)
     facts[2] = facts[0]
-    found = audit(balanced(60), facts, copies=[(0, 2, 4)], classes=("a", "b"))
+    found = audit(given(balanced(60), facts, duplicates=[(0, 2, 4)], classes=("a", "b")))
 
     assert by_kind(found)["duplicate"].groups == (("a/0.png", "a/2.png"),)
     assert by_kind(found)["near-duplicate"].groups == (("a/0.png", "a/2.png", "a/4.png"),)
@@ -134,13 +146,13 @@ def test_a_group_above_twenty_and_a_twentieth_is_reported_and_not_used_for_split
     count: int, size: int, is_oversized: bool
 ) -> None:
     group = tuple(range(0, 2 * size, 2))
-    found = audit(balanced(count), plain(count), copies=[(1, 3), group], classes=("a", "b"))
+    found = audit(given(balanced(count), plain(count), duplicates=[(1, 3), group], classes=("a", "b")))
 
     assert found.oversized_groups == ((group,) if is_oversized else ())
     assert ("oversized-group" in by_kind(found)) is is_oversized
     assert all((found.groups_for_split[i] is None) is is_oversized for i in group)
     assert found.groups_for_split[1] == found.groups_for_split[3] is not None
-    assert group in found.copy_groups  # still told
+    assert group in found.duplicate_groups  # still told
     assert by_kind(found)["near-duplicate"].detail["count"] == (1 if is_oversized else 2)  # "stays on one side"
 
 
@@ -150,7 +162,7 @@ def test_equal_pixels_are_one_picture_however_many_they_are() -> None:
     for i in equal:
         facts[i] = replace(facts[i], pixels="same")
     facts[3] = replace(facts[3], pixels=facts[1].pixels)
-    found = audit(balanced(100), facts, copies=[equal, alike], classes=("a", "b"))
+    found = audit(given(balanced(100), facts, duplicates=[equal, alike], classes=("a", "b")))
 
     assert found.oversized_groups == (alike,)
     numbers = found.groups_for_split
@@ -167,7 +179,7 @@ def test_imbalance_is_said_from_three_to_one_and_warned_of_from_ten(
     counts: tuple[int, int], severity: str | None
 ) -> None:
     rows = samples(*((f"{label}/{i}", None) for label, n in zip("ab", counts, strict=True) for i in range(n)))
-    kinds = by_kind(audit(rows, plain(len(rows)), copies=[], classes=("a", "b")))
+    kinds = by_kind(audit(given(rows, plain(len(rows)), duplicates=[], classes=("a", "b"))))
 
     assert kinds["imbalance"].severity == severity if severity else "imbalance" not in kinds
     if severity:
@@ -179,7 +191,7 @@ def test_imbalance_is_said_from_three_to_one_and_warned_of_from_ten(
 )
 def test_a_class_that_is_too_small_is_named(count: int, severity: str | None) -> None:
     rows = samples(*((f"{label}/{i}", None) for label, n in (("a", 12), ("rare", count)) for i in range(n)))
-    kinds = by_kind(audit(rows, plain(len(rows)), copies=[], classes=("a", "rare")))
+    kinds = by_kind(audit(given(rows, plain(len(rows)), duplicates=[], classes=("a", "rare"))))
 
     if severity is None:
         assert "small-class" not in kinds
@@ -196,7 +208,7 @@ def test_only_readable_training_images_count_for_the_size_of_a_class() -> None:
     facts = plain(74)
     for i in (0, 2, 4):
         facts[i] = ImageFacts(f"c{i}", error="truncated")
-    kinds = by_kind(audit(rows, facts, copies=[], classes=("a", "b")))
+    kinds = by_kind(audit(given(rows, facts, duplicates=[], classes=("a", "b"))))
 
     assert kinds["small-class"].detail["counts"] == {"a": 9}
     assert "imbalance" not in kinds
@@ -205,7 +217,7 @@ def test_only_readable_training_images_count_for_the_size_of_a_class() -> None:
 
 def test_a_set_with_a_test_part_alone_is_not_called_empty() -> None:
     """As when a classifier is evaluated on somebody's test images: nothing is learnt from them."""
-    assert audit(balanced(40, "test"), plain(40), copies=[], classes=("a", "b")).findings == ()
+    assert audit(given(balanced(40, "test"), plain(40), duplicates=[], classes=("a", "b"))).findings == ()
 
 
 @pytest.mark.parametrize(
@@ -219,7 +231,7 @@ def test_a_set_with_a_test_part_alone_is_not_called_empty() -> None:
 def test_odd_sizes_are_named(width: int, height: int, words: str) -> None:
     facts = plain(40)
     facts[7] = plain(8, width=width, height=height)[7]
-    finding = by_kind(audit(balanced(), facts, copies=[], classes=("a", "b")))["odd-size"]
+    finding = by_kind(audit(given(balanced(), facts, duplicates=[], classes=("a", "b"))))["unusual-size"]
 
     assert (finding.severity, finding.names) == ("note", ("b/7.png",))
     assert words in finding.message
@@ -229,7 +241,7 @@ def test_odd_sizes_are_named(width: int, height: int, words: str) -> None:
 def test_sizes_at_the_limits_are_not_odd(width: int, height: int) -> None:
     facts = plain(40)
     facts[7] = plain(8, width=width, height=height)[7]
-    assert audit(balanced(), facts, copies=[], classes=("a", "b")).findings == ()
+    assert audit(given(balanced(), facts, duplicates=[], classes=("a", "b"))).findings == ()
 
 
 def test_conversions_are_gathered_by_kind_whatever_their_numbers() -> None:
@@ -238,17 +250,12 @@ def test_conversions_are_gathered_by_kind_whatever_their_numbers() -> None:
         (
             "first of 3 frames",
             "first of 17 frames",
-            "turned as its EXIF tag says (6)",
-            "transparency laid over the background",
+            "rotated as its EXIF tag says (6)",
+            "transparency blended with the background",
         )
     ):
         facts[i] = plain(1, notes=(note,))[0]
-    found = audit(
-        balanced(),
-        [ImageFacts(**{**fact.__dict__, "pixels": str(i)}) for i, fact in enumerate(facts)],
-        copies=[],
-        classes=("a", "b"),
-    )
+    found = audit(given(balanced(), [replace(fact, pixels=str(i)) for i, fact in enumerate(facts)]))
 
     messages = {finding.message: finding.names for finding in found.findings}
     assert messages["2 images: only the first frame is used."] == ("a/0.png", "b/1.png")
@@ -277,7 +284,7 @@ def test_the_findings_of_the_scan_and_of_the_memory_come_along(tmp_path: Path) -
 
     kinds = by_kind(looked_at(root, tmp_path / "index"))
 
-    assert set(kinds) == {"skipped", "index-not-kept"}
+    assert set(kinds) == {"skipped", "index-not-saved"}
 
 
 def test_an_audit_is_strict_json_with_known_severities(tmp_path: Path) -> None:
@@ -287,7 +294,7 @@ def test_an_audit_is_strict_json_with_known_severities(tmp_path: Path) -> None:
 
     told = json.loads(json.dumps(found.to_dict(), allow_nan=False))
 
-    assert told["leaks"] == told["exact_groups"] == 1
+    assert told["leaks"] == told["exact_duplicate_groups"] == 1
     assert {finding["severity"] for finding in told["findings"]} <= set(SEVERITIES)
     assert {"leak", "two-labels", "small-class"} <= {finding["kind"] for finding in told["findings"]}
 
@@ -305,7 +312,7 @@ def test_findings_do_not_depend_on_the_order_of_the_images(
     place = {i: k for k, i in enumerate(turned)}
     copies = [tuple(sorted((place[5], place[9]))), tuple(sorted((place[10], place[20])))]
 
-    found = audit([rows[i] for i in turned], [facts[i] for i in turned], copies=copies, classes=("a", "b"))
+    found = audit(given([rows[i] for i in turned], [facts[i] for i in turned], duplicates=copies, classes=("a", "b")))
 
     kinds = by_kind(found)
     assert {frozenset(group) for group in kinds["duplicate"].groups} == {frozenset(("b/5.png", "b/9.png"))}
@@ -327,4 +334,4 @@ def test_rps28_has_no_leak_although_train_and_test_share_names(test_data: Path, 
     assert found.images > 160
     assert len(found.leaks) == 1
     assert by_kind(found)["leak"].groups[0][0] == "test/rock/planted.png"
-    assert len(found.copy_groups) <= 2
+    assert len(found.duplicate_groups) <= 2

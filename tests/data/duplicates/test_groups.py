@@ -14,10 +14,10 @@ from PIL import Image
 from scipy.ndimage import map_coordinates
 
 from drawn_scenes import cropped, mirrored, resized, sample, save, scene
-from headstart.data.duplicates.candidates import crop_between, hashes, mirror, propose
-from headstart.data.duplicates.groups import exact_copies, find_copies
-from headstart.data.duplicates.verify import compare, look
-from headstart.data.image_index import ContentIndex, ImageFacts, _facts, signature_of
+from headstart.data.duplicates.candidates import crop_between, find_candidates, flip, hashes
+from headstart.data.duplicates.groups import exact_duplicates, find_duplicates
+from headstart.data.duplicates.verify import compare, reduce_image
+from headstart.data.image_index import ImageFacts, ImageIndex, read_facts, signature_of
 from headstart.data.images import BadImage, ImageRules, open_image
 
 Pixels = NDArray[np.uint8]
@@ -57,7 +57,7 @@ def encoded(picture: Pixels) -> bytes:
 
 
 def groups_of(pictures: Sequence[Pixels]) -> tuple[tuple[int, ...], ...]:
-    return find_copies(facts_of(pictures), lambda i: pictures[i])
+    return find_duplicates(facts_of(pictures), lambda i: pictures[i])
 
 
 def pixels(image: Image.Image) -> Pixels:
@@ -72,8 +72,8 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         paths.append(save(folder / f"scene{seed}.png", scene(seed)))
     for seed, (change, suffix, options) in enumerate(KINDS.values()):
         paths.append(save(folder / f"copy{seed}.{suffix}", change(scene(seed)), **options))
-    index = ContentIndex(folder / "index")
-    found = find_copies(index.facts([sample(path) for path in paths]), lambda i: open_image(paths[i]).rgb)
+    index = ImageIndex(folder / "index")
+    found = find_duplicates(index.facts([sample(path) for path in paths]), lambda i: open_image(paths[i]).rgb)
     index.close()
     stems = {paths[i].stem: "+".join(paths[j].stem for j in group if j != i) for group in found for i in group}
     return {kind: stems.get(f"copy{seed}", "nothing") for seed, kind in enumerate(KINDS)}
@@ -88,21 +88,21 @@ def test_exact_copies_are_told_by_decoded_pixels_whatever_the_file(tmp_path: Pat
     image = scene(1)
     paths = [save(tmp_path / f"a.{suffix}", image) for suffix in ("png", "bmp", "tiff")]
     paths += [save(tmp_path / "b.png", scene(2)), save(tmp_path / "c.jpg", image)]
-    index = ContentIndex(tmp_path / "index")
+    index = ImageIndex(tmp_path / "index")
 
     facts = index.facts([sample(path) for path in paths])
 
     assert len({fact.content for fact in facts}) == 5
-    assert exact_copies(facts) == ((0, 1, 2),)
+    assert exact_duplicates(facts) == ((0, 1, 2),)
 
 
 def test_one_picture_in_one_row_is_not_the_same_as_in_one_column() -> None:
     """Equal bytes of pixels, other width and height."""
     flat = np.arange(48 * 12 * 3, dtype=np.uint32).astype(np.uint8)
     pictures = [flat.reshape(12, 48, 3), flat.reshape(48, 12, 3)]
-    facts = [_facts("", encoded(picture), ImageRules()) for picture in pictures]
-    assert exact_copies(facts) == ()
-    assert exact_copies([facts[0], *facts]) == ((0, 1),)
+    facts = [read_facts("", encoded(picture), ImageRules()) for picture in pictures]
+    assert exact_duplicates(facts) == ()
+    assert exact_duplicates([facts[0], *facts]) == ((0, 1),)
 
 
 @pytest.mark.parametrize("size", [(28, 28), (64, 64), (160, 120)])
@@ -138,7 +138,7 @@ def test_different_scenes_are_not_even_proposed() -> None:
     thumbnails = np.stack(
         [np.frombuffer(signature_of(pixels(scene(seed))), np.uint8).reshape(32, 32) for seed in range(60)]
     )
-    assert len(propose(thumbnails).pairs) == 0
+    assert len(find_candidates(thumbnails).pairs) == 0
 
 
 def test_a_slow_film_does_not_become_one_group() -> None:
@@ -186,22 +186,22 @@ def test_an_unreadable_image_and_one_that_has_gone_since_are_left_out() -> None:
             raise BadImage("gone")
         return pictures[i]
 
-    assert find_copies(facts, read) == ((0, 1),)
-    assert find_copies([], read) == find_copies(facts[4:], read) == ()
+    assert find_duplicates(facts, read) == ((0, 1),)
+    assert find_duplicates([], read) == find_duplicates(facts[4:], read) == ()
 
 
 def test_progress_counts_the_compared_pairs() -> None:
     pictures = [pixels(scene(0)), pixels(resized(0.5)(scene(0))), pixels(scene(1)), pixels(mirrored(scene(1)))]
     told: list[tuple[int, int]] = []
 
-    find_copies(facts_of(pictures), lambda i: pictures[i], progress=lambda done, total: told.append((done, total)))
+    find_duplicates(facts_of(pictures), lambda i: pictures[i], progress=lambda done, total: told.append((done, total)))
 
     assert told[-1][0] == told[-1][1] == len(told) >= 2
 
 
 def test_mirroring_a_hash_is_hashing_the_mirror_image() -> None:
     thumbnails = np.random.default_rng(0).integers(0, 256, (5, 32, 32), np.uint8)
-    np.testing.assert_allclose(mirror(hashes(thumbnails)), hashes(thumbnails[:, :, ::-1]), atol=1e-5)
+    np.testing.assert_allclose(flip(hashes(thumbnails)), hashes(thumbnails[:, :, ::-1]), atol=1e-5)
 
 
 def test_a_hash_is_the_cosine_transform_weighted_by_frequency() -> None:
@@ -221,7 +221,7 @@ def test_the_crop_between_two_thumbnails_is_the_one_that_was_cut() -> None:
     part = image.crop((16, 8, 304, 316))  # 5 %, 95 %, 2.5 %, 98.75 %
     one, two = (np.frombuffer(signature_of(pixels(i)), np.uint8).reshape(32, 32) for i in (image, part))
 
-    crop = crop_between(one, two, mirrored=False)
+    crop = crop_between(one, two, flipped=False)
 
     assert crop is not None
     np.testing.assert_allclose(crop, [0.05, 0.95, 0.025, 0.9875], atol=0.004)
@@ -236,36 +236,36 @@ def test_planted_pairs_are_proposed_among_two_thousand_without_looking_at_all_pa
     grey = (128 + 40 * thumbnails).clip(0, 255).astype(np.uint8)
     grey[1000:1100] = (grey[:100] + rng.normal(0, 3, (100, 32, 32))).clip(0, 255).astype(np.uint8)
 
-    pairs = {tuple(pair) for pair in propose(grey).pairs.tolist()}
+    pairs = {tuple(pair) for pair in find_candidates(grey).pairs.tolist()}
 
     assert sum((i, 1000 + i) in pairs for i in range(100)) == 100
     assert len(pairs) < 20_000  # of 2 million
 
 
 def test_too_small_pictures_are_undecided() -> None:
-    tiny = look(np.zeros((12, 40, 3), dtype=np.uint8))
-    verdict = compare(tiny, tiny, np.array([0.0, 1, 0, 1]), mirrored=False)
+    tiny = reduce_image(np.zeros((12, 40, 3), dtype=np.uint8))
+    verdict = compare(tiny, tiny, np.array([0.0, 1, 0, 1]), flipped=False)
     assert (verdict.same, verdict.undecided) == (False, True)
 
 
 def test_two_crops_of_one_picture_are_undecided_and_other_pictures_are_not() -> None:
     image = scene(6, (300, 300))
-    left, right = (look(pixels(image.crop(box))) for box in ((0, 0, 282, 300), (18, 0, 300, 300)))
+    left, right = (reduce_image(pixels(image.crop(box))) for box in ((0, 0, 282, 300), (18, 0, 300, 300)))
     shift = 18 / 282  # the second begins so much further right
 
-    verdict = compare(left, right, np.array([shift, 1 + shift, 0, 1]), mirrored=False)
-    other = compare(left, look(pixels(scene(7, (282, 300)))), np.array([shift, 1 + shift, 0, 1]), mirrored=False)
+    verdict = compare(left, right, np.array([shift, 1 + shift, 0, 1]), flipped=False)
+    other = compare(left, reduce_image(pixels(scene(7, (282, 300)))), np.array([shift, 1 + shift, 0, 1]), flipped=False)
 
     assert (verdict.same, verdict.undecided) == (False, True)
     assert (other.same, other.undecided) == (False, False)
 
 
 def test_a_wrong_hint_of_mirroring_does_not_confirm() -> None:
-    one = look(pixels(scene(8)))
+    one = reduce_image(pixels(scene(8)))
     whole = np.array([0.0, 1, 0, 1])
-    assert not compare(one, one, whole, mirrored=True).same
-    assert compare(one, one.mirrored(), whole, mirrored=True).same
-    assert compare(one, one, whole, mirrored=False).rest < 1e-5
+    assert not compare(one, one, whole, flipped=True).same
+    assert compare(one, one.flipped(), whole, flipped=True).same
+    assert compare(one, one, whole, flipped=False).residual < 1e-5
 
 
 @pytest.mark.slow

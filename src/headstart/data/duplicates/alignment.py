@@ -1,4 +1,4 @@
-"""Which crop of one picture is the other one: crop, brightness and contrast fitted to many pairs of thumbnails at once.
+"""Which crop of one picture another is: crop, brightness and contrast fitted to many pairs of thumbnails at once.
 
     part(x, y)  ≈  gain · whole(left + (right − left) · x,  top + (bottom − top) · y)  +  offset
 
@@ -14,10 +14,10 @@ from scipy.ndimage import gaussian_filter
 Stack = NDArray[np.float32]  # P×S×S grey thumbnails, 0 to 255
 
 WHOLE = (0.0, 1.0, 0.0, 1.0)
-_REACH = 0.12  # how far a border may move in or out: crops of 8 % of a side and a little room
+_REACH = 0.12  # how far a border may move in or out: crops of 8 % of a side and a margin
 _STEP = 0.05  # the most that a border moves in one step
 _COARSE = (1.5, 6)  # blur in pixels of the halved thumbnail, steps: catches crops of 8 %
-_HOPELESS = 0.35  # misfit after the coarse steps: copies have less than 0.2, and the fine steps cost twice as much
+_HOPELESS = 0.35  # misfit after the coarse steps: duplicates have less than 0.2, and the fine steps cost twice as much
 _FINE = (0.6, 3)  # the same at full size
 
 
@@ -29,40 +29,40 @@ def fit_crops(whole: Stack, part: Stack) -> tuple[Stack, NDArray[np.float32]]:
         part: P×S×S.
 
     Returns:
-        P×4 crops, and the misfit of each: what stays unexplained, as a share of the part's contrast (0 the same
-        picture up to noise, about 0.5 and more for pictures that are only alike).
+        P×4 crops, and the misfit of each: the residual as a share of the part's contrast (0 the same picture up to
+        noise, about 0.5 and more for pictures that are only similar).
 
     Source: Lucas and Kanade, "An iterative image registration technique", IJCAI 1981, with four geometric unknowns,
     gain and offset, coarse to fine.
     """
     crops = np.tile(np.array(WHOLE, dtype=np.float32), (len(whole), 1))
-    crops, misfits = _refined(_halved(whole), _halved(part), crops, *_COARSE)
+    crops, misfits = _refined(_halved(whole), _halved(part), crops, _COARSE)
     close = np.flatnonzero(misfits < _HOPELESS)
     if len(close):
-        crops[close], misfits[close] = _refined(whole[close], part[close], crops[close], *_FINE)
+        crops[close], misfits[close] = _refined(whole[close], part[close], crops[close], _FINE)
     return crops, misfits
 
 
 def inverse(crop: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The crop that leads back: larger than the whole where the given one is smaller."""
+    """The inverse crop: larger than the whole where the given one is smaller."""
     left, right, top, bottom = crop
     width, height = right - left, bottom - top
     return np.array([-left / width, (1 - left) / width, -top / height, (1 - top) / height])
 
 
-def refine(whole: Stack, part: Stack, crops: Stack, steps: int) -> tuple[Stack, NDArray[np.float32]]:
+def refine(whole: Stack, part: Stack, crops: Stack, *, steps: int) -> tuple[Stack, NDArray[np.float32]]:
     """The best of a few Gauss–Newton steps from the given crops, and the root mean square error there (grey levels)."""
     best, least = crops, np.full(len(crops), np.inf, dtype=np.float32)
     for step in range(steps + 1):
         columns, target = _linearised(whole, part, crops)
         tone = _least_squares(columns[:, 4:], target, damping=0.0)
-        rest = target - (tone[:, None] @ columns[:, 4:])[:, 0]
-        error = np.sqrt((rest * rest).mean(axis=1))
+        residual = target - (tone[:, None] @ columns[:, 4:])[:, 0]
+        error = np.sqrt((residual * residual).mean(axis=1))
         better = error < least
         least, best = np.where(better, error, least), np.where(better[:, None], crops, best)
         if step < steps:
-            columns[:, :4] *= tone[:, :1, None]  # the gain applies to what a moved border brings in, too
-            crops = _moved(crops, _least_squares(columns, rest)[:, :4])
+            columns[:, :4] *= tone[:, :1, None]  # the gain also applies to what a moved border brings in
+            crops = _moved(crops, _least_squares(columns, residual)[:, :4])
     return best, least
 
 
@@ -78,7 +78,7 @@ def _linearised(whole: Stack, part: Stack, crops: Stack) -> tuple[Stack, Stack]:
     side = whole.shape[1]
     now = cropped(whole, crops)
     at = ((np.arange(side) + 0.5) / side).astype(np.float32)
-    dx, dy = np.zeros_like(now), np.zeros_like(now)  # stays 0 at the border, where gradients are not known
+    dx, dy = np.zeros_like(now), np.zeros_like(now)  # 0 at the border, where gradients are unknown
     np.subtract(now[:, 1:-1, 2:], now[:, 1:-1, :-2], out=dx[:, 1:-1, 1:-1])
     np.subtract(now[:, 2:, 1:-1], now[:, :-2, 1:-1], out=dy[:, 1:-1, 1:-1])
     dx *= (side / 2) / (crops[:, 1] - crops[:, 0])[:, None, None]
@@ -97,10 +97,10 @@ def _linearised(whole: Stack, part: Stack, crops: Stack) -> tuple[Stack, Stack]:
 
 def _least_squares(columns: Stack, target: Stack, damping: float = 1e-3) -> Stack:
     normal = (columns @ columns.transpose(0, 2, 1)).astype(np.float64)
-    right = (columns @ target[:, :, None])[:, :, 0].astype(np.float64)
+    moments = (columns @ target[:, :, None])[:, :, 0].astype(np.float64)
     k = np.arange(normal.shape[1])
     normal[:, k, k] += damping * normal[:, k, k] + 1e-6
-    return np.linalg.solve(normal, right[..., None])[..., 0].astype(np.float32)
+    return np.linalg.solve(normal, moments[..., None])[..., 0].astype(np.float32)
 
 
 def _moved(crops: Stack, step: Stack) -> Stack:
@@ -108,9 +108,13 @@ def _moved(crops: Stack, step: Stack) -> Stack:
     return np.clip(crops + np.clip(step, -_STEP, _STEP), low, low + 2 * _REACH)
 
 
-def _refined(whole: Stack, part: Stack, crops: Stack, blur: float, steps: int) -> tuple[Stack, NDArray[np.float32]]:
+def _refined(  # 4 positional: the pair, its crops, and one scale
+    whole: Stack, part: Stack, crops: Stack, scale: tuple[float, int]
+) -> tuple[Stack, NDArray[np.float32]]:
+    """Crops and misfits after the steps of one scale (blur in pixels, steps)."""
+    blur, steps = scale
     soft = _blurred(part, blur)
-    crops, error = refine(_blurred(whole, blur), soft, crops, steps)
+    crops, error = refine(_blurred(whole, blur), soft, crops, steps=steps)
     return crops, error / (soft.std(axis=(1, 2)) + 1e-3)
 
 
@@ -124,7 +128,7 @@ def _blurred(stack: Stack, blur: float) -> Stack:
 
 
 def _weights(start: Stack, end: Stack, side: int) -> Stack:
-    """P×S×S: row i holds the two bilinear weights of the place that the crop's pixel i comes from."""
+    """P×S×S: row i holds the two bilinear weights of the position that the crop's pixel i comes from."""
     at = (start[:, None] + (end - start)[:, None] * ((np.arange(side) + 0.5) / side)) * side - 0.5
     at = np.clip(at, 0, side - 1)
     left = np.minimum(at.astype(np.int64), side - 2)

@@ -1,11 +1,12 @@
-"""Groups of images that are copies of one picture: equal pixels, or confirmed after resize, recompression, flip, crop.
+"""Groups of duplicates: images with equal pixels, or the same picture after resizing, recompression, a flip or a crop.
 
-    facts ─same pixels──────────────────────────────▶ exact
-    facts ─hash proposes, thumbnails fit─▶ pairs ─decoded images confirm─▶ copies ─one picture for all─▶ groups
+    facts ─equal pixels─────────────────────────────▶ exact
+    facts ─hash proposes, thumbnails fit─▶ candidates ─decoded images confirm─▶ pairs ─one picture for all─▶ groups
 
-Found: copies at another size (also stretched), recompressed (JPEG from quality 30; on 28 pixels from 70), mirrored left
-to right, cropped by up to 10 % a side, mildly relit, and these together. Not looked for: turned, upside-down or grey
-copies, collages, cut-outs. What was measured and rejected: docs/decisions/near-duplicates.md.
+Found: duplicates at another size (also stretched), recompressed (JPEG from quality 30; on 28 pixels from 70), flipped
+horizontally, cropped by up to 10 % a side, with slightly changed brightness or contrast, and these together. Not
+searched: rotated, upside-down or grey duplicates, collages, cut-outs. Measured and rejected alternatives:
+docs/decisions/near-duplicates.md.
 """
 
 from __future__ import annotations
@@ -16,17 +17,17 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.data.duplicates.candidates import crop_between, propose
-from headstart.data.duplicates.verify import Look, compare, look
+from headstart.data.duplicates.candidates import crop_between, find_candidates
+from headstart.data.duplicates.verify import ReducedImage, compare, reduce_image
 from headstart.data.image_index import SIGNATURE_SIDE, ImageFacts, Progress
 from headstart.data.images import BadImage
 
 Read = Callable[[int], NDArray[np.uint8]]
-_WITNESSES = 3  # members of a group that are asked before it grows: bounds the questions
-_KEPT_LOOKS = 512  # decoded images kept for comparing, 30 MB: film frames come in order and meet again soon
+_WITNESSES = 3  # members of a group that are compared before it grows: bounds the comparisons
+_CACHED_IMAGES = 512  # reduced images in memory, 30 MB: film frames come in order and are needed again soon
 
 
-def exact_copies(facts: Sequence[ImageFacts]) -> tuple[tuple[int, ...], ...]:
+def exact_duplicates(facts: Sequence[ImageFacts]) -> tuple[tuple[int, ...], ...]:
     """Groups of two or more images whose decoded pixels are equal, in the order of their first member."""
     same: dict[str, list[int]] = defaultdict(list)
     for i, fact in enumerate(facts):
@@ -35,7 +36,7 @@ def exact_copies(facts: Sequence[ImageFacts]) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(group) for group in same.values() if len(group) > 1)
 
 
-def find_copies(
+def find_duplicates(
     facts: Sequence[ImageFacts], read: Read, *, progress: Progress | None = None
 ) -> tuple[tuple[int, ...], ...]:
     """Disjoint groups of two or more images that show one picture, exact duplicates included.
@@ -44,24 +45,24 @@ def find_copies(
 
     Args:
         facts: one per image; unreadable ones are left out.
-        read: gives an image's decoded H×W×3 uint8 by its index, or raises BadImage; asked for proposed images only.
-        progress: called with (proposed pairs looked at, proposed pairs).
+        read: gives an image's decoded H×W×3 uint8 by its index, or raises BadImage; called for candidates only.
+        progress: called with (candidate pairs compared, candidate pairs).
     """
-    twins = {group[0]: group for group in exact_copies(facts)}
-    later = {i for group in twins.values() for i in group[1:]}
-    firsts = np.array([i for i, fact in enumerate(facts) if fact.error is None and i not in later], dtype=np.int64)
+    exact = {group[0]: group for group in exact_duplicates(facts)}
+    repeated = {i for group in exact.values() for i in group[1:]}
+    firsts = np.array([i for i, fact in enumerate(facts) if fact.error is None and i not in repeated], dtype=np.int64)
     thumbnails = _thumbnails(facts, firsts)
-    proposed = propose(thumbnails)
-    judge = _Judge(read, dict(zip(firsts.tolist(), thumbnails, strict=True)))
-    for k, (a, b) in enumerate(firsts[proposed.pairs].tolist()):
-        judge.look_at(a, b, proposed.crops[k].astype(np.float64), bool(proposed.mirrored[k]))
+    candidates = find_candidates(thumbnails)
+    verifier = _PairVerifier(read, dict(zip(firsts.tolist(), thumbnails, strict=True)))
+    for k, (a, b) in enumerate(firsts[candidates.pairs].tolist()):
+        verifier.verify(a, b, candidates.crops[k].astype(np.float64), flipped=bool(candidates.flipped[k]))
         if progress is not None:
-            progress(k + 1, len(proposed.pairs))
-    groups = [tuple(group) for group in _groups(judge)]
+            progress(k + 1, len(candidates.pairs))
+    groups = [tuple(group) for group in _grow_groups(verifier)]
     grouped = {i for group in groups for i in group}
-    groups += [(first,) for first in twins if first not in grouped]
-    whole = [tuple(sorted(j for i in group for j in twins.get(i, (i,)))) for group in groups]
-    return tuple(sorted(whole))
+    groups += [(first,) for first in exact if first not in grouped]
+    complete = [tuple(sorted(j for i in group for j in exact.get(i, (i,)))) for group in groups]
+    return tuple(sorted(complete))
 
 
 def _thumbnails(facts: Sequence[ImageFacts], chosen: NDArray[np.int64]) -> NDArray[np.uint8]:
@@ -69,62 +70,63 @@ def _thumbnails(facts: Sequence[ImageFacts], chosen: NDArray[np.int64]) -> NDArr
     return np.frombuffer(joined, dtype=np.uint8).reshape(-1, SIGNATURE_SIDE, SIGNATURE_SIDE)
 
 
-class _Judge:
-    """Compares pairs on decoded pixels, remembers the verdicts, and keeps a bounded number of decoded images."""
+class _PairVerifier:
+    """Compares pairs on decoded pixels, keeps the verdicts, and caches a bounded number of reduced images."""
 
     def __init__(self, read: Read, thumbnails: dict[int, NDArray[np.uint8]]) -> None:
-        self.copies: dict[tuple[int, int], float] = {}  # confirmed pairs, first below second → what was left over
+        self.confirmed: dict[tuple[int, int], float] = {}  # pairs, first below second → residual
         self._read = read
         self._thumbnails = thumbnails
-        self._looks: OrderedDict[int, Look | None] = OrderedDict()
+        self._images: OrderedDict[int, ReducedImage | None] = OrderedDict()
         self._undecided: dict[tuple[int, int], bool] = {}
 
-    def look_at(self, a: int, b: int, crop: NDArray[np.float64], mirrored: bool) -> None:
-        """Compare the decoded images a and b under a proposed crop; a below b."""
-        one, two = self._look(a), self._look(b)
+    def verify(self, a: int, b: int, crop: NDArray[np.float64], *, flipped: bool) -> None:
+        """Compare the decoded images a and b under a candidate crop; a below b."""
+        one, two = self._reduced(a), self._reduced(b)
         if one is None or two is None:
             return
-        verdict = compare(one, two, crop, mirrored=mirrored)
+        verdict = compare(one, two, crop, flipped=flipped)
         self._undecided[a, b] = self._undecided.get((a, b), False) or verdict.undecided
         if verdict.same:
-            self.copies[a, b] = min(verdict.rest, self.copies.get((a, b), np.inf))
+            self.confirmed[a, b] = min(verdict.residual, self.confirmed.get((a, b), np.inf))
 
-    def may_be_one(self, a: int, b: int) -> bool:
-        """Whether a and b are confirmed copies, or two crops of which neither lies within the other."""
+    def may_join(self, a: int, b: int) -> bool:
+        """Whether a and b are confirmed duplicates, or two crops of which neither lies within the other."""
         a, b = min(a, b), max(a, b)
-        if (a, b) not in self._undecided:  # nobody proposed the pair
+        if (a, b) not in self._undecided:  # not a candidate pair
             self._undecided[a, b] = False
-            for mirrored in (False, True):
-                crop = crop_between(self._thumbnails[a], self._thumbnails[b], mirrored=mirrored)
+            for flipped in (False, True):
+                crop = crop_between(self._thumbnails[a], self._thumbnails[b], flipped=flipped)
                 if crop is not None:
-                    self.look_at(a, b, crop, mirrored)
-        return (a, b) in self.copies or self._undecided[a, b]
+                    self.verify(a, b, crop, flipped=flipped)
+        return (a, b) in self.confirmed or self._undecided[a, b]
 
-    def _look(self, i: int) -> Look | None:
-        if i in self._looks:
-            self._looks.move_to_end(i)
-            return self._looks[i]
+    def _reduced(self, i: int) -> ReducedImage | None:
+        if i in self._images:
+            self._images.move_to_end(i)
+            return self._images[i]
         try:
-            self._looks[i] = look(self._read(i))
-        except BadImage:  # it was readable when its facts were taken, and has gone since
-            self._looks[i] = None
-        if len(self._looks) > _KEPT_LOOKS:
-            self._looks.popitem(last=False)
-        return self._looks[i]
+            self._images[i] = reduce_image(self._read(i))
+        except BadImage:  # it was readable when its facts were read, and has changed since
+            self._images[i] = None
+        if len(self._images) > _CACHED_IMAGES:
+            self._images.popitem(last=False)
+        return self._images[i]
 
 
-def _groups(judge: _Judge) -> list[list[int]]:
-    """Disjoint groups grown from the closest pairs; two grow together only when their witnesses do not contradict.
+def _grow_groups(verifier: _PairVerifier) -> list[list[int]]:
+    """Disjoint groups grown from the closest pairs; two groups join only when their witnesses do not contradict.
 
-    A heavily compressed copy of one film frame looks like the next frame's, too; but the two frames are no copies of
-    each other, so the closer one keeps it. Nor does a chain of small changes become one group.
+    A heavily compressed duplicate of one film frame resembles the next frame, too; but the two frames are not
+    duplicates of each other, so the closer one keeps it. Nor does a chain of small changes become one group. Connected
+    components would merge both.
     """
     group_of: dict[int, list[int]] = {}
-    for (a, b), _ in sorted(judge.copies.items(), key=lambda item: (item[1], item[0])):
+    for (a, b), _ in sorted(verifier.confirmed.items(), key=lambda item: (item[1], item[0])):
         one, two = group_of.setdefault(a, [a]), group_of.setdefault(b, [b])
         if one is two:
             continue
-        if all(judge.may_be_one(x, y) for x in one[:_WITNESSES] for y in two[:_WITNESSES]):
+        if all(verifier.may_join(x, y) for x in one[:_WITNESSES] for y in two[:_WITNESSES]):
             one.extend(two)
             group_of.update(dict.fromkeys(two, one))
     return [group for group in {id(group): group for group in group_of.values()}.values() if len(group) > 1]

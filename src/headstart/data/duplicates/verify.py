@@ -1,7 +1,7 @@
-"""Whether two decoded images are one picture: a copy leaves noise behind, a second photograph leaves motion.
+"""Whether two decoded images are one picture: duplicates differ by noise, two photographs differ by motion.
 
-The two are laid over each other (crop, brightness, contrast, sharpness fitted). What then stays unexplained is noise
-all over a copy; where something moved it sits on edges, and moving small patches explains it. That is the evidence.
+The two are overlaid (crop, brightness, contrast, sharpness fitted). The residual of a duplicate is noise all over the
+picture; where something moved, the residual is on edges, and moving small patches explains it.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ from headstart.data.duplicates.alignment import WHOLE, inverse, refine
 Grey = NDArray[np.float32]
 Crop = NDArray[np.float64]  # left, right, top, bottom as shares
 
-LEAST_SIDE = 16  # pixels: with less there is nothing to tell noise from motion
-_REFINED = 2  # times that the crop is cut anew and corrected
+LEAST_SIDE = 16  # pixels: with less, noise and motion cannot be distinguished
+_REFINED = 2  # times that the crop is cut again and corrected
 _SIDE = 64  # pixels: at this size two pictures are compared, or at the smaller one's own
-_LOOK_SIDE = 192  # pixels of the shorter side that are kept of a decoded image
-# limits, tuned on planted copies and all proposed pairs of three real sets: docs/decisions/near-duplicates.md
-_CHROMA, _CELLS = 30.0, 8  # grey levels in the worst of 8 × 8 places; copies 1–12, 28-px JPEGs 25, another colour 50
+_REDUCED_SIDE = 192  # pixels of the shorter side that are kept of a decoded image
+# limits, tuned on planted duplicates and all candidate pairs of three real data sets: docs/decisions/near-duplicates.md
+_CHROMA, _CELLS = 30.0, 8  # grey levels in the worst of 8 × 8 cells; duplicates 1–12, 28-px JPEGs 25, another colour 50
 _SNAP = 0.7  # pixels between the fitted size of a crop and the part's own
-_OUTSIDE = 0.35  # pixels that a crop may reach over the border; copies reach 0.19
-_REST = 0.5  # rest against the picture's gradients; the noisiest copies (28 px, JPEG 30) have 0.42, a few 0.49
-_SPOT = 1.4  # rest against contrast in the worst 7 × 7 patch; 1.0 when something is there in one picture only
+_OUTSIDE = 0.35  # pixels that a crop may reach over the border; duplicates reach 0.19
+_RESIDUAL = 0.5  # residual : gradients of the picture; the noisiest duplicates (28 px, JPEG 30) have 0.42, a few 0.49
+_SPOT = 1.4  # residual : contrast in the worst 7 × 7 patch; 1.0 when something is in one picture only
 _ROUNDING = 0.2  # grey levels: equal pictures, up to the rounding of grey values
-# most of the rest that motion explains · with smaller patches · that lies on the fifth with the steepest gradients
+# share of the residual that motion explains · with smaller patches · on the fifth with the steepest gradients
 _NOISE = 0.13, 0.25, 0.62  # JPEG 0.03–0.13, 0.06–0.2, 0.3–0.6; 95 % of film frames 0.24–0.8, 0.35–0.83, 0.56–0.97
-_GRAIN = 0.18, 0.32, 0.5  # JPEG of a JPEG 0.17, 0.31, 0.42, where the rest is faint and yet louder than rounding …
-_FAINT, _LOUD = 0.1, 0.6  # … against gradients, in grey levels; film frames at rest 0.3–0.45 grey levels
-_CLEAR = 0.5, 0.6, 0.75  # WebP, GIF 0.37, 0.48, 0.68 at 64 pixels, where motion shows itself clearly: 0.6, 0.7, 0.7 …
-_CLEAR_REST, _CLEAR_SPOT = 0.25, 1.0  # … and copies of one size stay below
-_FINE_SHIFT = 0.05  # rest against gradients, in 64ths of a picture: nothing moved by more than that
+_GRAIN = 0.18, 0.32, 0.5  # JPEG of a JPEG 0.17, 0.31, 0.42, where the residual is faint but above rounding …
+_FAINT, _LOUD = 0.1, 0.6  # … relative to gradients, in grey levels; frames of a resting hand 0.3–0.45 grey levels
+_CLEAR = 0.5, 0.6, 0.75  # WebP, GIF 0.37, 0.48, 0.68 at 64 pixels, where motion is clear: 0.6, 0.7, 0.7 …
+_CLEAR_RESIDUAL, _CLEAR_SPOT = 0.25, 1.0  # … and duplicates of one size stay below
+_FINE_SHIFT = 0.05  # residual : gradients, in 64ths of a picture: nothing moved by more than that
 _CROPPED_SHIFT = 0.03  # pixels, for smaller images of one size that fit with a crop
-_EDITED_SHIFT = 0.1  # pixels, where size, side or tone say that an editor was at work: resampling leaves this much
-_RESIZED = 0.25, 0.4, 1.0  # between different sizes, where there is noise: copies 0.13, 0.25
+_EDITED_SHIFT = 0.1  # pixels, where size, flip or tone show that the image was edited: resampling leaves this much
+_RESIZED = 0.25, 0.4, 1.0  # between different sizes, where there is noise: duplicates 0.13, 0.25
 
 
 @dataclass(frozen=True)
-class Look:
-    """What is kept of a decoded image for comparing it, and its size.
+class ReducedImage:
+    """A decoded image reduced to what comparing it needs, and its full size.
 
     Args:
         grey: at most 192 pixels on its shorter side.
@@ -55,30 +55,30 @@ class Look:
     colour: Image.Image
     size: tuple[int, int]
 
-    def mirrored(self) -> Look:
-        """The picture with left and right exchanged."""
+    def flipped(self) -> ReducedImage:
+        """The picture after a horizontal flip."""
         flip = Image.Transpose.FLIP_LEFT_RIGHT
-        return Look(self.grey.transpose(flip), self.colour.transpose(flip), self.size)
+        return ReducedImage(self.grey.transpose(flip), self.colour.transpose(flip), self.size)
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """A verdict on two images.
+class Verdict:
+    """Whether two images are duplicates.
 
     Args:
-        same: one is a copy of the other.
-        undecided: neither lies within the other (two crops of one photograph), or one is too small to tell.
-        rest: what was left unexplained, against the picture's gradients: the smaller, the closer.
+        same: one is a duplicate of the other.
+        undecided: neither lies within the other (two crops of one photograph), or one is too small.
+        residual: what the fit does not explain, relative to the picture's gradients: the smaller, the closer.
     """
 
     same: bool
     undecided: bool
-    rest: float
+    residual: float
 
 
 @dataclass(frozen=True)
 class _Overlay:
-    """Two pictures laid over each other: S×S each, how far the crop reached outside (pixels), whether nothing moved."""
+    """Two pictures overlaid: S×S each, how far the crop reached outside (pixels), whether both are whole."""
 
     whole: Grey
     part: Grey
@@ -86,8 +86,8 @@ class _Overlay:
     in_place: bool
 
 
-def look(rgb: NDArray[np.uint8]) -> Look:
-    """Keep what comparing needs of a decoded image.
+def reduce_image(rgb: NDArray[np.uint8]) -> ReducedImage:
+    """Reduce a decoded image to what comparing it needs.
 
     Args:
         rgb: H×W×3 uint8.
@@ -95,80 +95,80 @@ def look(rgb: NDArray[np.uint8]) -> Look:
     whole = Image.fromarray(rgb)
     colour = whole.resize((_SIDE, _SIDE), Image.Resampling.BILINEAR, reducing_gap=4.0)
     image = whole.convert("L")
-    scale = _LOOK_SIDE / min(image.size)
+    scale = _REDUCED_SIDE / min(image.size)
     if scale >= 1:
-        return Look(image, colour, image.size)
+        return ReducedImage(image, colour, image.size)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    return Look(image.resize(size, Image.Resampling.BILINEAR, reducing_gap=4.0), colour, image.size)
+    return ReducedImage(image.resize(size, Image.Resampling.BILINEAR, reducing_gap=4.0), colour, image.size)
 
 
-def compare(a: Look, b: Look, crop: Crop, *, mirrored: bool) -> Comparison:
-    """Whether b is a copy of a (or of a's mirror image): resized, recompressed, cropped by up to 10 % a side, relit.
+def compare(a: ReducedImage, b: ReducedImage, crop: Crop, *, flipped: bool) -> Verdict:
+    """Whether b is a duplicate of a (or of its flip): resized, recompressed, cropped by up to 10 % a side, relit.
 
-    Two photographs of a resting scene and neighbouring frames of a film are not copies, unless nothing moved by more
-    than 0.05 of a 64th of the picture.
+    Two photographs of a resting scene and neighbouring frames of a film are not duplicates, unless nothing moved by
+    more than 0.05 of a 64th of the picture.
 
     Args:
         a: an image.
         b: another one.
-        crop: which crop of a the (mirrored) b is, about: what `fit_crops` found on thumbnails.
-        mirrored: whether b is turned left to right first.
+        crop: which crop of a the (flipped) b is, roughly: what `fit_crops` found on thumbnails.
+        flipped: whether b is flipped horizontally first.
     """
     if min(*a.grey.size, *b.grey.size) < LEAST_SIDE:
-        return Comparison(False, True, np.inf)
-    b = b.mirrored() if mirrored else b
-    verdict = _compare_grey(a, b, crop, mirrored)
+        return Verdict(False, True, np.inf)
+    b = b.flipped() if flipped else b
+    verdict = _compare_grey(a, b, crop, flipped=flipped)
     if verdict.same and _colours_differ(a, b, crop):
-        return Comparison(False, False, verdict.rest)
+        return replace(verdict, same=False, undecided=False)
     return verdict
 
 
-def _compare_grey(a: Look, b: Look, crop: Crop, mirrored: bool) -> Comparison:
+def _compare_grey(a: ReducedImage, b: ReducedImage, crop: Crop, *, flipped: bool) -> Verdict:
     side = min(_SIDE, *a.grey.size, *b.grey.size)
     if np.abs(crop - WHOLE).max() * side >= _OUTSIDE:
-        return _judged(_overlay(a, b, crop, side), a.size != b.size, mirrored)
+        return _verdict(_overlay(a, b, crop, side=side), is_resized=a.size != b.size, flipped=flipped)
     whole = _Overlay(_square(a.grey, side), _square(b.grey, side), 0.0, True)
-    verdict = _judged(whole, a.size != b.size, mirrored)
+    verdict = _verdict(whole, is_resized=a.size != b.size, flipped=flipped)
     if verdict.same or a.size == b.size:
         return verdict
-    cropped = _judged(_overlay(a, b, crop, side), True, mirrored)
-    return replace(cropped, rest=verdict.rest)  # a fitted crop also hides what moved: the whole says how close they are
+    cropped = _verdict(_overlay(a, b, crop, side=side), is_resized=True, flipped=flipped)
+    return replace(cropped, residual=verdict.residual)  # a fitted crop also hides motion: the whole is the measure
 
 
-def _judged(over: _Overlay, is_resized: bool, mirrored: bool) -> Comparison:
+def _verdict(over: _Overlay, *, is_resized: bool, flipped: bool) -> Verdict:
     predicted = _relit(over.whole, over.part)
-    rest = _Rest.of(over.part - predicted, np.float32(0.5) * (over.part + predicted))
+    residual = _Residual.of(over.part - predicted, np.float32(0.5) * (over.part + predicted))
     if is_resized:
-        same = rest.is_small(_EDITED_SHIFT) or rest.is_noise(*_RESIZED)
+        same = residual.is_small(_EDITED_SHIFT) or residual.is_noise(*_RESIZED)
     else:
-        is_edited = mirrored or _tones_differ(over)
+        is_edited = flipped or _tones_differ(over)
         shift = _EDITED_SHIFT if is_edited else _allowed_shift(len(over.part), over.in_place)
-        is_clear = len(over.part) >= _SIDE and rest.relative < _CLEAR_REST and rest.spot < _CLEAR_SPOT
-        same = rest.is_small(shift) or rest.is_noise(*(_CLEAR if is_clear else _NOISE))
-        same = same or (rest.relative < _FAINT and rest.loudness > _LOUD and rest.is_noise(*_GRAIN))
+        is_clear = len(over.part) >= _SIDE and residual.relative < _CLEAR_RESIDUAL and residual.spot < _CLEAR_SPOT
+        same = residual.is_small(shift) or residual.is_noise(*(_CLEAR if is_clear else _NOISE))
+        same = same or (residual.relative < _FAINT and residual.rms > _LOUD and residual.is_noise(*_GRAIN))
     reaches_out = over.outside > _OUTSIDE
-    return Comparison(same and not reaches_out, same and reaches_out, rest.relative)
+    return Verdict(same and not reaches_out, same and reaches_out, residual.relative)
 
 
-def _colours_differ(a: Look, b: Look, crop: Crop) -> bool:
-    """Whether somewhere the hue is another one; brightness does not count, it was compared."""
+def _colours_differ(a: ReducedImage, b: ReducedImage, crop: Crop) -> bool:
+    """Whether the hue differs in some cell; brightness does not count, it was compared."""
     return float(np.abs(_chroma(a, crop) - _chroma(b, inverse(crop))).max()) > _CHROMA
 
 
-def _chroma(image: Look, crop: Crop) -> Grey:
-    """R, G and B less their mean in 8 × 8 places of the crop (of the whole picture where that is smaller)."""
+def _chroma(image: ReducedImage, crop: Crop) -> Grey:
+    """R, G and B less their mean in 8 × 8 cells of the crop (of the whole picture where that is smaller)."""
     left, right, top, bottom = _inside(crop)[0] * _SIDE
     cells = image.colour.resize((_CELLS, _CELLS), Image.Resampling.BOX, box=(left, top, right, bottom))
     return np.asarray(np.asarray(cells, dtype=np.float32) @ (np.eye(3, dtype=np.float32) - np.float32(1 / 3)))
 
 
-def _overlay(a: Look, b: Look, crop: Crop, side: int) -> _Overlay:
+def _overlay(a: ReducedImage, b: ReducedImage, crop: Crop, *, side: int) -> _Overlay:
     if (crop[1] - crop[0]) * (crop[3] - crop[2]) > 1:  # then a is the part and b the whole
         a, b, crop = b, a, inverse(crop)
     part = _square(b.grey, side)
     for _ in range(_REFINED):  # cut from the larger picture, so that nothing is resampled twice
         crop, _ = _inside(crop)
-        shift, _ = refine(_soft(_square(a.grey, side, crop)), _soft(part), np.array([WHOLE], dtype=np.float32), 3)
+        shift, _ = refine(_soft(_square(a.grey, side, crop)), _soft(part), np.array([WHOLE], dtype=np.float32), steps=3)
         width, height = crop[1] - crop[0], crop[3] - crop[2]
         crop = np.array([crop[0], crop[0], crop[2], crop[2]]) + shift[0] * [width, width, height, height]
     crop = _snapped(crop, a.size, b.size)
@@ -180,7 +180,7 @@ def _overlay(a: Look, b: Look, crop: Crop, side: int) -> _Overlay:
 
 
 def _snapped(crop: Crop, whole: tuple[int, int], part: tuple[int, int]) -> Crop:
-    """The crop on whole pixels where the part was cut out and not resized: then nothing is left but compression."""
+    """The crop on whole pixels where the part was cut out and not resized: then only compression remains."""
     left, right, top, bottom = crop
     width, height = part[0] / whole[0], part[1] / whole[1]
     if abs(right - left - width) * whole[0] > _SNAP or abs(bottom - top - height) * whole[1] > _SNAP:
@@ -210,7 +210,7 @@ def _square(image: Image.Image, side: int, crop: Crop | None = None) -> Grey:
 
 
 def _relit(whole: Grey, part: Grey) -> Grey:
-    """The whole with tone curve (cubic) and sharpness fitted to the part's; pixels at black or white do not count."""
+    """The whole with tone curve (cubic) and sharpness fitted to the part's; black and white pixels do not count."""
     xx, yy = np.zeros_like(whole), np.zeros_like(whole)
     xx[:, 1:-1] = whole[:, 2:] + whole[:, :-2] - 2 * whole[:, 1:-1]
     yy[1:-1] = whole[2:] + whole[:-2] - 2 * whole[1:-1]
@@ -237,10 +237,10 @@ def _allowed_shift(side: int, in_place: bool) -> float:
 
 
 @dataclass(frozen=True)
-class _Rest:
-    """What stays unexplained of two overlaid pictures, with the picture's gradients; all without the border."""
+class _Residual:
+    """What the fit of two overlaid pictures does not explain, with the picture's gradients; all without the border."""
 
-    rest: Grey
+    values: Grey
     dx: Grey
     dy: Grey
     picture: Grey
@@ -248,52 +248,49 @@ class _Rest:
     relative: float
 
     @classmethod
-    def of(cls, rest: Grey, picture: Grey) -> _Rest:
+    def of(cls, values: Grey, picture: Grey) -> _Residual:
         dy, dx = (np.asarray(slope, dtype=np.float32) for slope in np.gradient(picture))
-        rest, dx, dy, picture = (array[1:-1, 1:-1] for array in (rest, dx, dy, picture))
-        energy = float((rest * rest).sum())
-        return cls(rest, dx, dy, picture, energy, float(np.sqrt(energy / (float((dx * dx + dy * dy).sum()) + 1e-6))))
+        values, dx, dy, picture = (array[1:-1, 1:-1] for array in (values, dx, dy, picture))
+        energy = float((values * values).sum())
+        relative = float(np.sqrt(energy / (float((dx * dx + dy * dy).sum()) + 1e-6)))
+        return cls(values=values, dx=dx, dy=dy, picture=picture, energy=energy, relative=relative)
 
     @cached_property
     def spot(self) -> float:
-        """Rest against contrast where it is worst."""
-        return _worst_spot(self.rest, self.picture)
+        """Residual relative to contrast in the worst 7 × 7 patch."""
+        mean = uniform_filter(self.picture, 7)
+        contrast = uniform_filter(self.picture * self.picture, 7) - mean * mean
+        noise = 0.02 * float(self.picture.var()) + 4
+        return float(np.sqrt((uniform_filter(self.values * self.values, 7) / (contrast + noise)).max()))
 
     @property
-    def loudness(self) -> float:
-        """Root mean square of the rest, grey levels."""
-        return float(np.sqrt(self.energy / self.rest.size))
+    def rms(self) -> float:
+        """Root mean square in grey levels."""
+        return float(np.sqrt(self.energy / self.values.size))
 
     def is_small(self, shift: float) -> bool:
         """Equal up to rounding, or less than a shift of so many pixels would leave."""
-        return self.loudness < _ROUNDING or (self.relative < shift and self.spot <= _SPOT)
+        return self.rms < _ROUNDING or (self.relative < shift and self.spot <= _SPOT)
 
     def is_noise(self, motion: float, motion_fine: float, edges: float) -> bool:
-        """Spread over the picture, and no more than so much of it explained by patches that moved."""
-        if self.relative > _REST or self.spot > _SPOT:
+        """Spread over the picture, and at most these shares of it explained by patches that moved."""
+        if self.relative > _RESIDUAL or self.spot > _SPOT:
             return False
         squared = self.dx * self.dx + self.dy * self.dy
-        steep = self.rest[squared >= np.quantile(squared, 0.8)]
+        steep = self.values[squared >= np.quantile(squared, 0.8)]
         return (
             float((steep * steep).sum()) <= edges * self.energy
-            and _explained_by_motion(self.rest, self.dx, self.dy, 2.3) < motion
-            and _explained_by_motion(self.rest, self.dx, self.dy, 1.5) < motion_fine
+            and self._explained_by_motion(2.3) < motion
+            and self._explained_by_motion(1.5) < motion_fine
         )
 
-
-def _explained_by_motion(rest: Grey, dx: Grey, dy: Grey, patch: float) -> float:
-    """Share of the rest's energy that vanishes when each patch (Gaussian, pixels) may move by its own small shift."""
-    xx, xy, yy, xr, yr = (gaussian_filter(p, patch) for p in (dx * dx, dx * dy, dy * dy, dx * rest, dy * rest))
-    calm = 0.01 * float((xx + yy).mean()) + 1e-6  # keeps flat patches from moving
-    xx, yy = xx + calm, yy + calm
-    determinant = xx * yy - xy * xy
-    u, v = (yy * xr - xy * yr) / determinant, (xx * yr - xy * xr) / determinant
-    left = rest - u * dx - v * dy
-    return 1 - float((left * left).sum()) / float((rest * rest).sum())
-
-
-def _worst_spot(rest: Grey, picture: Grey) -> float:
-    mean = uniform_filter(picture, 7)
-    contrast = uniform_filter(picture * picture, 7) - mean * mean
-    noise = 0.02 * float(picture.var()) + 4
-    return float(np.sqrt((uniform_filter(rest * rest, 7) / (contrast + noise)).max()))
+    def _explained_by_motion(self, patch: float) -> float:
+        """Share of the energy that vanishes when each patch (Gaussian, pixels) may move by its own small shift."""
+        r, dx, dy = self.values, self.dx, self.dy
+        xx, xy, yy, xr, yr = (gaussian_filter(p, patch) for p in (dx * dx, dx * dy, dy * dy, dx * r, dy * r))
+        damping = 0.01 * float((xx + yy).mean()) + 1e-6  # keeps flat patches from moving
+        xx, yy = xx + damping, yy + damping
+        determinant = xx * yy - xy * xy
+        u, v = (yy * xr - xy * yr) / determinant, (xx * yr - xy * xr) / determinant
+        left = r - u * dx - v * dy
+        return 1 - float((left * left).sum()) / self.energy

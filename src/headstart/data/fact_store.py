@@ -1,7 +1,7 @@
-"""The SQLite file under the content index: two tables, short transactions, every row with a checksum of itself.
+"""The SQLite file under the image index: two tables, short transactions, every row with a checksum of itself.
 
-A store that is damaged is renamed to `….damaged-N` and an empty one takes its place; one that cannot be opened or
-written is replaced by memory for this process. Either is said as a Finding, and neither can give a wrong answer.
+A file that is damaged is renamed to `….damaged-N` and an empty one takes its place; one that cannot be opened or
+written is replaced by memory for this process. Either becomes a Finding, and neither can give a wrong answer.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _T = TypeVar("_T")
 
 
 class FileKey(NamedTuple):
-    """What stands for a file without reading it: path as the system's bytes, size in bytes, time of change in ns."""
+    """What identifies a file without reading it: path as the system's bytes, size in bytes, time of change in ns."""
 
     path: bytes
     size: int
@@ -40,53 +40,55 @@ class FactStore:
         self.findings: tuple[Finding, ...] = ()
         self._path = folder / f"content-{_SCHEMA}.sqlite"
         self._lock = threading.RLock()
-        self._base = self._open()
+        self._connection = self._open()
 
     def close(self) -> None:
-        """Close the file; what was remembered is already committed."""
+        """Close the file; what was added is already committed."""
         with self._lock:
-            self._base.close()
+            self._connection.close()
 
     def contents(self, keys: Sequence[FileKey | None]) -> list[str | None]:
-        """The content remembered for each file as it is now, or None."""
+        """The stored content of each file as it is now, or None."""
         return [None if key is None else self._guarded(functools.partial(self._content, key)) for key in keys]
 
-    def facts(self, content: str, reader: str) -> bytes | None:
-        """The facts remembered for that content under that reader, or None."""
-        return self._guarded(functools.partial(self._facts, content, reader))
+    def facts(self, contents: Iterable[str], reader: str) -> dict[str, bytes]:
+        """Content → packed facts, for those contents that have facts under this reader."""
+        found = {content: self._guarded(functools.partial(self._facts, content, reader)) for content in contents}
+        return {content: packed for content, packed in found.items() if packed is not None}
 
-    def remember(self, contents: Iterable[tuple[FileKey, str]], facts: Iterable[tuple[str, str, bytes]]) -> None:
-        """Keep both lists in one transaction."""
+    def add(self, contents: Iterable[tuple[FileKey, str]], facts: Iterable[tuple[str, str, bytes]]) -> None:
+        """Store both lists in one transaction; facts are (content, reader, packed)."""
         files = [(*key, content, _seal(*key, content)) for key, content in contents]
         rows = [(*row, _seal(*row)) for row in facts]
         self._guarded(functools.partial(self._insert, files, rows))
 
     def _content(self, key: FileKey) -> str | None:
-        row = self._base.execute("SELECT size, mtime_ns, content, seal FROM files WHERE path = ?", key[:1]).fetchone()
+        query = "SELECT size, mtime_ns, content, seal FROM files WHERE path = ?"
+        row = self._connection.execute(query, key[:1]).fetchone()
         if row is None or row[:2] != key[1:] or row[3] != _seal(*key, row[2]):
             return None
         return str(row[2])
 
     def _facts(self, content: str, reader: str) -> bytes | None:
         query = "SELECT packed, seal FROM facts WHERE content = ? AND reader = ?"
-        row = self._base.execute(query, (content, reader)).fetchone()
+        row = self._connection.execute(query, (content, reader)).fetchone()
         return None if row is None or row[1] != _seal(content, reader, row[0]) else bytes(row[0])
 
     def _insert(self, files: Sequence[tuple[object, ...]], facts: Sequence[tuple[object, ...]]) -> None:
-        with self._base:  # one transaction; rolled back when it fails
-            self._base.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", files)
-            self._base.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?)", facts)
+        with self._connection:  # one transaction; rolled back when it fails
+            self._connection.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", files)
+            self._connection.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?)", facts)
 
     def _guarded(self, action: Callable[[], _T | None]) -> _T | None:
-        """The action's answer; None, and a fresh store for the next one, when the store turned out to be unusable."""
+        """The action's answer; None, and a new store for the next one, when the store turned out to be unusable."""
         with self._lock:
             try:
                 return action()
             except sqlite3.ProgrammingError:
                 raise  # used after close: our mistake, not the store's
             except sqlite3.DatabaseError as error:
-                self._base.close()
-                self._base = self._in_memory(error) if _is_outside(error) else self._rebuilt(error)
+                self._connection.close()
+                self._connection = self._in_memory(error) if _is_outside(error) else self._rebuilt(error)
                 return None
 
     def _open(self) -> sqlite3.Connection:
@@ -100,45 +102,43 @@ class FactStore:
 
     def _rebuilt(self, error: sqlite3.DatabaseError) -> sqlite3.Connection:
         try:
-            aside = _put_aside(self._path)
-            fresh = _connect(str(self._path))
+            aside = _move_aside(self._path)
+            connection = _connect(str(self._path))
         except (OSError, sqlite3.DatabaseError) as second:
             return self._in_memory(second)
-        message = (
-            f"The memory of image facts was damaged ({error}); it was put aside as {aside.name} and is built anew."
-        )
-        self.findings += (Finding("index-rebuilt", "warning", message, detail={"aside": str(aside)}),)
-        return fresh
+        message = f"The index of image facts was damaged ({error}); it was renamed to {aside.name} and is rebuilt."
+        self.findings += (Finding("index-rebuilt", "warning", message, detail={"damaged": str(aside)}),)
+        return connection
 
     def _in_memory(self, error: Exception) -> sqlite3.Connection:
-        message = f"The memory of image facts cannot be used ({error}); every image is read again next time."
-        self.findings += (Finding("index-not-kept", "warning", message, detail={"file": str(self._path)}),)
+        message = f"The index of image facts cannot be used ({error}); every image is read again next time."
+        self.findings += (Finding("index-not-saved", "warning", message, detail={"file": str(self._path)}),)
         return _connect(":memory:")
 
 
 def _connect(name: str) -> sqlite3.Connection:
-    base = sqlite3.connect(name, timeout=_WAIT_S, check_same_thread=False)  # FactStore's lock keeps threads apart
+    connection = sqlite3.connect(name, timeout=_WAIT_S, check_same_thread=False)  # FactStore's lock separates threads
     try:
-        base.execute("PRAGMA synchronous = NORMAL")  # a rollback journal, not WAL: homes are often network folders
-        base.executescript(_TABLES)
-        base.execute("SELECT path, size, mtime_ns, content, seal FROM files LIMIT 1").fetchone()
-        base.execute("SELECT content, reader, packed, seal FROM facts LIMIT 1").fetchone()
+        connection.execute("PRAGMA synchronous = NORMAL")  # with a rollback journal, not WAL: for network folders
+        connection.executescript(_TABLES)
+        connection.execute("SELECT path, size, mtime_ns, content, seal FROM files LIMIT 1").fetchone()
+        connection.execute("SELECT content, reader, packed, seal FROM facts LIMIT 1").fetchone()
     except sqlite3.Error:
-        base.close()
+        connection.close()
         raise
-    return base
+    return connection
 
 
 def _is_outside(error: sqlite3.DatabaseError) -> bool:
-    """Whether the store is whole but cannot be used: locked, read-only, disk full."""
+    """Whether the store is intact but cannot be used: locked, read-only, disk full."""
     text = str(error)
     return isinstance(error, sqlite3.OperationalError) and "no such" not in text and "malformed" not in text
 
 
-def _put_aside(path: Path) -> Path:
-    taken = 0
-    while (aside := path.with_name(f"{path.name}.damaged-{taken}")).exists():
-        taken += 1
+def _move_aside(path: Path) -> Path:
+    number = 0
+    while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
+        number += 1
     path.rename(aside)
     path.with_name(f"{path.name}-journal").unlink(missing_ok=True)  # belongs to the damaged one
     return aside

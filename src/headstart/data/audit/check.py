@@ -1,0 +1,211 @@
+"""Checks of the audit: what a check receives, how one is added from outside headstart, and how all of them are run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.data.duplicates.groups import exact_duplicates
+from headstart.data.finding import NAMED, Finding
+from headstart.data.image_index import SIGNATURE_SIDE, ImageFacts
+from headstart.data.image_set import Sample
+from headstart.errors import DataError, shown
+from headstart.registry import Registry
+
+Group = tuple[int, ...]
+"""Indices of images that belong together, ascending."""
+
+OVERSIZED_SHARE = 0.05  # of all images: a larger group of "duplicates" is rather one scene or one drawing style …
+_PLENTY = 20  # … but so many may be one picture in a data set of any size, and equal pixels always are
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditInput:
+    """What a check may read: the images of a data set, what decoding them showed, and their duplicates. Read-only.
+
+    Everything per image is aligned: entry i of every column belongs to `names[i]`. Columns are computed once.
+
+    Args:
+        samples: N, in the order of their names; each has name, path, label, split and group.
+        facts: N; each has width, height, format, mode, notes, content and pixels (hashes), signature, error.
+        classes: names of the classes that can be learned.
+        duplicate_groups: confirmed duplicates, exact and near, as indices.
+        groupings: images that belong together by table or by name; each grouping has a group or None for every image.
+        groups_are_guessed: groups that no table names were guessed from file names.
+    """
+
+    samples: tuple[Sample, ...]
+    facts: tuple[ImageFacts, ...]
+    classes: tuple[str, ...]
+    duplicate_groups: tuple[Group, ...] = ()
+    groupings: tuple[tuple[str | None, ...], ...] = ()
+    groups_are_guessed: bool = False
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """N names in the data set, with `/` between folders."""
+        return tuple(sample.name for sample in self.samples)
+
+    @cached_property
+    def paths(self) -> tuple[Path, ...]:
+        """N paths on this machine."""
+        return tuple(sample.path for sample in self.samples)
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """N class names."""
+        return tuple(sample.label or "" for sample in self.samples)
+
+    @cached_property
+    def splits(self) -> tuple[str | None, ...]:
+        """N times `train`, `validation` or `test`, or None where the data set has no splits."""
+        return tuple(sample.split for sample in self.samples)
+
+    @cached_property
+    def groups(self) -> tuple[str | None, ...]:
+        """N groups of a table's group column, or None."""
+        return tuple(sample.group for sample in self.samples)
+
+    @cached_property
+    def readable(self) -> NDArray[np.bool_]:
+        """N, whether the image could be decoded; sizes and grey levels are only there where it could."""
+        return _fixed(np.array([fact.error is None for fact in self.facts], dtype=np.bool_))
+
+    @cached_property
+    def widths(self) -> NDArray[np.int64]:
+        """N, pixels after the EXIF rotation; 0 for an unreadable image."""
+        return _fixed(np.array([fact.width for fact in self.facts], dtype=np.int64))
+
+    @cached_property
+    def heights(self) -> NDArray[np.int64]:
+        """N, pixels after the EXIF rotation; 0 for an unreadable image."""
+        return _fixed(np.array([fact.height for fact in self.facts], dtype=np.int64))
+
+    @cached_property
+    def thumbnails(self) -> NDArray[np.uint8]:
+        """N×32×32 grey levels of the image squeezed to a square; black for an unreadable image."""
+        blank = bytes(SIGNATURE_SIDE**2)
+        joined = b"".join(fact.signature or blank for fact in self.facts)
+        return np.frombuffer(joined, dtype=np.uint8).reshape(-1, SIGNATURE_SIDE, SIGNATURE_SIDE)
+
+    @cached_property
+    def brightness(self) -> NDArray[np.float64]:
+        """N, mean grey level from 0 (black) to 255 (white); NaN for an unreadable image."""
+        return _fixed(np.where(self.readable, self.thumbnails.mean(axis=(1, 2)), np.nan))
+
+    @cached_property
+    def contrast(self) -> NDArray[np.float64]:
+        """N, standard deviation of the grey levels; NaN for an unreadable image."""
+        return _fixed(np.where(self.readable, self.thumbnails.std(axis=(1, 2)), np.nan))
+
+    @cached_property
+    def exact_duplicate_groups(self) -> tuple[Group, ...]:
+        """Groups of images with equal pixels, as indices."""
+        return exact_duplicates(self.facts)
+
+    @cached_property
+    def oversized_groups(self) -> tuple[Group, ...]:
+        """Duplicate groups with more than 20 images and 5 % of all, unless all their images are equal."""
+        most = max(OVERSIZED_SHARE * len(self), _PLENTY)
+        exact = set(self.exact_duplicate_groups)
+        return tuple(group for group in self.duplicate_groups if len(group) > most and group not in exact)
+
+    def finding(
+        self,
+        kind: str,
+        message: str,
+        *,
+        severity: str = "warning",
+        images: Iterable[int] = (),
+        groups: Sequence[Group] = (),
+        detail: dict[str, Any] | None = None,
+    ) -> Finding:
+        """A finding about some images or groups of images, given by index; it carries their names and number.
+
+        Args:
+            kind: short machine-readable word. severity: `note`, `warning` or `problem`.
+            message: one sentence for a person. detail: more plain values for JSON.
+        """
+        chosen = [int(i) for i in images]
+        named = tuple(tuple(self.names[i] for i in group) for group in groups[:NAMED])
+        names = [self.names[i] for i in chosen[:NAMED]] or [name for group in named for name in group]
+        count = {"count": len(groups) or len(chosen)} if groups or chosen else {}
+        return Finding(kind, severity, message, tuple(names[:NAMED]), named, {**count, **(detail or {})})
+
+
+Check = Callable[[AuditInput], Iterable[Finding]]
+"""A check: reads the images, returns what it found, an empty list where there is nothing to say."""
+
+_HERE = "headstart.data.audit"
+_OWN = {
+    "unreadable": f"{_HERE}.unreadable:check_unreadable",
+    "leaks": f"{_HERE}.leaks:check_leaks",
+    "two-labels": f"{_HERE}.two_labels:check_two_labels",
+    "duplicates": f"{_HERE}.duplicates:check_duplicates",
+    "class-balance": f"{_HERE}.class_balance:check_class_balance",
+    "image-sizes": f"{_HERE}.image_sizes:check_image_sizes",
+    "conversions": f"{_HERE}.conversions:check_conversions",
+    "groups-across-splits": f"{_HERE}.groups_across_splits:check_groups_across_splits",
+}
+CHECKS: Registry[Check] = Registry("check", "checks", _OWN)
+"""Every check by name, in the order in which their findings appear: headstart's own first."""
+
+
+def register_check(name: str) -> Callable[[Check], Check]:
+    """Decorator that adds a check to every audit of this process; the function stays callable as it is.
+
+    Args:
+        name: a new name, such as `too-dark`; it appears in the error if the check fails.
+
+    Raises:
+        RecipeError: the name is taken.
+    """
+    return CHECKS.register(name)
+
+
+def run_checks(images: AuditInput) -> list[Finding]:
+    """What all checks found, in the order of the checks.
+
+    Raises:
+        DataError: a check from outside headstart raises or returns something else than findings.
+    """
+    found: list[Finding] = []
+    for name in CHECKS:
+        check = CHECKS[name]
+        found += check(images) if name in _OWN else _run_foreign(name, check, images)
+    return found
+
+
+def _run_foreign(name: str, check: Check, images: AuditInput) -> list[Finding]:
+    try:
+        found = list(check(images))
+        wrong = next((one for one in found if not isinstance(one, Finding)), None)
+        reason = "" if wrong is None else f"{type(wrong).__name__} among what it returns"
+    except Exception as error:  # foreign code: whatever it raises, the user learns whose it is; the cause is chained
+        raise _check_failed(name, check, f"{type(error).__name__}: {error}") from error
+    if reason:
+        raise _check_failed(name, check, reason)
+    return found
+
+
+def _check_failed(name: str, check: Check, found: str) -> DataError:
+    return DataError(
+        expected=f"a list of findings from the audit check {name!r}",
+        found=shown(found),
+        where=f"{check.__module__}.{getattr(check, '__qualname__', type(check).__name__)}",
+        hint="It is not part of headstart: fix it, or remove the package or script that registers it.",
+    )
+
+
+def _fixed(values: NDArray[Any]) -> NDArray[Any]:
+    values.flags.writeable = False
+    return values
