@@ -1,9 +1,9 @@
-"""Make the pictures and numbers of docs/inside_views.md anew, from the real images and weights of the tests.
+"""Make the figures and numbers of docs/inside_views.md from the real images and weights of the tests.
 
-HEADSTART_TEST_DATA=FOLDER python docs/make_view_pictures.py [FOLDER FOR SHEETS OF PHOTOGRAPHS]     (about ten minutes)
+HEADSTART_TEST_DATA=FOLDER python docs/make_view_pictures.py [FOLDER FOR PHOTOGRAPHS]     (about ten minutes)
 
 Photographs in docs/pictures are of the rock-paper-scissors set (Mavi, Sign Language Digits, Apache 2.0). The ants and
-bees have no licence: their sheets go to the folder that is named, and nowhere without one. Readings are printed.
+bees have no licence: their explanations are drawn only where a folder is named. Interpretations are printed.
 """
 
 from __future__ import annotations
@@ -56,40 +56,42 @@ def images(backbone: Backbone, folder: Path, every: int = 1) -> InspectedImages:
     names = tuple(f"{path.parent.name}/{path.name}" for path, _ in files)
     labels = torch.tensor([label for _, label in files])
     pixels = backbone.preprocess.normalise(prepared)
-    return InspectedImages(pixels, names, prepared, labels, classes, tuple(path for path, _ in files))
+    paths = tuple(path for path, _ in files)
+    return InspectedImages(pixels, names, prepared=prepared, labels=labels, classes=classes, paths=paths)
 
 
-def picture(figure: Figure, width: int) -> Image.Image:
-    """A figure as an image of that width."""
+def rendered(figure: Figure | None, width: int) -> Image.Image:
+    """A figure as an image of this width."""
+    assert figure is not None
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     image = Image.open(buffer).convert("RGB")
     return image.resize((width, round(image.height * width / image.width)), Image.Resampling.LANCZOS)
 
 
-def keep(name: str, insight: InspectionResult, width: int = 900, colours: int = 0) -> None:
-    """Write an insight's figure and print what it says."""
-    image = picture(insight.figure(), width)
+def write(name: str, result: InspectionResult, *, width: int = 900, colours: int = 0) -> None:
+    """Write the figure of a result and print its interpretation."""
+    image = rendered(result.figure(), width)
     if colours:
         image.quantize(colours).save(PICTURES / f"view_{name}.png", optimize=True)
     else:
         image.save(PICTURES / f"view_{name}.jpg", quality=82, optimize=True)
-    print(f"\n=== {name}\n{insight}\nalt: {insight.description}", flush=True)
+    print(f"\n=== {name}\n{result}\nalt: {result.description}", flush=True)
 
 
 def sheet(explanations: Sequence[Explanation], path: Path) -> None:
-    """Explanations beside and below each other."""
-    parts = [picture(one.figure(), 460) for one in explanations]
-    height = max(part.height for part in parts)
-    whole = Image.new("RGB", (3 * 460, -(-len(parts) // 3) * height), "white")
-    for number, part in enumerate(parts):
-        whole.paste(part, (number % 3 * 460, number // 3 * height))
+    """Write explanations as one image, three in a row."""
+    images = [rendered(one.figure(), 460) for one in explanations]
+    height = max(image.height for image in images)
+    whole = Image.new("RGB", (3 * 460, -(-len(images) // 3) * height), "white")
+    for number, image in enumerate(images):
+        whole.paste(image, (number % 3 * 460, number // 3 * height))
     path.parent.mkdir(parents=True, exist_ok=True)
     whole.save(path)
 
 
 def explained(run: Run, files: Sequence[Path], name: str, photographs: Path | None) -> None:
-    """Print why images got their answers."""
+    """Print the evidence for the predictions of some images."""
     found = explain(run.folder, files, on_event=lambda _: None)
     print(f"\n=== {name}")
     for one in found:
@@ -101,10 +103,10 @@ def explained(run: Run, files: Sequence[Path], name: str, photographs: Path | No
 def plain(depth: int, act: type[nn.Module], norm: bool) -> nn.Module:
     """A plain network of convolutions."""
     torch.manual_seed(0)
-    parts: list[nn.Module] = [nn.Conv2d(3, 16, 3, 2, 1), act()]
+    layers: list[nn.Module] = [nn.Conv2d(3, 16, 3, 2, 1), act()]
     for _ in range(depth):
-        parts += [nn.Conv2d(16, 16, 3, 1, 1), *([nn.BatchNorm2d(16)] if norm else []), act()]
-    return nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 2))
+        layers += [nn.Conv2d(16, 16, 3, 1, 1), *([nn.BatchNorm2d(16)] if norm else []), act()]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 2))
 
 
 def flow(network: nn.Module, data: InspectedImages) -> GradientFlow:
@@ -112,7 +114,7 @@ def flow(network: nn.Module, data: InspectedImages) -> GradientFlow:
     small = nn.functional.interpolate(data.pixels, size=48)
     sbs = StepByStep(network, nn.CrossEntropyLoss(), torch.optim.SGD(network.parameters(), 0.05, momentum=0.9))
     sbs.set_loaders(DataLoader(TensorDataset(small, data.labels), 16, shuffle=True))
-    layers = [name for name, part in network.named_modules() if isinstance(part, (nn.Conv2d, nn.Linear))]
+    layers = [name for name, module in network.named_modules() if isinstance(module, (nn.Conv2d, nn.Linear))]
     sbs.capture_gradients(layers)
     sbs.capture_parameters(layers)
     sbs.train(4)
@@ -120,7 +122,7 @@ def flow(network: nn.Module, data: InspectedImages) -> GradientFlow:
 
 
 def main(photographs: Path | None) -> None:
-    """Write all pictures, and print what they say."""
+    """Write all figures, and print their interpretations."""
     data = Path(os.environ["HEADSTART_TEST_DATA"])
     weights = data / "weights"
     resnet = {"backbone": "resnet18", "weights": str(weights / "resnet18_imagenet.safetensors")}
@@ -132,41 +134,41 @@ def main(photographs: Path | None) -> None:
         full = {"strategy": "probe-then-full", "epochs": 4}
         tuned = train(data / "hymenoptera", out=Path(folder) / "tuned", on_event=lambda _: None, **resnet, **full)
         both = probe.classifier, tuned.classifier
-        keep("similarity", similarity(*both, images(both[0].backbone, data / "hymenoptera" / "val")), colours=64)
+        write("similarity", similarity(*both, images(both[0].backbone, data / "hymenoptera" / "val")), colours=64)
         some = images(both[0].backbone, data / "hymenoptera" / "val", 3)
-        keep("line", weight_line(*both, some, points=7), colours=64)
+        write("line", weight_line(*both, some, points=7), colours=64)
     of_gradients(images(load_backbone("embedded"), data / "hymenoptera" / "train", 2))
     for name in ("20", "56"):
         cifar = load_backbone(f"cifar_resnet{name}", weights=str(weights / f"cifar10_resnet{name}.safetensors"))
         folder_of_cifar = data / "cifar10_sample" / "test"
-        ways = gradient_correlation(cifar.network, images(cifar, folder_of_cifar, 10))
-        print("\n".join([f"\n=== correlation {name}", *ways.interpretation]))
+        correlation = gradient_correlation(cifar.network, images(cifar, folder_of_cifar, 10))
+        print("\n".join([f"\n=== correlation {name}", *correlation.interpretation]))
         if name == "20":
-            keep("plane", weight_plane(cifar.network, images(cifar, folder_of_cifar, 2)), 520, 128)
+            write("plane", weight_plane(cifar.network, images(cifar, folder_of_cifar, 2)), width=520, colours=128)
     for file in PICTURES.glob("view_*"):
         print(f"{file.name}  {file.stat().st_size / 1000:.0f} kB")
 
 
 def of_hands(run: Run, folder: Path) -> None:
-    """Filters, maps, the map of the set and an explanation, on photographs of hands."""
+    """Filters, feature maps, the map of the data set and an explanation, on photographs of hands."""
     model = run.classifier
     shown = images(model.backbone, folder)
     print(run.evaluation.accuracy)
-    keep("filters", filters(model, shown), 620, 64)
-    keep("maps", feature_maps(model, shown, image=70), 700)
-    keep("set", embedding(model, shown), 760)
-    right = [path for path in shown.paths if path.parent.name == "scissors"][:1]
-    keep("explain", explain(run.folder, right, method="all", on_event=lambda _: None)[0])
+    write("filters", filters(model, shown), width=620, colours=64)
+    write("maps", feature_maps(model, shown, image=70), width=700)
+    write("set", embedding(model, shown), width=760)
+    scissors = [path for path in shown.paths if path.parent.name == "scissors"][:1]
+    write("explain", explain(run.folder, scissors, method="all", on_event=lambda _: None)[0])
 
 
 def of_gradients(data: InspectedImages) -> None:
     """Two plain networks of seven convolutions, one in which gradients vanish."""
-    keep("flow_sigmoid", flow(plain(6, nn.Sigmoid, False), data), colours=64)
-    keep("flow_norm", flow(plain(6, nn.ReLU, True), data), colours=64)
+    write("flow_sigmoid", flow(plain(6, nn.Sigmoid, False), data), colours=64)
+    write("flow_norm", flow(plain(6, nn.ReLU, True), data), colours=64)
 
 
 def of_insects(run: Run, folder: Path, photographs: Path | None) -> None:
-    """The map of the set, ten photographs and the five most confident mistakes, in words."""
+    """The map of the data set, ten photographs and the five most confident mistakes, in words."""
     model = run.classifier
     shown = images(model.backbone, folder)
     print(run.evaluation.accuracy)

@@ -1,4 +1,4 @@
-"""Small models to look into."""
+"""Small models to inspect."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from headstart.backbones.backbone import Backbone, load_backbone
 from headstart.backbones.models.cifar_resnet import cifar_resnet20
@@ -17,8 +18,23 @@ from headstart.classifier.classifier import Classifier
 from headstart.heads.head import Head
 
 
+class SmallConvolution(nn.Module):
+    """Two convolutions and a head; the head alone takes maps to logits."""
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.body = nn.Sequential(
+            nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 5, 3), nn.ReLU()
+        )
+        self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, 3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.body(x))
+
+
 def make_classifier(unit: bool = True, classes: tuple[str, ...] = ("ants", "bees", "wasps")) -> Classifier:
-    """The embedded backbone with a head of drawn weights, temperature 1.7."""
+    """The embedded backbone with a head of random weights, temperature 1.7."""
     backbone = load_backbone("embedded")
     stages = backbone.stages[-2:]
     width = sum(backbone.spec.stage(name).width for name in stages)
@@ -37,7 +53,7 @@ def small_classifier() -> Callable[[bool], Classifier]:
 
 @pytest.fixture
 def resnet20(tmp_path: Path) -> Callable[[float | None], Backbone]:
-    """Makes CIFAR's ResNet-20, always the same but for its top, which is scaled by so much, or left out."""
+    """Makes CIFAR's ResNet-20, always the same but for its head, which is scaled by a factor, or left out."""
 
     def make(scale: float | None) -> Backbone:
         torch.manual_seed(0)

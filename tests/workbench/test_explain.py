@@ -28,12 +28,12 @@ def test_each_image_has_its_answer_a_picture_and_its_training_images(run: Run, p
     found = explain(run.folder, images, out=tmp_path / "why", on_event=told.append)
 
     predictions = run.classifier.predict(images)
-    assert [one.name for one in found] == [str(path) for path in images]
-    assert [one.answer for one in found] == [one.label for one in predictions]
+    assert [one.image for one in found] == [str(path) for path in images]
+    assert [one.predicted for one in found] == [one.label for one in predictions]
     for one, prediction in zip(found, predictions, strict=True):
         assert one.probability == pytest.approx(prediction.probability, abs=1e-5)
-        assert len(one.alike) == 3
-        assert all(other.picture is not None for other in one.alike)
+        assert len(one.similar) == 3
+        assert all(other.picture is not None for other in one.similar)
     written = next(event for event in told if isinstance(event, FilesWritten))
     assert written.files == tuple(f"{path.stem}.png" for path in images)
     assert all((tmp_path / "why" / name).stat().st_size > 10_000 for name in written.files)
@@ -49,15 +49,15 @@ def test_the_images_alike_are_the_nearest_by_features_and_never_the_image_itself
     x = x - x.mean(0)
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     order = np.argsort(-(x @ x[0]), kind="stable")[1:4]
-    assert [one.name for one in found.alike] == [rows[i]["path"] for i in order]
-    assert [one.cosine for one in found.alike] == pytest.approx((x @ x[0])[order], abs=1e-4)
+    assert [one.name for one in found.similar] == [rows[i]["path"] for i in order]
+    assert [one.cosine for one in found.similar] == pytest.approx((x @ x[0])[order], abs=1e-4)
 
 
 def test_a_lone_file_explains_without_training_images_and_says_why(run: Run, photos: Path, tmp_path: Path) -> None:
     lone = shutil.copy(run.folder / "classifier.safetensors", tmp_path / "lone.safetensors")
     told: list[Event] = []
     (found,) = explain(lone, sorted((photos / "disc").iterdir())[:1], on_event=told.append)
-    assert found.alike == ()
+    assert found.similar == ()
     assert any(isinstance(event, Notice) and "No training images" in event.text for event in told)
 
 
@@ -66,7 +66,7 @@ def test_unreadable_images_are_told_and_left_out(run: Run, photos: Path, tmp_pat
     good = sorted((photos / "square").iterdir())[0]
     told: list[Event] = []
     found = explain(run.classifier, [tmp_path / "bad.png", good], class_name="disc", on_event=told.append)
-    assert [(one.name, one.asked) for one in found] == [(str(good), "disc")]
+    assert [(one.image, one.target) for one in found] == [(str(good), "disc")]
     assert any(isinstance(event, Notice) and "bad.png is left out" in event.text for event in told)
     with pytest.raises(DataError, match="read"):
         explain(run.classifier, tmp_path / "bad.png", on_event=told.append)
@@ -123,7 +123,7 @@ def test_bees_on_a_real_photograph_are_explained_by_where_the_bee_is(test_data: 
     image = test_data / "hymenoptera" / "val" / "bees" / "203868383_0fcbb48278.jpg"
     (found,) = explain(run.folder, image, on_event=lambda _: None)
     heat = found.maps[0].heat
-    assert found.answer == "bees"
+    assert found.predicted == "bees"
     # the bumblebee sits in the middle of the upper half of this photograph (seen by eye)
     row, column = np.unravel_index(heat.argmax(), heat.shape)
     assert 30 < row < 120

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -71,8 +71,9 @@ def explain(
         samples = [Sample(file, str(file)) for file in files[begin : begin + _TOGETHER]]
         shown_images = read_samples(samples, look, model.rules, Recipe(), on_event, classes=model.classes)
         if len(shown_images):
-            alike = [] if training is None else training.alike(shown_images)
-            found += explain_images(model, shown_images, methods=methods, class_name=class_name, alike=alike, seed=seed)
+            explained = explain_images(model, shown_images, methods=methods, class_name=class_name, seed=seed)
+            similar = [()] * len(explained) if training is None else training.most_similar(shown_images)
+            found += [replace(one, similar=images) for one, images in zip(explained, similar, strict=True)]
         progress(min(begin + _TOGETHER, len(files)), len(files))
     if not found:
         raise DataError(expected="an image that can be read", found="none", where=str(files[0]))
@@ -92,8 +93,8 @@ class _Training:
         indices = np.array([places[row["path"]] for row in self.rows], dtype=np.int64)
         self.view = run.features.view(indices, model.head.stages)
 
-    def alike(self, images: InspectedImages) -> list[tuple[SimilarImage, ...]]:
-        """For each image the most alike of the training images; an image is not shown to itself."""
+    def most_similar(self, images: InspectedImages) -> list[tuple[SimilarImage, ...]]:
+        """For each image its most similar training images, without the image itself."""
         with torch.inference_mode():
             matrix = self.model.backbone.features(images.pixels).numpy()
         slices = {name: (part.start, part.stop) for name, part in self.model.backbone.slices.items()}
@@ -141,7 +142,7 @@ def _write(folder: Path, explanations: Sequence[Explanation], on_event: OnEvent)
         names = _Names({file.name.casefold() for file in folder.iterdir()})
         written = []
         for one in explanations:
-            name = names.of(one.name)
+            name = names.of(one.image)
             one.figure().savefig(folder / name)
             written.append(name)
     except OSError as error:

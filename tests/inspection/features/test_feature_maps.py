@@ -1,4 +1,4 @@
-"""Feature maps: what is drawn is what the stages gave, and classes come apart where they were made to."""
+"""Feature maps: the maps are those of the stages, and classes separate where they were made to."""
 
 from __future__ import annotations
 
@@ -7,51 +7,12 @@ import json
 import numpy as np
 import pytest
 import torch
-from sklearn.neighbors import NearestCentroid
 from torch import nn
 
 from headstart.backbones.backbone import load_backbone
 from headstart.errors import BackboneError, DataError
-from headstart.inspection.features.class_distances import between_classes, nearest_mean
 from headstart.inspection.features.feature_maps import feature_maps
 from headstart.inspection.inspected_images import InspectedImages
-
-
-def features_and_labels(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    rng = np.random.default_rng(seed)
-    labels = np.repeat([0, 1, 3], [9, 7, 5])
-    x = rng.normal(size=(21, 6)) + 0.8 * rng.normal(size=(4, 6))[labels]
-    return torch.from_numpy(x), torch.from_numpy(labels)
-
-
-def test_the_nearest_mean_is_that_of_scikit_learn_with_each_image_left_out():
-    x, labels = features_and_labels()
-    unit = (x / x.norm(dim=1, keepdim=True)).numpy()
-    hits = 0
-    for i in range(len(unit)):
-        others = np.arange(len(unit)) != i
-        hits += int(
-            NearestCentroid().fit(unit[others], labels.numpy()[others]).predict(unit[i : i + 1])[0] == labels[i]
-        )
-    assert 0 < hits < 21
-    assert nearest_mean(x, labels) == (hits, 21)
-
-
-def test_an_image_alone_in_its_class_is_not_asked():
-    x, labels = features_and_labels()
-    labels[-5:-1] = 1
-    assert nearest_mean(x, labels)[1] == 20
-
-
-def test_labels_without_meaning_give_the_share_of_chance():
-    rng = torch.Generator().manual_seed(0)
-    shares = [
-        between_classes(torch.randn(40, 30, generator=rng), torch.randint(0, 3, (40,), generator=rng))
-        for _ in range(60)
-    ]
-    assert np.mean(shares) == pytest.approx(2 / 39, rel=0.05)
-    x = torch.eye(2, dtype=torch.float64).repeat_interleave(4, 0)
-    assert between_classes(x, torch.tensor([0] * 4 + [1] * 4)) == pytest.approx(1.0)
 
 
 class Planted(nn.Module):
@@ -85,50 +46,50 @@ def red_and_not(count: int = 40) -> InspectedImages:
 
 def test_maps_channels_and_class_means_are_those_of_the_network():
     network, images = Planted(), red_and_not()
-    look = feature_maps(network, images, image=33)  # in the second batch
+    result = feature_maps(network, images, image=33)  # in the second batch
     with torch.inference_mode():
         maps = network.second(network.first(images.pixels))
-    second = look.stages[1]
+    second = result.stages[1]
 
-    assert (second.stage, second.shape, look.shown) == ("second", (6, 9, 9), "33.png")
+    assert (second.stage, second.shape, result.shown) == ("second", (6, 9, 9), "33.png")
     assert [channel for channel, _ in second.maps[:2]] == [2, 5]
     np.testing.assert_allclose(second.maps[0][1], maps[33, 2], atol=1e-6)
     np.testing.assert_allclose(second.mean, maps[33].abs().mean(0), atol=1e-6)
     assert second.silent == (0, 1, 3, 4)
     assert second.zeros == pytest.approx(float((maps <= 0).float().mean()), abs=1e-6)
-    assert second.found == (40, 40)
-    assert look.telling in (("second", 2), ("second", 5))
+    assert (second.nearest_mean.value, second.nearest_mean.n) == (1.0, 40)
+    assert result.discriminative in (("second", 2), ("second", 5))
     for name, label in (("dull", 0), ("red", 1)):
-        expected = maps[images.labels == label, look.telling[1]].mean(0)
-        np.testing.assert_allclose(look.class_maps[name], expected, atol=1e-5)
-    assert "second (4 of 6)" in " ".join(look.interpretation)
+        expected = maps[images.labels == label, result.discriminative[1]].mean(0)
+        np.testing.assert_allclose(result.class_maps[name], expected, atol=1e-5)
+    assert "second (4 of 6)" in " ".join(result.interpretation)
 
 
-def test_without_labels_there_is_no_word_on_classes():
-    look = feature_maps(load_backbone("embedded"), torch.rand(3, 3, 64, 64))
-    assert all(stage.found is None for stage in look.stages)
-    assert not look.class_maps
-    assert "class" not in " ".join(look.interpretation)
-    assert [stage.stage for stage in look.stages] == list(load_backbone("embedded").stages)
+def test_without_labels_classes_are_not_mentioned():
+    result = feature_maps(load_backbone("embedded"), torch.rand(3, 3, 64, 64))
+    assert all(stage.nearest_mean is None for stage in result.stages)
+    assert not result.class_maps
+    assert "class" not in " ".join(result.interpretation)
+    assert [stage.stage for stage in result.stages] == list(load_backbone("embedded").stages)
 
 
-def test_it_is_an_insight_and_leaves_no_trace():
+def test_it_leaves_no_hook_and_its_values_are_json():
     network = Planted().train()
-    look = feature_maps(network, red_and_not())
+    result = feature_maps(network, red_and_not())
     assert network.training
     assert not any(part._forward_hooks for part in network.modules())
-    json.dumps(look.to_dict(), allow_nan=False)
+    json.dumps(result.to_dict(), allow_nan=False)
     # the image, then two stages with their mean and four channels, then two class means
-    assert len(look.figure().axes) == 1 + 2 * 5 + 2
-    assert "first, second" in look.description
-    assert "nearest mean finds" in str(look.tables[0])
+    assert len(result.figure().axes) == 1 + 2 * 5 + 2
+    assert "first, second" in result.description
+    assert "nearest-mean accuracy" in str(result.tables[0])
 
 
-def test_one_value_of_a_channel_does_not_make_it_silent():
+def test_one_value_of_a_channel_does_not_make_it_constant():
     network = nn.Sequential(nn.Conv2d(3, 6, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4))
     one, two = (feature_maps(network, torch.rand(count, 3, 8, 8)) for count in (1, 2))
     assert [stage.silent for stage in one.stages[1:]] == [()] * 3
-    assert "silent" in one.interpretation[0]
+    assert "constant" in one.interpretation[0]
     with torch.no_grad():
         network[3].weight[2] = 0.0
     assert feature_maps(network, torch.rand(2, 3, 8, 8)).stages[3].silent == (2,)

@@ -1,4 +1,4 @@
-"""Similarity: frozen parts are exactly the same, planted changes are found in their place, answers are counted."""
+"""Similarity: frozen stages are exactly the same, planted changes are found, changed predictions are counted."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import copy
 import json
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
-from scipy.spatial.distance import cosine
 from scipy.stats import binomtest
 from torch import nn
 
@@ -17,10 +15,9 @@ from headstart.backbones.backbone import load_backbone
 from headstart.backbones.recalibrate import recalibrate_batch_norm
 from headstart.classifier.classifier import Classifier
 from headstart.errors import BackboneError, DataError
-from headstart.inspection.features.similarity import Answers, similarity
+from headstart.inspection.features.similarity import PredictionChange, similarity
 from headstart.inspection.inspected_images import InspectedImages
 from headstart.inspection.inspected_model import inspected_model
-from headstart.inspection.weights.change import changes
 
 
 def network() -> nn.Module:
@@ -39,58 +36,47 @@ def pixels(count: int = 40) -> torch.Tensor:
 
 
 def test_a_network_compared_with_itself_is_exactly_the_same():
-    look = similarity(network(), network(), pixels())
-    assert all((stage.cka, stage.error) == (1.0, 0.0) for stage in look.stages)
-    assert all((layer.rotation, layer.distance, layer.growth) == (0.0, 0.0, 1.0) for layer in look.layers)
-    assert look.answers == Answers(40, 0, 0.0)
-    assert "Not a single weight changed." in look.interpretation
-    assert "The features of all stages are what they were (exactly)." in look.interpretation
+    result = similarity(network(), network(), pixels())
+    assert all((stage.cka, stage.error) == (1.0, 0.0) for stage in result.stages)
+    assert all((layer.rotation, layer.distance, layer.growth) == (0.0, 0.0, 1.0) for layer in result.layers)
+    assert result.predictions == PredictionChange(40, 0, 0.0)
+    assert "No weight changed." in result.interpretation
+    assert "The features of all stages are unchanged (exactly the same)." in result.interpretation
 
 
-def test_a_change_is_found_where_it_was_made_and_frozen_parts_are_exactly_one_and_zero():
+def test_a_change_is_found_where_it_was_made_and_frozen_stages_are_exactly_one_and_zero():
     before, after = network(), network()
     rng = torch.Generator().manual_seed(2)
     with torch.no_grad():
         after[1][0].weight.add_(0.5 * torch.randn(after[1][0].weight.shape, generator=rng))
         after[0][1].running_mean.add_(0.0)
-    look = similarity(before, after, pixels())
-    assert [stage.cka for stage in look.stages][:1] == [1.0]
-    assert look.stages[1].cka < 0.95
-    assert [layer.layer for layer in look.layers if not layer.is_same] == ["1.0"]
-    assert "2 of 3 layers did not change at all; 1.0 turned most" in " ".join(look.interpretation)
-    assert "features up to 0 were kept" in " ".join(look.interpretation)
-    assert look.statistics == (0, 2)
+    result = similarity(before, after, pixels())
+    assert [stage.cka for stage in result.stages][:1] == [1.0]
+    assert result.stages[1].cka < 0.95
+    assert [layer.layer for layer in result.layers if not layer.is_unchanged] == ["1.0"]
+    assert "2 of 3 layers did not change; 1.0 rotated most" in " ".join(result.interpretation)
+    assert "they are unchanged up to 0" in " ".join(result.interpretation)
+    assert result.statistics == (0, 2)
 
 
-def test_rotation_and_distance_are_those_of_scipy_and_numpy():
-    a, b = torch.randn(4, 3, 3, 3), torch.randn(4, 3, 3, 3)
-    (one,) = changes({"x.weight": a, "x.bias": a[:, 0, 0, 0]}, {"x.weight": b, "x.bias": b[:, 0, 0, 0]})
-    first, second = a.numpy().ravel().astype(float), b.numpy().ravel().astype(float)
-    assert one.layer == "x"
-    assert one.rotation == pytest.approx(cosine(first, second))
-    assert one.distance == pytest.approx(np.linalg.norm(second - first) / np.linalg.norm(first))
-    (grown,) = changes({"x.weight": a}, {"x.weight": 3 * a})
-    assert (grown.rotation, grown.distance, grown.growth) == pytest.approx((0.0, 2.0, 3.0), abs=1e-7)
-
-
-def test_frozen_weights_with_moved_statistics_are_pointed_out():
+def test_frozen_weights_with_moved_statistics_are_reported():
     before, after = network(), network()
     after.train()
     with torch.no_grad():
         after(pixels() + 1)
-    look = similarity(before, after, pixels())
-    assert look.statistics == (2, 2)
-    assert "2 of 2 batch-norm statistics moved although layers did not" in look.interpretation[-1]
+    result = similarity(before, after, pixels())
+    assert result.statistics == (2, 2)
+    assert "2 of 2 batch-norm statistics moved, also in frozen layers" in result.interpretation[-1]
 
 
 def test_recalibration_is_not_called_a_mistake():
     before, after = network(), network()
     recalibrate_batch_norm(after, lambda: [pixels() + 1])
-    (said,) = [one for one in similarity(before, after, pixels()).interpretation if "statistics moved" in one]
-    assert said.endswith("meant if they were recalibrated, else freeze them with the layers.")
+    (found,) = [one for one in similarity(before, after, pixels()).interpretation if "statistics moved" in one]
+    assert found.endswith("expected after a recalibration, otherwise freeze them with the layers.")
 
 
-def test_answers_are_counted_and_their_change_tested():
+def test_changed_predictions_are_counted_and_tested():
     model = network().eval()
     with torch.no_grad():
         logits = model(pixels())
@@ -100,82 +86,83 @@ def test_answers_are_counted_and_their_change_tested():
         other[4].bias.add_(logits.std(0).mean() * torch.tensor([0.8, 0.0, -0.8]))
         was, now = model(pixels()).argmax(1), other(pixels()).argmax(1)
     images = InspectedImages(pixels(), tuple(map(str, range(40))), labels=was, classes=("a", "b", "c"))
-    answers = similarity(model, other, images).answers
-    assert answers.before == 40
-    assert 0 < answers.changed < 40
-    assert answers.after == int((was == now).sum())
-    assert (answers.changed, answers.mended, answers.broken) == (40 - answers.after, 0, 40 - answers.after)
-    assert answers.p == pytest.approx(binomtest(answers.broken, answers.broken).pvalue)
+    found = similarity(model, other, images).predictions
+    assert found.correct_before == 40
+    assert 0 < found.changed < 40
+    assert found.correct_after == int((was == now).sum())
+    assert (found.changed, found.fixed, found.broken) == (40 - found.correct_after, 0, 40 - found.correct_after)
+    assert found.p == pytest.approx(binomtest(found.broken, found.broken).pvalue)
 
 
-def test_labels_that_are_no_columns_of_the_networks_give_no_accuracy():
+def test_labels_of_other_classes_give_no_accuracy():
     model, other = network().eval(), network().eval()
     with torch.no_grad():
         other[4].bias.add_(torch.tensor([9.0, 0.0, -9.0]))
     labels = torch.arange(40) % 2
     images = InspectedImages(pixels(), tuple(map(str, range(40))), labels=labels, classes=("cat", "fox"))
-    look = similarity(model, other, images)  # of three columns that nobody named
-    assert (look.answers.before, look.answers.after) == (None, None)
-    assert not any("Accuracy" in said for said in look.interpretation)
+    result = similarity(model, other, images)  # of three columns without names
+    assert (result.predictions.correct_before, result.predictions.correct_after) == (None, None)
+    assert not any("Accuracy" in sentence for sentence in result.interpretation)
 
 
 def test_labels_count_in_the_order_of_the_classifiers_own_classes(small_classifier):
     model: Classifier = small_classifier(True)
     shown = torch.rand(12, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        answers = inspected_model(model).logits(shown).argmax(1)
+        predicted = inspected_model(model).logits(shown).argmax(1)
     theirs = (*model.classes[1:], model.classes[0])
-    labels = torch.tensor([theirs.index(model.classes[i]) for i in answers])
+    labels = torch.tensor([theirs.index(model.classes[i]) for i in predicted])
     images = InspectedImages(shown, tuple(map(str, range(12))), labels=labels, classes=theirs)
-    assert similarity(model, small_classifier(True), images).answers.before == 12
+    assert similarity(model, small_classifier(True), images).predictions.correct_before == 12
 
 
-def test_harm_is_said_when_it_is_more_than_chance():
-    look = similarity(network(), network(), pixels())
-    harmed = replace(look, answers=Answers(100, 20, 0.1, 90, 76, 3, 17))
-    even = replace(look, answers=Answers(100, 20, 0.1, 90, 88, 9, 11))
-    assert "training did harm" in harmed.interpretation[0]
-    assert "no more than chance explains" in even.interpretation[0]
+def test_a_worse_model_is_reported_when_it_is_more_than_noise():
+    result = similarity(network(), network(), pixels())
+    change = PredictionChange(100, 20, 0.1, correct_before=90, correct_after=76, fixed=3, broken=17)
+    worse = replace(result, predictions=change)
+    even = replace(result, predictions=replace(change, correct_after=88, fixed=9, broken=11))
+    assert "Training made it worse" in worse.interpretation[0]
+    assert "The difference is within noise" in even.interpretation[0]
 
 
-def test_a_backbone_may_be_compared_with_the_classifier_made_from_it(small_classifier):
+def test_a_backbone_can_be_compared_with_the_classifier_made_from_it(small_classifier):
     model: Classifier = small_classifier(True)
-    look = similarity(load_backbone("embedded"), model, torch.rand(12, 3, 64, 64))
-    assert look.answers is None
-    assert all(stage.cka == 1.0 for stage in look.stages)
-    assert not any(layer.layer == "head" for layer in look.layers)
+    result = similarity(load_backbone("embedded"), model, torch.rand(12, 3, 64, 64))
+    assert result.predictions is None
+    assert all(stage.cka == 1.0 for stage in result.stages)
+    assert not any(layer.layer == "head" for layer in result.layers)
     with_head = similarity(model, small_classifier(True), torch.rand(12, 3, 64, 64))
     assert with_head.layers[-1].layer == "head"
-    assert with_head.answers is not None
+    assert with_head.predictions is not None
 
 
-def test_tops_that_give_the_answers_are_compared_and_a_lone_one_is_left_out(resnet20):
+def test_pretrained_heads_are_compared_where_both_networks_have_one(resnet20):
     pixels = torch.rand(6, 3, 32, 32)
-    moved = [layer for layer in similarity(resnet20(1.0), resnet20(3.0), pixels).layers if not layer.is_same]
+    moved = [layer for layer in similarity(resnet20(1.0), resnet20(3.0), pixels).layers if not layer.is_unchanged]
     assert [layer.layer for layer in moved] == ["linear"]
     assert moved[0].growth == pytest.approx(3.0)
     for pair in ((resnet20(1.0), resnet20(None)), (resnet20(None), resnet20(1.0))):
-        assert all(layer.is_same for layer in similarity(*pair, pixels).layers)
+        assert all(layer.is_unchanged for layer in similarity(*pair, pixels).layers)
 
 
-def test_networks_of_two_kinds_and_too_few_images_are_refused():
+def test_two_architectures_and_too_few_images_are_refused():
     other = network()
     other[1] = nn.Conv2d(8, 7, 3)
-    with pytest.raises(BackboneError, match="one kind"):
+    with pytest.raises(BackboneError, match="one architecture"):
         similarity(network(), other, pixels())
     with pytest.raises(DataError, match="4 images"):
         similarity(network(), network(), pixels(3))
 
 
-def test_it_is_an_insight_and_leaves_no_trace():
+def test_it_leaves_no_hook_and_its_values_are_json():
     before, after = network().train(), network().train()
-    look = similarity(before, after, pixels())
+    result = similarity(before, after, pixels())
     assert before.training
     assert after.training
     assert not any(part._forward_hooks for model in (before, after) for part in model.modules())
-    json.dumps(look.to_dict(), allow_nan=False)
-    assert [axes.get_title(loc="left") for axes in look.figure().axes] == [
-        "Features kept",
-        "Layers that moved, 3 of 3 did not",
+    json.dumps(result.to_dict(), allow_nan=False)
+    assert [axes.get_title(loc="left") for axes in result.figure().axes] == [
+        "Similarity of features",
+        "0 of 3 layers changed",
     ]
-    assert "0 1.00" in look.description
+    assert "0 1.00" in result.description

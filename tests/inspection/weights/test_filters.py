@@ -1,4 +1,4 @@
-"""Filters: planted copies, dead and silent filters are named, noise is told from patterns, and no trace is left."""
+"""Filters: planted near-duplicates, dead and silent filters are named, noise is told apart from patterns."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import nn
 
 from headstart.backbones.backbone import load_backbone
 from headstart.errors import BackboneError
-from headstart.inspection.weights.filters import COPY, colour_shares, filters, near_copies, smoothness
+from headstart.inspection.weights.filters import DUPLICATE, colour_shares, filters, near_duplicates, smoothness
 
 
 def network(weights: np.ndarray) -> nn.Module:
@@ -24,51 +24,51 @@ def drawn(count: int = 12, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(count, 3, 5, 5))
 
 
-def test_planted_copies_negatives_dead_and_silent_filters_are_named():
+def test_planted_duplicates_negatives_dead_and_silent_filters_are_named():
     weights = drawn()
     weights[4] = 2.5 * weights[1]
     weights[7] = -0.1 * weights[2]
     weights[9] = 1e-6 * weights[9]
-    look = filters(network(weights), torch.rand(3, 3, 16, 16))
+    result = filters(network(weights), torch.rand(3, 3, 16, 16))
 
-    assert {(pair.first, pair.second) for pair in look.copies} == {(1, 4), (2, 7)}
-    assert [round(pair.cosine, 6) for pair in sorted(look.copies, key=lambda pair: pair.first)] == [1.0, -1.0]
-    assert (look.dead, look.silent) == ((9,), (9,))
-    text = " ".join(look.interpretation)
-    assert "1 filter of 12 (8%) is as good as zero: #9" in text
-    assert "1 pair of near copies and 1 of negatives (drawn weights would have none)" in text
+    assert {(pair.first, pair.second) for pair in result.duplicates} == {(1, 4), (2, 7)}
+    assert [round(pair.cosine, 6) for pair in sorted(result.duplicates, key=lambda pair: pair.first)] == [1.0, -1.0]
+    assert (result.dead, result.silent) == ((9,), (9,))
+    text = " ".join(result.interpretation)
+    assert "1 of 12 filters (8.3\u00a0%) is dead (weights near zero): #9" in text
+    assert "1 pair of near-duplicate filters and 1 of negatives (random weights would have none)" in text
 
 
 @pytest.mark.parametrize("size", [0.0, 1e-6])
-def test_dead_filters_are_found_when_they_are_the_most(size):
+def test_dead_filters_are_found_when_they_are_the_majority(size):
     smooth = np.outer(np.hanning(7)[1:-1], np.hanning(7)[1:-1]) * np.random.default_rng(0).normal(size=(64, 3, 1, 1))
     smooth[:40] = size * np.random.default_rng(1).normal(size=(40, 3, 5, 5))
-    look = filters(network(smooth), torch.rand(2, 3, 16, 16))
+    result = filters(network(smooth), torch.rand(2, 3, 16, 16))
 
-    assert look.dead == look.silent == tuple(range(40))
-    assert "The filters are smooth" in look.interpretation[0]
-    assert "40 filters of 64 (62%) are as good as zero" in look.interpretation[1]
-    assert 0 <= max(row[2] for row in look.tables[-1].rows) < 0.01  # of what the others' norms are
+    assert result.dead == result.silent == tuple(range(40))
+    assert "The filters are smooth" in result.interpretation[0]
+    assert "40 of 64 filters (62.5\u00a0%) are dead" in result.interpretation[1]
+    assert 0 <= max(row[2] for row in result.tables[-1].rows) < 0.01  # of what the others' norms are
 
 
 def test_a_filter_that_sees_only_what_the_images_lack_is_silent_but_not_dead():
     weights = drawn()
     weights[5] = 0
-    weights[5, 2] = 1.0  # looks at blue alone
+    weights[5, 2] = 1.0  # responds to blue alone
     pixels = torch.rand(2, 3, 16, 16)
     pixels[:, 2] = 0.0
-    look = filters(network(weights), pixels)
+    result = filters(network(weights), pixels)
 
-    assert (look.dead, look.silent) == ((), (5,))
-    assert "silent on these images: #5" in " ".join(look.interpretation)
+    assert (result.dead, result.silent) == ((), (5,))
+    assert "constant output on these images: #5" in " ".join(result.interpretation)
     assert filters(network(weights)).silent is None
 
 
-def test_chance_of_near_copies_is_that_of_drawn_directions():
+def test_chance_of_near_duplicates_is_that_of_random_directions():
     weights = np.random.default_rng(1).normal(size=(900, 1, 1, 4))
-    found, expected = near_copies(weights)
+    found, expected = near_duplicates(weights)
     assert expected == pytest.approx(len(found), rel=0.1)
-    assert min(abs(pair.cosine) for pair in found) >= COPY
+    assert min(abs(pair.cosine) for pair in found) >= DUPLICATE
 
 
 def test_smoothness_is_the_literal_correlation_of_neighbours():
@@ -94,16 +94,16 @@ def test_grey_filters_have_no_colour_and_a_filter_of_opposite_colours_has_nothin
     assert shares == pytest.approx([0.0, 1.0, 2 / 3])
 
 
-def test_drawn_filters_are_called_noise_and_trained_ones_are_not():
-    drawn_look, trained = filters(load_backbone("random")), filters(load_backbone("embedded"))
-    assert drawn_look.interpretation[0].startswith("32 of 32 filters look like noise")
-    assert "as trained ones are" in trained.interpretation[0]
+def test_random_filters_are_called_noise_and_trained_ones_are_not():
+    random, trained = filters(load_backbone("random")), filters(load_backbone("embedded"))
+    assert random.interpretation[0].startswith("32 of 32 filters look like noise")
+    assert "as trained filters are" in trained.interpretation[0]
     assert len(trained.noisy) < 48  # of 96
 
 
-def test_a_layer_may_be_named_and_a_wrong_name_or_none_to_be_had_is_said():
+def test_a_layer_can_be_named_and_a_wrong_name_or_no_convolution_is_refused():
     backbone = load_backbone("embedded")
-    names = [name for name, part in backbone.network.named_modules() if isinstance(part, nn.Conv2d)]
+    names = [name for name, module in backbone.network.named_modules() if isinstance(module, nn.Conv2d)]
     assert filters(backbone, layer=names[3]).layer == names[3]
     with pytest.raises(BackboneError, match="convolution"):
         filters(backbone, layer="stem")
@@ -111,19 +111,19 @@ def test_a_layer_may_be_named_and_a_wrong_name_or_none_to_be_had_is_said():
         filters(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)))
 
 
-def test_it_leaves_no_trace_and_its_values_are_json():
+def test_it_leaves_no_hook_and_its_values_are_json():
     model = network(drawn()).train()
-    look = filters(model, torch.rand(2, 3, 8, 8))
+    result = filters(model, torch.rand(2, 3, 8, 8))
     assert model.training
     assert not model[0]._forward_hooks
-    json.dumps(look.to_dict(), allow_nan=False)
-    assert len(look.figure().axes) == 1
-    assert "12 filters of 0, 5 by 5 on 3 channels" in look.description
-    assert all(str(table) for table in look.tables)
+    json.dumps(result.to_dict(), allow_nan=False)
+    assert len(result.figure().axes) == 1
+    assert "12 filters of 0, 5 by 5 on 3 channels" in result.description
+    assert all(str(table) for table in result.tables)
 
 
 def test_real_first_layers_have_the_dead_filters_that_pruning_by_eye_finds(test_data):
     file = test_data / "weights" / "resnet18_imagenet.safetensors"
-    look = filters(load_backbone("resnet18", weights=str(file)))
-    assert look.dead == (2, 4, 7, 9, 13, 36, 38, 48)
-    assert "smooth" in look.interpretation[0]
+    result = filters(load_backbone("resnet18", weights=str(file)))
+    assert result.dead == (2, 4, 7, 9, 13, 36, 38, 48)
+    assert "smooth" in result.interpretation[0]

@@ -1,4 +1,4 @@
-"""Weight line: losses are those of networks mixed by hand, barriers stand where they must, weights come back."""
+"""Weight line: losses are those of networks mixed by hand, barriers are where they must be, weights are restored."""
 
 from __future__ import annotations
 
@@ -65,9 +65,9 @@ def test_losses_are_those_of_networks_mixed_by_hand_and_the_barrier_is_its_formu
     assert line.gain == pytest.approx(min(expected[0], expected[-1]) - min(expected), abs=1e-6)
 
 
-def test_statistics_measured_anew_are_those_of_the_images_at_each_point():
+def test_reestimated_statistics_are_those_of_the_images_at_each_point():
     a, b, data = trained(0), trained(1), images()
-    line = weight_line(a, b, data, points=3, statistics="re-estimated")
+    line = weight_line(a, b, data, points=3, reestimate_statistics=True)
     middle = mixed(a, b, 0.5)
     middle[1].momentum = None  # the mean over batches since the reset, here of one
     middle[1].reset_running_stats()
@@ -77,21 +77,21 @@ def test_statistics_measured_anew_are_those_of_the_images_at_each_point():
     assert line.losses[1] == pytest.approx(loss(middle.eval(), data), abs=1e-5)
 
 
-def test_a_network_with_its_channels_in_another_order_is_the_same_and_yet_behind_a_barrier():
+def test_permuted_channels_give_the_same_network_behind_a_barrier():
     a, data = trained(0), images()
     order = torch.tensor([3, 4, 5, 0, 1, 2])
     b = copy.deepcopy(a)
     with torch.no_grad():
-        for part in (b[0].weight, b[0].bias, b[1].weight, b[1].bias, b[1].running_mean, b[1].running_var):
-            part.copy_(part[order])
+        for tensor in (b[0].weight, b[0].bias, b[1].weight, b[1].bias, b[1].running_mean, b[1].running_var):
+            tensor.copy_(tensor[order])
         b[4].weight.copy_(b[4].weight[:, order])
     line = weight_line(a, b, data)
     assert line.losses[0] == pytest.approx(line.losses[-1], abs=1e-6)
     assert line.barrier > 2 * line.barrier_error > 0
-    assert "A barrier stands between the two" in line.interpretation[0]
+    assert "Loss barrier between the two networks" in line.interpretation[0]
 
 
-def test_a_convex_loss_has_no_barrier_and_its_middle_is_named_where_it_is_better():
+def test_a_convex_loss_has_no_barrier_and_a_better_middle():
     data = images(400)
     a, b = (nn.Sequential(nn.Flatten(), nn.Linear(2, 2)) for _ in range(2))
     with torch.no_grad():
@@ -101,12 +101,12 @@ def test_a_convex_loss_has_no_barrier_and_its_middle_is_named_where_it_is_better
         b[1].bias.zero_()
     line = weight_line(a, b, data)
     assert line.barrier == 0.0
-    assert "No barrier" in line.interpretation[0]
+    assert "No loss barrier" in line.interpretation[0]
     assert line.best_at == pytest.approx(0.5, abs=0.11)
-    assert "Averaged weights would be the better model" in line.interpretation[1]
+    assert "Averaged weights are better" in line.interpretation[1]
 
 
-def test_heads_of_classifiers_are_mixed_as_calibrated_scores(small_classifier):
+def test_heads_of_classifiers_are_mixed_as_calibrated_logits(small_classifier):
     one: Classifier = small_classifier(True)
     two: Classifier = small_classifier(True)
     two.head = type(one.head)("ridge", one.head.stages, -one.head.weight, one.head.bias, 0.5, True)
@@ -114,14 +114,14 @@ def test_heads_of_classifiers_are_mixed_as_calibrated_scores(small_classifier):
     data = InspectedImages(pixels, tuple("abcd"), labels=torch.tensor([0, 1, 2, 0]), classes=one.classes)
     line = weight_line(one, two, data, points=3)
     features = one.backbone.features(pixels).double()
-    parts = [F.normalize(features[:, one.backbone.slices[stage]], dim=1) for stage in one.head.stages]
+    blocks = [F.normalize(features[:, one.backbone.slices[stage]], dim=1) for stage in one.head.stages]
     weight = torch.from_numpy(0.5 * one.head.weight / 1.7 - 0.5 * one.head.weight / 0.5)
     bias = torch.from_numpy(0.5 * one.head.bias / 1.7 + 0.5 * one.head.bias / 0.5)
-    expected = F.cross_entropy(torch.cat(parts, 1) @ weight + bias, data.labels)
+    expected = F.cross_entropy(torch.cat(blocks, 1) @ weight + bias, data.labels)
     assert line.losses[1] == pytest.approx(float(expected), abs=1e-4)
 
 
-def test_a_backbones_own_top_is_on_the_line_as_it_gives_the_answers(resnet20):
+def test_the_pretrained_head_of_a_backbone_is_interpolated(resnet20):
     labels = torch.arange(12) % 10
     pixels = torch.rand(12, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     data = InspectedImages(pixels, tuple(map(str, range(12))), labels=labels, classes=tuple("abcdefghij"))
@@ -131,17 +131,17 @@ def test_a_backbones_own_top_is_on_the_line_as_it_gives_the_answers(resnet20):
     assert line.losses[2] > line.losses[0] + 0.1
 
 
-def test_it_is_an_insight_and_the_weights_come_back_also_when_it_fails():
+def test_weights_are_restored_also_after_an_error():
     a, b = trained(0).train(), trained(1).train()
     before = [copy.deepcopy(model.state_dict()) for model in (a, b)]
-    line = weight_line(a, b, images(), points=3, statistics="re-estimated")
+    line = weight_line(a, b, images(), points=3, reestimate_statistics=True)
     json.dumps(line.to_dict(), allow_nan=False)
-    assert [axes.get_title(loc="left") for axes in line.figure().axes] == ["Loss", "Right answers"]
+    assert [axes.get_title(loc="left") for axes in line.figure().axes] == ["Loss", "Accuracy"]
     assert "3 points" in line.description
     with pytest.raises(DataError, match="labels"):
         weight_line(a, b, images().pixels)
     with pytest.raises(DataError, match="classes"):
-        weight_line(a, b, replace(images(), classes=("cat", "dog", "fox")))  # two columns that nobody named
+        weight_line(a, b, replace(images(), classes=("cat", "dog", "fox")))  # two columns without names
     for model, state in zip((a, b), before, strict=True):
         assert model.training
         assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
@@ -149,36 +149,34 @@ def test_it_is_an_insight_and_the_weights_come_back_also_when_it_fails():
 
 def test_from_one_image_nothing_is_concluded_and_its_values_are_json():
     line = weight_line(trained(0), trained(1), images(1), points=3)
-    assert line.interpretation == ("One image is too few to tell a barrier or a better point on the way from chance.",)
+    assert line.interpretation == ("One image is too few to separate a barrier or a better point from noise.",)
     values = json.loads(json.dumps(line.to_dict(), allow_nan=False))
     assert (values["barrier_error"], values["gain_error"]) == (None, None)
     assert values["losses"] == list(line.losses)
 
 
-def test_statistics_are_spoken_of_where_there_are_some_and_the_hint_can_be_typed():
-    mirrored = [nn.Sequential(nn.Flatten(), nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 2)) for _ in range(2)]
+def test_statistics_are_mentioned_only_where_there_are_some_with_a_hint_to_copy():
+    permuted = [nn.Sequential(nn.Flatten(), nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 2)) for _ in range(2)]
     with torch.no_grad():
-        for one, order in zip(mirrored, ([0, 1, 2, 3], [2, 3, 0, 1]), strict=True):
+        for one, order in zip(permuted, ([0, 1, 2, 3], [2, 3, 0, 1]), strict=True):
             signs = torch.tensor([1.0, 1.0, -1.0, -1.0])[order]
             one[1].weight.copy_(signs[:, None].expand(4, 2))
             one[3].weight.copy_(torch.stack([-signs, signs]))
             one[1].bias.zero_()
             one[3].bias.zero_()
-    plain = weight_line(*mirrored, images(), points=3)
-    assert plain.interpretation[0].startswith("A barrier stands between the two")
+    plain = weight_line(*permuted, images(), points=3)
+    assert plain.interpretation[0].startswith("Loss barrier between the two networks")
     assert "statistics" not in plain.interpretation[0]
-    normed = replace(plain, norms=1)
-    assert "batch-norm statistics as they are" in normed.interpretation[0]
-    assert 'weight_line(..., statistics="re-estimated")' in normed.interpretation[0]
-    assert weight_line(trained(0), trained(1), images(), points=3).norms == 1
+    normed = replace(plain, batch_norms=1)
+    assert "batch-norm statistics interpolated" in normed.interpretation[0]
+    assert "weight_line(..., reestimate_statistics=True)" in normed.interpretation[0]
+    assert weight_line(trained(0), trained(1), images(), points=3).batch_norms == 1
 
 
-def test_what_makes_no_line_is_refused(small_classifier):
+def test_networks_without_a_line_between_them_are_refused(small_classifier):
     a = trained(0)
     with pytest.raises(RecipeError, match="three points"):
         weight_line(a, a, images(), points=2)
-    with pytest.raises(RecipeError, match="re-estimated"):
-        weight_line(a, a, images(), statistics="live")
     with pytest.raises(BackboneError):
         weight_line(a, nn.Sequential(nn.Flatten(), nn.Linear(2, 2)), images())
     with pytest.raises(BackboneError, match="heads"):

@@ -1,4 +1,4 @@
-"""Explanation: why one image got its answer, as far as it can be shown, and whether that can be believed."""
+"""Explanation: the evidence for a class in one image, and whether it can be trusted."""
 
 from __future__ import annotations
 
@@ -14,24 +14,25 @@ from headstart.errors import shown
 from headstart.figures.attribution import HeatmapPanel, attribution_figure
 from headstart.figures.style import BLUE, ORANGE
 from headstart.inspection.attribution.saliency import COMPLETE, Heat
-from headstart.inspection.inspection_result import Cell, InspectionResult, Table
-from headstart.inspection.wording import listed
+from headstart.inspection.inspection_result import InspectionResult, Table
+from headstart.plain import to_plain
+from headstart.wording import listed, percent
 
 MATTERS = 2.0
-"""How many times lower the odds of the class must be with the hottest part hidden than with as much hidden elsewhere.
+"""How many times lower the odds of the class must be with the hottest fifth hidden than with as much hidden elsewhere.
 Odds, not probabilities: near 100 % these hardly move whatever is hidden. Our choice."""
 
 SAME = 0.5
-"""Rank correlation with the map of shuffled weights from which a map is said not to depend on what was learnt. Our
-choice: Adebayo et al. 2018, arXiv:1810.03292, report the correlations and set no bound."""
+"""Rank correlation with the map of shuffled weights from which a map does not depend on what was learnt. Our choice:
+Adebayo et al. 2018, arXiv:1810.03292, report the correlations and set no bound."""
 
 
 @dataclass(frozen=True, eq=False)
 class SimilarImage:
-    """A training image that looks like the one explained.
+    """A training image similar to the one explained.
 
     Args:
-        label: its class. cosine: of the features that the head takes, centred. picture: H×W×3 uint8, where at hand.
+        label: its class. cosine: of the head's input features, centred. picture: H×W×3 uint8, where the file is found.
     """
 
     name: str
@@ -39,16 +40,20 @@ class SimilarImage:
     cosine: float
     picture: NDArray[np.uint8] | None = field(default=None, repr=False)
 
+    def to_dict(self) -> dict[str, object]:
+        """All but the picture."""
+        return {"name": self.name, "label": self.label, "cosine": self.cosine}
+
 
 @dataclass(frozen=True, eq=False)
 class HeatMap:
-    """What one method shows, and the checks.
+    """The map of one method, and its checks.
 
     Args:
-        heat: S×S, above zero speaks for the class.
-        hidden: probability once the hottest fifth is hidden. elsewhere: mean over eight other places of the same shape.
-        sanity: rank correlation with the map of the same network with shuffled weights; None: not asked or no map.
-        off: how far integrated gradients are from complete; None for others, and where nothing is to be explained.
+        heat: S×S, positive values are evidence for the class.
+        hidden: probability with the hottest fifth hidden. elsewhere: mean with the same shape hidden at eight others.
+        sanity: rank correlation with the map of the same network with shuffled weights; None: not measured, no map.
+        incompleteness: how far integrated gradients are from complete; None for others, and where nothing is explained.
     """
 
     method: str
@@ -56,164 +61,152 @@ class HeatMap:
     hidden: float | None
     elsewhere: float | None
     sanity: float | None
-    off: float | None
+    incompleteness: float | None
+
+    @property
+    def matters(self) -> bool:
+        """Whether hiding the hottest fifth costs more than hiding as much elsewhere."""
+        if self.hidden is None or self.elsewhere is None:
+            return False
+        return _odds(self.elsewhere) >= MATTERS * _odds(self.hidden)
 
     def to_dict(self) -> dict[str, object]:
         """All but the map."""
-        return {
-            "method": self.method,
-            "hidden": self.hidden,
-            "elsewhere": self.elsewhere,
-            "sanity": self.sanity,
-            "off": self.off,
-        }
+        names = ("method", "hidden", "elsewhere", "sanity", "incompleteness")
+        return {name: to_plain(getattr(self, name)) for name in names}
 
 
 @dataclass(frozen=True, eq=False)
 class Explanation(InspectionResult):
-    """Why one image got its answer, as far as it can be shown.
+    """The evidence for a class in one image.
 
     Args:
-        name: of the image. answer: the most probable class.
-        asked: the class that is explained. probability: of that class.
-        picture: H×W×3 in [0, 1]. maps: one for each method.
-        alike: training images, the most alike first.
-        shares: stage → its share of the score, where a head takes several.
+        image: its name. predicted: the most probable class.
+        target: the class that is explained. probability: of that class.
+        picture: H×W×3 in [0, 1]. maps: one per method. stage: that Grad-CAM explains.
+        stage_shares: stage → its share of the score, for a head on several stages.
+        similar: training images, the most similar first; empty where they are not known.
     """
 
     model: str
-    name: str
-    answer: str
-    asked: str
+    image: str
+    predicted: str
+    target: str
     probability: float
     picture: NDArray[np.floating] = field(repr=False)
     maps: tuple[HeatMap, ...]
     stage: str
-    alike: tuple[SimilarImage, ...] = ()
-    shares: dict[str, float] = field(default_factory=dict)
+    stage_shares: dict[str, float] = field(default_factory=dict)
+    similar: tuple[SimilarImage, ...] = ()
 
     @property
     def title(self) -> str:
-        """Image and answer."""
-        other = "" if self.asked == self.answer else f", answered {shown(self.answer)}"
-        return f"{shown(self.name)}: {shown(self.asked)} {self.probability:.1%}{other}"
+        """Image, class and probability."""
+        other = "" if self.target == self.predicted else f" (predicted: {shown(self.predicted)})"
+        return f"{shown(self.image)}: {shown(self.target)} {percent(self.probability)}{other}"
 
     @property
     def interpretation(self) -> tuple[str, ...]:
-        """What this says, and what to do."""
+        """Whether each map shows the evidence, what similar images say, and what Grad-CAM leaves out."""
         maps = [sentence for one in self.maps for sentence in self._on_map(one)]
-        return tuple(filter(None, [*maps, self._on_alike(), self._on_shares()]))
+        return tuple(filter(None, [*maps, self._on_similar(), self._on_shares()]))
 
     def _on_map(self, one: HeatMap) -> list[str]:
+        target = shown(self.target)
         if one.hidden is None or one.elsewhere is None:
-            return [f"{one.method}: nothing in the image speaks for {shown(self.asked)}; the map is empty."]
-        falls = f"{shown(self.asked)} goes from {self.probability:.1%} to {one.hidden:.1%}"
-        beside = f"hiding as much elsewhere gives {one.elsewhere:.1%}"
+            return [f"{one.method}: no evidence for {target} in the image; the map is empty."]
+        falls = f"{target} falls from {percent(self.probability)} to {percent(one.hidden)}"
+        beside = f"with as much hidden elsewhere it is {percent(one.elsewhere)}"
         where = f"{one.method} is hottest {where_is(one.heat)}"
-        if _odds(one.elsewhere) >= MATTERS * _odds(one.hidden):
-            said = [f"{where}, and the answer rests on it: with the hottest fifth hidden {falls}, {beside}."]
+        if one.matters:
+            found = [f"{where}, and the prediction depends on it: with the hottest fifth hidden {falls}, {beside}."]
         else:
-            said = [f"{where}, but do not take it for the reason: with it hidden {falls}, {beside}."]
+            found = [f"{where}, but the prediction does not depend on it: with it hidden {falls}, {beside}."]
         if one.sanity is not None and abs(one.sanity) >= SAME:
-            said.append(
+            found.append(
                 f"{one.method}: a network with shuffled weights gives a similar map (rank correlation "
-                f"{one.sanity:.2f}): "
-                "it shows the image more than what was learnt."
+                f"{one.sanity:.2f}): it shows the image more than what the network learnt."
             )
-        if one.off is not None and one.off > COMPLETE:
-            said.append(f"{one.method}: its sum is {one.off:.0%} off what it must be; take the map with caution.")
-        return said
+        if one.incompleteness is not None and one.incompleteness > COMPLETE:
+            off = percent(one.incompleteness)
+            found.append(f"{one.method}: its sum is {off} off the difference it explains; use the map with caution.")
+        return found
 
-    def _on_alike(self) -> str:
-        if not self.alike:
+    def _on_similar(self) -> str:
+        if not self.similar:
             return ""
-        same = sum(one.label == self.answer for one in self.alike)
-        names = listed([f"{one.name} ({one.label}, {one.cosine:.2f})" for one in self.alike], 3)
-        doubt = "" if 2 * same > len(self.alike) else " Doubt the answer: most that look like it are of another class."
-        return f"It looks like {names}; {same} of the {len(self.alike)} most alike are {shown(self.answer)}.{doubt}"
+        same = sum(one.label == self.predicted for one in self.similar)
+        names = listed([f"{one.name} ({one.label}, {one.cosine:.2f})" for one in self.similar], 3)
+        doubt = "" if 2 * same > len(self.similar) else " The prediction is doubtful: most belong to other classes."
+        return (
+            f"Most similar training images: {names}; {same} of these {len(self.similar)} are of class "
+            f"{shown(self.predicted)}.{doubt}"
+        )
 
     def _on_shares(self) -> str:
-        if len(self.shares) < 2 or not any(one.method == "grad-cam" for one in self.maps):
+        if len(self.stage_shares) < 2 or not any(one.method == "grad-cam" for one in self.maps):
             return ""
-        parts = listed([f"{stage} {share:.0%}" for stage, share in self.shares.items()])
-        return f"The score comes from {parts}; Grad-CAM shows what passes through {shown(self.stage)} only."
+        shares = listed([f"{stage} {percent(share)}" for stage, share in self.stage_shares.items()])
+        return f"The score comes from {shares}; Grad-CAM shows only what passes through {shown(self.stage)}."
 
     @property
     def tables(self) -> tuple[Table, ...]:
-        """The checks of each map, and the images alike."""
-        rows: tuple[tuple[Cell, ...], ...] = tuple(
-            (one.method, self.probability, *(_number(v) for v in (one.hidden, one.elsewhere, one.sanity, one.off)))
+        """The checks of each map, and the similar training images."""
+        rows = tuple(
+            (
+                one.method,
+                self.probability,
+                _number(one.hidden),
+                _number(one.elsewhere),
+                _number(one.sanity),
+                _number(one.incompleteness),
+            )
             for one in self.maps
         )
-        heads = (
-            "method",
-            "probability",
-            "hottest hidden",
-            "elsewhere hidden",
-            "with shuffled weights",
-            "incomplete by",
-        )
-        checks = Table("Can the map be believed?", heads, rows, 3)
-        alike = tuple((shown(one.name), shown(one.label), one.cosine) for one in self.alike)
-        return (checks, *([Table("Training images alike", ("image", "class", "cosine"), alike, 3)] if alike else []))
+        columns = (
+            "method", "probability", "hottest fifth hidden", "elsewhere hidden", "correlation with shuffled weights",
+            "incompleteness",
+        )  # fmt: skip
+        similar = tuple((shown(one.name), shown(one.label), one.cosine) for one in self.similar)
+        found = Table("Similar training images", ("image", "class", "cosine"), similar, 3)
+        return (Table("Checks of the maps", columns, rows, 3), *([found] if similar else []))
 
     @property
     def description(self) -> str:
         """The figure in words."""
         maps = " ".join(f"{one.method.capitalize()} is hottest {where_is(one.heat)}." for one in self.maps)
-        alike = f" Below are {len(self.alike)} training images that look like it." if self.alike else ""
+        similar = f" Below are {len(self.similar)} similar training images." if self.similar else ""
         return (
-            f"The image {shown(self.name)}, {shown(self.asked)} with a probability of {self.probability:.0%}, and the "
-            f"same under heat where it speaks for {shown(self.asked)}. {maps}{alike}"
+            f"The image {shown(self.image)}, {shown(self.target)} with a probability of {percent(self.probability)}, "
+            f"and the same with a heat map of the evidence for {shown(self.target)}. {maps}{similar}"
         )
 
     def figure(self) -> Figure:
-        """The image, its maps, and the training images alike."""
+        """The image, its maps, and the similar training images."""
         panels = [HeatmapPanel("image", self.picture)]
         for one in self.maps:
             note = "the map is empty"
             if one.hidden is not None and one.elsewhere is not None:
-                note = f"hottest fifth hidden: {one.hidden:.1%}\nas much elsewhere: {one.elsewhere:.1%}"
-            panels.append(HeatmapPanel(one.method, self.picture, note, one.heat))
-        alike = [
+                note = f"hottest fifth hidden: {percent(one.hidden)}\nas much elsewhere: {percent(one.elsewhere)}"
+            panels.append(HeatmapPanel(one.method, self.picture, note, heat=one.heat))
+        similar = [
             HeatmapPanel(
                 one.label,
                 one.picture / 255.0,
                 f"cosine {one.cosine:.2f}",
-                frame=BLUE if one.label == self.answer else ORANGE,
+                frame=BLUE if one.label == self.predicted else ORANGE,
             )
-            for one in self.alike
+            for one in self.similar
             if one.picture is not None
         ]
-        heading = self.title.removeprefix(shown(self.name))
-        return attribution_figure(
-            shown(self.name).rsplit("/", 1)[-1] + heading,
-            panels,
-            similar=alike,
-            similar_title="most similar\n(training\nimages)",
-        )
-
-    def to_dict(self) -> dict[str, object]:
-        """Plain values for JSON; maps are left out."""
-        return {
-            "title": self.title,
-            "model": self.model,
-            "name": self.name,
-            "answer": self.answer,
-            "asked": self.asked,
-            "probability": self.probability,
-            "stage": self.stage,
-            "maps": [one.to_dict() for one in self.maps],
-            "alike": [{"name": one.name, "label": one.label, "cosine": one.cosine} for one in self.alike],
-            "shares": dict(self.shares),
-            "reading": list(self.interpretation),
-        }
+        heading = shown(self.image).rsplit("/", 1)[-1] + self.title.removeprefix(shown(self.image))
+        return attribution_figure(heading, panels, similar=similar, similar_title="similar\ntraining\nimages")
 
 
 def where_is(heat: Heat) -> str:
-    """Where the hottest square lies: `at the upper left`, `in the middle`; `nowhere` for an empty map.
+    """Where the hottest square is: `at the upper left`, `in the middle`; `nowhere` for an empty map.
 
-    Not the centre of all heat: between two hot corners nothing is hot.
+    Not the centre of mass: between two hot corners nothing is hot.
     """
     if not (heat > 0).any():
         return "nowhere"

@@ -1,4 +1,4 @@
-"""Debiased linear CKA: how alike two sets of features of the same images are, whatever their axes and their scale."""
+"""Debiased linear CKA: similarity of two sets of features of the same images, up to rotation and scale."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LEAST = 4  # images; the estimator divides by n - 3
 
 
 def gram(features: Matrix) -> Matrix:
-    """N×N inner products of N×D features with a diagonal of zeros, as the unbiased estimator wants them."""
+    """N×N inner products of N×D features with a zero diagonal, as the unbiased estimator needs them."""
     centred = features - features.mean(0)  # changes nothing in exact arithmetic; keeps large means out of the sums
     products = centred @ centred.T
     np.fill_diagonal(products, 0.0)
@@ -35,8 +35,8 @@ def hsic(k: Matrix, l: Matrix) -> float:  # noqa: E741  # the paper's letters
 def cka(k: Matrix, l: Matrix) -> float:  # noqa: E741
     """Debiased CKA of two Gram matrices: 1 for the same features up to rotation and scale, 0 on average for unrelated.
 
-    Without the correction unrelated features seem alike: 100 images of 512 drawn numbers give 0.84, debiased 0.03. The
-    debiased value may lie below 0. nan where features do not differ between images.
+    Without the correction unrelated features seem similar: 100 images of 512 random numbers give 0.84, debiased 0.03.
+    The debiased value may be below 0. nan where all images have the same features.
 
     Source: Kornblith et al. 2019, arXiv:1905.00414; debiased as Nguyen et al. 2021, arXiv:2010.15327, equation 3.
     """
@@ -45,9 +45,9 @@ def cka(k: Matrix, l: Matrix) -> float:  # noqa: E741
 
 
 def cka_with_error(x: Matrix, y: Matrix, *, halves: int = 40, seed: int = 0) -> tuple[float, float]:
-    """Debiased CKA of features N×D and N×E, and its standard error by halves of the images.
+    """Debiased CKA of features N×D and N×E, and its standard error from random halves of the images.
 
-    Images drawn with replacement would meet themselves, which the estimator excludes; the deviation of the values of
+    A bootstrap would compare images with themselves, which the estimator excludes; the deviation of the values of
     random halves is that of the whole (delete-half jackknife: Shao and Wu 1989).
     """
     k, l = gram(x), gram(y)  # noqa: E741

@@ -1,4 +1,4 @@
-"""How far the classes lie apart in features: share of variance between them, and what the nearest class mean finds."""
+"""How far the classes are apart in features: variance between classes, and accuracy of the nearest class mean."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.nn import functional as F
 def between_classes(features: Tensor, labels: Tensor) -> float:
     """Share of the variance of N×D features, rows scaled to unit length, that lies between class means.
 
-    Labels without meaning give (C-1)/(N-1) on average.
+    Random labels give (C-1)/(N-1) on average.
     """
     x = F.normalize(features.double(), dim=1)
     means = torch.stack([x[labels == one].mean(0) for one in classes_of(labels)])
@@ -21,14 +21,15 @@ def between_classes(features: Tensor, labels: Tensor) -> float:
 
 
 def classes_of(labels: Tensor) -> Tensor:
-    """The classes that occur among labels, from the smallest."""
+    """The classes that occur among labels, in ascending order."""
     return torch.bincount(labels).nonzero()[:, 0]
 
 
 def nearest_mean(features: Tensor, labels: Tensor) -> tuple[int, int]:
-    """How many images lie nearest to the mean of their own class, they themselves left out; images of such classes.
+    """Images classified correctly by the nearest class mean, each left out of its own, and images classified.
 
-    Classes of one image have no mean to be near to: their images are not asked, but others may be nearest to them.
+    Images that are alone in their class are not classified, for their class has no other mean; others may be nearest
+    to them.
     """
     x = F.normalize(features.double(), dim=1)
     classes = classes_of(labels)
@@ -38,6 +39,6 @@ def nearest_mean(features: Tensor, labels: Tensor) -> tuple[int, int]:
     distances = torch.cdist(x, sums / counts[:, None])
     without = (sums[own.int().argmax(1)] - x) / (counts[own.int().argmax(1)] - 1).clamp_min(1)[:, None]
     distances[own] = (x - without).norm(dim=1)
-    asked = counts[own.int().argmax(1)] > 1
-    hits = own[torch.arange(len(x)), distances.argmin(1)] & asked
-    return int(hits.sum()), int(asked.sum())
+    classified = counts[own.int().argmax(1)] > 1
+    correct = own[torch.arange(len(x)), distances.argmin(1)] & classified
+    return int(correct.sum()), int(classified.sum())

@@ -1,4 +1,4 @@
-"""What the stages of a subject put out: their maps as they pass, or pooled to one vector for each image."""
+"""Outputs of a model's stages: as they pass, or pooled to one vector per image."""
 
 from __future__ import annotations
 
@@ -14,58 +14,61 @@ from headstart.hooks import HookFunction, watch_inputs, watch_outputs
 from headstart.inspection.inspected_images import InspectedImages
 from headstart.inspection.inspected_model import InspectedModel
 
-_BY_SHAPE = {4: "map", 3: "tokens-mean", 2: "vector"}
+_BY_DIMENSIONS = {4: "map", 3: "tokens-mean", 2: "vector"}
 
 
-def places_of(subject: InspectedModel) -> dict[str, Stage | None]:
-    """Stage → where it is taken and how it is pooled; None for the children of a plain module, told by their shape."""
-    row = None if subject.backbone is None else subject.backbone.spec
-    return {name: None if row is None else row.stage(name) for name in subject.stages}
+def stage_of(inspected: InspectedModel, name: str) -> Stage | None:
+    """How a stage of a backbone is taken and pooled; None for the children of a plain module."""
+    return None if inspected.backbone is None else inspected.backbone.spec.stage(name)
 
 
 @contextmanager
-def watch_stages(subject: InspectedModel, look: HookFunction) -> Iterator[None]:
-    """Show what each stage gives to a function, as soon as it is there: a later in-place layer writes into it."""
-    places = places_of(subject)
-    modules = {name: subject.network.get_submodule(path) for name, path in subject.stages.items()}
-    inputs = {name for name, place in places.items() if place is not None and place.side == "input"}
+def watch_stages(inspected: InspectedModel, hook: HookFunction) -> Iterator[None]:
+    """Call a function with each stage's name and output, at once, before a later in-place layer overwrites it."""
+    modules = {name: inspected.network.get_submodule(path) for name, path in inspected.stages.items()}
+    stages = {name: stage_of(inspected, name) for name in modules}
+    inputs = {name for name, stage in stages.items() if stage is not None and stage.side == "input"}
 
-    def seen(name: str, value: Tensor) -> None:
-        if isinstance(value, Tensor):  # a user's own module may give anything
-            look(name, value)
+    def call(name: str, value: Tensor) -> None:
+        if isinstance(value, Tensor):  # a user's own module may return anything
+            hook(name, value)
 
     with (
-        watch_inputs({name: module for name, module in modules.items() if name in inputs}, seen),
-        watch_outputs({name: module for name, module in modules.items() if name not in inputs}, seen),
+        watch_inputs({name: module for name, module in modules.items() if name in inputs}, call),
+        watch_outputs({name: module for name, module in modules.items() if name not in inputs}, call),
     ):
         yield
 
 
-def pooled(subject: InspectedModel, name: str, value: Tensor) -> Tensor:
-    """One vector for each image, N×D float32, as a classifier's head would take it.
+def pooled(inspected: InspectedModel, name: str, value: Tensor) -> Tensor:
+    """One vector per image, N×D float32, pooled as for a classifier's head.
 
-    A child of a plain module is pooled by its shape: maps and tokens take their mean, anything else is laid flat.
+    A child of a plain module is pooled by its dimensions: maps and tokens by their mean, anything else is flattened.
     """
-    place = places_of(subject)[name]
-    kind = place.pool if place is not None else _BY_SHAPE.get(value.ndim)
+    stage = stage_of(inspected, name)
+    kind = stage.pool if stage is not None else _BY_DIMENSIONS.get(value.ndim)
     return (POOL[kind](value) if kind else value.reshape(len(value), -1)).float()
 
 
-def is_map(subject: InspectedModel, name: str, value: Tensor) -> bool:
-    """Whether a stage gives maps N×C×H×W of more than one place."""
-    place = places_of(subject)[name]
-    first = place is None or place.pool == "map"
-    return first and value.ndim == 4 and value.shape[2] * value.shape[3] > 1
+def is_map(inspected: InspectedModel, name: str, value: Tensor) -> bool:
+    """Whether a stage's output is N×C×H×W with more than one position."""
+    stage = stage_of(inspected, name)
+    channels_first = stage is None or stage.pool == "map"
+    return channels_first and value.ndim == 4 and value.shape[2] * value.shape[3] > 1
 
 
 @torch.inference_mode()
-def stage_features(subject: InspectedModel, images: InspectedImages) -> dict[str, Tensor]:
-    """Stage → pooled features N×D of all images, raw, in forward order; stages that never run are left out.
+def stage_features(inspected: InspectedModel, images: InspectedImages) -> dict[str, Tensor]:
+    """Stage → pooled features N×D of all images, unscaled, in forward order; stages that never run are left out.
 
-    To be called inside `subject.eval_mode()`.
+    Call it inside `inspected.eval_mode()`.
     """
-    parts: dict[str, list[Tensor]] = {}
-    with watch_stages(subject, lambda name, value: parts.setdefault(name, []).append(pooled(subject, name, value))):
+    batches: dict[str, list[Tensor]] = {}
+
+    def keep(name: str, value: Tensor) -> None:
+        batches.setdefault(name, []).append(pooled(inspected, name, value))
+
+    with watch_stages(inspected, keep):
         for pixels in images.batches():
-            subject.network(pixels)
-    return {name: torch.cat(parts[name]) for name in subject.stages if name in parts}
+            inspected.network(pixels)
+    return {name: torch.cat(batches[name]) for name in inspected.stages if name in batches}

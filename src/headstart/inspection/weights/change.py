@@ -1,4 +1,4 @@
-"""How far the weights of each layer moved between two networks of one kind: their rotation and their distance."""
+"""How far the weights of each layer moved between two networks of one architecture: rotation and distance."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor
 from headstart.backbones.replace_head import in_classification_head
 from headstart.errors import BackboneError
 from headstart.inspection.inspected_model import InspectedModel
+from headstart.wording import counted
 
 _NAMED = 4
 _STATISTICS = ("running_mean", "running_var")
@@ -21,7 +22,7 @@ class LayerChange:
     """One weight tensor before and after.
 
     Args:
-        rotation: 1 - cosine of the weights as one vector; 0: only their size changed, 1: nothing of the direction left.
+        rotation: 1 - cosine of the weights as one vector; 0: only their scale changed, 1: orthogonal.
         distance: ‖after - before‖ / ‖before‖. growth: ‖after‖ / ‖before‖.
     """
 
@@ -31,8 +32,8 @@ class LayerChange:
     growth: float
 
     @property
-    def is_same(self) -> bool:
-        """Whether not a single number changed."""
+    def is_unchanged(self) -> bool:
+        """Whether every weight is exactly the same."""
         return self.distance == 0.0
 
 
@@ -45,49 +46,52 @@ def changes(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> tuple[
 
 
 def moved_statistics(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> tuple[int, int]:
-    """How many running means and variances of batch norms changed, and of how many."""
+    """How many running means and variances of batch norms changed, and how many there are."""
     names = [name for name in before if name.rsplit(".", 1)[-1] in _STATISTICS]
     return sum(not torch.equal(before[name], after[name]) for name in names), len(names)
 
 
-def tensors_of(subject: InspectedModel, *, top: bool) -> dict[str, Tensor]:
-    """Weights and statistics by name, a backbone's own top only where it is asked for; with the head, as `head`."""
-    state: dict[str, Tensor] = dict(subject.network.state_dict())
-    row = None if subject.backbone is None else subject.backbone.spec
-    if row is not None and not top:
-        state = {name: value for name, value in state.items() if not in_classification_head(name, row)}
-    if subject.classifier is not None:
-        head = subject.classifier.head
-        state["head"] = torch.from_numpy(head.weight / head.temperature)  # a tuned head begins at calibrated scores
+def named_tensors(inspected: InspectedModel, *, pretrained_head: bool) -> dict[str, Tensor]:
+    """Weights and statistics by name, with or without a backbone's pretrained head; a classifier's head as `head`."""
+    state: dict[str, Tensor] = dict(inspected.network.state_dict())
+    if inspected.backbone is not None and not pretrained_head:
+        spec = inspected.backbone.spec
+        state = {name: value for name, value in state.items() if not in_classification_head(name, spec)}
+    if inspected.classifier is not None:
+        head = inspected.classifier.head
+        state["head"] = torch.from_numpy(head.weight / head.temperature)  # fine-tuning starts at calibrated logits
     return state
 
 
 def shared_tensors(before: InspectedModel, after: InspectedModel) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The tensors that both have; heads on other stages or classes are left out, and tops unless both answer by theirs.
+    """The tensors that both networks have.
+
+    Heads on different stages or classes are left out, and pretrained heads unless both models predict with theirs.
 
     Raises:
-        BackboneError: the networks are not of one kind; the first tensors that differ are named.
+        BackboneError: the architectures differ; the first tensors that differ are named.
     """
-    top = all(one.classifier is None and one.has_logits for one in (before, after))
-    first, second = tensors_of(before, top=top), tensors_of(after, top=top)
+    pretrained = all(model.classifier is None and model.has_logits for model in (before, after))
+    first = named_tensors(before, pretrained_head=pretrained)
+    second = named_tensors(after, pretrained_head=pretrained)
     if "head" in first and (_head(before) != _head(after)):
         del first["head"]
     if "head" not in first:
         second.pop("head", None)
-    wrong = [n for n in first if n not in second or second[n].shape != first[n].shape]
-    wrong += [n for n in second if n not in first]
-    if wrong:
+    differing = [n for n in first if n not in second or second[n].shape != first[n].shape]
+    differing += [n for n in second if n not in first]
+    if differing:
         raise BackboneError(
-            expected=f"two networks of one kind, such as {before.name} before and after training",
-            found=f"{len(wrong)} tensors that do not fit: {', '.join(wrong[:_NAMED])}",
+            expected=f"two networks of one architecture, such as {before.name} before and after training",
+            found=f"{counted(len(differing), 'tensor')} of different shape or name: {', '.join(differing[:_NAMED])}",
             where=f"{before.name} and {after.name}",
         )
     return first, second
 
 
-def _head(subject: InspectedModel) -> object:
-    head = None if subject.classifier is None else subject.classifier.head
-    return None if head is None else (head.stages, head.unit, head.weight.shape, subject.classes)
+def _head(inspected: InspectedModel) -> object:
+    head = None if inspected.classifier is None else inspected.classifier.head
+    return None if head is None else (head.stages, head.unit, head.weight.shape, inspected.classes)
 
 
 def _change(name: str, before: Tensor, after: Tensor) -> LayerChange:
