@@ -8,10 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from drawn_photos import draw_folder
 from small_models import resnet20, small_classifier
+from trained_runs import fine_tuned, fine_tuned_folder, photos, run, run_events, run_folder, shared
 
-__all__ = ["resnet20", "small_classifier"]  # fixtures
+__all__ = [  # fixtures
+    "fine_tuned",
+    "fine_tuned_folder",
+    "photos",
+    "resnet20",
+    "run",
+    "run_events",
+    "run_folder",
+    "shared",
+    "small_classifier",
+]
 
 
 @pytest.fixture(scope="session")
@@ -46,9 +56,3 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         return connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
-
-
-@pytest.fixture(scope="session")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """48 drawn images of three classes, a folder each; not to be written to."""
-    return draw_folder(tmp_path_factory.mktemp("drawn") / "photos")

@@ -9,15 +9,6 @@ import pytest
 
 from command_line import Headstart
 from headstart.workbench.run import Run
-from headstart.workbench.train import train
-
-
-@pytest.fixture(scope="module")
-def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HEADSTART_CACHE", str(tmp_path_factory.mktemp("cache")))
-        out = tmp_path_factory.mktemp("run") / "run"
-        return train(photos, out=out, on_event=lambda event: None, backbone="embedded", inside=False)
 
 
 def test_the_looks_are_listed_and_one_is_read_in_words(headstart: Headstart, run: Run, photos: Path) -> None:

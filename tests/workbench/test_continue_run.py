@@ -28,51 +28,43 @@ def quiet(event: Event) -> None:
     """Nobody listens."""
 
 
-@pytest.fixture(scope="module")
-def tuned(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HEADSTART_CACHE", str(tmp_path_factory.mktemp("cache")))
-        out = tmp_path_factory.mktemp("run") / "run"
-        return train(photos, out=out, on_event=quiet, strategy="probe-then-full", **KNOBS)
-
-
-def test_it_begins_where_the_run_ended_and_leaves_the_run_alone(tuned: Run, tmp_path: Path) -> None:
-    before = tuned.classifier.backbone.fingerprint
-    further = continue_run(tuned, out=tmp_path / "more", epochs=2, lr=0.001, on_event=quiet)
-    then, now = tuned.record["tuning"], further.record["tuning"]
+def test_it_begins_where_the_run_ended_and_leaves_the_run_alone(fine_tuned: Run, tmp_path: Path) -> None:
+    before = fine_tuned.classifier.backbone.fingerprint
+    further = continue_run(fine_tuned, out=tmp_path / "more", epochs=2, lr=0.001, on_event=quiet)
+    then, now = fine_tuned.record["tuning"], further.record["tuning"]
     # the held-out images are the same, and answered at its start as they were at the end of the run
     assert now["held_out"]["images"] == then["held_out"]["images"]
     assert now["held_out"]["before"] == then["held_out"]["after"]
     assert len(now["epochs"]) == 2
-    assert further.record["data"]["fingerprint"] == tuned.record["data"]["fingerprint"]
+    assert further.record["data"]["fingerprint"] == fine_tuned.record["data"]["fingerprint"]
     assert further.classifier.backbone.fingerprint != before
-    assert Run.load(tuned.folder).classifier.backbone.fingerprint == before
+    assert Run.load(fine_tuned.folder).classifier.backbone.fingerprint == before
     assert "going on from" in further.record["plan"]["backbone"]
     source = further.classifier.card.weights["source"]
-    assert source.count("fine-tuned here") == 2
+    assert source.count("fine-fine_tuned here") == 2
 
 
-def test_auto_that_changes_nothing_keeps_the_head_that_it_began_with(tuned: Run, tmp_path: Path) -> None:
+def test_auto_that_changes_nothing_keeps_the_head_that_it_began_with(fine_tuned: Run, tmp_path: Path) -> None:
     told: list[str] = []
 
     def on_event(event: Event) -> None:
         told.append(getattr(event, "text", "") or getattr(event, "chosen", ""))
 
-    further = continue_run(tuned, out=tmp_path / "more", strategy="auto", on_event=on_event)
+    further = continue_run(fine_tuned, out=tmp_path / "more", strategy="auto", on_event=on_event)
     assert further.record["tuning"]["decided"]["strategy"] == "probe"
-    assert further.classifier.backbone.fingerprint == tuned.classifier.backbone.fingerprint
+    assert further.classifier.backbone.fingerprint == fine_tuned.classifier.backbone.fingerprint
     assert further.classifier.head.kind == "trained"
-    assert np.array_equal(further.classifier.head.weight, tuned.classifier.head.weight)
-    assert further.evaluation.accuracy == tuned.evaluation.accuracy
+    assert np.array_equal(further.classifier.head.weight, fine_tuned.classifier.head.weight)
+    assert further.evaluation.accuracy == fine_tuned.evaluation.accuracy
     assert any("auto: what it began with is kept" in text for text in told)
     assert "The head is that of the run it goes on from" in told
     assert not any("probe is kept" in text for text in told)
 
 
 def test_auto_that_changes_nothing_answers_with_mirror_images_as_the_run_did(
-    tuned: Run, photos: Path, tmp_path: Path
+    fine_tuned: Run, photos: Path, tmp_path: Path
 ) -> None:
-    run = Run.load(shutil.copytree(tuned.folder, tmp_path / "run"))
+    run = Run.load(shutil.copytree(fine_tuned.folder, tmp_path / "run"))
     backbone, head = run.classifier.backbone, replace(run.classifier.head, flip_tta=True)
     backbone.flip_tta = FlipTTA(backbone.widths, head.unit)
     Classifier(backbone, head, replace(run.classifier.card, flip_tta=True, unit=head.unit)).save(
@@ -86,7 +78,7 @@ def test_auto_that_changes_nothing_answers_with_mirror_images_as_the_run_did(
     image = sorted((photos / "disc").iterdir())[0]
     expected = Classifier.load(run.folder).predict(image).probabilities
     assert further.classifier.predict(image).probabilities == pytest.approx(expected, abs=1e-5)
-    assert expected != pytest.approx(tuned.classifier.predict(image).probabilities, abs=1e-5)
+    assert expected != pytest.approx(fine_tuned.classifier.predict(image).probabilities, abs=1e-5)
 
 
 def test_left_to_itself_it_is_a_run_beside_the_old_one_with_all_stages(photos: Path, tmp_path: Path) -> None:
@@ -96,16 +88,16 @@ def test_left_to_itself_it_is_a_run_beside_the_old_one_with_all_stages(photos: P
     assert further.record["tuning"]["strategy"] == "probe-then-full"
 
 
-def test_an_interrupted_continuation_is_resumed_from_its_origin(tuned: Run, tmp_path: Path) -> None:
-    whole = continue_run(tuned, out=tmp_path / "whole", epochs=2, on_event=quiet)
+def test_an_interrupted_continuation_is_resumed_from_its_origin(fine_tuned: Run, tmp_path: Path) -> None:
+    whole = continue_run(fine_tuned, out=tmp_path / "whole", epochs=2, on_event=quiet)
 
     def stop(event: Event) -> None:
         if isinstance(event, Progress) and event.step == "fine-tune" and event.done >= 1:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        continue_run(tuned, out=tmp_path / "cut", epochs=2, on_event=stop)
-    assert Job.find(tmp_path / "cut").origin == tuned.folder.absolute()
+        continue_run(fine_tuned, out=tmp_path / "cut", epochs=2, on_event=stop)
+    assert Job.find(tmp_path / "cut").origin == fine_tuned.folder.absolute()
     finished = resume(tmp_path / "cut", on_event=quiet)
     assert finished.classifier.backbone.fingerprint == whole.classifier.backbone.fingerprint
 
@@ -129,6 +121,6 @@ def test_changed_images_are_refused_since_test_images_might_be_trained_on(photos
         ({"strategy": "full"}, "empty head"),
     ],
 )
-def test_what_cannot_be_changed_is_said(tuned: Run, knobs: dict[str, object], word: str) -> None:
+def test_what_cannot_be_changed_is_said(fine_tuned: Run, knobs: dict[str, object], word: str) -> None:
     with pytest.raises(RecipeError, match=word):
-        continue_run(tuned, on_event=quiet, **knobs)
+        continue_run(fine_tuned, on_event=quiet, **knobs)

@@ -9,17 +9,11 @@ import pytest
 import torch
 from torch import nn
 
-import headstart as hs
 from headstart.classifier.classifier import Classifier
 from headstart.errors import BackboneError, ClassifierError, RecipeError
 from headstart.progress import Event
 from headstart.workbench.doctor import doctor
 from headstart.workbench.run import Run
-
-
-@pytest.fixture(scope="module")
-def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return hs.train(photos, out=tmp_path_factory.mktemp("runs") / "photos", backbone="embedded", inside=False)
 
 
 def quiet(_: Event) -> None:

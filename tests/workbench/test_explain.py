@@ -16,11 +16,6 @@ from headstart.workbench.explain import explain
 from headstart.workbench.run import Run
 
 
-@pytest.fixture(scope="module")
-def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return hs.train(photos, out=tmp_path_factory.mktemp("runs") / "photos", backbone="embedded", inside=False)
-
-
 def test_each_image_has_its_answer_a_picture_and_its_training_images(run: Run, photos: Path, tmp_path: Path) -> None:
     images = [sorted((photos / kind).iterdir())[2] for kind in ("disc", "stripes")]
     told: list[Event] = []

@@ -25,13 +25,6 @@ def quiet(event: Event) -> None:
     """Nobody listens."""
 
 
-@pytest.fixture(scope="module")
-def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HEADSTART_CACHE", str(tmp_path_factory.mktemp("cache")))
-        return train(photos, out=tmp_path_factory.mktemp("run") / "run", on_event=quiet, backbone="embedded")
-
-
 @pytest.mark.slow
 def test_all_looks_stand_on_one_page_and_what_lacks_something_is_named(run: Run, photos: Path, tmp_path: Path) -> None:
     page = tmp_path / "inside.html"

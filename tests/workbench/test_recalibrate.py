@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -21,15 +22,6 @@ from headstart.workbench.train import train
 
 def quiet(event: Event) -> None:
     """Nobody listens."""
-
-
-@pytest.fixture(scope="module")
-def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HEADSTART_CACHE", str(tmp_path_factory.mktemp("cache")))
-        return train(
-            photos, out=tmp_path_factory.mktemp("run") / "run", on_event=quiet, backbone="embedded", inside=False
-        )
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +55,10 @@ def test_the_prior_is_a_mixture_of_old_images_and_new_ones(prior: float) -> None
     assert torch.allclose(norm.running_var, expected[1], rtol=1e-4)
 
 
-def test_a_domain_of_dark_images_is_answered_better_and_the_old_file_stays(run: Run, dark: Path) -> None:
+def test_a_domain_of_dark_images_is_answered_better_and_the_old_file_stays(
+    run_folder: Path, dark: Path, tmp_path: Path
+) -> None:
+    run = Run.load(shutil.copytree(run_folder, tmp_path / "run"))
     before = (run.folder / "classifier.safetensors").read_bytes()
     found = recalibrate(run.folder, dark, prior=0, on_event=quiet)
     assert (run.folder / "classifier.safetensors").read_bytes() == before

@@ -173,9 +173,9 @@ def test_what_was_killed_before_its_first_checkpoint_is_still_there_after_a_resu
     assert any(isinstance(event, progress.Notice) and "headstart resume" in event.text for event in told)
 
 
-def test_there_must_be_something_to_resume(tmp_path: Path, whole: Run) -> None:
+def test_there_must_be_something_to_resume(tmp_path: Path, run_folder: Path) -> None:
     with pytest.raises(RunError, match="a finished run"):
-        resume(whole.folder)
+        resume(run_folder)
     with pytest.raises(RunError, match="found none"):
         resume(tmp_path / "nothing")
     with pytest.raises(RunError, match="an unfinished training"):

@@ -24,34 +24,21 @@ from headstart.workbench.run import FILES, Run, run_name
 from headstart.workbench.train import train
 
 
-@pytest.fixture(scope="module")
-def told() -> list[progress.Event]:
-    return []
-
-
-@pytest.fixture(scope="module")
-def run(photos: Path, told: list[progress.Event], tmp_path_factory: pytest.TempPathFactory) -> Run:
-    out = tmp_path_factory.mktemp("runs") / "photos"
-    with pytest.MonkeyPatch.context() as patch:  # features of another module's fixtures must not be there
-        patch.setenv("HEADSTART_CACHE", str(tmp_path_factory.mktemp("cache")))
-        return train(photos, out=out, on_event=told.append, backbone="embedded")
-
-
 def test_a_run_has_all_its_files_and_nothing_half_written(run: Run) -> None:
     assert sorted(path.name for path in run.folder.iterdir()) == sorted(FILES)
     assert [path.name for path in run.folder.parent.iterdir()] == ["photos"]
 
 
-def test_events_come_in_the_order_a_user_reads_them(run: Run, told: list[progress.Event]) -> None:
-    kinds = [type(event).__name__ for event in told if not isinstance(event, progress.Progress)]
+def test_events_come_in_the_order_a_user_reads_them(run_events: list[progress.Event]) -> None:
+    kinds = [type(event).__name__ for event in run_events if not isinstance(event, progress.Progress)]
     assert kinds == ["DatasetSummary", "Plan", "Results", "FilesWritten"]
-    steps = [event for event in told if isinstance(event, progress.Progress) and event.step == "extract features"]
+    steps = [event for event in run_events if isinstance(event, progress.Progress) and event.step == "extract features"]
     assert steps[-1].done == steps[-1].total == 48
 
 
-def test_the_plan_says_whose_weights_these_are(run: Run, told: list[progress.Event]) -> None:
-    plan = next(event for event in told if isinstance(event, events.Plan))
-    verdict = next(event for event in told if isinstance(event, events.Results))
+def test_the_plan_says_whose_weights_these_are(run_events: list[progress.Event]) -> None:
+    plan = next(event for event in run_events if isinstance(event, events.Plan))
+    verdict = next(event for event in run_events if isinstance(event, events.Results))
     assert plan.rows["weights"] == "comes with headstart"
     assert "taught by SqueezeNet 1.0 (BSD)" in plan.rows["licence"]
     assert not any("pretrained" in warning for warning in verdict.warnings)

@@ -25,11 +25,6 @@ from headstart.workbench.explain import explain
 from headstart.workbench.run import Run
 
 
-@pytest.fixture(scope="module")
-def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return hs.train(photos, out=tmp_path_factory.mktemp("runs") / "photos", backbone="embedded", inside=False)
-
-
 def test_predict_keeps_the_order_and_expands_folders(run: Run, photos: Path) -> None:
     one = sorted((photos / "stripes").iterdir())[3]
 
