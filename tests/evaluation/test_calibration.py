@@ -216,8 +216,8 @@ def test_a_perfect_model_stays_within_the_noise_and_a_boastful_one_does_not() ->
     beyond = 0
     for seed in range(20):
         logits, y = drawn(300, 3, 1.0, seed)
-        beyond += measure_calibration(softmax(logits), y).beyond_noise
-        assert measure_calibration(softmax(logits, 0.3), y).beyond_noise
+        beyond += measure_calibration(softmax(logits), y).is_miscalibrated
+        assert measure_calibration(softmax(logits, 0.3), y).is_miscalibrated
     assert beyond <= 4  # 1 in 20 expected
 
 

@@ -10,11 +10,11 @@ import pytest
 from headstart.errors import DataError
 from headstart.evaluation.intervals import (
     Interval,
+    Resampling,
     accuracy_over_groups,
     add_intervals,
     bootstrap,
     count_groups,
-    resamples,
     wilson,
 )
 
@@ -87,7 +87,7 @@ def test_newcombe_difference_gives_the_published_example() -> None:
 def test_bootstrap_of_a_mean_matches_the_closed_form() -> None:
     values = np.random.default_rng(3).normal(size=400)
 
-    found = bootstrap(lambda index: float(values[index].mean()), 400, seed=1)
+    found = bootstrap(lambda index: float(values[index].mean()), Resampling(n=400, seed=1))
 
     half = 1.96 * values.std() / 20
     assert found.value == pytest.approx(values.mean())
@@ -99,7 +99,9 @@ def test_bootstrap_covers_the_truth_about_as_often_as_it_says() -> None:
 
     for trial in range(300):
         values = rng.exponential(size=80)
-        found = bootstrap(lambda index, values=values: float(values[index].mean()), 80, repeats=300, seed=trial)
+        found = bootstrap(
+            lambda index, values=values: float(values[index].mean()), Resampling(n=80, repeats=300, seed=trial)
+        )
         inside += found.low <= 1.0 <= found.high
 
     assert 0.90 <= inside / 300 <= 0.98  # 95 % promised, a little less kept at n = 80 for a skewed mean
@@ -109,7 +111,7 @@ def test_the_same_seed_gives_the_same_interval() -> None:
     values = np.arange(50.0)
 
     first, again, other = (
-        bootstrap(lambda i: float(values[i].mean()), 50, seed=seed, repeats=200) for seed in (1, 1, 2)
+        bootstrap(lambda i: float(values[i].mean()), Resampling(n=50, seed=seed, repeats=200)) for seed in (1, 1, 2)
     )
 
     assert first == again
@@ -120,12 +122,12 @@ def test_strata_keep_their_sizes_in_every_resample() -> None:
     strata = ["a", "b", "b", "c", "c", "c"] * 4
     codes = np.array([ord(name) - ord("a") for name in strata])
 
-    for index in resamples(24, 50, 0, strata=strata):
+    for index in Resampling(n=24, repeats=50, strata=strata):
         assert np.bincount(codes[index]).tolist() == [4, 8, 12]
 
 
 def test_every_image_of_a_stratum_is_drawn_equally_often() -> None:
-    drawn = np.concatenate(list(resamples(6, 6000, 0, strata=[0, 0, 1, 1, 1, 1])))
+    drawn = np.concatenate(list(Resampling(n=6, repeats=6000, strata=[0, 0, 1, 1, 1, 1])))
 
     assert np.bincount(drawn) == pytest.approx(np.full(6, 6000), rel=0.05)
 
@@ -133,7 +135,7 @@ def test_every_image_of_a_stratum_is_drawn_equally_often() -> None:
 def test_groups_are_drawn_whole() -> None:
     groups = ["x", None, "y", "x", None, "x", "y"]  # x: 0 3 5, y: 2 6, alone: 1 and 4
 
-    drawn = list(resamples(7, 200, 0, groups=groups))
+    drawn = list(Resampling(n=7, repeats=200, groups=groups))
 
     assert count_groups(groups) == 4
     for index in drawn:
@@ -148,7 +150,7 @@ def test_groups_within_strata_stay_in_their_stratum() -> None:
     groups = ["p1", "p1", "p2", "q1", "q2", "q2"]
     strata = ["p", "p", "p", "q", "q", "q"]
 
-    for index in resamples(6, 50, 0, groups=groups, strata=strata):
+    for index in Resampling(n=6, repeats=50, groups=groups, strata=strata):
         names = [groups[i] for i in index]
         whole = names.count("p1") / 2 + names.count("p2"), names.count("q1") + names.count("q2") / 2
         assert whole == (2, 2)
@@ -180,8 +182,8 @@ def test_recentring_brings_a_noisy_statistic_back_around_its_value() -> None:
     def distance(index: np.ndarray) -> float:
         return float(abs(values[index].mean() - values.mean()))
 
-    plain = bootstrap(distance, 100)
-    recentred = bootstrap(distance, 100, recentre=True)
+    plain = bootstrap(distance, Resampling(n=100))
+    recentred = bootstrap(distance, Resampling(n=100), recentre=True)
 
     assert plain.low > plain.value == pytest.approx(0)
     assert recentred.low < recentred.value < recentred.high
@@ -191,6 +193,6 @@ def test_lengths_that_do_not_fit_are_refused() -> None:
     with pytest.raises(
         DataError, match=r"at least one image, with one stratum and one group each, found lengths \[2, 3\]"
     ):
-        bootstrap(lambda index: 0.0, 3, groups=["a", "b"])
+        Resampling(n=3, groups=["a", "b"])
     with pytest.raises(DataError, match=r"found lengths \[0\]"):
-        bootstrap(lambda index: 0.0, 0)
+        Resampling(n=0)

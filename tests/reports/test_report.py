@@ -13,7 +13,8 @@ from PIL import Image
 
 from headstart.data.finding import Finding
 from headstart.errors import RunError
-from headstart.evaluation.evaluate import Evaluation, evaluate_probabilities
+from headstart.evaluation.evaluate import BaselinePredictions, EvaluatedImages, evaluate_probabilities
+from headstart.evaluation.evaluation import Evaluation
 from headstart.reports.album import MOST_PICTURES
 from headstart.reports.report import MOST_MISTAKES, ReportContents, write_report
 
@@ -75,12 +76,11 @@ def an_evaluation(classes: tuple[str, ...] = ("ant", "bee", "cat"), n: int = 60,
     p = logits / logits.sum(axis=1, keepdims=True)
     return evaluate_probabilities(
         p,
-        y,
-        classes,
-        names=[f"test/{i:03}.png" for i in range(n)],
-        train_labels=[30] * len(classes),
-        predictions_of_baselines={"kNN": np.roll(y, 3)},
-        leaked=np.arange(n) < 2,
+        EvaluatedImages(
+            labels=y, classes=classes, names=[f"test/{i:03}.png" for i in range(n)], leaked=np.arange(n) < 2
+        ),
+        train_counts=[30] * len(classes),
+        baselines={"kNN": BaselinePredictions(np.roll(y, 3))},
     )
 
 

@@ -71,9 +71,7 @@ def print_analyses(entries: Sequence[Mapping[str, str]]) -> None:
 
 def print_experiments(entries: Sequence[Mapping[str, str]]) -> None:
     """The experiments of `lab`, one line each."""
-    _print(
-        _named(entries, "experiment", "claim"), "Run one: headstart lab NAME [--figure FILE.png] [--set NAME=VALUE]"
-    )
+    _print(_named(entries, "experiment", "claim"), "Run one: headstart lab NAME [--figure FILE.png] [--set NAME=VALUE]")
 
 
 def _named(entries: Sequence[Mapping[str, str]], title: str, text: str) -> Table:

@@ -1,11 +1,11 @@
-"""Compare: is one classifier better than another, or do these images not tell?
+"""Comparison: is one classifier better than another, or can these images not show it?
 
-In: the Outcomes of two runs on their test images. Out: Comparison, with a verdict that claims no more than it can.
+In: the predictions of two runs on their test images. Out: Comparison, whose verdict claims no more than it can.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,27 +15,31 @@ from scipy.special import bdtr
 
 from headstart.errors import DataError
 from headstart.evaluation.intervals import (
+    Indices,
     Interval,
-    accuracy_over_groups,
+    Resampling,
+    accuracy_intervals,
     add_intervals,
     bootstrap,
     count_groups,
-    never_certain,
+    replace_degenerate,
     wilson,
 )
+from headstart.plain import Plain
 
-Right = NDArray[np.bool_]
+Correct = NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
-class Outcomes:
-    """What one run answered on its test images.
+@dataclass(frozen=True, kw_only=True)
+class RunPredictions:
+    """The predictions of one run on its N test images.
 
     Args:
         keys: N, the same for the same image in both runs: the hash of its content. A repeated key pairs in order.
-        labels, predicted: N, true and answered class names.
-        classes: names that the classifier can answer, in any order.
+        labels, predicted: N, names of the true and of the predicted class.
+        classes: names that the classifier can predict, in any order.
         groups: N, images of one group (burst, duplicates) are not independent; None stands alone.
+        seed: of the run's own intervals, so that they are those of its report.
     """
 
     keys: tuple[str, ...]
@@ -43,31 +47,35 @@ class Outcomes:
     predicted: tuple[str, ...]
     classes: tuple[str, ...]
     groups: tuple[str | None, ...] | None = None
+    seed: int = 0
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, kw_only=True)
+class Comparison(Plain):
     """How two runs differ on the images that both were tested on.
 
     Args:
-        a, b: accuracy of each on the images compared.
         difference: accuracy of B minus that of A, in [-1, 1].
+        a, b: accuracy of each on the images compared, with the interval that its report shows.
+        a_over_groups, b_over_groups: the same with whole groups as the draws; None without groups.
         paired: whether the runs share test images; if not, each was measured on its own.
         n: images compared in pairs, 0 if not paired.
-        only_a_right, only_b_right: images that one of the two got right.
-        p: chance of such a split, or a more uneven one, if both were equally good (exact McNemar); None if not paired.
-        left_out: images of A or B that were not compared: in one run only, or with another true class in the other.
+        only_a_correct, only_b_correct: images that only one of the two predicted correctly.
+        p_value: of McNemar's exact test, two-sided; None if not paired.
+        not_compared: images of A or B that were not compared: in one run only, or with another true class in the other.
     """
 
+    difference: Interval
     a: Interval
     b: Interval
-    difference: Interval
-    paired: bool
-    n: int
-    only_a_right: int
-    only_b_right: int
-    p: float | None
-    left_out: int
+    a_over_groups: Interval | None = None
+    b_over_groups: Interval | None = None
+    paired: bool = False
+    n: int = 0
+    only_a_correct: int = 0
+    only_b_correct: int = 0
+    p_value: float | None = None
+    not_compared: int = 0
 
     @property
     def verdict(self) -> str:
@@ -79,55 +87,41 @@ class Comparison:
             low, high = sorted((abs(d.low), abs(d.high)))
             winner, loser = ("B", "A") if d.value > 0 else ("A", "B")
             return f"{winner} is better than {loser} by {size} [{low * 100:.1f}, {high * 100:.1f}] on {images}."
-        return f"No difference that {images} can show: B - A is {_points(d)}."
+        return f"No significant difference on {images}: B - A is {_points(d)}."
 
     @property
     def is_significant(self) -> bool:
         """Whether the interval leaves out 0 and, in pairs, McNemar's test agrees at 5 %."""
         d = self.difference
-        return (d.low > 0 or d.high < 0) and (self.p is None or self.p < 0.05)
+        return (d.low > 0 or d.high < 0) and (self.p_value is None or self.p_value < 0.05)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for strict JSON."""
-        return {
-            "verdict": self.verdict,
-            "difference": self.difference.to_dict(),
-            "a": self.a.to_dict(),
-            "b": self.b.to_dict(),
-            "paired": self.paired,
-            "n": self.n,
-            "only_a_right": self.only_a_right,
-            "only_b_right": self.only_b_right,
-            "p": self.p,
-            "left_out": self.left_out,
-        }
+        """The verdict, then the fields as plain values for strict JSON."""
+        return {"verdict": self.verdict, **super().to_dict()}
 
     def __str__(self) -> str:
-        lines = [
-            self.verdict,
-            f"A  {self.a}",
-            f"B  {self.b}",
-            f"B - A  {_points(self.difference)}  {self.difference.method}",
-        ]
-        if self.p is not None:
-            lines.append(
-                f"only A right {self.only_a_right}, only B right {self.only_b_right}, McNemar p = {self.p:.3g}"
-            )
+        lines = [self.verdict]
+        for name, plain, over in (("A", self.a, self.a_over_groups), ("B", self.b, self.b_over_groups)):
+            lines.append(f"{name}  {plain}" if over is None else f"{name}  {plain}, over groups {over}")
+        lines.append(f"B - A  {_points(self.difference)}  {self.difference.method}")
+        if self.p_value is not None:
+            counts = f"only A correct {self.only_a_correct}, only B correct {self.only_b_correct}"
+            lines.append(f"{counts}, McNemar p = {self.p_value:.3g}")
         else:
-            lines.append("The two runs share no test image, so the luck of the draw is in the difference.")
-        if self.left_out:
-            lines.append(f"{self.left_out} images were not compared: in one run only, or with another true class.")
+            lines.append("The two runs share no test image, so the difference includes that of the images.")
+        if self.not_compared:
+            lines.append(f"{self.not_compared} images were not compared: in one run only, or with another true class.")
         return "\n".join(lines)
 
 
-def compare(a: Outcomes, b: Outcomes, *, seed: int = 0) -> Comparison:
+def compare(a: RunPredictions, b: RunPredictions, *, seed: int = 0) -> Comparison:
     """Difference between two runs: in pairs on the images common to both, else between their two accuracies.
 
     In pairs: bootstrap over images (over groups where images come in groups) and McNemar's exact test. Without a common
     image: Newcombe's interval from each run's own.
 
     Args:
-        seed: of the bootstrap.
+        seed: of the difference's bootstrap.
 
     Raises:
         DataError: a run has no images or lists of unequal length, or the two know different classes.
@@ -140,77 +134,89 @@ def compare(a: Outcomes, b: Outcomes, *, seed: int = 0) -> Comparison:
         odd = sorted(set(a.classes) ^ set(b.classes))
         found = f"{', '.join(map(repr, odd[:5]))} in one run only"
         raise DataError(expected="the same classes in both runs", found=found, hint="Compare runs on the same classes.")
-    in_a, in_b = _places(a), _places(b)
+    in_a, in_b = _positions(a), _positions(b)
     common = [(i, in_b[key]) for key, i in in_a.items() if key in in_b and a.labels[i] == b.labels[in_b[key]]]
     if not common:
-        return _unpaired(a, b, seed)
-    first, second = (np.array(places) for places in zip(*common, strict=True))
-    groups = a.groups or b.groups
-    together = [groups[i] for i in (first if a.groups else second)] if groups else None
-    left_out = len(a.keys) + len(b.keys) - 2 * len(common)
-    return _paired(_right(a)[first], _right(b)[second], together, left_out, seed)
+        return _unpaired(a, b)
+    first, second = (np.array(column) for column in zip(*common, strict=True))
+    return _paired((a, first), (b, second), seed)
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
     """Exact two-sided McNemar p: twice the smaller binomial tail of the discordant images at 1/2, at most 1."""
+    # as scipy.stats.binomtest, whose module takes a second to import
     return float(min(1.0, 2 * bdtr(min(only_a, only_b), only_a + only_b, 0.5)))
 
 
-def _paired(a: Right, b: Right, groups: Sequence[Hashable] | None, left_out: int, seed: int) -> Comparison:
-    gain = b.astype(np.float64) - a
+def _paired(a: tuple[RunPredictions, Indices], b: tuple[RunPredictions, Indices], seed: int) -> Comparison:
+    """Comparison on common images, given by their positions in either run."""
+    (run_a, at_a), (run_b, at_b) = a, b
+    correct_a, correct_b = _correct(run_a)[at_a], _correct(run_b)[at_b]
+    gain = correct_b.astype(np.float64) - correct_a
+    groups = _groups(run_a, at_a) or _groups(run_b, at_b)
+    found = bootstrap(lambda index: float(gain[index].mean()), Resampling(n=len(gain), groups=groups, seed=seed))
     only_a, only_b = int((gain < 0).sum()), int((gain > 0).sum())
-    found = bootstrap(lambda index: float(gain[index].mean()), len(gain), seed=seed, groups=groups)
+    a_plain, a_over = _accuracy(run_a, at_a)
+    b_plain, b_over = _accuracy(run_b, at_b)
     return Comparison(
-        a=wilson(int(a.sum()), len(a)),
-        b=wilson(int(b.sum()), len(b)),
         difference=_never_equal(found, len(gain) if groups is None else count_groups(groups)),
+        a=a_plain,
+        b=b_plain,
+        a_over_groups=a_over,
+        b_over_groups=b_over,
         paired=True,
         n=len(gain),
-        only_a_right=only_a,
-        only_b_right=only_b,
-        p=mcnemar(only_a, only_b),
-        left_out=left_out,
+        only_a_correct=only_a,
+        only_b_correct=only_b,
+        p_value=mcnemar(only_a, only_b),
+        not_compared=len(run_a.keys) + len(run_b.keys) - 2 * len(gain),
     )
 
 
-def _unpaired(a: Outcomes, b: Outcomes, seed: int) -> Comparison:
-    first, second = _accuracy(a, seed), _accuracy(b, seed)
-    difference = add_intervals([second, first], [1, -1], "Newcombe, different images")
-    return Comparison(first, second, difference, False, 0, 0, 0, None, 0)
+def _unpaired(a: RunPredictions, b: RunPredictions) -> Comparison:
+    a_plain, a_over = _accuracy(a, np.arange(len(a.keys)))
+    b_plain, b_over = _accuracy(b, np.arange(len(b.keys)))
+    difference = add_intervals([b_over or b_plain, a_over or a_plain], [1, -1], "Newcombe, different images")
+    return Comparison(difference=difference, a=a_plain, b=b_plain, a_over_groups=a_over, b_over_groups=b_over)
 
 
-def _accuracy(one: Outcomes, seed: int) -> Interval:
-    right = _right(one)
-    return accuracy_over_groups(right, one.groups, seed=seed) if one.groups else wilson(int(right.sum()), len(right))
+def _accuracy(run: RunPredictions, positions: Indices) -> tuple[Interval, Interval | None]:
+    """The run's own intervals, over its images in its own order, as its report has them."""
+    own = np.sort(positions)
+    return accuracy_intervals(_correct(run)[own], _groups(run, own), seed=run.seed)
 
 
 def _never_equal(found: Interval, draws: int) -> Interval:
-    """Two runs that answer alike on a few images may still differ on the next: then as much as 0 of n allows."""
+    """Two runs that agree on a few images may still differ on the next: then by as much as 0 of n allows."""
     reach = wilson(0, draws).high
-    return never_certain(found, reach, reach, f"Wilson: 0 of {draws} differ from the rest", least=-1.0)
+    method = f"Wilson: 0 of {draws} differ from the rest"
+    return replace_degenerate(found, Interval(0.0, -reach, reach, draws, method=method), least=-1.0)
 
 
-def _places(run: Outcomes) -> dict[tuple[str, int], int]:
+def _groups(run: RunPredictions, positions: Indices) -> list[Hashable] | None:
+    return None if run.groups is None else [run.groups[i] for i in positions]
+
+
+def _positions(run: RunPredictions) -> dict[tuple[str, int], int]:
     """Index of each image by its key and how often that key came before."""
     seen: dict[str, int] = {}
-    places = {}
-    for place, key in enumerate(run.keys):
+    positions = {}
+    for i, key in enumerate(run.keys):
         seen[key] = seen.get(key, 0) + 1
-        places[key, seen[key]] = place
-    return places
+        positions[key, seen[key]] = i
+    return positions
 
 
-def _right(run: Outcomes) -> Right:
-    return np.array([true == answer for true, answer in zip(run.labels, run.predicted, strict=True)], np.bool_)
+def _correct(run: RunPredictions) -> Correct:
+    return np.array([true == other for true, other in zip(run.labels, run.predicted, strict=True)], np.bool_)
 
 
-def _check(run: Outcomes, name: str) -> None:
+def _check(run: RunPredictions, name: str) -> None:
     lengths = {len(run.keys), len(run.labels), len(run.predicted), len(run.groups or run.keys)}
     if len(lengths) > 1 or not run.keys:
         found = f"lengths {sorted(lengths)}"
-        raise DataError(
-            expected="one label and one answer for each of 1 or more images", found=found, where=f"run {name}"
-        )
+        expected = "one label and one prediction for each of 1 or more images"
+        raise DataError(expected=expected, found=found, where=f"run {name}")
 
 
 def _points(difference: Interval) -> str:

@@ -1,4 +1,4 @@
-"""Intervals: how far a measured number may be from the truth. Wilson for shares, bootstrap for everything else.
+"""Intervals: how far a measured number may be from the true one. Wilson for shares, bootstrap for everything else.
 
 In: counts, or a statistic over the indices of the test images. Out: Interval, with its number of images and its method.
 """
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.errors import DataError
+from headstart.plain import Plain
 
 Indices = NDArray[np.int64]
 Values = NDArray[np.float64]
@@ -24,7 +25,7 @@ REPEATS = 2000  # each tail of 2.5 % then rests on 50 draws: the ends are steady
 
 
 @dataclass(frozen=True, eq=False)
-class Interval:
+class Interval(Plain):
     """A measured value with the range in which the true one plausibly lies.
 
     Args:
@@ -40,16 +41,10 @@ class Interval:
     n: int
     method: str
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; a value of nan becomes None."""
-        value = None if math.isnan(self.value) else self.value
-        return {"value": value, "low": self.low, "high": self.high, "n": self.n, "method": self.method}
-
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> Interval:
         """The interval that `to_dict` wrote."""
-        value = math.nan if saved["value"] is None else float(saved["value"])
-        return cls(value, float(saved["low"]), float(saved["high"]), int(saved["n"]), str(saved["method"]))
+        return cls(**{**saved, "value": math.nan if saved["value"] is None else saved["value"]})
 
     def __str__(self) -> str:
         value = "not measured" if math.isnan(self.value) else f"{self.value * 100:.1f} %"
@@ -63,11 +58,11 @@ class Interval:
 
 
 def wilson(successes: int, n: int, confidence: float = CONFIDENCE) -> Interval:
-    """Wilson score interval of a share: right also for few images and near 0 or 1.
+    """Wilson score interval of a share: correct also for few images and near 0 or 1.
 
     Args:
-        successes: how many of the n were right, in [0, n].
-        n: number tried; 0 gives a value of nan between 0 and 1, for nothing is known.
+        successes: how many of the n, in [0, n].
+        n: number of trials; 0 gives a value of nan between 0 and 1, for nothing is known.
         confidence: in (0, 1).
 
     Raises:
@@ -78,12 +73,12 @@ def wilson(successes: int, n: int, confidence: float = CONFIDENCE) -> Interval:
     if not 0 <= successes <= n:
         raise DataError(expected="0 <= successes <= n", found=f"{successes} of {n}", where="wilson")
     if n == 0:
-        return Interval(math.nan, 0.0, 1.0, 0, "Wilson")
+        return Interval(value=math.nan, low=0.0, high=1.0, n=0, method="Wilson")
     low, high = _wilson_ends(successes / n, n, confidence)
-    return Interval(successes / n, low, high, n, "Wilson")
+    return Interval(value=successes / n, low=low, high=high, n=n, method="Wilson")
 
 
-def add_intervals(parts: Sequence[Interval], weights: Sequence[float], method: str) -> Interval:
+def add_intervals(shares: Sequence[Interval], weights: Sequence[float], method: str) -> Interval:
     """Interval of a weighted sum of independent shares, from the interval of each; `weights` (1, -1) is a difference.
 
     The distances to the ends add like standard deviations.
@@ -91,110 +86,130 @@ def add_intervals(parts: Sequence[Interval], weights: Sequence[float], method: s
     Source: Newcombe 1998, Statistics in Medicine 17:873, method 10 (difference of two Wilson intervals); any weights
     by Zou and Donner 2008, Statistics in Medicine 27:1693.
     """
-    value = sum(weight * part.value for weight, part in zip(weights, parts, strict=True))
+    value = sum(weight * share.value for weight, share in zip(weights, shares, strict=True))
     below = above = 0.0
-    for weight, part in zip(weights, parts, strict=True):
-        down, up = part.value - part.low, part.high - part.value
+    for weight, share in zip(weights, shares, strict=True):
+        down, up = share.value - share.low, share.high - share.value
         if weight < 0:
             down, up = up, down
         below, above = below + (weight * down) ** 2, above + (weight * up) ** 2
-    return Interval(value, value - math.sqrt(below), value + math.sqrt(above), sum(part.n for part in parts), method)
+    return Interval(
+        value=value,
+        low=value - math.sqrt(below),
+        high=value + math.sqrt(above),
+        n=sum(share.n for share in shares),
+        method=method,
+    )
 
 
-def bootstrap(
-    statistic: Callable[[Indices], float],
-    n: int,
-    *,
-    repeats: int = REPEATS,
-    seed: int = 0,
-    strata: Sequence[Hashable] | None = None,
-    groups: Sequence[Hashable] | None = None,
-    recentre: bool = False,
-    confidence: float = CONFIDENCE,
-) -> Interval:
-    """Percentile bootstrap interval of any statistic of the test images.
+@dataclass(frozen=True, kw_only=True)
+class Resampling:
+    """How images are drawn with replacement; iterating gives the indices of each sample.
 
     Args:
-        statistic: takes image indices (any number, with repeats) and gives one number.
         n: number of images.
-        strata, groups: as in `resamples`.
-        recentre: shift the interval by the bootstrap's own bias; for statistics such as calibration errors, which grow
-            with noise, so that resampling puts the whole plain interval above the value.
-
-    Raises:
-        DataError: n is 0 or a length is not n.
-
-    Source: Efron and Tibshirani 1993, chapter 13 (percentile interval) and 8.3 (strata, groups).
-    """
-    draws = np.array([statistic(index) for index in resamples(n, repeats, seed, strata=strata, groups=groups)])
-    value = float(statistic(np.arange(n)))
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(draws, (tail, 1 - tail)) - (draws.mean() - value if recentre else 0.0)
-    unit = f"{count_groups(groups)} groups" if groups is not None else "images"
-    method = f"{'recentred ' if recentre else ''}bootstrap over {unit}{' within classes' if strata is not None else ''}"
-    return Interval(value, float(low), float(high), n, method)
-
-
-def resamples(
-    n: int,
-    repeats: int,
-    seed: int,
-    *,
-    strata: Sequence[Hashable] | None = None,
-    groups: Sequence[Hashable] | None = None,
-) -> Iterator[Indices]:
-    """Indices of `repeats` samples drawn with replacement from n images.
-
-    Args:
         strata: N, e.g. the class of each image; every sample keeps the number of draws per stratum.
         groups: N; images of one group are drawn together, None stands alone. With strata, a group is where its first
             image is.
+        repeats: number of samples. seed: of the draws; equal seeds give equal samples.
 
     Raises:
         DataError: n is 0 or a length is not n.
     """
-    lengths = {len(given) for given in (strata, groups) if given is not None} | {n}
-    if n < 1 or len(lengths) > 1:
-        found = f"lengths {sorted(lengths)}"
-        raise DataError(expected="at least one image, with one stratum and one group each", found=found)
-    rng = np.random.default_rng(seed)
-    members = _Members(_numbered(groups) if groups is not None else np.arange(n))
-    layer = _numbered(strata)[members.first] if strata is not None else np.zeros(len(members.first), np.int64)
-    layers = _Members(layer)
-    sizes, starts = layers.sizes[layer], layers.starts[layer]
-    for _ in range(repeats):
-        # one uniform number per group picks a group of the same stratum: no loop over strata
-        drawn = layers.order[starts + (rng.random(len(layer)) * sizes).astype(np.int64)]
-        yield drawn if groups is None else members.of(drawn)
+
+    n: int
+    strata: Sequence[Hashable] | None = None
+    groups: Sequence[Hashable] | None = None
+    repeats: int = REPEATS
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        lengths = {len(given) for given in (self.strata, self.groups) if given is not None} | {self.n}
+        if self.n < 1 or len(lengths) > 1:
+            found = f"lengths {sorted(lengths)}"
+            raise DataError(expected="at least one image, with one stratum and one group each", found=found)
+
+    def __iter__(self) -> Iterator[Indices]:
+        rng = np.random.default_rng(self.seed)
+        members = _Members(np.arange(self.n) if self.groups is None else _numbered(self.groups))
+        strata = np.zeros(self.n, np.int64) if self.strata is None else _numbered(self.strata)
+        layer = strata[members.first]
+        layers = _Members(layer)
+        sizes, starts = layers.sizes[layer], layers.starts[layer]
+        for _ in range(self.repeats):
+            # one uniform number per group picks a group of the same stratum: no loop over strata
+            drawn = layers.order[starts + (rng.random(len(layer)) * sizes).astype(np.int64)]
+            yield drawn if self.groups is None else members.of(drawn)
+
+    def __str__(self) -> str:
+        unit = "images" if self.groups is None else f"{count_groups(self.groups)} groups"
+        return f"bootstrap over {unit}{'' if self.strata is None else ' within classes'}"
 
 
-def accuracy_over_groups(right: NDArray[np.bool_], groups: Sequence[Hashable], *, seed: int = 0) -> Interval:
-    """Accuracy with an interval that treats each group (burst, duplicates, person) as one draw, by cluster bootstrap.
+def bootstrap(statistic: Callable[[Indices], float], resampling: Resampling, *, recentre: bool = False) -> Interval:
+    """Percentile bootstrap interval, at 95 %, of any statistic of the test images.
 
-    Where every resample gives the same accuracy (all right, one group), the bootstrap would claim certainty; the answer
-    is then Wilson's with the groups as the only independent trials.
+    Args:
+        statistic: takes image indices (any number, with repeats) and gives one number.
+        recentre: shift the interval by the bootstrap's own bias; for statistics such as calibration errors, which grow
+            with noise, so that resampling puts the whole plain interval above the value.
+
+    Source: Efron and Tibshirani 1993, chapter 13 (percentile interval) and 8.3 (strata, groups).
+    """
+    draws = np.array([statistic(index) for index in resampling])
+    value = float(statistic(np.arange(resampling.n)))
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(draws, (tail, 1 - tail)) - (draws.mean() - value if recentre else 0.0)
+    method = f"{'recentred ' if recentre else ''}{resampling}"
+    return Interval(value=value, low=float(low), high=float(high), n=resampling.n, method=method)
+
+
+def accuracy_intervals(
+    correct: NDArray[np.bool_], groups: Sequence[Hashable] | None = None, *, seed: int = 0
+) -> tuple[Interval, Interval | None]:
+    """Accuracy on test images with its Wilson interval, and with the one over groups where images come in groups.
+
+    The one place that decides which intervals an accuracy has: the report and `compare` show the same ones.
+
+    Args:
+        correct: N, whether each prediction is. groups: N; those of one image each are no groups.
 
     Raises:
         DataError: no images, or not one group per image.
     """
-    found = bootstrap(lambda index: float(right[index].mean()), len(right), seed=seed, groups=groups)
+    grouped = groups is not None and count_groups(groups) < len(groups)
+    plain = wilson(int(correct.sum()), len(correct))
+    return plain, accuracy_over_groups(correct, groups, seed=seed) if groups is not None and grouped else None
+
+
+def accuracy_over_groups(correct: NDArray[np.bool_], groups: Sequence[Hashable], *, seed: int = 0) -> Interval:
+    """Accuracy with an interval that treats each group (burst, duplicates, person) as one draw, by cluster bootstrap.
+
+    Where every resample gives the same accuracy (all correct, one group), the bootstrap would claim certainty; the
+    interval is then Wilson's with the groups as the only independent trials.
+
+    Raises:
+        DataError: no images, or not one group per image.
+    """
+    resampling = Resampling(n=len(correct), groups=groups, seed=seed)
+    found = bootstrap(lambda index: float(correct[index].mean()), resampling)
     count = count_groups(groups)
     low, high = _wilson_ends(found.value, count, CONFIDENCE)
-    return never_certain(found, found.value - low, high - found.value, f"Wilson over {count} groups")
+    return replace_degenerate(found, Interval(found.value, low, high, count, method=f"Wilson over {count} groups"))
 
 
-def never_certain(found: Interval, below: float, above: float, method: str, *, least: float = 0.0) -> Interval:
+def replace_degenerate(found: Interval, fallback: Interval, *, least: float = 0.0) -> Interval:
     """A bootstrap interval within [least, 1]; where all resamples agree, which would claim certainty, another one.
 
     Args:
-        below, above, method: of the other interval: distances of its ends from the value, and how they were found.
+        fallback: the distances of its ends from its own value are laid around the value of `found`.
     """
-    low, high = found.low, found.high
+    low, high, method = found.low, found.high, found.method
     if high - low <= 1e-9:
-        low, high = found.value - below, found.value + above
-    else:
-        method = found.method
-    return Interval(found.value, max(least, low), min(1.0, high), found.n, method)
+        low = found.value - (fallback.value - fallback.low)
+        high = found.value + (fallback.high - fallback.value)
+        method = fallback.method
+    return Interval(value=found.value, low=max(least, low), high=min(1.0, high), n=found.n, method=method)
 
 
 def count_groups(groups: Sequence[Hashable]) -> int:
@@ -215,7 +230,7 @@ def _wilson_ends(share: float, n: int, confidence: float) -> tuple[float, float]
 def _numbered(names: Sequence[Hashable]) -> Indices:
     """A number per name, equal for equal names; each None gets its own."""
     numbers: dict[Hashable, int] = {}
-    keys = (("alone", place) if name is None else ("named", name) for place, name in enumerate(names))
+    keys = (("alone", i) if name is None else ("named", name) for i, name in enumerate(names))
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
 
 
@@ -232,5 +247,5 @@ class _Members:
         """All indices of each group in turn."""
         sizes = self.sizes[groups]
         ends = np.cumsum(sizes)
-        places: Indices = np.repeat(self.starts[groups] - (ends - sizes), sizes) + np.arange(ends[-1])
-        return np.asarray(self.order[places])
+        positions: Indices = np.repeat(self.starts[groups] - (ends - sizes), sizes) + np.arange(ends[-1])
+        return np.asarray(self.order[positions])

@@ -1,7 +1,7 @@
 """Metrics: pure functions of probabilities N×C and labels N.
 
-The predicted class is the most probable, ties to the first. Inputs are checked once, at the door; classes without test
-images are left out of every average over classes.
+The predicted class is the most probable, ties to the first. Inputs are checked once, in the public functions; classes
+without test images are left out of every average over classes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SUM_TOLERANCE = 1e-3  # float16 softmax over 1000 classes strays by some 1e-4; l
 
 
 def checked(probabilities: ArrayLike, labels: ArrayLike) -> tuple[Values, Labels]:
-    """Probabilities N×C as float64 and labels N as int64, after a look at shapes, ranges and sums.
+    """Probabilities N×C as float64 and labels N as int64, with shapes, ranges and sums checked.
 
     Raises:
         DataError: N is 0 or differs, C < 2, a value is not finite or not in [0, 1], a row does not sum to 1, or a label
@@ -62,7 +62,7 @@ def accuracy(probabilities: ArrayLike, labels: ArrayLike) -> float:
 
 
 def confusion_matrix(probabilities: ArrayLike, labels: ArrayLike) -> Labels:
-    """How many images of each class (row, C) were taken for each class (column, C).
+    """How many images of each class (row, C) were predicted as each class (column, C).
 
     Raises:
         DataError: as in `checked`.
@@ -83,7 +83,7 @@ def recall_of(confusion: Labels) -> Values:
 
 
 def precision_of(confusion: Labels) -> Values:
-    """Share of the images taken for each class that belong to it, C; nan for a class that was never answered."""
+    """Share of the images predicted as each class that belong to it, C; nan for a class that was never predicted."""
     return _ratio(np.diag(confusion), confusion.sum(axis=0))
 
 
@@ -104,7 +104,7 @@ def balanced_accuracy(probabilities: ArrayLike, labels: ArrayLike) -> float:
 def macro_f1(probabilities: ArrayLike, labels: ArrayLike) -> float:
     """Mean F1 of the classes that have test images.
 
-    scikit-learn also averages classes that were only answered, never true; here such answers cost the true class only.
+    scikit-learn also averages classes that were only predicted, never true; here such errors lower the true class only.
 
     Raises:
         DataError: as in `checked`.
@@ -138,6 +138,6 @@ def brier_score(probabilities: ArrayLike, labels: ArrayLike) -> float:
     return float(((p - truth) ** 2).sum(axis=1).mean())
 
 
-def _ratio(part: Labels, whole: Labels) -> Values:
-    """Part by whole per class, nan where the whole is 0."""
-    return np.asarray(np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0))
+def _ratio(counts: Labels, totals: Labels) -> Values:
+    """Count by total per class, nan where the total is 0."""
+    return np.asarray(np.divide(counts, totals, out=np.full(len(counts), np.nan), where=totals > 0))

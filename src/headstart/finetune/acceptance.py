@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from headstart.evaluation.intervals import Interval, bootstrap
+from headstart.evaluation.intervals import Interval, Resampling, bootstrap
 from headstart.finetune.settings import FineTuneResult
 
 
@@ -17,7 +17,8 @@ def gain_of(tuned: FineTuneResult, groups: Sequence[str], seed: int) -> tuple[In
         groups: of the held-out images; those of one group are drawn together.
     """
     gain = tuned.at_start.log_losses - tuned.held_out.log_losses
-    interval = bootstrap(lambda index: float(gain[index].mean()), len(gain), seed=seed, groups=list(groups))
+    resampling = Resampling(n=len(gain), groups=groups, seed=seed)
+    interval = bootstrap(lambda index: float(gain[index].mean()), resampling)
     return interval, interval.low > 0 and tuned.held_out.accuracy >= tuned.at_start.accuracy
 
 

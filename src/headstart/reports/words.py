@@ -81,7 +81,7 @@ def _rivalry(e: Evaluation) -> list[str]:
 
 def calibration_verdict(calibration: Calibration) -> str:
     """Whether the probabilities may be taken at their word, in one sentence."""
-    if not calibration.beyond_noise:
+    if not calibration.is_miscalibrated:
         return "Its probabilities may be taken at their word: nothing here speaks against them."
     gap = sum(one.count * (one.confidence - one.accuracy.value) for one in calibration.bins)
     share = gap / sum(one.count for one in calibration.bins)

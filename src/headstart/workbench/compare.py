@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from headstart.evaluation.comparison import Comparison, Outcomes
-from headstart.evaluation.comparison import compare as compare_outcomes
+from headstart.evaluation.comparison import Comparison, RunPredictions
+from headstart.evaluation.comparison import compare as compare_predictions
 from headstart.workbench.run import Run
 
 
@@ -20,15 +20,16 @@ def compare(first: str | Path | Run, second: str | Path | Run, *, seed: int = 0)
         DataError: the two know different classes.
     """
     a, b = (run if isinstance(run, Run) else Run.load(run) for run in (first, second))
-    return compare_outcomes(_outcomes(a), _outcomes(b), seed=seed)
+    return compare_predictions(_predictions(a), _predictions(b), seed=seed)
 
 
-def _outcomes(run: Run) -> Outcomes:
+def _predictions(run: Run) -> RunPredictions:
     rows = [row for row in run.predictions() if row["part"] == "test"]
-    return Outcomes(
+    return RunPredictions(
         keys=tuple(row["sha256"] for row in rows),
         labels=tuple(row["label"] for row in rows),
         predicted=tuple(row["predicted"] for row in rows),
         classes=run.evaluation.classes,
         groups=tuple(row["group"] for row in rows),
+        seed=int(run.record["recipe"]["seed"]),
     )

@@ -16,7 +16,7 @@ from headstart.data.image_index import ImageFacts
 from headstart.data.split import merge_groups
 from headstart.engines.choose import choose_engine
 from headstart.errors import DataError, RecipeError
-from headstart.evaluation.evaluate import evaluate_probabilities
+from headstart.evaluation.evaluate import BaselinePredictions, EvaluatedImages, evaluate_probabilities
 from headstart.evaluation.evaluation import Evaluation
 from headstart.features.extract import extract_features, open_store
 from headstart.features.matrix import Features, FeatureView
@@ -137,15 +137,16 @@ def _measure(
     groups = merge_groups(len(prepared.samples), [prepared.duplicates, *prepared.groups])
     evaluation = evaluate_probabilities(
         model.head.probabilities_of(view),
-        labels,
-        model.classes,
-        names=names,
-        train_labels=rivals.trained,
-        predictions_of_baselines=rivals.predictions,
-        about_baselines=rivals.about,
-        groups=[str(groups[i]) for i in known],
-        leaked=rivals.leaked,
-        unknown=unknown,
+        EvaluatedImages(
+            labels=labels,
+            classes=model.classes,
+            names=names,
+            groups=[str(groups[i]) for i in known],
+            leaked=rivals.leaked,
+            unknown=unknown,
+        ),
+        train_counts=rivals.trained,
+        baselines={name: BaselinePredictions(one, rivals.about[name]) for name, one in rivals.predictions.items()},
         seed=recipe.seed,
     )
     alike = dict(zip(names, rivals.alike, strict=False))
@@ -182,7 +183,7 @@ def _rivals(run: Run, model: Classifier, view: FeatureView, facts: list[ImageFac
     _, closest = nearest(train, view, 1)
     return _Rivals(
         predictions={"kNN": predicted},
-        about={"kNN": f"vote of the {k} training images most alike, nothing trained"},
+        about={"kNN": f"vote of the {k} most similar training images, no training"},
         trained=[int(count) for count in np.bincount(labels, minlength=len(numbers))],
         leaked=np.array([fact.content in seen or fact.pixels in seen for fact in facts]),
         alike=tuple(rows[int(row)]["path"] for row in closest[:, 0]),

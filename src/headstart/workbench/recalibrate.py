@@ -16,7 +16,7 @@ from headstart.classifier.classifier import Classifier, Prediction
 from headstart.data.batches import pixel_batches
 from headstart.data.image_set import Sample
 from headstart.errors import BackboneError, ClassifierError, DataError
-from headstart.evaluation.comparison import Comparison, Outcomes, compare
+from headstart.evaluation.comparison import Comparison, RunPredictions, compare
 from headstart.progress import Notice, OnEvent, ProgressReporter, print_event
 from headstart.recipe import Recipe
 from headstart.workbench.events import FilesWritten
@@ -226,4 +226,7 @@ def _comparison(
     if not rows:
         return None
     names, labels, first, second = (tuple(column) for column in zip(*rows, strict=True))
-    return compare(Outcomes(names, labels, first, classes), Outcomes(names, labels, second, classes))
+    return compare(
+        RunPredictions(keys=names, labels=labels, predicted=first, classes=classes),
+        RunPredictions(keys=names, labels=labels, predicted=second, classes=classes),
+    )

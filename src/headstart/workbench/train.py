@@ -15,7 +15,7 @@ from headstart import runtime
 from headstart.backbones.backbone import Backbone
 from headstart.data.split import DataSplit
 from headstart.engines.choose import Engine, choose_engine
-from headstart.evaluation.evaluate import evaluate_probabilities
+from headstart.evaluation.evaluate import BaselinePredictions, EvaluatedImages, evaluate_probabilities
 from headstart.evaluation.evaluation import Evaluation
 from headstart.features.extract import Extraction, extract_features, open_store
 from headstart.features.matrix import Features
@@ -274,30 +274,30 @@ def _evaluate(
     probe: LinearProbe,
     recipe: Recipe,
 ) -> Evaluation:
-    """The head on its own features; the rivals on those of the backbone as it was given."""
+    """The head on its own features; the baselines on those of the backbone before fine-tuning."""
     test, train = np.array(parts.test, dtype=np.int64), np.array(parts.train, dtype=np.int64)
     classes = prepared.image_set.classes
     train_view, test_view = features.view(train, probe.head.stages), features.view(test, probe.head.stages)
     neighbours, k = predict_neighbours(train_view, labels[train], test_view, classes=len(classes))
-    rivals = {"kNN": neighbours}
-    about = {"kNN": f"vote of the {k} training images most alike, nothing trained"}
+    baselines = {"kNN": BaselinePredictions(neighbours, f"vote of the {k} most similar training images, no training")}
     if head is not probe.head:
-        rivals["probe"] = probe.head.probabilities_of(test_view).argmax(1)
-        about["probe"] = "the head alone, on the backbone as it was given"
+        alone = probe.head.probabilities_of(test_view).argmax(1)
+        baselines["probe"] = BaselinePredictions(alone, "the head alone, on the backbone before fine-tuning")
     names = [prepared.samples[i].name for i in test]
     unknown: dict[str, int] = {}
     for i in parts.unknown:
         unknown[prepared.labels[i]] = unknown.get(prepared.labels[i], 0) + 1
     return evaluate_probabilities(
         head.probabilities_of(final.view(test, head.stages)),
-        labels[test],
-        classes,
-        names=names,
-        train_labels=[int(count) for count in np.bincount(labels[train], minlength=len(classes))],
-        predictions_of_baselines=rivals,
-        about_baselines=about,
-        groups=[str(parts.groups[i]) for i in test],
-        leaked=leaked_test(prepared, parts),
-        unknown=unknown,
+        EvaluatedImages(
+            labels=labels[test],
+            classes=classes,
+            names=names,
+            groups=[str(parts.groups[i]) for i in test],
+            leaked=leaked_test(prepared, parts),
+            unknown=unknown,
+        ),
+        train_counts=[int(count) for count in np.bincount(labels[train], minlength=len(classes))],
+        baselines=baselines,
         seed=recipe.seed,
     )

@@ -1,0 +1,90 @@
+"""Evaluation: the table, strict JSON and back, and evaluations that version 0.1 wrote."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from headstart.errors import RunError, shown
+from headstart.evaluation.evaluate import evaluate_probabilities
+from headstart.evaluation.evaluation import Evaluation
+from small_evaluations import evaluation, images
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_an_evaluation_survives_strict_json(missing: bool) -> None:
+    if missing:  # one class without test images, never answered: nan everywhere it can be
+        e = evaluate_probabilities(np.eye(3)[[0, 1, 1]], images([0, 1, 0]))
+    else:
+        e = evaluation(leaked=np.arange(120) < 9, groups=[str(i // 2) for i in range(120)], unknown={"dog": 2})
+
+    text = json.dumps(e.to_dict(), allow_nan=False)
+
+    assert Evaluation.from_dict(json.loads(text)) == e
+    assert Evaluation.from_dict(json.loads(text)) != evaluation(100)
+
+
+def test_the_first_key_is_accuracy_and_baselines_come_later() -> None:
+    saved = evaluation().to_dict()
+
+    assert next(iter(saved)) == "accuracy"
+    assert list(saved["accuracy"])[:4] == ["value", "low", "high", "n"]
+    assert list(saved)[1:8] == [
+        "accuracy_over_groups",
+        "balanced_accuracy",
+        "macro_f1",
+        "worst_class",
+        "per_class",
+        "calibration",
+        "baselines",
+    ]
+
+
+def test_a_damaged_evaluation_is_refused() -> None:
+    saved = evaluation().to_dict()
+    del saved["macro_f1"]
+
+    with pytest.raises(RunError, match="an evaluation as headstart writes it, found KeyError: 'macro_f1'"):
+        Evaluation.from_dict(saved)
+    with pytest.raises(RunError, match="unexpected keyword"):
+        Evaluation.from_dict({**evaluation().to_dict(), "speed": 1})
+
+
+def test_the_table_has_a_row_for_each_number() -> None:
+    e = evaluation(train_counts=[5, 1, 1], leaked=np.arange(120) < 7, unknown={"wa\x1b[31msp": 3})
+
+    lines = str(e).splitlines()
+
+    assert lines[0].split("  ")[0] == "accuracy"
+    assert str(e.accuracy) in lines[0]
+    assert any(
+        line.startswith("  without leaks") and "7 test images are also in the training set" in line for line in lines
+    )
+    assert any(line.startswith("baseline majority") and str(e.baselines[0].accuracy) in line for line in lines)
+    assert any(line.startswith(f"worst class {e.worst_class.name}") for line in lines)
+    assert any(line.startswith("calibration error") and "a perfectly calibrated model" in line for line in lines)
+    assert "unknown class wa\\x1b[31msp" in str(e)
+    assert "\x1b" not in str(e)
+
+
+def test_names_of_any_language_are_shown_as_they_are() -> None:
+    assert shown("Ämeise 蚂蚁 [bold]") == "Ämeise 蚂蚁 [bold]"
+    assert shown("a\nb\x00\u202e") == "a\\nb\\x00\\u202e"
+
+
+def test_an_evaluation_of_version_0_1_still_opens() -> None:
+    saved = json.loads(Path(__file__).with_name("evaluation_0.1.json").read_text(encoding="utf-8"))
+
+    e = Evaluation.from_dict(saved)
+
+    assert (e.accuracy.value, e.accuracy.n) == (10 / 12, 12)
+    assert e.correct == 10
+    assert e.accuracy_over_groups is not None
+    assert e.accuracy_over_groups.method == "bootstrap over 6 groups"
+    assert [one.name for one in e.baselines] == ["majority", "kNN"]
+    assert (e.leaked, e.unknown, e.classes) == (2, {"wasp": 2}, ("ant", "bee", "cat", "dog"))
+    assert [one.name for one in e.mistakes] == [one["name"] for one in saved["mistakes"]]
+    assert e.to_dict() == saved
