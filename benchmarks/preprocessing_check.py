@@ -121,7 +121,7 @@ def examination_of(backbone: Backbone, folder: Path) -> Examination:
             first = first_norm_of(backbone.network, prepared.shape[-1]) if first == "" else first
             around = batch.pixels.float().mean((0, 2, 3)).double().numpy() / 255 if around is None else around
             assert isinstance(first, FirstNorm)
-            first = replace(first, shown=backbone.spec.shown)
+            first = replace(first, shown=backbone.spec.image_statistics)
             for way in ways:
                 parts[way.name].append(look_at(first, way, prepared, backbone.network, around))
     assert isinstance(first, FirstNorm)

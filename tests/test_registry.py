@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -57,3 +58,26 @@ def test_a_function_that_is_defined_again_replaces_itself() -> None:
 def test_an_unknown_name_has_near_ones_in_its_hint() -> None:
     with pytest.raises(RecipeError, match=r"a known colour, found 'onw'.*Did you mean own"):
         a_registry().find("onw")
+
+
+@pytest.fixture
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry[object]:
+    """A registry for which a package is installed: it offers `fine`, and `broken`, whose module is missing."""
+    info = tmp_path / "plugin-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plugin\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[headstart.things]\nfine = plugged:fine\nbroken = missing_module:x\n")
+    (tmp_path / "plugged.py").write_text("def fine():\n    return 'from the plug-in'\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return Registry("thing", "things")
+
+
+def test_entry_points_are_listed_without_an_import_and_loaded_when_used(plugin: Registry[object]) -> None:
+    assert sorted(plugin) == ["broken", "fine"]
+    assert "plugged" not in sys.modules
+    assert plugin["fine"]() == "from the plug-in"  # type: ignore[operator]
+
+
+def test_a_package_that_cannot_be_imported_is_named(plugin: Registry[object]) -> None:
+    with pytest.raises(RecipeError, match=r"point 'broken', found ModuleNotFoundError.*remove the package plugin"):
+        plugin.find("broken")

@@ -139,7 +139,7 @@ def test_the_last_stage_is_the_classical_penultimate_feature(row: BackboneSpec) 
 
     last = backbone.features(pixels)[:, backbone.slices[backbone.stages[-1]]]
 
-    if row.name in LAST:  # our own networks have no top to take away
+    if row.name in LAST:  # our own networks have no head to remove
         _set(backbone.network, LAST[row.name], nn.Identity())
     with torch.inference_mode():
         expected = backbone.network(pixels)
@@ -148,7 +148,7 @@ def test_the_last_stage_is_the_classical_penultimate_feature(row: BackboneSpec) 
 
 
 @each_row_in_memory
-def test_the_top_can_be_replaced_and_stands_on_the_last_stage(row: BackboneSpec) -> None:
+def test_the_head_can_be_replaced_and_stands_on_the_last_stage(row: BackboneSpec) -> None:
     backbone = build_backbone(row)
     pixels = _pixels(row)
     before = backbone.fingerprint
@@ -159,14 +159,14 @@ def test_the_top_can_be_replaced_and_stands_on_the_last_stage(row: BackboneSpec)
     new = [module for module in network.modules() if isinstance(module, nn.Linear) and module.out_features == 5]
     assert len(new) == (2 if row.name == "inception_v3" else 1)
     assert all(parameter.requires_grad for module in new for parameter in module.parameters())
-    if row.top:
+    if row.head:
         with torch.inference_mode():
             assert torch.allclose(network(pixels), new[-1](last), rtol=1e-4, atol=1e-5)
         assert backbone.fingerprint == before
 
 
 @each_row_in_memory
-def test_the_state_without_the_top_makes_the_same_backbone_again(row: BackboneSpec) -> None:
+def test_the_state_without_the_head_makes_the_same_backbone_again(row: BackboneSpec) -> None:
     first, second = build_backbone(row, seed=1), build_backbone(row, seed=2)
     pixels = _pixels(row, 1)
     state = {name: tensor.clone() for name, tensor in first.state().items()}
@@ -179,7 +179,7 @@ def test_the_state_without_the_top_makes_the_same_backbone_again(row: BackboneSp
     assert not second.has_pretrained_head
 
 
-def test_inception_has_two_outputs_while_training_and_both_tops_are_replaced() -> None:
+def test_inception_has_two_outputs_while_training_and_both_heads_are_replaced() -> None:
     with torch.device("meta"):
         network = replace_head(build_backbone(SPECS["inception_v3"]).network, SPECS["inception_v3"], 7)
         network.train()
@@ -195,17 +195,17 @@ def test_a_builder_is_named_by_module_and_function(row: BackboneSpec) -> None:
     assert callable(getattr(importlib.import_module(module), function))
 
 
-def test_an_unknown_backbone_is_answered_with_the_near_names() -> None:
+def test_an_unknown_backbone_names_the_near_ones() -> None:
     with pytest.raises(BackboneError, match=r"Did you mean resnet18 or resnet"):
         find_spec("resnet81")
 
 
-def test_an_unknown_stage_is_answered_with_the_near_names() -> None:
+def test_an_unknown_stage_names_the_near_ones() -> None:
     with pytest.raises(BackboneError, match="Did you mean stage4"):
         SPECS["resnet18"].choose_stages("pooled,stage44")
 
 
-def test_a_top_without_classes_is_refused() -> None:
+def test_a_head_without_classes_is_refused() -> None:
     with pytest.raises(BackboneError, match="at least one class"):
         replace_head(nn.Linear(1, 1), SPECS["resnet18"], 0)
 

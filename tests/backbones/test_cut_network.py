@@ -1,4 +1,4 @@
-"""A cut network is the whole network in two parts, and what crosses is small."""
+"""A cut network is the whole network in two parts, and what passes the boundary is small."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 import headstart
 from headstart.backbones.backbone import build_backbone
 from headstart.backbones.catalogue import SPECS
-from headstart.backbones.cut_network import CutNetwork, crossing_shapes
+from headstart.backbones.cut_network import CutNetwork, boundary_shapes
 from headstart.errors import BackboneError
 from headstart.freezing import FreezePolicy
 
@@ -26,7 +26,7 @@ def cut_at(row: str, until: str, layers: str = "auto") -> tuple[CutNetwork, torc
 
 
 @pytest.mark.parametrize(
-    ("row", "until", "crossing"),
+    ("row", "until", "boundary"),
     [
         ("cifar_resnet20", "stage3", [(32, 16, 16), (32,)]),
         ("random", "stage4", [(128, 6, 6), (128,)]),
@@ -39,20 +39,20 @@ def cut_at(row: str, until: str, layers: str = "auto") -> tuple[CutNetwork, torc
         pytest.param("alexnet", "fc6", [(256, 6, 6)], marks=pytest.mark.slow),
     ],
 )
-def test_prefix_and_tail_are_the_whole_and_little_crosses(
-    row: str, until: str, crossing: list[tuple[int, ...]]
+def test_prefix_and_tail_are_the_whole_and_the_boundary_is_small(
+    row: str, until: str, boundary: list[tuple[int, ...]]
 ) -> None:
     cut, body, _ = cut_at(row, until)
     side = SPECS[row].crop
     pixels = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         assert torch.equal(cut.tail(*cut.prefix(pixels)), body(pixels))
-        assert {tuple(shape) for shape in crossing} <= set(crossing_shapes(cut.prefix, side))
+        assert {tuple(shape) for shape in boundary} <= set(boundary_shapes(cut.prefix, side))
 
 
-def test_only_pooled_vectors_of_early_stages_cross() -> None:
+def test_only_pooled_vectors_of_early_stages_pass() -> None:
     cut, _, _ = cut_at("cifar_resnet20", "stage3", "all")
-    shapes = crossing_shapes(cut.prefix, 32)
+    shapes = boundary_shapes(cut.prefix, 32)
     assert sorted(shapes)[:3] == [(16,), (16,), (32,)]  # stem, stage1, stage2, each averaged over its map
 
 

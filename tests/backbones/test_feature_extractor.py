@@ -1,4 +1,4 @@
-"""StageNetwork: what it computes, what it leaves alone, and that others can export it."""
+"""FeatureExtractor: what it computes, what it leaves alone, and that others can export it."""
 
 from __future__ import annotations
 

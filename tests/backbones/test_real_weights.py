@@ -31,7 +31,7 @@ def _pixels(backbone: Backbone, paths: list[Path]) -> Tensor:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_real_weights_load_and_only_the_keras_export_has_no_top(name: str, test_data: Path) -> None:
+def test_real_weights_load_and_only_the_keras_export_has_no_head(name: str, test_data: Path) -> None:
     backbone = _load(name, test_data)
 
     size = backbone.preprocess.crop

@@ -139,7 +139,7 @@ def test_offline_without_a_file_says_where_to_fetch_it(tmp_path: Path, monkeypat
         load_weights(find_spec("timm:test_resnet"), offline=True)
 
 
-def test_the_top_can_be_replaced() -> None:
+def test_the_head_can_be_replaced() -> None:
     row = find_spec("timm:test_resnet")
 
     network = replace_head(build_backbone(row).network, row, 5)

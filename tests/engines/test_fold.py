@@ -58,7 +58,7 @@ def test_folding_follows_the_formula_by_hand() -> None:
         norm.running_var.fill_(4.0)  # type: ignore[union-attr]
         norm.weight.fill_(5.0)
         norm.bias.fill_(7.0)
-    folded = fold(FeatureExtractor(nn.Sequential(conv, norm), [Stage("end", "1", 1)]))
+    folded = fold(FeatureExtractor(nn.Sequential(conv, norm).eval(), [Stage("end", "1", 1)]))
     layer = folded.get_submodule("0")
     assert float(layer.weight) == 3 * 5 / 2  # type: ignore[arg-type]
     assert float(layer.bias) == 7 + (1 - 2) * 5 / 2  # type: ignore[arg-type]
@@ -68,7 +68,7 @@ def test_a_channel_with_hardly_any_variance_is_folded_as_exactly_as_float32_allo
     conv, norm = nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4, eps=1e-12)
     norm.running_var.fill_(1e-10)  # type: ignore[union-attr]
     norm.running_mean.normal_(generator=torch.Generator().manual_seed(0))  # type: ignore[union-attr]
-    folded = fold(FeatureExtractor(nn.Sequential(conv, norm), [Stage("end", "1", 4)])).get_submodule("0")
+    folded = fold(FeatureExtractor(nn.Sequential(conv, norm).eval(), [Stage("end", "1", 4)])).get_submodule("0")
     scale = 1 / (1e-10 + 1e-12) ** 0.5
     exact = conv.weight.double() * (norm.running_var.double()[0] + 1e-12).rsqrt()  # type: ignore[union-attr]
     assert torch.equal(folded.weight, exact.float())  # type: ignore[arg-type]
@@ -110,7 +110,7 @@ def test_a_stage_that_is_the_batch_norm_itself_is_folded() -> None:
     torch.manual_seed(0)
     network = _Branches("plain")
     randomise_batch_norms(network)
-    staged, pixels = FeatureExtractor(network, [Stage("norm", "norm", 3)]), torch.randn(2, 3, 4, 4)
+    staged, pixels = FeatureExtractor(network.eval(), [Stage("norm", "norm", 3)]), torch.randn(2, 3, 4, 4)
     folded = fold(staged)
     assert not _norms(folded)
     torch.testing.assert_close(folded(pixels), staged(pixels))
@@ -120,7 +120,7 @@ def test_a_batch_norm_before_its_convolution_stays_for_the_zero_border_forbids_i
     torch.manual_seed(0)
     network = nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 3, 3, padding=1))
     randomise_batch_norms(network)
-    staged, pixels = FeatureExtractor(network, [Stage("end", "1", 3)]), torch.randn(2, 3, 5, 5)
+    staged, pixels = FeatureExtractor(network.eval(), [Stage("end", "1", 3)]), torch.randn(2, 3, 5, 5)
     folded = fold(staged)
     assert _norms(folded)
     torch.testing.assert_close(folded(pixels), staged(pixels))
@@ -130,7 +130,7 @@ def test_a_linear_layer_takes_in_the_batch_norm_behind_it() -> None:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(), nn.Linear(12, 5), nn.BatchNorm1d(5, affine=False))
     randomise_batch_norms(network)
-    staged, pixels = FeatureExtractor(network, [Stage("end", "2", 5, "vector")]), torch.randn(4, 3, 2, 2)
+    staged, pixels = FeatureExtractor(network.eval(), [Stage("end", "2", 5, "vector")]), torch.randn(4, 3, 2, 2)
     folded = fold(staged)
     assert not _norms(folded)
     torch.testing.assert_close(folded(pixels), staged(pixels))

@@ -1,18 +1,20 @@
-"""Backbone: a network with its weights and its preprocessing, seen as a source of features by named stage."""
+"""Backbone: a network with its weights and its preprocessing, as a source of features by named stage."""
 
 from __future__ import annotations
 
+import copy
 import importlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
-from headstart.backbones.catalogue import find_spec
-from headstart.backbones.feature_extractor import FeatureExtractor
+from headstart.backbones.catalogue import REGISTERED, find_spec
+from headstart.backbones.feature_extractor import FeatureExtractor, eval_view
 from headstart.backbones.flip_tta import FlipTTA
+from headstart.backbones.module_spec import Stages, spec_of_module
 from headstart.backbones.preprocess import Preprocess
 from headstart.backbones.replace_head import in_classification_head
 from headstart.backbones.spec import BackboneSpec
@@ -20,34 +22,33 @@ from headstart.backbones.weight_files import tensor_hash
 from headstart.backbones.weights import load_weights
 from headstart.download import Note, Progress
 from headstart.errors import BackboneError
+from headstart.plain import Plain
 
 _NAMED = 8  # tensors listed in an error
-_LEAST_SIDE = 32  # px; of less most networks make one place of nothing
+_LEAST_SIDE = 32  # px; smaller images leave most networks with an empty map
 
 
 @dataclass(frozen=True)
-class Provenance:
-    """Where the weights of a backbone are from: for people, for the cache, for whoever ships the classifier."""
+class Provenance(Plain):
+    """Where the weights of a backbone are from: for people, for the cache, for whoever distributes the classifier."""
 
     source: str
     sha256: str
     licence: str
 
-    def to_dict(self) -> dict[str, str]:
-        """Plain values for JSON."""
-        return {"source": self.source, "sha256": self.sha256, "licence": self.licence}
-
 
 class Backbone:
-    """A network in eval mode, all gradients off, with the row it was built from.
+    """A network with all gradients off, and the spec it was built from; its features are always those of eval mode.
 
     Attributes:
-        row: what the catalogue knows of it.
-        network: the whole network, its own top included.
-        preprocess: how images are brought to it.
+        spec: what the catalogue knows about it.
+        network: the whole network, with its own classification head.
+        preprocess: how images become its input.
         weights: where its weights are from.
-        has_top: whether the top has weights too, so that `top_logits` means something.
-        mirror: how its features take in mirror images, for a classifier that answers with both; None: not at all.
+        has_pretrained_head: whether the classification head has weights too, so that `pretrained_logits` means
+            something.
+        flip_tta: how its features join an image and its horizontal flip, for a classifier that averages over both;
+            None: no flip.
     """
 
     def __init__(self, spec: BackboneSpec, network: nn.Module, weights: Provenance) -> None:
@@ -58,27 +59,60 @@ class Backbone:
         self.has_pretrained_head = False
         self.flip_tta: FlipTTA | None = None
 
-    @property
+    @classmethod
+    def from_module(
+        cls,
+        module: nn.Module,
+        *,
+        preprocess: Preprocess | Mapping[str, object],
+        stages: Stages | None = None,
+        name: str = "",
+        licence: str = "",
+    ) -> Backbone:
+        """A backbone from your own network, with the weights it has now.
+
+        The module is used itself, not copied: its gradients are switched off.
+
+        Args:
+            module: takes pixels N×3×S×S, float32, on the CPU.
+            preprocess: a Preprocess, or its values, such as `{"size": 64, "mean": (0.5, 0.5, 0.5), "std": ...}`; see
+                `Preprocess.from_values`.
+            stages: name → path of a module whose output serves as features, or Stages; None: measured in a forward
+                pass: the last map of each size, and the input of the last linear layer.
+            name: for people and files; by default that of its class. licence: of its weights.
+
+        Raises:
+            BackboneError: it does not run on such images, or a stage is no module that runs.
+        """
+        wanted = preprocess if isinstance(preprocess, Preprocess) else Preprocess.from_values(preprocess)
+        spec = spec_of_module(module, preprocess=wanted, stages=stages, name=name)
+        spec = replace(spec, licence=licence or spec.licence)
+        backbone = cls(spec, module, Provenance(f"the module {spec.origin}", "", spec.licence))
+        backbone.has_pretrained_head = bool(spec.head)
+        backbone.weights = replace(backbone.weights, sha256=backbone.fingerprint)
+        return backbone
+
+    @cached_property
     def stages(self) -> tuple[str, ...]:
         """Names of the stages in forward order; the last is also called `pooled`."""
         return tuple(stage.name for stage in self.spec.stages)
 
-    @property
+    @cached_property
     def widths(self) -> tuple[int, ...]:
         """Numbers per image of each stage."""
         return tuple(stage.width for stage in self.spec.stages)
 
-    @property
+    @cached_property
     def slices(self) -> dict[str, slice]:
-        """Where each stage lies in the features of all stages."""
+        """The columns of each stage in the features of all stages."""
         ends = [sum(self.widths[: i + 1]) for i in range(len(self.widths))]
         return {name: slice(end - w, end) for name, w, end in zip(self.stages, self.widths, ends, strict=True)}
 
-    def take_size(self, side: int) -> None:
-        """Take images of another size from now on; a classifier made of it keeps that.
+    def set_image_size(self, side: int) -> None:
+        """Use images of another size from now on; a classifier made with it keeps that size.
 
         Args:
-            side: of the square that the network gets, px, from 32.
+            side: of the network's square input, px, from 32.
 
         Raises:
             BackboneError: the network cannot take it, as a transformer with learnt positions.
@@ -98,43 +132,48 @@ class Backbone:
         self.preprocess = self.preprocess.at(side)
 
     def feature_extractor(self, stages: Sequence[str] | None = None) -> FeatureExtractor:
-        """The network from pixels to the features of some stages (default: all), sharing these weights.
+        """The network from pixels to the features of some stages (default: all), sharing weights, modules and modes.
 
         Raises:
             BackboneError: there is no such stage.
         """
         names = self.stages if stages is None else stages
-        return FeatureExtractor(self.network, [self.spec.stage(name) for name in names])
+        return FeatureExtractor(self.network, [self.spec.stage(name) for name in names], spec=self.spec)
+
+    @cached_property
+    def inference(self) -> FeatureExtractor:
+        """The features of all stages for inference: in eval mode whatever is done to the network, made once."""
+        return eval_view(self.feature_extractor())
 
     @torch.inference_mode()
     def features(self, pixels: Tensor) -> Tensor:
         """Features N×D of pixels N×3×S×S: every stage, pooled and raw, side by side; see `slices`.
 
-        With `mirror` they are means over each image and its mirror image; engines and the cache follow it too.
+        With `flip_tta` they are means over each image and its horizontal flip; engines and the cache do the same.
         """
-        body = self._all_stages.body  # one file less to step through
+        body = self.inference.body  # one file less to step through
         features: Tensor = body(pixels) if self.flip_tta is None else self.flip_tta.features(body, pixels)
         return features
 
     @torch.inference_mode()
     def pretrained_logits(self, pixels: Tensor) -> Tensor:
-        """Logits of the network's own classes, for instance ImageNet's.
+        """Logits of the network's own classes, for instance ImageNet's, in eval mode.
 
         Raises:
-            BackboneError: the weights came without a top.
+            BackboneError: the weights came without a classification head.
         """
         if not self.has_pretrained_head:
             raise BackboneError(
-                expected="a backbone with its own top",
+                expected="a backbone with its own classification head",
                 found="none in the weights",
                 where=self.spec.name,
                 hint=f"These weights ({self.weights.source}) hold the features only.",
             )
-        logits: Tensor = self.network(pixels)
+        logits: Tensor = eval_view(self.network)(pixels)
         return logits
 
     def state(self) -> dict[str, Tensor]:
-        """Tensors of the backbone by name, weights and buffers, without the top; not copies."""
+        """Tensors of the backbone by name, weights and buffers, without the classification head; not copies."""
         return {
             name: tensor
             for name, tensor in self.network.state_dict().items()
@@ -142,21 +181,28 @@ class Backbone:
         }
 
     def load_state(self, state: Mapping[str, Tensor], weights: Provenance | None = None) -> None:
-        """Copy weights into the network; the top is loaded when all of it is there and fits.
+        """Copy weights into the network; the classification head is loaded when all of it is there and fits.
 
         Raises:
             BackboneError: a backbone tensor is missing, unexpected or of the wrong shape; the first eight are named.
         """
         own = self.network.state_dict()
+        head = {name for name in own if in_classification_head(name, self.spec)}
         _check_names(own, state, self.spec)
-        top = {name for name in own if in_classification_head(name, self.spec)}
-        self.has_pretrained_head = bool(top) and all(_fits(name, own, state) for name in top)
-        taken = {name: state[name] for name in own if name in state and (self.has_pretrained_head or name not in top)}
-        self.network.load_state_dict(taken, strict=False)
+        self.has_pretrained_head = bool(head) and all(_fits(name, own, state) for name in head)
+        usable = {name: state[name] for name in own if name in state and (self.has_pretrained_head or name not in head)}
+        self.network.load_state_dict(usable, strict=False)
         self.weights = weights or self.weights
 
+    def copy(self) -> Backbone:
+        """Another backbone with its own network, so that changing one leaves the other unchanged."""
+        twin = Backbone(self.spec, copy.deepcopy(self.network), self.weights)
+        twin.preprocess, twin.flip_tta = self.preprocess, self.flip_tta
+        twin.has_pretrained_head = self.has_pretrained_head
+        return twin
+
     def child_of(self, name: str) -> str:
-        """Path of the first module of a stage, for `freeze`; a module's own path stands for itself.
+        """Path of the first module of a stage, for `freeze`; the path of a module is returned unchanged.
 
         Raises:
             BackboneError: there is neither a stage nor a module of that name.
@@ -164,10 +210,10 @@ class Backbone:
         modules: list[str] = [path for path, _ in self.network.named_modules() if path]
         if name in modules:
             return name
-        place = self.spec.stages.index(self.spec.stage(name))
-        if place == 0:
+        index = self.spec.stages.index(self.spec.stage(name))
+        if index == 0:
             return modules[0]
-        before = self.spec.stages[place - 1]
+        before = self.spec.stages[index - 1]
         if before.side == "input":
             return before.module
         inside = [i for i, path in enumerate(modules) if path == before.module or path.startswith(before.module + ".")]
@@ -175,12 +221,8 @@ class Backbone:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 (hex) over the backbone's weights and buffers, without the top, whatever file they came in."""
+        """SHA-256 (hex) over the backbone's weights and buffers, without the head, whatever file they came in."""
         return tensor_hash(self.state())
-
-    @cached_property
-    def _all_stages(self) -> FeatureExtractor:
-        return self.feature_extractor()
 
 
 def load_backbone(
@@ -192,17 +234,16 @@ def load_backbone(
     progress: Progress | None = None,
     note: Note | None = None,
 ) -> Backbone:
-    """A backbone by its name in the catalogue, with weights.
+    """A backbone with weights, by its name in the catalogue, in timm (`timm:NAME`) or in `register_backbone`.
 
-    The row `random` draws its weights from the seed; its batch-norm statistics are then to be
-    estimated (`recalibrate`).
+    `random` draws its weights from the seed; its batch-norm statistics must then be estimated (`recalibrate`).
 
     Args:
-        weights: file or URL; None: the row's own source.
+        weights: file or URL; None: the backbone's own source.
         progress, note: as for `load_weights`.
 
     Raises:
-        BackboneError: the name is unknown, or the weights cannot be had or do not fit.
+        BackboneError: the name is unknown, or the weights cannot be loaded or do not fit.
     """
     spec = find_spec(name)
     backbone = build_backbone(spec, seed=seed)
@@ -210,18 +251,42 @@ def load_backbone(
         source = f"drawn from seed {seed}"
         backbone.weights = Provenance(source, backbone.fingerprint, spec.licence)
         return backbone
+    if not spec.builder and weights is None:  # a registered function made it with its weights
+        return backbone
     loaded = load_weights(spec, weights, offline=offline, progress=progress, note=note)
     backbone.load_state(loaded.state, Provenance(loaded.source, loaded.sha256, loaded.licence))
     return backbone
 
 
 def build_backbone(spec: BackboneSpec, *, seed: int = 0) -> Backbone:
-    """The network of a row with weights drawn from a seed, to be loaded with `load_state`; nothing is fetched."""
-    module, _, function = spec.builder.partition(":")
+    """The network of a spec with weights drawn from a seed, for `load_state`; nothing is downloaded.
+
+    A registered backbone comes as its function makes it.
+
+    Raises:
+        BackboneError: the spec is that of a user's module, which is not registered.
+    """
     with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay as they are
         torch.manual_seed(seed)
+        if not spec.builder:
+            return _registered(spec)
+        module, _, function = spec.builder.partition(":")
         network: nn.Module = getattr(importlib.import_module(module), function)(**dict(spec.options))
     return Backbone(spec, network, Provenance(f"drawn from seed {seed}", "", spec.code_licence))
+
+
+def _registered(spec: BackboneSpec) -> Backbone:
+    if spec.name not in REGISTERED:
+        raise BackboneError(
+            expected="a backbone that headstart can build",
+            found=f"{spec.name}, made from a module",
+            where=spec.origin,
+            hint="Register a function that makes it: register_backbone(name).",
+        )
+    backbone = REGISTERED[spec.name].make()
+    if not isinstance(backbone, Backbone):
+        raise TypeError(f"the registered backbone {spec.name} made a {type(backbone).__name__}")
+    return backbone
 
 
 def _fits(name: str, own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> bool:
@@ -229,23 +294,20 @@ def _fits(name: str, own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> 
 
 
 def _check_names(own: Mapping[str, Tensor], state: Mapping[str, Tensor], spec: BackboneSpec) -> None:
-    wanted = [
-        name for name in own if not in_classification_head(name, spec) and not name.endswith("num_batches_tracked")
-    ]
-    faults = {
-        "missing": [name for name in wanted if name not in state],
+    wanted = [name for name in own if not in_classification_head(name, spec)]
+    found = {
+        "missing": [name for name in wanted if name not in state and not name.endswith("num_batches_tracked")],
         "unexpected": [name for name in state if name not in own and not in_classification_head(name, spec)],
         "of another shape": [
             f"{name} {tuple(state[name].shape)} not {tuple(own[name].shape)}"
-            for name in own
-            if name in state and not in_classification_head(name, spec) and state[name].shape != own[name].shape
+            for name in wanted
+            if name in state and state[name].shape != own[name].shape
         ],
     }
-    found = "; ".join(f"{len(names)} {kind}: {_first(names)}" for kind, names in faults.items() if names)
-    if found:
+    if any(found.values()):
         raise BackboneError(
             expected=f"the tensors of {spec.name}",
-            found=found,
+            found="; ".join(f"{len(names)} {kind}: {_first(names)}" for kind, names in found.items() if names),
             where="weights",
             hint="These are weights of another network, or their names were changed. See `headstart backbones`.",
         )

@@ -1,16 +1,21 @@
-"""The catalogue: one row per backbone. Plain values; importing it needs no torch.
+"""The catalogue: one spec per backbone, and the registry of backbones from outside. Importing it needs no torch.
 
-A new backbone is one new row; the tests that run over every row then run over it too. `timm:NAME` makes a row from
-timm's own registry. ImageNet rows take torchvision's first weights (V1): they are what the textbooks' numbers mean.
+A new backbone is one new spec; the tests that run over every spec then run over it too. `timm:NAME` makes a spec from
+timm's own registry. ImageNet backbones use torchvision's first weights (V1), which the numbers in textbooks refer to.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cached_property, update_wrapper
+from typing import Any
+
 from headstart.backbones.own_specs import OWN_SPECS
 from headstart.backbones.spec import BackboneSpec, Stage
 from headstart.errors import BackboneError, near
+from headstart.registry import Registry
 
-__all__ = ["SPECS", "BackboneSpec", "Stage", "find_spec"]
+__all__ = ["REGISTERED", "SPECS", "BackboneSpec", "RegisteredBackbone", "Stage", "find_spec"]
 
 _TORCHVISION = "https://download.pytorch.org/models/"
 _BSD = "BSD-3-Clause (torchvision); trained on ImageNet, whose own terms may apply"
@@ -19,14 +24,14 @@ _CIFAR = "https://raw.githubusercontent.com/akamaster/pytorch_resnet_cifar10/d54
 _RESIDUAL = "He et al. 2016, Deep Residual Learning for Image Recognition, arXiv:1512.03385"
 
 
-def _resnet(layers: int, file: str, megabytes: float, parameters: float, gmac: float) -> BackboneSpec:
+def _resnet(layers: int, file: str, *, megabytes: float, parameters: float, gmac: float) -> BackboneSpec:
     wide = 4 if layers >= 50 else 1  # bottleneck blocks end four times as wide
     stages = tuple(Stage(f"stage{i + 1}", f"layer{i + 1}", 64 * 2**i * wide) for i in range(4))
     return BackboneSpec(
         name=f"resnet{layers}",
         title=f"ResNet-{layers}",
         builder=f"torchvision.models:resnet{layers}",
-        top=("fc",),
+        head=("fc",),
         stages=(Stage("stem", "maxpool", 64), *stages),
         weights=f"ResNet{layers}_Weights.IMAGENET1K_V1",
         url=_TORCHVISION + file,
@@ -38,12 +43,12 @@ def _resnet(layers: int, file: str, megabytes: float, parameters: float, gmac: f
     )
 
 
-def _cifar(layers: int, file: str, megabytes: float, parameters: float, gmac: float) -> BackboneSpec:
+def _cifar(layers: int, file: str, *, megabytes: float, parameters: float, gmac: float) -> BackboneSpec:
     return BackboneSpec(
         name=f"cifar_resnet{layers}",
         title=f"CIFAR ResNet-{layers}",
         builder=f"headstart.backbones.models.cifar_resnet:cifar_resnet{layers}",
-        top=("linear",),
+        head=("linear",),
         stages=(Stage("stem", "relu", 16), *(Stage(f"stage{i}", f"layer{i}", 8 * 2**i) for i in (1, 2, 3))),
         resize=32,
         crop=32,
@@ -60,12 +65,12 @@ def _cifar(layers: int, file: str, megabytes: float, parameters: float, gmac: fl
     )
 
 
-def _squeezenet(version: str, stages: tuple[Stage, ...], check: str, parameters: float, gmac: float) -> BackboneSpec:
+def _squeezenet(version: str, check: str, stages: tuple[Stage, ...], *, parameters: float, gmac: float) -> BackboneSpec:
     return BackboneSpec(
         name=f"squeezenet{version}",
         title=f"SqueezeNet {version.replace('_', '.')}",
         builder=f"torchvision.models:squeezenet{version}",
-        top=("classifier",),
+        head=("classifier",),
         stages=stages,
         weights=f"SqueezeNet{version}_Weights.IMAGENET1K_V1",
         url=_TORCHVISION + f"squeezenet{version}-{check}.pth",
@@ -79,21 +84,21 @@ def _squeezenet(version: str, stages: tuple[Stage, ...], check: str, parameters:
 
 
 def _mobilenet_v3(
-    size: str, body: tuple[Stage, ...], last: Stage, numbers: tuple[str, float, float, float]
+    size: str, check: str, stages: tuple[Stage, ...], *, megabytes: float, parameters: float, gmac: float
 ) -> BackboneSpec:
     return BackboneSpec(
         name=f"mobilenet_v3_{size}",
         title=f"MobileNetV3 {size}",
         builder=f"torchvision.models:mobilenet_v3_{size}",
-        top=("classifier.3",),
-        stages=(*body, last),
+        head=("classifier.3",),
+        stages=stages,
         weights=f"MobileNet_V3_{size.title()}_Weights.IMAGENET1K_V1",
-        url=_TORCHVISION + f"mobilenet_v3_{size}-{numbers[0]}.pth",
-        megabytes=numbers[1],
+        url=_TORCHVISION + f"mobilenet_v3_{size}-{check}.pth",
+        megabytes=megabytes,
         licence=_BSD,
         paper="Howard et al. 2019, Searching for MobileNetV3, arXiv:1905.02244",
-        parameters=numbers[2],
-        gmac=numbers[3],
+        parameters=parameters,
+        gmac=gmac,
     )
 
 
@@ -103,19 +108,19 @@ def _features(*stages: tuple[int, int], stem: tuple[int, int]) -> tuple[Stage, .
     return (Stage("stem", f"features.{stem[0]}", stem[1]), *named)
 
 
-def _thin(*stages: tuple[int, int], stem: tuple[int, int]) -> tuple[Stage, ...]:
+def _mobilenet_v2(*stages: tuple[int, int], stem: tuple[int, int]) -> tuple[Stage, ...]:
     # MobileNetV2's blocks end in few channels without activation, so the last stage but one is inside a block. Measured
     # (width 0.35; ants and bees, rps28, rps_photos): 0.908, 0.933, 0.946 at the block's end; 0.922, 0.960, 0.968 inside
     inside = Stage(f"stage{len(stages) + 1}", "features.14.conv.1", 6 * stages[-1][1])
     return (*_features(*stages, stem=stem), inside, Stage(f"stage{len(stages) + 2}", "features.18", 1280))
 
 
-_ROWS = (
+_SPECS = (
     BackboneSpec(
         name="alexnet",
         title="AlexNet",
         builder="torchvision.models:alexnet",
-        top=("classifier.6",),
+        head=("classifier.6",),
         stages=(
             *_features((5, 192), (7, 384), (9, 256), (12, 256), stem=(2, 64)),
             Stage("fc6", "classifier.2", 4096, "vector"),
@@ -129,16 +134,16 @@ _ROWS = (
         parameters=61.10084,
         gmac=0.714,
     ),
-    _resnet(18, "resnet18-f37072fd.pth", 46.8, 11.689512, 1.814),
-    _resnet(34, "resnet34-b627a593.pth", 87.3, 21.797672, 3.664),
-    _resnet(50, "resnet50-0676ba61.pth", 102.5, 25.557032, 4.089),
+    _resnet(18, "resnet18-f37072fd.pth", megabytes=46.8, parameters=11.689512, gmac=1.814),
+    _resnet(34, "resnet34-b627a593.pth", megabytes=87.3, parameters=21.797672, gmac=3.664),
+    _resnet(50, "resnet50-0676ba61.pth", megabytes=102.5, parameters=25.557032, gmac=4.089),
     BackboneSpec(
         name="inception_v3",
         title="Inception v3",
         builder="torchvision.models:inception_v3",
         # the weights were made for inputs scaled to [-1, 1]; transform_input turns ImageNet's scale into that one
         options=(("transform_input", True), ("aux_logits", True), ("init_weights", False)),
-        top=("fc", "AuxLogits"),
+        head=("fc", "AuxLogits"),
         stages=(
             Stage("stem", "maxpool1", 64),
             Stage("stage1", "maxpool2", 192),
@@ -158,14 +163,26 @@ _ROWS = (
         gmac=5.713,
         note="two outputs while training",
     ),
-    _squeezenet("1_0", _features((5, 256), (8, 384), (10, 512), (12, 512), stem=(1, 96)), "b66bff10", 1.248424, 0.819),
-    _squeezenet("1_1", _features((4, 128), (7, 256), (10, 384), (12, 512), stem=(1, 64)), "b8a52dc0", 1.235496, 0.349),
+    _squeezenet(
+        "1_0",
+        "b66bff10",
+        _features((5, 256), (8, 384), (10, 512), (12, 512), stem=(1, 96)),
+        parameters=1.248424,
+        gmac=0.819,
+    ),
+    _squeezenet(
+        "1_1",
+        "b8a52dc0",
+        _features((4, 128), (7, 256), (10, 384), (12, 512), stem=(1, 64)),
+        parameters=1.235496,
+        gmac=0.349,
+    ),
     BackboneSpec(
         name="mobilenet_v2",
         title="MobileNetV2",
         builder="torchvision.models:mobilenet_v2",
-        top=("classifier",),
-        stages=_thin((1, 16), (3, 24), (6, 32), (13, 96), stem=(0, 32)),
+        head=("classifier",),
+        stages=_mobilenet_v2((1, 16), (3, 24), (6, 32), (13, 96), stem=(0, 32)),
         weights="MobileNet_V2_Weights.IMAGENET1K_V1",
         url=_TORCHVISION + "mobilenet_v2-b0353104.pth",
         megabytes=14.2,
@@ -179,8 +196,8 @@ _ROWS = (
         title="MobileNetV2, width 0.35",
         builder="torchvision.models:MobileNetV2",
         options=(("width_mult", 0.35),),
-        top=("classifier",),
-        stages=_thin((1, 8), (3, 8), (6, 16), (13, 32), stem=(0, 16)),
+        head=("classifier",),
+        stages=_mobilenet_v2((1, 8), (3, 8), (6, 16), (13, 32), stem=(0, 16)),
         # odd sizes (32k + 1): there torchvision's padding and Keras' fall on the same pixels
         resize=257,
         crop=225,
@@ -196,21 +213,31 @@ _ROWS = (
     ),
     _mobilenet_v3(
         "small",
-        _features((1, 16), (3, 24), (6, 40), (8, 48), (11, 96), (12, 576), stem=(0, 16)),
-        Stage("stage7", "classifier.1", 1024, "vector"),
-        ("047dcff4", 10.3, 2.542856, 0.057),
+        "047dcff4",
+        (
+            *_features((1, 16), (3, 24), (6, 40), (8, 48), (11, 96), (12, 576), stem=(0, 16)),
+            Stage("stage7", "classifier.1", 1024, "vector"),
+        ),
+        megabytes=10.3,
+        parameters=2.542856,
+        gmac=0.057,
     ),
     _mobilenet_v3(
         "large",
-        _features((1, 16), (3, 24), (6, 40), (10, 80), (12, 112), (15, 160), (16, 960), stem=(0, 16)),
-        Stage("stage8", "classifier.1", 1280, "vector"),
-        ("8738ca79", 22.1, 5.483032, 0.217),
+        "8738ca79",
+        (
+            *_features((1, 16), (3, 24), (6, 40), (10, 80), (12, 112), (15, 160), (16, 960), stem=(0, 16)),
+            Stage("stage8", "classifier.1", 1280, "vector"),
+        ),
+        megabytes=22.1,
+        parameters=5.483032,
+        gmac=0.217,
     ),
     BackboneSpec(
         name="efficientnet_b0",
         title="EfficientNet-B0",
         builder="torchvision.models:efficientnet_b0",
-        top=("classifier",),
+        head=("classifier",),
         stages=_features((1, 16), (2, 24), (3, 40), (4, 80), (5, 112), (6, 192), (7, 320), (8, 1280), stem=(0, 32)),
         interpolation="bicubic",
         weights="EfficientNet_B0_Weights.IMAGENET1K_V1",
@@ -226,10 +253,10 @@ _ROWS = (
         name="convnext_tiny",
         title="ConvNeXt tiny",
         builder="torchvision.models:convnext_tiny",
-        top=("classifier.2",),
+        head=("classifier.2",),
         stages=(
             *_features((1, 96), (3, 192), (5, 384), stem=(0, 96)),
-            Stage("stage4", "classifier.1", 768, "vector"),  # after the layer norm, as its own top sees it
+            Stage("stage4", "classifier.1", 768, "vector"),  # after the layer norm, as its own head sees it
         ),
         resize=236,
         weights="ConvNeXt_Tiny_Weights.IMAGENET1K_V1",
@@ -244,12 +271,12 @@ _ROWS = (
         name="vit_b_16",
         title="ViT-B/16",
         builder="torchvision.models:vit_b_16",
-        top=("heads",),
+        head=("heads",),
         stages=(
             Stage("stage1", "encoder.layers.encoder_layer_2", 768, "tokens-class"),
             Stage("stage2", "encoder.layers.encoder_layer_5", 768, "tokens-class"),
             Stage("stage3", "encoder.layers.encoder_layer_8", 768, "tokens-class"),
-            Stage("stage4", "encoder.ln", 768, "tokens-class"),  # after the layer norm, as its own top sees it
+            Stage("stage4", "encoder.ln", 768, "tokens-class"),  # after the layer norm, as its own head sees it
         ),
         weights="ViT_B_16_Weights.IMAGENET1K_V1",
         url=_TORCHVISION + "vit_b_16-c867db91.pth",
@@ -259,25 +286,58 @@ _ROWS = (
         parameters=86.567656,
         gmac=17.564,
     ),
-    _cifar(20, "resnet20-12fca82f.th", 1.1, 0.269722, 0.041),
-    _cifar(56, "resnet56-4bfd9763.th", 3.5, 0.853018, 0.125),
+    _cifar(20, "resnet20-12fca82f.th", megabytes=1.1, parameters=0.269722, gmac=0.041),
+    _cifar(56, "resnet56-4bfd9763.th", megabytes=3.5, parameters=0.853018, gmac=0.125),
     *OWN_SPECS,
 )
 
-SPECS: dict[str, BackboneSpec] = {spec.name: spec for spec in _ROWS}
+SPECS: dict[str, BackboneSpec] = {spec.name: spec for spec in _SPECS}
+
+
+class RegisteredBackbone:
+    """A backbone from outside: a function makes it, and its spec is measured when it is first needed.
+
+    Args:
+        make: returns a new Backbone. function: the registered one, whose name and origin this takes.
+    """
+
+    def __init__(self, make: Callable[[], Any], function: Callable[..., Any]) -> None:
+        self.make = make
+        update_wrapper(self, function)  # type: ignore[arg-type]  # its name and origin
+
+    @cached_property
+    def spec(self) -> BackboneSpec:
+        """The spec of the backbone that the function makes."""
+        spec: BackboneSpec = self.make().spec
+        return spec
+
+
+REGISTERED: Registry[RegisteredBackbone] = Registry("backbone", "backbones")
+"""Backbones of `register_backbone` and of the entry points `headstart.backbones`."""
 
 
 def find_spec(name: str) -> BackboneSpec:
-    """The row of a backbone; `timm:NAME` asks timm's registry.
+    """The spec of a backbone; `timm:NAME` asks timm's registry.
 
     Raises:
-        BackboneError: the name is unknown (the near ones are in the hint), or timm is not installed.
+        BackboneError: the name is unknown (the near ones are in the hint), timm is not installed, or what an entry
+            point names is not registered.
     """
+    if name in SPECS:
+        return SPECS[name]
     if name.startswith("timm:"):
         from headstart.backbones.timm_specs import timm_spec  # needs torch
 
         return timm_spec(name.removeprefix("timm:"))
-    if name not in SPECS:
-        hint = near(name, SPECS) + " Networks of timm are called timm:NAME."
+    if name not in REGISTERED:
+        hint = near(name, [*SPECS, *REGISTERED]) + " Networks of timm are called timm:NAME."
         raise BackboneError(expected="a backbone of the catalogue", found=repr(name), where="--backbone", hint=hint)
-    return SPECS[name]
+    registered: object = REGISTERED[name]
+    if not isinstance(registered, RegisteredBackbone):
+        raise BackboneError(
+            expected=f"a function decorated with register_backbone({name!r})",
+            found=type(registered).__name__,
+            where=f"entry point {name}",
+            hint="The package that offers it must be corrected.",
+        )
+    return registered.spec

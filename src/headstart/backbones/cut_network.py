@@ -1,4 +1,4 @@
-"""A stage network cut in two at a frozen boundary: a prefix whose outputs can be kept, and the tail that trains."""
+"""CutNetwork: a feature extractor split at a frozen boundary into a prefix, whose outputs are cached, and a tail."""
 
 from __future__ import annotations
 
@@ -11,20 +11,27 @@ from headstart.errors import BackboneError
 
 
 class CutNetwork:
-    """Prefix and tail of a stage network; `tail(*prefix(pixels))` is the whole.
+    """Prefix and tail of a feature extractor; `tail(*prefix(pixels))` is the whole.
 
-    Everything that depends on no trained module belongs to the prefix, pooled early stages too: so few and small
-    tensors cross the cut. Both share their weights with the network.
+    Everything that depends on no trained module belongs to the prefix, pooled early stages too, so that few and small
+    tensors pass the boundary. Both share their weights with the network.
 
     Attributes:
-        prefix: pixels N×3×S×S → the tensors that cross the cut.
+        prefix: pixels N×3×S×S → the tensors at the boundary.
         tail: these tensors → features N×D.
 
     Raises:
-        BackboneError: nothing is frozen, or nothing trains.
+        BackboneError: nothing is frozen, nothing trains, or the network cannot be traced.
     """
 
-    def __init__(self, body: fx.GraphModule, trains: Callable[[str], bool]) -> None:
+    def __init__(self, body: nn.Module, trains: Callable[[str], bool]) -> None:
+        if not isinstance(body, fx.GraphModule):
+            raise BackboneError(
+                expected="a network whose graph can be traced",
+                found=type(body).__name__,
+                where="unfreeze",
+                hint="Fine-tune all of it (--strategy full), or train a head only (--strategy probe).",
+            )
         late = _late_nodes(body.graph, trains)
         early = [node for node in body.graph.nodes if node not in late and node.op != "output"]
         calls = [node for node in body.graph.nodes if node.op in ("call_module", "get_attr")]
@@ -32,14 +39,14 @@ class CutNetwork:
         if not frozen or len(frozen) == len(calls):
             which = "nothing before it" if not frozen else "nothing after it"
             raise BackboneError(
-                expected="a boundary with a frozen part before it and a trained part after it",
+                expected="a boundary with frozen modules before it and trained ones after it",
                 found=which,
                 where="unfreeze",
                 hint="Name a later stage." if not frozen else "Name an earlier stage.",
             )
-        crossing = [node for node in early if any(user in late for user in node.users)]
-        self.prefix = _prefix(body, late, crossing)
-        self.tail = _tail(body, late, crossing)
+        boundary = [node for node in early if any(user in late for user in node.users)]
+        self.prefix = _prefix(body, late, boundary)
+        self.tail = _tail(body, late, boundary)
 
 
 def _late_nodes(graph: fx.Graph, trains: Callable[[str], bool]) -> set[fx.Node]:
@@ -52,19 +59,19 @@ def _late_nodes(graph: fx.Graph, trains: Callable[[str], bool]) -> set[fx.Node]:
     return late
 
 
-def _prefix(body: fx.GraphModule, late: set[fx.Node], crossing: list[fx.Node]) -> fx.GraphModule:
+def _prefix(body: fx.GraphModule, late: set[fx.Node], boundary: list[fx.Node]) -> fx.GraphModule:
     graph, copies = fx.Graph(), dict[fx.Node, fx.Node]()
     for node in body.graph.nodes:
         if node not in late:
             copies[node] = graph.node_copy(node, lambda other: copies[other])
-    graph.output(tuple(copies[node] for node in crossing))
+    graph.output(tuple(copies[node] for node in boundary))
     return _module(body, graph, "Prefix")
 
 
-def _tail(body: fx.GraphModule, late: set[fx.Node], crossing: list[fx.Node]) -> fx.GraphModule:
+def _tail(body: fx.GraphModule, late: set[fx.Node], boundary: list[fx.Node]) -> fx.GraphModule:
     graph, copies = fx.Graph(), dict[fx.Node, fx.Node]()
-    for i, node in enumerate(crossing):
-        copies[node] = graph.placeholder(f"crossing_{i}")
+    for i, node in enumerate(boundary):
+        copies[node] = graph.placeholder(f"boundary_{i}")
     for node in body.graph.nodes:
         if node in late:
             copies[node] = graph.node_copy(node, lambda other: copies[other])
@@ -79,7 +86,7 @@ def _module(body: fx.GraphModule, graph: fx.Graph, name: str) -> fx.GraphModule:
 
 
 @torch.inference_mode()
-def crossing_shapes(prefix: nn.Module, size: int) -> tuple[tuple[int, ...], ...]:
-    """Shapes, without the first dimension, of what crosses the cut for images of a side."""
+def boundary_shapes(prefix: nn.Module, size: int) -> tuple[tuple[int, ...], ...]:
+    """Shapes, without the first dimension, of the tensors at the boundary, for images of this side in px."""
     outputs: tuple[Tensor, ...] = prefix(torch.zeros(1, 3, size, size))
     return tuple(tuple(value.shape[1:]) for value in outputs)

@@ -1,17 +1,20 @@
-"""StageNetwork: the part of a network that its features need, pixels in and pooled features out, as one plain graph."""
+"""FeatureExtractor: the part of a network that its features need, pixels in and pooled features out."""
 
 from __future__ import annotations
 
 import importlib
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, fx, nn
 
-from headstart.backbones.spec import Stage
+from headstart.backbones.spec import BackboneSpec, Stage
 from headstart.errors import BackboneError
+from headstart.hooks import watch_inputs, watch_outputs
+
+_Module = TypeVar("_Module", bound=nn.Module)
 
 POOL: dict[str, Callable[[Tensor], Tensor]] = {
     "map": lambda x: x.mean((2, 3)),  # N×C×H×W
@@ -21,27 +24,93 @@ POOL: dict[str, Callable[[Tensor], Tensor]] = {
     "vector": lambda x: x.flatten(1),  # N×C, or N×C×1×1
 }
 
+_MOST_GRAPHS = 32
+_graphs: dict[tuple[object, ...], fx.Graph] = {}  # traced graphs by spec, modules and stages; they hold no weights
+
 
 class FeatureExtractor(nn.Module):
-    """Pixels N×3×S×S → features N×D float32: the stages pooled, raw, side by side in the order given.
+    """Pixels N×3×S×S → features N×D float32: the stages pooled, raw, side by side in the given order.
 
-    `body` is a traced graph (torch.fx) of the network in eval mode, cut after the last stage asked for. It holds no
-    hook, so it can be exported, compiled and folded. It shares its weights with the network and puts it in eval mode.
+    `body` is a traced graph (torch.fx) of the network in eval mode, cut after the last stage. It holds no hook, so it
+    can be exported, compiled and folded. It shares weights and modules with the network, and so follows their modes. A
+    user's own network that cannot be traced is run whole instead (`WatchedNetwork`).
+
+    Args:
+        stages: in the order of the features.
+        spec: of the network: one of the catalogue is traced once per process, and a user's own may be watched.
 
     Raises:
-        BackboneError: the network cannot be traced, or it never runs a stage's module.
+        BackboneError: it cannot be traced, or a stage's module never runs.
     """
 
-    def __init__(self, network: nn.Module, stages: Sequence[Stage]) -> None:
+    def __init__(self, network: nn.Module, stages: Sequence[Stage], *, spec: BackboneSpec | None = None) -> None:
         super().__init__()
         self.widths = tuple(stage.width for stage in stages)
-        self.body = _graph_of(network.eval(), stages)
-        self.eval()
+        self.body: fx.GraphModule | WatchedNetwork
+        try:
+            self.body = fx.GraphModule(network, _graph_of(network, tuple(stages), spec), class_name="StageGraph")
+        except BackboneError:
+            if spec is None or spec.builder:
+                raise
+            self.body = WatchedNetwork(network, stages)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Features N×D of pixels N×3×S×S."""
         features: Tensor = self.body(pixels)
         return features
+
+
+class WatchedNetwork(nn.Module):
+    """Runs a network that cannot be traced, and pools its stages as they pass; several threads may call it at once."""
+
+    def __init__(self, network: nn.Module, stages: Sequence[Stage]) -> None:
+        super().__init__()
+        self.network = network
+        self.stages = {stage.name: stage for stage in stages}
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Features N×D of pixels N×3×S×S."""
+        network, pooled = _view(self.network), dict[str, Tensor]()
+        modules = {name: network.get_submodule(stage.module) for name, stage in self.stages.items()}
+        for module in modules.values():  # hooks of this call alone
+            for kind in ("_forward_hooks", "_forward_pre_hooks"):
+                vars(module)[kind] = vars(module)[kind].copy()
+
+        def pool(name: str, value: Tensor) -> None:
+            pooled[name] = POOL[self.stages[name].pool](value)  # at once: a later in-place layer would write into it
+
+        inputs = {name: module for name, module in modules.items() if self.stages[name].side == "input"}
+        outputs = {name: module for name, module in modules.items() if name not in inputs}
+        with watch_inputs(inputs, pool), watch_outputs(outputs, pool):
+            network(pixels)
+        _check_all_ran(network, list(self.stages.values()), pooled)
+        return torch.cat([pooled[name] for name in self.stages], 1).float()
+
+
+def eval_view(module: _Module) -> _Module:
+    """The same module in eval mode for good: weights, buffers and hooks are shared, the mode is its own.
+
+    `train()` on the original, by a user or by an exporter that forgets to go back, does not reach it, so its outputs
+    stay and its batch-norm statistics cannot move.
+    """
+    return _view(module, training=False)
+
+
+def _view(module: _Module, *, training: bool | None = None, seen: dict[int, nn.Module] | None = None) -> _Module:
+    """A second module over the same dicts of parameters, buffers and hooks; None keeps each module's mode."""
+    seen = {} if seen is None else seen
+    if id(module) in seen:
+        return seen[id(module)]  # type: ignore[return-value]
+    view = seen[id(module)] = object.__new__(type(module))
+    vars(view).update(vars(module))
+    vars(view).pop("train", None)  # a frozen module's own, which would answer for the original
+    if training is not None:
+        vars(view)["training"] = training
+    children = vars(module)["_modules"]
+    vars(view)["_modules"] = {
+        name: None if child is None else _view(child, training=training, seen=seen) for name, child in children.items()
+    }
+    return view
 
 
 class _Tracer(fx.Tracer):
@@ -57,24 +126,37 @@ class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return isinstance(m, self._leaf_kinds) or super().is_leaf_module(m, module_qualified_name)
 
+    # the signature of torch's own method
     def call_module(
         self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        self._look(m, "input", args[0] if args else None)
+        self._pool(m, "input", args[0] if args else None)
         output = super().call_module(m, forward, args, kwargs)
-        self._look(m, "output", output)
+        self._pool(m, "output", output)
         return output
 
-    def _look(self, module: nn.Module, side: str, value: object) -> None:
+    def _pool(self, module: nn.Module, side: str, value: object) -> None:
         path = self.path_of_module(module)
         for stage in self._stages:
             if (stage.module, stage.side) == (path, side) and isinstance(value, fx.Proxy):
-                # pooled at once: a later in-place layer would write into the value
+                # at once: a later in-place layer would write into the value
                 self.pooled[stage.name] = POOL[stage.pool](value)  # type: ignore[arg-type,assignment]
 
 
-def _graph_of(network: nn.Module, stages: Sequence[Stage]) -> fx.GraphModule:
-    tracer = _Tracer(stages)
+def _graph_of(network: nn.Module, stages: tuple[Stage, ...], spec: BackboneSpec | None) -> fx.Graph:
+    """The graph of a network, cut after its stages; one of the catalogue's is traced once, whatever its weights."""
+    if spec is None or not spec.builder:  # only its code says what a user's module does
+        return _trace(network, stages)
+    key = (spec.builder, spec.options, stages, *((path, type(module)) for path, module in network.named_modules()))
+    if key not in _graphs:
+        while len(_graphs) >= _MOST_GRAPHS:
+            _graphs.pop(next(iter(_graphs)))
+        _graphs[key] = _trace(network, stages)
+    return _graphs[key]
+
+
+def _trace(network: nn.Module, stages: Sequence[Stage]) -> fx.Graph:
+    tracer, network = _Tracer(stages), eval_view(network)
     try:
         graph = tracer.trace(network)
     except Exception as error:  # a network's own code may fail in any way on symbols
@@ -84,18 +166,22 @@ def _graph_of(network: nn.Module, stages: Sequence[Stage]) -> fx.GraphModule:
             where=type(network).__name__,
             hint="Choose another network.",
         ) from error
-    missing = [stage.name for stage in stages if stage.name not in tracer.pooled]
+    _check_all_ran(network, stages, tracer.pooled)
+    return _cut(network, graph, [tracer.pooled[stage.name].node for stage in stages])
+
+
+def _check_all_ran(network: nn.Module, stages: Sequence[Stage], pooled: dict[str, Any]) -> None:
+    missing = [stage.name for stage in stages if stage.name not in pooled]
     if missing:
         raise BackboneError(
             expected="every stage to be run by the network",
             found=f"no output for {', '.join(missing)}",
             where=type(network).__name__,
-            hint="The row of this backbone names modules that its network does not call.",
+            hint="The spec of this backbone names modules that its network does not call.",
         )
-    return _cut(network, graph, [tracer.pooled[stage.name].node for stage in stages])
 
 
-def _cut(network: nn.Module, graph: fx.Graph, pooled: list[fx.Node]) -> fx.GraphModule:
+def _cut(network: nn.Module, graph: fx.Graph, pooled: list[fx.Node]) -> fx.Graph:
     """The graph with the pooled stages as its only output, and nothing that they do not need."""
     old = next(node for node in reversed(graph.nodes) if node.op == "output")
     with graph.inserting_before(old):
@@ -103,13 +189,11 @@ def _cut(network: nn.Module, graph: fx.Graph, pooled: list[fx.Node]) -> fx.Graph
         new = graph.call_method("float", (joined,))
         graph.output(new)
     graph.erase_node(old)
-    cut = fx.GraphModule(network, graph, class_name="StageGraph")
-    cut.graph.eliminate_dead_code()
-    for node in [node for node in cut.graph.nodes if node.op == "placeholder" and not node.users]:
-        cut.graph.erase_node(node)  # optional arguments of forward
-    cut.delete_all_unused_submodules()
-    cut.graph.lint()
-    cut.recompile()
+    cut = fx.GraphModule(network, graph).graph  # knows which modules are pure, so that dead ones can go
+    cut.eliminate_dead_code()
+    for node in [node for node in cut.nodes if node.op == "placeholder" and not node.users]:
+        cut.erase_node(node)  # optional arguments of forward
+    cut.lint()
     return cut
 
 

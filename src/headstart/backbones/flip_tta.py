@@ -1,4 +1,4 @@
-"""Mirror: features of an image and of its mirror image as one row, for a classifier that answers with both."""
+"""FlipTTA: features of an image and its horizontal flip, averaged, for test-time augmentation."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Forward = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class FlipTTA:
-    """How the features of both are joined, so that a linear head's scores for the row are the mean of both scores.
+    """Averages the features of an image and its flip, so that a linear head's scores are the mean of both scores.
 
     Args:
         widths: numbers per image of each stage.
-        unit: whether the head takes stages of unit length: they are then scaled before the mean, for its scores are
-            linear only in what was scaled.
+        unit: whether the head takes stages of unit length: they are then scaled before the mean, because its scores
+            are linear only in scaled features.
     """
 
     widths: tuple[int, ...]
@@ -27,11 +27,11 @@ class FlipTTA:
 
     @property
     def name(self) -> str:
-        """What tells such features apart from others, for the cache."""
+        """What distinguishes such features from others in the cache."""
         return "mean of stages of unit length" if self.unit else "mean"
 
     def features(self, forward: Forward, pixels: Tensor) -> Tensor:
-        """N×D of pixels N×3×S×S by a function that gives N×D for them as they are; it is run twice."""
+        """Features N×D of pixels N×3×S×S; `forward` gives N×D for pixels, and runs twice."""
         return (self._scaled(forward(pixels)) + self._scaled(forward(pixels.flip(-1)))) / 2
 
     def _scaled(self, features: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Preprocess: the resize, crop and normalisation that a backbone's weights were trained with.
 
 In: decoded RGB images. Out: uint8 N×3×S×S for the cache and the workers, then pixels N×3×S×S float32. Nothing else in
-the house decides how an image is brought to a network.
+headstart decides how an image becomes the input of a network.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode  # type: ignore[import-untyped]
 from torchvision.transforms.v2 import functional as transforms  # type: ignore[import-untyped]
 
-from headstart.backbones.spec import BackboneSpec
+from headstart.backbones.spec import IMAGENET_MEAN, IMAGENET_STD, BackboneSpec
 from headstart.errors import BackboneError, near
+from headstart.plain import Plain
 
 _SMOOTH = {"bilinear": InterpolationMode.BILINEAR, "bicubic": InterpolationMode.BICUBIC}
 _MODES = (*_SMOOTH, "nearest")
@@ -30,8 +31,8 @@ _LONGEST = 20_000  # px of a strip that thin; no camera comes near
 
 
 @dataclass(frozen=True)
-class Preprocess:
-    """How a decoded image becomes what the network sees.
+class Preprocess(Plain):
+    """How a decoded image becomes the input of a network.
 
     Args:
         resize: length of the shorter side after the resize, px.
@@ -63,16 +64,33 @@ class Preprocess:
 
     @classmethod
     def of(cls, spec: BackboneSpec) -> Preprocess:
-        """The preprocessing of a catalogue row."""
-        return cls(spec.resize, spec.crop, spec.interpolation, spec.mean, spec.std, spec.fit)
+        """The preprocessing of a spec."""
+        return cls(**{field.name: getattr(spec, field.name) for field in dataclasses.fields(cls)})
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, object]) -> Preprocess:
+        """Preprocess for a network of your own.
+
+        Args:
+            values: `size` (side of the square input, px), and any of `resize` (shorter side before the crop; by default
+                the size), `mean` and `std` (three numbers for R G B; by default ImageNet's), `interpolation`
+                (bilinear), `fit` (keep).
+
+        Raises:
+            BackboneError: `size` is missing, a key is unknown, or a value is not allowed.
+        """
+        known = ("size", "resize", "interpolation", "mean", "std", "fit")
+        for key in values:
+            _check(key in known, f"one of {', '.join(known)}", key, hint=near(str(key), known))
+        _check("size" in values, "the key size", "none", hint="preprocess={'size': 224} is the least.")
+        size = values["size"]
+        chosen = {"resize": size, "interpolation": "bilinear", "mean": IMAGENET_MEAN, "std": IMAGENET_STD, **values}
+        del chosen["size"]
+        return cls.from_dict({**chosen, "crop": size})
 
     def at(self, side: int) -> Preprocess:
         """The same for a square of another side, px: resize and crop keep their ratio."""
         return dataclasses.replace(self, resize=round(self.resize * side / self.crop), crop=side)
-
-    def to_dict(self) -> dict[str, object]:
-        """Plain values for JSON."""
-        return {name: list(v) if isinstance(v, tuple) else v for name, v in dataclasses.asdict(self).items()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, object]) -> Preprocess:
@@ -86,8 +104,8 @@ class Preprocess:
             _check(key in known, "a known key", key, hint=near(str(key), known))
         for key in known:
             _check(key in values or key == "fit", f"the key {key}", "none")
-        plain = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
-        return cls(**plain)  # type: ignore[arg-type]  # __post_init__ checks every kind
+        fields = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+        return cls(**fields)  # type: ignore[arg-type]  # __post_init__ checks every kind
 
     def prepare(self, rgb: NDArray[np.uint8]) -> Tensor:
         """Resize and centre-crop one image, as torchvision's Resize and CenterCrop do.
@@ -110,11 +128,11 @@ class Preprocess:
         if self.fit == "stretch":
             return self.resize, self.resize
         short, long = min(height, width), max(height, width)
-        longer = int(self.resize * long / short)  # torchvision cuts, it does not round
+        longer = int(self.resize * long / short)  # torchvision truncates, it does not round
         return (longer, self.resize) if height > width else (self.resize, longer)
 
     def normalise(self, prepared: Tensor) -> Tensor:
-        """Bring prepared images to the scale of the weights: (value / 255 − mean) / std.
+        """Scale prepared images as the weights expect them: (value / 255 − mean) / std.
 
         Args:
             prepared: N×3×S×S uint8, any device.
@@ -129,7 +147,7 @@ class Preprocess:
 
     def _resize(self, image: Tensor, height: int, width: int) -> Tensor:
         if self.interpolation == "nearest":
-            # torch's two kinds of nearest fall on other pixels than Pillow's at some ratios
+            # torch's two kinds of nearest choose other pixels than Pillow's at some ratios
             return image[:, _nearest(image.shape[1], height)][:, :, _nearest(image.shape[2], width)]
         mode = _SMOOTH[self.interpolation]
         resized: Tensor = transforms.resize(image, [height, width], interpolation=mode, antialias=True)

@@ -1,8 +1,8 @@
-"""Batch-norm statistics estimated anew on given images, exactly, one batch in memory at a time."""
+"""Batch-norm statistics re-estimated on given images, exactly, with one batch in memory at a time."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 
@@ -14,7 +14,7 @@ from headstart.errors import BackboneError
 from headstart.hooks import watch_inputs
 
 Batches = Callable[[], Iterable[Tensor]]
-"""Starts a new walk through the same batches of pixels N×3×S×S."""
+"""Starts a new pass over the same batches of pixels N×3×S×S."""
 
 
 class _Moments:
@@ -28,11 +28,11 @@ class _Moments:
         self.centre: Tensor | None = None
 
     def add(self, x: Tensor) -> None:
-        """Take in activations N×C×…"""
+        """Add activations N×C×…"""
         axes = [axis for axis in range(x.ndim) if axis != 1]
         variance, mean = (part.double() for part in torch.var_mean(x.float(), axes, correction=0))  # C, C
         if self.centre is None:
-            # a centre near the data: without it the squares of a mean far from zero swallow the variance
+            # a centre near the data: the squares of a mean far from zero would hide the variance
             self.centre = mean
         n = x.numel() // x.shape[1]
         away = mean - self.centre
@@ -55,15 +55,15 @@ def recalibrate_batch_norm(
 ) -> int:
     """Set every batch norm's running mean and variance to those of its inputs on these images; nothing else changes.
 
-    A layer's inputs depend on the layers before it, so the batch norms are settled one after another in the order in
-    which they run, each by a walk through all batches that ends at it: exact for the network in eval mode, whatever the
-    size and the order of the batches, at about half a forward pass for each batch norm. If there is one batch only, a
-    single pass is enough. Modes are left as they were found.
+    A layer's inputs depend on the layers before it, so the batch norms are estimated one after another in the order in
+    which they run, each in a pass over all batches that ends at it: exact for the network in eval mode, whatever the
+    size and the order of the batches, at about half a forward pass for each batch norm. For one batch a single pass is
+    enough. Modes are left unchanged.
 
     Args:
-        prior: how many images the statistics that are there count for: the new ones are those of the mixture of so many
-            old images and the n new ones. 0: the old ones are forgotten.
-        names: batch norms that get new statistics; None: all that have some.
+        prior: how many images the present statistics count for: the new ones are those of the mixture of so many old
+            images and the n new ones. 0: the old ones are discarded.
+        names: batch norms that get new statistics; None: all that have statistics.
 
     Returns:
         How many batch norms have new statistics.
@@ -72,13 +72,13 @@ def recalibrate_batch_norm(
         BackboneError: there are no images, or activations are not finite.
 
     Source: Wu and Johnson 2021, arXiv:2105.07576, section 3. We add the variance between batches, which their code
-    leaves out (1.0 instead of 5.0 on images sorted by class), and settle layer after layer. Prior: Schneider et al.
+    leaves out (1.0 instead of 5.0 on images sorted by class), and estimate layer after layer. Prior: Schneider et al.
     2020, arXiv:2006.16971, section 3; we add the distance of the two means to the variance, as a mixture has it.
     """
     norms = {name: module for name, module in network.named_modules() if _has_statistics(module)}
     norms = norms if names is None else {name: norms[name] for name in names}
-    walk = iter(batches())
-    first, second = next(walk, None), next(walk, None)
+    passes = iter(batches())
+    first, second = next(passes, None), next(passes, None)
     if first is None:
         raise BackboneError(
             expected="images to estimate batch-norm statistics on", found="none", where="recalibrate_batch_norm"
@@ -88,10 +88,10 @@ def recalibrate_batch_norm(
     network.eval()
     try:
         if second is None:
-            return _in_one_pass(network, norms, first, old)
+            return _in_one_pass(network, norms, first, old=old)
         runs = _count_runs(network, norms, first)
         for name in runs:
-            _settle(network, name, norms[name], runs[name], batches, old)
+            _estimate(network, batches, _Norm(name, norms[name], runs[name], old))
         return len(runs)
     finally:
         for module, training in modes:
@@ -110,51 +110,57 @@ def _count_runs(network: nn.Module, norms: dict[str, nn.Module], pixels: Tensor)
     return runs
 
 
-def _in_one_pass(network: nn.Module, norms: dict[str, nn.Module], pixels: Tensor, old: float) -> int:
+def _in_one_pass(network: nn.Module, norms: dict[str, nn.Module], pixels: Tensor, *, old: float) -> int:
     """With all images in one batch the statistics are known just before each batch norm runs."""
-    moments: defaultdict[str, _Moments] = defaultdict(_Moments)
-    before = {name: _statistics(norm) for name, norm in norms.items()}
+    estimated = {name: _Norm(name, norm, 1, old) for name, norm in norms.items()}
+    ran: set[str] = set()
 
-    def look(name: str, x: Tensor) -> None:
-        moments[name].add(x)
-        _store(norms[name], name, moments[name], before[name], old)
+    def estimate(name: str, x: Tensor) -> None:
+        ran.add(name)
+        estimated[name].moments.add(x)
+        estimated[name].store()
 
-    with watch_inputs(norms, look):
+    with watch_inputs(norms, estimate):
         network(pixels)
-    return len(moments)
+    return len(ran)
 
 
 class _ReachedError(Exception):
     """The forward pass has come as far as it needs to."""
 
 
-def _settle(network: nn.Module, name: str, norm: nn.Module, runs: int, batches: Batches, old: float) -> None:
-    moments, before = _Moments(), _statistics(norm)
+class _Norm:
+    """One batch norm whose statistics are estimated; `old` is the share of its present ones in the mixture."""
 
-    def look(_: str, x: Tensor) -> None:
-        moments.add(x)
-        if moments.batches % runs == 0:
+    def __init__(self, name: str, module: nn.Module, runs: int, old: float) -> None:  # its four facts
+        self.name, self.module, self.runs, self.old = name, module, runs, old
+        self.moments = _Moments()
+        self.mean = module.get_buffer("running_mean").double().clone()  # as they were before
+        self.variance = module.get_buffer("running_var").double().clone()
+
+    def store(self) -> None:
+        """Write the statistics of the mixture."""
+        mean, variance = self.moments.result()
+        if self.old:
+            apart, new = mean - self.mean, 1 - self.old
+            mean = self.mean + new * apart
+            variance = self.old * self.variance + new * variance + self.old * new * apart.square()
+        if not (mean.isfinite().all() and variance.isfinite().all()):
+            raise BackboneError(
+                expected="finite activations", found="infinite ones or NaN", where=f"the input of {self.name}"
+            )
+        self.module.get_buffer("running_mean").copy_(mean)
+        self.module.get_buffer("running_var").copy_(variance)
+
+
+def _estimate(network: nn.Module, batches: Batches, norm: _Norm) -> None:
+    def add(_: str, x: Tensor) -> None:
+        norm.moments.add(x)
+        if norm.moments.batches % norm.runs == 0:
             raise _ReachedError
 
-    with watch_inputs({name: norm}, look):
+    with watch_inputs({norm.name: norm.module}, add):
         for pixels in batches():
             with suppress(_ReachedError):
                 network(pixels)
-    _store(norm, name, moments, before, old)
-
-
-def _statistics(norm: nn.Module) -> tuple[Tensor, Tensor]:
-    return norm.get_buffer("running_mean").double().clone(), norm.get_buffer("running_var").double().clone()
-
-
-def _store(norm: nn.Module, name: str, moments: _Moments, before: tuple[Tensor, Tensor], old: float) -> None:
-    """The statistics of a mixture, of which `old` is the share of what was there before."""
-    mean, variance = moments.result()
-    if old:
-        apart = mean - before[0]
-        mean = before[0] + (1 - old) * apart
-        variance = old * before[1] + (1 - old) * variance + old * (1 - old) * apart.square()
-    if not (mean.isfinite().all() and variance.isfinite().all()):
-        raise BackboneError(expected="finite activations", found="infinite ones or NaN", where=f"the input of {name}")
-    for buffer, value in (("running_mean", mean), ("running_var", variance)):
-        getattr(norm, buffer).copy_(value)
+    norm.store()

@@ -1,4 +1,4 @@
-"""Row: what the catalogue knows of one backbone, as plain values; needs no torch, so that listing rows is quick."""
+"""BackboneSpec: what is known about one backbone, as plain values; needs no torch, so that listing them is quick."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ POOLS = ("map", "map-last", "tokens-class", "tokens-mean", "vector")
 
 @dataclass(frozen=True)
 class Stage:
-    """A named place in a network whose output can serve as features.
+    """A named module of a network whose output serves as features.
 
     Args:
-        name: `stem`, `stage1` …, the word used in options and pictures.
-        module: path of the submodule that is looked at.
+        name: `stem`, `stage1` …, the word used in options and figures.
+        module: path of the module in the network.
         width: numbers per image after pooling.
-        pool: `map` N×C×H×W and `map-last` N×H×W×C take the mean over H and W; `tokens-class` N×L×C the first token,
-            `tokens-mean` the mean of all; `vector` N×C as it is.
+        pool: `map` N×C×H×W and `map-last` N×H×W×C are averaged over H and W; `tokens-class` N×L×C takes the first
+            token, `tokens-mean` the mean of all; `vector` N×C is taken unchanged.
         side: which side of the module is taken, its `output` or its first `input`.
     """
 
@@ -37,31 +37,32 @@ class Stage:
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneSpec:
-    """One backbone: how it is built, where its weights come from, what it wants to see, who made it.
+    """One backbone: how it is built, where its weights come from, what input it expects, who made it.
 
     Args:
-        builder: `module:function` that makes the network without weights.
+        builder: `module:function` that makes the network without weights; empty: the network is a module that a user
+            made, with its weights (see `Backbone.from_module`).
         options: keyword arguments of the builder.
-        top: prefixes of the parts that are not backbone: the classifier, inception's auxiliary branch.
+        head: prefixes of the modules that are not backbone: the classification head, inception's auxiliary branch.
         stages: in forward order; the last is the classical penultimate feature, also called `pooled`.
         weights: name in torchvision's registry of weights, where there is one.
-        url: where the weights are fetched from; empty: no public source.
+        url: where the weights are downloaded from; empty: no public source.
         megabytes: size of that download, 10⁶ bytes.
         packaged: path of the weights' file within headstart/backbones, where they come with headstart.
-        licence: of the weights. code_licence: of the network's code; torchvision's if not said.
+        licence: of the weights. code_licence: of the network's code; torchvision's by default.
         origin: who trained the weights, and how they came here.
-        parameters: millions, with the top. gmac: 10⁹ multiply-adds for one image (torchvision's word is GFLOPS).
-        shown: mean brightness, mean red − blue and contrast (deviation of all values, [0, 1]) of the images that the
-            weights were trained on, where they are known and were no photographs.
-        top_classes: what the top was trained to name: `imagenet`, `cifar10`, or empty.
-        pretrained: False for a network that is used with weights drawn from a seed.
+        parameters: millions, with the head. gmac: 10⁹ multiply-adds for one image (torchvision calls them GFLOPS).
+        image_statistics: mean brightness, mean red − blue and contrast (deviation of all values, [0, 1]) of the images
+            that the weights were trained on, where they are known and were not photographs.
+        pretrained_classes: what the head was trained to name: `imagenet`, `cifar10`, or empty.
+        pretrained: False for a network that is used with random weights drawn from a seed.
     """
 
     name: str
     title: str
-    builder: str
+    builder: str = ""
     options: tuple[tuple[str, object], ...] = ()
-    top: tuple[str, ...]
+    head: tuple[str, ...]
     stages: tuple[Stage, ...]
     resize: int = 256
     crop: int = 224
@@ -79,7 +80,7 @@ class BackboneSpec:
     paper: str
     parameters: float
     gmac: float
-    shown: Triple | None = None
+    image_statistics: Triple | None = None
     pretrained_classes: str = "imagenet"
     pretrained: bool = True
     note: str = ""
@@ -91,11 +92,11 @@ class BackboneSpec:
 
     @property
     def is_timm(self) -> bool:
-        """Whether the row was made from timm's registry."""
+        """Whether the spec was made from timm's registry."""
         return self.name.startswith("timm:")
 
     def stage(self, name: str) -> Stage:
-        """A stage by its name, by `pooled`, or by its module's path.
+        """A stage by its name (`stage4`), by `pooled`, or by the path of its module (`layer4`).
 
         Raises:
             BackboneError: the backbone has no such stage; the near names are in the hint.

@@ -1,4 +1,4 @@
-"""Rows made from timm's own registry: preprocessing, licence and source from its cards, stages from its networks."""
+"""Specs made from timm's own registry: preprocessing, licence and source from its configs, stages from its networks."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from headstart.hooks import capture, capture_inputs
 
 _INSTALL = 'pip install "headstart[timm]"'
 _FILES = ("model.safetensors", "pytorch_model.bin")  # what timm's repositories hold
-_MOST_STAGES = 6  # of a network with more, transformers mostly, the quarter points are taken
+_MOST_STAGES = 6  # a network with more, mostly transformers, gets stages at the quarter points
 
 
 @cache
 def timm_spec(name: str) -> BackboneSpec:
-    """The row of a network of timm; the network is built without weights to see its stages.
+    """The spec of a network of timm; the network is built without weights to find its stages.
 
     Raises:
-        BackboneError: timm is missing, has no such network, or the network wants what we cannot give it.
+        BackboneError: timm is missing, has no such network, or the network needs inputs that are not square images.
     """
     timm = _timm()
     if ":" in name or "/" in name:
@@ -42,16 +42,16 @@ def timm_spec(name: str) -> BackboneSpec:
     except RuntimeError as error:  # an unknown tag after the point
         hint = f"Try {name.partition('.')[0]} alone."
         raise BackboneError(expected="a network of timm", found=str(error), where="--backbone", hint=hint) from error
-    return _row(network, network.pretrained_cfg)  # type: ignore[arg-type]
+    return _spec(network, network.pretrained_cfg)  # type: ignore[arg-type]
 
 
 def _is_near(name: str, known: Sequence[str]) -> bool:
-    # a hint that lists all thousand helps nobody
+    # no hint that lists all thousand names
     return near(name, known).startswith("Did you mean")
 
 
 def timm_file(spec: BackboneSpec) -> Path | None:
-    """The weights of one of timm's networks, if its hub has left them on this disk."""
+    """The file of a timm network's weights, if it is on this disk already."""
     from huggingface_hub import try_to_load_from_cache
 
     card = _timm().get_pretrained_cfg(spec.name.removeprefix("timm:"))
@@ -67,7 +67,7 @@ def timm_state(spec: BackboneSpec, *, offline: bool) -> tuple[dict[str, Tensor],
     """The weights of one of timm's networks as timm itself reads them, and their file where it is known.
 
     Raises:
-        BackboneError: they are not on disk and may not or cannot be fetched.
+        BackboneError: they are not on disk and must not or cannot be downloaded.
     """
     name = spec.name.removeprefix("timm:")
     path = timm_file(spec)
@@ -76,7 +76,7 @@ def timm_state(spec: BackboneSpec, *, offline: bool) -> tuple[dict[str, Tensor],
             expected=f"the weights of {spec.name} on disk",
             found="none, and the network is not to be used",
             where=spec.url,
-            hint="Fetch model.safetensors from there on another machine and give it with --weights FILE.",
+            hint="Download model.safetensors from there on another machine and give it with --weights FILE.",
         )
     overlay = {"file": str(path)} if path else None
     try:
@@ -84,7 +84,7 @@ def timm_state(spec: BackboneSpec, *, offline: bool) -> tuple[dict[str, Tensor],
     except Exception as error:  # timm, its hub and requests raise families of their own
         first = str(error).strip().splitlines()[0] if str(error).strip() else ""
         found = f"{type(error).__name__}: {first}"
-        hint = "Check the network, or fetch the file by another way and give it with --weights FILE."
+        hint = "Check the network, or download the file in another way and give it with --weights FILE."
         raise BackboneError(expected=f"the weights of {spec.name}", found=found, where=spec.url, hint=hint) from error
     return dict(network.state_dict()), path or timm_file(spec)
 
@@ -107,14 +107,14 @@ def _on_meta(name: str) -> nn.Module:
     return network.eval()
 
 
-def _row(network: nn.Module, card: Mapping[str, Any]) -> BackboneSpec:
-    wants = importlib.import_module("timm.data").resolve_data_config(pretrained_cfg=card)
-    _, height, width = wants["input_size"]
-    if height != width or wants["crop_mode"] not in ("center", "squash"):
-        found = f"{height}×{width} px, crop mode {wants['crop_mode']}"
+def _spec(network: nn.Module, card: Mapping[str, Any]) -> BackboneSpec:
+    config = importlib.import_module("timm.data").resolve_data_config(pretrained_cfg=card)
+    _, height, width = config["input_size"]
+    if height != width or config["crop_mode"] not in ("center", "squash"):
+        found = f"{height}×{width} px, crop mode {config['crop_mode']}"
         raise BackboneError(expected="square images cut from the centre", found=found, where=card["architecture"])
-    top = card["classifier"] if isinstance(card["classifier"], (tuple, list)) else (card["classifier"],)
-    stages, gmac = _look_inside(network, top[0], height)
+    head = card["classifier"] if isinstance(card["classifier"], (tuple, list)) else (card["classifier"],)
+    stages, gmac = _stages_of(network, head[0], height)
     full = ".".join(part for part in (card["architecture"], card.get("tag")) if part)
     hub = f"https://huggingface.co/{card['hf_hub_id']}" if card.get("hf_hub_id") else ""
     parameters = sum(parameter.numel() for parameter in network.parameters()) / 1e6
@@ -123,14 +123,14 @@ def _row(network: nn.Module, card: Mapping[str, Any]) -> BackboneSpec:
         title=f"{full} (timm)",
         builder="timm:create_model",
         options=(("model_name", full), ("pretrained", False)),
-        top=tuple(top),
+        head=tuple(head),
         stages=stages,
-        resize=math.floor(height / wants["crop_pct"]),
+        resize=math.floor(height / config["crop_pct"]),
         crop=height,
-        interpolation=wants["interpolation"],
-        mean=tuple(wants["mean"]),
-        std=tuple(wants["std"]),
-        fit="stretch" if wants["crop_mode"] == "squash" else "keep",
+        interpolation=config["interpolation"],
+        mean=tuple(config["mean"]),
+        std=tuple(config["std"]),
+        fit="stretch" if config["crop_mode"] == "squash" else "keep",
         url=hub or card.get("url") or "",
         megabytes=4 * parameters,
         licence=card.get("license") or "unknown (timm states none)",
@@ -149,7 +149,7 @@ def _paper(card: Mapping[str, Any]) -> str:
     return ", ".join(part for part in named if part) or "see timm's page of the network"
 
 
-def _look_inside(network: nn.Module, top: str, size: int) -> tuple[tuple[Stage, ...], float]:
+def _stages_of(network: nn.Module, head: str, size: int) -> tuple[tuple[Stage, ...], float]:
     """Stages in forward order, the classifier's input last, and 10⁹ multiply-adds for one image."""
     modules = dict(network.named_modules())
     infos = [info for info in getattr(network, "feature_info", ()) if info.get("module") in modules]
@@ -161,22 +161,23 @@ def _look_inside(network: nn.Module, top: str, size: int) -> tuple[tuple[Stage, 
         warnings.catch_warnings(),
         torch.no_grad(),
         capture({path: modules[path] for path in paths}) as outputs,
-        capture_inputs({top: modules[top]}) as inputs,
+        capture_inputs({head: modules[head]}) as inputs,
         FlopCounterMode(display=False) as counter,
     ):
         warnings.simplefilter("ignore")
         network(pixels)
     widths = {path: int(info["num_chs"]) for path, info in zip(paths, infos, strict=True)}
-    last = Stage("final", top, inputs[top].flatten(1).shape[1], "vector", side="input")
-    inner = [_stage(i, path, widths[path], outputs[path], network) for i, path in enumerate(paths, 1)]
+    last = Stage(name="final", module=head, width=inputs[head].flatten(1).shape[1], pool="vector", side="input")
+    inner = [
+        Stage(f"stage{i}", path, widths[path], _pool(outputs[path], widths[path], network))
+        for i, path in enumerate(paths, 1)
+    ]
     if inner and inner[-1].width == last.width:
         inner.pop()  # the same numbers before pooling or the last norm
     return (*inner, last), counter.get_total_flops() / 2e9
 
 
-def _stage(number: int, path: str, width: int, output: Tensor, network: nn.Module) -> Stage:
+def _pool(output: Tensor, width: int, network: nn.Module) -> str:
     if output.ndim == 3:
-        pool = "tokens-class" if getattr(network, "global_pool", "") == "token" else "tokens-mean"
-    else:
-        pool = "map" if output.shape[1] == width else "map-last"
-    return Stage(f"stage{number}", path, width, pool)
+        return "tokens-class" if getattr(network, "global_pool", "") == "token" else "tokens-mean"
+    return "map" if output.shape[1] == width else "map-last"

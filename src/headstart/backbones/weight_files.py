@@ -1,4 +1,4 @@
-"""Weight files → named tensors, without ever running what a file contains; and the hash of such tensors."""
+"""Weight files → named tensors, without running any code a file contains; and the hash of such tensors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _HINT = "Give a .safetensors file, or a .pth that torch.save wrote from a state_
 
 @dataclass(frozen=True)
 class WeightFile:
-    """What a weight file holds: tensors by name, and its licence where it states one."""
+    """The contents of a weight file: tensors by name, and its licence where it states one."""
 
     state: dict[str, Tensor]
     licence: str
@@ -48,7 +48,7 @@ def read_weights(path: Path) -> WeightFile:
 
 
 def tensor_hash(state: Mapping[str, Tensor]) -> str:
-    """SHA-256 (hex) of tensors: names, kinds, shapes and bytes, whatever their order and the file they came in.
+    """SHA-256 (hex) of tensors: names, dtypes, shapes and bytes, independent of their order and of the file.
 
     `num_batches_tracked` counts training steps, changes no output and is missing in old files, so it is left out.
     """
@@ -78,12 +78,12 @@ def _read_checkpoint(path: Path) -> object:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        # torch's own words begin with advice to load it unsafely
+        # torch's own message begins with advice to load it unsafely
         raise _not_weights(path, "a pickle that holds more than tensors, or none at all") from error
     except OSError as error:
         raise _not_weights(path, str(error)) from error
     except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError, IndexError) as error:
-        # what the reader stumbles over in a text or a picture tells a user nothing
+        # the reader's own errors on a text or an image say nothing to a user
         raise _not_weights(path, f"{_size(path)} that are neither safetensors nor a torch file") from error
 
 

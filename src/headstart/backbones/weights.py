@@ -1,4 +1,4 @@
-"""Where weights come from: the package, a file, a URL, or the row's own source. Never unpickles code."""
+"""Weights from the package, a file, a URL, or the source in the spec. Never unpickles code."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class LoadedWeights:
     """Weights in memory and where they are from.
 
     Args:
-        state: tensors by name, the top's too where the file has them.
+        state: tensors by name, those of the classification head too where the file has them.
         source: for people: the file's name or the address, without the folder of this machine.
         sha256: of the tensors, see `tensor_hash`.
-        licence: as the file states it, or the row's for the row's own source.
+        licence: as the file states it, or the spec's for the spec's own source.
         path: the file; None when there is none.
     """
 
@@ -44,12 +44,12 @@ class LoadedWeights:
 
 
 @dataclass(frozen=True)
-class Where:
-    """Where weights would come from, found out without the network.
+class WeightsSource:
+    """Where weights would come from, found out without using the network.
 
     Args:
         path: the file, when it is on disk.
-        url: where it can be fetched otherwise; empty: nowhere.
+        url: where it can be downloaded otherwise; empty: nowhere.
         megabytes: size of that download; 0: not known.
         licence: of the weights.
     """
@@ -62,7 +62,7 @@ class Where:
 
 @dataclass(frozen=True)
 class _Address:
-    """A URL taken apart: what to ask for, what the file is called here, what its hash begins with and who says so."""
+    """A URL in its parts: what to request, the file's name in the cache, the start of its hash and who states it."""
 
     url: str
     name: str
@@ -71,30 +71,30 @@ class _Address:
 
 
 def weights_folder() -> Path:
-    """The folder that fetched weights are kept in, and that files may be put into by hand."""
+    """The folder of downloaded weights; files may also be put there by hand."""
     return runtime.cache_folder() / "weights"
 
 
-def weights_available(spec: BackboneSpec, weights: str | None = None) -> Where:
-    """Where the weights of a row, or those asked for, would come from; never touches the network.
+def weights_available(spec: BackboneSpec, weights: str | None = None) -> WeightsSource:
+    """Where the weights of a spec, or the given ones, would come from; never uses the network.
 
     Raises:
         BackboneError: the URL is not one that can be used.
     """
     if weights and not _is_url(weights):
         path = Path(weights).expanduser()
-        return Where(path if path.is_file() else None, "", 0.0, _UNKNOWN)
+        return WeightsSource(path if path.is_file() else None, "", 0.0, _UNKNOWN)
     if weights:
         address = _address(weights)
-        return Where(_on_disk(address), address.url, 0.0, _UNKNOWN)
+        return WeightsSource(_on_disk(address), address.url, 0.0, _UNKNOWN)
     if spec.packaged:
-        return Where(_PACKAGE / spec.packaged, "", 0.0, spec.licence)
+        return WeightsSource(_PACKAGE / spec.packaged, "", 0.0, spec.licence)
     if spec.is_timm:
         from headstart.backbones.timm_specs import timm_file
 
-        return Where(timm_file(spec), spec.url, spec.megabytes, spec.licence)
+        return WeightsSource(timm_file(spec), spec.url, spec.megabytes, spec.licence)
     there = _on_disk(_address(spec.url)) if spec.url else None
-    return Where(there, spec.url, spec.megabytes, spec.licence)
+    return WeightsSource(there, spec.url, spec.megabytes, spec.licence)
 
 
 def load_weights(
@@ -105,16 +105,16 @@ def load_weights(
     progress: Progress | None = None,
     note: Note | None = None,
 ) -> LoadedWeights:
-    """Weights for a row: a file or URL that is named, else the row's own source, on disk before on the web.
+    """Weights for a spec: the given file or URL, else the spec's own source, from the disk if it is there.
 
     Args:
         weights: `.safetensors`, `.pth`, `.pt` or `.th` file, or http(s) URL; `URL#sha256=HEX` checks what arrives.
-        offline: never touch the network.
-        progress: told the bytes done and in all while something is fetched.
-        note: told that another process is waited for, which fetches the same.
+        offline: never use the network.
+        progress: called with the bytes done and the total during a download.
+        note: called with a sentence when another process downloads the same file and is waited for.
 
     Raises:
-        BackboneError: nothing is there, it cannot be fetched, it is not what its hash says, or it is not weights.
+        BackboneError: there is no such file, it cannot be downloaded, its hash differs, or it holds no weights.
     """
     if weights and not _is_url(weights):
         path = Path(weights).expanduser()
@@ -127,18 +127,28 @@ def load_weights(
         from headstart.backbones.timm_specs import timm_state
 
         state, path_or_none = timm_state(spec, offline=offline)
-        return LoadedWeights(state, spec.url, tensor_hash(state), spec.licence, path_or_none)
+        return LoadedWeights(
+            state=state, source=spec.url, sha256=tensor_hash(state), licence=spec.licence, path=path_or_none
+        )
     if not weights and not spec.url:
         raise BackboneError(
             expected=f"weights for {spec.name}", found="no public source", where="--weights", hint="Give a file."
         )
     address = _address(weights or spec.url)
-    there = _on_disk(address) or _fetch(spec, address, offline, progress, note)
+    there = _on_disk(address)
+    if there is None and offline:
+        raise BackboneError(
+            expected=f"the weights of {spec.name} on disk",
+            found="none, and the network is not to be used",
+            where=weights_folder() / address.name,
+            hint=f"Download {address.url} on another machine and put it there, or give a file with --weights FILE.",
+        )
+    there = there or _download(address, progress=progress, note=note)
     return _load(there, source=address.url, licence="" if weights else spec.licence, fetched=True)
 
 
 def load_state_dict_from_url(url: str, *, sha256: str = "", progress: Progress | None = None) -> dict[str, Tensor]:
-    """Named tensors from a weight file on the web, fetched once, checked and kept in the cache; no code is unpickled.
+    """Named tensors from a weight file on the web, downloaded once, checked and cached; no code is unpickled.
 
     Like `torch.hub.load_state_dict_from_url` with `check_hash` and `weights_only` always on. A hash in the file's name
     (`resnet18-f37072fd.pth`) is checked, as is `URL#sha256=HEX`; the tensors come as `read_weights` gives them, on the
@@ -146,15 +156,15 @@ def load_state_dict_from_url(url: str, *, sha256: str = "", progress: Progress |
 
     Args:
         sha256: 64 hex digits; an address without any hash must then be https.
-        progress: told the bytes done and in all while the file is fetched.
+        progress: called with the bytes done and the total during the download.
 
     Raises:
-        BackboneError: it cannot be fetched, is not what its hash says, or is not weights.
+        BackboneError: it cannot be downloaded, its hash differs, or it holds no weights.
     """
     if not _is_url(url):
         raise BackboneError(expected="an http(s) address", found=repr(url), hint="`read_weights` reads a file.")
     address = _address(f"{url}#sha256={sha256}" if sha256 else url)
-    there = _on_disk(address) or _download(address, weights_folder() / address.name, progress)
+    there = _on_disk(address) or _download(address, progress=progress)
     return _load(there, source=address.url, fetched=True).state
 
 
@@ -163,28 +173,24 @@ def _load(path: Path, *, source: str, licence: str = "", fetched: bool = False) 
         file = read_weights(path)
     except BackboneError:
         if fetched and path.parent == weights_folder():
-            path.unlink(missing_ok=True)  # an error page under a weights' name would be found again next time
+            path.unlink(missing_ok=True)  # an error page with the name of weights would be found again next time
         raise
-    return LoadedWeights(file.state, source, tensor_hash(file.state), licence or file.licence or _UNKNOWN, path)
+    return LoadedWeights(
+        state=file.state,
+        source=source,
+        sha256=tensor_hash(file.state),
+        licence=licence or file.licence or _UNKNOWN,
+        path=path,
+    )
 
 
-def _fetch(spec: BackboneSpec, address: _Address, offline: bool, progress: Progress | None, note: Note | None) -> Path:
-    target = weights_folder() / address.name
-    if offline:
-        raise BackboneError(
-            expected=f"the weights of {spec.name} on disk",
-            found="none, and the network is not to be used",
-            where=target,
-            hint=f"Fetch {address.url} on another machine and put it there, or give a file with --weights FILE.",
-        )
-    return _download(address, target, progress, note)
-
-
-def _download(address: _Address, target: Path, progress: Progress | None, note: Note | None = None) -> Path:
+def _download(address: _Address, *, progress: Progress | None, note: Note | None = None) -> Path:
     try:
-        return download(address.url, target, sha256=address.sha256, progress=progress, note=note)
+        return download(
+            address.url, weights_folder() / address.name, sha256=address.sha256, progress=progress, note=note
+        )
     except DownloadError as error:
-        hint = f"{error.hint} A file fetched by another way is given with --weights FILE."
+        hint = f"{error.hint} A file downloaded in another way can be given with --weights FILE."
         if address.is_hash_of_name and error.found == OTHER_FILE:
             hint = f"{address.sha256} is from the file's name; if it is no hash, give one: URL#sha256=HEX. {hint}"
         raise BackboneError(expected=error.expected, found=error.found, where=error.where, hint=hint) from error

@@ -14,6 +14,7 @@ from rich.text import Text
 from headstart.errors import shown
 
 _WIDTH = 100  # columns of a file or a pipe, unless COLUMNS says otherwise
+_NUMBERS = ("{:.1f}", "{}", "{:.2f}", "{:.0f}")  # million parameters, px, GMAC, MB
 
 
 def console(*, quiet: bool = False) -> Console:
@@ -40,8 +41,8 @@ def print_backbones(entries: Sequence[Mapping[str, Any]], values: Mapping[str, A
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("licence of the weights", overflow="fold")
     for entry in entries:
-        size = f"{entry['download_mb']:.0f}" if entry["download_mb"] else "-"
-        numbers = (f"{entry['parameters_million']:.1f}", str(entry["input_px"]), f"{entry['gmac']:.2f}", size)
+        known = (entry["parameters_million"], entry["input_px"], entry["gmac"], entry["download_mb"])
+        numbers = [form.format(value) if value else "-" for form, value in zip(_NUMBERS, known, strict=True)]
         table.add_row(safe(entry["name"]), *numbers, safe(entry["licence"]))
     _print(table, "Any network of timm: --backbone timm:NAME. Your own weights: --weights FILE.")
 

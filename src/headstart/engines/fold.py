@@ -9,6 +9,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from headstart.backbones.feature_extractor import FeatureExtractor
+from headstart.errors import BackboneError
 
 _AFFINE = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)  # weight: outputs first
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -24,10 +25,20 @@ def fold(network: FeatureExtractor) -> fx.GraphModule:
     Returns:
         Pixels N×3×S×S → features N×D, with no batch norm left that could be folded.
 
+    Raises:
+        BackboneError: the network cannot be traced.
+
     Source:
         W' = W·γ/√(σ²+ε), b' = β + (b − μ)·γ/√(σ²+ε) for each output channel, computed in float64 and rounded once, for
         channels whose variance is close to nothing.
     """
+    if not isinstance(network.body, fx.GraphModule):
+        raise BackboneError(
+            expected="a network whose graph can be traced",
+            found="one that cannot",
+            where="engine",
+            hint="It runs as it is: --engine eager.",
+        )
     body = copy.deepcopy(network.body)
     calls = Counter(node.target for node in body.graph.nodes if node.op == "call_module")
     for node in list(body.graph.nodes):

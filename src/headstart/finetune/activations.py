@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from headstart.backbones.backbone import Backbone
-from headstart.backbones.cut_network import CutNetwork, crossing_shapes
+from headstart.backbones.cut_network import CutNetwork, boundary_shapes
 from headstart.features.cache import FeatureCache
 from headstart.features.row_file import Rows, fill_rows, open_rows
 from headstart.finetune.augmentation import NONE, views
@@ -76,7 +76,7 @@ class Activations:
             "augmentation": json.dumps(asdict(settings.augmentation)),
             "seed": str(settings.seed),
         }
-        shapes = crossing_shapes(cut.prefix, backbone.preprocess.crop)
+        shapes = boundary_shapes(cut.prefix, backbone.preprocess.crop)
         self.rows = open_rows(cache, about, [self._key(*pair) for pair in self.wanted], shapes, settings.dtype)
         self.prefix.eval()
         if fill:

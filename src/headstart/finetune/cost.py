@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from headstart.backbones.backbone import Backbone
-from headstart.backbones.cut_network import CutNetwork, crossing_shapes
+from headstart.backbones.cut_network import CutNetwork, boundary_shapes
 from headstart.features.cache import FeatureCache
 from headstart.finetune.activations import Activations, Tail
 from headstart.finetune.fine_tuner import FineTuner, within
@@ -143,7 +143,7 @@ def _cost_behind(tuner: FineTuner, cut: CutNetwork) -> Cost:
     cost = _cost_of(tuner, Tail(cut, tuner.network), batch)
     views = 1 if settings.augmentation.is_off else settings.cached_views
     rows = views * len(set(images.rows.tolist())) + len(images.validation_rows)
-    numbers = sum(int(np.prod(shape)) for shape in crossing_shapes(cut.prefix, tuner.backbone.preprocess.crop))
+    numbers = sum(int(np.prod(shape)) for shape in boundary_shapes(cut.prefix, tuner.backbone.preprocess.crop))
     disk = rows * numbers * np.dtype(settings.dtype).itemsize
     mirrored = len(images.validation_rows) if settings.flip_tta else 0  # they pass the frozen part too, uncached
     after = cost.after + mirrored * seconds / len(places)

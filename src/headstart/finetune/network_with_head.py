@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from headstart.backbones.backbone import Backbone
@@ -29,7 +29,7 @@ class HeadedNetwork(nn.Module):
         self.stages = tuple(stages)
         self.widths = tuple(backbone.spec.stage(name).width for name in self.stages)
         self.unit = unit
-        self.body: fx.GraphModule = backbone.feature_extractor(self.stages).body
+        self.body: nn.Module = backbone.feature_extractor(self.stages).body
         # all classes alike at the start: nothing is drawn, so the caller's random numbers stay as they are
         self.head: nn.Linear = nn.utils.skip_init(nn.Linear, sum(self.widths), classes)  # type: ignore[no-untyped-call]
         nn.init.zeros_(self.head.weight)

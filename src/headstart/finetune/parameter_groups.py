@@ -36,19 +36,19 @@ def parameter_groups(
     arXiv:1801.06146, section 3.2 (there 1/2.6).
     """
     first = [backbone.child_of(stage.name) for stage in backbone.spec.stages]
-    order = {name: i for i, (name, _) in enumerate(backbone.network.named_parameters())}
-    starts = [min((i for name, i in order.items() if name.startswith(path + ".")), default=-1) for path in first]
+    own = [name for name, _ in backbone.network.named_parameters()]
+    order = {id(parameter): i for i, parameter in enumerate(backbone.network.parameters())}
+    starts = [min((i for i, name in enumerate(own) if name.startswith(path + ".")), default=-1) for path in first]
     groups: dict[tuple[str, bool], Group] = {}
     seen: set[int] = set()
-    for name, parameter in network.named_parameters():
+    for parameter in network.parameters():
         if not parameter.requires_grad or id(parameter) in seen:
             continue
         seen.add(id(parameter))
-        own = name.removeprefix("body.")
         stage = (
             len(first)
-            if own not in order
-            else max((i for i, s in enumerate(starts) if 0 <= s <= order[own]), default=0)
+            if id(parameter) not in order
+            else max((i for i, s in enumerate(starts) if 0 <= s <= order[id(parameter)]), default=0)
         )
         label = "head" if stage == len(first) else backbone.spec.stages[stage].name
         decays = parameter.ndim > 1

@@ -40,7 +40,7 @@ def run(*, backbone: str = "inception_v3", size: int = 299, seed: int = 0) -> Ex
     """
     settings: dict[str, object] = dict(locals())
     built = build_backbone(find_spec(backbone), seed=seed)
-    auxiliary = [built.network.get_submodule(name) for name in built.spec.top if name != "fc"]
+    auxiliary = [built.network.get_submodule(name) for name in built.spec.head if name != "fc"]
     with drawn_from(seed), torch.no_grad():
         pixels = torch.randn(2, 3, size, size)
         logits = built.network.eval()(pixels)

@@ -94,7 +94,9 @@ def _row_of(network: nn.Module) -> BackboneSpec:
 
 
 def _in_top(name: str, row: BackboneSpec) -> bool:
-    return in_classification_head(name, row) or (not row.top and name.startswith("top."))  # where replace_top puts one
+    return in_classification_head(name, row) or (
+        not row.head and name.startswith("head.")
+    )  # where replace_head puts one
 
 
 def _candidates(network: nn.Module) -> Iterator[BackboneSpec]:
@@ -106,7 +108,7 @@ def _candidates(network: nn.Module) -> Iterator[BackboneSpec]:
 
 def _linear_top(network: nn.Module, row: BackboneSpec, classes: int) -> tuple[Matrix, Matrix]:
     """D×C weight and C bias of the last linear layer in the top."""
-    prefixes = [top for top in row.top if top != "AuxLogits"] or ["top"]
+    prefixes = [top for top in row.head if top != "AuxLogits"] or ["head"]
     linear = [
         module
         for name, module in network.named_modules()
@@ -119,7 +121,7 @@ def _linear_top(network: nn.Module, row: BackboneSpec, classes: int) -> tuple[Ma
             expected=f"a linear top {row.stages[-1].width} → {classes} at {', '.join(prefixes)}",
             found=found,
             where=row.name,
-            hint="replace_top(network, row, classes) makes such a top.",
+            hint="replace_head(network, row, classes) makes such a top.",
         )
     layer = linear[-1]
     bias = torch.zeros(layer.out_features) if layer.bias is None else layer.bias.detach()

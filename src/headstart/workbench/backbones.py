@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from headstart.backbones.catalogue import SPECS
+from headstart.backbones.catalogue import REGISTERED, SPECS
 
 
 def list_backbones() -> list[dict[str, object]]:
-    """One entry for each row: name, title, parameters, input side, size of the download, licence, origin, paper."""
-    return [
+    """One entry for each backbone: name, title, parameters, input side, size of the download, licence, origin, paper.
+
+    Of a registered backbone, its name only: the rest is measured when it is built.
+    """
+    own: list[dict[str, object]] = [
         {
             "name": row.name,
             "title": row.title,
@@ -26,3 +29,5 @@ def list_backbones() -> list[dict[str, object]]:
         }
         for row in SPECS.values()
     ]
+    unknown = dict.fromkeys(own[0])
+    return own + [{**unknown, "name": name, "title": "registered", "licence": "see its package"} for name in REGISTERED]

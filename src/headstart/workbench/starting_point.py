@@ -58,7 +58,7 @@ def choose_backbone(recipe: Recipe, on_event: OnEvent) -> StartingPoint:
     """
     choice = _choose(recipe, on_event)
     if recipe.size:
-        choice.backbone.take_size(recipe.size)
+        choice.backbone.set_image_size(recipe.size)
     return choice
 
 

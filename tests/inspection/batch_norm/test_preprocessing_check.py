@@ -106,7 +106,7 @@ def test_images_of_another_kind_are_no_surprise_where_the_row_says_so():
     )
     surprised = check_preprocessing(backbone, own)
     assert surprised.verdict != "fine"
-    backbone.spec = dataclasses.replace(backbone.spec, shown=(0.15, 0.08, 0.06))
+    backbone.spec = dataclasses.replace(backbone.spec, image_statistics=(0.15, 0.08, 0.06))
     told = check_preprocessing(backbone, own)
     assert told.verdict == "fine"
     assert told.seen.misfit < 1 < surprised.seen.misfit
@@ -116,7 +116,7 @@ def test_what_the_embedded_row_says_of_its_pictures_is_so():
     pictures = draw_pictures(draw_bank(3, parts=30, textures=10), 4, 300, 96) / 255
     red, green, blue = pictures.mean((0, 2, 3))
     contrast = np.sqrt(pictures.var((0, 2, 3)).mean())
-    said = load_backbone("embedded").spec.shown
+    said = load_backbone("embedded").spec.image_statistics
     assert said == pytest.approx(((red + green + blue) / 3, red - blue, contrast), abs=0.03)
     found = check_preprocessing(load_backbone("embedded"), photographs(64))
     assert (found.seen.brightness, found.seen.warmth) == pytest.approx(said[:2], abs=0.03)

@@ -68,6 +68,6 @@ def cifar_resnet56() -> CifarResNet:
     return CifarResNet(9)
 
 
-def _stage(inner: int, outer: int, blocks: int, stride: int) -> nn.Sequential:
+def _stage(inner: int, outer: int, blocks: int, *, stride: int) -> nn.Sequential:
     rest = [Block(outer, outer, 1) for _ in range(blocks - 1)]
     return nn.Sequential(Block(inner, outer, stride), *rest)

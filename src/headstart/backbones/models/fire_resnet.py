@@ -1,4 +1,4 @@
-"""The network of the row `embedded`: fire modules with batch norm, and shortcuts where the shape stays the same."""
+"""The network of the backbone `embedded`: fire modules with batch norm, and shortcuts where the shape stays."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 WIDTHS = (96, 128, 128, 256, 256, 384, 384, 512, 512)
-"""Channels that the stem and the eight blocks give."""
+"""Output channels of the stem and the eight blocks."""
 
 
 class Stem(nn.Module):
@@ -21,7 +21,7 @@ class Stem(nn.Module):
         self.bn = nn.BatchNorm2d(WIDTHS[0])
 
     def sums(self, x: Tensor) -> Tensor:
-        """What the ReLU is given: N×3×S×S → N×96×H×H."""
+        """The input of the ReLU: N×3×S×S → N×96×H×H."""
         out: Tensor = self.bn(self.conv(x))
         return out
 
@@ -31,13 +31,13 @@ class Stem(nn.Module):
 
 
 class FireBlock(nn.Module):
-    """Few channels by a 1×1 convolution, many again by a 1×1 beside a 3×3; plus the input, scaled for each channel.
+    """A 1×1 convolution to few channels, then a 1×1 beside a 3×3 to many; plus the input, scaled per channel.
 
     Source: Iandola et al. 2016, arXiv:1602.07360, sections 3.2 and 6 (simple bypass). Here with batch norm, also on the
-    shortcut, so that a block can learn how much of its input it lets through.
+    shortcut, so that a block can learn how much of its input to pass on.
 
     Args:
-        inner, outer: channels that come and go. squeezed: between the two.
+        inner, outer: input and output channels. squeezed: channels between the two.
     """
 
     def __init__(self, inner: int, squeezed: int, outer: int) -> None:
@@ -51,7 +51,7 @@ class FireBlock(nn.Module):
         self.shortcut = nn.BatchNorm2d(outer) if inner == outer else None
 
     def sums(self, x: Tensor) -> Tensor:
-        """What the last ReLU is given: N×inner×H×H → N×outer×H×H."""
+        """The input of the last ReLU: N×inner×H×H → N×outer×H×H."""
         few = F.relu(self.bn(self.squeeze(x)))
         many = torch.cat([self.bn1(self.expand1(few)), self.bn3(self.expand3(few))], 1)
         return many if self.shortcut is None else many + self.shortcut(x)
@@ -62,7 +62,7 @@ class FireBlock(nn.Module):
 
 
 class FireResNet(nn.Module):
-    """A stem and eight blocks, four of them with a shortcut; its top is an empty place, for `replace_top`."""
+    """A stem and eight blocks, four of them with a shortcut; its head is empty, for `replace_head`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class FireResNet(nn.Module):
         self.stage2 = nn.Sequential(pools[1], *blocks[3:5])
         self.stage3 = nn.Sequential(*blocks[5:7])
         self.stage4 = nn.Sequential(pools[2], blocks[7])
-        self.top = nn.Identity()
+        self.head = nn.Identity()
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -86,7 +86,7 @@ class FireResNet(nn.Module):
             yield from stage  # type: ignore[misc]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Pixels N×3×S×S → features N×512, or logits once it has a top."""
+        """Pixels N×3×S×S → features N×512, or logits once it has a head."""
         x = self.stage4(self.stage3(self.stage2(self.stage1(self.stem(x)))))
-        out: Tensor = self.top(x.mean((2, 3)))
+        out: Tensor = self.head(x.mean((2, 3)))
         return out

@@ -1,7 +1,7 @@
-"""The small residual network of the row `random`, which has no weights.
+"""The small residual network of the backbone `random`, which has no pretrained weights.
 
-From a seed its features are random but not useless: convolutions with He's initialisation keep the scale
-of what passes through, and batch-norm statistics estimated on the training images (`recalibrate`) centre every channel.
+Its features are random but not useless: convolutions with He's initialisation keep the scale of the activations, and
+batch-norm statistics estimated on the training images (`recalibrate`) centre every channel.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Block(nn.Module):
 
 
 class SmallResNet(nn.Module):
-    """A stem that quarters the side, then four residual blocks; its top is an empty place, for `replace_top`.
+    """A stem that quarters the side, then four residual blocks; its head is empty, for `replace_head`.
 
     One block a stage: measured with random weights and a ridge head on real photographs it is as good as two
     (rps_photos 0.981 against 0.976, ants and bees 0.683 against 0.712, rps28 0.595 against 0.591; two seeds), at half
@@ -48,13 +48,13 @@ class SmallResNet(nn.Module):
         self.stage2 = Block(WIDTHS[0], WIDTHS[1], 2)
         self.stage3 = Block(WIDTHS[1], WIDTHS[2], 2)
         self.stage4 = Block(WIDTHS[2], WIDTHS[3], 2)
-        self.top = nn.Identity()
+        self.head = nn.Identity()
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
-        """Pixels N×3×H×W → features N×256, or logits once it has a top."""
+        """Pixels N×3×H×W → features N×256, or logits once it has a head."""
         x = self.stage4(self.stage3(self.stage2(self.stage1(self.stem(x)))))
-        out: Tensor = self.top(x.mean((2, 3)))
+        out: Tensor = self.head(x.mean((2, 3)))
         return out

@@ -163,7 +163,7 @@ def check_preprocessing(
         first = first_norm_of(subject.network, prepared.shape[-1])
         if isinstance(first, str):
             return PreprocessingCheck("not checkable", first, images=len(prepared))
-        first = replace(first, shown=None if subject.backbone is None else subject.backbone.spec.shown)
+        first = replace(first, shown=None if subject.backbone is None else subject.backbone.spec.image_statistics)
         return judge(first, look_at(first, seen, prepared, subject.network), seen, ways, seed)
 
 

@@ -1,0 +1,180 @@
+"""The BackboneSpec of a user's own module: stages, widths and head, measured by one forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from headstart.backbones.feature_extractor import eval_view
+from headstart.backbones.preprocess import Preprocess
+from headstart.backbones.spec import BackboneSpec, Stage
+from headstart.errors import BackboneError, near
+from headstart.hooks import watch_inputs, watch_outputs
+
+Stages = Mapping[str, str] | Sequence[Stage]
+"""Name of a stage → path of its module, in forward order; or complete Stages."""
+
+_MOST_MAPS = 4
+_SHAPES = {2: "vector", 3: "tokens-mean", 4: "map"}  # number of axes → pool
+_CLASS_TOKENS = ("cls_token", "class_token")
+
+
+@dataclass(frozen=True)
+class _Call:
+    """One run of a module: the shapes of its first input and of its output; () for what is not a tensor."""
+
+    path: str
+    input: tuple[int, ...]
+    output: tuple[int, ...]
+
+
+def spec_of_module(
+    module: nn.Module, *, preprocess: Preprocess, stages: Stages | None = None, name: str = ""
+) -> BackboneSpec:
+    """The spec of a module; without `stages` the last map of each size and the input of the last linear layer.
+
+    Raises:
+        BackboneError: it does not run on its images on the CPU, a stage never runs, or no features are found.
+    """
+    calls, output, gmac = _run(module, preprocess.crop)
+    head = _head_of(module, calls, output)
+    found = _default_stages(module, calls, head) if stages is None else _named_stages(module, calls, stages)
+    return BackboneSpec(
+        name=name or type(module).__name__,
+        title=f"{type(module).__name__}, your own module",
+        head=() if head is None else (head.path,),
+        stages=found,
+        resize=preprocess.resize,
+        crop=preprocess.crop,
+        interpolation=preprocess.interpolation,
+        mean=preprocess.mean,
+        std=preprocess.std,
+        fit=preprocess.fit,
+        licence="not stated",
+        code_licence="not stated",
+        origin=f"{type(module).__module__}.{type(module).__qualname__}",
+        paper="",
+        parameters=sum(parameter.numel() for parameter in module.parameters()) / 1e6,
+        gmac=gmac,
+        pretrained_classes="",
+    )
+
+
+def pool_of(shape: Sequence[int], network: nn.Module) -> str:
+    """How an output of this shape becomes one vector for each image.
+
+    Raises:
+        BackboneError: the shape is not that of vectors, tokens or maps.
+    """
+    if len(shape) == 4 and shape[1] == shape[2] != shape[3]:
+        return "map-last"
+    if len(shape) == 3 and any(path.rpartition(".")[2] in _CLASS_TOKENS for path, _ in network.named_parameters()):
+        return "tokens-class"
+    if len(shape) not in _SHAPES:
+        raise BackboneError(
+            expected="a stage that gives vectors N×C, tokens N×L×C or maps N×C×H×W",
+            found=f"an output of shape {tuple(shape)}",
+            where="stages",
+            hint="Choose another module of the network.",
+        )
+    return _SHAPES[len(shape)]
+
+
+def _run(module: nn.Module, size: int) -> tuple[list[_Call], tuple[int, ...], float]:
+    """Calls in the order in which they end, the shape of the whole output, and 10⁹ multiply-adds for one image."""
+    modules = {path: inner for path, inner in module.named_modules() if path and not _is_inside_leaf(module, path)}
+    calls, inputs = list[_Call](), dict[str, tuple[int, ...]]()
+
+    def note(path: str, value: object) -> None:
+        calls.append(_Call(path, inputs.get(path, ()), _shape(value)))
+
+    try:
+        with (
+            watch_inputs(modules, lambda path, value: inputs.update({path: _shape(value)})),
+            watch_outputs(modules, note),
+            FlopCounterMode(display=False) as counter,
+            torch.inference_mode(),
+        ):
+            output = eval_view(module)(torch.zeros(2, 3, size, size))
+    except Exception as error:  # a user's code may fail in any way
+        raise BackboneError(
+            expected=f"a module that takes pixels 2×3×{size}×{size}, float32, on the CPU",
+            found=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
+            where=type(module).__name__,
+            hint="Check the size in preprocess; module.float().cpu() brings it to the CPU.",
+        ) from error
+    return calls, _shape(output), counter.get_total_flops() / 4e9
+
+
+def _is_inside_leaf(module: nn.Module, path: str) -> bool:
+    """Whether a module lies inside one of torch's own layers, which tracing does not enter."""
+    parents = path.split(".")[:-1]
+    around = [module.get_submodule(".".join(parents[: i + 1])) for i in range(len(parents))]
+    return any(
+        type(one).__module__.startswith("torch.nn") and not isinstance(one, (nn.Sequential, nn.ModuleList))
+        for one in around
+    )
+
+
+def _head_of(module: nn.Module, calls: Sequence[_Call], output: tuple[int, ...]) -> _Call | None:
+    """The linear layer that gives the whole output; None for a network without a classification head."""
+    linear = [call for call in calls if isinstance(module.get_submodule(call.path), nn.Linear)]
+    found = [call for call in linear if len(call.input) == 2 and (not output or call.output == output)]
+    return found[-1] if found and found[-1] is linear[-1] else None
+
+
+def _default_stages(module: nn.Module, calls: Sequence[_Call], head: _Call | None) -> tuple[Stage, ...]:
+    before = [call for call in calls if len(call.output) in _SHAPES]
+    if head is not None:
+        before = before[: before.index(head)]
+    if head is None and not before:
+        raise BackboneError(
+            expected="a module whose parts give vectors, tokens or maps",
+            found="none",
+            where=type(module).__name__,
+            hint="Name the stages: stages={'final': 'path.of.a.module'}.",
+        )
+    last = _stage("final", before[-1], module) if head is None else _vector_before(head)
+    maps: dict[int, _Call] = {}
+    for call in before:
+        if len(call.output) == 4 and pool_of(call.output, module) == "map" and call.output[2] > 1:
+            maps.pop(call.output[2], None)
+            maps[call.output[2]] = call  # the last, and so the outermost, of each size
+    inner = [_stage(f"stage{i}", call, module) for i, call in enumerate(list(maps.values())[-_MOST_MAPS:], 1)]
+    if inner and inner[-1].width == last.width:
+        inner.pop()  # the same numbers before pooling
+    return (*inner, last)
+
+
+def _vector_before(head: _Call) -> Stage:
+    return Stage(name="final", module=head.path, width=head.input[1], pool="vector", side="input")
+
+
+def _named_stages(module: nn.Module, calls: Sequence[_Call], stages: Stages) -> tuple[Stage, ...]:
+    if not isinstance(stages, Mapping):
+        return tuple(stages)
+    by_path = {call.path: call for call in calls}  # the last run of each
+    unknown = [path for path in stages.values() if path not in by_path]
+    if unknown or not stages:
+        raise BackboneError(
+            expected="stages that are modules run by the network",
+            found=repr(unknown[0]) if unknown else "none",
+            where="stages",
+            hint=near(unknown[0], by_path) if unknown else "Give at least one, or leave `stages` out.",
+        )
+    in_order = sorted(stages.items(), key=lambda item: calls.index(by_path[item[1]]))
+    return tuple(_stage(name, by_path[path], module) for name, path in in_order)
+
+
+def _stage(name: str, call: _Call, module: nn.Module) -> Stage:
+    pool = pool_of(call.output, module)
+    width = call.output[-1] if pool in ("map-last", "tokens-class", "tokens-mean") else call.output[1]
+    return Stage(name, call.path, width, pool)
+
+
+def _shape(value: object) -> tuple[int, ...]:
+    return tuple(value.shape) if isinstance(value, Tensor) else ()

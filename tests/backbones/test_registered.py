@@ -1,0 +1,86 @@
+"""register_backbone: a function's network is found by name like those of the catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import nn
+
+from headstart.backbones.backbone import Backbone, load_backbone
+from headstart.backbones.catalogue import REGISTERED, find_spec
+from headstart.backbones.registered import register_backbone
+from headstart.errors import BackboneError
+
+
+@pytest.fixture
+def made() -> Iterator[list[nn.Module]]:
+    """Registers `tiny`; the networks that its function made so far."""
+    networks: list[nn.Module] = []
+
+    @register_backbone("tiny", preprocess={"size": 32}, licence="MIT", paper="none yet")
+    def tiny() -> nn.Module:
+        networks.append(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()))
+        return networks[-1]
+
+    yield networks
+    REGISTERED.remove("tiny")
+
+
+def test_it_is_found_loaded_and_described(made: list[nn.Module]) -> None:
+    assert not made  # nothing is built before it is needed
+
+    spec, backbone = find_spec("tiny"), load_backbone("tiny")
+
+    assert (spec.name, spec.licence, spec.paper, spec.crop) == ("tiny", "MIT", "none yet", 32)
+    assert backbone.spec == spec
+    assert backbone.network is made[-1]
+    assert backbone.weights.licence == "MIT"
+    assert load_backbone("tiny").fingerprint == backbone.fingerprint  # drawn from the seed, as it has no weights
+    assert load_backbone("tiny", seed=1).fingerprint != backbone.fingerprint
+
+
+def test_weights_from_a_file_are_loaded_into_it(made: list[nn.Module], tmp_path) -> None:  # type: ignore[no-untyped-def]
+    torch.save(load_backbone("tiny", seed=5).network.state_dict(), tmp_path / "own.pth")
+
+    backbone = load_backbone("tiny", weights=str(tmp_path / "own.pth"))
+
+    assert backbone.fingerprint == load_backbone("tiny", seed=5).fingerprint
+    assert backbone.weights.source == "own.pth"
+
+
+def test_a_function_may_return_a_backbone() -> None:
+    @register_backbone("whole")
+    def whole() -> Backbone:
+        return Backbone.from_module(nn.Sequential(nn.Conv2d(3, 4, 3)), preprocess={"size": 48}, licence="CC0")
+
+    try:
+        assert (find_spec("whole").crop, find_spec("whole").licence) == (48, "CC0")
+    finally:
+        REGISTERED.remove("whole")
+
+
+def test_an_unknown_name_names_the_near_registered_ones(made: list[nn.Module]) -> None:
+    with pytest.raises(BackboneError, match="Did you mean tiny"):
+        find_spec("tinny")
+
+
+@pytest.mark.parametrize("name", ["resnet18", "", "a/b", "timm:x"])
+def test_names_that_are_taken_or_no_names_are_refused(name: str) -> None:
+    with pytest.raises(BackboneError, match="a new name of letters"):
+        register_backbone(name)
+
+
+def test_a_missing_preprocess_and_an_unknown_field_are_refused() -> None:
+    @register_backbone("bare")
+    def bare() -> nn.Module:
+        return nn.Conv2d(3, 4, 3)
+
+    try:
+        with pytest.raises(BackboneError, match="preprocess, the input of bare"):
+            find_spec("bare")
+    finally:
+        REGISTERED.remove("bare")
+    with pytest.raises(BackboneError, match="Did you mean licence"):
+        register_backbone("wrong", preprocess={"size": 32}, license="MIT")
