@@ -16,7 +16,7 @@ else
 MARKS := -m "not slow"
 endif
 
-.PHONY: install demo test lint types check bench docs clean
+.PHONY: install demo test coverage lint types check bench docs clean
 
 install: $(STAMP)
 
@@ -29,8 +29,14 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	$(BIN)/headstart demo
 
+# bytecode is kept: half of the start-up of a run is compiling the tests
+PYTEST := env -u PYTHONDONTWRITEBYTECODE OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(MARKS) -n auto --maxprocesses 4 --dist worksteal
+
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(MARKS) -n auto --maxprocesses 4 --dist loadfile
+	$(PYTEST)
+
+coverage: $(STAMP)
+	$(PYTEST) --cov --cov-report=term
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import headstart as hs
 from command_line import Headstart
 from drawn_photos import draw_folder
 
@@ -171,3 +172,7 @@ def test_markup_and_control_characters_in_names_are_shown_not_obeyed(headstart: 
     assert answer.code == 0
     assert "[red]disc[bold]\\x1b[31m" in answer.out.replace("\n", "")
     assert "\x1b" not in answer.out
+
+
+def test_the_version_is_that_of_the_package(headstart: Headstart) -> None:
+    assert headstart("--version").out == f"headstart {hs.__version__}\n"

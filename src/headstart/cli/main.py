@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 from typing_extensions import Unpack
 
+from headstart import __version__
 from headstart.cli import inspection_commands, lab_command, training_commands  # noqa: F401  # they register commands
 from headstart.cli.command import app, command
 from headstart.cli.tables import print_backbones, print_cache
@@ -155,6 +156,21 @@ def demo(
     from headstart.workbench.demo import demo as verb
 
     return verb(folder, backbone=backbone, on_event=on_event)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"headstart {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _app(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """From a folder of images to a classifier you can trust."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
