@@ -10,9 +10,9 @@ import functools
 import hashlib
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from headstart.data.finding import Finding
 
@@ -22,6 +22,7 @@ CREATE TABLE IF NOT EXISTS files (path BLOB PRIMARY KEY, size INTEGER, mtime_ns 
 CREATE TABLE IF NOT EXISTS facts (content TEXT, reader TEXT, packed BLOB, seal BLOB, PRIMARY KEY (content, reader));
 """
 _WAIT_S = 60.0  # for another process's transaction, which takes milliseconds
+_AT_ONCE = 500  # values of one query; old SQLite versions take 999 parameters
 _T = TypeVar("_T")
 
 
@@ -49,12 +50,12 @@ class FactStore:
 
     def contents(self, keys: Sequence[FileKey | None]) -> list[str | None]:
         """The stored content of each file as it is now, or None."""
-        return [None if key is None else self._guarded(functools.partial(self._content, key)) for key in keys]
+        known = self._guarded(functools.partial(self._contents, [key for key in keys if key])) or {}
+        return [known.get(key) if key else None for key in keys]
 
     def facts(self, contents: Iterable[str], reader: str) -> dict[str, bytes]:
         """Content → packed facts, for those contents that have facts under this reader."""
-        found = {content: self._guarded(functools.partial(self._facts, content, reader)) for content in contents}
-        return {content: packed for content, packed in found.items() if packed is not None}
+        return self._guarded(functools.partial(self._facts, list(dict.fromkeys(contents)), reader)) or {}
 
     def add(self, contents: Iterable[tuple[FileKey, str]], facts: Iterable[tuple[str, str, bytes]]) -> None:
         """Store both lists in one transaction; facts are (content, reader, packed)."""
@@ -62,17 +63,21 @@ class FactStore:
         rows = [(*row, _seal(*row)) for row in facts]
         self._guarded(functools.partial(self._insert, files, rows))
 
-    def _content(self, key: FileKey) -> str | None:
-        query = "SELECT size, mtime_ns, content, seal FROM files WHERE path = ?"
-        row = self._connection.execute(query, key[:1]).fetchone()
-        if row is None or row[:2] != key[1:] or row[3] != _seal(*key, row[2]):
-            return None
-        return str(row[2])
+    def _contents(self, keys: Sequence[FileKey]) -> dict[FileKey, str]:
+        query = "SELECT path, size, mtime_ns, content, seal FROM files WHERE path IN ({})"
+        rows = self._select(query, [key.path for key in keys])
+        return {FileKey(*row[:3]): str(row[3]) for row in rows if row[4] == _seal(*row[:4])}
 
-    def _facts(self, content: str, reader: str) -> bytes | None:
-        query = "SELECT packed, seal FROM facts WHERE content = ? AND reader = ?"
-        row = self._connection.execute(query, (content, reader)).fetchone()
-        return None if row is None or row[1] != _seal(content, reader, row[0]) else bytes(row[0])
+    def _facts(self, contents: Sequence[str], reader: str) -> dict[str, bytes]:
+        query = "SELECT content, packed, seal FROM facts WHERE content IN ({}) AND reader = ?"
+        rows = self._select(query, contents, reader)
+        return {content: packed for content, packed, seal in rows if seal == _seal(content, reader, packed)}
+
+    def _select(self, query: str, values: Sequence[object], *more: object) -> Iterator[tuple[Any, ...]]:
+        """Rows for all values of an IN, some at a time: SQLite bounds the parameters of one query."""
+        for i in range(0, len(values), _AT_ONCE):
+            some = values[i : i + _AT_ONCE]
+            yield from self._connection.execute(query.format(",".join("?" * len(some))), (*some, *more))
 
     def _insert(self, files: Sequence[tuple[object, ...]], facts: Sequence[tuple[object, ...]]) -> None:
         with self._connection:  # one transaction; rolled back when it fails

@@ -67,7 +67,7 @@ def refine(whole: Stack, part: Stack, crops: Stack, *, steps: int) -> tuple[Stac
 
 
 def cropped(whole: Stack, crops: Stack) -> Stack:
-    """Each whole's crop stretched to the whole's size, bilinear: P×S×S."""
+    """Each whole's crop stretched to the whole's size, bilinear: P×S×S; one crop may be for all."""
     side = whole.shape[1]
     across, down = _weights(crops[:, 0], crops[:, 1], side), _weights(crops[:, 2], crops[:, 3], side)
     return np.asarray(down @ whole @ across.transpose(0, 2, 1))

@@ -113,7 +113,7 @@ def _chosen() -> NDArray[np.bool_]:
 def _coefficients(thumbnails: NDArray[np.uint8], crop: tuple[float, float, float, float]) -> Hashes:
     grey = thumbnails.astype(np.float32)
     if crop != WHOLE:
-        grey = cropped(grey, np.tile(np.array(crop, dtype=np.float32), (len(grey), 1)))
+        grey = cropped(grey, np.array([crop], dtype=np.float32))  # one crop for all
     side = grey.shape[1]
     waves = np.cos(np.pi * np.arange(_FREQUENCIES)[:, None] * (np.arange(side) + 0.5) / side).astype(np.float32)
     return np.asarray((waves @ grey @ waves.T)[:, _chosen()])
@@ -194,11 +194,18 @@ def _best_in(  # 4 positional: two sets of points, each with the rows to use
 ) -> tuple[Pairs, NDArray[np.float32]]:
     """The nearest `count` of the images for each row, as pairs with their similarity."""
     similarity = query[rows] @ plain[images].T
+    row, column = np.divmod(np.flatnonzero(similarity >= _SIMILARITY), len(images))
     kept = min(count + 1, len(images))  # one more: an image can find itself
-    best = np.argpartition(similarity, len(images) - kept, axis=1)[:, len(images) - kept :]
-    values = np.take_along_axis(similarity, best, axis=1)
-    row, column = np.nonzero((values >= _SIMILARITY) & (images[best] != rows[:, None]))
-    return np.stack([rows[row], images[best[row, column]]], axis=1), values[row, column]
+    is_crowded = np.bincount(row, minlength=len(rows)) > kept  # film frames; among photographs hardly any row
+    if is_crowded.any():
+        crowded = np.flatnonzero(is_crowded)
+        best = np.argpartition(-similarity[crowded], kept - 1, axis=1)[:, :kept]
+        is_sparse = ~is_crowded[row]
+        row = np.concatenate([row[is_sparse], np.repeat(crowded, kept)])
+        column = np.concatenate([column[is_sparse], best.ravel()])
+    is_other = rows[row] != images[column]
+    row, column = row[is_other], column[is_other]
+    return np.stack([rows[row], images[column]], axis=1), similarity[row, column]
 
 
 def _fit(
