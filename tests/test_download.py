@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from headstart.download import download, file_matches
+from headstart.download import DownloadLimits, download, file_matches
 from headstart.errors import DownloadError
 from local_server import Server
 
@@ -32,7 +32,9 @@ def server() -> Iterator[Server]:
 @pytest.fixture
 def fetch(server: Server, tmp_path: Path) -> Callable[..., Path]:
     def fetching(**options: object) -> Path:
-        return download(server.url("weights.pth"), tmp_path / "in" / "weights.pth", pause=0.0, **options)  # type: ignore[arg-type]
+        given = {name: options.pop(name) for name in ("most_bytes", "tries") if name in options}
+        limits = DownloadLimits(pause=0.0, **given)  # type: ignore[arg-type]
+        return download(server.url("weights.pth"), tmp_path / "in" / "weights.pth", limits=limits, **options)  # type: ignore[arg-type]
 
     return fetching
 
@@ -142,7 +144,7 @@ def test_a_part_longer_than_the_file_is_thrown_away(server: Server, fetch: Calla
 
 @pytest.mark.parametrize(
     ("code", "said"),
-    [(401, "wants a login"), (403, "does not allow"), (404, "no such file"), (410, "removed"), (418, "refuses")],
+    [(401, "requires a login"), (403, "denies access"), (404, "no such file"), (410, "removed"), (418, "refuses")],
 )
 def test_a_refusal_is_said_at_once(
     server: Server, fetch: Callable[..., Path], tmp_path: Path, code: int, said: str
@@ -195,7 +197,7 @@ def test_a_file_beyond_the_limit_is_refused(server: Server, fetch: Callable[...,
     server.says_length = says_length
 
     with pytest.raises(DownloadError, match="at most 5000 bytes"):
-        fetch(largest=5000)
+        fetch(most_bytes=5000)
 
 
 def test_a_full_disk_is_said_before_the_first_byte(fetch: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,16 +207,12 @@ def test_a_full_disk_is_said_before_the_first_byte(fetch: Callable[..., Path], m
         fetch()
 
 
-def test_a_disk_that_fills_meanwhile_is_said_and_not_tried_again(
-    server: Server, fetch: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_: object) -> None:
+def test_a_disk_that_fills_meanwhile_is_said_and_not_tried_again(server: Server, fetch: Callable[..., Path]) -> None:
+    def full(done: int, total: int) -> None:  # called between two writes
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("headstart.download._copy", full)
-
     with pytest.raises(DownloadError, match="a full disk"):
-        fetch()
+        fetch(progress=full)
 
     assert len(server.ranges) == 1
 
@@ -222,13 +220,13 @@ def test_a_disk_that_fills_meanwhile_is_said_and_not_tried_again(
 @pytest.mark.parametrize("url", ["http://[::1/a.zip", "http://127.0.0.1:port/a.zip", "nonsense"])
 def test_an_address_that_is_none_is_said_at_once(url: str, tmp_path: Path) -> None:
     with pytest.raises(DownloadError, match="cannot be used"):
-        download(url, tmp_path / "a", pause=9e9)
+        download(url, tmp_path / "a", limits=DownloadLimits(pause=9e9))
 
 
 def test_letters_of_any_language_in_an_address_arrive(server: Server, tmp_path: Path) -> None:
     server.files["%C3%A4%20b.zip"] = b"found"
 
-    assert download(server.url("ä b.zip"), tmp_path / "a", pause=0.0).read_bytes() == b"found"
+    assert download(server.url("ä b.zip"), tmp_path / "a", limits=DownloadLimits(pause=0.0)).read_bytes() == b"found"
 
 
 def test_no_server_at_all_is_an_error_with_the_way_out(tmp_path: Path) -> None:
@@ -237,7 +235,7 @@ def test_no_server_at_all_is_an_error_with_the_way_out(tmp_path: Path) -> None:
         port = unused.getsockname()[1]
 
     with pytest.raises(DownloadError, match=r"no answer.*Check the address"):
-        download(f"http://127.0.0.1:{port}/a.pth", tmp_path / "a.pth", pause=0.0)
+        download(f"http://127.0.0.1:{port}/a.pth", tmp_path / "a.pth", limits=DownloadLimits(pause=0.0))
 
 
 def test_a_hash_may_be_given_by_its_first_digits(tmp_path: Path) -> None:
@@ -275,7 +273,7 @@ def test_two_that_fetch_one_file_do_not_write_to_one_part(
         two = pool.submit(fetch, sha256=SHA256, note=note)
         assert one.result().read_bytes() == two.result().read_bytes() == BODY
 
-    assert told == ["Another process is fetching the same; waiting for it."]
+    assert told == ["Another process is downloading the same; waiting for it."]
     assert server.ranges == [None]  # the second one takes what the first one brought
     assert _left(tmp_path) == ["weights.pth"]
 

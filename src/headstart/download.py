@@ -1,4 +1,4 @@
-"""One file from the web to the disk: resumed when the line breaks, checked, given its final name only when whole."""
+"""Download of one file: resumed when the connection breaks, checked, given its final name only when complete."""
 
 from __future__ import annotations
 
@@ -16,31 +16,44 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from headstart import runtime
+from headstart import files, runtime
 from headstart.errors import DownloadError
 
 Progress = Callable[[int, int], None]
 """Called with the bytes done and the bytes in all (0 where the server does not say)."""
 
 Note = Callable[[str], None]
-"""Called with one sentence that the user should read while it works."""
+"""Called with one sentence for the user to read during the download."""
 
 _BLOCK = 1 << 18
-_TRIES = 4  # in a row that bring no new byte
-_MOST_TRIES = 100  # of one call; a server that sends a byte each time must not hold us for ever
-_SECONDS = 30.0  # without a byte
-_LARGEST = 4_000_000_000  # bytes; the largest network of the usual kind has 1.3e9
-_ADDRESS_CHARACTERS = "%/:=&?~#+!$,;'@()*[]"  # all others of an address are sent as %XX
+_MOST_TRIES = 100  # of one call; a server that sends one byte per try must not hold us for ever
+_TIMEOUT_S = 30.0  # without a byte
+_ADDRESS_CHARACTERS = "%/:=&?~#+!$,;'@()*[]"  # all others in an address are sent as %XX
 _CHECK = "Check the address, or try again later."
-NO_ROOM = "Make room, or name another disk: HEADSTART_CACHE for weights and archives, --out for what is fetched."
-OTHER_FILE = "a file with another SHA-256"
-_WHY = {
-    401: "the server wants a login",
-    403: "the server does not allow it",
+DISK_FULL = "Free some space, or use another disk: HEADSTART_CACHE for weights and archives, --out for data sets."
+WRONG_HASH = "a file with another SHA-256"
+_REASONS = {
+    401: "the server requires a login",
+    403: "the server denies access",
     404: "there is no such file on the server",
     410: "the file has been removed",
     429: "the server asks to wait",
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class DownloadLimits:
+    """When a download gives up.
+
+    Args:
+        most_bytes: a longer file is refused; the default is three times the largest usual network.
+        tries: in a row without a new byte.
+        pause: seconds before the second try; doubled before each further one.
+    """
+
+    most_bytes: int = 4_000_000_000
+    tries: int = 4
+    pause: float = 1.0
 
 
 class _BrokenError(Exception):
@@ -49,25 +62,25 @@ class _BrokenError(Exception):
 
 @dataclass(frozen=True)
 class _Task:
-    """What is to be fetched, where it gathers, and what was asked of it."""
+    """One download: the address, the partial file, who is told the progress, and when to give up."""
 
     url: str
     part: Path
     progress: Progress | None
-    largest: int
+    limits: DownloadLimits
 
     @property
     def tag(self) -> Path:
-        """File that says which version of the file on the server the part is of (its ETag or date)."""
+        """File with the version of the file on the server that the partial file is of (its ETag or date)."""
         return self.part.with_name(self.part.name + ".tag")
 
     @property
     def have(self) -> int:
-        """Bytes gathered so far."""
+        """Bytes in the partial file."""
         return self.part.stat().st_size if self.part.exists() else 0
 
-    def forget(self) -> None:
-        """Throw away what was gathered."""
+    def discard(self) -> None:
+        """Delete the partial file."""
         self.part.unlink(missing_ok=True)
         self.tag.unlink(missing_ok=True)
 
@@ -77,7 +90,7 @@ class _Task:
 
 @dataclass(frozen=True)
 class _Answer:
-    """What the server said of the file: bytes already there, bytes in all or 0."""
+    """What the server announced: bytes already here, bytes in all or 0."""
 
     start: int
     total: int
@@ -89,96 +102,101 @@ def download(
     *,
     sha256: str = "",
     progress: Progress | None = None,
-    largest: int = _LARGEST,
-    tries: int = _TRIES,
-    pause: float = 1.0,
     note: Note | None = None,
+    limits: DownloadLimits | None = None,
 ) -> Path:
-    """Fetch a file, over several tries if the line breaks, and give it its name when it is whole and right.
+    """Download a file, in several tries if the connection breaks, and name it when it is complete and correct.
 
-    What has arrived waits in `NAME.part`, and a later call goes on from there when pieces of two different files can be
-    told apart: by the hash, else by the ETag or date that the server gave the first piece. Otherwise it begins again.
-    Where another process fetches the same file, it is waited for, and what it brought is taken.
+    What has arrived is kept in `NAME.part`, and a later call resumes there if pieces of two different files can be
+    distinguished: by the hash, else by the ETag or date that the server sent with the first piece. Otherwise it starts
+    again. If another process downloads the same file, this one waits and uses its result.
 
     Args:
         sha256: hash of the file in hex, or its first digits; empty: only the length is checked.
-        largest: bytes; a longer file is refused.
-        tries: in a row without a new byte, before it gives up.
-        pause: seconds before the second try; doubled before each further one.
-        note: told that another process is waited for.
+        note: called when this process waits for another one.
 
     Raises:
-        DownloadError: the server refuses, cannot be reached, or sends something else than promised; the disk is full,
-            or the folder cannot be written to.
+        DownloadError: the server refuses, cannot be reached, or sends another file; the disk is full, or the folder
+            cannot be written.
     """
-    task = _Task(url, target.with_name(target.name + ".part"), progress, largest)
+    task = _Task(url, target.with_name(target.name + ".part"), progress, limits or DownloadLimits())
     before = _stamp(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DownloadError(
-            expected="a folder that can be written to", found=str(error), where=target.parent, hint=NO_ROOM
+            expected="a folder that can be written to", found=str(error), where=target.parent, hint=DISK_FULL
         ) from error
-    with alone(target.with_name(target.name + ".part.lock"), note):
+    with one_process(target.with_name(target.name + ".part.lock"), note):
         if _stamp(target) != before and file_matches(target, sha256):
             return target
         if not sha256 and not task.tag.exists():
-            task.forget()
-        _try_on(task, tries, pause)
+            task.discard()
+        _fetch_in_tries(task)
         if not file_matches(task.part, sha256):
-            task.forget()
-            raise task.error(OTHER_FILE, expected=f"a file whose SHA-256 begins with {sha256[:16]}")
+            task.discard()
+            raise task.error(WRONG_HASH, expected=f"a file whose SHA-256 begins with {sha256[:16]}")
+        files.flush(task.part)
         task.part.replace(target)
         task.tag.unlink(missing_ok=True)
     return target
 
 
 @contextlib.contextmanager
-def alone(path: Path, note: Note | None) -> Iterator[None]:
-    """Among all processes, the only one in such a block; the system ends the lock of a process that is killed.
+def one_process(path: Path, note: Note | None) -> Iterator[None]:
+    """A block that one process enters at a time; the system releases the lock of a process that is killed.
 
-    On a disk that knows no locks, as some in networks, nobody is waited for.
+    On a disk without locks, such as some network disks, no process waits.
 
     Args:
-        path: of the lock, gone afterwards. note: told that another process is waited for.
+        path: of the lock, deleted afterwards. note: called when this process waits for another one.
     """
-    import filelock  # here, for most commands fetch nothing
+    import filelock  # here: most commands download nothing
 
     lock = filelock.FileLock(path, fallback_to_soft=False)
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
         if note:
-            note("Another process is fetching the same; waiting for it.")
+            note("Another process is downloading the same; waiting for it.")
         lock.acquire()
     except (OSError, NotImplementedError):
-        with contextlib.suppress(OSError):  # what is wrong with the folder is said by who writes there
+        with contextlib.suppress(OSError):  # whoever writes there reports what is wrong with the folder
             path.unlink()
     try:
         yield
     finally:
         if lock.is_locked:
-            with contextlib.suppress(OSError):  # Windows keeps a file that is open
-                path.unlink()  # before the release: whoever holds it then finds the target finished
+            with contextlib.suppress(OSError):  # Windows cannot delete an open file
+                path.unlink()  # before the release: the next holder finds the target complete
             lock.release()
 
 
 def _stamp(path: Path) -> int:
-    """When a file was written last; 0: there is none."""
+    """When a file was last written; 0: it does not exist."""
     return path.stat().st_mtime_ns if path.is_file() else 0
 
 
 def file_matches(path: Path, sha256: str) -> bool:
-    """Whether the hash of a file begins with these hex digits; an empty hash fits every file."""
+    """Whether the SHA-256 of a file begins with these hex digits; an empty hash matches every file."""
+    return not sha256 or sha256_of(path).startswith(sha256.lower())
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's bytes, hex.
+
+    Raises:
+        OSError: it cannot be read.
+    """
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(_BLOCK):
             digest.update(block)
-    return digest.hexdigest().startswith(sha256.lower())
+    return digest.hexdigest()
 
 
-def _try_on(task: _Task, tries: int, pause: float) -> None:
-    empty = 0  # tries in a row that brought nothing
+def _fetch_in_tries(task: _Task) -> None:
+    empty = 0  # tries in a row without a new byte
     for number in range(1, _MOST_TRIES + 1):
         had = task.have
         try:
@@ -186,19 +204,19 @@ def _try_on(task: _Task, tries: int, pause: float) -> None:
             return
         except _BrokenError as broken:
             empty = 0 if task.have > had else empty + 1
-            if empty >= tries or number == _MOST_TRIES:
+            if empty >= task.limits.tries or number == _MOST_TRIES:
                 raise task.error(f"{broken} ({number} tries)") from broken
-            time.sleep(pause * 2 ** max(empty - 1, 0))
+            time.sleep(task.limits.pause * 2 ** max(empty - 1, 0))
 
 
 def _fetch(task: _Task) -> None:
     had = task.have
     try:
-        with urllib.request.urlopen(_request(task, had), timeout=_SECONDS) as response:
-            answer = _answer(response, had, task)
-            _check_room(task, answer)
+        with urllib.request.urlopen(_request(task, had), timeout=_TIMEOUT_S) as response:
+            answer = _read_answer(response, had, task)
+            _check_disk(task, answer)
             with task.part.open("ab" if answer.start else "wb") as file:
-                _copy(response, file, answer, task)
+                _copy(response, file, answer, task=task)
     except urllib.error.HTTPError as error:
         error.close()
         _refused(error.code, task)
@@ -206,7 +224,7 @@ def _fetch(task: _Task) -> None:
         raise task.error(f"an address that cannot be used ({error})") from error
     except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise task.error("a full disk", hint=NO_ROOM) from error
+            raise task.error("a full disk", hint=DISK_FULL) from error
         raise _BrokenError(f"no answer: {getattr(error, 'reason', error)}") from error
     if answer.total and task.have != answer.total:
         raise _BrokenError(f"{task.have} of {answer.total} bytes")
@@ -222,57 +240,57 @@ def _request(task: _Task, had: int) -> urllib.request.Request:
     return request
 
 
-def _answer(response: http.client.HTTPResponse, had: int, task: _Task) -> _Answer:
+def _read_answer(response: http.client.HTTPResponse, had: int, task: _Task) -> _Answer:
     start = had if response.status == 206 else 0  # 200: the server ignores ranges, or has another version
     tag = response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
     if start:
-        _check_piece(response, start, tag, task)
+        _check_piece(response, start, tag, task=task)
     elif tag and not tag.startswith("W/"):  # a weak tag does not promise the same bytes
         task.tag.write_text(tag, encoding="utf-8")
     else:
         task.tag.unlink(missing_ok=True)
     announced = response.headers.get("Content-Length", "")
     total = start + int(announced) if announced.isdigit() else 0
-    if total > task.largest:
-        raise task.error(f"{total} bytes", expected=f"a file of at most {task.largest} bytes")
+    if total > task.limits.most_bytes:
+        raise task.error(f"{total} bytes", expected=f"a file of at most {task.limits.most_bytes} bytes")
     return _Answer(start, total)
 
 
-def _check_piece(response: http.client.HTTPResponse, start: int, tag: str, task: _Task) -> None:
+def _check_piece(response: http.client.HTTPResponse, start: int, tag: str, *, task: _Task) -> None:
     sent = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
-    begins_elsewhere = sent is not None and int(sent.group(1)) != start
-    is_other = task.tag.exists() and tag != "" and task.tag.read_text(encoding="utf-8") != tag
-    if begins_elsewhere or is_other:
-        task.forget()
-        raise _BrokenError("the server sent another piece than asked for")
+    is_elsewhere = sent is not None and int(sent.group(1)) != start
+    is_other_version = task.tag.exists() and tag != "" and task.tag.read_text(encoding="utf-8") != tag
+    if is_elsewhere or is_other_version:
+        task.discard()
+        raise _BrokenError("the server sent another piece than requested")
 
 
-def _check_room(task: _Task, answer: _Answer) -> None:
+def _check_disk(task: _Task, answer: _Answer) -> None:
     free = runtime.free_bytes(task.part.parent)
     if answer.total - answer.start > free:
         raise DownloadError(
             expected=f"{(answer.total - answer.start) / 1e6:.0f} MB of free disk",
             found=f"{free / 1e6:.0f} MB",
             where=task.part.parent,
-            hint=NO_ROOM,
+            hint=DISK_FULL,
         )
 
 
-def _copy(response: http.client.HTTPResponse, file: BinaryIO, answer: _Answer, task: _Task) -> None:
+def _copy(response: http.client.HTTPResponse, file: BinaryIO, answer: _Answer, *, task: _Task) -> None:
     done = answer.start
     while block := response.read(_BLOCK):
         file.write(block)
         done += len(block)
-        if done > task.largest:  # a server that does not announce the length
-            raise task.error(f"more than {task.largest} bytes", expected=f"a file of at most {task.largest} bytes")
+        if done > (most := task.limits.most_bytes):  # a server that does not announce the length
+            raise task.error(f"more than {most} bytes", expected=f"a file of at most {most} bytes")
         if task.progress:
             task.progress(done, answer.total)
 
 
 def _refused(code: int, task: _Task) -> None:
-    if code == 416:  # the part is as long as the file, or longer: begin again
-        task.forget()
-        raise _BrokenError("the server cannot go on where the last try ended")
+    if code == 416:  # the partial file is as long as the file, or longer: start again
+        task.discard()
+        raise _BrokenError("the server cannot resume where the last try ended")
     if code >= 500 or code == 429:
-        raise _BrokenError(f"HTTP {code}: {_WHY.get(code, 'the server has a fault')}")
-    raise task.error(f"HTTP {code}: {_WHY.get(code, 'the server refuses')}")
+        raise _BrokenError(f"HTTP {code}: {_REASONS.get(code, 'an error of the server')}")
+    raise task.error(f"HTTP {code}: {_REASONS.get(code, 'the server refuses')}")

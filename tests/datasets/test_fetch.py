@@ -23,7 +23,7 @@ from headstart.data.source_record import read_record
 from headstart.datasets.fetch import fetch_source
 from headstart.datasets.sources import RPS, Archive, Source, check_sha256, source_of_address
 from headstart.datasets.staging import Fetched
-from headstart.download import NO_ROOM
+from headstart.download import DISK_FULL
 from headstart.errors import DataError
 from local_server import Server
 
@@ -187,7 +187,7 @@ def test_two_that_fetch_one_set_wait_for_each_other(server: Server, fetch: Fetch
         assert one.result().folder == two.result().folder
         assert (one.result().is_new, two.result().is_new) == (True, False)
 
-    assert told[0] == "Another process is fetching the same; waiting for it."
+    assert told[0] == "Another process is downloading the same; waiting for it."
     assert len(server.asked) == 1
     assert left(tmp_path) == []
 
@@ -262,7 +262,7 @@ def test_a_server_that_promises_less_than_it_has_gives_a_cut_archive_which_is_re
 ) -> None:
     server.promises = -2000
 
-    with pytest.raises(DataError, match="damaged, cut short"):
+    with pytest.raises(DataError, match="damaged, truncated"):
         fetch()
 
     assert list((tmp_path / "data").iterdir()) == []
@@ -342,7 +342,7 @@ def test_no_room_to_unpack_keeps_what_was_fetched(
         patched.setattr("headstart.runtime.free_bytes", lambda folder: 100_000_000)  # less than unpacking leaves free
         with pytest.raises(DataError) as caught:
             fetch()
-    assert caught.value.hint == NO_ROOM
+    assert caught.value.hint == DISK_FULL
 
     assert len(scan(fetch().folder).samples) == 6
     assert len(server.asked) == 1
@@ -351,11 +351,13 @@ def test_no_room_to_unpack_keeps_what_was_fetched(
 def test_ctrl_c_while_unpacking_leaves_no_half_set(
     server: Server, fetch: Fetch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stopped(*_: object) -> None:
-        raise KeyboardInterrupt
+    def stopped(folder: Path) -> int:
+        if folder.name.startswith(".unpacking-"):  # asked for before each entry is written
+            raise KeyboardInterrupt
+        return 10**12
 
     with monkeypatch.context() as patched:
-        patched.setattr("headstart.data.archive._rename", stopped)
+        patched.setattr("headstart.runtime.free_bytes", stopped)
         with pytest.raises(KeyboardInterrupt):
             fetch()
 
@@ -364,7 +366,7 @@ def test_ctrl_c_while_unpacking_leaves_no_half_set(
 
 
 def test_leavings_of_a_killed_call_do_not_get_into_the_set(fetch: Fetch, tmp_path: Path) -> None:
-    half = tmp_path / "data" / ".set.fetching" / "whole" / "photos" / "cow"
+    half = tmp_path / "data" / ".set.fetching" / "complete" / "photos" / "cow"
     half.mkdir(parents=True)
     (half / "1.png").write_bytes(b"half")
 

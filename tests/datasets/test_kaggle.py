@@ -17,8 +17,7 @@ from pathlib import Path
 import pytest
 
 from headstart.data.image_set import scan
-from headstart.datasets.kaggle import fetch_kaggle, is_kaggle_page, kaggle_handle
-from headstart.datasets.kaggle_credential import find_credential
+from headstart.datasets.kaggle import fetch_kaggle, find_credential, is_kaggle_page, kaggle_handle
 from headstart.datasets.staging import Fetched
 from headstart.errors import DataError
 
@@ -220,7 +219,7 @@ def test_without_a_login_a_refusal_says_where_to_get_one_and_where_to_put_it(
 def test_with_a_login_a_refusal_names_the_one_that_was_used(kaggle: Kaggle, fetch: Fetch, tmp_path: Path) -> None:
     path, kaggle.code = write_login(tmp_path / "config"), 403
 
-    with pytest.raises(DataError, match="terms accepted") as caught:
+    with pytest.raises(DataError, match="accept their terms") as caught:
         fetch()
 
     assert str(path) in caught.value.hint
@@ -251,7 +250,7 @@ def test_a_broken_line_is_taken_up_where_it_broke(kaggle: Kaggle, fetch: Fetch) 
 
 def test_what_has_arrived_waits_for_the_next_call(kaggle: Kaggle, fetch: Fetch, tmp_path: Path) -> None:
     kaggle.breaks = [3_000_000, *[0] * 20]
-    with pytest.raises(DataError, match="what has arrived is kept"):
+    with pytest.raises(DataError, match="partial downloads are kept"):
         fetch()
     assert not (tmp_path / "data" / "pets").exists()
     kaggle.breaks = []
@@ -267,7 +266,7 @@ def test_something_that_is_no_archive_is_refused_and_leaves_no_set(
 ) -> None:
     kaggle.archive = b"not an archive"
 
-    with pytest.raises(DataError, match="a whole zip or tar"):
+    with pytest.raises(DataError, match="a complete zip or tar"):
         fetch()
 
     assert list((tmp_path / "data").iterdir()) == []

@@ -14,7 +14,7 @@ from torch import Tensor
 from headstart import runtime
 from headstart.backbones.spec import BackboneSpec
 from headstart.backbones.weight_files import SUFFIXES, read_weights, tensor_hash
-from headstart.download import OTHER_FILE, Note, Progress, download, file_matches
+from headstart.download import WRONG_HASH, Note, Progress, download, file_matches
 from headstart.errors import BackboneError, DownloadError
 
 _DATE = r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])"  # net-20230815.pth; torchvision's hashes are none
@@ -191,7 +191,7 @@ def _download(address: _Address, *, progress: Progress | None, note: Note | None
         )
     except DownloadError as error:
         hint = f"{error.hint} A file downloaded in another way can be given with --weights FILE."
-        if address.is_hash_of_name and error.found == OTHER_FILE:
+        if address.is_hash_of_name and error.found == WRONG_HASH:
             hint = f"{address.sha256} is from the file's name; if it is no hash, give one: URL#sha256=HEX. {hint}"
         raise BackboneError(expected=error.expected, found=error.found, where=error.where, hint=hint) from error
 

@@ -1,7 +1,7 @@
-"""A zip or tar from a stranger becomes a folder: nothing outside it, no links, bounded size and count, all or nothing.
+"""Unpack an untrusted zip or tar into a folder: nothing outside it, no links, bounded size and count, all or nothing.
 
-Sizes are counted while writing, since an archive's own numbers can lie. A finished folder is named by the archive's
-sha256, so that unpacking twice costs one hash.
+Sizes are counted while writing, since an archive's own numbers can be false. A finished folder is named by the
+archive's sha256, so that unpacking twice costs one hash.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import bz2
 import errno
 import gzip
-import hashlib
 import lzma
 import re
 import shutil
@@ -22,21 +21,21 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from io import BufferedReader
+from io import BufferedIOBase
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO
 
 from headstart import runtime
 from headstart.data.folder_scan import as_text
-from headstart.download import NO_ROOM
+from headstart.download import DISK_FULL, sha256_of
 from headstart.errors import DataError
 
 TOO_LARGE = "Unpack it yourself, or raise --max-gb of fetch, if you trust it."
 _BLOCK = 1 << 20  # bytes read and written at once
 _HEADERS = 8 << 20  # bytes of one tar member's headers; a long-name header would otherwise be read whole into memory
-_RATIO_FROM = 1_000_000_000  # bytes below which no expansion is suspicious: drawings can shrink a thousandfold
+_RATIO_FROM = 1_000_000_000  # bytes: a smaller result is never suspicious, drawings can shrink a thousandfold
 _SPARE = 200_000_000  # bytes left free on the disk
-_STALE = 86_400  # seconds after which a folder that was never finished is removed
+_STALE = 86_400  # seconds after which an unfinished folder is removed
 _DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError,
            struct.error, ValueError, OverflowError, RuntimeError)  # fmt: skip
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0")  # gzip, bzip2, xz
@@ -52,7 +51,7 @@ def _head(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             return file.read(512)
-    except OSError:  # whoever reads it whole says why it cannot be read
+    except OSError:  # whoever reads all of it reports the reason
         return b""
 
 
@@ -68,16 +67,16 @@ def unpack(
     max_files: int = 1_000_000,
     max_ratio: float = 200.0,
 ) -> Path:
-    """Folder `into/<sha256 of the archive>` with the archive's files; made once, whole or not at all.
+    """Folder `into/<sha256 of the archive>` with the archive's files; made once, complete or not at all.
 
     Args:
         max_bytes: of all files together, unpacked.
         max_files: entries, folders included.
-        max_ratio: unpacked bytes over the archive's, looked at from 1 GB on.
+        max_ratio: unpacked bytes over the archive's, checked from 1 GB on.
 
     Raises:
-        DataError: not a zip or tar, damaged or cut short, encrypted, an entry that leaves the folder, is a link or
-            device or is there twice, one of the limits is passed, or the disk is too full.
+        DataError: not a zip or tar, damaged or truncated, encrypted, an entry that leaves the folder, is a link or
+            device or is there twice, a limit is exceeded, or the disk is too full.
     """
     folder = _folder_of(archive, into)
     if folder.is_dir():
@@ -85,30 +84,22 @@ def unpack(
     most = int(min(max_bytes, max(_RATIO_FROM, max_ratio * archive.stat().st_size)))
     unfinished = Path(tempfile.mkdtemp(prefix=".unpacking-", dir=into))
     try:
-        _unpack_all(_Target(archive, unfinished, most, max_files))
+        _unpack_all(_Target(archive, unfinished, max_bytes=most, max_files=max_files))
         _rename(unfinished, folder)
-    finally:  # also on Ctrl-C; gone already when all went well
+    finally:  # also on Ctrl-C; renamed already after success
         shutil.rmtree(unfinished, ignore_errors=True)
     return folder
 
 
 def _folder_of(archive: Path, into: Path) -> Path:
     try:
-        folder = into / _sha256(archive)
+        folder = into / sha256_of(archive)
         into.mkdir(parents=True, exist_ok=True)
         _clear_stale(into)
     except OSError as error:
         expected = "an archive that can be read and a folder that can be written"
         raise DataError(expected=expected, found=str(error), where=as_text(str(archive))) from error
     return folder
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _clear_stale(into: Path) -> None:
@@ -118,7 +109,7 @@ def _clear_stale(into: Path) -> None:
 
 
 def _rename(unfinished: Path, folder: Path) -> None:
-    unfinished.chmod(unfinished.parent.stat().st_mode)  # mkdtemp makes it private, more than the umask asks for
+    unfinished.chmod(unfinished.parent.stat().st_mode)  # mkdtemp makes it private, whatever the umask
     try:
         unfinished.rename(folder)
     except OSError:
@@ -128,7 +119,7 @@ def _rename(unfinished: Path, folder: Path) -> None:
 
 @dataclass
 class _Target:
-    """Where an archive goes and how much of it has come: the one thing that changes while unpacking."""
+    """Where an archive is unpacked and how much is written so far: the only state while unpacking."""
 
     archive: Path
     folder: Path
@@ -146,15 +137,15 @@ class _Target:
             raise self.error(f"at most {self.max_files:,} files in the archive", "more", TOO_LARGE)
 
     def reserve(self, size: int) -> None:
-        """Refuse what cannot fit, by what an entry says of itself; the truth is counted in `write`."""
+        """Refuse what cannot fit, by the sizes that entries state; `write` counts the real ones."""
         if self.written + size > self.max_bytes:
             raise self.error(f"at most {self.max_bytes:,} bytes unpacked", "more", TOO_LARGE)
         if runtime.free_bytes(self.folder) < size + _SPARE:
             raise self.error(f"{(size + _SPARE) / 1e9:.1f} GB free on the disk of {self.folder.parent}", "less",
-                             NO_ROOM)  # fmt: skip
+                             DISK_FULL)  # fmt: skip
 
     def path(self, name: str) -> Path | None:
-        """Place of an entry inside the folder, None for the folder itself."""
+        """Path of an entry inside the folder, None for the folder itself."""
         # zips made on Windows use backslashes, and would hide `..` behind them
         steps = name.replace("\\", "/").split("/")
         if steps[0] == "" or ".." in steps or re.match(r"[A-Za-z]:", steps[0]) or "\0" in name:
@@ -182,7 +173,7 @@ class _Target:
             before = self.written
             self.written += len(block)
             if self.written > self.max_bytes or self.written >> 28 != before >> 28:
-                self.reserve(0)  # every 256 MB: others fill the disk too
+                self.reserve(0)  # every 256 MB: other programs fill the disk, too
             file.write(block)
 
     def make_folder(self, name: str) -> None:
@@ -195,19 +186,21 @@ class _Target:
 
 
 def _unpack_all(target: _Target) -> None:
-    # a tar may end with a zip that it holds, which `is_zipfile` would take for the whole: the head decides
+    # a tar can end with a zip inside it, which `is_zipfile` accepts as a zip: the head decides
     is_zip = not _is_tar(_head(target.archive)) and zipfile.is_zipfile(target.archive)
     try:
         (_unpack_zip if is_zip else _unpack_tar)(target)
-        if not target.entries:  # a run of zeros is a tar of nothing
+        if not target.entries:  # zeros are a valid tar without entries
             raise EOFError("no entries")
     except _DAMAGE as error:
-        found = f"one that is damaged, cut short or something else ({error})"
-        raise target.error("a whole zip or tar archive", found, "Fetch or make it again.") from error
+        found = f"one that is damaged, truncated or something else ({error})"
+        raise target.error("a complete zip or tar archive", found, "Download or create it again.") from error
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         found = "a full disk" if full else f"one that cannot be unpacked ({error})"
-        raise target.error("a whole zip or tar archive, and room for it", found, NO_ROOM if full else "") from error
+        raise target.error(
+            "a complete zip or tar archive, and disk space for it", found, DISK_FULL if full else ""
+        ) from error
 
 
 def _unpack_zip(target: _Target) -> None:
@@ -234,14 +227,10 @@ def _link(target: _Target, name: str) -> DataError:
     return target.error("files and folders only", f"{as_text(name)!r}, a link or a device", "Repack it without links.")
 
 
-class _Reader(Protocol):
-    def read(self, size: int, /) -> bytes: ...
-
-
 class _Metered:
-    """Bytes of a tar, decompressed: what is read between two files is bounded, and the last bytes are remembered."""
+    """Bytes of a tar, decompressed: what is read between two files is bounded, and the last bytes are kept."""
 
-    def __init__(self, file: _Reader, target: _Target) -> None:
+    def __init__(self, file: BufferedIOBase, target: _Target) -> None:
         self._file, self._target = file, target
         self.allowance = 0
         self.tail = b""
@@ -272,11 +261,11 @@ def _unpack_tar(target: _Target) -> None:
                 target.reserve(member.size)
                 metered.allowance = target.max_bytes
                 target.write(member.name, content)
-        if metered.tail.strip(b"\0"):  # every whole tar ends with empty blocks
+        if metered.tail.strip(b"\0"):  # every complete tar ends with empty blocks
             raise EOFError("no end mark")
 
 
-def _decompressed(archive: Path) -> gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile | BufferedReader:
+def _decompressed(archive: Path) -> BufferedIOBase:
     head = _head(archive)
     if head.startswith(_COMPRESSED[0]):
         return gzip.open(archive, "rb")

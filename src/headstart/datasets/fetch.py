@@ -1,4 +1,4 @@
-"""Archives from the web → a folder of images: resumed, checked, safely unpacked, there whole or not at all.
+"""Archives from the web → a folder of images: resumed, checked, safely unpacked, complete or not there at all.
 
 source ─mirrors in order▶ archive ─unpack▶ files ─move▶ train/ test/ + source.json ─rename▶ folder
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,14 +16,15 @@ from headstart.data.archive import TOO_LARGE, is_archive, unpack
 from headstart.data.folder_scan import as_text
 from headstart.data.source_record import Origin, SourceRecord
 from headstart.datasets.sources import Archive, Source
-from headstart.datasets.staging import Fetched, clear_staging, find_landed, land, staging_of, today
-from headstart.download import NO_ROOM, Note, alone, download, file_matches
+from headstart.datasets.staging import Fetched, clear_staging, find_fetched, make_staging, publish, today
+from headstart.download import DISK_FULL, DownloadLimits, Note, download, file_matches, one_process
 from headstart.errors import DataError, DownloadError
 
 Progress = Callable[[str, int, int], None]
 """Called with the file's name, the bytes done and the bytes in all (0 where the server does not say)."""
 
-MAX_BYTES = 20_000_000_000  # of an archive, and of its files; larger sets are for those who say so
+MAX_BYTES = 20_000_000_000
+"""Default limit of an archive, and of its files; larger data sets need `max_gb`."""
 _TRIES = 4  # of the only address; with mirrors two are enough, the next one is quicker than a long wait
 
 
@@ -36,99 +37,113 @@ def fetch_source(
     max_bytes: int = MAX_BYTES,
     pause: float = 1.0,
 ) -> Fetched:
-    """Fetch the archives of a data set and put them together in a folder; done already, nothing is done.
+    """Download the archives of a data set and unpack them into a folder; if it is there already, nothing is done.
 
-    What was fetched when it breaks off waits in a hidden folder beside the data set, and the next call goes on there.
+    After an interruption, finished and partial downloads stay in a hidden folder beside the data set, and the next call
+    resumes there.
 
     Args:
         max_bytes: of each archive, and of its files unpacked.
         pause: seconds before an address is tried a second time.
 
     Raises:
-        DataError: the folder holds something else, no mirror gives the file, it is not what its hash says, or its
-            content is refused (see `unpack`).
+        DataError: the folder holds something else, no mirror gives the file, its hash is wrong, or its content is
+            refused (see `unpack`).
     """
-    there = find_landed(folder, source.key, source.archives[0].sha256)
-    if there:
-        return there
-    notes: list[str] = []
-
-    def remark(text: str) -> None:
-        notes.append(text)
-        if note:
-            note(text)
-
-    with contextlib.suppress(OSError):  # staging_of says why
+    fetched = find_fetched(folder, source.key, source.archives[0].sha256)
+    if fetched:
+        return fetched
+    job = _Fetch(progress=progress, note=note, max_bytes=max_bytes, pause=pause)
+    with contextlib.suppress(OSError):  # make_staging reports the reason
         folder.parent.mkdir(parents=True, exist_ok=True)
-    with alone(folder.parent / f".{folder.name}.fetching.lock", remark):
-        there = find_landed(folder, source.key, source.archives[0].sha256)
-        if there:  # by the process that was waited for
-            return there
-        staging = staging_of(folder)
+    with one_process(folder.parent / f".{folder.name}.fetching.lock", job.remark):
+        fetched = find_fetched(folder, source.key, source.archives[0].sha256)
+        if fetched:  # by the process that was waited for
+            return fetched
+        staging = make_staging(folder)
         try:
-            files = [_bring(archive, staging, progress, remark, max_bytes, pause) for archive in source.archives]
-            origins = [_place(file, url, archive, staging / "whole", max_bytes)
-                       for (file, url), archive in zip(files, source.archives, strict=True)]  # fmt: skip
-            record = SourceRecord(source.title, source.key, today(), source.licence, source.home, tuple(origins))
-            landed = land(staging / "whole", folder, record)
+            downloads = [job.download(archive, staging) for archive in source.archives]
+            origins = [
+                job.unpack(archive, file, url=url, complete=staging / "complete")
+                for archive, (file, url) in zip(source.archives, downloads, strict=True)
+            ]
+            record = SourceRecord(
+                source=source.title,
+                key=source.key,
+                date=today(),
+                licence=source.licence,
+                home=source.home,
+                origins=tuple(origins),
+            )
+            fetched = publish(staging / "complete", folder, record)
         finally:
             clear_staging(staging)
-    return replace(landed, notes=tuple(notes))
+    return replace(fetched, notes=tuple(job.notes))
 
 
-def _bring(
-    archive: Archive, staging: Path, progress: Progress | None, remark: Note, max_bytes: int, pause: float
-) -> tuple[Path, str]:
-    """The archive on disk and the address that gave it."""
-    # a name by content: a part that one mirror left is finished by the next
-    target = staging / f"{_stem(archive)}.archive"
-    if target.exists() and file_matches(target, archive.sha256):
-        return target, archive.mirrors[0]
-    failures = []
-    for url in archive.mirrors:
-        told = _for_file(progress, _file_name(url))
+@dataclass(frozen=True, kw_only=True)
+class _Fetch:
+    """One call of `fetch_source`: who is told, the limits, and the notes so far."""
+
+    progress: Progress | None
+    note: Note | None
+    max_bytes: int
+    pause: float
+    notes: list[str] = field(default_factory=list)
+
+    def remark(self, text: str) -> None:
+        """Keep a note, and tell it."""
+        self.notes.append(text)
+        if self.note:
+            self.note(text)
+
+    def download(self, archive: Archive, staging: Path) -> tuple[Path, str]:
+        """The archive's file on disk, and the address that gave it."""
+        # a name by content: a partial file of one mirror is completed from the next
+        target = staging / f"{_stem(archive)}.archive"
+        if target.exists() and file_matches(target, archive.sha256):
+            return target, archive.mirrors[0]
         tries = _TRIES if len(archive.mirrors) == 1 else 2
+        limits = DownloadLimits(most_bytes=self.max_bytes, tries=tries, pause=self.pause)
+        failures = []
+        for url in archive.mirrors:
+            progress = self._progress_of(url)
+            try:
+                download(url, target, sha256=archive.sha256, progress=progress, note=self.remark, limits=limits)
+            except DownloadError as error:
+                if error.hint == DISK_FULL:  # another address does not help
+                    raise _as_data_error(error) from None
+                failures.append(error)
+                if len(archive.mirrors) > 1:
+                    self.remark(f"{url}: {error.found}.")
+            else:
+                if not archive.sha256 and url.lower().startswith("http:"):
+                    self.remark(
+                        f"{url} came over http without a hash: it may have been changed on the way. Give --sha256 HEX."
+                    )
+                return target, url
+        raise _all_failed(archive, failures)
+
+    def unpack(self, archive: Archive, file: Path, *, url: str, complete: Path) -> Origin:
+        """Unpack an archive into its folder of the data set."""
+        _check_is_archive(file, url)
         try:
-            download(
-                url,
-                target,
-                sha256=archive.sha256,
-                progress=told,
-                largest=max_bytes,
-                tries=tries,
-                pause=pause,
-                note=remark,
-            )
-        except DownloadError as error:
-            if error.hint == NO_ROOM:  # another address does not help
-                raise DataError(
-                    expected=error.expected, found=error.found, where=error.where, hint=error.hint
-                ) from None
-            failures.append(error)
-            if len(archive.mirrors) > 1:
-                remark(f"{url}: {error.found}.")
-        else:
-            _warn_unchecked(archive, url, remark)
-            return target, url
-    raise _all_failed(archive, failures)
+            unpacked = unpack(file, file.parent / "unpacked", max_bytes=self.max_bytes)
+        except DataError as error:
+            if error.hint not in (DISK_FULL, TOO_LARGE):
+                file.unlink()  # another try must not find the same bytes
+            raise DataError(expected=error.expected, found=error.found, where=url, hint=error.hint) from error
+        wanted = unpacked / archive.inside if archive.inside else unpacked
+        if not wanted.is_dir():
+            raise DataError(expected=f"the folder {archive.inside} in the archive", found="none", where=url)
+        target = complete / archive.folder if archive.folder else complete
+        target.parent.mkdir(parents=True, exist_ok=True)
+        wanted.rename(target)
+        return Origin(urlsplit(url)._replace(query="").geturl(), unpacked.name, file.stat().st_size)
 
-
-def _place(file: Path, url: str, archive: Archive, whole: Path, max_bytes: int) -> Origin:
-    """Unpack an archive into its part of the whole."""
-    _check_is_archive(file, url)
-    try:
-        unpacked = unpack(file, file.parent / "unpacked", max_bytes=max_bytes)
-    except DataError as error:
-        if error.hint not in (NO_ROOM, TOO_LARGE):
-            file.unlink()  # another try must not find the same bytes
-        raise DataError(expected=error.expected, found=error.found, where=url, hint=error.hint) from error
-    wanted = unpacked / archive.inside if archive.inside else unpacked
-    if not wanted.is_dir():
-        raise DataError(expected=f"the folder {archive.inside} in the archive", found="none", where=url)
-    target = whole / archive.part if archive.part else whole
-    target.parent.mkdir(parents=True, exist_ok=True)
-    wanted.rename(target)
-    return Origin(urlsplit(url)._replace(query="").geturl(), unpacked.name, file.stat().st_size)
+    def _progress_of(self, url: str) -> Callable[[int, int], None] | None:
+        progress, name = self.progress, _file_name(url)
+        return None if progress is None else lambda done, total: progress(name, done, total)
 
 
 def _check_is_archive(file: Path, url: str) -> None:
@@ -142,12 +157,8 @@ def _check_is_archive(file: Path, url: str) -> None:
         expected="a zip or tar archive",
         found="a web page" if is_page else f"{len(head)} bytes or more that begin with {as_text(str(head[:8]))}",
         where=url,
-        hint="Give the address of the file itself; a page may want a login first." if is_page else "",
+        hint="Give the address of the file itself; the page may require a login first." if is_page else "",
     )
-
-
-def _for_file(progress: Progress | None, name: str) -> Callable[[int, int], None] | None:
-    return None if progress is None else lambda done, total: progress(name, done, total)
 
 
 def _file_name(url: str) -> str:
@@ -158,15 +169,13 @@ def _stem(archive: Archive) -> str:
     return archive.sha256[:16] or hashlib.sha256(archive.mirrors[0].encode()).hexdigest()[:16]
 
 
-def _warn_unchecked(archive: Archive, url: str, remark: Note) -> None:
-    if not archive.sha256 and url.lower().startswith("http:"):
-        remark(f"{url} came over http without a hash: anyone on the way could have changed it. Give --sha256 HEX.")
+def _as_data_error(error: DownloadError) -> DataError:
+    return DataError(expected=error.expected, found=error.found, where=error.where, hint=error.hint)
 
 
 def _all_failed(archive: Archive, failures: list[DownloadError]) -> DataError:
     if len(failures) == 1:
-        (only,) = failures
-        return DataError(expected=only.expected, found=only.found, where=only.where, hint=only.hint)
+        return _as_data_error(failures[0])
     found = "; ".join(f"{failure.where}: {failure.found}" for failure in failures)
-    hint = "Try again later: what has arrived is kept. Or fetch one of them by another way and unpack it yourself."
+    hint = "Try again later: partial downloads are kept. Or download one of them yourself and unpack it."
     return DataError(expected=f"{_file_name(archive.mirrors[0])} from one of its mirrors", found=found, hint=hint)

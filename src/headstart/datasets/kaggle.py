@@ -1,4 +1,4 @@
-"""Data sets of Kaggle, through its own client kagglehub: resumed, measured, whole or not at all."""
+"""Data sets of Kaggle, through its own client kagglehub: resumed, bounded, complete or not there at all."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 
@@ -21,22 +21,26 @@ from headstart import runtime
 from headstart.data.archive import TOO_LARGE, unpack
 from headstart.data.folder_scan import as_text
 from headstart.data.source_record import Origin, SourceRecord
-from headstart.datasets.kaggle_credential import HOW_TO_LOG_IN, Credential, find_credential
-from headstart.datasets.staging import Fetched, clear_staging, find_landed, land, staging_of, today
-from headstart.download import NO_ROOM
+from headstart.datasets.staging import Fetched, clear_staging, find_fetched, make_staging, publish, today
+from headstart.download import DISK_FULL
 from headstart.errors import DataError
 
 _HANDLE = re.compile(r"[\w-]+/\w[\w.-]*(/versions/\d+)?")
 _PAGE = re.compile(r"https?://(?:www\.)?kaggle\.com/datasets/([\w-]+/\w[\w.-]*(?:/versions/\d+)?)/?(?:[?#].*)?")
 _CACHE = "KAGGLEHUB_CACHE"
 _TRIES = 4
+HOW_TO_LOG_IN = (
+    "Create a token at https://www.kaggle.com/settings/api (Generate New Token) and put it into the variable "
+    "KAGGLE_API_TOKEN or the file ~/.kaggle/access_token. Or there: Create Legacy API Key, and put its kaggle.json "
+    "into ~/.kaggle or the folder that KAGGLE_CONFIG_DIR names, or its two values into KAGGLE_USERNAME and KAGGLE_KEY."
+)
 
 
 def kaggle_handle(text: str) -> str:
-    """`OWNER/NAME`, or `OWNER/NAME/versions/3`, from itself or from the address of its page.
+    """`OWNER/NAME`, or `OWNER/NAME/versions/3`, from that text or from the address of its page.
 
     Raises:
-        DataError: it is neither.
+        DataError: the text is neither.
     """
     page = _PAGE.fullmatch(text)
     handle = page.group(1) if page else text
@@ -47,7 +51,7 @@ def kaggle_handle(text: str) -> str:
 
 
 def is_kaggle_page(text: str) -> bool:
-    """True for the address of a data set's page, which is no archive."""
+    """True for the address of a data set's page, which is not an archive."""
     return _PAGE.fullmatch(text) is not None
 
 
@@ -60,34 +64,34 @@ def fetch_kaggle(
     max_files: int = 1_000_000,
     pause: float = 1.0,
 ) -> Fetched:
-    """Fetch a data set of Kaggle into a folder; done already, nothing is done.
+    """Download a data set of Kaggle into a folder; if it is there already, nothing is done.
 
-    kagglehub fetches, resumes and checks the MD5, in a hidden folder beside the data set (or in its own cache, where
-    KAGGLEHUB_CACHE names one or a Kaggle notebook has the set mounted: then files are copied); we unpack.
+    kagglehub downloads, resumes and checks the MD5, in a hidden folder beside the data set (or in its own cache, where
+    KAGGLEHUB_CACHE names one or a Kaggle notebook has the data set mounted: then files are copied); headstart unpacks.
 
     Args:
-        max_bytes: of all files. The archive's own length is not looked at.
+        max_bytes: of all files; the archive's own length is not checked.
 
     Raises:
-        DataError: kagglehub is not installed, Kaggle refuses or does not answer, the set passes a limit or holds
+        DataError: kagglehub is not installed, Kaggle refuses or does not answer, the data set exceeds a limit or holds
             links, or the folder holds something else.
     """
     handle = kaggle_handle(handle)
-    there = find_landed(folder, f"kaggle:{handle}")
-    if there:
-        return there
+    fetched = find_fetched(folder, f"kaggle:{handle}")
+    if fetched:
+        return fetched
     client = _kagglehub()
-    notes = _remarks(find_credential())
+    notes = _credential_notes(find_credential())
     if note:
         for text in notes:
             note(text)
-    staging = staging_of(folder)
+    staging = make_staging(folder)
     try:
-        with _unpacking(max_bytes, max_files) as hashes:
-            came = _download(client, handle, staging, pause)
-        size = _measure(came, max_bytes, max_files)
-        whole = _bring_in(came, staging, size)
-        fetched = land(whole, folder, _record(handle, came, size, *hashes))
+        with _safe_unpacking(max_bytes, max_files) as hashes:
+            downloaded = _download(client, handle, staging, pause=pause)
+        size = _measure(downloaded, max_bytes, max_files)
+        complete = _move_in(downloaded, staging, size)
+        fetched = publish(complete, folder, _record(handle, downloaded, Origin("", "".join(hashes[-1:]), size)))
     finally:
         clear_staging(staging)
     return replace(fetched, notes=tuple(notes))
@@ -103,7 +107,7 @@ def _kagglehub() -> ModuleType:
         ) from error
 
 
-def _remarks(credential: Credential | None) -> list[str]:
+def _credential_notes(credential: Credential | None) -> list[str]:
     if credential is None:
         return ["No Kaggle credential found: only data sets that need no consent can be fetched."]
     if credential.is_open:
@@ -111,23 +115,23 @@ def _remarks(credential: Credential | None) -> list[str]:
     return []
 
 
-def _download(client: ModuleType, handle: str, staging: Path, pause: float) -> Path:
+def _download(client: ModuleType, handle: str, staging: Path, *, pause: float) -> Path:
     for number in range(_TRIES):
         try:
-            with _gathering_in(staging), _quiet():
+            with _cache_in(staging), _quiet():
                 return Path(client.dataset_download(handle))
         except DataError:  # from our unpacking
             raise
-        except Exception as error:  # whatever a foreign client raises: its own words are told, the cause stays chained
-            is_broken_line = isinstance(error, OSError) and not _code(error) and not _is_full(error)
-            if not is_broken_line or number == _TRIES - 1:
+        except Exception as error:  # whatever kagglehub raises: its message is passed on, the cause stays chained
+            is_interrupted = isinstance(error, OSError) and not _code(error) and not _is_full(error)
+            if not is_interrupted or number == _TRIES - 1:
                 raise _failed(handle, error) from error
-        time.sleep(pause * 2**number)  # the next try goes on where this one broke
+        time.sleep(pause * 2**number)  # the next try resumes where this one broke
     raise AssertionError("the last try returns or raises")
 
 
 def _code(error: Exception) -> int:
-    """HTTP status that an error of kagglehub is about; 0: none."""
+    """HTTP status of an error of kagglehub; 0: none."""
     return int(getattr(getattr(error, "response", None), "status_code", 0))
 
 
@@ -136,17 +140,17 @@ def _is_full(error: Exception) -> bool:
 
 
 @contextmanager
-def _unpacking(max_bytes: int, max_files: int) -> Iterator[list[str]]:
-    """Put our bounded unpacking in the place of kagglehub's, which has no limit; gives the hash of what was unpacked.
+def _safe_unpacking(max_bytes: int, max_files: int) -> Iterator[list[str]]:
+    """Replace kagglehub's unpacking, which has no limits, by ours; yields the SHA-256 of each unpacked archive.
 
-    It is a private function of kagglehub. In a version without it, `_measure` refuses afterwards what passes a limit.
+    It is a private function of kagglehub. In a version without it, `_measure` checks the limits afterwards.
     """
     resolver = sys.modules.get("kagglehub.http_resolver")
     theirs = getattr(resolver, "_extract_archive", None)
     hashes: list[str] = []
 
     def unpack_safely(archive: str, out: str) -> None:
-        hashes.append(_unpack(Path(archive), Path(out), max_bytes, max_files))
+        hashes.append(_unpack(Path(archive), Path(out), max_bytes=max_bytes, max_files=max_files))
 
     if theirs:
         setattr(resolver, "_extract_archive", unpack_safely)  # noqa: B010  # it may be missing, says mypy
@@ -157,12 +161,12 @@ def _unpacking(max_bytes: int, max_files: int) -> Iterator[list[str]]:
             setattr(resolver, "_extract_archive", theirs)  # noqa: B010
 
 
-def _unpack(archive: Path, target: Path, max_bytes: int, max_files: int) -> str:
+def _unpack(archive: Path, target: Path, *, max_bytes: int, max_files: int) -> str:
     """Unpack into the target and give the archive's SHA-256."""
     try:
         folder = unpack(archive, target.parent, max_bytes=max_bytes, max_files=max_files)
     except DataError as error:
-        if error.hint not in (NO_ROOM, TOO_LARGE):
+        if error.hint not in (DISK_FULL, TOO_LARGE):
             archive.unlink()  # another try must not find the same bytes
         raise
     shutil.rmtree(target, ignore_errors=True)
@@ -171,8 +175,8 @@ def _unpack(archive: Path, target: Path, max_bytes: int, max_files: int) -> str:
 
 
 @contextmanager
-def _gathering_in(staging: Path) -> Iterator[None]:
-    """Let kagglehub gather beside the data set, on its disk, unless the user has named a place for it."""
+def _cache_in(staging: Path) -> Iterator[None]:
+    """Let kagglehub download beside the data set, on its disk, unless the user has set a cache folder."""
     if os.environ.get(_CACHE):
         yield
         return
@@ -185,7 +189,7 @@ def _gathering_in(staging: Path) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep kagglehub's remarks out of stdout, where our result goes; its progress bar is on stderr."""
+    """Keep kagglehub's messages out of stdout, where our result goes; its progress bar is on stderr."""
     logger = logging.getLogger("kagglehub")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -201,14 +205,14 @@ def _failed(handle: str, error: Exception) -> DataError:
     page = f"https://www.kaggle.com/datasets/{handle}"
     credential = find_credential()
     first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    found, hint = as_text(first), "Try again later: what has arrived is kept."
+    found, hint = as_text(first), "Try again later: partial downloads are kept."
     if code in (401, 403, 404):
-        found = {401: "a login is wanted", 403: "it is not allowed", 404: "there is none, or it is private"}[code]
+        found = {401: "login required", 403: "access denied", 404: "not found, or private"}[code]
         found = f"HTTP {code}: {found}"
-        hint = f"Check the name at {page}; some sets want their terms accepted there once. "
+        hint = f"Check the name at {page}; some data sets require that you accept their terms there once. "
         hint += f"The credential in {credential.where} was used." if credential else HOW_TO_LOG_IN
     elif _is_full(error):
-        found, hint = "a full disk", NO_ROOM
+        found, hint = "a full disk", DISK_FULL
     elif isinstance(error, ValueError) and credential and credential.path:  # kagglehub cannot read the file
         hint = HOW_TO_LOG_IN
     return DataError(expected=f"the Kaggle data set {handle}", found=found, where=page, hint=hint)
@@ -217,9 +221,9 @@ def _failed(handle: str, error: Exception) -> DataError:
 def _measure(folder: Path, max_bytes: int, max_files: int) -> int:
     """Bytes of all files."""
     size = count = 0
-    for place, folders, files in os.walk(folder):
+    for parent, folders, files in os.walk(folder):
         for name in (*folders, *files):
-            path = Path(place) / name
+            path = Path(parent) / name
             status = path.lstat()
             count += 1
             size += status.st_size if stat.S_ISREG(status.st_mode) else 0
@@ -232,30 +236,69 @@ def _measure(folder: Path, max_bytes: int, max_files: int) -> int:
     return size
 
 
-def _bring_in(came: Path, staging: Path, size: int) -> Path:
-    """The files at their last stop: moved when they are ours, copied when kagglehub or a notebook keeps them."""
-    whole = staging / "whole"
-    shutil.rmtree(whole, ignore_errors=True)
-    if staging.absolute() in came.absolute().parents:
-        came.rename(whole)
-        return whole
+def _move_in(downloaded: Path, staging: Path, size: int) -> Path:
+    """The complete folder in staging: moved when the files are ours, copied when kagglehub or a notebook keeps them."""
+    complete = staging / "complete"
+    shutil.rmtree(complete, ignore_errors=True)
+    if staging.absolute() in downloaded.absolute().parents:
+        downloaded.rename(complete)
+        return complete
     free = runtime.free_bytes(staging)
     if size > free:
         raise DataError(
             expected=f"{size / 1e9:.1f} GB of free disk",
             found=f"{free / 1e9:.1f} GB",
             where=staging.parent,
-            hint=NO_ROOM,
+            hint=DISK_FULL,
         )
-    shutil.copytree(came, whole)
-    return whole
+    shutil.copytree(downloaded, complete)
+    return complete
 
 
-def _record(handle: str, came: Path, size: int, sha256: str = "") -> SourceRecord:
+def _record(handle: str, downloaded: Path, origin: Origin) -> SourceRecord:
     page = f"https://www.kaggle.com/datasets/{handle}"
-    version = came.name if came.parent.name == "versions" and "/versions/" not in handle else ""
-    address = f"{page}/versions/{version}" if version else page
-    licence = "see its page"
+    version = downloaded.name if downloaded.parent.name == "versions" and "/versions/" not in handle else ""
     return SourceRecord(
-        f"kaggle {handle}", f"kaggle:{handle}", today(), licence, page, (Origin(address, sha256, size),)
+        source=f"kaggle {handle}",
+        key=f"kaggle:{handle}",
+        date=today(),
+        licence="see its page",
+        home=page,
+        origins=(replace(origin, url=f"{page}/versions/{version}" if version else page),),
     )
+
+
+@dataclass(frozen=True)
+class Credential:
+    """Where kagglehub will find the user's credential; its secret is never read here.
+
+    Args:
+        where: name of the variable or the file.
+        path: the file, if it is one.
+    """
+
+    where: str
+    path: Path | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether others on this machine can read the file."""
+        if self.path is None or os.name == "nt":  # Windows has no such permission bits
+            return False
+        return bool(self.path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO))
+
+
+def find_credential() -> Credential | None:
+    """The first credential in kagglehub's own order of search, found without reading any secret; None without one."""
+    home = Path("~/.kaggle").expanduser()
+    token = os.environ.get("KAGGLE_API_TOKEN", "")
+    if token:  # a token, or the path of a file with one
+        path = Path(token) if len(token) < 1000 and Path(token).is_file() else None
+        return Credential("KAGGLE_API_TOKEN", path)
+    for path in (home / "access_token", home / "access_token.txt"):
+        if path.is_file():
+            return Credential(str(path), path)
+    if os.environ.get("KAGGLE_USERNAME") and os.environ.get("KAGGLE_KEY"):
+        return Credential("KAGGLE_USERNAME and KAGGLE_KEY")
+    path = Path(os.environ.get("KAGGLE_CONFIG_DIR") or home) / "kaggle.json"
+    return Credential(str(path), path) if path.is_file() else None

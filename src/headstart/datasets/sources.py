@@ -1,4 +1,4 @@
-"""The data sets that are known by name, and any address seen as such a set; one row each."""
+"""Data sets known by name, and any http(s) address as a data set."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ class Archive:
 
     Args:
         mirrors: addresses of the same bytes, tried in order.
-        sha256: hex, or its first digits; empty: what comes is taken.
-        inside: folder in the archive that is wanted; empty: all of it.
-        part: folder of the data set that it becomes; empty: the data set itself.
+        sha256: hex, or its first digits; empty: not checked.
+        inside: folder in the archive to use; empty: all of it.
+        folder: folder of the data set that it becomes, such as `train`; empty: the data set itself.
     """
 
     mirrors: tuple[str, ...]
     sha256: str = ""
     inside: str = ""
-    part: str = ""
+    folder: str = ""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Source:
     """A data set to fetch.
 
     Args:
-        title: for people. key: for machines, equal for equal sets. name: of the folder it becomes by default.
+        title: for people. key: for machines, equal for equal data sets. name: of its folder by default.
         licence: where known. home: page about it, where known.
     """
 
@@ -51,8 +51,8 @@ class Source:
 def _mirrors(file: str) -> tuple[str, ...]:
     """Buckets that held the file with this length when others fetched it, the publisher's own first.
 
-    The first is where tensorflow_datasets fetches it; the second and third serve the author's courses (seen 2023 and
-    2024); the last is the original address, reported gone in 2023.
+    The first is the address of tensorflow_datasets; the second and third serve the author's courses (seen 2023 and
+    2024); the last is the original address, reported as removed in 2023.
     """
     bucket = "https://storage.googleapis.com/"
     folders = ("download.tensorflow.org/data", "tensorflow-1-public/course2/week4", "learning-datasets",
@@ -71,13 +71,13 @@ RPS = Source(
             mirrors=_mirrors("rps.zip"),
             sha256="c2403444395842ad04c53612bad54b574443eae17a0723117a2ff87b9d72194f",
             inside="rps",
-            part="train",
+            folder="train",
         ),
         Archive(
             mirrors=_mirrors("rps-test-set.zip"),
             sha256="c27ab9fa43ce40b2e453de711365b477f4424586edf0388116674fd320f07503",
             inside="rps-test-set",
-            part="test",
+            folder="test",
         ),
     ),
     licence="CC BY 2.0",
@@ -93,27 +93,27 @@ def is_address(text: str) -> bool:
 
 
 def source_of_address(url: str, sha256: str = "") -> Source:
-    """The data set behind an address; `URL#sha256=HEX` and the argument are the same wish.
+    """The data set at an address; `URL#sha256=HEX` means the same as the argument.
 
     Raises:
-        DataError: the address cannot be used, or the hash is none.
+        DataError: the address or the hash cannot be used.
     """
     try:
-        parts = urlsplit(url)
-        host = parts.hostname
+        split = urlsplit(url)
+        host = split.hostname
     except ValueError as error:
         raise _unusable(url, str(error)) from error
     if not host:
         raise _unusable(url, "one without a server")
-    if parts.username or parts.password:
-        raise _unusable(url, "one with a name or password, which would be stored and shown")
-    in_url = _HASH_IN_URL.fullmatch(parts.fragment)
-    if parts.fragment and not in_url:
-        raise _unusable(url, f"#{parts.fragment}")
-    plain = parts._replace(fragment="").geturl()
-    title = parts._replace(fragment="", query="").geturl()
+    if split.username or split.password:
+        raise _unusable(url, "one with a name or password, which would be stored and displayed")
+    in_url = _HASH_IN_URL.fullmatch(split.fragment)
+    if split.fragment and not in_url:
+        raise _unusable(url, f"#{split.fragment}")
+    plain = split._replace(fragment="").geturl()
+    title = split._replace(fragment="", query="").geturl()
     archive = Archive((plain,), check_sha256(sha256 or (in_url.group(1) if in_url else "")))
-    return Source(title, "url:" + hashlib.sha256(plain.encode()).hexdigest(), _name(parts.path), (archive,))
+    return Source(title, "url:" + hashlib.sha256(plain.encode()).hexdigest(), _name(split.path), (archive,))
 
 
 def check_sha256(sha256: str) -> str:

@@ -1,4 +1,4 @@
-"""A folder of data that appears whole or not at all: what is fetched gathers in a hidden folder beside it."""
+"""A folder of data that appears complete or not at all: it is assembled in a hidden folder beside its final place."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Fetched:
 
     Args:
         is_new: False when it was there already and nothing was done.
-        notes: what the user should know of it, such as a mirror that failed.
+        notes: sentences for the user, such as a mirror that failed.
     """
 
     folder: Path
@@ -33,7 +33,7 @@ class Fetched:
         return {"folder": str(self.folder), "is_new": self.is_new, **kept, "notes": list(self.notes)}
 
 
-def find_landed(folder: Path, key: str, sha256: str = "") -> Fetched | None:
+def find_fetched(folder: Path, key: str, sha256: str = "") -> Fetched | None:
     """The same data set, fetched earlier into this folder; None when the folder is free.
 
     Raises:
@@ -42,20 +42,20 @@ def find_landed(folder: Path, key: str, sha256: str = "") -> Fetched | None:
     try:
         is_free = not any(folder.iterdir()) if folder.is_dir() else not (folder.exists() or folder.is_symlink())
     except OSError as error:
-        raise _taken(folder, str(error)) from error
+        raise _in_use(folder, str(error)) from error
     if is_free:
         return None
     record = read_record(folder)
     if record is None or record.key != key:
         found = f"one with {record.source}" if record else "one that holds something else"
-        raise _taken(folder, found)
+        raise _in_use(folder, found)
     if sha256 and not any(origin.sha256.startswith(sha256) for origin in record.origins):
-        raise _taken(folder, f"the same address with the SHA-256 {record.origins[0].sha256[:16]}…")
+        raise _in_use(folder, f"the same address with the SHA-256 {record.origins[0].sha256[:16]}…")
     return Fetched(folder, record, is_new=False)
 
 
-def staging_of(folder: Path) -> Path:
-    """The hidden folder beside a data set in which it gathers, made if need be, cleared of a killed call's leavings.
+def make_staging(folder: Path) -> Path:
+    """The hidden folder beside a data set in which it is assembled, cleared of what a killed call left.
 
     Raises:
         DataError: it cannot be made.
@@ -66,36 +66,39 @@ def staging_of(folder: Path) -> Path:
         staging.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(
-            expected="a place that can be written", found=str(error), where=as_text(str(folder)), hint="Name another."
+            expected="a folder that can be written",
+            found=str(error),
+            where=as_text(str(folder)),
+            hint="Choose another with --out.",
         ) from error
     return staging
 
 
 def clear_staging(staging: Path) -> None:
-    """Leave in a staging folder only what was fetched and waits to be taken up again; nothing: no folder."""
-    for made_again in ("whole", "unpacked"):
-        shutil.rmtree(staging / made_again, ignore_errors=True)
+    """Keep in a staging folder only downloads that can be resumed; without any, delete it."""
+    for assembled in ("complete", "unpacked"):
+        shutil.rmtree(staging / assembled, ignore_errors=True)
     if not any(path.is_file() for path in staging.rglob("*")):
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def land(whole: Path, folder: Path, record: SourceRecord) -> Fetched:
-    """Write the record and give the finished folder its name, in one step; then remove the staging folder.
+def publish(complete: Path, folder: Path, record: SourceRecord) -> Fetched:
+    """Write the record and give the complete folder its name, in one step; then delete the staging folder.
 
     Raises:
-        DataError: the folder was filled by someone else meanwhile.
+        DataError: another process put something else into the folder meanwhile.
     """
-    write_record(whole, record)
+    write_record(complete, record)
     try:
         if folder.is_dir():
-            folder.rmdir()  # an empty one was found free
-        whole.rename(folder)
+            folder.rmdir()  # an empty one counts as free
+        complete.rename(folder)
     except OSError as error:
-        there = find_landed(folder, record.key)
-        if there is None:
+        fetched = find_fetched(folder, record.key)
+        if fetched is None:
             raise DataError(expected="a folder that can be written", found=str(error), where=folder) from error
-        return there
-    shutil.rmtree(whole.parent, ignore_errors=True)
+        return fetched
+    shutil.rmtree(complete.parent, ignore_errors=True)
     return Fetched(folder, record, is_new=True)
 
 
@@ -104,6 +107,6 @@ def today() -> str:
     return datetime.now(timezone.utc).date().isoformat()
 
 
-def _taken(folder: Path, found: str) -> DataError:
-    hint = "Name another folder with --out, or remove this one."
+def _in_use(folder: Path, found: str) -> DataError:
+    hint = "Choose another folder with --out, or remove this one."
     return DataError(expected="a new or an empty folder", found=found, where=as_text(str(folder)), hint=hint)
