@@ -21,7 +21,6 @@ from safetensors.torch import load_file
 from torch import nn
 from torchvision import models, transforms  # type: ignore[import-untyped]
 
-from headstart import runtime
 from headstart.backbones.backbone import load_backbone
 from headstart.classifier.card import Card
 from headstart.classifier.classifier import Classifier
@@ -77,21 +76,7 @@ def ours(backbone: str, weights: Path) -> Predict:
     stages = network.spec.choose_stages("auto")
     width = sum(network.spec.stage(stage).width for stage in stages)
     head = Head("ridge", stages, np.random.default_rng(0).normal(size=(width, 2)), np.zeros(2), 1.0)
-    card = Card(
-        backbone=backbone,
-        stages=stages,
-        classes=("ants", "bees"),
-        preprocess=network.preprocess.to_dict(),
-        background=(255, 255, 255),
-        head="ridge",
-        temperature=1.0,
-        weights=network.weights.to_dict(),
-        data={},
-        metrics={},
-        versions=runtime.versions(),
-        created="",
-    )
-    return Classifier(network, head, card).predict
+    return Classifier(network, head, Card.of(network, head, ("ants", "bees"))).predict
 
 
 def taking_turns(ways: dict[str, Predict], photographs: list[Path]) -> dict[str, list[Spent]]:

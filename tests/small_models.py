@@ -39,10 +39,9 @@ def make_classifier(unit: bool = True, classes: tuple[str, ...] = ("ants", "bees
     stages = backbone.stages[-2:]
     width = sum(backbone.spec.stage(name).width for name in stages)
     rng = np.random.default_rng(0)
-    head = Head("ridge", stages, rng.normal(size=(width, len(classes))), rng.normal(size=len(classes)), 1.7, unit)
-    preprocess = backbone.preprocess.to_dict()
-    card = Card("embedded", stages, classes, preprocess, (255, 255, 255), "ridge", 1.7, {}, unit=unit)
-    return Classifier(backbone, head, card)
+    weight, bias = rng.normal(size=(width, len(classes))), rng.normal(size=len(classes))
+    head = Head("ridge", stages, weight, bias, temperature=1.7, unit=unit)
+    return Classifier(backbone, head, Card.of(backbone, head, classes))
 
 
 @pytest.fixture

@@ -156,7 +156,7 @@ def _vector_before(head: _Call) -> Stage:
 
 def _named_stages(module: nn.Module, calls: Sequence[_Call], stages: Stages) -> tuple[Stage, ...]:
     if not isinstance(stages, Mapping):
-        return tuple(stages)
+        return tuple(_checked(stage, calls) for stage in stages)
     by_path = {call.path: call for call in calls}  # the last run of each
     unknown = [path for path in stages.values() if path not in by_path]
     if unknown or not stages:
@@ -168,6 +168,19 @@ def _named_stages(module: nn.Module, calls: Sequence[_Call], stages: Stages) -> 
         )
     in_order = sorted(stages.items(), key=lambda item: calls.index(by_path[item[1]]))
     return tuple(_stage(name, by_path[path], module) for name, path in in_order)
+
+
+def _checked(stage: Stage, calls: Sequence[_Call]) -> Stage:
+    """A complete stage, if the network has it."""
+    shapes = [getattr(call, stage.side) for call in calls if call.path == stage.module]
+    if not shapes or stage.width not in shapes[-1]:
+        raise BackboneError(
+            expected=f"a module {stage.module!r} whose {stage.side} has {stage.width} channels",
+            found=f"shape {shapes[-1]}" if shapes else "no such module",
+            where=f"stage {stage.name}",
+            hint="This is another network.",
+        )
+    return stage
 
 
 def _stage(name: str, call: _Call, module: nn.Module) -> Stage:

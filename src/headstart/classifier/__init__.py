@@ -1,1 +1,1 @@
-"""The hinge: Backbone, Head, class names and calibration in one value. Training makes it, everything else takes it."""
+"""The classifier: Backbone, Head, class names and calibration in one value, which predicts, saves and loads."""

@@ -1,17 +1,23 @@
-"""The card of a classifier file: versioned plain values that say what the tensors are, checked before they are used."""
+"""Card: versioned plain values in a classifier file that describe its tensors, checked before they are used."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from headstart.backbones.backbone import Backbone
+from headstart.backbones.spec import POOLS, Stage
 from headstart.errors import ClassifierError
+from headstart.heads.head import Head
+from headstart.plain import Plain, fields_of
 
 FORMAT = "headstart-classifier"
-VERSION = 2  # 1: an image is answered as it is; 2: perhaps with its mirror image, which older readers would not do
+VERSION = (
+    3  # 1: plain; 2: perhaps with flip TTA; 3: perhaps a backbone that is a user's module; older readers know less
+)
 MAX_BYTES = 4_000_000  # 20,000 class names fit; a hostile file cannot fill the memory with its card
 
 _KINDS: dict[str, type | tuple[type, ...]] = {
@@ -30,26 +36,28 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "versions": dict,
     "created": str,
 }
-_FLAGS = {"unit": True, "flip_tta": False}  # what holds where a file does not say it, as those of the first days
-_OLD_NAMES = {"flip_tta": "mirror"}  # of files written before 0.2
+_FLAGS = {"unit": True, "flip_tta": False}  # the value where a file does not state it, as the first ones did not
+_OLD_KEYS = {"mirror": "flip_tta"}  # of files written before 0.2
+_MODULE = {"class": str, "package": str, "parameters": int, "stages": list, "head": list}
 
 
 @dataclass(frozen=True)
-class Card:
-    """What a classifier file says of itself.
+class Card(Plain):
+    """The description of a classifier in its file.
 
     Args:
-        backbone: catalogue row or `timm:NAME`.
+        backbone: name in the catalogue, `timm:NAME`, a registered name, or that of a user's module.
         stages: whose features the head takes.
         classes: names in the order of the head's columns.
         preprocess: the plain values of a Preprocess.
         background: RGB laid under transparent images.
-        head: `ridge`, `logistic` or `trained`. temperature: of the softmax.
+        head: solver of the head, such as `ridge`; `trained` by gradient descent. temperature: of the softmax.
         unit: whether stages are scaled to unit length.
-        flip_tta: whether answers are means over an image and its mirror image.
+        flip_tta: whether scores are averaged over an image and its horizontal flip.
         weights: source, sha256 and licence of the pretrained weights.
+        module: of a user's module: its class, package, number of parameters, stages, and the modules of its own head.
         data: name, fingerprint and counts of the training images.
-        metrics: what was measured on the test images, with intervals.
+        metrics: measured on the test images, with intervals.
         versions: of headstart and the packages it ran on. created: ISO 8601, UTC.
     """
 
@@ -63,20 +71,49 @@ class Card:
     weights: Mapping[str, str]
     unit: bool = True
     flip_tta: bool = False
+    module: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     created: str = ""
 
+    @classmethod
+    def of(cls, backbone: Backbone, head: Head, classes: Sequence[str], **facts: Any) -> Card:
+        """The card of a backbone, a head and class names.
+
+        Args:
+            facts: `background` (white unless stated), `data`, `metrics`, `versions`, `created`.
+        """
+        return cls(
+            backbone=backbone.spec.name,
+            stages=head.stages,
+            classes=tuple(map(str, classes)),
+            preprocess=backbone.preprocess.to_dict(),
+            head=head.kind,
+            temperature=head.temperature,
+            weights=backbone.weights.to_dict(),
+            unit=head.unit,
+            flip_tta=head.flip_tta,
+            module={} if backbone.spec.builder else _module_of(backbone),
+            **{"background": (255, 255, 255), **facts},
+        )
+
     @property
     def version(self) -> int:
-        """The oldest version that says all of it: a headstart that knows no mirror images must not open such a file."""
-        return 2 if self.flip_tta else 1
+        """The oldest version that knows all of it: older readers must not open the file, for they would misread it."""
+        return 3 if self.module else 2 if self.flip_tta else 1
+
+    @property
+    def module_stages(self) -> tuple[Stage, ...]:
+        """The stages of a user's module; empty for a backbone of the catalogue."""
+        return tuple(Stage(**stage) for stage in self.module.get("stages", ()))
 
     def to_json(self) -> str:
         """Strict JSON, format and version first."""
-        values = {"format": FORMAT, "version": self.version, **self.__dict__}
-        return json.dumps(values, allow_nan=False, default=dict)
+        values = {"format": FORMAT, "version": self.version, **self.to_dict()}
+        if not self.module:
+            del values["module"]
+        return json.dumps(values, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str, where: object) -> Card:
@@ -98,13 +135,26 @@ class Card:
             if not isinstance(values.get(key), kind) or isinstance(values[key], bool):
                 raise _wrong(f"{key} in the card", repr(values.get(key))[:80], where)
         _check_values(values, where)
-        flags = {key: values.get(key, values.get(_OLD_NAMES.get(key), default)) for key, default in _FLAGS.items()}
-        for key, flag in flags.items():
-            if not isinstance(flag, bool):
-                raise _wrong(f"{key} true or false in the card", repr(flag)[:80], where)
-        plain: dict[str, Any] = {key: values[key] for key in cls.__dataclass_fields__ if key not in flags} | flags
-        plain |= {key: tuple(plain[key]) for key in ("stages", "classes", "background")}
-        return cls(**plain)
+        known = {**_FLAGS, "module": {}, **values}
+        known |= {new: values[old] for old, new in _OLD_KEYS.items() if old in values and new not in values}
+        for key in _FLAGS:
+            if not isinstance(known[key], bool):
+                raise _wrong(f"{key} true or false in the card", repr(known[key])[:80], where)
+        _check_module(known["module"], where)
+        fields = {key: known[key] for key in cls.__dataclass_fields__}
+        fields |= {key: tuple(fields[key]) for key in ("stages", "classes", "background")}
+        return cls(**fields)
+
+
+def _module_of(backbone: Backbone) -> dict[str, object]:
+    package, _, name = backbone.spec.origin.rpartition(".")
+    return {
+        "class": name,
+        "package": package,
+        "parameters": round(backbone.spec.parameters * 1e6),
+        "stages": [fields_of(stage) for stage in backbone.spec.stages],
+        "head": list(backbone.spec.head),
+    }
 
 
 def _check_version(version: object, where: object) -> None:
@@ -129,6 +179,26 @@ def _check_values(values: Mapping[str, Any], where: object) -> None:
         raise _wrong("a temperature above 0", repr(values["temperature"]), where)
     if not all(isinstance(text, str) for text in values["weights"].values()):
         raise _wrong("plain text about the weights", repr(values["weights"])[:80], where)
+
+
+def _check_module(module: object, where: object) -> None:
+    if module == {}:
+        return
+    if not isinstance(module, dict) or not all(isinstance(module.get(key), kind) for key, kind in _MODULE.items()):
+        raise _wrong(f"{', '.join(_MODULE)} of the module in the card", repr(module)[:80], where)
+    for stage in module["stages"]:
+        if not isinstance(stage, dict) or not _is_stage(stage):
+            raise _wrong("stages of the module in the card", repr(stage)[:80], where)
+
+
+def _is_stage(values: Mapping[str, Any]) -> bool:
+    kinds = {"name": str, "module": str, "width": int, "pool": str, "side": str}
+    return (
+        values.keys() == kinds.keys()
+        and all(isinstance(values[key], kind) for key, kind in kinds.items())
+        and values["pool"] in POOLS
+        and values["side"] in ("input", "output")
+    )
 
 
 def _wrong(expected: str, found: str, where: object) -> ClassifierError:

@@ -1,6 +1,6 @@
 """Classifier: image files in, calibrated Predictions out. It predicts, saves and loads, nothing else.
 
-It carries its preprocessing and its class names, so that a wrong normalisation or a shifted label cannot be written.
+It holds its preprocessing and its class names, so that a wrong normalisation or a shifted label cannot happen.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from typing import overload
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 from torch.nn import functional as F
 
-from headstart.backbones.backbone import Backbone, build_backbone
+from headstart.backbones.backbone import Backbone
 from headstart.classifier.card import Card
 from headstart.classifier.file import read_classifier, write_classifier
 from headstart.data.batches import pixel_batches
@@ -26,15 +27,15 @@ from headstart.heads.head import Head
 Source = str | Path | bytes
 Forward = Callable[[torch.Tensor], torch.Tensor]
 
-BATCH_SIZE = 16  # the CPU's rate no longer rises much beyond, and an answer is never far
+BATCH_SIZE = 16  # larger batches are hardly faster on a CPU, and the first prediction comes later
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer for one image; for an unreadable one `error` says why and the rest is empty.
+    """The prediction for one image; for an unreadable one `error` says why and the rest is empty.
 
     Args:
-        name: the path as it was given, or `<bytes>`.
+        name: the given path, or `<bytes>`.
         label: the most probable class.
         probability: its calibrated probability.
         probabilities: class → probability, most probable first.
@@ -53,12 +54,11 @@ class Prediction:
 
     def to_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
-        top = [{"label": label, "probability": probability} for label, probability in self.top]
         return {
             "path": self.name,
             "label": self.label,
             "probability": self.probability if self.label else None,
-            "top": top,
+            "top": [{"label": label, "probability": probability} for label, probability in self.top],
             "error": self.error,
         }
 
@@ -71,18 +71,20 @@ class Prediction:
 class Classifier:
     """A backbone and a head that belong together, with the card that says where they come from.
 
+    Its network may be in any mode: predictions are always those of eval mode.
+
     Raises:
-        ClassifierError: one of them takes in mirror images and another does not.
+        ClassifierError: one of them uses flip TTA and another does not.
     """
 
     def __init__(self, backbone: Backbone, head: Head, card: Card) -> None:
-        takes = {"backbone": backbone.flip_tta is not None, "head": head.flip_tta, "card": card.flip_tta}
-        if len(set(takes.values())) > 1:
+        flips = {"backbone": backbone.flip_tta is not None, "head": head.flip_tta, "card": card.flip_tta}
+        if len(set(flips.values())) > 1:
             raise ClassifierError(
-                expected="backbone, head and card that all take in mirror images, or none of them",
-                found=f"only {' and '.join(name for name, does in takes.items() if does)}",
+                expected="flip TTA in backbone, head and card, or in none of them",
+                found=f"only {' and '.join(name for name, flip in flips.items() if flip)}",
                 where="Classifier",
-                hint="Otherwise its answers would not be those that were measured.",
+                hint="Otherwise its predictions would not be the measured ones.",
             )
         self.backbone = backbone
         self.head = head
@@ -98,7 +100,7 @@ class Classifier:
 
     @property
     def rules(self) -> ImageRules:
-        """How its images are opened."""
+        """How its images are opened: its background under transparent ones."""
         return ImageRules(background=self.card.background)
 
     @overload
@@ -110,7 +112,7 @@ class Classifier:
 
         Args:
             source: a path or the bytes of an image file, or a sequence of them.
-            workers: threads that decode.
+            workers: threads that decode images.
 
         Returns:
             A Prediction for one source, a list for a sequence; an unreadable image is a Prediction with its error.
@@ -124,7 +126,7 @@ class Classifier:
         try:
             prepared = self.backbone.preprocess.prepare(open_image(file, self.rules).rgb)
         except BadImage as bad:
-            return Prediction(name, None, 0.0, {}, bad.reason)
+            return _unreadable(name, bad.reason)
         return self._prediction(name, self._probabilities(prepared[None], self.backbone.features)[0])
 
     def stream(
@@ -135,17 +137,16 @@ class Classifier:
         batch_size: int = BATCH_SIZE,
         forward: Forward | None = None,
     ) -> Iterator[Prediction]:
-        """Predictions one after the other, in order; memory stays flat.
+        """Predictions one after another, in order; memory does not grow with the number of images.
 
         Args:
-            forward: another engine's function over pixels; None runs the network as it is.
+            forward: an engine's function from pixels to features; None runs the network itself.
         """
         files = [Path(source) if isinstance(source, str) else source for source in sources]
         prepare, names = self.backbone.preprocess.prepare, [_name_of(source) for source in sources]
         for batch in pixel_batches(files, prepare, rules=self.rules, batch_size=batch_size, workers=workers):
             answers: dict[int, Prediction] = {
-                position: Prediction(names[position], None, 0.0, {}, reason)
-                for position, reason in batch.failures.items()
+                position: _unreadable(names[position], reason) for position, reason in batch.failures.items()
             }
             if batch.positions:
                 probabilities = self._probabilities(batch.pixels, forward or self.backbone.features)
@@ -155,42 +156,76 @@ class Classifier:
 
     def _probabilities(self, prepared: torch.Tensor, forward: Forward) -> NDArray[np.float64]:
         with torch.inference_mode():
-            rows = forward(self.backbone.preprocess.normalise(prepared)).cpu().double()  # N×D
-            parts = [rows[:, self.backbone.slices[stage]] for stage in self.head.stages]
-            scaled = [F.normalize(part, dim=1) if self.head.scales else part for part in parts]
-            x: NDArray[np.float64] = torch.cat(scaled, dim=1).numpy()
-        return self.head.probabilities(x)
+            features = forward(self.backbone.preprocess.normalise(prepared)).cpu().double()  # N×D
+            slices, head = self.backbone.slices, self.head
+            stages = [features[:, slices[name]] for name in head.stages]
+            if head.unit and not head.flip_tta:  # flip TTA averages stages of unit length already
+                stages = [F.normalize(stage, dim=1) for stage in stages]
+            x: NDArray[np.float64] = torch.cat(stages, dim=1).numpy()
+        return head.probabilities(x)
 
     def _prediction(self, name: str, row: NDArray[np.float64]) -> Prediction:
-        order = np.argsort(-row, kind="stable")
-        ranked = {self.classes[i]: float(row[i]) for i in order}
-        return Prediction(name, self.classes[order[0]], float(row[order[0]]), ranked)
+        classes, order = self.card.classes, np.argsort(-row, kind="stable")
+        ranked = {classes[i]: float(row[i]) for i in order}
+        return Prediction(name, classes[order[0]], float(row[order[0]]), ranked)
 
     def copy(self) -> Classifier:
-        """Another classifier with its own network, so that changing the one leaves the other alone."""
-        backbone = build_backbone(self.backbone.spec)
-        backbone.preprocess, backbone.flip_tta = self.backbone.preprocess, self.backbone.flip_tta
-        backbone.load_state({name: tensor.clone() for name, tensor in self.backbone.state().items()})
-        backbone.weights = self.backbone.weights
-        return Classifier(backbone, self.head, self.card)
+        """Another classifier with its own network, so that changing one leaves the other unchanged."""
+        return Classifier(self.backbone.copy(), self.head, self.card)
 
     def save(self, path: str | Path) -> Path:
-        """Write everything into one .safetensors file, beside its place first; nothing half-written is left."""
+        """Write everything into one .safetensors file, whole or not at all."""
         tensors = {f"backbone.{key}": value for key, value in self.backbone.state().items()}
         tensors["head.weight"] = torch.from_numpy(np.ascontiguousarray(self.head.weight))
         tensors["head.bias"] = torch.from_numpy(np.ascontiguousarray(self.head.bias))
         return write_classifier(Path(path), tensors, self.card)
 
     @classmethod
-    def load(cls, path: str | Path) -> Classifier:
-        """Open a classifier file: no network, no pickle, no code from the file.
+    def load(cls, path: str | Path, *, module: nn.Module | None = None) -> Classifier:
+        """Open a classifier file, or the folder of a run: no internet, no pickle, no code from the file.
+
+        Args:
+            module: for a classifier that was made on your own network: such a network, which gets the weights of the
+                file. Not needed for the catalogue and for registered backbones.
 
         Raises:
-            ClassifierError: the file is missing, damaged, of a newer version, or its parts do not fit together.
+            ClassifierError: the file is missing, damaged, of a newer version, its tensors do not fit together, or it
+                needs a module.
         """
-        backbone, card, weight, bias = read_classifier(Path(path))
-        head = Head(card.head, card.stages, weight, bias, float(card.temperature), card.unit, card.flip_tta)
+        backbone, card, weight, bias = read_classifier(Path(path), module)
+        head = Head(
+            kind=card.head,
+            stages=card.stages,
+            weight=weight,
+            bias=bias,
+            temperature=float(card.temperature),
+            unit=card.unit,
+            flip_tta=card.flip_tta,
+        )
         return cls(backbone, head, card)
+
+
+_opened: list[tuple[tuple[Path, int, int], Classifier]] = []  # the last one that `open_classifier` read
+
+
+def open_classifier(path: str | Path) -> Classifier:
+    """`Classifier.load` for callers that only predict: a file that was read last and has not changed is not read again.
+
+    Raises:
+        ClassifierError: as for `Classifier.load`.
+    """
+    file = Path(path) / "classifier.safetensors" if Path(path).is_dir() else Path(path)
+    if not file.is_file():
+        return Classifier.load(path)  # which says what is wrong
+    status = file.stat()
+    key = (file.resolve(), status.st_mtime_ns, status.st_size)
+    if not _opened or _opened[0][0] != key:
+        _opened[:] = [(key, Classifier.load(path))]
+    return _opened[0][1]
+
+
+def _unreadable(name: str, reason: str) -> Prediction:
+    return Prediction(name=name, label=None, probability=0.0, probabilities={}, error=reason)
 
 
 def _name_of(source: Source) -> str:

@@ -1,9 +1,7 @@
-"""The classifier file: one .safetensors with the backbone's tensors, the head's tensors and the card as metadata."""
+"""The classifier file: one .safetensors with the tensors of backbone and head, and the card as metadata; no code."""
 
 from __future__ import annotations
 
-import contextlib
-import uuid
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +9,15 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import nn
 
 from headstart.backbones.backbone import Backbone, Provenance, build_backbone
-from headstart.backbones.catalogue import find_spec
+from headstart.backbones.catalogue import REGISTERED, find_spec
 from headstart.backbones.flip_tta import FlipTTA
 from headstart.backbones.preprocess import Preprocess
 from headstart.classifier.card import Card
 from headstart.errors import BackboneError, ClassifierError
+from headstart.files import atomic_write
 
 Matrix = NDArray[np.float64]
 
@@ -25,44 +25,40 @@ _KEY = "headstart"
 
 
 def write_classifier(path: Path, tensors: dict[str, torch.Tensor], card: Card) -> Path:
-    """Write tensors and card; the file appears at once and whole.
+    """Write tensors and card; the file appears whole or not at all.
 
     Raises:
         ClassifierError: the folder cannot be written, or the disk is full.
     """
-    part = path.with_name(f".{path.name}-{uuid.uuid4().hex}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         plain = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
-        part.touch()
-        usual = part.stat().st_mode  # safetensors makes files that only their owner can read, whatever the umask
-        save_file(plain, part, {_KEY: card.to_json()})
-        part.chmod(usual)
-        part.replace(path)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
-        if not isinstance(error, (OSError, SafetensorError)):
-            raise
+        with atomic_write(path) as part:
+            save_file(plain, part, {_KEY: card.to_json()})
+    except (OSError, SafetensorError) as error:
         raise ClassifierError(
             expected="to write the classifier", found=str(error), where=path, hint="Choose another folder with --out."
         ) from error
     return path
 
 
-def read_classifier(path: Path) -> tuple[Backbone, Card, Matrix, Matrix]:
+def read_classifier(path: Path, module: nn.Module | None = None) -> tuple[Backbone, Card, Matrix, Matrix]:
     """Read and check a classifier file: backbone, card, and the head's weight D×C and bias C.
 
+    Args:
+        module: the network of a classifier that was made on a user's module; it gets the weights of the file.
+
     Raises:
-        ClassifierError: the file is missing, no classifier, damaged, newer, or its tensors do not fit its card.
+        ClassifierError: the file is missing, no classifier, damaged, newer, its tensors do not fit its card, or the
+            module is missing or another.
     """
     card, tensors = _read(path)
     weight, bias = _head(card, tensors, path)
     state = {key.removeprefix("backbone."): value for key, value in tensors.items() if key.startswith("backbone.")}
     try:
-        backbone = build_backbone(find_spec(card.backbone))
+        backbone = _backbone_of(card, module, path)
         backbone.load_state(state, Provenance(*(card.weights.get(key, "") for key in ("source", "sha256", "licence"))))
-        backbone.preprocess = Preprocess.from_dict(card.preprocess)  # as measured, whatever the row says by now
+        backbone.preprocess = Preprocess.from_dict(card.preprocess)  # as measured, whatever the spec says by now
         backbone.flip_tta = FlipTTA(backbone.widths, card.unit) if card.flip_tta else None
         width = sum(backbone.spec.stage(name).width for name in card.stages)
     except BackboneError as error:
@@ -74,9 +70,33 @@ def read_classifier(path: Path) -> tuple[Backbone, Card, Matrix, Matrix]:
     return backbone, card, weight, bias
 
 
+def _backbone_of(card: Card, module: nn.Module | None, path: Path) -> Backbone:
+    """The card's backbone with any weights: built by its name, or on the module that the card describes."""
+    if not card.module or (module is None and card.backbone in REGISTERED):
+        if module is not None:
+            raise ClassifierError(
+                expected="no module, since headstart builds this network itself",
+                found=type(module).__name__,
+                where=path,
+                hint=f"It is {card.backbone}: leave out module=.",
+            )
+        return build_backbone(find_spec(card.backbone))
+    if module is None:
+        name, parameters = card.module["class"], card.module["parameters"] / 1e6
+        raise ClassifierError(
+            expected=f"the network of this classifier: {card.module['package']}.{name}, {parameters:.3g} M parameters",
+            found="no module",
+            where=path,
+            hint=f"Pass one: Classifier.load(path, module={name}(...)). Or register a function that makes it as "
+            f"{card.backbone!r} with register_backbone.",
+        )
+    preprocess = Preprocess.from_dict(card.preprocess)
+    return Backbone.from_module(module, preprocess=preprocess, stages=card.module_stages, name=card.backbone)
+
+
 def _read(path: Path) -> tuple[Card, dict[str, torch.Tensor]]:
     if path.is_dir() and (path / "classifier.safetensors").is_file():
-        path = path / "classifier.safetensors"  # the folder of a run is as good as its file
+        path = path / "classifier.safetensors"  # the folder of a run stands for its classifier
     if not path.is_file():
         raise ClassifierError(
             expected="a classifier file", found="no such file", where=path, hint="Make one with: headstart train FOLDER"
@@ -89,12 +109,12 @@ def _read(path: Path) -> tuple[Card, dict[str, torch.Tensor]]:
                     expected="a classifier of headstart",
                     found="a safetensors file without headstart's card",
                     where=path,
-                    hint="Weights alone are given to `headstart train --weights FILE`.",
+                    hint="A file of weights alone goes to `headstart train --weights FILE`.",
                 )
             card = Card.from_json(text, path)
             return card, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no mapping
     except (SafetensorError, OSError, ValueError) as error:
-        raise _damaged("a whole classifier file", str(error), path) from error
+        raise _damaged("a complete classifier file", str(error), path) from error
 
 
 def _head(card: Card, tensors: dict[str, torch.Tensor], path: Path) -> tuple[Matrix, Matrix]:
@@ -110,5 +130,8 @@ def _head(card: Card, tensors: dict[str, torch.Tensor], path: Path) -> tuple[Mat
 
 def _damaged(expected: str, found: str, path: Path) -> ClassifierError:
     return ClassifierError(
-        expected=expected, found=found, where=path, hint="The file is damaged or cut off: copy it again, or train anew."
+        expected=expected,
+        found=found,
+        where=path,
+        hint="The file is damaged or cut off: copy it again, or retrain.",
     )

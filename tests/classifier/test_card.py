@@ -1,0 +1,105 @@
+"""The card in a classifier file: old ones open, wrong ones are refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from classifier.cards import change_card, stated, with_flips, write_card
+from headstart.classifier.card import VERSION, Card
+from headstart.classifier.classifier import Classifier
+from headstart.errors import ClassifierError
+from small_models import make_classifier
+
+OLD = Path(__file__).with_name("card_0.1.json")  # written by headstart 0.1 for a drawn set
+STAGE = {"name": "a", "module": "b", "width": 3, "pool": "map", "side": "output"}
+MODULE = {"class": "Net", "package": "nets", "parameters": 7, "stages": [STAGE], "head": []}
+
+
+def test_a_card_of_version_0_1_opens(tmp_path: Path, photos: Path) -> None:
+    old, model = json.loads(OLD.read_text("utf-8")), make_classifier(classes=("disc", "square", "stripes"))
+    file = write_card(model.save(tmp_path / "old.safetensors"), old)
+
+    opened = Classifier.load(file)
+
+    assert old["mirror"] is False
+    assert opened.classes == ("disc", "square", "stripes")
+    assert opened.head.temperature == old["temperature"]
+    assert opened.card.data == old["data"]
+    assert opened.card.metrics["accuracy"]["value"] == 1.0
+    assert not opened.head.flip_tta
+    image = next(photos.rglob("*.png"))
+    assert opened.predict(image).probabilities != model.predict(image).probabilities  # its own temperature
+
+
+def test_a_card_of_version_0_1_with_mirror_images_opens_with_flip_tta(tmp_path: Path, photos: Path) -> None:
+    old = {**json.loads(OLD.read_text("utf-8")), "mirror": True, "version": 2, "temperature": 1.7}
+    model = make_classifier(classes=("disc", "square", "stripes"))
+    image = next(photos.rglob("*.png"))
+
+    opened = Classifier.load(write_card(model.save(tmp_path / "old.safetensors"), old))
+
+    assert opened.head.flip_tta
+    assert opened.predict(image) == with_flips(model).predict(image)
+
+
+def test_the_first_cards_had_no_flags(path: Path) -> None:
+    first = {key: value for key, value in stated(path).items() if key not in ("unit", "flip_tta")}
+
+    card = Card.from_json(json.dumps(first), path)
+
+    assert card.unit
+    assert not card.flip_tta
+
+
+def test_a_card_has_the_oldest_version_that_knows_all_of_it(classifier: Classifier) -> None:
+    card = classifier.card
+
+    assert json.loads(card.to_json())["version"] == 1
+    assert "module" not in json.loads(card.to_json())
+    assert json.loads(with_flips(classifier).card.to_json())["version"] == 2
+    with_module = Card(**{**vars(card), "module": MODULE})
+    assert json.loads(with_module.to_json())["version"] == 3 == VERSION
+    assert Card.from_json(with_module.to_json(), "here") == with_module
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"version": 99}, "version 3 or older.*Install a newer"),
+        ({"format": "other"}, "card of format"),
+        ({"classes": ["ant"]}, "at least two"),
+        ({"classes": ["ant", "ant", "bee"]}, "at least two different"),
+        ({"classes": ["a", "b"]}, "head for 2 classes"),
+        ({"temperature": 0}, "temperature above 0"),
+        ({"temperature": "x"}, "temperature in the card"),
+        ({"backbone": "os:system"}, "backbone"),
+        ({"backbone": "timm:hf-hub:evil/model"}, "hub"),
+        ({"stages": ["nowhere"]}, "stage"),
+        ({"stages": []}, "names of stages"),
+        ({"background": [0, 0, 999]}, "0 to 255"),
+        ({"preprocess": {"resize": 10**9}}, "preprocess|key"),
+        ({"weights": {"source": ["a"]}}, "plain text"),
+        ({"flip_tta": "yes"}, "flip_tta true or false"),
+        ({"module": "os"}, "module in the card"),
+        ({"module": {"class": "Net"}}, "module in the card"),
+        ({"module": {**MODULE, "stages": ["a"]}}, "stages of the module"),
+        ({"module": {**MODULE, "stages": [{**STAGE, "pool": "no"}]}}, "stages of the module"),
+    ],
+)
+def test_a_wrong_card_is_refused_with_the_reason(path: Path, changes: dict, message: str) -> None:
+    with pytest.raises(ClassifierError, match=message):
+        Classifier.load(change_card(path, **changes))
+
+
+def test_a_card_that_is_no_json_or_too_long_is_refused(path: Path) -> None:
+    tensors = load_file(path)
+    save_file(tensors, path, {"headstart": "{"})
+    with pytest.raises(ClassifierError, match="card in JSON"):
+        Classifier.load(path)
+    save_file(tensors, path, {"headstart": " " * 5_000_000})
+    with pytest.raises(ClassifierError, match="at most"):
+        Classifier.load(path)

@@ -1,0 +1,166 @@
+"""The classifier file: written whole, read without code, refused when damaged."""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from classifier.cards import stated
+from headstart.backbones.backbone import Backbone
+from headstart.backbones.catalogue import REGISTERED
+from headstart.backbones.registered import register_backbone
+from headstart.classifier.card import Card
+from headstart.classifier.classifier import Classifier
+from headstart.errors import ClassifierError
+from headstart.heads.head import Head
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of files")
+@pytest.mark.parametrize("mask", [0o022, 0o077])
+def test_who_may_read_the_file_is_for_the_umask_to_say(classifier: Classifier, tmp_path: Path, mask: int) -> None:
+    before = os.umask(mask)
+    try:
+        file = classifier.save(tmp_path / "classifier.safetensors")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o666 & ~mask
+
+
+@pytest.mark.parametrize("keep", [0, 5, 300, 0.5, 0.999])
+def test_a_cut_off_file_is_a_clear_error(path: Path, keep: float) -> None:
+    data = path.read_bytes()
+    path.write_bytes(data[: int(keep if keep >= 5 else keep * len(data))])
+    with pytest.raises(ClassifierError, match="complete classifier file"):
+        Classifier.load(path)
+
+
+def test_missing_and_infinite_tensors_are_refused(path: Path) -> None:
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    tensors = load_file(path)
+    broken = {key: value for key, value in tensors.items() if "conv1" not in key}
+    save_file(broken, path, metadata)
+    with pytest.raises(ClassifierError, match="missing"):
+        Classifier.load(path)
+    save_file({**tensors, "head.bias": torch.full((3,), torch.nan, dtype=torch.float64)}, path, metadata)
+    with pytest.raises(ClassifierError, match="finite"):
+        Classifier.load(path)
+
+
+def test_plain_weights_and_missing_files_are_told_apart(tmp_path: Path) -> None:
+    save_file({"a": torch.ones(1)}, tmp_path / "weights.safetensors")
+    with pytest.raises(ClassifierError, match="without headstart's card"):
+        Classifier.load(tmp_path / "weights.safetensors")
+    with pytest.raises(ClassifierError, match="no such file"):
+        Classifier.load(tmp_path / "nothing.safetensors")
+
+
+def test_a_giant_header_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "giant.safetensors"
+    path.write_bytes(struct.pack("<Q", 2**62) + b"{}")
+    with pytest.raises(ClassifierError, match="complete classifier file"):
+        Classifier.load(path)
+
+
+def test_a_folder_that_cannot_be_written_leaves_nothing(classifier: Classifier, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ClassifierError, match="to write the classifier"):
+        classifier.save(tmp_path / "file" / "classifier.safetensors")
+    assert [path.name for path in tmp_path.iterdir() if path.name != "cache"] == ["file"]
+
+
+class Own(nn.Module):
+    """A user's network."""
+
+    def __init__(self, width: int = 8) -> None:
+        super().__init__()
+        self.conv, self.norm, self.fc = nn.Conv2d(3, width, 3, 2), nn.BatchNorm2d(width), nn.Linear(width, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(self.norm(self.conv(x)).relu().mean((2, 3)))
+
+
+def on(backbone: Backbone) -> Classifier:
+    weight = torch.randn(8, 2, generator=torch.Generator().manual_seed(1)).double().numpy()
+    head = Head("ridge", ("final",), weight, weight[0], temperature=1.5)
+    return Classifier(backbone, head, Card.of(backbone, head, ("a", "b")))
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """The file of a classifier on a user's network."""
+    torch.manual_seed(0)
+    return on(Backbone.from_module(Own(), preprocess={"size": 40}, licence="MIT")).save(tmp_path / "own.safetensors")
+
+
+def test_a_classifier_on_a_users_network_loads_with_another_one_of_its_kind(own: Path, photos: Path) -> None:
+    torch.manual_seed(0)
+    model, image = on(Backbone.from_module(Own(), preprocess={"size": 40}, licence="MIT")), next(photos.rglob("*.png"))
+    torch.manual_seed(9)
+
+    opened = Classifier.load(own, module=Own())
+
+    assert opened.predict(image) == model.predict(image)
+    assert opened.backbone.fingerprint == model.backbone.fingerprint
+    assert opened.backbone.weights == model.backbone.weights
+    assert opened.backbone.preprocess == model.backbone.preprocess
+    assert opened.save(own.with_name("again.safetensors")).read_bytes() == own.read_bytes()
+
+
+def test_the_card_says_what_it_needs_and_the_file_holds_tensors_only(own: Path) -> None:
+    card = stated(own)
+
+    assert card["backbone"] == "Own"
+    assert card["module"] == {
+        "class": "Own",
+        "package": __name__,
+        "parameters": 8 * 27 + 8 + 16 + 45,
+        "stages": [{"name": "final", "module": "fc", "width": 8, "pool": "vector", "side": "input"}],
+        "head": ["fc"],
+    }
+    assert sorted(load_file(own)) == [
+        "backbone.conv.bias",
+        "backbone.conv.weight",
+        *[f"backbone.norm.{name}" for name in ("bias", "num_batches_tracked", "running_mean", "running_var", "weight")],
+        "head.bias",
+        "head.weight",
+    ]
+
+
+def test_without_the_network_the_error_says_what_to_pass(own: Path) -> None:
+    with pytest.raises(ClassifierError, match=r"Own, 0\.000285 M parameters, found no module.*module=Own\("):
+        Classifier.load(own)
+
+
+@pytest.mark.parametrize("wrong", [Own(9), nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU())])
+def test_another_network_is_refused(own: Path, wrong: nn.Module) -> None:
+    with pytest.raises(ClassifierError, match="This is another network"):
+        Classifier.load(own, module=wrong)
+
+
+def test_a_module_for_a_classifier_of_the_catalogue_is_refused(path: Path) -> None:
+    with pytest.raises(ClassifierError, match="no module, since headstart builds this network"):
+        Classifier.load(path, module=Own())
+
+
+@pytest.fixture
+def registered() -> Iterator[None]:
+    register_backbone("Own", preprocess={"size": 40})(Own)
+    yield
+    REGISTERED.remove("Own")
+
+
+def test_a_registered_network_needs_no_module(own: Path, registered: None, photos: Path) -> None:
+    image = next(photos.rglob("*.png"))
+    expected = Classifier.load(own, module=Own()).predict(image)
+
+    assert Classifier.load(own).predict(image) == expected
