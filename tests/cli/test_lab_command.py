@@ -50,7 +50,8 @@ def test_a_verdict_is_printed_with_every_number(lab: Lab) -> None:
     assert (code, err) == (0, "")
     assert "0.8772" in out
     assert "-0.0228" in out
-    assert out.rstrip().endswith("Verdict: The claim holds. 10 of the 10 numbers printed in the source came out.")
+    verdict = "Verdict: The claim holds. 10 of the 10 numbers printed in the source were reproduced."
+    assert out.rstrip().endswith(verdict)
 
 
 def test_json_is_alone_on_stdout_and_the_picture_is_written_beside_it(lab: Lab, tmp_path: Path) -> None:

@@ -10,12 +10,12 @@ def test_features_come_from_a_network_with_two_outputs() -> None:
 
     assert outcome.holds
     assert outcome.number("outputs in train mode").value == 2
-    assert outcome.number("features of an image").value == 2048
-    assert outcome.number("change of the features by another auxiliary head").value == 0
+    assert outcome.number("features per image").value == 2048
+    assert outcome.number("change of the features with another auxiliary head").value == 0
     assert dict(outcome.tables[0].rows)["stage3"] == 768
 
 
-def test_a_network_with_one_output_makes_the_verdict_say_so() -> None:
+def test_a_network_with_one_output_fails_the_claim() -> None:
     one = auxiliary_heads.run(backbone="resnet18", size=64)
 
     assert not one.holds

@@ -1,4 +1,4 @@
-"""Batch norm in one dimension: printed numbers, the statistics against numpy, and the chapter's slip."""
+"""Batch norm in one dimension: printed numbers, the statistics against numpy, and the chapter's error."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ def pair(outcome: Experiment, name: str) -> list[float]:
     return [round(outcome.number(f"{name}, feature {i}").value, 4) for i in (1, 2)]
 
 
-def test_the_numbers_of_the_chapter_come_out(outcome: Experiment) -> None:
+def test_the_numbers_of_the_chapter_are_reproduced(outcome: Experiment) -> None:
     assert pair(outcome, "third batch in eval mode: mean") == [0.1350, 0.1450]
     assert pair(outcome, "third batch in eval mode: variance") == [1.0134, 1.2981]
     assert pair(outcome, "the same mean as printed") == [-0.0228, -0.0212]
     assert pair(outcome, "the same variance as printed") == [1.2743, 1.3761]
     assert outcome.holds
-    assert outcome.is_repeated
+    assert outcome.is_reproduced
 
 
-def test_the_slip_is_shown_beside_the_right_value_and_called_by_its_name(outcome: Experiment) -> None:
-    assert pair(outcome, "the chapter's check by hand (a slip)") == [0.8772, 0.8788]
-    assert pair(outcome, "kept mean, with momentum") == [-0.0228, -0.0212]
-    assert outcome.number("what the slip adds to the right mean").value == pytest.approx(0.9, abs=1e-6)
-    assert "The rule is right, the sum a slip" in outcome.interpretation[1]
+def test_the_error_of_the_chapter_is_shown_beside_the_correct_value(outcome: Experiment) -> None:
+    assert pair(outcome, "the chapter's check by hand (an error)") == [0.8772, 0.8788]
+    assert pair(outcome, "stored mean, with momentum") == [-0.0228, -0.0212]
+    assert outcome.number("what the error adds to the correct mean").value == pytest.approx(0.9, abs=1e-6)
+    assert "The rule is correct, the chapter is not" in outcome.interpretation[1]
 
 
 def test_the_batches_are_those_that_a_shuffled_loader_draws_after_points_and_labels(outcome: Experiment) -> None:
@@ -42,26 +42,26 @@ def test_the_batches_are_those_that_a_shuffled_loader_draws_after_points_and_lab
         torch.randint(2, (200, 1))
         torch.empty((), dtype=torch.int64).random_()  # the loader's seed of its workers
         order = torch.Generator().manual_seed(int(torch.empty((), dtype=torch.int64).random_()))
-        places = torch.randperm(200, generator=order).numpy()
-    first = points[places[:64]]
+        order_of_points = torch.randperm(200, generator=order).numpy()
+    first = points[order_of_points[:64]]
 
     row = outcome.tables[0].rows[0]
     assert row[2:4] == pytest.approx(first.mean(0), abs=1e-5)
     assert row[4:6] == pytest.approx(first.var(0), abs=1e-5)
     assert row[6:8] == pytest.approx(first.var(0, ddof=1), abs=1e-5)
-    assert pair(outcome, "kept variance, with momentum") == [round(0.9 + 0.1 * v, 4) for v in first.var(0, ddof=1)]
+    assert pair(outcome, "stored variance, with momentum") == [round(0.9 + 0.1 * v, 4) for v in first.var(0, ddof=1)]
 
 
-def test_a_large_eps_makes_the_verdict_say_that_the_batch_is_not_standardised() -> None:
+def test_with_a_large_eps_the_batch_is_not_standardised() -> None:
     changed = batch_norm_1d.run(eps=1.0)
 
     assert not changed.holds
     assert "its biased variance, feature 1" in changed.verdict
 
 
-def test_with_another_momentum_the_rule_still_holds_but_not_the_printed_numbers() -> None:
+def test_with_another_momentum_the_rule_holds_but_not_the_printed_numbers() -> None:
     changed = batch_norm_1d.run(momentum=0.5)
 
     assert changed.holds
-    assert not changed.is_repeated
-    assert changed.number("what the slip adds to the right mean").value == pytest.approx(0.5, abs=1e-6)
+    assert not changed.is_reproduced
+    assert changed.number("what the error adds to the correct mean").value == pytest.approx(0.5, abs=1e-6)

@@ -11,11 +11,11 @@ def test_the_shift_is_that_of_the_closed_form() -> None:
     outcome = batch_norm_and_dropout.run()
 
     assert outcome.holds
-    assert outcome.number("variance kept behind dropout").value == pytest.approx(
+    assert outcome.number("variance stored after dropout").value == pytest.approx(
         2.25, abs=0.02
     )  # (0.25 + 1)/0.5 - 0.25
-    assert outcome.number("variance of the eval outputs behind dropout").value == pytest.approx(0.444, abs=0.01)
-    assert outcome.number("the same with dropout behind the norm").value == pytest.approx(1, abs=0.01)
+    assert outcome.number("variance of the eval outputs after dropout").value == pytest.approx(0.444, abs=0.01)
+    assert outcome.number("the same with dropout after the norm").value == pytest.approx(1, abs=0.01)
 
 
 def test_independent_terms_shift_as_much_however_many_are_summed() -> None:
@@ -35,8 +35,8 @@ def test_equal_terms_shift_less_and_less() -> None:
     )
 
 
-def test_without_dropout_nothing_shifts_and_the_verdict_says_so() -> None:
+def test_without_dropout_nothing_shifts_and_the_claim_fails() -> None:
     harmless = batch_norm_and_dropout.run(keep=1.0, batches=20, draws=500)
 
     assert not harmless.holds
-    assert "how far the eval variance lies from 1" in harmless.verdict
+    assert "distance of the eval variance from 1" in harmless.verdict

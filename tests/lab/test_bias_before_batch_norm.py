@@ -14,7 +14,7 @@ def test_outputs_are_equal_and_no_gradient_arrives() -> None:
     assert outcome.number("smallest gradient of a filter's weights").value > 1e-2
 
 
-def test_without_the_norm_the_bias_acts_and_learns_and_the_verdict_says_so() -> None:
+def test_without_the_norm_the_bias_matters_and_learns_and_the_claim_fails() -> None:
     bare = bias_before_batch_norm.run(norm=False)
 
     assert not bare.holds

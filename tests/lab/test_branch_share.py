@@ -17,7 +17,7 @@ def test_the_shares_are_those_of_the_formula() -> None:
     assert variances == pytest.approx([2, 3, 5, 9, 17, 33], rel=0.05)
 
 
-def test_without_a_norm_every_block_adds_as_much_as_there_is_and_the_verdict_says_so() -> None:
+def test_without_a_norm_every_block_doubles_the_variance_and_the_claim_fails() -> None:
     bare = branch_share.run(norm=False, depth=8)
 
     assert not bare.holds

@@ -1,4 +1,4 @@
-"""The lab as a whole: every experiment by name, repeatable, without traces, with a picture and its header."""
+"""The lab as a whole: every experiment by name, repeatable, without side effects, with a figure and a header."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ def test_every_file_of_the_lab_is_in_the_catalogue() -> None:
 def test_the_header_states_claim_source_settings_and_expected_numbers(name: str) -> None:
     header = ast.get_docstring(ast.parse((LAB / f"{name}.py").read_text(encoding="utf-8"))) or ""
 
-    places = [header.index(f"\n{word}") for word in ("Claim: ", "Source: ", "Settings: ", "Expected")]
-    assert places == sorted(places)
-    assert any(letter.isdigit() for letter in header[places[-1] :])
+    positions = [header.index(f"\n{word}") for word in ("Claim: ", "Source: ", "Settings: ", "Expected")]
+    assert positions == sorted(positions)
+    assert any(letter.isdigit() for letter in header[positions[-1] :])
 
 
 @pytest.mark.parametrize("name", names())
-def test_it_leaves_no_trace_repeats_itself_and_says_the_same_in_every_form(name: str) -> None:
+def test_it_has_no_side_effects_and_repeats_itself_in_every_form(name: str) -> None:
     torch.manual_seed(99)
     before, threads = randomness(), torch.get_num_threads()
 
@@ -74,7 +74,7 @@ def test_it_leaves_no_trace_repeats_itself_and_says_the_same_in_every_form(name:
 
 
 @pytest.mark.parametrize("name", names())
-def test_its_picture_is_drawn_whole(name: str) -> None:
+def test_its_figure_is_complete(name: str) -> None:
     outcome = run_experiment(name, **SMALL.get(name, {}))
 
     figure = outcome.figure()
@@ -85,7 +85,7 @@ def test_its_picture_is_drawn_whole(name: str) -> None:
 
 
 @pytest.mark.slow
-def test_pictures_need_neither_a_display_nor_pyplot() -> None:
+def test_figures_need_neither_a_display_nor_pyplot() -> None:
     code = (
         "import os, sys\n"
         "os.environ.pop('DISPLAY', None)\n"
@@ -125,7 +125,7 @@ def test_a_mistyped_name_or_setting_is_answered_with_the_near_ones() -> None:
         ("one_by_one", {"weights": (1.0, 1.0)}),
     ],
 )
-def test_a_setting_that_cannot_be_is_refused_in_one_sentence(name: str, settings: dict[str, object]) -> None:
+def test_an_impossible_setting_is_refused(name: str, settings: dict[str, object]) -> None:
     with pytest.raises(RecipeError):
         run_experiment(name, **settings)
 

@@ -9,11 +9,11 @@ import torch
 
 from headstart.errors import RecipeError
 from headstart.inspection.inspection_result import Table
-from headstart.lab.experiment import Experiment, Number, drawn_from, need, numbers
+from headstart.lab.experiment import Experiment, Number, numbers, require, seeded
 
 
 def experiment(*found: Number) -> Experiment:
-    return Experiment("name", "claim", "source", {"seed": 1}, found)
+    return Experiment("identity", "source", {"seed": 1}, numbers=found)
 
 
 @pytest.mark.parametrize(
@@ -31,28 +31,28 @@ def experiment(*found: Number) -> Experiment:
         (Number("n", math.inf, 1.0, 9.0), False),
     ],
 )
-def test_a_number_holds_within_its_tolerance_or_on_its_side(number: Number, holds: bool) -> None:
+def test_a_number_holds_within_its_tolerance_or_beyond_its_bound(number: Number, holds: bool) -> None:
     assert number.holds is holds
     assert number.to_dict()["holds"] is holds
     assert ("✓" in str(number)) is holds
 
 
 def test_a_claim_holds_when_all_its_numbers_do() -> None:
-    right, wrong = Number("right", 1, 1), Number("wrong", 2, 1)
+    correct, wrong = Number("correct", 1, 1), Number("wrong", 2, 1)
 
-    assert experiment(right).verdict == "The claim holds."
-    assert experiment(right, wrong).verdict == "The claim does not hold here: wrong."
+    assert experiment(correct).verdict == "The claim holds."
+    assert experiment(correct, wrong).verdict == "The claim does not hold here: wrong."
     assert not experiment().holds  # no number, no claim
 
 
-def test_printed_numbers_tell_of_repeating_the_source_and_have_no_say_in_the_claim() -> None:
-    right, printed = Number("right", 1, 1), Number("printed", 2, 1, printed=True)
+def test_printed_numbers_do_not_decide_the_claim() -> None:
+    correct, printed = Number("correct", 1, 1), Number("printed", 2, 1, printed=True)
 
-    outcome = experiment(right, printed)
+    outcome = experiment(correct, printed)
 
     assert outcome.holds
-    assert not outcome.is_repeated
-    assert outcome.verdict == "The claim holds. 0 of the 1 numbers printed in the source came out."
+    assert not outcome.is_reproduced
+    assert outcome.verdict == "The claim holds. 0 of the 1 numbers printed in the source were reproduced."
     assert not experiment(Number("printed", 1, 1, printed=True)).holds
 
 
@@ -66,11 +66,11 @@ def test_printed_numbers_tell_of_repeating_the_source_and_have_no_say_in_the_cla
         (Number("n", math.nan, 0.5, printed=True), "✗ n: nan, expected = 0.5000 (printed)"),
     ],
 )
-def test_a_number_is_shown_with_as_many_decimals_as_its_tolerance_asks_for(number: Number, shown: str) -> None:
+def test_a_number_has_as_many_decimals_as_its_tolerance_needs(number: Number, shown: str) -> None:
     assert str(number) == shown
 
 
-def test_a_table_lines_its_columns_up() -> None:
+def test_a_table_aligns_its_columns() -> None:
     lines = str(Table("title", ("a", "long head"), ((1, 0.5), ("word", 123456.0)))).split("\n")
 
     assert lines[0] == "title"
@@ -79,24 +79,24 @@ def test_a_table_lines_its_columns_up() -> None:
 
 
 def test_numbers_for_features_are_counted_from_one_and_must_fit() -> None:
-    assert [n.name for n in numbers("mean, feature", [1.0, 2.0], [1.0, 2.0], 0.1)] == [
+    assert [n.name for n in numbers("mean, feature", [1.0, 2.0], [1.0, 2.0], tolerance=0.1)] == [
         "mean, feature 1",
         "mean, feature 2",
     ]
     with pytest.raises(ValueError):
-        numbers("mean", [1.0], [1.0, 2.0], 0.1)
+        numbers("mean", [1.0], [1.0, 2.0], tolerance=0.1)
 
 
 def test_a_setting_that_does_not_fit_is_named() -> None:
-    need(True, "a", 1, "place")
+    require(True, "a", found=1, where="depth")
     with pytest.raises(RecipeError, match=r"Expected two, found 1 \(depth\)"):
-        need(False, "two", 1, "depth")
+        require(False, "two", found=1, where="depth")
 
 
-def test_drawn_from_seeds_inside_and_leaves_chance_as_it_was() -> None:
+def test_seeded_seeds_inside_and_restores_the_generators() -> None:
     state = torch.get_rng_state()
 
-    with drawn_from(5):
+    with seeded(5):
         first = torch.rand(3)
 
     assert torch.equal(torch.get_rng_state(), state)

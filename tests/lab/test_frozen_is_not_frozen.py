@@ -1,4 +1,4 @@
-"""Frozen is not frozen: hashes before and after, with gradients off alone and with our freeze."""
+"""Frozen is not frozen: hashes before and after, with requires_grad=False and with headstart.freeze."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def test_without_gradients_all_statistics_drift_and_no_parameter_does(outcome: E
 
 
 def test_features_of_the_same_images_move_only_where_statistics_drift(outcome: Experiment) -> None:
-    assert outcome.number("requires_grad=False: largest change of a feature, in deviations").value > 0.1
+    assert outcome.number("requires_grad=False: largest change of a feature in standard deviations").value > 0.1
     assert outcome.number("headstart.freeze: largest change of a feature").value == 0
     assert outcome.number("headstart.freeze: largest change of a weight of the head").value > 1e-4
 
 
-def test_where_nothing_is_trained_nothing_drifts_and_the_verdict_says_so() -> None:
+def test_without_training_nothing_drifts_and_the_claim_fails() -> None:
     still = frozen_is_not_frozen.run(epochs=0)
 
     assert not still.holds

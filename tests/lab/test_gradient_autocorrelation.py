@@ -15,13 +15,13 @@ def test_deep_plain_gradients_are_noise_and_residual_ones_are_not() -> None:
     assert lag_5["24 plain layers"] < lag_5["50 residual, branch × 0.1"] < lag_5["1 plain layer"]
 
 
-def test_one_layer_gives_the_cosines_of_the_closed_form() -> None:
+def test_one_layer_has_the_cosines_of_the_closed_form() -> None:
     assert lab._pair_cosine(0.0, 400, seed=3) == pytest.approx(1 / 2, abs=0.02)
     assert lab._pair_cosine(1.0, 400, seed=3) == pytest.approx(3 / 4, abs=0.02)
 
 
 @pytest.mark.parametrize("change", [{"plain_depth": 1}, {"norm": False}])
-def test_a_shallow_network_or_one_without_norm_does_not_shatter_and_the_verdict_says_so(
+def test_gradients_of_a_shallow_network_or_without_norm_do_not_shatter_and_the_claim_fails(
     change: dict[str, object],
 ) -> None:
     outcome = lab.run(seeds=3, residual_depth=4, width=100, **change)  # type: ignore[arg-type]

@@ -16,7 +16,7 @@ def test_the_factors_are_those_of_the_closed_form() -> None:
     assert outcome.number("share of the gradient at the first plain layer").value < 1e-10
 
 
-def test_he_initialisation_keeps_the_gradient_of_the_plain_stack_and_the_verdict_says_so() -> None:
+def test_he_initialisation_keeps_the_gradient_of_the_plain_stack_and_the_claim_fails() -> None:
     he = gradient_reach.run(init="he", seeds=3)
 
     assert not he.holds
@@ -25,5 +25,5 @@ def test_he_initialisation_keeps_the_gradient_of_the_plain_stack_and_the_verdict
     assert "first plain layer" in he.verdict
 
 
-def test_in_a_shallow_stack_enough_gradient_arrives() -> None:
+def test_in_a_shallow_stack_enough_gradient_reaches_the_first_layer() -> None:
     assert not gradient_reach.run(depth=3).holds

@@ -1,4 +1,4 @@
-"""Learning the identity: the printed numbers come out, and what the claim rests on is measured, not said."""
+"""Learning the identity: the printed numbers are reproduced, and what the claim rests on is measured."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_weight_bias_and_largest_point_are_those_of_the_chapter(outcome: Experim
 
     assert found == {"weight": 0.1490, "bias": -0.3329, "largest point": 2.2347}
     assert outcome.holds
-    assert outcome.is_repeated
+    assert outcome.is_reproduced
 
 
 def test_the_points_are_those_that_a_plain_generator_draws(outcome: Experiment) -> None:
@@ -40,7 +40,7 @@ def test_the_points_are_those_that_a_plain_generator_draws(outcome: Experiment) 
     assert error.value == pytest.approx(-float(points.min()), abs=1e-5)
 
 
-def test_in_full_precision_the_relu_is_not_quite_silent_at_the_largest_point(outcome: Experiment) -> None:
+def test_in_full_precision_the_relu_is_slightly_active_at_the_largest_point(outcome: Experiment) -> None:
     weight, bias, most = (outcome.number(name).value for name in ("weight", "bias", "largest point"))
 
     assert 0 < most - -bias / weight < 1e-4
@@ -49,7 +49,7 @@ def test_in_full_precision_the_relu_is_not_quite_silent_at_the_largest_point(out
     assert "below the largest point" in outcome.interpretation[0]
 
 
-def test_half_a_training_makes_the_verdict_say_that_the_claim_does_not_hold() -> None:
+def test_after_a_short_training_the_claim_fails() -> None:
     short = identity.run(plain_epochs=5, residual_epochs=5)
 
     assert not short.holds
@@ -57,8 +57,8 @@ def test_half_a_training_makes_the_verdict_say_that_the_claim_does_not_hold() ->
     assert "residual unit: largest error" in short.verdict
 
 
-def test_with_other_points_the_claim_holds_though_the_printed_numbers_do_not_come_out() -> None:
+def test_with_other_points_the_claim_holds_but_the_printed_numbers_are_not_reproduced() -> None:
     other = identity.run(points_seed=7, plain_epochs=20, residual_epochs=200)
 
     assert other.holds
-    assert not other.is_repeated
+    assert not other.is_reproduced

@@ -1,4 +1,4 @@
-"""1×1 convolutions: grey as PIL and torchvision make it."""
+"""1×1 convolutions: grey as in PIL and torchvision."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_grey_is_a_one_by_one_convolution() -> None:
     assert outcome.number("pixels that change when one is changed").value == 1
 
 
-def test_the_grey_picture_is_torchvisions_up_to_its_rounded_weights() -> None:
+def test_the_grey_image_is_torchvisions_up_to_its_rounded_weights() -> None:
     grey = one_by_one.run(size=32).panels[-1]
     assert isinstance(grey, ImagePlot)
 
@@ -28,9 +28,9 @@ def test_the_grey_picture_is_torchvisions_up_to_its_rounded_weights() -> None:
     assert grey.pixels == pytest.approx(rgb_to_grayscale(image.permute(2, 0, 1))[0].numpy(), abs=2e-4)
 
 
-def test_other_weights_make_another_grey_and_the_verdict_says_so() -> None:
+def test_other_weights_make_another_grey_and_the_claim_fails() -> None:
     mean = one_by_one.run(weights=(1 / 3, 1 / 3, 1 / 3))
 
     assert not mean.holds
     assert "PIL's grey" in mean.verdict
-    assert mean.number("largest difference to a linear layer on every pixel").holds
+    assert mean.number("largest difference to a linear layer at every pixel").holds

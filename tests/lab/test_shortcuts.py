@@ -1,4 +1,4 @@
-"""Shortcuts on an image: what they keep, and when they do not."""
+"""Shortcuts on an image: what they preserve, and when they do not."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ def outcome() -> Experiment:
     return shortcuts.run()
 
 
-def test_the_image_is_seen_behind_a_block_with_its_shortcut_alone(outcome: Experiment) -> None:
+def test_the_image_is_visible_only_after_a_block_with_shortcut(outcome: Experiment) -> None:
     assert outcome.holds
-    assert outcome.number("correlation with the image behind one block").value == pytest.approx(0.6, abs=0.1)
+    assert outcome.number("correlation with the image after one block").value == pytest.approx(0.6, abs=0.1)
     assert outcome.number("the same without the shortcut").value == pytest.approx(0, abs=0.15)
 
 
 def test_eight_blocks_without_shortcuts_lose_nearly_all_of_it(outcome: Experiment) -> None:
-    found_again = {row[:2]: row[3] for row in outcome.tables[0].rows}
+    recovered = {row[:2]: row[3] for row in outcome.tables[0].rows}
 
-    assert found_again[8, "without"] < 0.06
-    assert found_again[8, "with"] > 0.2
-    assert found_again[1, "without"] > 0.3  # a single block does not destroy it
+    assert recovered[8, "without"] < 0.06
+    assert recovered[8, "with"] > 0.2
+    assert recovered[1, "without"] > 0.3  # a single block does not destroy it
 
 
 def test_a_block_with_scale_zero_is_the_identity_to_the_bit(outcome: Experiment) -> None:
@@ -34,7 +34,7 @@ def test_a_block_with_scale_zero_is_the_identity_to_the_bit(outcome: Experiment)
     assert outcome.number("scale at zero, no shortcut: largest output").value == 0
 
 
-def test_what_is_found_again_is_the_share_that_least_squares_explain() -> None:
+def test_what_is_recovered_is_the_share_that_least_squares_explain() -> None:
     generator = torch.Generator().manual_seed(0)
     image, out = torch.randn(1, 3, 9, 9, generator=generator), torch.randn(1, 2, 9, 9, generator=generator)
 
@@ -42,11 +42,11 @@ def test_what_is_found_again_is_the_share_that_least_squares_explain() -> None:
     wanted = image[0].flatten(1).double().numpy().T
     left = np.linalg.lstsq(columns, wanted, rcond=None)[1].sum()
     total = ((wanted - wanted.mean(0)) ** 2).sum()
-    assert shortcuts._found_again(out, image) == pytest.approx(1 - left / total)
+    assert shortcuts._recovered(out, image) == pytest.approx(1 - left / total)
 
 
-def test_pixels_of_small_variance_drown_in_the_branch_and_the_verdict_says_so() -> None:
+def test_pixels_of_small_variance_are_hidden_by_the_branch_and_the_claim_fails() -> None:
     raw = shortcuts.run(standardise=False, seeds=20)
 
     assert not raw.holds
-    assert "correlation with the image behind one block" in raw.verdict
+    assert "correlation with the image after one block" in raw.verdict

@@ -1,12 +1,12 @@
-"""Batch norm in one dimension: which statistics it uses, which it keeps, and how it averages them.
+"""Batch norm in one dimension: which statistics it uses, which it stores, and how it averages them.
 
-Claim: in training, every feature is standardised by the batch's own mean and *biased* variance; what is kept for
-    later is the mean and the *unbiased* variance: their plain mean over the batches with `momentum=None`, else kept ←
-    momentum · batch + (1 − momentum) · kept. In eval mode the kept numbers are used, whatever the batch.
+Claim: in training, every feature is standardised by the mean and the *biased* variance of the batch; stored for eval
+    mode are the mean and the *unbiased* variance: their mean over the batches with `momentum=None`, else stored ←
+    momentum · batch + (1 − momentum) · stored. In eval mode the stored statistics are used, whatever the batch.
 Source: the chapter's section on batch normalisation; Ioffe and Szegedy 2015, arXiv:1502.03167, algorithms 1 and 2.
 Settings: 200 points of two features, randn + 2·randn from seed 23, in shuffled batches of 64.
 Expected (printed in the chapter, four decimals, ± 5e-5): third batch in eval mode after two in training: means 0.1350
-    0.1450, biased variances 1.0134 1.2981. Momentum 0.1, one batch: kept means -0.0228 -0.0212, variances 1.2743
+    0.1450, biased variances 1.0134 1.2981. Momentum 0.1, one batch: stored means -0.0228 -0.0212, variances 1.2743
     1.3761. Its check by hand prints 0.8772 0.8788 because it adds (1 − 0.1) where it must multiply by it.
 """
 
@@ -19,8 +19,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from headstart.figures.panels import Line, Plot
 from headstart.figures.style import BLUE, ORANGE
 from headstart.inspection.inspection_result import Cell, Table
-from headstart.lab.catalogue import CLAIMS
-from headstart.lab.experiment import Experiment, Number, drawn_from, need, numbers
+from headstart.lab.experiment import Experiment, Number, numbers, require, seeded
 
 SOURCE = "chapter on transfer learning, section on batch normalisation; Ioffe and Szegedy 2015, algorithms 1 and 2"
 _PRINTED = 5e-5  # half of the last of four decimals
@@ -29,18 +28,18 @@ _PRINTED = 5e-5  # half of the last of four decimals
 def run(
     *, seed: int = 23, points: int = 200, batch_size: int = 64, momentum: float = 0.1, eps: float = 1e-5
 ) -> Experiment:
-    """Follow three batches through batch norm, each number beside the one computed by hand.
+    """Send three batches through batch norm, and compare each number with one computed by hand.
 
     Args:
-        points: at least three batches of them.
+        points: enough for at least three batches.
 
     Raises:
         RecipeError: there are too few points or the batches are too small.
     """
-    need(batch_size >= 2, "batches of at least 2", batch_size, "batch_size")
-    need(points > 2 * batch_size + 1, "points for at least three batches", points, "points")
+    require(batch_size >= 2, "batches of at least 2", found=batch_size, where="batch_size")
+    require(points > 2 * batch_size + 1, "points for at least three batches", found=points, where="points")
     settings = {"seed": seed, "points": points, "batch_size": batch_size, "momentum": momentum, "eps": eps}
-    with drawn_from(seed), torch.no_grad():
+    with seeded(seed), torch.no_grad():
         first, second, third, later = _batches(points, batch_size)
     plain = nn.BatchNorm1d(2, eps=eps, affine=False, momentum=None)
     weighted = nn.BatchNorm1d(2, eps=eps, affine=False, momentum=momentum)
@@ -50,18 +49,17 @@ def run(
     weighted(first)
     return Experiment(
         "batch_norm_1d",
-        CLAIMS["batch_norm_1d"],
         SOURCE,
         settings,
-        (
+        numbers=(
             *_training(normed, first),
-            *_kept(plain, first, second),
+            *_stored(plain, first, second),
             *_unseen(unseen),
             *_momentum(weighted, first, momentum),
         ),
-        (_table((("first", first), ("second", second), ("third", third), ("first, normalised", normed))),),
-        _reading(weighted, first, momentum),
-        (*_clouds(first, normed), _averages(later, momentum)),
+        tables=(_table((("first", first), ("second", second), ("third", third), ("first, normalised", normed))),),
+        interpretation=_interpretation(weighted, first, momentum),
+        panels=(*_clouds(first, normed), _averages(later, momentum)),
     )
 
 
@@ -78,92 +76,118 @@ def _batches(points: int, batch_size: int) -> tuple[Tensor, Tensor, Tensor, list
 def _training(normed: Tensor, batch: Tensor) -> tuple[Number, ...]:
     n = len(batch)
     return (
-        *numbers("mean of the normalised batch, feature", _mean(normed), (0.0, 0.0), 1e-6),
-        *numbers("its biased variance, feature", _var(normed), (1.0, 1.0), 1e-4),
-        *numbers("its unbiased variance, n/(n-1), feature", _unbiased(normed), (n / (n - 1),) * 2, 1e-4),
+        *numbers("mean of the normalised batch, feature", _mean(normed), (0.0, 0.0), tolerance=1e-6),
+        *numbers("its biased variance, feature", _var(normed), (1.0, 1.0), tolerance=1e-4),
+        *numbers("its unbiased variance, n/(n-1), feature", _unbiased(normed), (n / (n - 1),) * 2, tolerance=1e-4),
     )
 
 
-def _kept(layer: nn.BatchNorm1d, first: Tensor, second: Tensor) -> tuple[Number, ...]:
+def _stored(layer: nn.BatchNorm1d, first: Tensor, second: Tensor) -> tuple[Number, ...]:
     means, variances = _state(layer)
     by_hand = [sum(pair) / 2 for pair in zip(_unbiased(first), _unbiased(second), strict=True)]
     return (
-        *numbers("kept mean, momentum=None, feature", means, _mean(torch.stack([first.mean(0), second.mean(0)])), 1e-5),
-        *numbers("kept variance, momentum=None, feature", variances, by_hand, 1e-4),
+        *numbers(
+            "stored mean, momentum=None, feature",
+            means,
+            _mean(torch.stack([first.mean(0), second.mean(0)])),
+            tolerance=1e-5,
+        ),
+        *numbers("stored variance, momentum=None, feature", variances, by_hand, tolerance=1e-4),
     )
 
 
 def _unseen(normed: Tensor) -> tuple[Number, ...]:
     return (
-        *numbers("third batch in eval mode: mean, feature", _mean(normed), (0.1350, 0.1450), _PRINTED, printed=True),
-        *numbers("third batch in eval mode: variance, feature", _var(normed), (1.0134, 1.2981), _PRINTED, printed=True),
+        *numbers(
+            "third batch in eval mode: mean, feature", _mean(normed), (0.1350, 0.1450), tolerance=_PRINTED, printed=True
+        ),
+        *numbers(
+            "third batch in eval mode: variance, feature",
+            _var(normed),
+            (1.0134, 1.2981),
+            tolerance=_PRINTED,
+            printed=True,
+        ),
     )
 
 
 def _momentum(layer: nn.BatchNorm1d, batch: Tensor, momentum: float) -> tuple[Number, ...]:
     means, variances = _state(layer)
-    right = [momentum * value + (1 - momentum) * 0.0 for value in _mean(batch)]
-    right_variances = [momentum * value + (1 - momentum) * 1.0 for value in _unbiased(batch)]
-    slip = _slip(batch, momentum)
+    expected_means = [momentum * value + (1 - momentum) * 0.0 for value in _mean(batch)]
+    expected_variances = [momentum * value + (1 - momentum) * 1.0 for value in _unbiased(batch)]
+    wrong = _chapter_error(batch, momentum)
     return (
-        *numbers("kept mean, with momentum, feature", means, right, 1e-6),
-        *numbers("kept variance, with momentum, feature", variances, right_variances, 1e-5),
-        *numbers("the same mean as printed, feature", means, (-0.0228, -0.0212), _PRINTED, printed=True),
-        *numbers("the same variance as printed, feature", variances, (1.2743, 1.3761), _PRINTED, printed=True),
-        *numbers("the chapter's check by hand (a slip), feature", slip, (0.8772, 0.8788), _PRINTED, printed=True),
-        Number("what the slip adds to the right mean", slip[0] - means[0], 1 - momentum, 1e-6),
+        *numbers("stored mean, with momentum, feature", means, expected_means, tolerance=1e-6),
+        *numbers("stored variance, with momentum, feature", variances, expected_variances, tolerance=1e-5),
+        *numbers("the same mean as printed, feature", means, (-0.0228, -0.0212), tolerance=_PRINTED, printed=True),
+        *numbers(
+            "the same variance as printed, feature", variances, (1.2743, 1.3761), tolerance=_PRINTED, printed=True
+        ),
+        *numbers(
+            "the chapter's check by hand (an error), feature", wrong, (0.8772, 0.8788), tolerance=_PRINTED, printed=True
+        ),
+        Number("what the error adds to the correct mean", wrong[0] - means[0], 1 - momentum, 1e-6),
     )
 
 
-def _slip(batch: Tensor, momentum: float) -> list[float]:
-    """The mean with a plus where the rule has a times: kept + (1 − momentum), from kept means of zero."""
+def _chapter_error(batch: Tensor, momentum: float) -> list[float]:
+    """The mean with a plus instead of a times: stored + (1 − momentum), from stored means of zero."""
     return [momentum * value + (1 - momentum) + 0.0 for value in _mean(batch)]
 
 
-def _reading(layer: nn.BatchNorm1d, batch: Tensor, momentum: float) -> tuple[str, ...]:
-    means, slip = _state(layer)[0], _slip(batch, momentum)
-    right = [momentum * value for value in _mean(batch)]
-    is_right = all(abs(a - b) < 1e-6 for a, b in zip(means, right, strict=True))
+def _interpretation(layer: nn.BatchNorm1d, batch: Tensor, momentum: float) -> tuple[str, ...]:
+    means, wrong = _state(layer)[0], _chapter_error(batch, momentum)
+    expected = [momentum * value for value in _mean(batch)]
+    is_correct = all(abs(a - b) < 1e-6 for a, b in zip(means, expected, strict=True))
     return (
-        f"The layer keeps the means {means[0]:.4f} and {means[1]:.4f}.",
-        f"By the rule they are {right[0]:.4f} and {right[1]:.4f}; the chapter's sum gives {slip[0]:.4f} and "
-        f"{slip[1]:.4f}. {'The rule is right, the sum a slip' if is_right else 'The rule does not give them'}: with "
-        f"kept means of zero, (1 - {momentum:g}) times zero is nothing, plus zero is {1 - momentum:g}.",
+        f"The layer stores the means {means[0]:.4f} and {means[1]:.4f}.",
+        f"By the rule they are {expected[0]:.4f} and {expected[1]:.4f}; the chapter computes {wrong[0]:.4f} and "
+        f"{wrong[1]:.4f}. {'The rule is correct, the chapter is not' if is_correct else 'The rule does not apply'}: "
+        f"from stored means of zero, (1 - {momentum:g}) times zero is zero, but plus zero is {1 - momentum:g}.",
     )
 
 
 def _table(batches: tuple[tuple[str, Tensor], ...]) -> Table:
-    heads = ("batch", "points", "mean 1", "mean 2", "biased var 1", "biased var 2", "unbiased var 1", "unbiased var 2")
+    columns = (
+        "batch",
+        "points",
+        "mean 1",
+        "mean 2",
+        "biased var 1",
+        "biased var 2",
+        "unbiased var 1",
+        "unbiased var 2",
+    )
     rows: tuple[tuple[Cell, ...], ...] = tuple(
         (name, len(batch), *_mean(batch), *_var(batch), *_unbiased(batch)) for name, batch in batches
     )
-    return Table("Statistics of the batches", heads, rows)
+    return Table("Statistics of the batches", columns, rows)
 
 
 def _clouds(before: Tensor, after: Tensor) -> tuple[Plot, Plot]:
-    def plot(title: str, cloud: Tensor, colour: str) -> Plot:
+    def plot(title: str, cloud: Tensor, color: str) -> Plot:
         reach = float(before.abs().max()) * 1.1
         frame = Line("", (-reach, reach, reach, -reach), (-reach, -reach, reach, reach), "none")  # one scale for both
         x, y = cloud.T.tolist()
-        return Plot(title, (frame, Line("", x, y, colour, "dots")), "feature 1", "feature 2")
+        return Plot(title, (frame, Line("", x, y, color, style="dots")), x_label="feature 1", y_label="feature 2")
 
     return plot("A batch before batch norm", before, ORANGE), plot("The same batch after it", after, BLUE)
 
 
 def _averages(batches: list[Tensor], momentum: float) -> Plot:
     layers = nn.BatchNorm1d(2, momentum=None), nn.BatchNorm1d(2, momentum=momentum)
-    kept: tuple[list[float], list[float]] = ([1.0], [1.0])
+    stored: tuple[list[float], list[float]] = ([1.0], [1.0])
     for batch in batches:
-        for layer, values in zip(layers, kept, strict=True):
+        for layer, values in zip(layers, stored, strict=True):
             layer(batch)
             values.append(_state(layer)[1][0])
     steps = range(len(batches) + 1)
     lines = (
         Line("each batch", steps[1:], [_unbiased(batch)[0] for batch in batches], style="dots"),
-        Line("momentum=None: plain mean", steps, kept[0], BLUE),
-        Line(f"momentum={momentum:g}", steps, kept[1], ORANGE),
+        Line("momentum=None: mean", steps, stored[0], BLUE),
+        Line(f"momentum={momentum:g}", steps, stored[1], ORANGE),
     )
-    return Plot("Variance of feature 1", lines, "batches seen", "kept variance")
+    return Plot("Variance of feature 1", lines, x_label="batches", y_label="stored variance")
 
 
 def _mean(batch: Tensor) -> list[float]:

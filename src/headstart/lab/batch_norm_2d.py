@@ -17,12 +17,11 @@ from torch.utils.data import DataLoader, TensorDataset
 from headstart.figures.panels import ImagePlot, Line, Panel, Plot
 from headstart.figures.style import BLUE, MUTED, ORANGE
 from headstart.inspection.inspection_result import Table
-from headstart.lab.catalogue import CLAIMS
-from headstart.lab.experiment import Experiment, Number, drawn_from, need, numbers
+from headstart.lab.experiment import Experiment, Number, numbers, require, seeded
 
 SOURCE = "chapter on transfer learning, section on batch normalisation in two dimensions; Ioffe and Szegedy 2015, 3.2"
 _CHANNELS = 3
-_COLOURS = (ORANGE, BLUE, MUTED)
+_COLORS = (ORANGE, BLUE, MUTED)
 
 
 def run(*, seed: int = 39, images: int = 200, side: int = 10, batch_size: int = 64, eps: float = 1e-5) -> Experiment:
@@ -31,9 +30,11 @@ def run(*, seed: int = 39, images: int = 200, side: int = 10, batch_size: int = 
     Raises:
         RecipeError: there are fewer than two images in the batch.
     """
-    need(min(images, batch_size) >= 2, "at least two images", min(images, batch_size), "images, batch_size")
+    require(
+        min(images, batch_size) >= 2, "at least two images", found=min(images, batch_size), where="images, batch_size"
+    )
     settings = {"seed": seed, "images": images, "side": side, "batch_size": batch_size, "eps": eps}
-    with drawn_from(seed):
+    with seeded(seed):
         pixels = torch.rand((images, _CHANNELS, side, side))
         labels = torch.randint(2, (images, 1))
         loader = DataLoader(TensorDataset(pixels, labels), batch_size=batch_size, shuffle=True)
@@ -41,13 +42,12 @@ def run(*, seed: int = 39, images: int = 200, side: int = 10, batch_size: int = 
     normed = nn.BatchNorm2d(_CHANNELS, eps=eps, affine=False, momentum=None)(batch)
     return Experiment(
         "batch_norm_2d",
-        CLAIMS["batch_norm_2d"],
         SOURCE,
         settings,
-        _numbers(batch, normed, eps),
-        (_table(batch, normed),),
-        _reading(batch, normed),
-        _panels(batch, normed),
+        numbers=_numbers(batch, normed, eps),
+        tables=(_table(batch, normed),),
+        interpretation=_interpretation(batch, normed),
+        panels=_panels(batch, normed),
     )
 
 
@@ -56,10 +56,10 @@ def _numbers(batch: Tensor, normed: Tensor, eps: float) -> tuple[Number, ...]:
     shrunk = (_variance(batch) / (_variance(batch) + eps)).tolist()
     variances = _variance(normed).tolist()
     return (
-        *numbers("mean after it, channel", normed.mean((0, 2, 3)).tolist(), (0.0,) * _CHANNELS, 1e-6),
-        *numbers("biased variance against v/(v + eps), channel", variances, shrunk, 1e-5),
-        *numbers("biased variance is near 1, channel", variances, (1.0,) * _CHANNELS, 1e-3),
-        *numbers("biased variance as printed, channel", variances, (0.9999,) * _CHANNELS, 5e-5, printed=True),
+        *numbers("mean after it, channel", normed.mean((0, 2, 3)).tolist(), (0.0,) * _CHANNELS, tolerance=1e-6),
+        *numbers("biased variance against v/(v + eps), channel", variances, shrunk, tolerance=1e-5),
+        *numbers("biased variance is near 1, channel", variances, (1.0,) * _CHANNELS, tolerance=1e-3),
+        *numbers("biased variance as printed, channel", variances, (0.9999,) * _CHANNELS, tolerance=5e-5, printed=True),
         Number("largest difference to the formula", float((by_hand - normed).abs().max()), 0.0, 1e-5),
     )
 
@@ -69,17 +69,17 @@ def _variance(batch: Tensor) -> Tensor:
 
 
 def _table(batch: Tensor, normed: Tensor) -> Table:
-    heads = ("channel", "mean before", "variance before", "mean after", "variance after")
+    columns = ("channel", "mean before", "variance before", "mean after", "variance after")
     values = (batch.mean((0, 2, 3)), _variance(batch), normed.mean((0, 2, 3)), _variance(normed))
     rows = tuple((i + 1, *(float(value[i]) for value in values)) for i in range(_CHANNELS))
-    return Table(f"Statistics over {len(batch)} images of {batch.shape[2]}×{batch.shape[3]} pixels", heads, rows)
+    return Table(f"Statistics over {len(batch)} images of {batch.shape[2]}×{batch.shape[3]} pixels", columns, rows)
 
 
-def _reading(batch: Tensor, normed: Tensor) -> tuple[str, ...]:
+def _interpretation(batch: Tensor, normed: Tensor) -> tuple[str, ...]:
     pixels = normed.mean(0)  # C×H×W
     return (
-        f"One channel has {batch[:, 0].numel()} numbers in the batch, and only together have they mean 0 and variance "
-        f"{float(_variance(normed)[0]):.4f}: single pixels have means from {float(pixels.min()):.2f} to "
+        f"One channel has {batch[:, 0].numel():,} values in the batch. All of them together have mean 0 and variance "
+        f"{float(_variance(normed)[0]):.4f}; single pixels have means from {float(pixels.min()):.2f} to "
         f"{float(pixels.max()):.2f} over the images.",
     )
 
@@ -88,18 +88,24 @@ def _panels(batch: Tensor, normed: Tensor) -> tuple[Panel, ...]:
     image = (normed[0] - normed[0].min()) / (normed[0].max() - normed[0].min())
     return (
         ImagePlot("An image of the batch", batch[0].permute(1, 2, 0).numpy()),
-        ImagePlot("After batch norm, rescaled to be seen", image.permute(1, 2, 0).numpy()),
-        _outlines("Pixels before", batch, 0.0, 1.0),
-        _outlines("Pixels after", normed, -2.0, 2.0),
+        ImagePlot("After batch norm, rescaled", image.permute(1, 2, 0).numpy()),
+        _histogram("Pixels before", batch, (0.0, 1.0)),
+        _histogram("Pixels after", normed, (-2.0, 2.0)),
     )
 
 
-def _outlines(title: str, batch: Tensor, low: float, high: float) -> Plot:
-    bins = 24
+def _histogram(title: str, batch: Tensor, limits: tuple[float, float]) -> Plot:
+    bins, (low, high) = 24, limits
     width = (high - low) / bins
     middles = [low + width * (i + 0.5) for i in range(bins)]
     lines = tuple(
-        Line(f"channel {i + 1}", middles, (torch.histc(batch[:, i], bins, low, high)).tolist(), _COLOURS[i], "steps")
+        Line(
+            f"channel {i + 1}",
+            middles,
+            (torch.histc(batch[:, i], bins, low, high)).tolist(),
+            _COLORS[i],
+            style="steps",
+        )
         for i in range(_CHANNELS)
     )
-    return Plot(title, lines, "value", "pixels")
+    return Plot(title, lines, x_label="value", y_label="pixels")

@@ -1,4 +1,4 @@
-"""The experiments of the lab by name: what each claims, and how it is run. Importing this needs no torch."""
+"""The experiments of the lab by name: their claims, and how one is run. Importing this needs no torch."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import Any
 from headstart.errors import RecipeError, near
 
 CLAIMS: dict[str, str] = {
-    "identity": "a unit with ReLU cannot learn the identity; with a shortcut it does, by staying out of the way",
-    "shortcuts": "a shortcut lets an image through a fresh block; without them eight blocks lose nearly all of it",
-    "gradient_reach": "in a deep plain stack no gradient reaches the first layer; with shortcuts it does",
-    "gradient_autocorrelation": "gradients of neighbouring inputs are unrelated in a deep plain network, alike in a "
-    "residual one",
-    "branch_share": "block l of a fresh residual network adds a share of 1/√(l + 1) to its stream",
-    "batch_norm_1d": "batch norm uses a batch's biased variance, keeps the unbiased one, and averages by its momentum",
-    "batch_norm_2d": "batch norm of images has one mean and one variance for each channel, over all images and pixels",
-    "batch_norm_and_dropout": "dropout before batch norm makes it keep a variance that it does not meet in eval mode",
+    "identity": "a ReLU unit cannot learn the identity; with a shortcut it can, by keeping its ReLU inactive",
+    "shortcuts": "an image passes an untrained block with a shortcut; eight blocks without one lose nearly all of it",
+    "gradient_reach": "gradients vanish before the first layer of a deep plain stack; with shortcuts they reach it",
+    "gradient_autocorrelation": "gradients of neighbouring inputs are uncorrelated in a deep plain network and "
+    "correlated in a residual one",
+    "branch_share": "block l of an untrained residual network contributes a share of 1/√(l + 1) to its output",
+    "batch_norm_1d": "batch norm normalises by the biased variance, stores the unbiased one, and averages by momentum",
+    "batch_norm_2d": "batch norm of images has one mean and one variance per channel, over all images and pixels",
+    "batch_norm_and_dropout": "dropout before batch norm makes it store a variance that is wrong in eval mode",
     "bias_before_batch_norm": "a bias before batch norm changes no output and gets no gradient",
-    "frozen_is_not_frozen": "requires_grad=False freezes weights but not batch norm's statistics; freeze() does",
-    "one_by_one": "turning an image grey is a 1×1 convolution, and that is one linear layer for every pixel",
-    "inception_module": "1×1 convolutions make an inception module cheap; each branch fills its own channels",
-    "auxiliary_heads": "features can be taken from a network with two outputs; its auxiliary head has no say in them",
+    "frozen_is_not_frozen": "requires_grad=False freezes weights but not batch-norm statistics; freeze() freezes both",
+    "one_by_one": "converting an image to grey is a 1×1 convolution: the same linear layer at every pixel",
+    "inception_module": "1×1 convolutions make an inception module cheap; each branch has its own output channels",
+    "auxiliary_heads": "the features of a network with two outputs do not depend on its auxiliary head",
 }
-"""Name → claim in one line; the file `lab/NAME.py` tells the rest."""
+"""Name → claim in one line; `lab/NAME.py` has its source, settings and expected numbers."""
 
 
 def names() -> tuple[str, ...]:
@@ -36,26 +36,27 @@ def run_experiment(name: str, **settings: Any) -> Any:
     """Run an experiment by its name, with hyphens or underscores.
 
     Args:
-        settings: of the experiment's own `run`; the defaults are the textbook's.
+        settings: parameters of the experiment's `run`; the defaults are those of the textbook.
 
     Returns:
-        An `Experiment`: numbers, tables, verdict, and a figure.
+        An `Experiment`: numbers, tables, verdict and a figure.
 
     Raises:
-        RecipeError: there is no experiment or no setting of that name, or it cannot be run with such a value.
+        RecipeError: no experiment or setting has that name, or the experiment cannot be run with this value.
     """
-    known = name.replace("-", "_")
-    if known not in CLAIMS:
-        raise RecipeError(expected="an experiment of the lab", found=repr(name), where="lab", hint=near(known, CLAIMS))
-    run: Callable[..., Any] = importlib.import_module(f"headstart.lab.{known}").run
-    _check(known, run.__kwdefaults__ or {}, settings)
+    module = name.replace("-", "_")
+    if module not in CLAIMS:
+        hint = near(module, CLAIMS)
+        raise RecipeError(expected="an experiment of the lab", found=repr(name), where="lab", hint=hint)
+    run: Callable[..., Any] = importlib.import_module(f"headstart.lab.{module}").run
+    _check(module, run.__kwdefaults__ or {}, settings)
     try:
         return run(**settings)
     except (ValueError, TypeError, RuntimeError, ArithmeticError, IndexError) as error:
         if not settings:
-            raise  # the textbook's own settings: our bug
+            raise  # the default settings: our bug
         raise RecipeError(
-            expected="settings that it can be run with", found=f"{settings}: {error}", where=f"lab {known}"
+            expected="settings that the experiment can be run with", found=f"{settings}: {error}", where=f"lab {module}"
         ) from error
 
 
