@@ -33,9 +33,11 @@ class SmallConvolution(nn.Module):
         return self.head(self.body(x))
 
 
-def make_classifier(unit: bool = True, classes: tuple[str, ...] = ("ants", "bees", "wasps")) -> Classifier:
-    """The embedded backbone with a head of random weights, temperature 1.7."""
-    backbone = load_backbone("embedded")
+def make_classifier(
+    unit: bool = True, classes: tuple[str, ...] = ("ants", "bees", "wasps"), backbone: Backbone | None = None
+) -> Classifier:
+    """A backbone, the embedded one if left out, with a head of random weights, temperature 1.7."""
+    backbone = backbone or load_backbone("embedded")
     stages = backbone.stages[-2:]
     width = sum(backbone.spec.stage(name).width for name in stages)
     rng = np.random.default_rng(0)

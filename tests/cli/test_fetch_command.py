@@ -45,9 +45,7 @@ def server(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     running.close()
 
 
-def test_fetch_rps_names_the_mirror_that_failed_and_its_next_command_works(
-    headstart: Headstart, server: Server
-) -> None:
+def test_fetch_rps_names_the_mirror_that_failed_and_the_next_command(headstart: Headstart, server: Server) -> None:
     answer = headstart("fetch", "rps")
 
     assert answer.code == 0
@@ -55,7 +53,13 @@ def test_fetch_rps_names_the_mirror_that_failed_and_its_next_command_works(
     assert "kB" in answer.err
     for word in ("Fetched into data/rps/", "CC BY 2.0", "60 of 3 classes", "train 48", "test 12", "file 2"):
         assert word in answer.out
-    command = answer.out.split("Next: headstart ")[1].split()
+    assert answer.out.endswith("Next: headstart train data/rps\n")
+
+
+@pytest.mark.slow
+def test_what_was_fetched_can_be_trained_on(headstart: Headstart, server: Server) -> None:
+    command = headstart("fetch", "rps").out.split("Next: headstart ")[1].split()
+
     trained = headstart(*command, "--backbone", "embedded", "--no-inside")
     assert trained.code == 0
     assert "source.json" not in trained.out

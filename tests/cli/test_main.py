@@ -13,7 +13,7 @@ from command_line import Headstart
 from drawn_photos import draw_folder
 
 
-def test_train_prints_dataset_plan_results_files_and_the_next_command_in_this_order(
+def test_train_prints_dataset_plan_results_files_and_a_next_command_that_works(
     headstart: Headstart, photos: Path, tmp_path: Path
 ) -> None:
     answer = headstart("train", photos, "--backbone", "embedded", "--no-inside")
@@ -37,9 +37,6 @@ def test_train_prints_dataset_plan_results_files_and_the_next_command_in_this_or
     assert "images/s" in answer.err
     assert (tmp_path / "runs" / "photos" / "report.html").is_file()
 
-
-def test_the_next_command_works_as_printed(headstart: Headstart, photos: Path) -> None:
-    answer = headstart("train", photos, "--backbone", "embedded", "--no-inside")
     command = answer.out.split("Next: headstart ")[1].split()
 
     predicted = headstart(*command[:-1], photos / "disc")
@@ -60,12 +57,13 @@ def test_json_goes_alone_to_stdout_and_begins_with_the_evaluation(headstart: Hea
     assert "images/s" in answer.err
 
 
-def test_predict_prints_every_image_and_exits_1_when_one_cannot_be_read(headstart: Headstart, photos: Path) -> None:
-    headstart("train", photos, "--backbone", "embedded", "--no-inside", "--out", "run")
+def test_predict_prints_every_image_and_exits_1_when_one_cannot_be_read(
+    headstart: Headstart, photos: Path, run_folder: Path
+) -> None:
     Path("bad.jpg").write_bytes(b"not a photo")
 
-    fine = headstart("predict", "run", photos / "disc", "--json")
-    mixed = headstart("predict", "run/classifier.safetensors", "bad.jpg", photos / "disc", "--csv", "p.csv")
+    fine = headstart("predict", run_folder, photos / "disc", "--json")
+    mixed = headstart("predict", run_folder / "classifier.safetensors", "bad.jpg", photos / "disc", "--csv", "p.csv")
 
     assert (fine.code, mixed.code) == (0, 1)
     assert len(json.loads(fine.out)) == 16
@@ -76,14 +74,13 @@ def test_predict_prints_every_image_and_exits_1_when_one_cannot_be_read(headstar
 
 @pytest.mark.slow
 def test_evaluate_compare_audit_and_cache_print_text_and_json(
-    headstart: Headstart, photos: Path, tmp_path: Path
+    headstart: Headstart, photos: Path, run_folder: Path, tmp_path: Path
 ) -> None:
-    headstart("train", photos, "--backbone", "embedded", "--no-inside", "--out", "one")
     headstart("train", photos, "--backbone", "embedded", "--no-inside", "--out", "two", "--layers", "pooled")
     other = draw_folder(tmp_path / "other", per_class=4, seed=5)
     for arguments, word in (
-        (("evaluate", "one", other), "accuracy"),
-        (("compare", "one", "two"), "difference"),
+        (("evaluate", run_folder, other), "accuracy"),
+        (("compare", run_folder, "two"), "difference"),
         (("audit", photos), "findings"),
         (("cache",), "features"),
         (("backbones",), "resnet18"),

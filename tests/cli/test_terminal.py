@@ -67,6 +67,17 @@ def test_without_results_stdout_stays_empty_for_json(capsys: pytest.CaptureFixtu
     assert capsys.readouterr().out == ""
 
 
+def test_quiet_leaves_out_progress_dataset_and_plan_but_no_notice(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal = Terminal(quiet=True)
+
+    terminal.on_event(DATASET)
+    terminal.on_event(Plan({"backbone": "resnet18"}))
+    terminal.on_event(Progress("extract features", 1, 1, seconds=1.0))
+    terminal.on_event(Notice("4 images were left out."))
+
+    assert capsys.readouterr() == ("", "4 images were left out.\n")
+
+
 def test_the_next_command_stays_on_one_line_and_names_are_escaped(capsys: pytest.CaptureFixture[str]) -> None:
     command = "headstart predict " + "long_folder/" * 20 + "classifier.safetensors"
 

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
+
+import pytest
 
 from command_line import Headstart
 
 
-def test_a_run_is_continued_and_recalibrated(headstart: Headstart, photos: Path, tmp_path: Path) -> None:
-    assert (
-        headstart("train", photos, "--out", "run", "--backbone", "embedded", "--engine", "eager", "--no-inside").code
-        == 0
-    )
+@pytest.mark.slow
+def test_a_run_is_continued_beside_it(headstart: Headstart, run_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(run_folder, tmp_path / "run")
+
     further = headstart("continue", "run", "--epochs", "1", "--json")
+
     assert further.code == 0, further.err
     assert json.loads(further.out)["run"] == "run-2"
-    again = headstart("recalibrate", "run-2", photos, "--out", "new.safetensors")
+
+
+def test_a_run_is_recalibrated_into_a_new_file(
+    headstart: Headstart, photos: Path, run_folder: Path, tmp_path: Path
+) -> None:
+    again = headstart("recalibrate", run_folder, photos, "--out", "new.safetensors")
     assert again.code == 0, again.err
     assert "batch norms have the statistics of 48 images" in again.out
     assert "B is after" in again.out
     assert (tmp_path / "new.safetensors").is_file()
-    there = headstart("recalibrate", "run-2", photos, "--out", "new.safetensors")
+    there = headstart("recalibrate", run_folder, photos, "--out", "new.safetensors")
     assert there.code == 2
     assert "already" in there.err
 

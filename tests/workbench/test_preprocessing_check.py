@@ -30,21 +30,39 @@ def planted(weights: Path, file: Path) -> Path:
     return file
 
 
-def test_weights_that_know_another_preprocessing_stop_the_training(test_data: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def pictures(test_data: Path, tmp_path: Path) -> Path:
+    """Eighty pictures of CIFAR-10, two classes."""
     for kind in ("cat", "truck"):
         (tmp_path / "set" / kind).mkdir(parents=True)
         for path in sorted((test_data / "cifar10_sample" / "test" / kind).iterdir())[:40]:
             (tmp_path / "set" / kind / path.name).write_bytes(path.read_bytes())
+    return tmp_path / "set"
+
+
+KNOBS = {"backbone": "cifar_resnet20", "on_event": quiet, "group_by": "none", "inside": False}
+
+
+def test_weights_that_know_another_preprocessing_stop_the_training(
+    pictures: Path, test_data: Path, tmp_path: Path
+) -> None:
     right = test_data / "weights" / "cifar10_resnet20.safetensors"
     wrong = planted(right, tmp_path / "raw.safetensors")
-    knobs = {"backbone": "cifar_resnet20", "on_event": quiet, "group_by": "none"}
     with pytest.raises(BackboneError, match="batch norm speaks for") as caught:
-        train(tmp_path / "set", out=tmp_path / "run", weights=str(wrong), **knobs)
+        train(pictures, out=tmp_path / "run", weights=str(wrong), **KNOBS)
     assert "--accept-preprocessing" in str(caught.value)
     assert not (tmp_path / "run").exists()
-    accepted = train(tmp_path / "set", out=tmp_path / "run", weights=str(wrong), accept_preprocessing=True, **knobs)
+
+
+@pytest.mark.slow
+def test_the_verdict_on_the_preprocessing_is_in_the_record(pictures: Path, test_data: Path, tmp_path: Path) -> None:
+    right = test_data / "weights" / "cifar10_resnet20.safetensors"
+    wrong = planted(right, tmp_path / "raw.safetensors")
+
+    accepted = train(pictures, out=tmp_path / "run", weights=str(wrong), accept_preprocessing=True, **KNOBS)
+    fine = train(pictures, out=tmp_path / "fine", weights=str(right), **KNOBS)
+
     assert accepted.record["preprocessing"]["verdict"] == "stop"
-    fine = train(tmp_path / "set", out=tmp_path / "fine", weights=str(right), **knobs)
     assert fine.record["preprocessing"]["verdict"] == "fine"
 
 

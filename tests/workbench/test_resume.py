@@ -88,6 +88,7 @@ def test_a_torn_checkpoint_is_passed_over_for_the_one_before_it(photos: Path, tm
     assert weights(finished) == weights(whole)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("every_step")
 def test_two_torn_checkpoints_are_an_error_and_stay(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
@@ -137,6 +138,7 @@ def test_changed_weights_are_named(photos: Path, tmp_path: Path) -> None:
     assert resume(out, on_event=lambda event: None).folder == out
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("every_step")
 def test_another_version_is_named(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from headstart import runtime
