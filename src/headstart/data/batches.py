@@ -1,6 +1,6 @@
-"""Image files become batches of prepared uint8 pixels: decoded by threads, in order, with a bounded number in flight.
+"""Batches of prepared uint8 pixels from image files: decoded by threads, in order, with a bounded number in flight.
 
-The decoders and the resizing release Python's lock, so threads keep all cores busy without a second import of torch.
+Decoding and resizing release Python's lock, so threads keep all cores busy without a second import of torch.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from headstart.data.images import BadImage, ImageRules, open_image
 
 Prepare = Callable[[NDArray[np.uint8]], torch.Tensor]
-"""H×W×3 uint8 → 3×S×S uint8: a backbone's resize and crop, handed in because `data` does not know `backbones`."""
+"""H×W×3 uint8 → 3×S×S uint8: a backbone's resize and crop, passed in because `data` does not import `backbones`."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class PixelBatch:
     """Prepared images of one batch.
 
     Args:
-        positions: n, where each image stands in the sources.
+        positions: n, index of each image in the sources.
         pixels: n×3×S×S uint8.
-        failures: position → reason, for the images that could not be read; they are in no batch.
+        failures: index → reason, for images of this batch that could not be read; they have no pixels.
     """
 
     positions: tuple[int, ...]
@@ -56,8 +56,8 @@ def pixel_batches(
     with ThreadPoolExecutor(max(workers, 1), thread_name_prefix="decode") as pool:
         try:
             while True:
-                room = 2 * batch_size - len(ahead)
-                ahead.extend((position, pool.submit(one, source)) for position, source in islice(waiting, room))
+                free = 2 * batch_size - len(ahead)
+                ahead.extend((position, pool.submit(one, source)) for position, source in islice(waiting, free))
                 if not ahead:
                     return
                 taken = [ahead.popleft() for _ in range(min(batch_size, len(ahead)))]

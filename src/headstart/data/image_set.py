@@ -159,14 +159,14 @@ class _Scanner:
         others = tree.others.get("not-image", ())
         tables = [path for path in others if is_table(Path(path)) and names_images(self.root / path)]
         folders = {path.rpartition("/")[0] for path in tables}
-        top = find_root(tree, lambda folder: folder.rstrip("/") in folders)
-        beside = [path for path in tables if path.rpartition("/")[0] == top.rstrip("/")]
-        findings = [_wrapped(top)] if top else []
+        folder = find_root(tree, lambda prefix: prefix.rstrip("/") in folders)
+        beside = [path for path in tables if path.rpartition("/")[0] == folder.rstrip("/")]
+        findings = [_wrapped(folder)] if folder else []
         if len(beside) == 1:
             findings += tree.findings(used=beside)
             image_set = self.read_table(self.root / beside[0], findings)
-            return replace(image_set, findings=(*image_set.findings, *_not_in_table(tree, top, image_set)))
-        labelled, more = read_class_folders(tree, top)
+            return replace(image_set, findings=(*image_set.findings, *_not_in_table(tree, folder, image_set)))
+        labelled, more = read_class_folders(tree, folder)
         if beside and len({item.label for item in labelled}) < 2:
             raise DataError(
                 expected="one table that lists images",
@@ -208,15 +208,15 @@ class _Scanner:
         )
 
 
-def _wrapped(top: str) -> Finding:
-    folder = as_text(top.rstrip("/"))
+def _wrapped(prefix: str) -> Finding:
+    folder = as_text(prefix.rstrip("/"))
     message = f"The classes are read from the folder {folder}, the only one with images."
     return Finding("wrapper-folder", "note", message, detail={"folder": folder})
 
 
-def _not_in_table(tree: Tree, top: str, image_set: ImageSet) -> list[Finding]:
+def _not_in_table(tree: Tree, folder: str, image_set: ImageSet) -> list[Finding]:
     listed = {sample.path for sample in image_set.samples}
-    names = [as_text(path) for path in tree.images if path.startswith(top) and image_set.root / path not in listed]
+    names = [as_text(path) for path in tree.images if path.startswith(folder) and image_set.root / path not in listed]
     if not names:
         return []
     message = f"{numbered_names(names)}: images that no usable line of the table lists, not used."

@@ -1,6 +1,6 @@
-"""Thumbnails: an image file as a small picture inside a web page's own text.
+"""Thumbnails: an image file as a small picture that is embedded in a web page.
 
-In: a path, or RGB pixels. Out: Thumbnail with a `data:` address. Reading is left to `images.open_image`.
+In: a path, or RGB pixels. Out: Thumbnail with a `data:` URL. `images.open_image` decodes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _QUALITY = 80
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """A small picture as a `data:` address, and its size in pixels."""
+    """A small picture as a `data:` URL, and its size in pixels."""
 
     address: str
     width: int
@@ -33,13 +33,13 @@ def thumbnail(path: Path, *, side: int = SIDE, rules: ImageRules | None = None) 
     """The image in a file, upright, its longer side at most `side` pixels.
 
     Raises:
-        BadImage: the file cannot be read, with the reason in words.
+        BadImage: the file cannot be read, with its reason.
     """
     return encode_thumbnail(open_image(path, rules).rgb, side=side)
 
 
 def encode_thumbnail(rgb: NDArray[np.uint8], *, side: int = SIDE) -> Thumbnail:
-    """RGB pixels as a JPEG of at most `side` pixels; one of at most half that stays exact, as PNG.
+    """RGB pixels as a JPEG of at most `side` pixels; one of at most half that side is kept exactly, as PNG.
 
     Args:
         rgb: H×W×3, 0 to 255.
@@ -47,7 +47,7 @@ def encode_thumbnail(rgb: NDArray[np.uint8], *, side: int = SIDE) -> Thumbnail:
     image = Image.fromarray(rgb)
     longest = max(image.size)
     buffer = io.BytesIO()
-    if longest <= side // 2:  # JPEG would smear the few pixels there are
+    if longest <= side // 2:  # JPEG would blur so few pixels
         image.save(buffer, "PNG")
         return Thumbnail(_address(buffer, "png"), *image.size)
     if longest > side:

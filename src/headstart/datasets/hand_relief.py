@@ -1,4 +1,4 @@
-"""Placed bars as a height map: what the eye sees of a hand, point by point, before there is light.
+"""Placed bars as a height map: the visible surface of a hand, pixel by pixel, before light is added.
 
 Fingers melt into the palm and into themselves, but lie hard on each other. Exact per pixel, without ray marching.
 """
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from headstart.datasets.hand_shapes import Array, Bar, unit, vector
+from headstart.datasets.hand_shapes import Array, Bar, View, unit, vector
 
 EMPTY = -1e4  # height where nothing is, far under every floor
 # the heart, head and life lines of a palm, and the wrist's
@@ -26,7 +26,7 @@ _LINES = (
 
 @dataclass(frozen=True)
 class Relief:
-    """The picture's geometry, each S×S: height in pixels, shares of palm skin, nail and fold, and what is what."""
+    """The picture's geometry, each S×S: height in pixels, shares of palm skin, nail and fold, and masks."""
 
     height: Array
     palmar: Array
@@ -37,8 +37,9 @@ class Relief:
     is_sleeve: NDArray[np.bool_]
 
 
-def raise_hand(parts: dict[str, tuple[Bar, ...]], lines: Array, scale: float, side: int) -> Relief:
-    """Height map of placed parts on a picture of side × side pixels; `lines`, S×S in [0, 1], crease the palm."""
+def raise_hand(parts: dict[str, tuple[Bar, ...]], lines: Array, view: View) -> Relief:
+    """Height map of placed parts in a picture; `lines`, S×S in [0, 1], crease the palm."""
+    scale, side = view.scale, view.side
     top = np.zeros((4, side, side), np.float32)  # height, palmar, nail, fold
     top[0] = EMPTY
     is_palm = np.zeros((side, side), np.bool_)
@@ -47,7 +48,7 @@ def raise_hand(parts: dict[str, tuple[Bar, ...]], lines: Array, scale: float, si
     palm = top[0].copy()
     for name in ("finger0", "finger1", "finger2", "finger3", "thumb"):
         box, layer = _layer(parts[name], side, scale * 0.03, is_soft=False)
-        _lay(top[:, box[0], box[1]], is_palm[box], palm[box], layer, scale * 0.06)
+        _lay(layer, top[:, box[0], box[1]], is_palm[box], palm=palm[box], melt=scale * 0.06)
     creases = np.where(is_palm, lines * top[1], 0)
     top[3] += creases
     top[0] -= creases * np.float32(scale * 0.02)
@@ -56,16 +57,24 @@ def raise_hand(parts: dict[str, tuple[Bar, ...]], lines: Array, scale: float, si
     is_sleeve[box] = (sleeve[0] > EMPTY / 2) & (is_palm[box] | (sleeve[0] > top[0][box]))
     is_hand = (top[0] > EMPTY / 2) & ~is_sleeve
     np.copyto(top[0][box], sleeve[0], where=is_sleeve[box])
-    return Relief(top[0], top[1], top[2], top[3], is_palm, is_hand, is_sleeve)
+    return Relief(
+        height=top[0],
+        palmar=top[1],
+        nail=top[2],
+        fold=top[3],
+        is_palm=is_palm,
+        is_hand=is_hand,
+        is_sleeve=is_sleeve,
+    )
 
 
-def _lay(top: Array, is_palm: NDArray[np.bool_], palm: Array, layer: Array, melt: float) -> None:
-    """Put a finger on the picture: it grows softly out of the palm and lies hard on another finger."""
+def _lay(layer: Array, top: Array, is_palm: NDArray[np.bool_], *, palm: Array, melt: float) -> None:
+    """Add a finger to the picture: it blends into the palm and lies on another finger with a hard edge."""
     is_there = layer[0] > EMPTY / 2
     soft = np.where(is_there, _melted(layer[0], palm, melt), EMPTY)
     is_nearer = is_there & (layer[0] >= np.maximum(top[0], palm))
     np.maximum(top[0], soft, out=top[0])
-    # the colour of the back of a finger runs into that of the palm
+    # the colour of the back of a finger blends into that of the palm
     share = np.clip((layer[0] - palm) / np.float32(3 * melt), 0, 1)
     layer[1] = np.where(is_palm, top[1] + (layer[1] - top[1]) * share, layer[1])
     np.copyto(top[1:], layer[1:], where=is_nearer)
@@ -110,7 +119,7 @@ def _box(bar: Bar, margin: float, side: int) -> tuple[int, int, int, int]:
 def _bar(
     bar: Bar, box: tuple[int, int, int, int], is_soft: bool
 ) -> tuple[Array, NDArray[np.bool_], tuple[Array | float, ...]]:
-    """Height h×w of one bar as the eye looks along z, where it is met, and its marks: palmar, nail, fold.
+    """Height h×w of one bar seen along z, where it is hit, and its marks: palmar, nail, fold.
 
     The highest point over a pixel is that of the ball, among all balls along the bar, that reaches highest there:
     the maximum over t of z(t) + sqrt(q(t)), q the quadratic r(t)² - |pixel - centre(t)|²; it has a closed form.
@@ -120,7 +129,7 @@ def _bar(
     y = np.arange(box[0], box[1], dtype=np.float32)[:, None] - bar.start[1]
     q0 = radius**2 - x * x - y * y
     q1 = 2 * (radius * grow + x * dx + y * dy)
-    # seen end on, one ball may hide the other: kept just below zero, so that there is a maximum
+    # seen end on, one ball may hide the other: just below zero, so that there is a maximum
     q2 = min(grow**2 - dx * dx - dy * dy, -0.01 * radius**2)
     root = np.sqrt(np.maximum(q1 * q1 - 4 * q2 * q0, 0))
     t = np.clip((root * (dz / (dz * dz - q2) ** 0.5) + q1) * (-0.5 / q2), 0, 1)
@@ -131,11 +140,11 @@ def _bar(
     if bar.cuff is not None:
         # straight across in the picture, so that both bars of a sleeve end on one line
         is_there &= (x + (bar.start[0] - bar.cuff[0])) * dx + (y + (bar.start[1] - bar.cuff[1])) * dy > 0
-    # a ball's rim is a cliff, seen as a seam where bars melt together: soft bars are hills that run out into the plain
+    # a ball's rim is a cliff, visible as a seam where bars melt together: soft bars are hills that end flat
     height = (q / ball if is_soft else rise - np.sqrt(np.maximum(-q, 0))) + t * dz + bar.start[2]
     normal = (x - t * dx, y - t * dy, rise)  # as long as the ball's radius
     along = _dot(unit(bar.end - bar.start), (x, y, rise + t * dz)) if bar.joint or bar.nail else q
-    return height, is_there, _marks(bar, normal, ball, along)
+    return height, is_there, _marks(bar, normal, ball, along=along)
 
 
 def _dot(fixed: Array, field: tuple[Array, Array, Array]) -> Array:
@@ -143,9 +152,9 @@ def _dot(fixed: Array, field: tuple[Array, Array, Array]) -> Array:
 
 
 def _marks(
-    bar: Bar, normal: tuple[Array, Array, Array], ball: Array, along: Array
+    bar: Bar, normal: tuple[Array, Array, Array], ball: Array, *, along: Array
 ) -> tuple[Array, Array | float, Array | float]:
-    """Share of palm skin, nail and fold on each point of a bar, by its normal (as long as `ball`) and place."""
+    """Share of palm skin, nail and fold on each point of a bar, by its normal (as long as `ball`) and position."""
     dorsal = _dot(bar.back, normal) / ball
     palmar = np.clip(0.2 - 1.8 * dorsal, 0, 1)
     nail: Array | float = 0.0
@@ -164,13 +173,14 @@ def _marks(
     return palmar, nail, fold
 
 
-def palm_lines(turn: Array, scale: float, middle: Array, palm_width: float, side: int) -> Array:
-    """Where the palm's creases fall on the picture, S×S in [0, 1]."""
-    sheet = Image.new("L", (side, side))
+def palm_lines(view: View, palm_width: float) -> Array:
+    """Where the palm's creases are in the picture, S×S in [0, 1]."""
+    scale = view.scale
+    sheet = Image.new("L", (view.side, view.side))
     pen = ImageDraw.Draw(sheet)
     for line in _LINES:
         points = np.array([(x * palm_width, y, 0.17) for x, y in _curve(line)], np.float32)
-        seen = points @ turn.T * np.float32(scale) + vector(middle[0], middle[1], 0)
+        seen = points @ view.rotation.T * np.float32(scale) + vector(view.origin[0], view.origin[1], 0)
         pen.line(
             [(float(x), float(y)) for x, y, _ in seen], fill=190, width=max(1, round(scale * 0.014)), joint="curve"
         )

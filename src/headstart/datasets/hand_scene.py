@@ -1,4 +1,4 @@
-"""What surrounds a drawn hand: backdrop, skin and cloth, lamp and shadows, and the camera's faults."""
+"""What surrounds a drawn hand: backdrop, skin and cloth, lamp and shadows, and the camera's imperfections."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Skin:
 
 @dataclass(frozen=True)
 class Light:
-    """One lamp (unit vector towards it), its colour and what the room gives back."""
+    """One lamp: unit vector towards it, its colour, and the ambient light."""
 
     towards: Array
     lamp: Array
@@ -40,11 +40,11 @@ class Light:
 
 
 def between(colours: tuple[tuple[int, int, int], ...], share: float) -> Array:
-    """The colour at a share in [0, 1] of the way through a row of colours, as linear light."""
-    row = np.array(colours, np.float32) / 255
-    place = float(np.clip(share, 0, 1)) * (len(row) - 1)
-    low = min(int(place), len(row) - 2)
-    colour = row[low] + (row[low + 1] - row[low]) * np.float32(place - low)
+    """The colour at a share in [0, 1] along a sequence of colours, as linear light."""
+    stops = np.array(colours, np.float32) / 255
+    position = float(np.clip(share, 0, 1)) * (len(stops) - 1)
+    low = min(int(position), len(stops) - 2)
+    colour = stops[low] + (stops[low + 1] - stops[low]) * np.float32(position - low)
     return np.asarray(colour * colour, np.float32)
 
 
@@ -83,7 +83,7 @@ def backdrop(rng: np.random.Generator, side: int) -> Array:
 
 
 def _wall_colour(rng: np.random.Generator) -> Array:
-    """A colour of a room: mostly pale and grey, now and then strong, sometimes close to skin."""
+    """A colour as in a home: mostly pale and grey, sometimes strong, sometimes close to skin."""
     grey = rng.beta(1.6, 1.0)
     tint = rng.uniform(-1, 1, 3) * rng.choice([0.04, 0.04, 0.12, 0.28])
     colour = np.clip(0.12 + 0.85 * grey + tint * (0.4 + 0.6 * grey), 0.04, 0.98)
@@ -125,8 +125,8 @@ def _clutter(rng: np.random.Generator, side: int, ground: Array) -> Array:
         if rng.random() < 0.4:
             pen.ellipse((x - wide, y - high, x + wide, y + high), fill=colour)
         else:
-            turn = rng.uniform(0, np.pi)
-            c, s = np.cos(turn), np.sin(turn)
+            angle = rng.uniform(0, np.pi)
+            c, s = np.cos(angle), np.sin(angle)
             corners = [
                 (x + c * u * wide - s * v * high, y + s * u * wide + c * v * high)
                 for u, v in ((-1, -1), (1, -1), (1, 1), (-1, 1))
@@ -143,22 +143,22 @@ def _bytes(linear: Array) -> tuple[int, int, int]:
 
 
 def lamp(rng: np.random.Generator) -> Light:
-    """A lamp from somewhere above, warm or cold, hard or with much light from the room."""
+    """A lamp from somewhere above, warm or cold, with little or much ambient light."""
     angle = rng.uniform(0, 2 * np.pi)
     low = rng.uniform(0.45, 1.0)
     towards = unit(vector(np.cos(angle) * low, -abs(np.sin(angle)) * low - 0.15, 1.0))
     warmth = vector(1, 1, 1) + vector(0.09, 0.0, -0.11) * np.float32(rng.uniform(-0.7, 1))
-    strength = np.float32(rng.uniform(0.75, 1.0))
-    room = np.float32(rng.uniform(0.3, 0.5))
-    return Light(towards, warmth * strength, (vector(2, 2, 2) - warmth) * room, float(rng.uniform(0.1, 0.7)))
+    intensity = np.float32(rng.uniform(0.75, 1.0))
+    ambient = np.float32(rng.uniform(0.3, 0.5))
+    return Light(towards, warmth * intensity, (vector(2, 2, 2) - warmth) * ambient, float(rng.uniform(0.1, 0.7)))
 
 
-def paint(relief: Relief, skin: Skin, light: Light, wall: Array, scale: float, rng: np.random.Generator) -> Array:
+def paint(relief: Relief, skin: Skin, light: Light, *, wall: Array, scale: float, rng: np.random.Generator) -> Array:
     """The lit picture, 3×S×S sRGB in [0, 1].
 
     Args:
-        scale: pixels in a palm width.
         wall: backdrop as linear light.
+        scale: pixels in a palm width.
     """
     side = relief.height.shape[0]
     is_solid = relief.is_hand | relief.is_sleeve
@@ -170,14 +170,14 @@ def paint(relief: Relief, skin: Skin, light: Light, wall: Array, scale: float, r
     )
     normal = _normals(np.where(is_solid, bumps, floor), is_solid)
     lit = np.clip((_dot(light.towards, normal) + 0.22) / 1.22, 0, 1) * (1 - shadow)
-    room = (1 - 0.6 * _hollow(height, scale)) * (0.6 + 0.4 * normal[2])
+    ambient = (1 - 0.6 * _hollow(height, scale)) * (0.6 + 0.4 * normal[2])
     shine = _shine(normal, light, relief) * lit
-    # light wanders in skin before it comes out, so that shadows on it are red
+    # light scatters in skin before it leaves, so that shadows on it are red
     dark = np.where(relief.is_hand, 1 - lit, 0)
-    surface = np.where(is_solid, _surface(relief, skin, scale, rng), wall)
+    surface = np.where(is_solid, _surface(relief, skin, scale, rng=rng), wall)
     picture = np.empty_like(wall)
     for channel, bleed in enumerate((0.0, 0.1, 0.15)):
-        arriving = lit * light.lamp[channel] + room * light.ambient[channel]
+        arriving = lit * light.lamp[channel] + ambient * light.ambient[channel]
         picture[channel] = surface[channel] * (1 - np.float32(bleed) * dark) * arriving + shine
     # film's shoulder: bright skin keeps its shape instead of burning out
     over = np.maximum(picture - np.float32(0.55), 0)
@@ -185,7 +185,7 @@ def paint(relief: Relief, skin: Skin, light: Light, wall: Array, scale: float, r
     return np.asarray(np.sqrt(bent), np.float32)
 
 
-def _surface(relief: Relief, skin: Skin, scale: float, rng: np.random.Generator) -> Array:
+def _surface(relief: Relief, skin: Skin, scale: float, *, rng: np.random.Generator) -> Array:
     """Colour of skin, nails and cloth without light, 3×S×S linear."""
     side = relief.height.shape[0]
     back, inside = between(_TONES, skin.tone), between(_PALMS, skin.tone)
@@ -216,7 +216,7 @@ def _stripes(skin: Skin, scale: float, side: int) -> NDArray[np.bool_]:
 
 
 def _normals(height: Array, is_solid: NDArray[np.bool_]) -> Array:
-    """Unit normals 3×S×S; steep edges are held back so that outlines stay thin, walls look at the eye."""
+    """Unit normals 3×S×S; steep edges are limited so that outlines stay thin, walls face the viewer."""
     normal = np.ones((3, *height.shape), np.float32)
     normal[1], normal[0] = np.gradient(-height)
     normal[:2] *= is_solid
@@ -232,7 +232,7 @@ def _dot(fixed: Array, field: Array) -> Array:
 
 
 def _shadow(height: Array, towards: Array, scale: float) -> Array:
-    """Share of the lamp's light that is hidden, S×S: steps towards the lamp, on a quarter of the pixels."""
+    """Share of the lamp's light that is blocked, S×S: steps towards the lamp, on a quarter of the pixels."""
     coarse = height[::2, ::2]
     side, unit_px = coarse.shape[0], scale / 2
     hidden = np.zeros_like(coarse)
@@ -260,13 +260,13 @@ def _hollow(height: Array, scale: float) -> Array:
 def _shine(normal: Array, light: Light, relief: Relief) -> Array:
     """Reflection of the lamp: broad and faint on skin, small and bright on nails, none on cloth."""
     half = unit(light.towards + vector(0, 0, 1))
-    flip_tta = np.clip(_dot(half, normal), 0, 1)
-    skin = 0.07 * flip_tta**14 * (1 - 0.6 * relief.palmar)
-    return np.asarray((skin + 0.3 * relief.nail * flip_tta**30) * relief.is_hand, np.float32)
+    specular = np.clip(_dot(half, normal), 0, 1)
+    skin = 0.07 * specular**14 * (1 - 0.6 * relief.palmar)
+    return np.asarray((skin + 0.3 * relief.nail * specular**30) * relief.is_hand, np.float32)
 
 
 def photograph(picture: Array, size: int, rng: np.random.Generator) -> Image.Image:
-    """The picture as a camera of size × size pixels takes it: exposure, dark corners, a little blur, noise."""
+    """The picture as taken by a camera of size × size pixels: exposure, dark corners, a little blur, noise."""
     t = np.linspace(-1, 1, picture.shape[1], dtype=np.float32)
     corners = 1 - np.float32(rng.uniform(0, 0.22)) * (t[None, :] ** 2 + t[:, None] ** 2) / 2
     exposed = picture * (corners * np.float32(rng.uniform(0.86, 1.06) * 255))

@@ -1,7 +1,7 @@
-"""A hand as tapered round bars in space: its bones with their flesh, posed and placed before the eye.
+"""A hand as tapered round bars in space: its bones with their flesh, posed and projected.
 
-Model space, in palm widths: x to the thumb's side, y from wrist to finger tips, z out of the palm. `place` turns it
-into pixels: x right, y down, z towards the eye.
+Model space, in palm widths: x to the thumb's side, y from wrist to finger tips, z out of the palm. `place` transforms
+it to pixels: x right, y down, z towards the viewer.
 """
 
 from __future__ import annotations
@@ -61,11 +61,11 @@ class Pose:
     """Where the joints are.
 
     Args:
-        spread: 4, each finger's turn to the thumb's side in radians.
-        bend: 4×3, turn of each bone towards the palm in radians.
+        spread: 4, each finger's rotation to the thumb's side in radians.
+        bend: 4×3, rotation of each bone towards the palm in radians.
         thumb: 4×3, its joints in model space.
         thumb_back: 3, out of its nail.
-        wrist: turns of the arm to the side and to the front in radians.
+        wrist: rotations of the arm to the side and to the front in radians.
     """
 
     spread: Array
@@ -73,6 +73,22 @@ class Pose:
     thumb: Array
     thumb_back: Array
     wrist: tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """How the model is seen in a picture of side × side pixels.
+
+    Args:
+        rotation: 3×3, from model to picture.
+        scale: pixels in a palm width.
+        origin: 2, pixels of model point 0.
+    """
+
+    rotation: Array
+    scale: float
+    origin: Array
+    side: int
 
 
 def vector(*values: float) -> Array:
@@ -86,12 +102,12 @@ def unit(v: Array) -> Array:
 
 
 def build_hand(build: Build, pose: Pose) -> dict[str, tuple[Bar, ...]]:
-    """Bars of every part of the hand in model space: `palm`, five fingers, `sleeve`."""
+    """Bars of every part of the hand in model space: `palm`, `finger0` to `finger3`, `thumb`, `sleeve`."""
     parts = {"palm": _palm(build, pose)}
     for index in range(4):
         parts[f"finger{index}"] = _finger(build, pose, index)
     parts["thumb"] = _thumb(build, pose)
-    parts["sleeve"] = _arm(build, pose, build.sleeve_from, build.sleeve_radius, is_sleeve=True)
+    parts["sleeve"] = _arm(build, pose, start=build.sleeve_from, radius=build.sleeve_radius, is_sleeve=True)
     return parts
 
 
@@ -108,7 +124,7 @@ def _finger(build: Build, pose: Pose, index: int) -> tuple[Bar, ...]:
         end = at + ahead * np.float32(length * build.finger_lengths[index])
         nail = build.nail * 0.11 if bone == 2 else 0.0
         joint = 0.016 if bone else 0.0
-        bars.append(Bar(at, end, (radii[bone], radii[bone + 1]), back, nail, joint))
+        bars.append(Bar(at, end, (radii[bone], radii[bone + 1]), back, nail=nail, joint=joint))
         at = end
     return tuple(bars)
 
@@ -118,14 +134,13 @@ def _thumb(build: Build, pose: Pose) -> tuple[Bar, ...]:
     points, bars = pose.thumb, []
     for bone in range(3):
         ahead = unit(points[bone + 1] - points[bone])
-        outwards = (
-            pose.thumb_back if bone else vector(0.85, 0, -0.5)
-        )  # the ball of the thumb does not turn with its tip
+        # the ball of the thumb does not rotate with its tip
+        outwards = pose.thumb_back if bone else vector(0.85, 0, -0.5)
         back = unit(outwards - ahead * np.float32(ahead @ outwards))
         nail = build.nail * 0.125 if bone == 2 else 0.0
-        bars.append(
-            Bar(points[bone], points[bone + 1], (radii[bone], radii[bone + 1]), back, nail, 0.016 if bone == 2 else 0.0)
-        )
+        joint = 0.016 if bone == 2 else 0.0
+        radius = (radii[bone], radii[bone + 1])
+        bars.append(Bar(points[bone], points[bone + 1], radius, back, nail=nail, joint=joint))
     return tuple(bars)
 
 
@@ -150,10 +165,10 @@ def _palm(build: Build, pose: Pose) -> tuple[Bar, ...]:
     bars.append(
         Bar(vector(-0.2 * wide, 0.2, 0.05), vector(-0.33 * wide, 0.6, 0.03), (0.165 * thick, 0.14 * thick), back)
     )
-    return (*bars, *_arm(build, pose, 0.0, 0.195, is_sleeve=False))
+    return (*bars, *_arm(build, pose, start=0.0, radius=0.195, is_sleeve=False))
 
 
-def _arm(build: Build, pose: Pose, start: float, radius: float, *, is_sleeve: bool) -> tuple[Bar, ...]:
+def _arm(build: Build, pose: Pose, *, start: float, radius: float, is_sleeve: bool) -> tuple[Bar, ...]:
     side, front = pose.wrist
     ahead = unit(vector(np.sin(side), -np.cos(side), np.sin(front)))
     across = unit(vector(np.cos(side), np.sin(side), 0)) * np.float32(0.125 * build.palm_width)
@@ -167,19 +182,19 @@ def _arm(build: Build, pose: Pose, start: float, radius: float, *, is_sleeve: bo
     return tuple(bars)
 
 
-def place(parts: dict[str, tuple[Bar, ...]], turn: Array, scale: float, middle: Array) -> dict[str, tuple[Bar, ...]]:
-    """The parts in pixels: turned by a 3×3 matrix, scaled, moved so that model point 0 is at `middle`."""
-    shift = vector(middle[0], middle[1], 0)
+def place(parts: dict[str, tuple[Bar, ...]], view: View) -> dict[str, tuple[Bar, ...]]:
+    """The parts in pixels: rotated, scaled and moved."""
+    rotation, scale, shift = view.rotation, view.scale, vector(view.origin[0], view.origin[1], 0)
 
     def moved(point: Array) -> Array:
-        return np.asarray((turn @ point) * np.float32(scale) + shift, np.float32)
+        return np.asarray((rotation @ point) * np.float32(scale) + shift, np.float32)
 
     def placed(bar: Bar) -> Bar:
         return Bar(
             start=moved(bar.start),
             end=moved(bar.end),
             radii=(bar.radii[0] * scale, bar.radii[1] * scale),
-            back=turn @ bar.back,
+            back=rotation @ bar.back,
             nail=bar.nail * scale,
             joint=bar.joint * scale,
             cuff=None if bar.cuff is None else moved(bar.cuff),

@@ -1,4 +1,4 @@
-"""The embedded data set: draws rock, paper and scissors hands, seeded, other hands for the test than for training."""
+"""A drawn data set: rock, paper and scissors hands from a seed, with other hands for the test than for training."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from headstart.datasets import hand_relief as relief
 from headstart.datasets import hand_scene as scene
 from headstart.datasets import hand_shapes as shapes
 from headstart.datasets.hand_scene import Skin
-from headstart.datasets.hand_shapes import Array, Build, Pose, vector
+from headstart.datasets.hand_shapes import Array, Build, Pose, View, vector
 from headstart.errors import DataError, near
 
 HAND_CLASSES = ("paper", "rock", "scissors")
 FRAMES_PER_HAND = 3  # in each class: few frames of many hands teach more than many frames of few
-FIRST_TEST_HAND = 500  # hands below are for training: no size of the set makes the two meet
-_SUPERSAMPLING = 2  # 4 samples in a pixel: 3 looks the same after the camera and costs twice the time
+FIRST_TEST_HAND = 500  # lower numbers are for training: the two never overlap, whatever the size of the data set
+_SUPERSAMPLING = 2  # 4 samples in a pixel: 3 × 3 gives the same picture after the camera and takes twice the time
 _CLOTHS = (
     (32, 44, 82),
     (120, 28, 36),
@@ -36,14 +36,14 @@ _POLISH = ((170, 20, 48), (60, 40, 120), (230, 120, 150), (30, 30, 36))
 
 @dataclass(frozen=True)
 class Hand:
-    """One person's hand: what all its pictures share."""
+    """One person's hand: properties that all its pictures share."""
 
     build: Build
     skin: Skin
     is_left: bool
     spread: float  # how widely this person opens the fingers, 1 is average
     crook: float  # radians by which its straight fingers bend
-    tilt: Array  # usual turn of the hand about x, y, z in radians
+    tilt: Array  # usual rotation of the hand about x, y, z in radians
     shows_back: float  # share of the pictures with the back of the hand
 
 
@@ -72,18 +72,18 @@ def draw_hand(kind: str, *, seed: int, identity: int | None = None, size: int = 
     if min(seed, owner) < 0:
         raise DataError(expected="a seed and an identity of 0 or more", found=f"{seed} and {owner}", where="draw_hand")
     hand = _hand(owner)
-    # the class is no part of the seed of light and backdrop, so these can tell nothing about it beyond chance
+    # the class is not in the seed of light and backdrop, so these carry no information about it
     rng = np.random.default_rng([seed, 11])
     side = size * _SUPERSAMPLING
     wall, light = scene.backdrop(rng, side), scene.lamp(rng)
     is_back = bool(rng.random() < hand.shows_back)
     parts = shapes.build_hand(hand.build, _pose(kind, hand, rng))
-    turn = _turn(kind, hand, is_back, rng)
-    scale, middle = _framing(parts, turn, side, rng)
-    placed = shapes.place(parts, turn, scale, middle)
-    lines = relief.palm_lines(turn, scale, middle, hand.build.palm_width, side)
-    ground = relief.raise_hand(placed, lines, scale, side)
-    return scene.photograph(scene.paint(ground, hand.skin, light, wall, scale, rng), size, rng)
+    rotation = _rotation(kind, hand, rng, is_back=is_back)
+    view = _frame(parts, rotation, side, rng=rng)
+    lines = relief.palm_lines(view, hand.build.palm_width)
+    ground = relief.raise_hand(shapes.place(parts, view), lines, view)
+    picture = scene.paint(ground, hand.skin, light, wall=wall, scale=view.scale, rng=rng)
+    return scene.photograph(picture, size, rng)
 
 
 def draw_hands(
@@ -95,42 +95,46 @@ def draw_hands(
     size: int = 128,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Write `train/CLASS/hand007-003.png` and `test/CLASS/…`; no hand is in both parts.
+    """Write `train/CLASS/hand007-003.png` and `test/CLASS/…`; no hand is in both splits.
 
-    The name carries the hand (7) and the frame of it (3), so that the pictures of one hand can be kept together. PNG,
+    The name contains the hand (7) and its frame (3), so that the pictures of one hand can be kept together. PNG,
     because it keeps the pixels: the same seed gives the same data set whatever JPEG library is installed.
 
     Args:
-        folder: must not exist, or be empty; it appears when the last picture is written, never half-filled.
-        progress: called with pictures done and pictures in all; what it raises stops the drawing and leaves nothing.
+        folder: must not exist, or be empty; it appears when the last picture is written, never incomplete.
+        progress: called with (pictures done, pictures in all); an exception from it stops the drawing, nothing is left.
 
     Raises:
         DataError: the folder holds something, or a number is out of range.
     """
-    _check(folder, train_per_class, test_per_class, seed)
+    _check_folder(folder)
+    _check_numbers(train_per_class, test_per_class, seed)
     wanted = [*_plan("train", train_per_class, 0), *_plan("test", test_per_class, FIRST_TEST_HAND)]
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as work:
         drawn = Path(work) / "hands"
-        for done, (part, kind, number, frame) in enumerate(wanted, start=1):
-            place = drawn / part / kind
-            place.mkdir(parents=True, exist_ok=True)
+        for done, (split, kind, number, frame) in enumerate(wanted, start=1):
+            target = drawn / split / kind
+            target.mkdir(parents=True, exist_ok=True)
             own = int(np.random.SeedSequence([seed, number, frame]).generate_state(1)[0])
             picture = draw_hand(kind, seed=own, identity=seed * 1000 + number, size=size)
-            picture.save(place / f"hand{number:03d}-{frame:03d}.png", compress_level=1)
+            picture.save(target / f"hand{number:03d}-{frame:03d}.png", compress_level=1)
             if progress is not None:
                 progress(done, len(wanted))
         if folder.exists():
-            folder.rmdir()  # empty: Windows does not rename onto it
+            folder.rmdir()  # empty: Windows cannot rename onto it
         drawn.rename(folder)
     return folder
 
 
-def _check(folder: Path, train_per_class: int, test_per_class: int, seed: int) -> None:
+def _check_folder(folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DataError(
-            expected="a new or empty folder", found="one that is in use", where=folder, hint="Name another folder."
+            expected="a new or empty folder", found="one that is in use", where=folder, hint="Choose another folder."
         )
+
+
+def _check_numbers(train_per_class: int, test_per_class: int, seed: int) -> None:
     if seed < 0:
         raise DataError(expected="a seed of 0 or more", found=str(seed), where="draw_hands")
     if train_per_class < 1 or test_per_class < 0:
@@ -138,11 +142,11 @@ def _check(folder: Path, train_per_class: int, test_per_class: int, seed: int) -
         raise DataError(expected="at least 1 training and 0 test pictures of a class", found=found, where="draw_hands")
 
 
-def _plan(part: str, per_class: int, first_hand: int) -> list[tuple[str, str, int, int]]:
-    """Part, class, hand and frame of every picture; every hand shows all classes, its frames counted through."""
+def _plan(split: str, per_class: int, first_hand: int) -> list[tuple[str, str, int, int]]:
+    """Split, class, hand and frame of every picture; every hand shows all classes, its frames numbered throughout."""
     frames = max(FRAMES_PER_HAND, -(-per_class // FIRST_TEST_HAND))
     return [
-        (part, kind, first_hand + index // frames, order * frames + index % frames)
+        (split, kind, first_hand + index // frames, order * frames + index % frames)
         for order, kind in enumerate(HAND_CLASSES)
         for index in range(per_class)
     ]
@@ -162,15 +166,22 @@ def _hand(identity: int) -> Hand:
     )
     cloth, stripe = (scene.between((_CLOTHS[i],) * 2, 0) for i in rng.permutation(len(_CLOTHS))[:2])
     polish = scene.between((_POLISH[int(rng.integers(len(_POLISH)))],) * 2, 0) if rng.random() < 0.2 else None
-    skin = Skin(tone, float(rng.uniform(0.5, 1.5)), polish, cloth, stripe, float(rng.choice([0, 0, 0.12, 0.3])))
+    skin = Skin(
+        tone=tone,
+        flush=float(rng.uniform(0.5, 1.5)),
+        polish=polish,
+        cloth=cloth,
+        stripe=stripe,
+        stripe_width=float(rng.choice([0, 0, 0.12, 0.3])),
+    )
     return Hand(
-        build,
-        skin,
-        bool(rng.random() < 0.5),
-        float(rng.uniform(0.6, 1.25)),
-        float(rng.uniform(0.03, 0.14)),
-        rng.normal(0, 1, 3).astype(np.float32) * vector(0.1, 0.16, 0.22),
-        float(rng.uniform(0.1, 0.7)),
+        build=build,
+        skin=skin,
+        is_left=bool(rng.random() < 0.5),
+        spread=float(rng.uniform(0.6, 1.25)),
+        crook=float(rng.uniform(0.03, 0.14)),
+        tilt=rng.normal(0, 1, 3).astype(np.float32) * vector(0.1, 0.16, 0.22),
+        shows_back=float(rng.uniform(0.1, 0.7)),
     )
 
 
@@ -189,7 +200,7 @@ def _pose(kind: str, hand: Hand, rng: np.random.Generator) -> Pose:
         spread[:2] = vector(0.06, 0.0) + vector(1, -1) * half
     thumb = thumb + rng.normal(0, 0.018, (4, 3)).astype(np.float32) * vector(0, 0.5, 1, 1)[:, None]
     wrist = (float(rng.normal(0, 0.12)), float(rng.normal(0, 0.15)))
-    return Pose(spread, bend, thumb.astype(np.float32), thumb_back, wrist)
+    return Pose(spread=spread, bend=bend, thumb=thumb.astype(np.float32), thumb_back=thumb_back, wrist=wrist)
 
 
 _OPEN_THUMB = np.array([(0.27, 0.14, 0.07), (0.52, 0.42, 0.12), (0.76, 0.68, 0.14), (0.92, 0.9, 0.14)], np.float32)
@@ -197,34 +208,34 @@ _FIST_THUMB = np.array([(0.27, 0.14, 0.1), (0.5, 0.42, 0.3), (0.4, 0.6, 0.66), (
 _SCISSORS_THUMB = np.array([(0.27, 0.14, 0.1), (0.46, 0.42, 0.3), (0.26, 0.6, 0.58), (-0.06, 0.68, 0.68)], np.float32)
 
 
-def _turn(kind: str, hand: Hand, is_back: bool, rng: np.random.Generator) -> Array:
-    """3×3 matrix from model to picture: the person's habit, this picture's swing, back or palm, left or right."""
+def _rotation(kind: str, hand: Hand, rng: np.random.Generator, *, is_back: bool) -> Array:
+    """3×3 matrix from model to picture: the person's habit, this picture's swing, back or palm, left or right hand."""
     swing = hand.tilt + rng.normal(0, 1, 3).astype(np.float32) * vector(0.14, 0.2, 0.22)
     about_x, about_y, about_z = (float(v) for v in np.clip(swing, -0.6, 0.6))
     if kind == "rock" and is_back:
-        about_x = 0.6 * abs(about_x) + 0.2  # the knuckles and what lies behind them come into sight
-    turn = _about(2, about_z) @ _about(0, about_x) @ _about(1, about_y + (np.pi if is_back else 0.0))
-    flip_tta = np.diag([-1.0 if hand.is_left else 1.0, 1.0, 1.0])
-    flip = np.diag([1.0, -1.0, 1.0])  # y points down in a picture
-    return np.asarray(flip @ turn @ flip_tta, np.float32)
+        about_x = 0.6 * abs(about_x) + 0.2  # makes the knuckles and what is behind them visible
+    rotation = _about(2, about_z) @ _about(0, about_x) @ _about(1, about_y + (np.pi if is_back else 0.0))
+    handedness = np.diag([-1.0 if hand.is_left else 1.0, 1.0, 1.0])
+    y_down = np.diag([1.0, -1.0, 1.0])  # y points down in a picture
+    return np.asarray(y_down @ rotation @ handedness, np.float32)
 
 
 def _about(axis: int, angle: float) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
     c, s = float(np.cos(angle)), float(np.sin(angle))
     one, other = (axis + 1) % 3, (axis + 2) % 3
-    turn = np.eye(3)
-    turn[one, one] = turn[other, other] = c
-    turn[one, other], turn[other, one] = -s, s
-    return turn
+    rotation = np.eye(3)
+    rotation[one, one] = rotation[other, other] = c
+    rotation[one, other], rotation[other, one] = -s, s
+    return rotation
 
 
-def _framing(
-    parts: dict[str, tuple[shapes.Bar, ...]], turn: Array, side: int, rng: np.random.Generator
-) -> tuple[float, Array]:
-    """Pixels in a palm width and where the wrist goes, so that every kind fills about the same part of the picture."""
-    low, high = shapes.extent(shapes.place(parts, turn, 1.0, vector(0, 0)))
-    wide, high_ = (float(v) for v in (high - low)[:2])
+def _frame(parts: dict[str, tuple[shapes.Bar, ...]], rotation: Array, side: int, *, rng: np.random.Generator) -> View:
+    """Scale and position such that every kind fills about the same share of the picture."""
+    unscaled = View(rotation=rotation, scale=1.0, origin=vector(0, 0), side=side)
+    low, high = shapes.extent(shapes.place(parts, unscaled))
+    width, height = (float(v) for v in (high - low)[:2])
     share = rng.uniform(0.62, 0.86)
-    scale = min(share * side / max(wide, high_), 0.44 * side)
-    room = (side - scale * vector(wide, high_)) * rng.uniform(0.2, 0.8, 2)
-    return float(scale), np.asarray(room - scale * low[:2], np.float32)
+    scale = min(share * side / max(width, height), 0.44 * side)
+    margin = (side - scale * vector(width, height)) * rng.uniform(0.2, 0.8, 2)
+    origin = np.asarray(margin - scale * low[:2], np.float32)
+    return View(rotation=rotation, scale=float(scale), origin=origin, side=side)

@@ -139,7 +139,9 @@ class AuditInput:
         named = tuple(tuple(self.names[i] for i in group) for group in groups[:NAMED])
         names = [self.names[i] for i in chosen[:NAMED]] or [name for group in named for name in group]
         count = {"count": len(groups) or len(chosen)} if groups or chosen else {}
-        return Finding(kind, severity, message, tuple(names[:NAMED]), named, {**count, **(detail or {})})
+        return Finding(
+            kind, severity, message, names=tuple(names[:NAMED]), groups=named, detail={**count, **(detail or {})}
+        )
 
 
 Check = Callable[[AuditInput], Iterable[Finding]]
