@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
@@ -41,6 +42,11 @@ def cropped(left: float, top: float, right: float, bottom: float) -> Change:
             round((1 - bottom) * image.height),
         )
     )
+
+
+def pixels(image: Image.Image) -> NDArray[np.uint8]:
+    """H×W×3 of a picture."""
+    return np.asarray(image.convert("RGB"))
 
 
 def mirrored(image: Image.Image) -> Image.Image:

@@ -190,12 +190,11 @@ def run_checks(images: AuditInput) -> list[Finding]:
 def _run_foreign(name: str, check: Check, images: AuditInput) -> list[Finding]:
     try:
         found = list(check(images))
-        wrong = next((one for one in found if not isinstance(one, Finding)), None)
-        reason = "" if wrong is None else f"{type(wrong).__name__} among what it returns"
     except Exception as error:  # foreign code: whatever it raises, the user learns whose it is; the cause is chained
         raise _check_failed(name, check, f"{type(error).__name__}: {error}") from error
-    if reason:
-        raise _check_failed(name, check, reason)
+    others = [type(one).__name__ for one in found if not isinstance(one, Finding)]
+    if others:
+        raise _check_failed(name, check, f"{others[0]} among what it returns")
     return found
 
 

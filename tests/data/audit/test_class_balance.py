@@ -1,0 +1,61 @@
+"""Imbalanced and small classes, counted from readable training images."""
+
+from __future__ import annotations
+
+import pytest
+
+from audited_images import balanced, by_kind, images, ordinary, samples
+from headstart.data.audit.class_balance import check_class_balance
+from headstart.data.finding import Finding
+from headstart.data.image_index import ImageFacts
+
+
+def found(counts: dict[str, int]) -> dict[str, Finding]:
+    rows = samples(*((f"{label}/{i}", None) for label, count in counts.items() for i in range(count)))
+    return by_kind(check_class_balance(images(rows, classes=tuple(counts))))
+
+
+@pytest.mark.parametrize("counts", [(30, 30), (30, 10)])
+def test_up_to_three_to_one_is_balanced(counts: tuple[int, int]) -> None:
+    assert "imbalance" not in found(dict(zip("ab", counts, strict=True)))
+
+
+@pytest.mark.parametrize(("counts", "severity"), [((31, 10), "note"), ((100, 10), "note"), ((101, 10), "warning")])
+def test_imbalance_is_noted_from_three_to_one_and_a_warning_from_ten_to_one(
+    counts: tuple[int, int], severity: str
+) -> None:
+    finding = found(dict(zip("ab", counts, strict=True)))["imbalance"]
+
+    assert finding.severity == severity
+    assert finding.detail["counts"] == dict(zip("ab", counts, strict=True))
+
+
+def test_ten_images_of_a_class_are_enough() -> None:
+    assert "small-class" not in found({"a": 12, "rare": 10})
+
+
+@pytest.mark.parametrize(("count", "severity"), [(9, "warning"), (2, "warning"), (1, "problem"), (0, "problem")])
+def test_a_class_that_is_too_small_is_named(count: int, severity: str) -> None:
+    finding = found({"a": 12, "rare": count})["small-class"]
+
+    assert finding.severity == severity
+    assert finding.detail["counts"] == {"rare": count}
+    assert f"'rare' ({count})" in finding.message
+
+
+def test_only_readable_training_images_count_for_the_size_of_a_class() -> None:
+    training = ((f"train/{'ab'[i % 2]}/{i}", "train") for i in range(24))
+    rows = samples(*training, *((f"test/a/{i}", "test") for i in range(50)))
+    facts = ordinary(74)
+    for i in (0, 2, 4):
+        facts[i] = ImageFacts(f"c{i}", error="truncated")
+
+    kinds = by_kind(check_class_balance(images(rows, facts)))
+
+    assert kinds["small-class"].detail["counts"] == {"a": 9}
+    assert "imbalance" not in kinds
+
+
+def test_a_test_split_alone_has_no_training_images_to_count() -> None:
+    """As when a classifier is evaluated on somebody's test images: nothing is learned from them."""
+    assert check_class_balance(images(balanced(40, "test"))) == []

@@ -1,0 +1,46 @@
+"""The record of a fetched data set is read back as written, and nothing else is mistaken for it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from headstart.data.source_record import NAME, Origin, SourceRecord, read_record, write_record
+
+RECORD = SourceRecord(
+    source="rps",
+    key="rps",
+    date="2026-01-31",
+    licence="CC BY 2.0",
+    home="https://example.org",
+    origins=(Origin("https://example.org/rps.zip", "ab" * 32, 12), Origin("https://example.org/test.zip", "", 3)),
+)
+
+
+def test_a_record_is_read_back_as_it_was_written(tmp_path: Path) -> None:
+    write_record(tmp_path, RECORD)
+
+    assert read_record(tmp_path) == RECORD
+    assert json.loads((tmp_path / NAME).read_text())["format"] == "headstart-source-1"
+
+
+def test_a_file_of_that_name_from_the_archive_is_kept(tmp_path: Path) -> None:
+    (tmp_path / NAME).write_text("from the archive")
+
+    write_record(tmp_path, RECORD)
+
+    assert (tmp_path / "source-of-archive.json").read_text() == "from the archive"
+    assert read_record(tmp_path) == RECORD
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": "another"}', '{"format": "headstart-source-1"}', "null"])
+def test_another_file_of_that_name_is_not_a_record(tmp_path: Path, text: str) -> None:
+    (tmp_path / NAME).write_text(text)
+
+    assert read_record(tmp_path) is None
+
+
+def test_a_folder_without_the_file_has_no_record(tmp_path: Path) -> None:
+    assert read_record(tmp_path) is None
