@@ -81,8 +81,8 @@ def ants_and_bees(bench: Bench, seeds: int) -> Iterator[Line]:
     for strategy in ("last-stage", "probe-then-full", "auto"):
         run = bench.train("hymenoptera", "resnet18", "resnet18_imagenet", strategy)
         goal, verdict = at_least(run.evaluation.accuracy.value, round(low, 4))
-        decided = run.record["tuning"]["decided"]["strategy"]
-        gain = run.record["tuning"]["gain"]
+        decided = run.record["fine_tuning"]["decided"]["strategy"]
+        gain = run.record["fine_tuning"]["gain"]
         kept = "probe kept" if gain is not None and gain["low"] <= 0 else ""
         note = f"{decided} {kept}".strip() if strategy == "auto" else "goal: the probe's lower end"
         yield Line(
@@ -110,7 +110,7 @@ def hands(bench: Bench, seeds: int) -> Iterator[Line]:
         ]
         shares = [run.evaluation.accuracy.value for run in runs]
         spread = f" ± {stdev(shares):.3f} over {len(shares)} seeds" if len(shares) > 1 else ""
-        times = [run.record["tuning"]["took"] for run in runs if "tuning" in run.record]
+        times = [run.record["fine_tuning"]["took"] for run in runs if "tuning" in run.record]
         shown = f"{mean(shares):.3f}{spread}" + (f", {mean(times):.0f} s" if times else "")
         wanted = strategy in ("probe-then-full", "full")
         goal, verdict = at_least(mean(shares), 0.93) if wanted else ("", "")

@@ -1,13 +1,14 @@
 """headstart: from a folder of images to a classifier you can trust.
 
 The public names are resolved when they are first used, so that `import headstart` and `headstart --help` need no torch.
+`__init__.pyi` lists the same names for type checkers and completion.
 """
 
 from __future__ import annotations
 
 import importlib
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES: dict[str, str] = {
     "audit": "headstart.workbench.audit",
@@ -17,32 +18,59 @@ _HOMES: dict[str, str] = {
     "evaluate": "headstart.workbench.evaluate",
     "explain": "headstart.workbench.explain",
     "fetch": "headstart.workbench.fetch",
-    "freeze": "headstart.freezing",
     "inspect": "headstart.workbench.inspect",
+    "list_backbones": "headstart.workbench.backbones",
     "predict": "headstart.workbench.predict",
-    "resume": "headstart.workbench.resume",
-    "preserve": "headstart.preserve",
-    "register_head": "headstart.registry",
     "recalibrate": "headstart.workbench.recalibrate",
-    "thaw": "headstart.freezing",
+    "resume": "headstart.workbench.resume",
     "train": "headstart.workbench.train",
+    "register_analysis": "headstart.inspection.catalogue",
+    "register_backbone": "headstart.backbones.registered",
+    "register_check": "headstart.data.audit.check",
+    "register_head": "headstart.registry",
+    "freeze": "headstart.freezing",
+    "thaw": "headstart.freezing",
+    "preserve": "headstart.preserve",
+    "load_backbone": "headstart.backbones.backbone",
+    "recalibrate_batch_norm": "headstart.backbones.recalibrate",
+    "replace_head": "headstart.backbones.replace_head",
+    "open_image": "headstart.data.images",
+    "draw_hand": "headstart.datasets.hands",
+    "draw_hands": "headstart.datasets.hands",
+    "HAND_CLASSES": "headstart.datasets.hands",
+    "accuracy": "headstart.training.meters",
+    "wilson": "headstart.evaluation.intervals",
+    "confusion_figure": "headstart.figures.confusion",
+    "panels_figure": "headstart.figures.panels",
+    "Line": "headstart.figures.panels",
+    "ImagePlot": "headstart.figures.panels",
+    "Plot": "headstart.figures.panels",
     "Audit": "headstart.data.audit.audit",
     "Backbone": "headstart.backbones.backbone",
     "BackboneError": "headstart.errors",
     "Classifier": "headstart.classifier.classifier",
     "ClassifierError": "headstart.errors",
     "DataError": "headstart.errors",
+    "Dataset": "headstart.data.dataset",
     "Evaluation": "headstart.evaluation.evaluation",
     "Features": "headstart.features.matrix",
+    "Finding": "headstart.data.finding",
     "FreezePolicy": "headstart.freezing",
     "HeadstartError": "headstart.errors",
     "ImageSet": "headstart.data.image_set",
+    "InspectedImages": "headstart.inspection.inspected_images",
+    "InspectionResult": "headstart.inspection.inspection_result",
+    "Issue": "headstart.best_practices.rule",
     "Prediction": "headstart.classifier.classifier",
+    "Preprocess": "headstart.backbones.preprocess",
     "Recipe": "headstart.recipe",
     "RecipeError": "headstart.errors",
     "Run": "headstart.workbench.run",
     "RunError": "headstart.errors",
+    "Session": "headstart.workbench.session",
+    "SimpleResult": "headstart.inspection.inspection_result",
     "StepByStep": "headstart.training.stepbystep",
+    "Table": "headstart.inspection.inspection_result",
     "TrainingError": "headstart.errors",
 }
 

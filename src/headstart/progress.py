@@ -41,8 +41,21 @@ class Progress(Event):
         return (self.total - self.done) / self.rate if self.rate else float("inf")
 
 
+@dataclass(frozen=True)
+class Working(Event):
+    """A sign of life from a step that cannot say how far it is."""
+
+    step: str
+    seconds: float
+
+    @property
+    def text(self) -> str:
+        """`evaluate … 15 s`."""
+        return f"{self.step} … {self.seconds:.0f} s"
+
+
 OnEvent = Callable[[Event], None]
-"""What a verb calls with each event; None stands for silence wherever it is accepted."""
+"""What a verb calls with each event; verbs accept None for silence."""
 
 _FIRST_RATE = 0.1  # seconds: a rate measured over less is noise
 _INTERVAL = 0.1  # seconds between two progress events of a step

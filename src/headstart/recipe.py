@@ -179,7 +179,7 @@ class Recipe:
                 expected="horizontal flips that show the same thing, or no flips at all",
                 found="both --no-flips and --flip-tta",
                 where="--flip-tta",
-                hint="--no-flips says that a flipped image may be of another class, so its scores would mislead. Drop one.",
+                hint="--no-flips says that a flipped image may be of another class, so its scores would mislead.",
             )
 
     @property
@@ -332,11 +332,12 @@ def takes(options: type) -> Callable[[_Verb], _Verb]:
         def checked(*args: Any, **values: Any) -> Any:
             for name in values:
                 if name not in known:
+                    elsewhere = "It comes from the classifier's card, or has no effect here."
                     raise RecipeError(
                         expected=f"an option of {verb.__name__}",
                         found=repr(name),
                         where="options",
-                        hint=near(name, known),
+                        hint=elsewhere if name in specs else near(name, known),
                     )
             return verb(*args, **values)
 

@@ -22,7 +22,7 @@ def test_the_looks_are_listed_and_one_is_read_in_words(headstart: Headstart, run
     assert "Filters of" in told.out
     found = json.loads(headstart("inspect", "batch-norm", run.folder, photos, "--most", "6", "--json").out)
     assert found["images"] == 6
-    assert set(found["insights"]) == {"batch-norm"}
+    assert set(found["results"]) == {"batch-norm"}
 
 
 @pytest.mark.slow

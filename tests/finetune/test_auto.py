@@ -45,7 +45,7 @@ def auto(photos: Path, out: Path, **knobs: object) -> tuple[Run, str]:
 def test_too_few_held_out_images_keep_the_probe(photos: Path, tmp_path: Path) -> None:
     run, told = auto(photos, tmp_path / "run")
     assert "too few to see whether fine-tuning helps" in told
-    assert run.record["tuning"]["decided"]["strategy"] == "probe"
+    assert run.record["fine_tuning"]["plan"]["strategy"] == "probe"
     probe = train(photos, out=tmp_path / "probe", on_event=lambda event: None, backbone="embedded", inside=False)
     assert run.classifier.backbone.fingerprint == probe.classifier.backbone.fingerprint
     assert np.array_equal(run.classifier.head.weight, probe.classifier.head.weight)
@@ -62,13 +62,13 @@ def test_a_time_in_which_nothing_fits_keeps_the_probe_and_says_what_was_needed(m
 @pytest.mark.slow
 def test_a_pilot_chooses_and_the_winner_is_compared_with_the_probe(many: Path, tmp_path: Path) -> None:
     run, told = auto(many, tmp_path / "run", epochs=5)
-    decided = run.record["tuning"]["decided"]
+    decided = run.record["fine_tuning"]["plan"]
     strategies = ("last-stage", "probe-then-full")
     assert set(decided["pilots"]) == {f"{strategy} at {lr}" for strategy in strategies for lr in ("0.03", "0.003")}
     best = min(decided["pilots"], key=decided["pilots"].__getitem__)
     assert f"{decided['strategy']} at {decided['lr']:g}" == best
     assert decided["cost"]["once"] == 0  # what is cached was cached by the pilot
-    gain = run.record["tuning"]["gain"]
+    gain = run.record["fine_tuning"]["gain"]
     kept = "fine-tuned here" in run.classifier.card.weights["source"]
     assert ("is kept; better than the probe" in told) == kept
     assert ("the probe is kept" in told) == (not kept)

@@ -31,7 +31,7 @@ def quiet(event: Event) -> None:
 def test_it_begins_where_the_run_ended_and_leaves_the_run_alone(fine_tuned: Run, tmp_path: Path) -> None:
     before = fine_tuned.classifier.backbone.fingerprint
     further = continue_run(fine_tuned, out=tmp_path / "more", epochs=2, lr=0.001, on_event=quiet)
-    then, now = fine_tuned.record["tuning"], further.record["tuning"]
+    then, now = fine_tuned.record["fine_tuning"], further.record["fine_tuning"]
     # the held-out images are the same, and answered at its start as they were at the end of the run
     assert now["held_out"]["images"] == then["held_out"]["images"]
     assert now["held_out"]["before"] == then["held_out"]["after"]
@@ -51,7 +51,7 @@ def test_auto_that_changes_nothing_keeps_the_head_that_it_began_with(fine_tuned:
         told.append(getattr(event, "text", "") or getattr(event, "chosen", ""))
 
     further = continue_run(fine_tuned, out=tmp_path / "more", strategy="auto", on_event=on_event)
-    assert further.record["tuning"]["decided"]["strategy"] == "probe"
+    assert further.record["fine_tuning"]["plan"]["strategy"] == "probe"
     assert further.classifier.backbone.fingerprint == fine_tuned.classifier.backbone.fingerprint
     assert further.classifier.head.kind == "trained"
     assert np.array_equal(further.classifier.head.weight, fine_tuned.classifier.head.weight)
@@ -73,7 +73,7 @@ def test_auto_that_changes_nothing_answers_with_mirror_images_as_the_run_did(
 
     further = continue_run(run.folder, out=tmp_path / "more", strategy="auto", on_event=quiet)
 
-    assert further.record["tuning"]["decided"]["strategy"] == "probe"
+    assert further.record["fine_tuning"]["plan"]["strategy"] == "probe"
     assert further.classifier.head.flip_tta
     image = sorted((photos / "disc").iterdir())[0]
     expected = Classifier.load(run.folder).predict(image).probabilities
@@ -85,7 +85,7 @@ def test_left_to_itself_it_is_a_run_beside_the_old_one_with_all_stages(photos: P
     probe = train(photos, out=tmp_path / "run", on_event=quiet, **KNOBS)
     further = continue_run(probe.folder, on_event=quiet)
     assert further.folder.name == "run-2"
-    assert further.record["tuning"]["strategy"] == "probe-then-full"
+    assert further.record["fine_tuning"]["strategy"] == "probe-then-full"
 
 
 def test_an_interrupted_continuation_is_resumed_from_its_origin(fine_tuned: Run, tmp_path: Path) -> None:

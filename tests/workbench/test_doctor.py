@@ -51,5 +51,5 @@ def test_what_cannot_be_opened_is_said(tmp_path: Path, photos: Path):
         doctor("resnet81", on_event=quiet)
     with pytest.raises(ClassifierError, match="no such file"):
         doctor(str(tmp_path / "gone.safetensors"), on_event=quiet)
-    with pytest.raises(RecipeError, match="how images are brought"):
+    with pytest.raises(RecipeError, match="how images are preprocessed"):
         doctor(nn.Conv2d(3, 3, 1), source=photos, on_event=quiet)

@@ -35,7 +35,7 @@ def test_each_image_has_its_answer_a_picture_and_its_training_images(run: Run, p
 
 
 def test_the_images_alike_are_the_nearest_by_features_and_never_the_image_itself(run: Run, photos: Path) -> None:
-    rows = [row for row in run.predictions() if row["part"] == "train"]
+    rows = [row for row in run.predictions() if row["split"] == "train"]
     (found,) = explain(run.folder, [photos / rows[0]["path"]], on_event=lambda _: None)
 
     places = {name: i for i, name in enumerate(run.features.names)}

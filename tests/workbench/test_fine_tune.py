@@ -26,14 +26,14 @@ def test_a_strategy_trains_measures_and_saves_the_same_network(strategy: str, ph
     run = train(photos, out=tmp_path / "run", on_event=told.append, backbone="embedded", strategy=strategy, epochs=1)
 
     assert sorted(path.name for path in run.folder.iterdir()) == sorted(FILES)
-    rows = [row for row in run.predictions() if row["part"] == "test"]
+    rows = [row for row in run.predictions() if row["split"] == "test"]
     predictions = run.classifier.predict([photos / row["path"] for row in rows])
     right = sum(prediction.label == row["label"] for prediction, row in zip(predictions, rows, strict=True))
     assert right / len(rows) == run.evaluation.accuracy.value
     again = evaluate(run.folder / "classifier.safetensors", photos, on_event=told.append).evaluation
     assert {"kNN", "majority"} <= {baseline.name for baseline in again.baselines}
 
-    tuning = run.record["tuning"]
+    tuning = run.record["fine_tuning"]
     assert tuning["strategy"] == strategy
     assert tuning["proof"].startswith("frozen part: 0 of ")
     assert len(tuning["epochs"]) == 1
@@ -53,8 +53,8 @@ def test_the_held_out_images_are_neither_trained_on_nor_in_the_head_that_is_the_
     run = train(
         photos, out=tmp_path / "run", on_event=lambda event: None, backbone="embedded", strategy="full", epochs=1
     )
-    held, seen = run.record["tuning"]["held_out"]["images"], run.record["tuning"]["epochs"][0]["samples"]
-    parts = [row["part"] for row in run.predictions()]
+    held, seen = run.record["fine_tuning"]["held_out"]["images"], run.record["fine_tuning"]["epochs"][0]["samples"]
+    parts = [row["split"] for row in run.predictions()]
     assert held > 0
     assert held + seen == parts.count("train")
 

@@ -80,10 +80,10 @@ def test_what_is_measured_saved_and_predicted_is_the_mean_of_both(run: Run, phot
     expected = by_hand(model, [photos / row["path"] for row in rows])
     written = np.array([[float(row[f"p({name})"]) for name in model.classes] for row in rows])
     np.testing.assert_allclose(written, expected, atol=2e-5)
-    test = [i for i, row in enumerate(rows) if row["part"] == "test"]
+    test = [i for i, row in enumerate(rows) if row["split"] == "test"]
     right = [model.classes[expected[i].argmax()] == rows[i]["label"] for i in test]
     assert np.mean(right) == run.evaluation.accuracy.value
-    plain, both = run.record["tuning"]["flip_tta"]
+    plain, both = run.record["fine_tuning"]["flip_tta"]
     assert (plain["taken"], both["taken"]) == (False, True)
     assert any(isinstance(event, Notice) and event.text.startswith("Mirror images are taken") for event in told)
     verdict = next(event for event in told if isinstance(event, Results))
@@ -95,7 +95,7 @@ def test_what_is_measured_saved_and_predicted_is_the_mean_of_both(run: Run, phot
 
 @pytest.mark.parametrize("engine", ["eager", "folded"])
 def test_every_verb_answers_so(run: Run, photos: Path, engine: str) -> None:
-    rows = [row for row in run.predictions() if row["part"] == "test"]
+    rows = [row for row in run.predictions() if row["split"] == "test"]
     paths = [photos / row["path"] for row in rows]
     expected = by_hand(run.classifier, paths)
     found = predict(run.folder, paths, engine=engine, on_event=quiet)
@@ -119,8 +119,8 @@ def test_where_held_out_images_speak_against_them_nothing_changes(
     )
     judged = train(photos, out=tmp_path / "judged", on_event=quiet, inside=False, **KNOBS)
     never = train(photos, out=tmp_path / "never", on_event=quiet, inside=False, **{**KNOBS, "flip_tta": False})
-    assert [one["taken"] for one in judged.record["tuning"]["flip_tta"]] == [True, False]
-    assert never.record["tuning"]["flip_tta"] == []
+    assert [one["taken"] for one in judged.record["fine_tuning"]["flip_tta"]] == [True, False]
+    assert never.record["fine_tuning"]["flip_tta"] == []
     assert not judged.classifier.card.flip_tta
     assert judged.predictions() == never.predictions()
     assert judged.evaluation == never.evaluation
@@ -128,7 +128,7 @@ def test_where_held_out_images_speak_against_them_nothing_changes(
 
 def test_a_continuation_begins_with_images_as_they_are_and_judges_anew(run: Run, tmp_path: Path) -> None:
     further = continue_run(run, out=tmp_path / "more", lr=1e-6, on_event=quiet, inside=False)
-    then, now = run.record["tuning"], further.record["tuning"]
+    then, now = run.record["fine_tuning"], further.record["fine_tuning"]
     assert now["held_out"]["before"] == then["flip_tta"][0]["accuracy"]
     # so small a rate leaves the weights where they were, and now the held-out images judge without our help
     assert now["flip_tta"][1]["log_loss"] == pytest.approx(then["flip_tta"][1]["log_loss"], abs=1e-3)
@@ -144,7 +144,7 @@ def test_an_interrupted_training_is_resumed_to_the_same_answers(run: Run, photos
     with pytest.raises(KeyboardInterrupt):
         train(photos, out=tmp_path / "cut", on_event=stop, checkpoint_every=0.0, **KNOBS)
     finished = resume(tmp_path / "cut", on_event=quiet)
-    assert finished.record["tuning"]["flip_tta"] == run.record["tuning"]["flip_tta"]
+    assert finished.record["fine_tuning"]["flip_tta"] == run.record["fine_tuning"]["flip_tta"]
     assert finished.predictions() == run.predictions()
 
 

@@ -31,25 +31,25 @@ def test_all_looks_stand_on_one_page_and_what_lacks_something_is_named(run: Run,
     before = run.classifier.backbone.fingerprint
     found = inspect("all", run.classifier, photos, out=page, most=12, on_event=quiet)
     wanted = {name for name, one in ANALYSES.items() if one.in_all}
-    assert set(found.insights) | set(found.left_out) == wanted
+    assert set(found.results) | set(found.left_out) == wanted
     assert set(found.left_out) == {"similarity", "line"}
     assert "second model" in found.left_out["similarity"]
     text = page.read_text(encoding="utf-8")
-    for name, insight in found.insights.items():
+    for name, insight in found.results.items():
         assert f'id="{name}"' in text
         assert insight.title in text
         assert insight.interpretation
-    assert text.count('<svg class="figure"') == len(found.insights)
-    assert text.count(' aria-label="') >= len(found.insights)
+    assert text.count('<svg class="figure"') == len(found.results)
+    assert text.count(' aria-label="') >= len(found.results)
     assert "<script" not in text
     assert run.classifier.backbone.fingerprint == before
     assert found.to_dict()["images"] == 12
-    assert set(found.to_dict()["insights"]) == set(found.insights)
+    assert set(found.to_dict()["results"]) == set(found.results)
 
 
 def test_a_look_compares_with_the_model_before(run: Run, photos: Path) -> None:
     found = inspect("similarity", run.classifier, photos, against=run.folder, most=12, on_event=quiet)
-    assert "similarity" in found.insights
+    assert "similarity" in found.results
     assert str(found)
 
 
@@ -95,7 +95,7 @@ def test_the_page_of_a_run_lists_every_rule(run: Run) -> None:
     ("what", "figure", "word"),
     [
         ("filtres", None, "filters"),
-        ("all", "a.png", "one look"),
+        ("all", "a.png", "one analysis"),
         ("filters", "a.gif", ".png"),
         ("line", None, "second model"),
     ],
@@ -115,7 +115,7 @@ def test_a_backbone_without_a_head_and_names_from_outside(photos: Path, tmp_path
         (hostile / f"{path.stem}.png").write_bytes(path.read_bytes())
     page = tmp_path / "page.html"
     found = inspect("all", load_backbone("embedded"), hostile, out=page, on_event=quiet)
-    assert "batch-norm" in found.insights
+    assert "batch-norm" in found.results
     assert "<img src=x" not in page.read_text(encoding="utf-8")
 
 

@@ -35,7 +35,7 @@ def test_weights_log_and_card_come_out_and_the_backbone_takes_them(
     file = pretrain("tiny", out=tmp_path / "out", weights=str(teacher_file), on_event=told.append)
 
     assert stopped is None
-    assert any(isinstance(event, progress.Notice) and "the same command goes on" in event.text for event in told)
+    assert any(isinstance(event, progress.Notice) and "the same command continues" in event.text for event in told)
     assert isinstance(told[-1], events.FilesWritten)
     assert set(told[-1].files) <= {path.name for path in (tmp_path / "out").iterdir()}
     assert file is not None

@@ -73,7 +73,7 @@ def test_a_domain_of_dark_images_is_answered_better_and_the_old_file_stays(
     right = np.mean([p.label == path.parent.name for p, path in zip(model.predict(names), names, strict=True)])
     assert right == pytest.approx(found.comparison.b.value)
     assert found.comparison.b.value > found.comparison.a.value
-    assert "measured anew" in model.card.weights["source"]
+    assert "measured again" in model.card.weights["source"]
     assert model.card.metrics == {}
     old = run.classifier.backbone.state()
     for name, tensor in model.backbone.state().items():

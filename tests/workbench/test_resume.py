@@ -102,7 +102,7 @@ def test_two_torn_checkpoints_are_an_error_and_stay(photos: Path, tmp_path: Path
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("every_step")
-def test_changed_images_are_named_and_need_anyway(photos: Path, tmp_path: Path) -> None:
+def test_changed_images_are_named_and_need_force(photos: Path, tmp_path: Path) -> None:
     mine, out = tmp_path / "photos", tmp_path / "run"
     shutil.copytree(photos, mine)
     broken(mine, out, 1)
@@ -169,7 +169,7 @@ def test_what_was_killed_before_its_first_checkpoint_is_still_there_after_a_resu
     job = Job.begin(tmp_path / "run", photos, Recipe(**KNOBS))
     job.pin("other images", "other weights")
     told: list[progress.Event] = []
-    with pytest.raises(RunError, match="With --anyway it goes on"):
+    with pytest.raises(RunError, match="With --force it continues"):
         resume(tmp_path / "run", on_event=told.append)
     assert Job.find(tmp_path / "run") == job
     assert any(isinstance(event, progress.Notice) and "headstart resume" in event.text for event in told)

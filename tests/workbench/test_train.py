@@ -15,10 +15,7 @@ import headstart as hs
 from drawn_photos import draw_folder
 from headstart import progress
 from headstart.classifier.classifier import Classifier
-from headstart.data import batches
-from headstart.data import image_index as content
 from headstart.errors import BackboneError, DataError, RecipeError, RunError
-from headstart.inspection.batch_norm.preprocessing_check import PreprocessingCheck
 from headstart.workbench import events
 from headstart.workbench.run import FILES, Run, run_name
 from headstart.workbench.train import train
@@ -30,7 +27,9 @@ def test_a_run_has_all_its_files_and_nothing_half_written(run: Run) -> None:
 
 
 def test_events_come_in_the_order_a_user_reads_them(run_events: list[progress.Event]) -> None:
-    kinds = [type(event).__name__ for event in run_events if not isinstance(event, progress.Progress)]
+    kinds = [
+        type(event).__name__ for event in run_events if not isinstance(event, (progress.Progress, progress.Working))
+    ]
     assert kinds == ["DatasetSummary", "Plan", "Results", "FilesWritten"]
     steps = [event for event in run_events if isinstance(event, progress.Progress) and event.step == "extract features"]
     assert steps[-1].done == steps[-1].total == 48
@@ -40,7 +39,7 @@ def test_the_plan_says_whose_weights_these_are(run_events: list[progress.Event])
     plan = next(event for event in run_events if isinstance(event, events.Plan))
     verdict = next(event for event in run_events if isinstance(event, events.Results))
     assert plan.rows["weights"] == "comes with headstart"
-    assert "taught by SqueezeNet 1.0 (BSD)" in plan.rows["licence"]
+    assert "distilled from SqueezeNet 1.0 (BSD)" in plan.rows["licence"]
     assert not any("pretrained" in warning for warning in verdict.warnings)
     assert {"backbone", "licence", "frozen", "cached", "time", "disk"} <= set(plan.rows)
 
@@ -50,8 +49,8 @@ def test_the_plan_says_in_plain_words_that_nothing_was_pretrained(photos: Path, 
     train(photos, out=tmp_path / "run", on_event=told.append, backbone="random", inside=False)
     plan = next(event for event in told if isinstance(event, events.Plan))
     verdict = next(event for event in told if isinstance(event, events.Results))
-    assert "nothing was pretrained" in plan.rows["weights"]
-    assert any("Nothing was pretrained" in warning for warning in verdict.warnings)
+    assert "untrained (random weights)" in plan.rows["weights"]
+    assert any("untrained (random weights)" in warning for warning in verdict.warnings)
 
 
 def test_another_size_goes_with_the_classifier_and_changes_the_answers(photos: Path, tmp_path: Path, run: Run) -> None:
@@ -68,7 +67,7 @@ def test_another_size_goes_with_the_classifier_and_changes_the_answers(photos: P
 
 
 def test_the_saved_classifier_is_the_one_that_was_measured(run: Run, photos: Path) -> None:
-    rows = [row for row in run.predictions() if row["part"] == "test"]
+    rows = [row for row in run.predictions() if row["split"] == "test"]
 
     predictions = run.classifier.predict([photos / row["path"] for row in rows])
 
@@ -80,12 +79,12 @@ def test_the_saved_classifier_is_the_one_that_was_measured(run: Run, photos: Pat
 
 def test_a_fifth_of_each_class_is_tested_and_never_trained_on(run: Run) -> None:
     rows = run.predictions()
-    tested = {row["sha256"] for row in rows if row["part"] == "test"}
-    trained = {row["sha256"] for row in rows if row["part"] == "train"}
+    tested = {row["sha256"] for row in rows if row["split"] == "test"}
+    trained = {row["sha256"] for row in rows if row["split"] == "train"}
 
     assert not tested & trained
     for name in ("disc", "square", "stripes"):
-        assert sum(row["label"] == name and row["part"] == "test" for row in rows) == 3
+        assert sum(row["label"] == name and row["split"] == "test" for row in rows) == 3
 
 
 def test_the_record_is_strict_json_that_makes_the_run_again(run: Run, photos: Path, tmp_path: Path) -> None:
@@ -101,25 +100,8 @@ def test_the_record_is_strict_json_that_makes_the_run_again(run: Run, photos: Pa
     assert {"recipe", "data", "versions", "timings", "head", "backbone"} <= set(record)
 
 
-@pytest.mark.slow
-def test_a_second_head_opens_no_image(run: Run, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = train(photos, out=tmp_path / "one", backbone="embedded", inside=False)
-    opened: list[object] = []
-    for module in (batches, content):
-        monkeypatch.setattr(module, "open_image", lambda *a: opened.append(a))
-        monkeypatch.setattr(module, "read_bytes", lambda *a: opened.append(a), raising=False)
-    # what looks at some images anyway: the first look, here the statistics of random weights, and the page
-    monkeypatch.setattr("headstart.workbench.train.look_first", lambda *a, **k: _copy_statistics(first, a[0]))
-
-    second = train(photos, out=tmp_path / "two", backbone="embedded", head="logistic", layers="all", inside=False)
-
-    assert not opened
-    assert second.classifier.head.kind == "logistic"
-
-
-def _copy_statistics(run: Run, backbone: hs.Backbone) -> PreprocessingCheck:
-    backbone.load_state(run.classifier.backbone.state())
-    return PreprocessingCheck("not checkable", "nobody looked")
+def test_the_probe_is_not_its_own_baseline(run: Run) -> None:
+    assert [one.name for one in run.evaluation.baselines] == ["majority", "kNN"]
 
 
 @pytest.mark.slow
@@ -204,7 +186,7 @@ def test_groups_from_a_table_stay_on_one_side(tmp_path: Path) -> None:
 
     sides: dict[str, set[str]] = {}
     for row in run.predictions():
-        sides.setdefault(row["group"], set()).add(row["part"])
+        sides.setdefault(row["group"], set()).add(row["split"])
     assert len(sides) < len(paths)
     assert all(len(parts) == 1 for parts in sides.values())
     assert "groups at a time" in run.record["head"]["held_out"]

@@ -48,7 +48,7 @@ def test_predict_writes_a_table_with_every_probability(run: Run, photos: Path, t
 
 def test_evaluate_beside_its_run_knows_neighbours_and_leaks(run: Run, photos: Path, tmp_path: Path) -> None:
     other = draw_folder(tmp_path / "other", per_class=5, seed=9)
-    trained = next(row for row in run.predictions() if row["part"] == "train")
+    trained = next(row for row in run.predictions() if row["split"] == "train")
     shutil.copy(photos / trained["path"], other / trained["label"] / "seen.png")
 
     measured = hs.evaluate(run.folder / "classifier.safetensors", other)
@@ -61,14 +61,14 @@ def test_evaluate_beside_its_run_knows_neighbours_and_leaks(run: Run, photos: Pa
 
 def test_a_training_image_in_another_format_is_a_leak_too(run: Run, photos: Path, tmp_path: Path) -> None:
     other = draw_folder(tmp_path / "other", per_class=5, seed=9)
-    trained = next(row for row in run.predictions() if row["part"] == "train")
+    trained = next(row for row in run.predictions() if row["split"] == "train")
     with Image.open(photos / trained["path"]) as image:
         image.save(other / trained["label"] / "seen.bmp")
 
     measured = hs.evaluate(run.folder, other)
 
     assert measured.evaluation.leaked == 1
-    assert any("near copies are not looked for" in note for note in measured.notes)
+    assert any("near duplicates are not searched for" in note for note in measured.notes)
 
 
 def test_evaluate_opens_images_as_the_classifiers_card_says(run: Run, photos: Path, tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_evaluate_and_explain_compare_with_a_run_of_the_same_weights_only(
 
     assert [baseline.name for baseline in measured.evaluation.baselines] == ["majority"]
     assert any("of other weights" in note for note in measured.notes)
-    assert found.alike == ()
+    assert found.similar == ()
     assert any(isinstance(event, Notice) and "of other weights" in event.text for event in told)
     assert len(hs.evaluate(folder, photos).evaluation.baselines) == 2
 
@@ -118,7 +118,7 @@ def test_a_table_that_cannot_be_written_is_said_and_leaves_nothing(run: Run, pho
         hs.predict(run.folder, photos / "disc", csv=tmp_path / "nowhere" / "p.csv", on_event=told.append)
     assert not told  # before anything was computed
     (tmp_path / "p.csv").mkdir()
-    with pytest.raises(RunError, match="a place for the table"):
+    with pytest.raises(RunError, match="a table that can be written"):
         hs.predict(run.folder, photos / "disc", csv=tmp_path / "p.csv")
     assert [path.name for path in tmp_path.iterdir()] == ["p.csv"]
 

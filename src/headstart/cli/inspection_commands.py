@@ -41,10 +41,10 @@ def inspect(  # one parameter for each option
 ) -> object:
     """Inspect a model with your images: batch norm, residual blocks, filters, feature maps; `all` writes one page."""
     from headstart.workbench.inspect import inspect as verb
-    from headstart.workbench.inspect import looks
+    from headstart.workbench.inspect import list_analyses
 
     if not what:
-        return looks()
+        return list_analyses()
     if not model or source is None:
         raise typer.BadParameter("a model and images are missing: headstart inspect ANALYSIS MODEL IMAGES")
     return verb(what, model, source, against=against, out=out, figure=figure, most=most, on_event=on_event, **options)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from headstart import runtime
 from headstart.features.cache import CacheEntry
-from headstart.recipe import Recipe
-from headstart.workbench.prepare import feature_cache
+from headstart.plain import Plain
+from headstart.workbench.session import Session
 
 
 @dataclass(frozen=True)
-class CacheState:
+class CacheState(Plain):
     """What lies in the cache folder.
 
     Args:
@@ -28,22 +28,19 @@ class CacheState:
     other_bytes: dict[str, int]
     freed_bytes: int = 0
 
-    def to_dict(self) -> dict[str, object]:
-        """Plain values for JSON."""
-        return {**self.__dict__, "folder": str(self.folder), "features": [entry.to_dict() for entry in self.features]}
-
 
 def show_cache() -> CacheState:
     """What is in the user's cache; `HEADSTART_CACHE` names another folder."""
-    cache, folder = feature_cache(Recipe()), runtime.cache_folder()
+    cache, folder = Session().cache, runtime.cache_folder()
     rest = sorted(path for path in folder.glob("*") if path.name != "features") if folder.is_dir() else []
-    return CacheState(folder, cache.entries(), cache.limit_bytes, {path.name: _size(path) for path in rest})
+    sizes = {path.name: _size(path) for path in rest}
+    return CacheState(folder, cache.entries(), feature_limit_bytes=cache.limit_bytes, other_bytes=sizes)
 
 
 def clear_cache() -> CacheState:
     """Remove features, image facts, unpacked archives and exported networks; fetched weights stay."""
     before = show_cache()
-    freed = feature_cache(Recipe()).clear()
+    freed = Session().cache.clear()
     for name, size in before.other_bytes.items():
         if name == "weights":  # a download is dear, and may have been put there by hand
             continue
@@ -54,7 +51,7 @@ def clear_cache() -> CacheState:
             path.unlink(missing_ok=True)
         freed += size
     after = show_cache()
-    return CacheState(after.folder, after.features, after.feature_limit_bytes, after.other_bytes, freed)
+    return replace(after, freed_bytes=freed)
 
 
 def _size(path: Path) -> int:

@@ -24,7 +24,7 @@ def compare(first: str | Path | Run, second: str | Path | Run, *, seed: int = 0)
 
 
 def _predictions(run: Run) -> RunPredictions:
-    rows = [row for row in run.predictions() if row["part"] == "test"]
+    rows = [row for row in run.predictions() if row["split"] == "test"]
     return RunPredictions(
         keys=tuple(row["sha256"] for row in rows),
         labels=tuple(row["label"] for row in rows),

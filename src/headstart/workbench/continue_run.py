@@ -1,70 +1,63 @@
-"""continue: a new phase of training from the weights of a finished run, as a run of its own."""
+"""continue: train a finished run's weights further, as a run of its own."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
+
+from typing_extensions import Unpack
 
 from headstart.errors import RecipeError
 from headstart.progress import OnEvent, print_event
-from headstart.recipe import Recipe
-from headstart.workbench.choose_run import check_data
+from headstart.recipe import ContinueOptions, Recipe, takes
 from headstart.workbench.job import Job
-from headstart.workbench.out_folder import out_folder
-from headstart.workbench.prepare import fingerprint_of, prepare, split_prepared
-from headstart.workbench.run import Run
+from headstart.workbench.run import Run, out_folder
+from headstart.workbench.session import Session
+from headstart.workbench.starting_point import check_data
 from headstart.workbench.train import work_on
 
-_FIXED = ("backbone", "weights", "size")  # a run has its own
-_STRATEGIES = {"last-stage": "last-stage"}  # every other goes on with all stages, from the head that is there
+_STRATEGIES = {"last-stage": "last-stage"}  # every other continues with all stages, from the head that is there
 
 
+@takes(ContinueOptions)
 def continue_run(
     run: str | Path | Run,
     *,
     out: str | Path | None = None,
     force: bool = False,
-    on_event: OnEvent = print_event,
-    **knobs: object,
+    on_event: OnEvent | None = print_event,
+    **options: Unpack[ContinueOptions],
 ) -> Run:
     """Train a run's classifier further on the same images, with a new optimiser and a new schedule.
 
-    Not `resume`, which ends a training that was interrupted as if it had not been.
+    Not `resume`, which finishes an interrupted training as if it had not been interrupted.
 
     Args:
-        out: folder of the new run; left out: that of the old one with a number behind it.
-        anyway: also when images, labels or split are no longer those of the run.
-        knobs: fields of Recipe; what is left out is as in the run.
+        out: folder of the new run; default: the old one's with a number behind it.
+        force: also when images, labels or split are no longer those of the run.
+        options: fields of Recipe but those of the network; what is left out is as in the run.
 
     Raises:
-        RunError: there is no such run, or its images changed. RecipeError: a knob is not allowed here.
+        RunError: there is no such run, or its images changed. RecipeError: an option is not allowed here.
     """
     old = run if isinstance(run, Run) else Run.load(run)
-    recipe = _recipe_of(old, knobs)
-    source = Path(old.record["source"])
+    recipe = _recipe_of(old, options)
+    session, source = Session(recipe, on_event=on_event), Path(old.record["source"])
     if not force:
-        prepared = prepare(source, recipe, on_event)  # found again at once by the training itself
-        check_data(old, fingerprint_of(prepared, split_prepared(prepared, recipe)))
+        dataset = session.dataset(source).with_split(recipe.test_share, recipe.seed)  # the training finds it cached
+        check_data(old, dataset.fingerprint())
     target = out_folder(old.folder if out is None else out)
-    return work_on(Job.begin(target, source, recipe, old.folder.absolute()), on_event)
+    return work_on(session, Job.begin(target, source, recipe, old.folder.absolute()))
 
 
-def _recipe_of(run: Run, knobs: dict[str, object]) -> Recipe:
-    for name in _FIXED:
-        if name in knobs:
-            raise RecipeError(
-                expected="the backbone, weights and size of the run",
-                found=f"another {name}",
-                where=f"--{name}",
-                hint="Begin a new training with `headstart train`.",
-            )
+def _recipe_of(run: Run, options: Mapping[str, object]) -> Recipe:
     was = Recipe.from_dict(run.record["recipe"])
-    strategy = str(knobs.get("strategy") or _STRATEGIES.get(was.strategy, "probe-then-full"))
+    strategy = str(options.get("strategy") or _STRATEGIES.get(was.strategy, "probe-then-full"))
     if strategy in ("probe", "full"):
         raise RecipeError(
             expected="last-stage, probe-then-full or auto",
             found=strategy,
             where="--strategy",
-            hint="probe trains no weights of the network, and full begins with an empty head.",
+            hint="probe trains no weights of the network, and full starts with an untrained head.",
         )
-    return Recipe.from_dict({**replace(was, strategy=strategy).to_dict(), **knobs, "strategy": strategy})
+    return was.with_options({**options, "strategy": strategy})

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from headstart.datasets.hands import draw_hands
-from headstart.progress import OnEvent, ProgressReporter, print_event
+from headstart.progress import OnEvent, print_event
 from headstart.workbench.run import Run
+from headstart.workbench.session import Session
 from headstart.workbench.train import train
 
 
-def demo(folder: str | Path, *, backbone: str = "embedded", on_event: OnEvent = print_event) -> Run:
+def demo(folder: str | Path, *, backbone: str = "embedded", on_event: OnEvent | None = print_event) -> Run:
     """Draw `folder/hands` unless it is there already, and train on it into `folder/run`, or `folder/run-2` and on.
 
     Raises:
@@ -18,5 +19,5 @@ def demo(folder: str | Path, *, backbone: str = "embedded", on_event: OnEvent = 
     """
     hands = Path(folder) / "hands"
     if not hands.exists():
-        draw_hands(hands, progress=ProgressReporter(on_event, "draw hands"))
+        draw_hands(hands, progress=Session(on_event=on_event).progress("draw hands"))
     return train(hands, out=Path(folder) / "run", backbone=backbone, on_event=on_event)

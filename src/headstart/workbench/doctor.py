@@ -1,4 +1,4 @@
-"""doctor: the rules of the trade, checked on a backbone by its name, a classifier file, or any network."""
+"""doctor: best practices checked on a backbone by its name, a classifier file, or any network."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch.optim import Optimizer
 from headstart.best_practices.diagnosis import Diagnosis
 from headstart.best_practices.doctor import doctor as examine
 from headstart.progress import OnEvent, print_event
-from headstart.recipe import Recipe
 from headstart.workbench.open_model import Named, file_of, images_for, open_model
+from headstart.workbench.session import Session
 
 
 def doctor(
@@ -23,26 +23,25 @@ def doctor(
     steps: int | None = None,
     weights: str | None = None,
     offline: bool = False,
-    on_event: OnEvent = print_event,
-) -> Diagnosis:
-    """Check the rules of the trade; those that lack an input are listed as not checked.
+    on_event: OnEvent | None = print_event,
+) -> Diagnosis:  # eight: each is one thing that some rules need and nobody has to give
+    """Check best practices; rules that lack an input are listed as not checked.
 
     Args:
-        model: a name of the catalogue or `timm:NAME`, a classifier file or the folder of a run, or a loaded model.
-        source: images that it is for, a folder or a set with classes; of a plain module: pass pixels to
+        model: a backbone's name or `timm:NAME`, a classifier file or the folder of a run, or a loaded model.
+        source: images that it is for, a folder or a set with classes; for a plain module pass pixels to
             `headstart.best_practices.doctor.doctor` instead.
         optimizer: one or several that train it.
-        batch_size: images in a step of training. steps: of the training to come.
-        weights: file or URL, for a name. offline: never touch the network.
+        batch_size: images per training step. steps: of the training to come.
+        weights: file or URL, for a name. offline: never use the network.
 
     Raises:
-        BackboneError: the name is unknown, or its weights cannot be had.
+        BackboneError: the name is unknown, or its weights are not available.
         ClassifierError: the file cannot be opened.
         DataError: there is no image that can be read.
         RecipeError: a number is out of range, or images are given for a module that does not say how it takes them.
     """
-    file = file_of(model)
-    recipe = Recipe(weights=weights, offline=offline)
-    opened = open_model(model, recipe, on_event)
-    images = None if source is None else images_for(opened, Path(source), recipe, on_event)
-    return examine(opened, images=images, optimizer=optimizer, batch_size=batch_size, steps=steps, file=file)
+    session = Session(options={"weights": weights, "offline": offline}, on_event=on_event)
+    opened = open_model(session, model)
+    images = None if source is None else images_for(session, opened, Path(source))
+    return examine(opened, images=images, optimizer=optimizer, batch_size=batch_size, steps=steps, file=file_of(model))

@@ -1,4 +1,4 @@
-"""explain: why images got their answers: maps of what speaks for a class, and the training images they look like."""
+"""explain: why images got their predictions: maps of the evidence, and the most similar training images."""
 
 from __future__ import annotations
 
@@ -21,15 +21,13 @@ from headstart.inspection.attribution.attribution import explain as explain_imag
 from headstart.inspection.attribution.explanation import Explanation, SimilarImage
 from headstart.inspection.attribution.saliency import METHODS
 from headstart.inspection.inspected_images import InspectedImages
-from headstart.progress import Notice, OnEvent, ProgressReporter, print_event
-from headstart.recipe import Recipe
-from headstart.workbench.beside import run_beside
+from headstart.progress import OnEvent, print_event
 from headstart.workbench.events import FilesWritten
-from headstart.workbench.inspected_images import read_samples
-from headstart.workbench.run import Run
+from headstart.workbench.run import Run, find_run
+from headstart.workbench.session import Session
 
-ALIKE = 3  # training images beside each answer
-_TOGETHER = 8  # images of which maps are made before progress is told
+SIMILAR = 3  # training images beside each prediction
+_AT_ONCE = 8  # images explained between two progress events
 
 
 def explain(
@@ -40,18 +38,18 @@ def explain(
     class_name: str | None = None,
     out: str | Path | None = None,
     seed: int = 0,
-    on_event: OnEvent = print_event,
-) -> tuple[Explanation, ...]:
-    """Show what in each image its answer rests on, and the training images that look like it.
+    on_event: OnEvent | None = print_event,
+) -> tuple[Explanation, ...]:  # seven: what to explain, how, and where to write it
+    """Show the parts of each image that its prediction rests on, and the most similar training images.
 
     Args:
         classifier: a file, the folder of a run, or a loaded Classifier; with its run beside it, training images are
             shown.
-        images: files and folders. An unreadable one is told and left out.
+        images: files and folders. An unreadable one is reported and left out.
         method: `grad-cam`, `integrated-gradients`, `occlusion`, several of them, or `all`.
-        class_name: the class to be explained; None: each image's most probable one.
-        out: folder for one PNG of each image, beside what is there already; None: nothing is written.
-        seed: of the weights that the sanity check shuffles.
+        class_name: the class to explain; None: each image's most probable one.
+        out: folder for one PNG per image, beside what is there already; None: nothing is written.
+        seed: of the sanity check, which shuffles weights.
 
     Raises:
         ClassifierError: the classifier cannot be opened.
@@ -59,54 +57,54 @@ def explain(
         RecipeError: the method or the class is unknown.
     """
     files = scan_unlabelled([Path(images)] if isinstance(images, (str, Path)) else [Path(image) for image in images])
+    session = Session(on_event=on_event)
     model = classifier if isinstance(classifier, Classifier) else Classifier.load(classifier)
-    look = model.backbone.preprocess
-    run, why_not = run_beside(classifier, model)
+    run, why_not = find_run(classifier, model)
     if run is None:
-        on_event(Notice(f"No training images are shown: {why_not}."))
+        session.notice(f"No training images are shown: {why_not}.")
     methods = METHODS if method == "all" else (method,) if isinstance(method, str) else tuple(method)
-    training = None if run is None else _Training(run, model)
-    progress, found = ProgressReporter(on_event, "explain"), list[Explanation]()
-    for begin in range(0, len(files), _TOGETHER):
-        samples = [Sample(file, str(file)) for file in files[begin : begin + _TOGETHER]]
-        shown_images = read_samples(samples, look, model.rules, Recipe(), on_event, classes=model.classes)
-        if len(shown_images):
-            explained = explain_images(model, shown_images, methods=methods, class_name=class_name, seed=seed)
-            similar = [()] * len(explained) if training is None else training.most_similar(shown_images)
+    training = None if run is None else _TrainingImages(run, model)
+    progress, found = session.progress("explain"), list[Explanation]()
+    for begin in range(0, len(files), _AT_ONCE):
+        samples = [Sample(file, str(file)) for file in files[begin : begin + _AT_ONCE]]
+        read = session.read(samples, model.backbone.preprocess, model.rules, classes=model.classes)
+        if len(read):
+            explained = explain_images(model, read, methods=methods, class_name=class_name, seed=seed)
+            similar = [()] * len(explained) if training is None else training.most_similar(read)
             found += [replace(one, similar=images) for one, images in zip(explained, similar, strict=True)]
-        progress(min(begin + _TOGETHER, len(files)), len(files))
+        progress(min(begin + _AT_ONCE, len(files)), len(files))
     if not found:
         raise DataError(expected="an image that can be read", found="none", where=str(files[0]))
     if out is not None:
-        _write(Path(out), found, on_event)
+        _write(session, Path(out), found)
     return tuple(found)
 
 
-class _Training:
+class _TrainingImages:
     """The training images of a run by their features."""
 
     def __init__(self, run: Run, model: Classifier) -> None:
         self.model = model
-        self.rows = [row for row in run.predictions() if row["part"] == "train"]
+        self.rows = [row for row in run.predictions() if row["split"] == "train"]
         self.root = Path(run.record["source"])
         places = {name: i for i, name in enumerate(run.features.names)}
         indices = np.array([places[row["path"]] for row in self.rows], dtype=np.int64)
         self.view = run.features.view(indices, model.head.stages)
 
     def most_similar(self, images: InspectedImages) -> list[tuple[SimilarImage, ...]]:
-        """For each image its most similar training images, without the image itself."""
+        """For each image the most similar training images; an image is not shown beside itself."""
         with torch.inference_mode():
             matrix = self.model.backbone.features(images.pixels).numpy()
         slices = {name: (part.start, part.stop) for name, part in self.model.backbone.slices.items()}
         contents = tuple(hashlib.sha256(path.read_bytes()).hexdigest() for path in images.paths)
         features = Features(matrix, slices, images.names, contents)
         queries = features.view(np.arange(len(matrix)), self.model.head.stages)
-        cosines, places = nearest(self.view, queries, min(ALIKE + 1, len(self.rows)))
+        cosines, places = nearest(self.view, queries, min(SIMILAR + 1, len(self.rows)))
         return [self._best(contents[i], cosines[i], places[i]) for i in range(len(matrix))]
 
     def _best(self, content: str, cosines: NDArray[np.float64], places: NDArray[np.int64]) -> tuple[SimilarImage, ...]:
         pairs = [(self.rows[int(place)], float(cosine)) for place, cosine in zip(places, cosines, strict=True)]
-        others = [(row, cosine) for row, cosine in pairs if row["sha256"] != content][:ALIKE]
+        others = [(row, cosine) for row, cosine in pairs if row["sha256"] != content][:SIMILAR]
         return tuple(
             SimilarImage(row["path"], row["label"], cosine, self._picture(row["path"])) for row, cosine in others
         )
@@ -136,7 +134,7 @@ class _Names:
         return name
 
 
-def _write(folder: Path, explanations: Sequence[Explanation], on_event: OnEvent) -> None:
+def _write(session: Session, folder: Path, explanations: Sequence[Explanation]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         names = _Names({file.name.casefold() for file in folder.iterdir()})
@@ -147,4 +145,4 @@ def _write(folder: Path, explanations: Sequence[Explanation], on_event: OnEvent)
             written.append(name)
     except OSError as error:
         raise RunError(expected="a folder that can be written", found=str(error.strerror), where=folder) from error
-    on_event(FilesWritten(folder, tuple(written), ""))
+    session.on_event(FilesWritten(folder, tuple(written), ""))

@@ -1,4 +1,4 @@
-"""fetch: bring a data set to the disk: rock paper scissors, one of Kaggle, or an archive from any address."""
+"""fetch: download a data set: rock paper scissors, one of Kaggle, or an archive from any URL."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from headstart.datasets.kaggle import fetch_kaggle, is_kaggle_page, kaggle_handl
 from headstart.datasets.sources import SOURCES, check_sha256, is_address, source_of_address
 from headstart.datasets.staging import Fetched
 from headstart.errors import DataError, near
-from headstart.progress import Notice, OnEvent, ProgressReporter, print_event
-from headstart.workbench.out_folder import out_folder
+from headstart.progress import OnEvent, ProgressReporter, print_event
+from headstart.workbench.run import out_folder
+from headstart.workbench.session import Session
 
 _WAYS = "a known name (rps), kaggle OWNER/NAME, or an http(s) address"
 
@@ -51,9 +52,9 @@ def fetch(
     out: str | Path | None = None,
     sha256: str = "",
     max_gb: float = 20.0,
-    on_event: OnEvent = print_event,
+    on_event: OnEvent | None = print_event,
 ) -> FetchedSet:
-    """Fetch a data set into a folder: resumed when the line breaks, checked, safely unpacked, whole or not at all.
+    """Download a data set into a folder: resumed if the connection breaks, verified, unpacked whole or not at all.
 
     A second call finds it there and does nothing. `source.json` in the folder says where it is from.
 
@@ -65,19 +66,19 @@ def fetch(
         max_gb: 1e9 bytes, of an archive and of its files; more is refused.
 
     Raises:
-        DataError: the wish cannot be read, the folder holds something else, or the set cannot be had.
+        DataError: the source is not understood, the folder holds something else, or the set is not available.
         RunError: the folder has no name.
     """
-    sha256 = check_sha256(sha256)
+    session, sha256 = Session(on_event=on_event), check_sha256(sha256)
     _check(source, name, sha256, max_gb)
     most = int(max_gb * 1e9)
     if name is not None or is_kaggle_page(source):
         handle = kaggle_handle(name or source)
-        fetched = fetch_kaggle(handle, _folder(out, handle.split("/")[1]), note=_noting(on_event), max_bytes=most)
+        fetched = fetch_kaggle(handle, _folder(out, handle.split("/")[1]), note=_notices(session), max_bytes=most)
     else:
         wanted = SOURCES[source] if source in SOURCES else source_of_address(source, sha256)
         fetched = fetch_source(
-            wanted, _folder(out, wanted.name), progress=_Counter(on_event), note=_noting(on_event), max_bytes=most
+            wanted, _folder(out, wanted.name), progress=_Counter(session), note=_notices(session), max_bytes=most
         )
     return _look(fetched)
 
@@ -111,22 +112,22 @@ def _look(fetched: Fetched) -> FetchedSet:
         return FetchedSet(fetched, None, f"Expected {error.expected}, found {error.found}")
 
 
-def _noting(on_event: OnEvent) -> Callable[[str], None]:
-    return lambda text: on_event(Notice(as_text(text)))
+def _notices(session: Session) -> Callable[[str], None]:
+    return lambda text: session.notice(as_text(text))
 
 
 class _Counter:
-    """Progress of several files, each with its own Ticker, in kB."""
+    """Progress of several files, each with its own reporter, in kB."""
 
-    def __init__(self, on_event: OnEvent) -> None:
-        self._tell = on_event
-        self._tickers: dict[str, ProgressReporter] = {}
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._reporters: dict[str, ProgressReporter] = {}
 
     def __call__(self, name: str, done: int, total: int) -> None:
-        if name not in self._tickers:
-            self._tickers[name] = ProgressReporter(self._tell, f"fetch {name}", unit="kB")
+        if name not in self._reporters:
+            self._reporters[name] = self._session.progress(f"fetch {name}", unit="kB")
             if done < total or not total:  # a rate needs a time before
                 return
-        ticker = self._tickers[name]
+        reporter = self._reporters[name]
         whole = -(-total // 1000) if total else done // 1000 + 1  # unknown: always a bit more
-        ticker(-(-done // 1000) if total else done // 1000, whole)
+        reporter(-(-done // 1000) if total else done // 1000, whole)

@@ -1,31 +1,23 @@
-"""tuning_images: which images a fine-tuning learns from and which it holds out, and their pixels, prepared on disk."""
+"""Images of a fine-tuning: which are trained on, which are held out, and their prepared pixels on disk."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import torch
 
-from headstart import runtime
 from headstart.backbones.backbone import Backbone
-from headstart.data.batches import pixel_batches
-from headstart.data.split import DataSplit, SplitInput, make_split
+from headstart.data.dataset import Dataset, Labels
 from headstart.errors import DataError
-from headstart.features.cache import FeatureCache
 from headstart.features.row_file import RowFile, Rows, fill_rows, open_rows
 from headstart.finetune.augmentation import stored_side
 from headstart.finetune.settings import FineTuneImages
-from headstart.heads.regularization_path import Labels
-from headstart.progress import OnEvent, ProgressReporter
-from headstart.recipe import Recipe
-from headstart.workbench.prepare import Prepared
+from headstart.workbench.session import Session
 
 HELD_OUT = 0.15
-"""Share of the training images that fits the temperature where there is no validation part."""
+"""Share of the training images that fits the temperature where there is no validation split."""
 
 
 @dataclass(frozen=True)
@@ -37,72 +29,51 @@ class FineTuneRows:
     about: str
 
 
-def fine_tune_rows(prepared: Prepared, parts: DataSplit, recipe: Recipe) -> FineTuneRows:
-    """Training and held-out images: the validation part, else some whole groups of the training part."""
-    train = np.array(parts.train, dtype=np.int64)
-    if parts.validation:
-        return FineTuneRows(train, np.array(parts.validation, dtype=np.int64), "the validation part")
+def fine_tune_rows(dataset: Dataset, seed: int) -> FineTuneRows:
+    """Training and held-out images: the validation split, else some whole groups of the training split."""
+    train, validation = dataset.indices("train"), dataset.indices("validation")
+    if len(validation):
+        return FineTuneRows(train, validation, "the validation split")
     try:
-        samples = SplitInput(
-            labels=[prepared.labels[i] for i in train],
-            splits=[None] * len(train),
-            contents=[prepared.facts[i].content for i in train],
-            classes=prepared.image_set.classes,
-            groupings=[[parts.groups[i] for i in train]],
-        )
-        inner = make_split(samples, test_share=HELD_OUT, seed=recipe.seed)
+        inner = dataset.training_only().with_split(HELD_OUT, seed)
     except DataError:  # too few images or groups to spare any
         return FineTuneRows(train, np.empty(0, dtype=np.int64), "no image: too few to hold any out")
-    held = train[np.array(inner.test, dtype=np.int64)]
-    return FineTuneRows(train[np.array(inner.train, dtype=np.int64)], held, f"{len(held)} training images held out")
+    held = train[inner.indices("test")]
+    return FineTuneRows(train[inner.indices("train")], held, f"{len(held)} training images held out")
 
 
-def fine_tune_images(
-    backbone: Backbone,
-    prepared: Prepared,
-    rows: FineTuneRows,
-    labels: Labels,
-    recipe: Recipe,
-    cache: FeatureCache,
-    on_event: OnEvent,
-) -> FineTuneImages:
+def fine_tune_images(session: Session, backbone: Backbone, dataset: Dataset, rows: FineTuneRows) -> FineTuneImages:
     """The images of these rows, each decoded once.
 
     Raises:
-        DataError: an image can no longer be read. RunError: there is no room for the cached pixels.
-    """
+        DataError: an image can no longer be read. RunError: the disk is full.
+    """  # four positional: what, by whom, of which, in the order of every verb
     wanted = np.concatenate([rows.train, rows.held_out])
-    contents = tuple(dict.fromkeys(prepared.facts[i].content for i in wanted))
-    place = {content: i for i, content in enumerate(contents)}
-    first = {prepared.facts[i].content: prepared.samples[i].path for i in reversed(wanted)}
-    pixels = _pixels(backbone, prepared, contents, [first[content] for content in contents], recipe, cache, on_event)
+    first: dict[str, int] = {}  # content → the first image that has it
+    for i in wanted:
+        first.setdefault(dataset.contents[i], int(i))
+    pixels = _pixels(session, backbone, dataset, first)
+    place = {content: k for k, content in enumerate(first)}
 
     def places(indices: Labels) -> Labels:
-        return np.array([place[prepared.facts[i].content] for i in indices], dtype=np.int64)
+        return np.array([place[dataset.contents[i]] for i in indices], dtype=np.int64)
 
-    counts = np.bincount(labels[rows.train], minlength=len(prepared.image_set.classes)).clip(1)  # 0: all held out
-    weights = tuple((counts.sum() / (len(counts) * counts)).tolist()) if recipe.balance == "equal" else None
+    labels = dataset.labels
+    counts = np.bincount(labels[rows.train], minlength=len(dataset.classes)).clip(1)  # 0: all held out
+    equal = session.recipe.balance == "equal"
     return FineTuneImages(
-        pixels,
-        places(rows.train),
-        labels[rows.train],
-        places(rows.held_out),
-        labels[rows.held_out],
-        contents,
-        weights,
-        prepared.rules.background,
+        pixels=pixels,
+        rows=places(rows.train),
+        labels=labels[rows.train],
+        validation_rows=places(rows.held_out),
+        validation_labels=labels[rows.held_out],
+        contents=tuple(first),
+        class_weights=tuple((counts.sum() / (len(counts) * counts)).tolist()) if equal else None,
+        background=dataset.rules.background,
     )
 
 
-def _pixels(
-    backbone: Backbone,
-    prepared: Prepared,
-    contents: tuple[str, ...],
-    paths: Sequence[Path],
-    recipe: Recipe,
-    cache: FeatureCache,
-    on_event: OnEvent,
-) -> RowFile:
+def _pixels(session: Session, backbone: Backbone, dataset: Dataset, first: dict[str, int]) -> RowFile:
     """Every image decoded once, at the size from which the views are cut."""
     preprocess = backbone.preprocess
     side = stored_side(preprocess.resize, preprocess.crop)
@@ -111,21 +82,22 @@ def _pixels(
         "what": "prepared pixels",
         "backbone": backbone.spec.name,
         "preprocess": str(square.to_dict()),
-        "background": ",".join(map(str, prepared.rules.background)),
+        "background": ",".join(map(str, dataset.rules.background)),
     }
-    pixels = open_rows(cache, about, contents, [(3, side, side)], "uint8")
+    contents, samples = tuple(first), [dataset.samples[i] for i in first.values()]
+    pixels = open_rows(session.cache, about, contents, [(3, side, side)], "uint8")
 
     def make(places: Sequence[int]) -> Rows:
-        sources = [paths[i] for i in places]
-        workers = recipe.workers or runtime.cores()
-        stream = pixel_batches(sources, square.prepare, rules=prepared.rules, batch_size=len(sources), workers=workers)
-        batches = list(stream)
-        for batch in batches:
+        made = []
+        for batch in session.batches([samples[i].path for i in places], square, dataset.rules):
             for position, reason in batch.failures.items():
                 raise DataError(
-                    expected="an image that could be read a moment ago", found=reason, where=sources[position]
+                    expected="an image that could be read a moment ago",
+                    found=reason,
+                    where=samples[places[position]].path,
                 )
-        return (torch.cat([batch.pixels for batch in batches]).numpy(),)
+            made.append(batch.pixels.numpy())
+        return (np.concatenate(made),)
 
-    fill_rows(pixels, make, batch_size=128, progress=ProgressReporter(on_event, "prepare images"))
+    fill_rows(pixels, make, batch_size=128, progress=session.progress("prepare images"))
     return pixels

@@ -11,12 +11,13 @@ from typing import Any
 
 from headstart import runtime
 from headstart.errors import RecipeError, RunError
+from headstart.files import write_json
 from headstart.finetune.plan import FineTunePlan
 from headstart.recipe import Recipe
 from headstart.training.checkpoints import LATEST, PREVIOUS, Checkpoints
-from headstart.workbench.out_folder import out_folder
+from headstart.workbench.run import out_folder
 
-_CARD, _DECIDED = "job.json", "decided.json"
+_CARD, _PLAN = "job.json", "plan.json"
 _VERSION = 1
 
 
@@ -102,7 +103,7 @@ class Job:
         """Note images, weights, versions and the device the first time; later see that they are the same.
 
         Args:
-            data: fingerprint of the images, their labels and parts. weights: of the backbone before it is tuned.
+            data: fingerprint of the images, their labels and splits. weights: of the backbone before it is fine-tuned.
             anyway: go on with others.
 
         Raises:
@@ -128,29 +129,27 @@ class Job:
                 expected="images, weights, versions and device as when the training began",
                 found="; ".join(differs),
                 where=self.target,
-                hint="With --anyway it goes on, and its weights may differ from those of an uninterrupted run.",
+                hint="With --force it continues, and its weights may differ from those of an uninterrupted run.",
             )
 
-    def note(self, decided: FineTunePlan) -> None:
-        """Keep what was decided on this machine, so that a resumed training goes by it."""
-        part = self.folder / f"{_DECIDED}.part"
-        part.write_text(json.dumps(decided.to_dict(), indent=1), "utf-8")
-        part.replace(self.folder / _DECIDED)
+    def note(self, plan: FineTunePlan) -> None:
+        """Keep the plan made on this machine, so that a resumed training follows it."""
+        write_json(self.folder / _PLAN, plan.to_dict())
 
     def recall(self) -> FineTunePlan | None:
-        """What was decided before the training was interrupted; None where nothing was.
+        """The plan made before the training was interrupted; None where there is none.
 
         Raises:
             RunError: the note cannot be read.
         """
-        path = self.folder / _DECIDED
+        path = self.folder / _PLAN
         if not path.exists():
             return None
         try:
             return FineTunePlan.from_dict(json.loads(path.read_text("utf-8")))
         except (ValueError, KeyError, TypeError) as error:
             raise RunError(
-                expected="what was decided before the first step", found=str(error), where=path, hint="Train anew."
+                expected="the plan made before the first step", found=str(error), where=path, hint="Train anew."
             ) from error
 
     def done(self) -> None:
@@ -165,9 +164,7 @@ class Job:
             "recipe": self.recipe.to_dict(),
             "pinned": pinned,
         }
-        part = self.folder / f"{_CARD}.part"
-        part.write_text(json.dumps(values, indent=1, ensure_ascii=False), "utf-8", errors="surrogatepass")
-        part.replace(self.folder / _CARD)
+        write_json(self.folder / _CARD, values)
 
 
 def _folder_of(target: Path) -> Path:

@@ -1,26 +1,30 @@
-"""A model by whatever names it: a row of the catalogue, a classifier file, the folder of a run, or the model itself."""
+"""A model however it is named: a backbone's name, a classifier file, the folder of a run, or the model itself."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 from torch import nn
 
+from headstart import runtime
 from headstart.backbones.backbone import Backbone
 from headstart.classifier.classifier import Classifier
-from headstart.errors import RecipeError
+from headstart.data.image_set import Sample, scan, scan_unlabelled
+from headstart.errors import DataError, RecipeError
 from headstart.inspection.inspected_images import InspectedImages
-from headstart.progress import OnEvent
-from headstart.recipe import Recipe
-from headstart.workbench.inspected_images import MOST, inspected_images
+from headstart.workbench.session import Session
 from headstart.workbench.starting_point import check_backbone, choose_backbone
 
 Named = str | Path | nn.Module | Backbone | Classifier
 
+NOT_TRAINED_ON = ("test", "validation")  # splits to look for, in this order
+MOST = 150  # images: steady means per channel; one pass of resnet18 over them takes seconds on two cores
+
 
 def file_of(model: Named) -> Path | None:
-    """The path that is meant; a name of the catalogue is none, unless a file or folder of that name is here."""
+    """The path that is meant; a backbone's name is none, unless a file or folder of that name is here."""
     if isinstance(model, Path):
         return model
     if isinstance(model, str) and (model.endswith(".safetensors") or Path(model).exists()):
@@ -28,11 +32,11 @@ def file_of(model: Named) -> Path | None:
     return None
 
 
-def open_model(model: Named, recipe: Recipe, on_event: OnEvent) -> nn.Module | Backbone | Classifier:
-    """The model that is meant; the recipe says where a row's weights come from.
+def open_model(session: Session, model: Named) -> nn.Module | Backbone | Classifier:
+    """The model that is meant; the session's recipe says where a backbone's weights come from.
 
     Raises:
-        BackboneError: the name is unknown, or its weights cannot be had.
+        BackboneError: the name is unknown, or its weights are not available.
         ClassifierError: the file cannot be opened.
     """
     file = file_of(model)
@@ -40,29 +44,67 @@ def open_model(model: Named, recipe: Recipe, on_event: OnEvent) -> nn.Module | B
         return Classifier.load(file)
     if not isinstance(model, (str, Path)):
         return model
-    named = Recipe.from_dict({**recipe.to_dict(), "backbone": model})
-    check_backbone(named)
-    return choose_backbone(named, on_event).backbone
+    named = Session(session.recipe, {"backbone": model}, session.on_event)
+    check_backbone(named.recipe)
+    return choose_backbone(named).backbone
 
 
 def images_for(
-    model: nn.Module | Backbone | Classifier, source: Path, recipe: Recipe, on_event: OnEvent, *, most: int = MOST
+    session: Session, model: nn.Module | Backbone | Classifier, source: Path, *, most: int = MOST
 ) -> InspectedImages:
-    """Images of a source as the model's card wants them.
+    """Images of a source as the model's card wants them; of a set with splits the test split, else validation.
+
+    A source without class folders is taken as images without labels. Unreadable images are reported and left out.
+
+    Args:
+        most: images, drawn by the recipe's seed.
 
     Raises:
         DataError: there is no image that can be read.
-        RecipeError: the model is a plain module, which does not say how images are brought to it.
+        RecipeError: the model is a plain module, which does not say how images are preprocessed for it.
     """
     if isinstance(model, Classifier):
-        rules = replace(model.rules, max_pixels=recipe.max_pixels)  # the background is that of its card
-        look = model.backbone.preprocess
-        return inspected_images(source, look, recipe, on_event, classes=model.classes, most=most, rules=rules)
-    if isinstance(model, Backbone):
-        return inspected_images(source, model.preprocess, recipe, on_event, most=most)
-    raise RecipeError(
-        expected="a Classifier or a Backbone, which says how images are brought to it",
-        found=f"images for a {type(model).__name__}",
-        where="source",
-        hint="Give normalised pixels to the functions of headstart.inspection instead.",
-    )
+        backbone, classes = model.backbone, model.classes
+        rules = replace(model.rules, max_pixels=session.recipe.max_pixels)  # the background is that of its card
+    elif isinstance(model, Backbone):
+        backbone, classes, rules = model, (), session.rules
+    else:
+        raise RecipeError(
+            expected="a Classifier or a Backbone, which says how images are preprocessed",
+            found=f"images for a {type(model).__name__}",
+            where="source",
+            hint="Give normalised pixels to the functions of headstart.inspection instead.",
+        )
+    samples = samples_of(source, classes)
+    order = np.random.default_rng(session.recipe.seed).permutation(len(samples))[:most]
+    chosen = [samples[i] for i in sorted(order)]
+    images = session.read(chosen, backbone.preprocess, rules, classes=classes)
+    if not len(images):
+        raise DataError(expected="an image that can be read", found=f"none of {len(chosen)}", where=source)
+    return images
+
+
+def samples_of(source: Path, classes: tuple[str, ...], wanted: tuple[str, ...] = NOT_TRAINED_ON) -> list[Sample]:
+    """Samples of a source, of the first of the wanted splits that it has; without splits all of them.
+
+    Args:
+        classes: images of others are left out; empty: all are taken. Without class folders there are no labels.
+
+    Raises:
+        DataError: there is no image, or none of these classes.
+    """
+    try:
+        image_set = scan(source, unpack_into=runtime.cache_folder() / "archives", least_classes=1)
+    except DataError:
+        files = scan_unlabelled([source])
+        return [Sample(path, path.name) for path in files]
+    samples = [one for one in image_set.samples if not classes or one.label in classes]
+    if not samples:
+        raise DataError(
+            expected=f"images of the classes {', '.join(classes[:6])}",
+            found=f"classes {', '.join(image_set.classes[:6])}",
+            where=source,
+        )
+    there = {one.split for one in samples}
+    split = next((name for name in wanted if name in there), None)
+    return [one for one in samples if split is None or one.split == split]

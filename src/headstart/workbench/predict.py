@@ -1,29 +1,30 @@
-"""predict: classes and calibrated probabilities for new image files and folders, in the order they were named."""
+"""predict: classes and calibrated probabilities for new image files and folders, in the given order."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from headstart import runtime
+from typing_extensions import Unpack
+
 from headstart.classifier.classifier import Classifier, Prediction
 from headstart.data.image_set import scan_unlabelled
-from headstart.engines.choose import choose_engine
 from headstart.errors import RunError
-from headstart.progress import OnEvent, ProgressReporter, print_event
-from headstart.recipe import Recipe
-from headstart.workbench.prepare import recipe_from
+from headstart.progress import OnEvent, print_event
+from headstart.recipe import Recipe, RunOptions, takes
 from headstart.workbench.run import write_table
+from headstart.workbench.session import Session
 
 
+@takes(RunOptions)
 def predict(
     classifier: str | Path | Classifier,
     images: str | Path | Sequence[str | Path],
     *,
     csv: str | Path | None = None,
     recipe: Recipe | None = None,
-    on_event: OnEvent = print_event,
-    **knobs: object,
+    on_event: OnEvent | None = print_event,
+    **options: Unpack[RunOptions],
 ) -> list[Prediction]:
     """Classify image files and all images of folders.
 
@@ -31,34 +32,27 @@ def predict(
         classifier: a file, the folder of a run, or a loaded Classifier.
         images: files and folders; a folder stands for its images sorted by name.
         csv: also write path, class, probability, the probability of every class, and the reason of unreadable images.
-        knobs: fields of Recipe that concern the running: workers, batch_size, device, engine.
 
     Returns:
-        One Prediction for each image, in order; an unreadable image has its reason in `error`.
+        One Prediction per image, in order; an unreadable image has its reason in `error`.
 
     Raises:
         ClassifierError: the classifier cannot be opened.
         DataError: a path does not exist, or a folder holds no image.
-        RunError: the csv cannot be written; where its folder is missing, before anything is computed.
+        RunError: the csv cannot be written; if its folder is missing, before anything is computed.
     """
-    recipe = recipe_from(recipe, knobs)
+    session = Session(recipe, options, on_event)
     if csv is not None and not Path(csv).absolute().parent.is_dir():
         raise RunError(
-            expected="a place for the table", found="no such folder", where=csv, hint="Make the folder first."
+            expected="a folder for the table", found="no such folder", where=csv, hint="Create the folder first."
         )
     files = scan_unlabelled([Path(images)] if isinstance(images, (str, Path)) else [Path(image) for image in images])
     model = classifier if isinstance(classifier, Classifier) else Classifier.load(classifier)
-    engine = choose_engine(
-        model.backbone,
-        name=recipe.engine,
-        device=runtime.choose_device(recipe.device),
-        waiting=len(files),
-        batch_size=recipe.batch_size,
-        cache_folder=runtime.cache_folder(),
-    )
-    progress, predictions = ProgressReporter(on_event, "predict"), []
-    workers = recipe.workers or runtime.cores()
-    for prediction in model.stream(files, workers=workers, batch_size=recipe.batch_size, forward=engine.forward):
+    engine = session.engine(model.backbone, waiting=len(files))
+    progress, predictions = session.progress("predict"), []
+    for prediction in model.stream(
+        files, workers=session.workers, batch_size=session.recipe.batch_size, forward=engine.forward
+    ):
         predictions.append(prediction)
         progress(len(predictions), len(files))
     if csv is not None:

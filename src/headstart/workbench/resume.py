@@ -1,4 +1,4 @@
-"""resume: go on with a training that was interrupted; it ends with the weights of one that was not."""
+"""resume: finish a training that was interrupted, with the weights of one that was not."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ from pathlib import Path
 from headstart.progress import OnEvent, print_event
 from headstart.workbench.job import Job
 from headstart.workbench.run import Run
+from headstart.workbench.session import Session
 from headstart.workbench.train import work_on
 
 
-def resume(run: str | Path, *, force: bool = False, on_event: OnEvent = print_event) -> Run:
-    """Go on with the unfinished training of a run's folder, by its own recipe and images.
+def resume(run: str | Path, *, force: bool = False, on_event: OnEvent | None = print_event) -> Run:
+    """Finish the interrupted training of a run's folder, by its own recipe and images.
 
-    The probe and what is cached are made or found again; fine-tuning goes on from the latest whole checkpoint.
+    The probe and what is cached are made or found again; fine-tuning continues from the latest whole checkpoint.
 
     Args:
         run: folder that the run would have had.
-        anyway: also with changed images or versions, or on another device, without the promise.
+        force: also with changed images or versions, or on another device, without the promise of equal weights.
 
     Raises:
         RunError: there is nothing to resume, or images, versions or the device differ.
     """
-    return work_on(Job.find(run), on_event, resumed=True, force=force)
+    job = Job.find(run)
+    return work_on(Session(job.recipe, on_event=on_event), job, resumed=True, force=force)

@@ -5,14 +5,12 @@ A run is written into a hidden folder beside its place, which gets its name when
 
 from __future__ import annotations
 
-import contextlib
 import csv
-import hashlib
 import json
 import re
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,11 +22,14 @@ from headstart.errors import RunError
 from headstart.evaluation.evaluation import Evaluation
 from headstart.features.features_file import load_features
 from headstart.features.matrix import Features
+from headstart.files import atomic_write, write_json
+from headstart.plain import to_plain
 
 CLASSIFIER, RECORD, PREDICTIONS = "classifier.safetensors", "run.json", "predictions.csv"
 FEATURES, REPORT, INSIDE = "features.safetensors", "report.html", "inside.html"
 FILES = (CLASSIFIER, RECORD, PREDICTIONS, FEATURES, REPORT, INSIDE)
-VERSION = 1
+VERSION = 2  # 1: written by headstart 0.1, with other names for some keys; both are read
+_COLUMNS = {"part": "split"}  # old → new name of a column of predictions.csv
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,10 @@ class Run:
         return load_features(self.folder / FEATURES)
 
     def predictions(self) -> list[dict[str, str]]:
-        """The rows of predictions.csv: one for each image, with its content hash, part, label and answer."""
+        """The rows of predictions.csv: one for each image, with its content hash, split, label and prediction."""
         with (self.folder / PREDICTIONS).open(encoding="utf-8", newline="") as file:
-            return [{key: restore_cell(value) for key, value in row.items()} for row in csv.DictReader(file)]
+            rows = csv.DictReader(file)
+            return [{_COLUMNS.get(key, key): restore_cell(value) for key, value in row.items()} for row in rows]
 
     @classmethod
     def load(cls, folder: str | Path) -> Run:
@@ -100,23 +102,39 @@ def run_name(source: Path) -> str:
     return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "run"
 
 
-@contextmanager
-def new_run(parent: Path, name: str) -> Iterator[Path]:
-    """A folder to write a run into; afterwards it is `parent/name`, or `name-2` … when that is taken.
+def out_folder(folder: str | Path) -> Path:
+    """A folder that the user named, as a path with a name: `.` and `..` become the folders they stand for.
 
-    Whatever goes wrong inside, nothing is left behind.
+    Raises:
+        RunError: it has no name, such as the root of a disk, or the user after ~ is unknown.
+    """
+    try:
+        path = Path(folder).expanduser()
+    except RuntimeError as error:  # ~nobody
+        raise RunError(expected="a folder", found=f"{str(folder)!r}: {error}", hint="Choose one with --out.") from error
+    path = path.resolve() if path.name in ("", "..") else path
+    if not path.name:
+        raise RunError(expected="a folder with a name", found=repr(str(path)), hint="Choose one with --out.")
+    return path
+
+
+@contextmanager
+def new_run(target: Path) -> Iterator[Path]:
+    """A hidden folder beside `target` to write a run into; `finish_run` gives it its name.
+
+    If the block fails, nothing is left behind.
 
     Raises:
         RunError: the folder cannot be made.
     """
-    work = parent / f".{name}-{uuid.uuid4().hex[:8]}.part"
+    work = target.parent / f".{target.name}-{uuid.uuid4().hex[:8]}.part"
     try:
         work.mkdir(parents=True)
     except OSError as error:
         raise RunError(
             expected="a folder that can be written",
             found=str(error.strerror),
-            where=parent,
+            where=target.parent,
             hint="Choose one with --out.",
         ) from error
     try:
@@ -142,33 +160,25 @@ def finish_run(work: Path, name: str) -> Path:
 
 def write_record(folder: Path, values: Mapping[str, Any]) -> None:
     """Write run.json, strict JSON."""
-    text = json.dumps({"version": VERSION, **values}, indent=1, allow_nan=False, ensure_ascii=False, default=str)
-    (folder / RECORD).write_text(text, encoding="utf-8", errors="surrogatepass")
+    write_json(folder / RECORD, {"version": VERSION, **to_plain(values)})
 
 
-def write_table(path: Path, header: Sequence[str], rows: Iterator[Sequence[object]]) -> None:
-    """Write a csv whose cells no spreadsheet takes for a formula; a file appears at once and whole.
+def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a csv whose cells no spreadsheet takes for a formula; it appears whole or not at all.
 
     Raises:
         RunError: it cannot be written there.
     """
-    is_stream = path.exists() and not path.is_file() and not path.is_dir()  # a pipe, /dev/stdout
-    path = path if is_stream else path.resolve()  # what a link leads to is written, not the link
-    part = path if is_stream else path.with_name(f".{path.name}-{uuid.uuid4().hex}.part")
     try:
-        with part.open("w", encoding="utf-8", newline="", errors="backslashreplace") as file:
+        with (
+            atomic_write(path) as part,
+            part.open("w", encoding="utf-8", newline="", errors="backslashreplace") as file,
+        ):
             writer = csv.writer(file)
             writer.writerow([neutral_cell(name) for name in header])
             writer.writerows([neutral_cell(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
-        if not is_stream:
-            part.replace(path)
-    except BaseException as error:
-        if not is_stream:
-            with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
-        if not isinstance(error, OSError):
-            raise
-        raise RunError(expected="a place for the table", found=str(error.strerror), where=path) from error
+    except OSError as error:
+        raise RunError(expected="a table that can be written", found=str(error.strerror), where=path) from error
 
 
 def neutral_cell(text: str) -> str:
@@ -181,7 +191,22 @@ def restore_cell(text: str) -> str:
     return text[1:] if text[:1] == "'" else text
 
 
-def data_fingerprint(contents: Sequence[str], labels: Sequence[str], parts: Sequence[str]) -> str:
-    """SHA-256 over what was learnt from and tested on: content, label and part of every image, in no order."""
-    lines = sorted(f"{content}\t{label}\t{part}" for content, label, part in zip(contents, labels, parts, strict=True))
-    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+def find_run(classifier: str | Path | Classifier, model: Classifier) -> tuple[Run | None, str]:
+    """The run whose features can be compared with the model's, or None and the reason.
+
+    Args:
+        classifier: as the user named it. model: what was loaded.
+
+    A recalibrated classifier may lie in the folder of its run: the features there have other batch-norm statistics.
+    """
+    if isinstance(classifier, Classifier):
+        return None, "a loaded classifier has no run folder"
+    path = Path(classifier)
+    try:
+        run = Run.load(path if path.is_dir() else path.parent)
+        _ = run.features
+    except RunError as error:
+        return None, f"the run's folder is not beside the file ({error.found})"
+    if run.record["backbone"]["fingerprint"] != model.backbone.fingerprint:
+        return None, "the features of the run beside the file are of other weights than the classifier's"
+    return run, ""

@@ -17,9 +17,10 @@ import numpy as np
 
 from headstart.datasets.hands import draw_hands
 from headstart.errors import RecipeError, RunError
-from headstart.progress import Notice, OnEvent, print_event
+from headstart.progress import OnEvent, print_event
 from headstart.training.checkpoints import LATEST
 from headstart.workbench.run import Run
+from headstart.workbench.session import Session
 
 _PER_CLASS = 24  # hands, drawn in some seconds
 _PATIENCE = 600.0  # seconds for a training of some hundred steps; slower means that it hangs
@@ -63,7 +64,7 @@ class SelfTest:
 
 
 def selftest(
-    what: str, *, strategy: str = "last-stage", kills: int = 3, seed: int = 0, on_event: OnEvent = print_event
+    what: str, *, strategy: str = "last-stage", kills: int = 3, seed: int = 0, on_event: OnEvent | None = print_event
 ) -> SelfTest:
     """One of the selftests by its name.
 
@@ -80,7 +81,7 @@ def selftest(
 
 
 def selftest_resume(
-    strategy: str = "last-stage", *, kills: int = 3, seed: int = 0, on_event: OnEvent = print_event
+    strategy: str = "last-stage", *, kills: int = 3, seed: int = 0, on_event: OnEvent | None = print_event
 ) -> SelfTest:
     """Train twice on drawn hands: once undisturbed, once killed without warning `kills` times and resumed each time.
 
@@ -92,12 +93,12 @@ def selftest_resume(
     Raises:
         RunError: a training ended by itself with an error.
     """
-    rng = np.random.default_rng(seed)
+    rng, session = np.random.default_rng(seed), Session(on_event=on_event)
     with tempfile.TemporaryDirectory(prefix="headstart-selftest-") as name:
         place = Path(name)
         photos = place / "hands"
         draw_hands(photos, train_per_class=_PER_CLASS, test_per_class=6, seed=seed)
-        on_event(Notice(f"A training by {strategy} that nobody disturbs"))
+        session.notice(f"A training by {strategy} that nobody disturbs")
         whole = _finish(_start(place, photos, place / "whole", strategy), place / "whole")
         moments: list[float] = []
         process = _start(place, photos, place / "killed", strategy)
@@ -106,7 +107,7 @@ def selftest_resume(
             if moment is None:
                 break  # it was faster
             moments.append(moment)
-            on_event(Notice(f"Killed {moment:.1f} s after it could be resumed; resumed"))
+            session.notice(f"Killed {moment:.1f} s after it could be resumed; resumed")
             process = _python(place, _RESUME, str(place / "killed"))
         killed = _finish(process, place / "killed")
     return SelfTest(strategy, tuple(moments), killed, whole)

@@ -3,35 +3,29 @@
 from __future__ import annotations
 
 from headstart.backbones.backbone import Backbone
-from headstart.engines.choose import Engine
-from headstart.recipe import Recipe
 from headstart.wording import duration
+from headstart.workbench.session import FeatureJob, Session
 from headstart.workbench.starting_point import StartingPoint
 
 
-def plan_rows(choice: StartingPoint, engine: Engine, recipe: Recipe, *, images: int, waiting: int) -> dict[str, str]:
-    """Label → text, in the order to show.
-
-    Args:
-        images: of the set. waiting: those whose features are not in the cache.
-    """
-    backbone = choice.backbone
-    row = backbone.spec
-    width = sum(backbone.widths)
-    megabytes = images * width * 4 * 2 / 1e6  # float32, once in the cache and once in the run
-    seconds = (engine.seconds_per_image or 0.0) * waiting
+def plan_rows(session: Session, start: StartingPoint, job: FeatureJob) -> dict[str, str]:
+    """Label → text, in the order to show."""
+    backbone, spec, recipe = start.backbone, start.backbone.spec, session.recipe
+    images, waiting = len(job.files.paths), job.waiting
+    megabytes = images * sum(backbone.widths) * 4 * 2 / 1e6  # float32, once in the cache and once in the run
+    seconds = (job.engine.seconds_per_image or 0.0) * waiting
     side = backbone.preprocess.crop
-    stages = ", ".join(row.choose_stages(recipe.layers))
-    pretrained = "" if row.pretrained else "nothing was pretrained: its weights are random, "
+    untrained = "" if spec.pretrained else "untrained (random weights): "
+    because = f", {start.reason}" if start.reason else ""
     return {
-        "backbone": f"{row.title} ({row.parameters:.1f} M parameters, {side}×{side} px){_because(choice.reason)}",
-        "weights": f"{pretrained}{backbone.weights.source}",
+        "backbone": f"{spec.title} ({spec.parameters:.1f} M parameters, {side}×{side} px){because}",
+        "weights": f"{untrained}{backbone.weights.source}",
         "licence": backbone.weights.licence,
         "frozen": "the whole backbone, weights and batch-norm statistics; only the head is trained",
-        "head": f"{recipe.head} on {stages}, each scaled to unit length",
-        "engine": f"{engine.name}: {engine.reason}",
-        "cached": f"features of {images - waiting:,} of {images:,} images are there, {waiting:,} to compute",
-        "time": f"about {duration(seconds)} for the features" if waiting else "seconds: nothing has to be computed",
+        "head": f"{recipe.head} on {', '.join(spec.choose_stages(recipe.layers))}, each scaled to unit length",
+        "engine": f"{job.engine.name}: {job.engine.reason}",
+        "cached": f"features of {images - waiting:,} of {images:,} images, {waiting:,} to compute",
+        "time": f"about {duration(seconds)} for the features" if waiting else "seconds: all features are cached",
         "disk": f"about {megabytes:.0f} MB for features, half of it in the cache",
     }
 
@@ -48,7 +42,3 @@ def layer_choices(backbone: Backbone, layers: str) -> dict[str, tuple[str, ...]]
         if stages not in chosen.values():
             chosen[word] = stages
     return chosen
-
-
-def _because(reason: str) -> str:
-    return f", {reason}" if reason else ""

@@ -1,0 +1,252 @@
+"""Session: one call of a verb: its recipe, cache, device, workers and events, and what is made with them."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from headstart import runtime
+from headstart.backbones.backbone import Backbone
+from headstart.backbones.preprocess import Preprocess
+from headstart.data.batches import PixelBatch, pixel_batches
+from headstart.data.dataset import Dataset, load_dataset
+from headstart.data.image_set import Sample
+from headstart.data.images import ImageRules
+from headstart.engines.choose import Engine, choose_engine
+from headstart.features.cache import FeatureCache, FeatureStore
+from headstart.features.extract import Extraction, ImageFiles, extract_features, open_store
+from headstart.features.matrix import Features
+from headstart.inspection.inspected_images import InspectedImages
+from headstart.progress import Event, Notice, OnEvent, ProgressReporter, Working, silent
+from headstart.recipe import Recipe
+
+SILENCE = 5.0  # seconds without an event after which a step gives a sign of life
+_BATCH = 32  # images decoded at once when they are read into memory
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """Features of a dataset, how they were computed, and by which engine."""
+
+    features: Features
+    extraction: Extraction
+    engine: Engine
+
+
+@dataclass(frozen=True)
+class FeatureJob:
+    """What extraction will do: the files, the cache's store for them, how many images wait, and the chosen engine."""
+
+    backbone: Backbone
+    files: ImageFiles
+    store: FeatureStore
+    waiting: int
+    engine: Engine
+
+
+class Session:
+    """Makes datasets, features and images in memory by one recipe, and reports what happens.
+
+    Args:
+        recipe: of this call; None: the defaults. options: fields of the recipe to change.
+        on_event: called with each event; None: silence.
+
+    Attributes:
+        seconds: name of each finished step → how long it took.
+
+    Raises:
+        RecipeError: an option is unknown or not allowed.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe | None = None,
+        options: Mapping[str, object] | None = None,
+        on_event: OnEvent | None = None,
+    ) -> None:
+        self.recipe = (recipe or Recipe()).with_options(options or {})
+        self.seconds: dict[str, float] = {}
+        self._on_event = on_event or silent
+        self._lock = threading.Lock()  # signs of life come from a second thread
+        self._last_event = time.monotonic()
+
+    def on_event(self, event: Event) -> None:
+        """Report an event."""
+        with self._lock:
+            self._last_event = time.monotonic()
+            self._on_event(event)
+
+    def notice(self, text: str) -> None:
+        """Report a sentence to read."""
+        self.on_event(Notice(text))
+
+    def progress(self, step: str, unit: str = "images") -> ProgressReporter:
+        """A function to call with (done, total) during a step."""
+        return ProgressReporter(self.on_event, step, unit)
+
+    @contextlib.contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Measure a step, and give signs of life while it runs."""
+        began = time.perf_counter()
+        with self.signs_of_life(name):
+            yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
+
+    @contextlib.contextmanager
+    def signs_of_life(self, name: str) -> Iterator[None]:
+        """Report every five seconds that something goes on under this name, unless other events come."""
+        began, finished = time.perf_counter(), threading.Event()
+
+        def watch() -> None:
+            while not finished.wait(SILENCE / 5):
+                if time.monotonic() - self._last_event >= SILENCE:
+                    self.on_event(Working(name, time.perf_counter() - began))
+
+        watcher = threading.Thread(target=watch, name=f"watch {name}", daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            finished.set()
+            watcher.join()
+
+    @cached_property
+    def device(self) -> str:
+        """Name of the torch device.
+
+        Raises:
+            RecipeError: it is not in this machine.
+        """
+        return runtime.choose_device(self.recipe.device)
+
+    @cached_property
+    def workers(self) -> int:
+        """Threads that decode images."""
+        return self.recipe.workers or runtime.cores()
+
+    @cached_property
+    def cache(self) -> FeatureCache:
+        """The user's cache of features under the recipe's limit."""
+        return FeatureCache(runtime.cache_folder() / "features", self.recipe.cache_limit_gb * 1e9)
+
+    @property
+    def rules(self) -> ImageRules:
+        """How the recipe opens images.
+
+        Raises:
+            RecipeError: the background is not a colour.
+        """
+        return ImageRules.named(self.recipe.background, self.recipe.max_pixels)
+
+    def dataset(self, source: str | Path, *, least_classes: int = 2, rules: ImageRules | None = None) -> Dataset:
+        """The audited images of a source; see `load_dataset`.
+
+        Raises:
+            DataError: there is no usable set.
+        """
+        return load_dataset(Path(source), self.recipe, progress=self.progress, least_classes=least_classes, rules=rules)
+
+    def engine(self, backbone: Backbone, waiting: int) -> Engine:
+        """The engine of the recipe for so many images.
+
+        Raises:
+            BackboneError: it is not available here.
+        """
+        return choose_engine(
+            backbone,
+            name=self.recipe.engine,
+            device=self.device,
+            waiting=waiting,
+            batch_size=self.recipe.batch_size,
+            cache_folder=runtime.cache_folder(),
+        )
+
+    def feature_job(self, dataset: Dataset, backbone: Backbone) -> FeatureJob:
+        """Look up what the cache has of a dataset, and choose the engine for the rest."""
+        files = ImageFiles(
+            paths=tuple(sample.path for sample in dataset.samples),
+            names=tuple(sample.name for sample in dataset.samples),
+            contents=dataset.contents,
+            rules=dataset.rules,
+        )
+        store = open_store(self.cache, backbone, dataset.rules)
+        waiting = len({content for content in files.contents if content not in store})
+        return FeatureJob(backbone, files, store, waiting, self.engine(backbone, waiting))
+
+    def features(self, job: FeatureJob, into: Path | None = None) -> Extracted:
+        """Features of a dataset: cached ones read, the others computed.
+
+        Args:
+            into: a file to hold the matrix, so that memory stays flat; None keeps it in memory.
+
+        Raises:
+            DataError: an image can no longer be read. RunError: the disk is full.
+        """
+        features, extraction = extract_features(
+            job.files,
+            job.backbone,
+            job.engine.forward,
+            job.store,
+            into=into,
+            batch_size=self.recipe.batch_size,
+            workers=self.workers,
+            progress=self.progress("extract features"),
+        )
+        self.cache.shrink(keep=job.store)
+        return Extracted(features, extraction, job.engine)
+
+    def pixels(
+        self, samples: Sequence[Sample], preprocess: Preprocess, rules: ImageRules, *, step: str = ""
+    ) -> tuple[torch.Tensor, list[int]]:
+        """Prepared images N×3×S×S uint8 in memory, and which of the samples they are; unreadable ones are reported.
+
+        Args:
+            step: its progress is reported under this name; empty: not at all.
+        """
+        progress = self.progress(step) if step else None
+        pictures = [torch.empty(0, 3, preprocess.crop, preprocess.crop, dtype=torch.uint8)]
+        kept: list[int] = []
+        done = 0
+        for batch in self.batches([sample.path for sample in samples], preprocess, rules):
+            pictures += [batch.pixels] if batch.positions else []
+            kept += batch.positions
+            done += len(batch.positions) + len(batch.failures)
+            for position, reason in batch.failures.items():
+                self.notice(f"{samples[position].name} is left out: {reason}")
+            if progress is not None:
+                progress(done, len(samples))
+        return torch.cat(pictures), kept
+
+    def batches(self, paths: Sequence[Path], preprocess: Preprocess, rules: ImageRules) -> Iterator[PixelBatch]:
+        """Prepared images in batches, decoded by the session's workers."""
+        return pixel_batches(paths, preprocess.prepare, rules=rules, batch_size=_BATCH, workers=self.workers)
+
+    def read(
+        self, samples: Sequence[Sample], preprocess: Preprocess, rules: ImageRules, *, classes: Sequence[str] = ()
+    ) -> InspectedImages:
+        """Samples as a network sees them, for inspection; unreadable ones are reported and left out.
+
+        Args:
+            classes: of the model, the order of the labels; empty: those that occur.
+        """
+        prepared, kept = self.pixels(samples, preprocess, rules)
+        found = [samples[i] for i in kept]
+        known = tuple(classes) or tuple(sorted({one.label for one in found if one.label is not None}))
+        number = {name: i for i, name in enumerate(known)}
+        labels = [number.get(one.label or "", -1) for one in found]
+        labelled = bool(found) and min(labels) >= 0
+        return InspectedImages(
+            pixels=preprocess.normalise(prepared),
+            names=tuple(one.name for one in found),
+            prepared=prepared,
+            labels=torch.tensor(labels) if labelled else None,
+            classes=known if labelled else (),
+            paths=tuple(one.path for one in found),
+        )

@@ -1,0 +1,82 @@
+"""Session: what it makes is made once, cached, and reported."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from headstart.backbones.backbone import load_backbone
+from headstart.errors import RecipeError
+from headstart.progress import Event, Notice, Progress, Working
+from headstart.recipe import Recipe
+from headstart.workbench.session import Session
+
+
+def test_options_change_the_recipe_and_unknown_ones_are_refused() -> None:
+    assert Session(Recipe(seed=3), {"batch_size": 8}).recipe == Recipe(seed=3, batch_size=8)
+    with pytest.raises(RecipeError, match="Did you mean batch_size"):
+        Session(options={"bacth_size": 8})
+
+
+def test_cached_images_are_neither_read_nor_decoded_again(photos: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(photos, tmp_path / "set")
+    backbone = load_backbone("embedded")
+    first = Session()
+    expected = first.features(first.feature_job(first.dataset(folder), backbone)).features.matrix.copy()
+    for path in folder.rglob("*.png"):  # same path, size and time, but no image any more: reading one would fail
+        status = path.stat()
+        path.write_bytes(bytes(status.st_size))
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+    again = Session()
+    job = again.feature_job(again.dataset(folder), backbone)
+    extracted = again.features(job)
+
+    assert job.waiting == extracted.extraction.computed == 0
+    np.testing.assert_array_equal(extracted.features.matrix, expected)
+
+
+def test_a_silent_step_gives_signs_of_life_and_its_time_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headstart.workbench.session.SILENCE", 0.05)
+    events: list[Event] = []
+    session = Session(on_event=events.append)
+
+    with session.step("solve head"):
+        time.sleep(0.3)
+
+    assert [event.step for event in events if isinstance(event, Working)][:2] == ["solve head", "solve head"]
+    assert session.seconds["solve head"] >= 0.3
+
+
+def test_a_step_that_reports_progress_needs_no_sign_of_life() -> None:
+    events: list[Event] = []
+    session = Session(on_event=events.append)
+    with session.step("count"):
+        session.progress("count", "numbers")(1, 1)
+    assert [type(event) for event in events] == [Progress]
+
+
+def test_unreadable_images_are_reported_and_left_out(photos: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(photos, tmp_path / "set")
+    broken = sorted((folder / "disc").iterdir())[0]
+    samples = Session().dataset(photos).samples[:3]
+    samples = tuple(type(one)(folder / one.name, one.name, one.label, None, None) for one in samples)
+    broken.write_bytes(b"no image")
+    events: list[Event] = []
+    session = Session(on_event=events.append)
+
+    images = session.read(samples, load_backbone("embedded").preprocess, session.rules)
+
+    assert len(images) == 2
+    assert images.classes == ("disc",)
+    assert [event.text.split(" is left out")[0] for event in events if isinstance(event, Notice)] == [samples[0].name]
+
+
+def test_silence_is_possible(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Session(on_event=None).dataset(photos)
+    assert capsys.readouterr() == ("", "")
