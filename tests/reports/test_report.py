@@ -15,8 +15,8 @@ from headstart.data.finding import Finding
 from headstart.errors import RunError
 from headstart.evaluation.evaluate import BaselinePredictions, EvaluatedImages, evaluate_probabilities
 from headstart.evaluation.evaluation import Evaluation
-from headstart.reports.album import MOST_PICTURES
-from headstart.reports.report import MOST_MISTAKES, ReportContents, write_report
+from headstart.reports.gallery import MAX_IMAGES
+from headstart.reports.report import MAX_MISTAKES, ReportContents, write_report
 
 HOSTILE = '<script>alert("x")</script>\u202egpj.\x07&'
 ESCAPED = '<script>alert("x")</script>\\u202egpj.\\x07&'  # as a person reads it
@@ -69,10 +69,10 @@ class Page(HTMLParser):
         return [attributes for tag, attributes in self.tags if tag == "img"]
 
 
-def an_evaluation(classes: tuple[str, ...] = ("ant", "bee", "cat"), n: int = 60, strength: float = 1.5) -> Evaluation:
+def an_evaluation(classes: tuple[str, ...] = ("ant", "bee", "cat"), n: int = 60, gap: float = 1.5) -> Evaluation:
     rng = np.random.default_rng(1)
     y = rng.integers(0, len(classes), n)
-    logits = np.exp(rng.normal(size=(n, len(classes))) + strength * np.eye(len(classes))[y])
+    logits = np.exp(rng.normal(size=(n, len(classes))) + gap * np.eye(len(classes))[y])
     p = logits / logits.sum(axis=1, keepdims=True)
     return evaluate_probabilities(
         p,
@@ -93,7 +93,7 @@ def some_contents(folder: Path, evaluation: Evaluation | None = None, **changes:
         evaluation=evaluation or an_evaluation(),
         findings=(),
         found={"images": 150, "source": "animals/"},
-        split="The set's own two parts.",
+        split="Using your train/test split.",
         counts={"train": {"ant": 30, "bee": 30, "cat": 30}, "test": {"ant": 20, "bee": 1500, "cat": 20}},
         plan={"backbone": "resnet18", "licence": "BSD-3-Clause"},
         choices=(
@@ -121,16 +121,16 @@ def percent(share: float) -> str:
 
 def test_the_headline_is_one_sentence_with_the_numbers_of_the_evaluation(tmp_path: Path) -> None:
     e = an_evaluation()
-    right = sum(e.confusion[i][i] for i in range(3))
+    correct = sum(e.confusion[i][i] for i in range(3))
 
     text = a_page(tmp_path, e).text.replace("\xa0", " ")
 
-    assert f"Right on {right} of 60 test images: {percent(e.accuracy.value)}" in text
+    assert f"{correct} of 60 test images correct: {percent(e.accuracy.value)}" in text
     assert f"(95 % interval {e.accuracy.low * 100:.1f} – {e.accuracy.high * 100:.1f})" in text
-    assert right == round(e.accuracy.value * 60)
+    assert correct == round(e.accuracy.value * 60)
 
 
-def test_every_rival_stands_in_the_table_with_its_interval_and_chance_is_computed(tmp_path: Path) -> None:
+def test_every_baseline_is_in_the_table_with_its_interval_and_chance_is_computed(tmp_path: Path) -> None:
     e = an_evaluation()
     page = a_page(tmp_path, e)
 
@@ -153,15 +153,20 @@ def test_the_table_of_classes_has_the_numbers_of_the_evaluation(tmp_path: Path) 
         assert [row[5], row[6]] == [percent(score.precision or 0), percent(score.f1 or 0)]
 
 
-def test_averages_worst_class_calibration_and_leaks_are_said(tmp_path: Path) -> None:
+def test_averages_worst_class_calibration_and_leaks_are_there(tmp_path: Path) -> None:
     e = an_evaluation()
     assert e.without_leaks is not None
     text = a_page(tmp_path, e).text.replace("\xa0", " ")
 
     assert percent(e.balanced_accuracy.value) in text
     assert f"{e.worst_class.name} {percent(e.worst_class.recall.value)}" in text
-    assert f"would read {percent(e.calibration.noise_floor.mean)} by chance" in text
-    assert f"2 test images are in training too. Without, on 58 images: {percent(e.without_leaks.value)}" in text
+    assert (
+        f"a perfectly calibrated model would show {percent(e.calibration.noise_floor.mean)} on a test set of this size"
+        in text
+    )
+    assert (
+        f"2 test images are also in the training set. Accuracy without them: {percent(e.without_leaks.value)}" in text
+    )
 
 
 def test_the_reliability_diagram_stands_there_as_a_table_too(tmp_path: Path) -> None:
@@ -176,11 +181,11 @@ def test_the_reliability_diagram_stands_there_as_a_table_too(tmp_path: Path) -> 
 def test_counts_choices_recipe_times_versions_and_the_next_command_are_there(tmp_path: Path) -> None:
     page = a_page(tmp_path)
 
-    assert page.row("all") == ["all", "90", "1,540"]
+    assert ["total", "90", "1,540"] in page.rows
     assert page.row("last-two (used)")[1:5] == ["stage3, stage4", "768", "0.1", "95.5 %"]
     assert page.row("pooled")[4] == "94.3 %"
-    assert page.row("features") == ["features", "1 min 01 s", ""]
-    assert page.row("together")[1] == "1 min 01 s"
+    assert page.row("features") == ["features", "1 min 1 s", ""]
+    assert ["total", "1 min 1 s", ""] in page.rows
     assert page.row("torch") == ["torch", "2.9"]
     assert page.row("licence") == ["licence", "BSD-3-Clause"]
     assert "headstart predict runs/animals/classifier.safetensors new/" in page.text
@@ -189,7 +194,7 @@ def test_counts_choices_recipe_times_versions_and_the_next_command_are_there(tmp
 def test_only_options_that_differ_from_their_default_are_emphasised(tmp_path: Path) -> None:
     page = a_page(tmp_path)
 
-    assert page.row("--seed")[1] == "7 chosen; the default is 0"
+    assert page.row("--seed")[1] == "7 default: 0"
     assert page.row("--offline")[1] == "no"
     assert page.row("--weights")[1] == "none"
     assert [attributes.get("class") for tag, attributes in page.tags if tag == "tr"].count("changed") == 1
@@ -214,7 +219,7 @@ def test_the_file_loads_nothing_and_runs_nothing(tmp_path: Path) -> None:
     assert "default-src 'none'; img-src data:" in page.source
 
 
-def test_every_picture_and_figure_says_what_it_shows(tmp_path: Path) -> None:
+def test_every_image_and_figure_has_a_description(tmp_path: Path) -> None:
     page = a_page(tmp_path)
 
     assert page.images()
@@ -251,7 +256,7 @@ def test_names_from_outside_stay_names_wherever_they_stand(tmp_path: Path) -> No
     assert "script" not in {tag for tag, _ in page.tags}
     assert "\u202e" not in page.source
     assert "\x07" not in page.source
-    assert f"{ESCAPED} taken for" in "".join(one["aria-label"] or "" for tag, one in page.tags if tag == "svg")
+    assert f"{ESCAPED} predicted as" in "".join(one["aria-label"] or "" for tag, one in page.tags if tag == "svg")
 
 
 def test_a_name_that_is_no_text_does_not_stop_the_report(tmp_path: Path) -> None:
@@ -260,14 +265,14 @@ def test_a_name_that_is_no_text_does_not_stop_the_report(tmp_path: Path) -> None
     assert "caf\\udce9.txt" in page.text
 
 
-def test_mistakes_are_shown_with_picture_answer_truth_and_probability(tmp_path: Path) -> None:
+def test_mistakes_are_shown_with_image_prediction_label_and_probability(tmp_path: Path) -> None:
     e = an_evaluation()
     first = e.mistakes[0]
     page = a_page(tmp_path, e)
 
-    said = f"answered {first.predicted}, {percent(first.probability)} sure is {first.true} {first.name}"
+    said = f"predicted {first.predicted} {percent(first.probability)} label {first.true} {first.name}"
     assert said in page.text.replace("\xa0", " ")
-    assert page.images()[0]["alt"] == f"{first.name}, true class {first.true}, answered {first.predicted}"
+    assert page.images()[0]["alt"] == f"{first.name}, true class {first.true}, predicted as {first.predicted}"
     assert (page.images()[0]["src"] or "").startswith("data:image/jpeg;base64,")
     assert (page.images()[0]["width"], page.images()[0]["height"]) == ("160", "96")
 
@@ -280,10 +285,10 @@ def test_an_image_that_is_gone_or_broken_becomes_its_name_and_reason(tmp_path: P
 
     page = Page(write_report(tmp_path / "report.html", contents))
 
-    assert "no picture: cannot be read: No such file or directory" in page.text
-    assert "no picture: the file is empty (0 bytes)" in page.text
+    assert "not shown: cannot be read: No such file or directory" in page.text
+    assert "not shown: the file is empty (0 bytes)" in page.text
     assert gone in page.text
-    assert len(page.images()) == min(MOST_MISTAKES, len(contents.evaluation.mistakes)) - 2
+    assert len(page.images()) == min(MAX_MISTAKES, len(contents.evaluation.mistakes)) - 2
 
 
 def test_findings_come_worst_first_with_their_groups_side_by_side(tmp_path: Path) -> None:
@@ -296,7 +301,7 @@ def test_findings_come_worst_first_with_their_groups_side_by_side(tmp_path: Path
 
     assert page.text.index("Problem: leak") < page.text.index("Note: unusual size")
     assert [one["alt"] for one in page.images()][-3:] == ["test/000.png", "test/001.png", "test/004.png"]
-    assert "1 problem in the data may touch these numbers" in page.text
+    assert "1 problem in the data may affect these numbers" in page.text
 
 
 def test_unreadable_files_are_listed_with_their_reason_and_the_rest_is_counted(tmp_path: Path) -> None:
@@ -309,20 +314,20 @@ def test_unreadable_files_are_listed_with_their_reason_and_the_rest_is_counted(t
     assert "and 10 more files, not listed here" in page.text
 
 
-def test_pictures_are_bounded_and_what_is_left_out_is_said(tmp_path: Path) -> None:
+def test_images_are_limited_and_what_is_left_out_is_counted(tmp_path: Path) -> None:
     names = tuple(f"test/{i:03}.png" for i in range(60))
     groups = tuple(names[i : i + 6] for i in range(0, 60, 6))
     findings = tuple(Finding("near-duplicates", "warning", f"Look {i}.", groups=groups) for i in range(4))
 
     page = a_page(tmp_path, findings=(*findings, Finding("unusual-size", "note", "Small.", names)))
 
-    assert len(page.images()) == MOST_PICTURES
+    assert len(page.images()) == MAX_IMAGES
     assert page.text.count("and 4 more groups, not shown here") == 4
     assert "and 2 more, not shown here" in page.text  # four of the six of one group are shown
-    assert "and 58 more, not shown here" in page.text  # the album is full: two names alone
+    assert "and 58 more, not shown here" in page.text  # the gallery is full: two names alone
 
 
-def test_files_without_a_picture_are_named_unless_the_sentence_names_them(tmp_path: Path) -> None:
+def test_files_without_an_image_are_named_unless_the_sentence_names_them(tmp_path: Path) -> None:
     finding = Finding("skipped", "note", "5 (a.txt, b.txt, …): skipped.", ("a.txt", "b.txt", "c.txt"), (), {"count": 5})
 
     page = a_page(tmp_path, findings=(finding,))
@@ -333,7 +338,7 @@ def test_files_without_a_picture_are_named_unless_the_sentence_names_them(tmp_pa
 
 
 def test_beyond_thirty_classes_the_matrix_gives_way_to_the_most_frequent_confusions(tmp_path: Path) -> None:
-    e = an_evaluation(tuple(f"breed {i}" for i in range(31)), n=400, strength=3)
+    e = an_evaluation(tuple(f"breed {i}" for i in range(31)), n=400, gap=3)
     page = a_page(tmp_path, e)
 
     assert sum(tag == "svg" for tag, _ in page.tags) == 1
@@ -344,22 +349,22 @@ def test_beyond_thirty_classes_the_matrix_gives_way_to_the_most_frequent_confusi
 
 
 def test_a_perfect_classifier_has_a_report_too(tmp_path: Path) -> None:
-    text = a_page(tmp_path, an_evaluation(strength=50)).text.replace("\xa0", " ")
+    text = a_page(tmp_path, an_evaluation(gap=50)).text.replace("\xa0", " ")
 
-    assert "Right on 60 of 60 test images: 100.0 %" in text
-    assert "every test image was answered rightly" in text
+    assert "60 of 60 test images correct: 100.0 %" in text
+    assert "None: all test images were classified correctly." in text
 
 
-def test_a_classifier_below_its_rival_is_told_so(tmp_path: Path) -> None:
-    text = a_page(tmp_path, an_evaluation(strength=0.0)).text.replace("\xa0", " ")
+def test_a_classifier_below_a_baseline_carries_a_warning(tmp_path: Path) -> None:
+    text = a_page(tmp_path, an_evaluation(gap=0.0)).text.replace("\xa0", " ")
 
-    assert re.search(r"The simple rival \w+ reads [\d.]+ %, (above|inside)", text)
+    assert re.search(r"The baseline \w+ reaches [\d.]+ %, (above|inside)", text)
 
 
 def test_warnings_of_the_run_stand_beside_the_number(tmp_path: Path) -> None:
     page = a_page(tmp_path, warnings=("Nothing was pretrained.",))
 
-    assert page.text.index("Nothing was pretrained.") < page.text.index("The most confident mistakes")
+    assert page.text.index("Nothing was pretrained.") < page.text.index("Most confident mistakes")
 
 
 def test_the_same_contents_give_the_same_bytes(tmp_path: Path) -> None:
@@ -384,11 +389,11 @@ def test_a_report_that_cannot_be_made_leaves_the_old_one_and_nothing_else(tmp_pa
     assert [one.name for one in path.parent.iterdir()] == ["report.html"]
 
 
-def test_a_place_that_cannot_be_written_is_said_and_stays_as_it_was(tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_written_is_an_error_and_stays_as_it_was(tmp_path: Path) -> None:
     contents = some_contents(tmp_path)
     (tmp_path / "out" / "report.html" / "kept").mkdir(parents=True)
 
-    with pytest.raises(RunError, match="a place for the page"):
+    with pytest.raises(RunError, match="a page that can be written"):
         write_report(tmp_path / "out" / "report.html", contents)
     with pytest.raises(RunError, match="No such file"):
         write_report(tmp_path / "missing" / "report.html", contents)

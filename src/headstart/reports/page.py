@@ -1,8 +1,7 @@
-"""Page: one HTML file that needs no network and no script, from a template of this folder; whole or not at all."""
+"""Page: one HTML file without network or script, filled in from a template of this folder; whole or not at all."""
 
 from __future__ import annotations
 
-import uuid
 from importlib import resources
 from pathlib import Path
 
@@ -10,11 +9,13 @@ from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from headstart.errors import RunError, shown
-from headstart.reports import words
+from headstart.files import FOR_RUN, write_text
+from headstart.reports.interpretation import ends
+from headstart.wording import NBSP, counted, duration, percent
 
 
 def write_page(path: Path, template: str, view: dict[str, object]) -> Path:
-    """Fill a template in and write it; every text from outside is escaped, its control characters shown.
+    """Fill in a template and write it; every text from outside is escaped, its control characters shown.
 
     Args:
         template: its name, such as `report.html`. view: everything that it names; `style` is added.
@@ -24,39 +25,26 @@ def write_page(path: Path, template: str, view: dict[str, object]) -> Path:
     """
     text = _template(template).render(**view, style=Markup(_file("report.css")))
     try:
-        _replace(path, text)
+        write_text(path, text)
     except OSError as error:
-        raise RunError(
-            expected="a place for the page", found=error.strerror or str(error), where=path, hint="Free it or make it."
-        ) from error
+        found = error.strerror or str(error)
+        raise RunError(expected="a page that can be written", found=found, where=path, hint=FOR_RUN) from error
     return path
 
 
 def _template(name: str) -> Template:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.finalize = _shown
-    for one in (words.percent, words.span, words.duration, words.counted):
-        environment.filters[one.__name__] = one
+    environment.finalize = _safe
+    environment.filters |= {"percent": percent, "ends": ends, "duration": duration, "counted": counted}
     return environment.from_string(_file(name))
 
 
-def _shown(value: object) -> object:
+def _safe(value: object) -> object:
     """Every text that is filled in passes here: a name from outside cannot turn the page's writing direction."""
-    if type(value) is not str:  # numbers, and Markup, which the template made itself
+    if type(value) is not str or value.isprintable():  # numbers, and Markup, which headstart made itself
         return value
-    return words.NBSP.join(shown(part) for part in value.split(words.NBSP))
+    return NBSP.join(shown(words) for words in value.split(NBSP))
 
 
 def _file(name: str) -> str:
     return resources.files("headstart.reports").joinpath(name).read_text(encoding="utf-8")
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write beside the place and move there, so that a reader never sees half a report."""
-    part = path.with_name(f".{path.name}-{uuid.uuid4().hex}.part")
-    try:
-        part.write_text(text, encoding="utf-8", newline="\n")
-        part.replace(path)
-    except BaseException:  # Ctrl-C too leaves nothing behind
-        part.unlink(missing_ok=True)
-        raise

@@ -1,6 +1,6 @@
-"""The report: everything a run found, measured and chose, as one HTML file that needs no network and no script.
+"""The report: everything a run found, measured and chose, as one HTML file without network or script.
 
-In: ReportContents, plain values of the other rooms. Out: the file. Nothing is measured here, only shown.
+In: ReportContents, plain values. Out: the file. Nothing is measured here, only shown.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from headstart.evaluation.evaluation import Evaluation, Mistake
 from headstart.figures.confusion import MAX_CLASSES, confusion_figure
 from headstart.figures.reliability import ReliabilityPoint, reliability_figure
 from headstart.figures.svg import inline_svg
-from headstart.reports import words
-from headstart.reports.album import Album, Picture, Plate
+from headstart.reports.gallery import Gallery, GalleryImage, ImageGrid
+from headstart.reports.interpretation import calibration_evidence, calibration_verdict, caveats
 from headstart.reports.page import write_page
 
-MOST_MISTAKES = 24  # pictures of mistakes, so that the audit keeps room for its own
-_GROUPS, _PER_GROUP, _PER_FINDING = 6, 4, 8  # duplicates side by side, and pictures of other findings
+MAX_MISTAKES = 24  # images of mistakes, so that some are left for the audit
+_GROUPS, _PER_GROUP, _PER_FINDING = 6, 4, 8  # duplicates side by side, and images of other findings
 _REASONS = 40  # files listed with their reason
 _CONFUSIONS = 20
 
@@ -35,16 +35,16 @@ class ReportContents:
     Args:
         found: of `ImageSet.to_dict`.
         split: the protocol, one sentence.
-        counts: part → class → images.
+        counts: split → class → images.
         plan: label → text (backbone, licence, origin, frozen, stages …).
-        choices: of `LayerScore.to_dict`, the first is the one used; held_out says how rows were held out.
+        choices: of `LayerScore.to_dict`, the first is the one used; held_out says how images were held out.
         recipe: option → value; defaults: the same with nothing chosen, to emphasise what was.
         timings: step → seconds.
         paths: image name → file, for thumbnails.
         command: what to type next.
-        warnings: what must stand beside the number besides what the evaluation itself says (nothing pretrained …).
+        warnings: caveats besides those of the evaluation (backbone not pretrained …).
         rules: how the images were read, so that thumbnails show what the network saw.
-        inside: address on the page that looks inside → the sentence that leads there; empty without that page.
+        inside: link into inside.html → its sentence; empty without that page.
     """
 
     title: str
@@ -68,33 +68,33 @@ class ReportContents:
 
 
 @dataclass(frozen=True)
-class PicturedMistake:
-    """A mistake with its picture."""
+class ShownMistake:
+    """A mistake with its image."""
 
     mistake: Mistake
-    picture: Picture
+    image: GalleryImage
 
 
 @dataclass(frozen=True)
-class PicturedFinding:
-    """A finding with the pictures it is about.
+class ShownFinding:
+    """A finding with the images it is about.
 
     Args:
-        groups: for duplicates, one plate each; groups_left_out: groups beyond.
-        plate: images that belong to no group.
-        reasons: file and what was said of it; reasons_left_out: files beyond.
+        groups: for duplicates, one grid each; groups_left_out: further groups.
+        grid: images that belong to no group.
+        reasons: file and the reason for it; reasons_left_out: further files.
     """
 
     finding: Finding
-    groups: tuple[Plate, ...]
+    groups: tuple[ImageGrid, ...]
     groups_left_out: int
-    plate: Plate
+    grid: ImageGrid
     reasons: tuple[tuple[str, str], ...]
     reasons_left_out: int
 
 
 def write_report(path: Path, contents: ReportContents) -> Path:
-    """Write the report as one HTML file; it appears whole or not at all, and a picture that is gone becomes its name.
+    """Write the report as one HTML file; it appears whole or not at all, and an image that is gone becomes its name.
 
     Raises:
         RunError: the file cannot be written there.
@@ -104,22 +104,20 @@ def write_report(path: Path, contents: ReportContents) -> Path:
 
 def _view(contents: ReportContents) -> dict[str, object]:
     """Everything the template names."""
-    e, album = contents.evaluation, Album(contents.paths, rules=contents.rules)
-    mistakes = [PicturedMistake(one, album.picture(one.name)) for one in e.mistakes[:MOST_MISTAKES]]
-    right = words.right_answers(e)
+    e, gallery = contents.evaluation, Gallery(contents.paths, rules=contents.rules)
+    mistakes = [ShownMistake(one, gallery.image(one.name)) for one in e.mistakes[:MAX_MISTAKES]]
     return {
         "contents": contents,
         "e": e,
-        "right": right,
-        "wrong": e.accuracy.n - right,
-        "caveats": [*contents.warnings, *words.caveats(e)],
+        "wrong": e.accuracy.n - e.correct,
+        "caveats": [*contents.warnings, *caveats(e)],
         "chance": None if any(one.name == "chance" for one in e.baselines) else 1 / len(e.classes),
-        "calibration": (words.calibration_verdict(e.calibration), words.calibration_evidence(e.calibration)),
+        "calibration": (calibration_verdict(e.calibration), calibration_evidence(e.calibration)),
         "mistakes": mistakes,
         "confusion": _confusion_svg(e),
         "confusions": _top_confusions(e),
         "reliability": _reliability_svg(e),
-        "findings": [_pictured(finding, album) for finding in _sorted_findings(contents)],
+        "findings": [_shown(finding, gallery) for finding in _sorted_findings(contents)],
         "by_severity": _by_severity(contents),
         "recipe": _recipe_rows(contents),
         "total_seconds": sum(contents.timings.values()),
@@ -130,14 +128,14 @@ def _view(contents: ReportContents) -> dict[str, object]:
 def _confusion_svg(e: Evaluation) -> Markup | None:
     if len(e.classes) > MAX_CLASSES:
         return None
-    wrong = e.accuracy.n - words.right_answers(e)
-    said = f"Confusion matrix of {len(e.classes)} classes: {wrong} of {e.accuracy.n} images off the diagonal. "
-    most = [f"{true} taken for {other} {count} times" for true, other, count, _ in _top_confusions(e)[:3]]
-    return Markup(inline_svg(confusion_figure(e.confusion, e.classes), shown(said + "; ".join(most))))
+    wrong = e.accuracy.n - e.correct
+    description = f"Confusion matrix of {len(e.classes)} classes: {wrong} of {e.accuracy.n} images off the diagonal. "
+    most = [f"{true} predicted as {other} {count} times" for true, other, count, _ in _top_confusions(e)[:3]]
+    return Markup(inline_svg(confusion_figure(e.confusion, e.classes), shown(description + "; ".join(most))))
 
 
 def _top_confusions(e: Evaluation) -> list[tuple[str, str, int, float]]:
-    """True class, answer, images, and their share of the true class; the most frequent first."""
+    """True class, predicted class, images, and their share of the true class; the most frequent first."""
     found = [
         (e.classes[row], e.classes[column], count, count / sum(counts))
         for row, counts in enumerate(e.confusion)
@@ -160,8 +158,10 @@ def _reliability_svg(e: Evaluation) -> Markup:
         )
         for one in e.calibration.bins
     ]
-    said = f"Reliability diagram of {e.accuracy.n} images in {len(points)} bins; the table below it has the numbers."
-    return Markup(inline_svg(reliability_figure(points), said))
+    description = (
+        f"Reliability diagram of {e.accuracy.n} images in {len(points)} bins; the table below it has the numbers."
+    )
+    return Markup(inline_svg(reliability_figure(points), description))
 
 
 def _sorted_findings(contents: ReportContents) -> list[Finding]:
@@ -176,18 +176,18 @@ def _by_severity(contents: ReportContents) -> dict[str, int]:
     return counts
 
 
-def _pictured(finding: Finding, album: Album) -> PicturedFinding:
+def _shown(finding: Finding, gallery: Gallery) -> ShownFinding:
     reasons = list(_reasons(finding))
-    groups = tuple(album.plate(group, _PER_GROUP) for group in finding.groups[:_GROUPS])
+    groups = tuple(gallery.grid(group, _PER_GROUP) for group in finding.groups[:_GROUPS])
     alone = () if groups or reasons else finding.names
-    # what cannot be pictured is named once: the message has the first names already
-    unsaid = [name for name in alone if album.knows(name) or name not in finding.message]
-    plate = album.plate(unsaid, _PER_FINDING, _count(finding) - len(alone) + len(unsaid) if alone else 0)
-    return PicturedFinding(
+    # what has no image is named once: the message has the first names already
+    named = [name for name in alone if name in gallery or name not in finding.message]
+    grid = gallery.grid(named, _PER_FINDING, _count(finding) - len(alone) + len(named) if alone else 0)
+    return ShownFinding(
         finding=finding,
         groups=groups,
         groups_left_out=len(finding.groups) - len(groups),
-        plate=plate,
+        grid=grid,
         reasons=tuple(reasons[:_REASONS]),
         reasons_left_out=max(_count(finding) if reasons else 0, len(reasons)) - len(reasons[:_REASONS]),
     )
