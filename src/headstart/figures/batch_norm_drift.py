@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from headstart.figures.style import BLUE, MUTED, ORANGE, TEXT, new_figure, shorten, style_axes
@@ -95,6 +96,7 @@ def _finish(axes: Axes, title: str, y_label: str) -> None:
     axes.set_xlabel("batch norm, in the order of the forward pass", color=MUTED, fontsize=10)
     axes.set_ylabel(y_label, color=MUTED, fontsize=10)
     axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 0.98), ncols=2, frameon=False, fontsize=8.5, labelcolor=TEXT)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     style_axes(axes)
 
 

@@ -39,7 +39,8 @@ def inline_svg(figure: Figure, description: str) -> str:
     width, height = (inches * 72 for inches in figure.get_size_inches())
     opening = (
         f'<svg class="figure" xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
-        f'viewBox="0 0 {width:g} {height:g}" width="{width:g}" height="{height:g}" role="img" '
+        f'viewBox="0 0 {width:g} {height:g}" width="{width:g}" height="{height:g}" '
+        f'style="--width:{width:g}px" role="img" '
         f'aria-label="{html.escape(description)}">'
     )
     return re.sub(r"\n\s*", "\n", opening + _TAG.sub(_adapt, body)).strip()
