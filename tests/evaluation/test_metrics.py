@@ -52,7 +52,7 @@ def test_rows_of_the_confusion_matrix_are_the_truth() -> None:
 
 
 def test_classes_without_test_images_are_left_out_of_the_averages() -> None:
-    p = np.eye(4)[[0, 0, 1, 3]]  # the last image, of class 1, is taken for class 3, which has no test image
+    p = np.eye(4)[[0, 0, 1, 3]]  # the last image, of class 1, is predicted as class 3, which has no test image
     y = np.array([0, 0, 1, 1])
 
     assert metrics.balanced_accuracy(p, y) == pytest.approx((1 + 1 / 2) / 2)

@@ -88,7 +88,7 @@ def test_the_page_of_a_run_lists_every_rule(run: Run) -> None:
     for one in (*found.not_checked, *found.not_concerned):
         assert one.rule in text
         assert one.reason in text
-    assert f"{len(found.not_concerned)} not concerned</summary>" in text
+    assert f"{len(found.not_concerned)} not applicable</summary>" in text
 
 
 @pytest.mark.parametrize(
