@@ -38,7 +38,7 @@ def test_own_names_and_other_values_are_taken() -> None:
     registry = a_registry()
     registry.add("red", print)
 
-    with pytest.raises(RecipeError, match=r"a new name for a colour.*'own'"):
+    with pytest.raises(RecipeError, match=r"a name that no other colour has.*'own'"):
         registry.add("own", print)
     with pytest.raises(RecipeError, match=r"registered already.*Choose another name"):
         registry.add("red", len)

@@ -55,13 +55,17 @@ class Registry(Mapping[str, _Value], Generic[_Value]):
         """
         if self._is_taken(name, value):
             raise RecipeError(
-                expected=f"a new name for a {self.kind}",
+                expected=f"a name that no other {self.kind} has",
                 found=f"{name!r}, which is registered already",
                 where=f"register_{self.kind}",
                 hint="Choose another name.",
             )
         self._values[name] = value
         self._names.setdefault(name)
+
+    def added(self, name: str) -> _Value | None:
+        """The value that was added under a name, or None; imports nothing."""
+        return self._values.get(name)
 
     def remove(self, name: str) -> None:
         """Take away what was added under a name; what headstart or an installed package offers stays."""
@@ -117,7 +121,7 @@ class Registry(Mapping[str, _Value], Generic[_Value]):
             return point.load()
         except Exception as error:  # foreign code: whatever it raises, the user learns whose it is
             raise RecipeError(
-                expected=f"a {self.kind} from the entry point {point.name!r}",
+                expected=f"the {self.kind} of the entry point {point.name!r}",
                 found=f"{type(error).__name__}: {error}",
                 where=point.value,
                 hint=f"Update or remove the package {point.dist.name if point.dist else point.value}.",

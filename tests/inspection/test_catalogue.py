@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -40,11 +41,50 @@ def test_a_registered_analysis_is_found_with_its_first_docstring_line():
     assert find_analysis("test-first-line") == Analysis("Count the images", first_line, needs="labels", in_all=False)
 
 
+def test_a_function_that_is_defined_again_replaces_itself():
+    for text in ("first", "second"):
+
+        @register_analysis("test-again", about=text, in_all=False)
+        def again(model, images):
+            """As in a notebook cell that is run twice."""
+
+    assert find_analysis("test-again").about == "second"
+
+
 def test_a_name_that_is_taken_and_an_unknown_need_are_refused():
     with pytest.raises(RecipeError, match="registered already"):
         register_analysis("filters", about="other filters")(print)
     with pytest.raises(RecipeError, match="'pixels'"):
         register_analysis("test-needs", needs="pixels")
+
+
+def test_analyses_of_installed_packages_are_listed_and_a_broken_one_says_so(tmp_path, monkeypatch):
+    info = tmp_path / "plugin-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plugin\nVersion: 1\n")
+    (info / "entry_points.txt").write_text(
+        "[headstart.analyses]\nfine = analyses_of_plugin:fine\nplain = analyses_of_plugin:plain\nbroken = nowhere:x\n"
+    )
+    (tmp_path / "analyses_of_plugin.py").write_text(
+        "from headstart.inspection.catalogue import register_analysis\n"
+        "@register_analysis('fine', about='a fine one', needs='labels')\n"
+        "def fine(model, images): ...\n"
+        "def plain(model, images):\n    'Count the images.'\n"
+    )
+    code = (
+        "from headstart.inspection.catalogue import list_analyses\n"
+        "for name in ('fine', 'plain', 'broken'): print(list_analyses()[name].about, list_analyses()[name].needs)\n"
+        "try: list_analyses()['broken'].function(None, None)\n"
+        "except Exception as error: print(error.hint)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines() == [
+        "a fine one labels",
+        "Count the images ",
+        "cannot be imported: ModuleNotFoundError: No module named 'nowhere' ",
+        "Update or remove the package plugin.",
+    ]
 
 
 def test_an_unknown_name_is_answered_with_the_near_ones():

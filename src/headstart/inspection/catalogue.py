@@ -56,10 +56,24 @@ def register_analysis(
         )
 
     def decorate(function: _Function) -> _Function:
+        known = ANALYSES.added(name)
+        if known is not None and _is_redefined(known.function, function):
+            ANALYSES.remove(name)  # a notebook cell that is run again
         ANALYSES.add(name, Analysis(about or _first_line(function), function, needs=needs, in_all=in_all))
         return function
 
     return decorate
+
+
+def list_analyses() -> dict[str, Analysis]:
+    """Every analysis by name; one whose package cannot be imported says so in `about`, and fails when it is run."""
+    found: dict[str, Analysis] = {}
+    for name in ANALYSES:
+        try:
+            found[name] = find_analysis(name)
+        except RecipeError as error:
+            found[name] = Analysis(f"cannot be imported: {error.found}", _raises(error))
+    return found
 
 
 def find_analysis(name: str) -> Analysis:
@@ -70,6 +84,18 @@ def find_analysis(name: str) -> Analysis:
     """
     found: Any = ANALYSES.find(name, where="inspect")
     return found if isinstance(found, Analysis) else Analysis(_first_line(found), found)
+
+
+def _raises(error: RecipeError) -> Callable[..., Any]:
+    def fail(model: object, images: object) -> None:
+        raise error
+
+    return fail
+
+
+def _is_redefined(before: Any, function: Any) -> bool:
+    names = [(getattr(one, "__module__", ""), getattr(one, "__qualname__", "")) for one in (before, function)]
+    return names[0] == names[1] and all(names[0])
 
 
 def _first_line(function: Any) -> str:
