@@ -1,4 +1,4 @@
-"""Literal, slow forms of the unbiased HSIC: the sum over distinct places, and the formula with its matrices."""
+"""Literal, slow forms of the unbiased HSIC: the sum over tuples of distinct indices, and the formula with its matrices."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from itertools import permutations
 import numpy as np
 
 
-def hsic_by_places(k: np.ndarray, l: np.ndarray) -> float:  # noqa: E741
+def hsic_by_tuples(k: np.ndarray, l: np.ndarray) -> float:  # noqa: E741
     """Song et al. 2012, equation 4: mean over all distinct i, j, q, r of K_ij (L_ij + L_qr - 2 L_iq)."""
     total, count = 0.0, 0
     for i, j, q, r in permutations(range(len(k)), 4):

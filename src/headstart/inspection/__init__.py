@@ -1,1 +1,1 @@
-"""Looks into a model: what it does with images, and what may be wrong with it; nothing is changed."""
+"""Inspection: analyses of a model on images; the model is never changed."""

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import ortho_group
 
 from headstart.inspection.features.cka import cka, cka_with_error, gram, hsic
-from reference.cka import hsic_by_matrices, hsic_by_places
+from reference.cka import hsic_by_matrices, hsic_by_tuples
 
 
 def drawn(n: int, d: int, seed: int) -> np.ndarray:
@@ -20,10 +20,10 @@ def raw_gram(x: np.ndarray) -> np.ndarray:
     return products
 
 
-def test_hsic_is_the_sum_over_distinct_places_and_the_formula():
+def test_hsic_is_the_sum_over_distinct_indices_and_the_formula():
     x, y = drawn(7, 3, 0), drawn(7, 5, 1)
     ours = hsic(gram(x), gram(y))
-    assert ours == pytest.approx(hsic_by_places(raw_gram(x), raw_gram(y)))  # centring changes nothing
+    assert ours == pytest.approx(hsic_by_tuples(raw_gram(x), raw_gram(y)))  # centring changes nothing
     assert ours == pytest.approx(hsic_by_matrices(gram(x), gram(y)))
 
 
@@ -32,7 +32,7 @@ def test_hsic_is_unbiased_for_unrelated_features():
     assert abs(np.mean(values)) < 3 * np.std(values) / 20
 
 
-def test_unrelated_features_are_unrelated_where_the_biased_form_says_they_are_alike():
+def test_unrelated_features_are_unrelated_where_the_biased_form_says_they_are_similar():
     x, y = drawn(100, 512, 0), drawn(100, 512, 1)
     xc, yc = x - x.mean(0), y - y.mean(0)
     biased = np.square(yc.T @ xc).sum() / (np.linalg.norm(xc.T @ xc) * np.linalg.norm(yc.T @ yc))

@@ -116,7 +116,7 @@ def test_t_sne_is_repeatable_and_keeps_clouds_apart():
     results = [embedding(Through(), images_of_vectors(x, labels), method="t-sne", seed=3) for _ in range(2)]
     np.testing.assert_array_equal(results[0].positions, results[1].positions)
     assert results[0].explained_variance is None
-    assert "t-sne" in results[0].interpretation[-1]
+    assert "t-SNE" in results[0].interpretation[-1]
     centres = [results[0].positions[labels == one].mean(0) for one in (2, 3)]
     spread = results[0].positions[labels == 2].std()
     assert np.linalg.norm(centres[0] - centres[1]) > 2 * spread

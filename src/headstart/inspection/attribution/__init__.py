@@ -1,1 +1,1 @@
-"""Attribution: which parts of an image an answer rests on."""
+"""Attribution: the evidence for a prediction in the image, and whether the map of it can be trusted."""

@@ -115,13 +115,13 @@ class Explanation(InspectionResult):
         target = shown(self.target)
         if one.hidden is None or one.elsewhere is None:
             return [f"{one.method}: no evidence for {target} in the image; the map is empty."]
-        falls = f"{target} falls from {percent(self.probability)} to {percent(one.hidden)}"
+        change = f"{target} goes from {percent(self.probability)} to {percent(one.hidden)}"
         beside = f"with as much hidden elsewhere it is {percent(one.elsewhere)}"
         where = f"{one.method} is hottest {where_is(one.heat)}"
         if one.matters:
-            found = [f"{where}, and the prediction depends on it: with the hottest fifth hidden {falls}, {beside}."]
+            found = [f"{where}, and the prediction depends on it: with the hottest fifth hidden {change}, {beside}."]
         else:
-            found = [f"{where}, but the prediction does not depend on it: with it hidden {falls}, {beside}."]
+            found = [f"{where}, but the prediction does not depend on it: with it hidden {change}, {beside}."]
         if one.sanity is not None and abs(one.sanity) >= SAME:
             found.append(
                 f"{one.method}: a network with shuffled weights gives a similar map (rank correlation "
@@ -137,7 +137,9 @@ class Explanation(InspectionResult):
             return ""
         same = sum(one.label == self.predicted for one in self.similar)
         names = listed([f"{one.name} ({one.label}, {one.cosine:.2f})" for one in self.similar], 3)
-        doubt = "" if 2 * same > len(self.similar) else " The prediction is doubtful: most belong to other classes."
+        doubt = (
+            "" if 2 * same > len(self.similar) else " The prediction is doubtful: half or more belong to other classes."
+        )
         return (
             f"Most similar training images: {names}; {same} of these {len(self.similar)} are of class "
             f"{shown(self.predicted)}.{doubt}"
@@ -146,7 +148,7 @@ class Explanation(InspectionResult):
     def _on_shares(self) -> str:
         if len(self.stage_shares) < 2 or not any(one.method == "grad-cam" for one in self.maps):
             return ""
-        shares = listed([f"{stage} {percent(share)}" for stage, share in self.stage_shares.items()])
+        shares = ", ".join(f"{shown(stage)} {percent(share)}" for stage, share in self.stage_shares.items())
         return f"The score comes from {shares}; Grad-CAM shows only what passes through {shown(self.stage)}."
 
     @property

@@ -35,7 +35,7 @@ from headstart.wording import counted, listed, percent
 
 Matrix = NDArray[np.float64]
 
-METHODS = ("pca", "t-sne", "umap")
+METHODS = {"pca": "PCA", "t-sne": "t-SNE", "umap": "UMAP"}
 NEIGHBOURS = 10
 LEAST = 5  # images without which there is no map
 OVERLAP = 0.15
@@ -49,6 +49,7 @@ Outliers: |modified z| above 3.5."""
 _THUMBNAILS = 48
 _THUMBNAIL = 48  # pixels of a side
 _NAMED = 8
+_PAIRS = 4  # overlapping pairs in a sentence
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,9 +109,10 @@ class Embedding(InspectionResult):
         if not overlapping:
             return f"No classes overlap much in these features: {purity}, and no class is worse."
         pairs = [f"{self._name(one.of)} among {self._name(one.among)} ({one.share})" for one in overlapping]
+        more = f" and {len(pairs) - _PAIRS} more" if len(pairs) > _PAIRS else ""
         return (
-            f"Overlapping classes: {listed(pairs, 4)}; {purity}. A linear head will confuse them most: add images of "
-            "these classes, or try other stages or fine-tuning."
+            f"Overlapping classes: {', '.join(pairs[:_PAIRS])}{more}; {purity}. A linear head will confuse them most: "
+            "add images of these classes, or try other stages or fine-tuning."
         )
 
     def _on_class_outliers(self) -> str:
@@ -136,7 +138,7 @@ class Embedding(InspectionResult):
 
     def _on_map(self) -> str:
         if self.explained_variance is None:
-            return f"In the {self.method} map groups are real; distances between groups are not."
+            return f"In the {METHODS[self.method]} map groups are real; distances between groups are not."
         share = percent(self.explained_variance)
         return f"The PCA map keeps {share} of the variance: images far apart are different, close ones may be too."
 
@@ -171,7 +173,7 @@ class Embedding(InspectionResult):
             f" coloured by {counted(len(self.images.classes), 'class')}" if self.images.labels is not None else ""
         )
         return (
-            f"A map of {counted(len(self.images), 'image')} by {self.method}{coloured}, some drawn as small pictures. "
+            f"A {METHODS[self.method]} map of {counted(len(self.images), 'image')}{coloured}, some drawn as thumbnails. "
             f"{self.interpretation[0]}"
         )
 

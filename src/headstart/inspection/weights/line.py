@@ -57,7 +57,8 @@ class WeightLine(InspectionResult):
     @property
     def title(self) -> str:
         """The two networks."""
-        return f"Loss between {self.before} and {self.after}, before and after training"
+        names = self.before if self.before == self.after else f"{self.before} and {self.after}"
+        return f"Loss between {names} before and after training"
 
     @property
     def interpretation(self) -> tuple[str, ...]:
