@@ -28,3 +28,4 @@ def test_near_names_come_before_all_names() -> None:
 
 def test_control_characters_are_shown_escaped_and_letters_kept() -> None:
     assert shown("Käse\x1b[31m\u202e") == "Käse\\x1b[31m\\u202e"
+    assert shown("94.8\u00a0%") == "94.8\u00a0%"

@@ -72,5 +72,5 @@ def near(name: str, known: Iterable[str]) -> str:
 
 
 def shown(text: str) -> str:
-    """A name from outside, safe to print: control characters escaped, letters of any language kept."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    """A name from outside, safe to print: control characters escaped; any letters and no-break spaces kept."""
+    return "".join(c if c.isprintable() or c == "\u00a0" else c.encode("unicode_escape").decode("ascii") for c in text)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import headstart as hs
 from headstart.errors import RecipeError
 from headstart.inspection.catalogue import ANALYSES, NEEDS, Analysis, find_analysis, register_analysis
 
@@ -72,9 +75,9 @@ def test_analyses_of_installed_packages_are_listed_and_a_broken_one_says_so(tmp_
         "def plain(model, images):\n    'Count the images.'\n"
     )
     code = (
-        "from headstart.inspection.catalogue import list_analyses\n"
-        "for name in ('fine', 'plain', 'broken'): print(list_analyses()[name].about, list_analyses()[name].needs)\n"
-        "try: list_analyses()['broken'].function(None, None)\n"
+        "from headstart.inspection.catalogue import all_analyses\n"
+        "for name in ('fine', 'plain', 'broken'): print(all_analyses()[name].about, all_analyses()[name].needs)\n"
+        "try: all_analyses()['broken'].function(None, None)\n"
         "except Exception as error: print(error.hint)\n"
     )
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
@@ -85,6 +88,20 @@ def test_analyses_of_installed_packages_are_listed_and_a_broken_one_says_so(tmp_
         "cannot be imported: ModuleNotFoundError: No module named 'nowhere' ",
         "Update or remove the package plugin.",
     ]
+
+
+def test_the_example_of_the_page_runs_as_it_is_in_an_empty_folder(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "extending" / "analysis.md").read_text(encoding="utf-8")
+    example = re.findall(r"```python\n(.*?)```", page, re.DOTALL)[0]
+    assert example.count("\n") <= 25
+    done = subprocess.run([sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("Flip sensitivity\nThe mean cosine is 0.")
+    assert "5.png" in done.stdout
+
+
+def test_what_the_page_needs_is_public():
+    public = ("register_analysis", "SimpleResult", "Table", "InspectionResult", "InspectedImages")
+    assert set(public) <= set(dir(hs))
 
 
 def test_an_unknown_name_is_answered_with_the_near_ones():

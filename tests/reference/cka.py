@@ -1,4 +1,4 @@
-"""Literal, slow forms of the unbiased HSIC: the sum over tuples of distinct indices, and the formula with its matrices."""
+"""Literal, slow forms of the unbiased HSIC: the sum over tuples of distinct indices, and the matrix formula."""
 
 from __future__ import annotations
 

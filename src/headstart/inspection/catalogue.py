@@ -65,7 +65,7 @@ def register_analysis(
     return decorate
 
 
-def list_analyses() -> dict[str, Analysis]:
+def all_analyses() -> dict[str, Analysis]:
     """Every analysis by name; one whose package cannot be imported says so in `about`, and fails when it is run."""
     found: dict[str, Analysis] = {}
     for name in ANALYSES:

@@ -16,7 +16,7 @@ from headstart.classifier.classifier import Classifier
 from headstart.errors import HeadstartError, RecipeError, RunError
 from headstart.files import atomic_write
 from headstart.inspection.batch_norm.preprocessing_check import PreprocessingCheck
-from headstart.inspection.catalogue import ANALYSES, find_analysis
+from headstart.inspection.catalogue import all_analyses
 from headstart.inspection.inspected_images import InspectedImages
 from headstart.inspection.inspected_model import Model, inspected_model
 from headstart.inspection.inspection_result import InspectionResult
@@ -122,16 +122,15 @@ def _command(named: Sequence[Named], paths: Mapping[str, Named | None], most: in
 
 def list_analyses() -> list[dict[str, str]]:
     """Every analysis with what it shows and what it needs, for lists."""
-    found = {name: find_analysis(name) for name in ANALYSES}
-    return [{"name": name, "about": one.about, "needs": one.needs} for name, one in found.items()]
+    return [{"name": name, "about": one.about, "needs": one.needs} for name, one in all_analyses().items()]
 
 
 def inspect_all(session: Session, model: Model, images: InspectedImages, *, before: Model | None = None) -> Inspection:
     """Every analysis that is possible here, and the doctor's rules; for the others the reason why not."""
     work: dict[str, Callable[[], InspectionResult]] = {
         name: partial(run_analysis, name, model, images, before=before, seed=session.recipe.seed)
-        for name in ANALYSES
-        if find_analysis(name).in_all
+        for name, analysis in all_analyses().items()
+        if analysis.in_all
     }
     results, left_out = _each(session, work)
     return Inspection(inspected_model(model).name, len(images), results, left_out, examine(model, images=images))

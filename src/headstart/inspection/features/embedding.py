@@ -173,7 +173,7 @@ class Embedding(InspectionResult):
             f" coloured by {counted(len(self.images.classes), 'class')}" if self.images.labels is not None else ""
         )
         return (
-            f"A {METHODS[self.method]} map of {counted(len(self.images), 'image')}{coloured}, some drawn as thumbnails. "
+            f"A {METHODS[self.method]} map of {counted(len(self.images), 'image')}{coloured}, some as thumbnails. "
             f"{self.interpretation[0]}"
         )
 
