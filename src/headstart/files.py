@@ -102,7 +102,7 @@ def reserve(path: Path) -> None:
                 raise
 
 
-def disk_full(folder: Path, needed: int, error: Exception, hint: str) -> RunError:
+def disk_full(folder: Path, needed: int, error: Exception, *, hint: str) -> RunError:
     """The error for a folder that cannot take `needed` bytes."""
     return RunError(
         expected=f"{needed / 1e6:.1f} MB that can be written",

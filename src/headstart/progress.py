@@ -93,4 +93,4 @@ class ProgressReporter:
         now = time.perf_counter()
         if done >= total or now - self._last >= _INTERVAL:
             self._last = now
-            self._on_event(Progress(self._step, done, total, now - self._started, self._unit))
+            self._on_event(Progress(self._step, done, total, seconds=now - self._started, unit=self._unit))

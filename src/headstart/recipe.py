@@ -171,6 +171,8 @@ class Recipe:
     def __post_init__(self) -> None:
         for spec in dataclasses.fields(self):
             value = getattr(self, spec.name)
+            if value is spec.default:
+                continue
             _check_type(spec, value)
             _check_range(spec, value)
         _ = self.seconds

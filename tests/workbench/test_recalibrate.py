@@ -79,7 +79,7 @@ def test_a_domain_of_dark_images_is_answered_better_and_the_old_file_stays(
     for name, tensor in model.backbone.state().items():
         same = torch.equal(tensor, old[name])
         assert same == ("running" not in name), name
-    with pytest.raises(ClassifierError, match="there already"):
+    with pytest.raises(ClassifierError, match="exists already"):
         recalibrate(run.folder, dark, on_event=quiet)
 
 

@@ -231,10 +231,10 @@ def load_dataset(
         )
     finally:
         index.close()
-    return _readable(image_set, images, audit, rules)
+    return _readable(image_set, images, audit, rules=rules)
 
 
-def _readable(image_set: ImageSet, images: AuditInput, audit: Audit, rules: ImageRules) -> Dataset:
+def _readable(image_set: ImageSet, images: AuditInput, audit: Audit, *, rules: ImageRules) -> Dataset:
     """The dataset of the images that can be read, everything aligned with them."""
     readable = [i for i, fact in enumerate(images.facts) if fact.error is None]
     place = {old: new for new, old in enumerate(readable)}

@@ -5,6 +5,7 @@ In: a path. Out: ImageSet: samples sorted by name, classes by name, never by num
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -114,6 +115,9 @@ def scan_unlabelled(paths: Sequence[Path]) -> list[Path]:
     """
     found: list[Path] = []
     for path in map(Path, paths):
+        if os.path.isfile(path):  # noqa: PTH113  # unlike Path.is_file, False for names that no disk can hold
+            found.append(path)
+            continue
         _check_exists(path)
         if not path.is_dir():
             found.append(path)

@@ -46,7 +46,7 @@ _MEASURED: dict[str, tuple[float, float]] = {
 }
 _UNKNOWN = (1.2, 1.0)  # a network that was not measured: folding has not lost yet
 
-_FEW = 16  # images; below, building and checking another engine costs more than it saves
+FEW = 16  # images; below, building and checking another engine costs more than it saves
 _SHARE = 0.05  # of the time that all waiting images take: what choosing may cost
 # seconds until onnxruntime runs, beside the check: the export, or reading it; two busy cores
 _EXPORT, _LOAD = 20.0, 1.0
@@ -118,7 +118,7 @@ def _on_cpu(backbone: Backbone, name: str, waiting: int, batch_size: int, caller
     eager = eager_forward(backbone)
     if name == "eager":
         return Engine("eager", "the network as it is, as asked for", eager, None)
-    if name == "auto" and waiting < _FEW:
+    if name == "auto" and waiting < FEW:
         few = "no image waits" if waiting == 0 else f"only {waiting} images wait"
         return Engine("eager", f"the network as it is: {few}", eager, None)
     with _threads(1 if callers > 1 else torch.get_num_threads()):

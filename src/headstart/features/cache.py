@@ -90,7 +90,7 @@ class FeatureStore:
             with finished(shard) as part:
                 save_file({"features": rows, "contents": codes}, part, {"sha256": _checksum(codes, rows)})
         except (SafetensorError, OSError) as error:
-            raise disk_full(self.folder, rows.nbytes + codes.nbytes, error, FOR_CACHE) from error
+            raise disk_full(self.folder, rows.nbytes + codes.nbytes, error, hint=FOR_CACHE) from error
         self._places |= {content: (shard, row) for row, content in enumerate(contents)}
 
     def read(self, contents: Sequence[str]) -> Iterator[tuple[NDArray[np.int64], Rows]]:

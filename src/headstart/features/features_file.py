@@ -48,7 +48,7 @@ def create_file(
         reserve(path)
     except OSError as error:
         path.unlink(missing_ok=True)
-        raise disk_full(path.parent, 8 + len(text) + offset, error, FOR_RUN) from error
+        raise disk_full(path.parent, 8 + len(text) + offset, error, hint=FOR_RUN) from error
     return np.memmap(path, np.float32, "r+", offset=8 + len(text), shape=(count, width))
 
 

@@ -52,7 +52,7 @@ class RowFile:
                 part.write_text(json.dumps({"rows": count, "keys": list(self.places)}), encoding="utf-8")
         except OSError as error:
             needed = count * (np.dtype(dtype).itemsize * sum(map(math.prod, shapes)) + 8)
-            raise disk_full(folder, needed, error, FOR_CACHE) from error
+            raise disk_full(folder, needed, error, hint=FOR_CACHE) from error
         for place in np.flatnonzero(self._sums[:, 1]):
             if self._sum_of(int(place)) != self._sums[place, 0]:
                 self._sums[place, 1] = 0  # damaged: made again

@@ -47,7 +47,7 @@ def continue_run(
         dataset = session.dataset(source).with_split(recipe.test_share, recipe.seed)  # the training finds it cached
         check_data(old, dataset.fingerprint())
     target = out_folder(old.folder if out is None else out)
-    return work_on(session, Job.begin(target, source, recipe, old.folder.absolute()))
+    return work_on(session, Job.begin(target, source, recipe, origin=old.folder.absolute()))
 
 
 def _recipe_of(run: Run, options: Mapping[str, object]) -> Recipe:

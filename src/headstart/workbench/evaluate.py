@@ -22,7 +22,7 @@ from headstart.features.matrix import Features, FeatureView
 from headstart.heads.knn import nearest, predict_neighbours
 from headstart.progress import OnEvent, print_event
 from headstart.recipe import EvaluateOptions, Recipe, takes
-from headstart.workbench.run import Run, find_run
+from headstart.workbench.run import Run, Trained, classifier_of, find_run
 from headstart.workbench.session import Session
 
 
@@ -51,7 +51,7 @@ class EvaluationResult:
 
 @takes(EvaluateOptions)
 def evaluate(
-    classifier: str | Path | Classifier,
+    classifier: Trained,
     source: str | Path,
     *,
     recipe: Recipe | None = None,
@@ -63,7 +63,7 @@ def evaluate(
     Transparent images are put on the background of the classifier's card, as in training and in `predict`.
 
     Args:
-        classifier: a file, the folder of a run, or a loaded Classifier.
+        classifier: a file, the folder of a run, a Run, or a loaded Classifier.
         source: as for `train`; of a set with splits the test split is taken, else the validation split.
 
     Raises:
@@ -72,7 +72,7 @@ def evaluate(
         RecipeError: an option is unknown or not allowed.
     """
     session = Session(recipe, options, on_event)
-    model = classifier if isinstance(classifier, Classifier) else Classifier.load(classifier)
+    model = classifier_of(classifier)
     rules = replace(model.rules, max_pixels=session.recipe.max_pixels)
     dataset = session.dataset(source, least_classes=1, rules=rules)
     with session.step("features"):
@@ -105,7 +105,7 @@ def _measure(
         notes.append(f"No kNN baseline, no leak check and no similar training images: {why_not}.")
     else:
         notes.append("Leaks are images with the pixels of a training image; near duplicates are not searched for.")
-    beside = _from_run(run, model, view, [dataset.facts[i] for i in known]) if run else _NO_RUN
+    beside = _from_run(run, model, view, facts=[dataset.facts[i] for i in known]) if run else _NO_RUN
     names, groups = [dataset.samples[i].name for i in known], dataset.groups()
     evaluation = evaluate_probabilities(
         model.head.probabilities_of(view),
@@ -140,7 +140,7 @@ def _known(model: Classifier, dataset: Dataset, chosen: Labels) -> tuple[Labels,
     return chosen[labels >= 0], labels[labels >= 0], dict(unknown)
 
 
-def _from_run(run: Run, model: Classifier, view: FeatureView, facts: Sequence[ImageFacts]) -> _FromRun:
+def _from_run(run: Run, model: Classifier, view: FeatureView, *, facts: Sequence[ImageFacts]) -> _FromRun:
     rows = [row for row in run.predictions() if row["split"] == "train"]
     numbers = {name: i for i, name in enumerate(model.classes)}
     places = {name: i for i, name in enumerate(run.features.names)}

@@ -23,7 +23,7 @@ from headstart.inspection.attribution.saliency import METHODS
 from headstart.inspection.inspected_images import InspectedImages
 from headstart.progress import OnEvent, print_event
 from headstart.workbench.events import FilesWritten
-from headstart.workbench.run import Run, find_run
+from headstart.workbench.run import Run, Trained, classifier_of, find_run
 from headstart.workbench.session import Session
 
 SIMILAR = 3  # training images beside each prediction
@@ -31,7 +31,7 @@ _AT_ONCE = 8  # images explained between two progress events
 
 
 def explain(
-    classifier: str | Path | Classifier,
+    classifier: Trained,
     images: str | Path | Sequence[str | Path],
     *,
     method: str | Sequence[str] = "grad-cam",
@@ -43,8 +43,8 @@ def explain(
     """Show the parts of each image that its prediction rests on, and the most similar training images.
 
     Args:
-        classifier: a file, the folder of a run, or a loaded Classifier; with its run beside it, training images are
-            shown.
+        classifier: a file, the folder of a run, a Run, or a loaded Classifier; with its run beside it, training
+            images are shown.
         images: files and folders. An unreadable one is reported and left out.
         method: `grad-cam`, `integrated-gradients`, `occlusion`, several of them, or `all`.
         class_name: the class to explain; None: each image's most probable one.
@@ -58,7 +58,7 @@ def explain(
     """
     files = scan_unlabelled([Path(images)] if isinstance(images, (str, Path)) else [Path(image) for image in images])
     session = Session(on_event=on_event)
-    model = classifier if isinstance(classifier, Classifier) else Classifier.load(classifier)
+    model = classifier_of(classifier)
     run, why_not = find_run(classifier, model)
     if run is None:
         session.notice(f"No training images are shown: {why_not}.")

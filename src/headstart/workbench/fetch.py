@@ -70,7 +70,7 @@ def fetch(
         RunError: the folder has no name.
     """
     session, sha256 = Session(on_event=on_event), check_sha256(sha256)
-    _check(source, name, sha256, max_gb)
+    _check(source, name, sha256=sha256, max_gb=max_gb)
     most = int(max_gb * 1e9)
     if name is not None or is_kaggle_page(source):
         handle = kaggle_handle(name or source)
@@ -83,7 +83,7 @@ def fetch(
     return _look(fetched)
 
 
-def _check(source: str, name: str | None, sha256: str, max_gb: float) -> None:
+def _check(source: str, name: str | None, *, sha256: str, max_gb: float) -> None:
     is_kaggle = source == "kaggle" or is_kaggle_page(source)
     if source == "kaggle" and name is None:
         raise DataError(expected="kaggle OWNER/NAME", found="no OWNER/NAME", where="fetch")

@@ -77,7 +77,7 @@ def fine_tune(
         RunError: the disk is full.
     """
     recipe = session.recipe
-    images = fine_tune_images(session, backbone, dataset, rows)
+    images = fine_tune_images(session, backbone, dataset, rows=rows)
     settings = settings_of(recipe, len(rows.train))
     plan = job.recall() or plan_fine_tuning(backbone, head, images, recipe, settings, session.cache, session.on_event)
     job.note(plan)

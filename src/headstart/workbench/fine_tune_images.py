@@ -42,17 +42,17 @@ def fine_tune_rows(dataset: Dataset, seed: int) -> FineTuneRows:
     return FineTuneRows(train[inner.indices("train")], held, f"{len(held)} training images held out")
 
 
-def fine_tune_images(session: Session, backbone: Backbone, dataset: Dataset, rows: FineTuneRows) -> FineTuneImages:
+def fine_tune_images(session: Session, backbone: Backbone, dataset: Dataset, *, rows: FineTuneRows) -> FineTuneImages:
     """The images of these rows, each decoded once.
 
     Raises:
         DataError: an image can no longer be read. RunError: the disk is full.
-    """  # four positional: what, by whom, of which, in the order of every verb
+    """
     wanted = np.concatenate([rows.train, rows.held_out])
     first: dict[str, int] = {}  # content → the first image that has it
     for i in wanted:
         first.setdefault(dataset.contents[i], int(i))
-    pixels = _pixels(session, backbone, dataset, first)
+    pixels = _pixels(session, backbone, dataset, first=first)
     place = {content: k for k, content in enumerate(first)}
 
     def places(indices: Labels) -> Labels:
@@ -73,7 +73,7 @@ def fine_tune_images(session: Session, backbone: Backbone, dataset: Dataset, row
     )
 
 
-def _pixels(session: Session, backbone: Backbone, dataset: Dataset, first: dict[str, int]) -> RowFile:
+def _pixels(session: Session, backbone: Backbone, dataset: Dataset, *, first: dict[str, int]) -> RowFile:
     """Every image decoded once, at the size from which the views are cut."""
     preprocess = backbone.preprocess
     side = stored_side(preprocess.resize, preprocess.crop)

@@ -101,15 +101,14 @@ def inspect(
         session.on_event(FilesWritten(Path(figure).parent, (Path(figure).name,), ""))
     if out is not None or what == "all":
         page = Path(out or "inside.html")
-        again = _command([what, model, source], {"against": against, "out": out}, most, session.recipe)
+        again = _command([what, model, source], {"against": against, "out": out}, most=most, recipe=session.recipe)
         write_inside(page, contents_of(found, f"{len(images)} images of {Path(source).name}", again))
         session.on_event(FilesWritten(page.parent, (page.name,), ""))
     return found
 
 
-def _command(named: Sequence[Named], paths: Mapping[str, Named | None], most: int, recipe: Recipe) -> str:
+def _command(named: Sequence[Named], paths: Mapping[str, Named | None], *, most: int, recipe: Recipe) -> str:
     """The command that makes the page again, with what differs from the defaults; empty for a model without a name."""
-    # four positional: the command's own words, in its order
     given = {name: value for name, value in paths.items() if value is not None}
     if not all(isinstance(one, (str, Path)) for one in (*named, *given.values())):
         return ""
@@ -133,11 +132,12 @@ def inspect_all(session: Session, model: Model, images: InspectedImages, *, befo
         if analysis.in_all
     }
     results, left_out = _each(session, work)
-    return Inspection(inspected_model(model).name, len(images), results, left_out, examine(model, images=images))
+    diagnosis = examine(model, images=images)
+    return Inspection(inspected_model(model).name, len(images), results, left_out=left_out, diagnosis=diagnosis)
 
 
 def inspect_briefly(
-    session: Session, model: Classifier, images: InspectedImages, check: PreprocessingCheck
+    session: Session, model: Classifier, images: InspectedImages, *, check: PreprocessingCheck
 ) -> Inspection:
     """What costs little: the check that was made already, batch norm on a few images, filters and rules by weights."""
     work: dict[str, Callable[[], InspectionResult]] = {
@@ -147,7 +147,8 @@ def inspect_briefly(
     }
     results, left_out = _each(session, work)
     left_out |= {"preprocessing": check.why} if check.seen is None else {}
-    return Inspection(inspected_model(model).name, len(images), results, left_out, examine(model))
+    diagnosis = examine(model)
+    return Inspection(inspected_model(model).name, len(images), results, left_out=left_out, diagnosis=diagnosis)
 
 
 def _each(

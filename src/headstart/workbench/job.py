@@ -37,7 +37,7 @@ class Job:
     origin: Path | None = None
 
     @classmethod
-    def begin(cls, target: Path, source: Path, recipe: Recipe, origin: Path | None = None) -> Job:
+    def begin(cls, target: Path, source: Path, recipe: Recipe, *, origin: Path | None = None) -> Job:
         """A new job under the first name that neither a run nor another job has: NAME, NAME-2, …
 
         Raises:
@@ -47,7 +47,7 @@ class Job:
         while free.exists() or _folder_of(free).exists():
             number += 1
             free = target.with_name(f"{target.name}-{number}")
-        job = cls(_folder_of(free), free, source.absolute(), recipe, origin)
+        job = cls(_folder_of(free), free, source.absolute(), recipe, origin=origin)
         try:
             job.folder.mkdir(parents=True)
             job._write({})
@@ -80,7 +80,7 @@ class Job:
         try:
             values = json.loads((folder / _CARD).read_text("utf-8"))
             origin = Path(values["origin"]) if values.get("origin") else None
-            return cls(folder, target, Path(values["source"]), Recipe.from_dict(values["recipe"]), origin)
+            return cls(folder, target, Path(values["source"]), Recipe.from_dict(values["recipe"]), origin=origin)
         except (ValueError, KeyError, RecipeError) as error:
             raise RunError(
                 expected="the card of an unfinished training",

@@ -7,18 +7,18 @@ from pathlib import Path
 
 from typing_extensions import Unpack
 
-from headstart.classifier.classifier import Classifier, Prediction
+from headstart.classifier.classifier import Prediction
 from headstart.data.image_set import scan_unlabelled
 from headstart.errors import RunError
 from headstart.progress import OnEvent, print_event
 from headstart.recipe import Recipe, RunOptions, takes
-from headstart.workbench.run import write_table
+from headstart.workbench.run import Trained, classifier_of, write_table
 from headstart.workbench.session import Session
 
 
 @takes(RunOptions)
 def predict(
-    classifier: str | Path | Classifier,
+    classifier: Trained,
     images: str | Path | Sequence[str | Path],
     *,
     csv: str | Path | None = None,
@@ -29,7 +29,7 @@ def predict(
     """Classify image files and all images of folders.
 
     Args:
-        classifier: a file, the folder of a run, or a loaded Classifier.
+        classifier: a file, the folder of a run, a Run, or a loaded Classifier.
         images: files and folders; a folder stands for its images sorted by name.
         csv: also write path, class, probability, the probability of every class, and the reason of unreadable images.
 
@@ -47,11 +47,11 @@ def predict(
             expected="a folder for the table", found="no such folder", where=csv, hint="Create the folder first."
         )
     files = scan_unlabelled([Path(images)] if isinstance(images, (str, Path)) else [Path(image) for image in images])
-    model = classifier if isinstance(classifier, Classifier) else Classifier.load(classifier)
-    engine = session.engine(model.backbone, waiting=len(files))
+    model = classifier_of(classifier)
+    forward = session.forward(model.backbone, waiting=len(files))
     progress, predictions = session.progress("predict"), []
     for prediction in model.stream(
-        files, workers=session.workers, batch_size=session.recipe.batch_size, forward=engine.forward
+        files, workers=session.workers, batch_size=session.recipe.batch_size, forward=forward
     ):
         predictions.append(prediction)
         progress(len(predictions), len(files))

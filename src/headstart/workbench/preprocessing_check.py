@@ -24,9 +24,9 @@ def check_images(session: Session, start: StartingPoint, dataset: Dataset) -> Pr
     """
     backbone = start.backbone
     if not (start.continues or backbone.spec.pretrained):
-        _estimate_statistics(backbone, _images(session, backbone, dataset, _STATISTICS_IMAGES))
+        _estimate_statistics(backbone, _images(session, backbone, dataset, most=_STATISTICS_IMAGES))
         return PreprocessingCheck("not checkable", "its statistics are those of these very images")
-    images = _images(session, backbone, dataset, _CHECKED_IMAGES)
+    images = _images(session, backbone, dataset, most=_CHECKED_IMAGES)
     if len(images) < 2:
         return PreprocessingCheck("not checkable", "there is no second training image")
     check = check_preprocessing(backbone, images, seed=session.recipe.seed)
@@ -42,7 +42,7 @@ def check_images(session: Session, start: StartingPoint, dataset: Dataset) -> Pr
     return check
 
 
-def _images(session: Session, backbone: Backbone, dataset: Dataset, most: int) -> torch.Tensor:
+def _images(session: Session, backbone: Backbone, dataset: Dataset, *, most: int) -> torch.Tensor:
     """Some of the training images, evenly over their order, N×3×S×S uint8."""
     indices = dataset.indices("train")
     chosen = indices[:: max(1, len(indices) // most)][:most]

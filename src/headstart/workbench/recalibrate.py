@@ -21,6 +21,7 @@ from headstart.progress import OnEvent, print_event
 from headstart.recipe import RecalibrateOptions, Recipe, takes
 from headstart.workbench.events import FilesWritten
 from headstart.workbench.open_model import NOT_TRAINED_ON, samples_of
+from headstart.workbench.run import Run, Trained, classifier_of
 from headstart.workbench.session import Session
 
 PRIOR = 16.0
@@ -65,7 +66,7 @@ class Recalibrated(Plain):
 
 @takes(RecalibrateOptions)
 def recalibrate(
-    classifier: str | Path | Classifier,
+    classifier: Trained,
     source: str | Path,
     *,
     out: str | Path | None = None,
@@ -80,7 +81,7 @@ def recalibrate(
     only to draw classes evenly: images of one class alone would distort the statistics.
 
     Args:
-        classifier: a file, the folder of a run, or a loaded Classifier, which is not changed.
+        classifier: a file, the folder of a run, a Run, or a loaded Classifier, which is not changed.
         source: images like those that will come, in class folders or loose.
         out: file to write; default `NAME-recalibrated.safetensors` beside the old one, never overwritten.
         prior: how many images the old statistics count for.
@@ -92,7 +93,7 @@ def recalibrate(
     Source: Li et al. 2016, arXiv:1603.04779 (AdaBN); Schneider et al. 2020, arXiv:2006.16971 (the prior).
     """
     session = Session(recipe, options, on_event)
-    before = classifier if isinstance(classifier, Classifier) else Classifier.load(classifier)
+    before = classifier_of(classifier)
     target = _target(classifier, out)
     asked = samples_of(Path(source), before.classes, NOT_TRAINED_ON)
     chosen = _evenly(session, samples_of(Path(source), before.classes, ("train",)))
@@ -118,13 +119,13 @@ def recalibrate(
     )
 
 
-def _target(classifier: str | Path | Classifier, out: str | Path | None) -> Path:
+def _target(classifier: Trained, out: str | Path | None) -> Path:
     if out is not None:
         target = Path(out)
     elif isinstance(classifier, Classifier):
         target = Path("recalibrated.safetensors")
     else:
-        file = Path(classifier)
+        file = classifier.folder if isinstance(classifier, Run) else Path(classifier)
         file = file / "classifier.safetensors" if file.is_dir() else file
         target = file.with_name(f"{file.stem}-recalibrated.safetensors")
     if target.exists():

@@ -191,19 +191,34 @@ def restore_cell(text: str) -> str:
     return text[1:] if text[:1] == "'" else text
 
 
-def find_run(classifier: str | Path | Classifier, model: Classifier) -> tuple[Run | None, str]:
+Trained = str | Path | Classifier | Run
+"""A trained classifier however it is named: its file, the folder of its run, the run, or the loaded classifier."""
+
+
+def classifier_of(trained: Trained) -> Classifier:
+    """The classifier that is meant; a run keeps its own loaded.
+
+    Raises:
+        ClassifierError: it cannot be opened.
+    """
+    if isinstance(trained, Classifier):
+        return trained
+    return trained.classifier if isinstance(trained, Run) else Classifier.load(trained)
+
+
+def find_run(trained: Trained, model: Classifier) -> tuple[Run | None, str]:
     """The run whose features can be compared with the model's, or None and the reason.
 
     Args:
-        classifier: as the user named it. model: what was loaded.
+        trained: as the user named it. model: what was loaded.
 
     A recalibrated classifier may lie in the folder of its run: the features there have other batch-norm statistics.
     """
-    if isinstance(classifier, Classifier):
+    if isinstance(trained, Classifier):
         return None, "a loaded classifier has no run folder"
-    path = Path(classifier)
+    folder = trained.folder if isinstance(trained, Run) else Path(trained)
     try:
-        run = Run.load(path if path.is_dir() else path.parent)
+        run = trained if isinstance(trained, Run) else Run.load(folder if folder.is_dir() else folder.parent)
         _ = run.features
     except RunError as error:
         return None, f"the run's folder is not beside the file ({error.found})"

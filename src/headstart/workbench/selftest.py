@@ -99,9 +99,9 @@ def selftest_resume(
         photos = place / "hands"
         draw_hands(photos, train_per_class=_PER_CLASS, test_per_class=6, seed=seed)
         session.notice(f"A training by {strategy} that nobody disturbs")
-        whole = _finish(_start(place, photos, place / "whole", strategy), place / "whole")
+        whole = _finish(_start(place, photos, place / "whole", strategy=strategy), place / "whole")
         moments: list[float] = []
-        process = _start(place, photos, place / "killed", strategy)
+        process = _start(place, photos, place / "killed", strategy=strategy)
         while len(moments) < kills:
             moment = _kill(process, place / ".killed.unfinished", float(rng.uniform(0, 2.0)))
             if moment is None:
@@ -113,7 +113,7 @@ def selftest_resume(
     return SelfTest(strategy, tuple(moments), killed, whole)
 
 
-def _start(place: Path, photos: Path, out: Path, strategy: str) -> subprocess.Popen[str]:
+def _start(place: Path, photos: Path, out: Path, *, strategy: str) -> subprocess.Popen[str]:
     knobs = {"backbone": "embedded", "engine": "eager", "offline": True, "checkpoint_every": 0.0}
     about = {"source": str(photos), "out": str(out), "strategy": strategy, "epochs": _EPOCHS[strategy]}
     return _python(place, _TRAIN, json.dumps({**about, **knobs}))

@@ -19,7 +19,8 @@ from headstart.data.batches import PixelBatch, pixel_batches
 from headstart.data.dataset import Dataset, load_dataset
 from headstart.data.image_set import Sample
 from headstart.data.images import ImageRules
-from headstart.engines.choose import Engine, choose_engine
+from headstart.engines.choose import FEW, Engine, choose_engine
+from headstart.engines.forward import Forward
 from headstart.features.cache import FeatureCache, FeatureStore
 from headstart.features.extract import Extraction, ImageFiles, extract_features, open_store
 from headstart.features.matrix import Features
@@ -168,6 +169,16 @@ class Session:
             cache_folder=runtime.cache_folder(),
         )
 
+    def forward(self, backbone: Backbone, waiting: int) -> Forward | None:
+        """The engine's function over pixels; None for a few images on the CPU, which the network takes as it is.
+
+        Raises:
+            BackboneError: the engine is not available here.
+        """
+        if waiting < FEW and self.recipe.engine == "auto" and self.device == "cpu":
+            return None
+        return self.engine(backbone, waiting).forward
+
     def feature_job(self, dataset: Dataset, backbone: Backbone) -> FeatureJob:
         """Look up what the cache has of a dataset, and choose the engine for the rest."""
         files = ImageFiles(
@@ -178,7 +189,8 @@ class Session:
         )
         store = open_store(self.cache, backbone, dataset.rules)
         waiting = len({content for content in files.contents if content not in store})
-        return FeatureJob(backbone, files, store, waiting, self.engine(backbone, waiting))
+        engine = self.engine(backbone, waiting)
+        return FeatureJob(backbone, files, store, waiting=waiting, engine=engine)
 
     def features(self, job: FeatureJob, into: Path | None = None) -> Extracted:
         """Features of a dataset: cached ones read, the others computed.

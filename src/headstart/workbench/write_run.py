@@ -29,7 +29,7 @@ def write_run(session: Session, work: Path, result: TrainingResult) -> None:
     """Write classifier, predictions, record, the page that inspects the classifier, and the report into a folder."""
     classifier = _classifier(result)
     classifier.save(work / CLASSIFIER)
-    inside = _inspect(session, work / INSIDE, classifier, result) if session.recipe.inside else {}
+    inside = _inspect(session, work / INSIDE, classifier, result=result) if session.recipe.inside else {}
     _write_predictions(session, work / PREDICTIONS, result)
     write_record(work, _record(session, result, classifier.card))
     write_report(work / REPORT, _contents(session, result, inside))
@@ -97,7 +97,7 @@ def _record(session: Session, result: TrainingResult, card: Card) -> dict[str, o
     }
 
 
-def _inspect(session: Session, path: Path, classifier: Classifier, result: TrainingResult) -> dict[str, str]:
+def _inspect(session: Session, path: Path, classifier: Classifier, *, result: TrainingResult) -> dict[str, str]:
     """Write the page that inspects the classifier; the address of each analysis → its first sentence."""
     dataset, test = result.dataset, result.dataset.indices("test")
     chosen = test[:: max(1, len(test) // _INSPECTED)][:_INSPECTED]
@@ -105,7 +105,7 @@ def _inspect(session: Session, path: Path, classifier: Classifier, result: Train
     images = session.read(samples, classifier.backbone.preprocess, dataset.rules, classes=classifier.classes)
     if len(images) < 2:
         return {}
-    found = inspect_briefly(session, classifier, images, result.check)
+    found = inspect_briefly(session, classifier, images, check=result.check)
     again = f"headstart inspect all {shlex.quote(str(result.folder))} {shlex.quote(str(result.source))}"
     write_inside(path, contents_of(found, f"{len(images)} test images of {result.source.absolute().name}", again))
     first = {f"{path.name}#{name}": one.interpretation[0] for name, one in found.results.items() if one.interpretation}

@@ -1,0 +1,42 @@
+"""audit: planted problems are found, and too many of them stop training."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+import headstart as hs
+from drawn_photos import draw_folder
+from headstart.errors import DataError
+
+
+def test_audit_names_every_planted_fault(photos: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    for part in ("train", "test"):
+        draw_folder(folder / part, per_class=12, seed=len(part))
+    (folder / "train" / "disc" / "empty.png").write_bytes(b"")
+    (folder / "train" / "disc" / ".hidden.png").write_bytes(b"")
+    (folder / "train" / "__MACOSX").mkdir()
+    one = next((folder / "train" / "disc").glob("[0-9a-f]*.png"))
+    shutil.copy(one, folder / "train" / "square" / "relabelled.png")
+    shutil.copy(one, folder / "test" / "disc" / "leaked.png")
+    shutil.copytree(folder / "test" / "disc", folder / "test" / "unheard")
+
+    audit = hs.audit(folder)
+
+    by_kind = {finding.kind: finding for finding in audit.findings}
+    assert "train/disc/empty.png" in by_kind["unreadable"].names
+    assert {"two-labels", "leak", "unknown-class", "skipped"} <= set(by_kind)
+    assert "relabelled" in str(by_kind["two-labels"].to_dict())
+    assert "leaked" in str(by_kind["leak"].to_dict())
+
+
+def test_more_bad_images_than_a_twentieth_stop_the_job(tmp_path: Path) -> None:
+    folder = draw_folder(tmp_path / "photos")
+    for i in range(6):
+        (folder / "disc" / f"bad{i}.png").write_bytes(b"GIF89a")
+
+    with pytest.raises(DataError, match="6 of 54"):
+        hs.train(folder, out=tmp_path / "run", backbone="embedded", inside=False)

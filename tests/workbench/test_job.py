@@ -1,0 +1,73 @@
+"""Job: an unfinished training keeps its name, its plan, and what it was started with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from headstart.errors import RunError
+from headstart.finetune.cost import Cost
+from headstart.finetune.plan import FineTunePlan
+from headstart.recipe import Recipe
+from headstart.workbench.job import Job
+
+RECIPE = Recipe(backbone="embedded", strategy="last-stage")
+PLAN = FineTunePlan(
+    strategy="last-stage",
+    epochs=3,
+    lr=0.03,
+    halvings=1,
+    cost=Cost(once=1.0, epoch=2.0, after=0.5, epochs=3, disk=10, memory=20),
+    reasons=("a reason",),
+    pilots={"last-stage at 0.03": 0.5},
+)
+
+
+def begun(place: Path) -> Job:
+    return Job.begin(place / "runs" / "a", place / "photos", RECIPE)
+
+
+def test_a_job_is_found_again_by_the_name_of_its_run(tmp_path: Path) -> None:
+    job = begun(tmp_path)
+    assert Job.find(tmp_path / "runs" / "a") == job
+    assert not job.has_checkpoint
+
+
+def test_two_jobs_never_share_a_name_nor_take_that_of_a_run(tmp_path: Path) -> None:
+    assert [begun(tmp_path).target.name for _ in range(2)] == ["a", "a-2"]
+    (tmp_path / "runs" / "a-3").mkdir()
+    assert begun(tmp_path).target.name == "a-4"
+
+
+def test_the_plan_comes_back_as_it_was_noted(tmp_path: Path) -> None:
+    job = begun(tmp_path)
+    assert job.recall() is None
+    job.note(PLAN)
+    assert Job.find(job.target).recall() == PLAN
+
+
+def test_a_damaged_plan_is_an_error_with_its_place(tmp_path: Path) -> None:
+    job = begun(tmp_path)
+    job.note(PLAN)
+    (job.folder / "plan.json").write_text('{"strategy"', "utf-8")
+    with pytest.raises(RunError, match="the plan made before the first step"):
+        job.recall()
+
+
+def test_other_images_or_weights_are_named_and_need_force(tmp_path: Path) -> None:
+    job = begun(tmp_path)
+    job.pin("images", "weights")
+    job.pin("images", "weights")
+    with pytest.raises(RunError, match="the images, their labels or their split; the pretrained weights"):
+        job.pin("other images", "other weights")
+    job.pin("other images", "other weights", force=True)
+    job.pin("other images", "other weights")
+
+
+def test_a_finished_job_leaves_nothing(tmp_path: Path) -> None:
+    job = begun(tmp_path)
+    job.done()
+    assert list((tmp_path / "runs").iterdir()) == []
+    with pytest.raises(RunError, match="an unfinished training"):
+        Job.find(job.target)

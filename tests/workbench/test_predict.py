@@ -1,0 +1,63 @@
+"""predict: in the given order, with every probability in a table that is whole or not there."""
+
+from __future__ import annotations
+
+import csv
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+import headstart as hs
+from headstart.errors import RunError
+from headstart.workbench.run import Run
+
+
+def test_predict_keeps_the_order_and_expands_folders(run: Run, photos: Path) -> None:
+    one = sorted((photos / "stripes").iterdir())[3]
+
+    predictions = hs.predict(run.folder, [one, photos / "disc"])
+
+    assert [p.name for p in predictions] == [str(one), *map(str, sorted((photos / "disc").iterdir()))]
+
+
+def test_predict_writes_a_table_with_every_probability(run: Run, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_bytes(b"")
+
+    predictions = hs.predict(run.folder, [photos / "disc", tmp_path / "bad.png"], csv=tmp_path / "p.csv")
+
+    with (tmp_path / "p.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(predictions) == 17
+    for row, prediction in zip(rows[:-1], predictions[:-1], strict=True):
+        assert float(row["p(square)"]) == pytest.approx(prediction.probabilities["square"], abs=1e-6)
+    assert "empty" in rows[-1]["error"]
+
+
+def test_a_table_that_cannot_be_written_is_said_and_leaves_nothing(run: Run, photos: Path, tmp_path: Path) -> None:
+    told: list[object] = []
+    with pytest.raises(RunError, match="no such folder"):
+        hs.predict(run.folder, photos / "disc", csv=tmp_path / "nowhere" / "p.csv", on_event=told.append)
+    assert not told  # before anything was computed
+    (tmp_path / "p.csv").mkdir()
+    with pytest.raises(RunError, match="a table that can be written"):
+        hs.predict(run.folder, photos / "disc", csv=tmp_path / "p.csv")
+    assert [path.name for path in tmp_path.iterdir()] == ["p.csv"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links and pipes")
+def test_a_table_goes_through_links_and_into_pipes(run: Run, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "real.csv").write_text("before", encoding="utf-8")
+    (tmp_path / "link.csv").symlink_to(tmp_path / "real.csv")
+    hs.predict(run.folder, photos / "disc", csv=tmp_path / "link.csv")
+    assert (tmp_path / "link.csv").is_symlink()
+    lines = (tmp_path / "real.csv").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 17
+
+    os.mkfifo(tmp_path / "pipe")
+    with ThreadPoolExecutor(1) as pool:
+        read = pool.submit((tmp_path / "pipe").read_text, encoding="utf-8")
+        hs.predict(run.folder, photos / "disc", csv=tmp_path / "pipe")
+        assert read.result().splitlines() == lines
+    assert (tmp_path / "pipe").is_fifo()

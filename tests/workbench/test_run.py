@@ -1,0 +1,101 @@
+"""Run: the folder of a finished training, those of headstart 0.1 included, and the names it may have."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+import headstart as hs
+from headstart.errors import RunError
+from headstart.recipe import Recipe
+from headstart.workbench.run import (
+    Run,
+    classifier_of,
+    find_run,
+    finish_run,
+    neutral_cell,
+    new_run,
+    out_folder,
+    restore_cell,
+    run_name,
+)
+
+OLD = Path(__file__).parent / "run_of_0_1"
+"""run.json and predictions.csv as headstart 0.1 wrote them, with `--strategy last-stage --epochs 1 --mirror`."""
+
+
+def test_a_run_written_by_0_1_still_opens() -> None:
+    run = Run.load(OLD)
+
+    assert run.evaluation.accuracy.n == 9
+    assert run.evaluation.classes == ("disc", "square", "stripes")
+    assert sum(row["split"] == "test" for row in run.predictions()) == 9
+    recipe = Recipe.from_dict(run.record["recipe"])
+    assert recipe == Recipe(backbone="embedded", strategy="last-stage", epochs=1, flip_tta=True)
+
+
+def test_a_run_written_by_0_1_can_be_compared_with_one_of_today(run: Run) -> None:
+    comparison = hs.compare(OLD, run)
+    assert comparison.n == 9  # the same drawn photos, and the same split
+
+
+def test_a_run_of_a_newer_headstart_is_refused(tmp_path: Path) -> None:
+    folder = shutil.copytree(OLD, tmp_path / "run")
+    text = (folder / "run.json").read_text("utf-8")
+    (folder / "run.json").write_text(text.replace('"version": 1', '"version": 99', 1), "utf-8")
+    with pytest.raises(RunError, match="Upgrade headstart"):
+        Run.load(folder)
+
+
+def test_a_classifier_is_found_however_it_is_named(run: Run) -> None:
+    assert classifier_of(run) is run.classifier
+    assert classifier_of(run.classifier) is run.classifier
+    assert classifier_of(run.folder).classes == run.classifier.classes
+
+
+def test_a_run_lies_beside_its_file_only(run: Run, tmp_path: Path) -> None:
+    found, reason = find_run(run.folder / "classifier.safetensors", run.classifier)
+    assert found is not None
+    assert found.folder == run.folder
+    assert reason == ""
+    lone = shutil.copy(run.folder / "classifier.safetensors", tmp_path)
+    assert find_run(lone, run.classifier)[0] is None
+    assert find_run(run.classifier, run.classifier) == (None, "a loaded classifier has no run folder")
+
+
+def test_a_run_gets_the_first_free_name_and_a_failed_one_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "runs" / "a").mkdir(parents=True)
+    with new_run(tmp_path / "runs" / "a") as work:
+        (work / "file").touch()
+        assert finish_run(work, "a") == tmp_path / "runs" / "a-2"
+    with pytest.raises(ZeroDivisionError), new_run(tmp_path / "runs" / "b") as work:
+        raise ZeroDivisionError
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["a", "a-2"]
+
+
+def test_a_folder_that_is_no_run_is_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"no readable run\.json"):
+        Run.load(tmp_path)
+
+
+def test_run_names_are_safe_everywhere(tmp_path: Path) -> None:
+    (tmp_path / "a b.tar.gz").touch()
+    assert run_name(tmp_path / "a b.tar.gz") == "a-b"
+    assert run_name(tmp_path / "müll & co") == "müll-co"
+    assert run_name(Path("/")) == "run"
+
+
+def test_a_folder_without_a_name_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert out_folder(".") == tmp_path
+    for folder, found in (("/", "a folder with a name"), ("~nobody-of-this-name/run", "~nobody-of-this-name")):
+        with pytest.raises(RunError, match=found):
+            out_folder(folder)
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@a", "\ta", "'a", "plain", ""])
+def test_a_cell_is_no_formula_and_comes_back_as_it_was(text: str) -> None:
+    assert neutral_cell(text)[:1] not in ("=", "+", "-", "@", "\t")
+    assert restore_cell(neutral_cell(text)) == text

@@ -1,0 +1,68 @@
+"""Where a training starts: a named backbone, `auto` with its fallback, or a finished run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from headstart.errors import BackboneError, RunError
+from headstart.progress import Event, Notice
+from headstart.recipe import Recipe
+from headstart.workbench.run import Run
+from headstart.workbench.session import Session
+from headstart.workbench.starting_point import check_backbone, check_data, choose_backbone, continue_from
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"backbone": "resnet19"}, "resnet18"),
+        ({"backbone": "random", "layers": "stage9"}, "stage"),
+        ({"backbone": "resnet18", "weights": "nothing.pth"}, "no such file"),
+    ],
+)
+def test_mistakes_are_found_before_anything_is_read(options: dict[str, str], message: str) -> None:
+    with pytest.raises(BackboneError, match=message):
+        check_backbone(Recipe(**options))
+
+
+def test_auto_without_weights_and_network_falls_back_with_a_notice() -> None:
+    events: list[Event] = []
+
+    start = choose_backbone(Session(options={"offline": True}, on_event=events.append))
+
+    assert start.backbone.spec.name == "embedded"
+    assert "--offline" in start.reason
+    (notice,) = (event.text for event in events if isinstance(event, Notice))
+    assert "small network that comes with headstart" in notice
+    assert "--weights FILE" in notice
+
+
+def test_a_named_backbone_takes_the_asked_size() -> None:
+    start = choose_backbone(Session(options={"backbone": "embedded", "size": 64}))
+    assert start.backbone.preprocess.crop == 64
+    assert start.reason == ""
+    assert start.head is None
+
+
+def test_a_solved_head_is_not_continued_and_a_trained_one_is(run: Run, fine_tuned: Run) -> None:
+    assert continue_from(run).head is None
+    start = continue_from(fine_tuned)
+    assert start.head == replace(fine_tuned.classifier.head, flip_tta=False)
+    assert start.continues
+    assert str(fine_tuned.folder) in start.reason
+
+
+def test_other_images_than_those_of_the_run_are_refused(run: Run) -> None:
+    check_data(run, run.record["data"]["fingerprint"])
+    with pytest.raises(RunError, match="--force"):
+        check_data(run, "other")
+
+
+def test_the_backbone_of_a_run_is_the_one_that_was_measured(run: Run, photos: Path) -> None:
+    image = sorted((photos / "disc").iterdir())[0]
+    before = run.classifier.predict(image)
+    assert continue_from(Run.load(run.folder)).backbone.fingerprint == run.record["backbone"]["fingerprint"]
+    assert run.classifier.predict(image) == before

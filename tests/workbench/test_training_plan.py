@@ -1,0 +1,39 @@
+"""The plan before the long part: what is cached, how long the rest takes, which stages are compared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from headstart.backbones.backbone import load_backbone
+from headstart.workbench.session import Session
+from headstart.workbench.starting_point import StartingPoint
+from headstart.workbench.training_plan import layer_choices, plan_rows
+
+
+def test_the_plan_counts_what_is_cached(photos: Path) -> None:
+    session, start = Session(), StartingPoint(load_backbone("embedded"), "auto: no network")
+    dataset = session.dataset(photos)
+
+    first = session.feature_job(dataset, start.backbone)
+    rows = plan_rows(session, start, first)
+    session.features(first)
+    again = plan_rows(session, start, session.feature_job(dataset, start.backbone))
+
+    assert rows["cached"] == "features of 0 of 48 images, 48 to compute"
+    assert again["cached"] == "features of 48 of 48 images, 0 to compute"
+    assert again["time"] == "seconds: all features are cached"
+    assert rows["backbone"].endswith("auto: no network")
+    assert rows["head"] == "ridge on stage3, stage4, each scaled to unit length"
+
+
+def test_untrained_weights_are_called_so(photos: Path) -> None:
+    session, start = Session(), StartingPoint(load_backbone("random"))
+    rows = plan_rows(session, start, session.feature_job(session.dataset(photos), start.backbone))
+    assert rows["weights"].startswith("untrained (random weights): ")
+
+
+def test_the_asked_stages_come_first_and_no_set_of_stages_twice() -> None:
+    choices = layer_choices(load_backbone("embedded"), "auto")
+    assert next(iter(choices)) == "auto"
+    assert len(set(choices.values())) == len(choices)
+    assert "last-two" not in choices  # the same stages as auto

@@ -1,0 +1,24 @@
+"""TrainingResult: what is said beside the accuracy, and on which images the rest was selected."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from headstart.progress import Event
+from headstart.workbench.events import Results
+from headstart.workbench.session import Session
+from headstart.workbench.training_result import summary_of
+
+
+def test_few_test_images_are_a_warning_and_the_selection_is_named(run_events: list[Event]) -> None:
+    (results,) = (event for event in run_events if isinstance(event, Results))
+    assert results.warnings == ("Only 9 test images: mind the width of the interval.",)
+    assert results.chosen.startswith("Regularization strength and temperature were chosen leaving out")
+
+
+def test_the_summary_counts_every_readable_image_once(photos: Path) -> None:
+    dataset = Session().dataset(photos).with_split(0.2, 0)
+    summary = summary_of(dataset, photos)
+    assert sum(sum(counts.values()) for counts in summary.counts.values()) == summary.images == 48
+    assert summary.counts["test"] == {"disc": 3, "square": 3, "stripes": 3}
+    assert summary.protocol == dataset.protocol
