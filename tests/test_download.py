@@ -1,4 +1,4 @@
-"""The download against a real server on this machine that misbehaves in every way we know."""
+"""The download against a real server on this machine that misbehaves in every known manner."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ def _left(tmp_path: Path) -> list[str]:
     return sorted(path.name for path in (tmp_path / "in").iterdir())
 
 
-def test_a_whole_file_arrives_and_progress_is_told(fetch: Callable[..., Path], tmp_path: Path) -> None:
-    told: list[tuple[int, int]] = []
+def test_a_whole_file_arrives_and_progress_is_reported(fetch: Callable[..., Path], tmp_path: Path) -> None:
+    calls: list[tuple[int, int]] = []
 
-    path = fetch(sha256=SHA256, progress=lambda done, total: told.append((done, total)))
+    path = fetch(sha256=SHA256, progress=lambda done, total: calls.append((done, total)))
 
     assert path.read_bytes() == BODY
-    assert told[-1] == (len(BODY), len(BODY))
-    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert calls[-1] == (len(BODY), len(BODY))
+    assert [done for done, _ in calls] == sorted(done for done, _ in calls)
     assert _left(tmp_path) == ["weights.pth"]
 
 
-def test_a_broken_line_is_taken_up_where_it_broke(server: Server, fetch: Callable[..., Path]) -> None:
+def test_a_broken_connection_is_resumed_where_it_broke(server: Server, fetch: Callable[..., Path]) -> None:
     server.breaks = [300_000, 200_000]
 
     path = fetch(sha256=SHA256[:8])
@@ -63,7 +63,7 @@ def test_a_broken_line_is_taken_up_where_it_broke(server: Server, fetch: Callabl
     assert server.ranges == [None, "bytes=300000-", "bytes=500000-"]
 
 
-def test_a_later_call_goes_on_with_what_an_earlier_one_left(
+def test_a_later_call_resumes_what_an_earlier_one_left(
     server: Server, fetch: Callable[..., Path], tmp_path: Path
 ) -> None:
     server.breaks = [100_000, 0, 0, 0, 0]
@@ -120,7 +120,7 @@ def test_a_piece_that_begins_elsewhere_than_asked_for_is_not_joined(server: Serv
     assert fetch().read_bytes() == BODY
 
 
-def test_a_line_that_breaks_often_but_moves_on_is_followed_to_the_end(
+def test_a_connection_that_breaks_often_but_brings_bytes_is_followed_to_the_end(
     server: Server, fetch: Callable[..., Path]
 ) -> None:
     server.breaks = [100_000] * 10
@@ -143,28 +143,28 @@ def test_a_part_longer_than_the_file_is_thrown_away(server: Server, fetch: Calla
 
 
 @pytest.mark.parametrize(
-    ("code", "said"),
+    ("code", "reason"),
     [(401, "requires a login"), (403, "denies access"), (404, "no such file"), (410, "removed"), (418, "refuses")],
 )
-def test_a_refusal_is_said_at_once(
-    server: Server, fetch: Callable[..., Path], tmp_path: Path, code: int, said: str
+def test_a_refusal_is_reported_at_once(
+    server: Server, fetch: Callable[..., Path], tmp_path: Path, code: int, reason: str
 ) -> None:
     server.codes = [code]
 
-    with pytest.raises(DownloadError, match=f"HTTP {code}.*{said}.*Check the address"):
+    with pytest.raises(DownloadError, match=f"HTTP {code}.*{reason}.*Check the address"):
         fetch(sha256=SHA256)
 
     assert len(server.ranges) == 1
     assert _left(tmp_path) == []
 
 
-def test_a_fault_of_the_server_is_tried_again(server: Server, fetch: Callable[..., Path]) -> None:
+def test_an_error_of_the_server_is_tried_again(server: Server, fetch: Callable[..., Path]) -> None:
     server.codes = [500, 503, 429]
 
     assert fetch(sha256=SHA256).read_bytes() == BODY
 
 
-def test_a_lasting_fault_of_the_server_is_an_error(server: Server, fetch: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_lasting_error_of_the_server_is_reported(server: Server, fetch: Callable[..., Path], tmp_path: Path) -> None:
     server.codes = [500] * 9
 
     with pytest.raises(DownloadError, match=r"HTTP 500.*\(4 tries\)"):
@@ -200,14 +200,18 @@ def test_a_file_beyond_the_limit_is_refused(server: Server, fetch: Callable[...,
         fetch(most_bytes=5000)
 
 
-def test_a_full_disk_is_said_before_the_first_byte(fetch: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_before_the_first_byte(
+    fetch: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("headstart.runtime.free_bytes", lambda folder: 10)
 
     with pytest.raises(DownloadError, match="MB of free disk"):
         fetch()
 
 
-def test_a_disk_that_fills_meanwhile_is_said_and_not_tried_again(server: Server, fetch: Callable[..., Path]) -> None:
+def test_a_disk_that_fills_meanwhile_is_reported_and_not_tried_again(
+    server: Server, fetch: Callable[..., Path]
+) -> None:
     def full(done: int, total: int) -> None:  # called between two writes
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -218,7 +222,7 @@ def test_a_disk_that_fills_meanwhile_is_said_and_not_tried_again(server: Server,
 
 
 @pytest.mark.parametrize("url", ["http://[::1/a.zip", "http://127.0.0.1:port/a.zip", "nonsense"])
-def test_an_address_that_is_none_is_said_at_once(url: str, tmp_path: Path) -> None:
+def test_an_address_that_cannot_be_used_is_reported_at_once(url: str, tmp_path: Path) -> None:
     with pytest.raises(DownloadError, match="cannot be used"):
         download(url, tmp_path / "a", limits=DownloadLimits(pause=9e9))
 
@@ -229,7 +233,7 @@ def test_letters_of_any_language_in_an_address_arrive(server: Server, tmp_path: 
     assert download(server.url("ä b.zip"), tmp_path / "a", limits=DownloadLimits(pause=0.0)).read_bytes() == b"found"
 
 
-def test_no_server_at_all_is_an_error_with_the_way_out(tmp_path: Path) -> None:
+def test_no_server_at_all_is_an_error_with_a_hint(tmp_path: Path) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
@@ -260,11 +264,11 @@ def _started(server: Server, part: Path) -> None:
 def test_two_that_fetch_one_file_do_not_write_to_one_part(
     server: Server, fetch: Callable[..., Path], tmp_path: Path
 ) -> None:
-    go_on, told = threading.Event(), []
+    go_on, calls = threading.Event(), []
     server.halts = [go_on]
 
     def note(text: str) -> None:
-        told.append(text)
+        calls.append(text)
         go_on.set()  # the first one is in the middle of it
 
     with ThreadPoolExecutor(2) as pool:
@@ -273,7 +277,7 @@ def test_two_that_fetch_one_file_do_not_write_to_one_part(
         two = pool.submit(fetch, sha256=SHA256, note=note)
         assert one.result().read_bytes() == two.result().read_bytes() == BODY
 
-    assert told == ["Another process is downloading the same; waiting for it."]
+    assert calls == ["Another process is downloading the same; waiting for it."]
     assert server.ranges == [None]  # the second one takes what the first one brought
     assert _left(tmp_path) == ["weights.pth"]
 
@@ -296,7 +300,7 @@ def test_who_waited_for_one_that_fails_goes_on_with_its_part(
     assert _left(tmp_path) == ["weights.pth"]
 
 
-def test_without_a_hash_only_what_came_while_waiting_is_taken_for_the_file(
+def test_without_a_hash_only_what_came_while_waiting_counts_as_the_file(
     server: Server, fetch: Callable[..., Path], tmp_path: Path
 ) -> None:
     (tmp_path / "in").mkdir()
@@ -306,7 +310,7 @@ def test_without_a_hash_only_what_came_while_waiting_is_taken_for_the_file(
 
 
 @pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
-def test_on_a_disk_without_locks_a_file_is_fetched_all_the_same(
+def test_on_a_disk_without_locks_a_file_is_fetched_without_them(
     server: Server, fetch: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     fcntl = pytest.importorskip("fcntl")
@@ -315,14 +319,14 @@ def test_on_a_disk_without_locks_a_file_is_fetched_all_the_same(
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    told: list[str] = []
+    calls: list[str] = []
 
-    assert fetch(sha256=SHA256, note=told.append).read_bytes() == BODY
-    assert told == []
+    assert fetch(sha256=SHA256, note=calls.append).read_bytes() == BODY
+    assert calls == []
     assert _left(tmp_path) == ["weights.pth"]
 
 
-def test_a_folder_that_cannot_be_made_is_said_at_once(server: Server, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_reported_at_once(server: Server, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
     with pytest.raises(DownloadError, match=r"folder that can be written to.*HEADSTART_CACHE"):

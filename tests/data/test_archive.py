@@ -330,7 +330,7 @@ def test_a_flipped_bit_in_a_zip_is_noticed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"not an archive", b"PK\x03\x04 nor this", b"\x1f\x8b\x08", bytes(5000)])
-def test_what_is_no_archive_is_said(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_an_archive_is_an_error(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.zip").write_bytes(content)
 
     with pytest.raises(DataError, match="complete zip or tar"):

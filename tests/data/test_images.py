@@ -198,7 +198,7 @@ def test_two_pictures_in_one_jpeg_as_phones_write_them_open_as_the_first() -> No
     assert np.abs(opened.rgb.astype(int) - smooth()).mean() < 3
 
 
-def test_the_content_counts_and_a_wrong_suffix_is_said(tmp_path: Path) -> None:
+def test_the_content_counts_and_a_wrong_suffix_is_noted(tmp_path: Path) -> None:
     path = tmp_path / "photo.jpg"
     path.write_bytes(encoded(Image.fromarray(picture()), "PNG"))
 

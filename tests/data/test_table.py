@@ -94,8 +94,8 @@ def test_every_line_that_cannot_be_used_is_named(folder: Path) -> None:
     rows, findings = read(folder, text)
 
     assert [(row.line, row.name) for row in rows] == [(2, "1.jpg")]
-    said = {finding.kind: (finding.detail["lines"], finding.severity) for finding in findings}
-    assert said == {
+    found = {finding.kind: (finding.detail["lines"], finding.severity) for finding in findings}
+    assert found == {
         "missing-file": ([3, 8, 9], "problem"),
         "empty-label": ([4], "problem"),
         "two-labels": ([5, 6], "problem"),

@@ -19,8 +19,8 @@ def pixels(image: Image.Image) -> np.ndarray:
     return np.asarray(image)
 
 
-def hands_in(part: Path) -> set[str]:
-    return {path.name.partition("-")[0] for path in part.rglob("*.png")}
+def hands_in(split: Path) -> set[str]:
+    return {path.name.partition("-")[0] for path in split.rglob("*.png")}
 
 
 @pytest.fixture(scope="module")
@@ -30,10 +30,10 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return draw_hands(folder, train_per_class=36, test_per_class=15, seed=3, size=64)
 
 
-def load(part: Path, side: int, mode: str) -> tuple[np.ndarray, np.ndarray]:
+def load(split: Path, side: int, mode: str) -> tuple[np.ndarray, np.ndarray]:
     """Pictures as rows N×D in [0, 1], and class names."""
     rows, names = [], []
-    for path in sorted(part.rglob("*.png")):
+    for path in sorted(split.rglob("*.png")):
         with Image.open(path) as image:
             rows.append(np.asarray(image.convert(mode).resize((side, side), Image.Resampling.BOX), float).ravel() / 255)
         names.append(path.parent.name)
@@ -77,8 +77,8 @@ def test_numbers_out_of_range_are_refused(wrong: dict[str, int]) -> None:
 
 
 def test_every_class_has_as_many_pictures_as_asked(drawn: Path) -> None:
-    for part, count in (("train", 36), ("test", 15)):
-        assert {folder.name: len(list(folder.iterdir())) for folder in (drawn / part).iterdir()} == dict.fromkeys(
+    for split, count in (("train", 36), ("test", 15)):
+        assert {folder.name: len(list(folder.iterdir())) for folder in (drawn / split).iterdir()} == dict.fromkeys(
             HAND_CLASSES, count
         )
 
@@ -116,7 +116,7 @@ def test_a_file_holds_exactly_what_draw_hand_returns(drawn: Path) -> None:
 
 def test_no_test_pictures_means_no_test_folder(tmp_path: Path) -> None:
     assert [
-        part.name for part in draw_hands(tmp_path / "set", train_per_class=1, test_per_class=0, size=16).iterdir()
+        split.name for split in draw_hands(tmp_path / "set", train_per_class=1, test_per_class=0, size=16).iterdir()
     ] == ["train"]
 
 
@@ -170,9 +170,9 @@ def test_the_mean_colour_does_not_tell_the_class(drawn: Path) -> None:
     assert NearestCentroid().fit(train, train_names).score(test, test_names) <= 0.56
 
 
-def outlines(part: Path) -> tuple[np.ndarray, np.ndarray]:
+def outlines(split: Path) -> tuple[np.ndarray, np.ndarray]:
     """Which way edges run in each of 4×4 cells of the grey 32×32 picture, N×96: no colour, no brightness."""
-    rows, names = load(part, 32, "L")
+    rows, names = load(split, 32, "L")
     down, right = np.gradient(rows.reshape(-1, 32, 32), axis=(1, 2))
     strength, angle = np.hypot(down, right), np.mod(np.arctan2(down, right), np.pi)
     bins = np.minimum((angle / np.pi * 6).astype(int), 5)

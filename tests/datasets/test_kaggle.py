@@ -138,9 +138,9 @@ def write_login(folder: Path, mode: int = 0o600) -> Path:
 def test_a_data_set_arrives_whole_with_its_record_and_nothing_beside_it(
     fetch: Fetch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told: list[str] = []
+    notes: list[str] = []
 
-    fetched = fetch(note=told.append)
+    fetched = fetch(note=notes.append)
 
     assert scan(fetched.folder).to_dict()["counts"] == {"all": {"cat": 3, "dog": 3}}
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["pets"]
@@ -148,12 +148,12 @@ def test_a_data_set_arrives_whole_with_its_record_and_nothing_beside_it(
     (origin,) = fetched.record.origins
     assert origin.url == "https://www.kaggle.com/datasets/me/pets/versions/3"
     assert (origin.size_bytes, origin.sha256) == (4_200_000, hashlib.sha256(ARCHIVE).hexdigest())
-    assert "No Kaggle credential" in told[0]
+    assert "No Kaggle credential" in notes[0]
     assert capsys.readouterr().out == ""  # stdout is for our result
     assert "KAGGLEHUB_CACHE" not in os.environ
 
 
-def test_a_second_call_asks_nobody(kaggle: Kaggle, fetch: Fetch) -> None:
+def test_a_second_call_downloads_nothing(kaggle: Kaggle, fetch: Fetch) -> None:
     fetch()
     kaggle.asked.clear()
 
@@ -168,28 +168,28 @@ def test_a_version_may_be_named(kaggle: Kaggle, fetch: Fetch) -> None:
     assert fetched.record.origins[0].url == "https://www.kaggle.com/datasets/me/pets/versions/2"
 
 
-@pytest.mark.parametrize("way", ["token", "token file", "two variables", "kaggle.json"])
+@pytest.mark.parametrize("kind", ["token", "token file", "two variables", "kaggle.json"])
 def test_each_kind_of_login_reaches_kaggle(
-    kaggle: Kaggle, fetch: Fetch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+    kaggle: Kaggle, fetch: Fetch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     basic, bearer = "Basic bWU6c2VjcmV0", "Bearer KGAT_secret"  # me:secret, base64
-    if way == "token":
+    if kind == "token":
         monkeypatch.setenv("KAGGLE_API_TOKEN", "KGAT_secret")
-    elif way == "token file":
+    elif kind == "token file":
         (tmp_path / "home" / ".kaggle").mkdir(parents=True)
         (tmp_path / "home" / ".kaggle" / "access_token").write_text("KGAT_secret")
         (tmp_path / "home" / ".kaggle" / "access_token").chmod(0o600)
-    elif way == "two variables":
+    elif kind == "two variables":
         monkeypatch.setenv("KAGGLE_USERNAME", "me")
         monkeypatch.setenv("KAGGLE_KEY", "secret")
     else:
         write_login(tmp_path / "config")
-    told: list[str] = []
+    notes: list[str] = []
 
-    fetch(note=told.append)
+    fetch(note=notes.append)
 
-    assert kaggle.logins == {bearer if way.startswith("token") else basic}
-    assert told == []
+    assert kaggle.logins == {bearer if kind.startswith("token") else basic}
+    assert notes == []
 
 
 def test_a_login_that_others_can_read_is_a_warning(fetch: Fetch, tmp_path: Path) -> None:
@@ -234,21 +234,21 @@ def test_a_login_file_that_cannot_be_read_is_named(fetch: Fetch, tmp_path: Path)
         fetch()
 
 
-def test_a_fault_of_kaggle_is_told_in_its_own_words(kaggle: Kaggle, fetch: Fetch) -> None:
+def test_an_error_of_kaggle_is_reported_in_its_own_words(kaggle: Kaggle, fetch: Fetch) -> None:
     kaggle.code = 500
 
     with pytest.raises(DataError, match="the Kaggle data set me/pets"):
         fetch()
 
 
-def test_a_broken_line_is_taken_up_where_it_broke(kaggle: Kaggle, fetch: Fetch) -> None:
+def test_a_broken_connection_is_resumed_where_it_broke(kaggle: Kaggle, fetch: Fetch) -> None:
     kaggle.breaks = [3_000_000]
 
     assert len(scan(fetch().folder).samples) == 6
     assert kaggle.ranges[-1] == f"bytes={2 << 20}-"  # kagglehub writes whole MiB
 
 
-def test_what_has_arrived_waits_for_the_next_call(kaggle: Kaggle, fetch: Fetch, tmp_path: Path) -> None:
+def test_the_next_call_resumes_a_partial_download(kaggle: Kaggle, fetch: Fetch, tmp_path: Path) -> None:
     kaggle.breaks = [3_000_000, *[0] * 20]
     with pytest.raises(DataError, match="partial downloads are kept"):
         fetch()
@@ -261,7 +261,7 @@ def test_what_has_arrived_waits_for_the_next_call(kaggle: Kaggle, fetch: Fetch, 
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["pets"]
 
 
-def test_something_that_is_no_archive_is_refused_and_leaves_no_set(
+def test_a_file_that_is_not_an_archive_is_refused_and_leaves_nothing(
     kaggle: Kaggle, fetch: Fetch, tmp_path: Path
 ) -> None:
     kaggle.archive = b"not an archive"
@@ -284,7 +284,7 @@ def test_an_evil_archive_is_refused_and_leaves_nothing(kaggle: Kaggle, fetch: Fe
     assert [path.name for path in tmp_path.rglob("*")] == ["data"]
 
 
-def test_a_full_disk_is_said_and_not_tried_again(
+def test_a_full_disk_is_reported_and_not_tried_again(
     kaggle: Kaggle, fetch: Fetch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
@@ -297,7 +297,7 @@ def test_a_full_disk_is_said_and_not_tried_again(
 
 
 @pytest.mark.parametrize("limit", [{"max_bytes": 4_000_000}, {"max_files": 5}])
-def test_a_set_beyond_a_limit_does_not_get_its_name(fetch: Fetch, tmp_path: Path, limit: dict[str, int]) -> None:
+def test_a_data_set_beyond_a_limit_does_not_get_its_name(fetch: Fetch, tmp_path: Path, limit: dict[str, int]) -> None:
     with pytest.raises(DataError, match=r"at most.*--max-gb"):
         fetch(**limit)
 
@@ -331,9 +331,7 @@ def test_links_in_a_mounted_set_are_refused(
         fetch()
 
 
-def test_without_the_package_the_command_that_installs_it_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_the_package_the_error_is_the_install_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "kagglehub", None)
 
     with pytest.raises(DataError, match=r"pip install 'headstart\[kaggle\]'"):
@@ -356,7 +354,7 @@ def test_a_set_is_named_by_owner_and_name_or_by_its_page(text: str, handle: str)
 
 
 @pytest.mark.parametrize("text", ["pets", "me/", "../../etc", "me/pets/more", "https://host/me/pets", "me/..", ""])
-def test_other_names_are_mistakes(text: str) -> None:
+def test_other_names_are_errors(text: str) -> None:
     with pytest.raises(DataError, match="OWNER/NAME"):
         kaggle_handle(text)
 

@@ -1,0 +1,123 @@
+"""One walk over a folder: which files are images, and why others are left out."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from headstart.data.folder_scan import Tree, numbered_names, read_tree
+from headstart.data.image_set import scan
+from laid_files import JPEG, find, lay, rows
+
+
+def test_files_that_are_not_images_are_skipped_and_reported(tmp_path: Path) -> None:
+    lay(
+        tmp_path,
+        "cat/1.jpg",
+        "dog/1.jpg",
+        ".ipynb_checkpoints/1.jpg",
+        "__MACOSX/cat/._1.jpg",
+        "cat/.DS_Store",
+        "Cat.heic",
+    )
+    lay(tmp_path, "cat/Thumbs.db", "notes.txt", "dog/labels.xml", "empty", content=b"text")
+
+    image_set = scan(tmp_path)
+
+    assert image_set.classes == ("cat", "dog")
+    assert len(image_set.samples) == 2
+    skipped = {finding.detail["reason"]: finding for finding in find(image_set, "skipped")}
+    assert skipped["hidden"].names == (".ipynb_checkpoints", "__MACOSX", "cat/.DS_Store", "cat/Thumbs.db")
+    assert skipped["not-image"].names == ("dog/labels.xml", "empty", "notes.txt")
+    assert skipped["not-image"].detail["count"] == 3
+    unread = find(image_set, "unsupported-format")[0]
+    assert (unread.names, unread.severity) == (("Cat.heic",), "warning")
+
+
+def test_many_skipped_names_are_counted_in_full_and_the_first_ones_listed(tmp_path: Path) -> None:
+    lay(tmp_path, "a/1.jpg", "b/1.jpg")
+    lay(tmp_path, *(f"a/{number:03}.txt" for number in range(50)), content=b"text")
+
+    (finding,) = scan(tmp_path).findings
+
+    assert (finding.detail["count"], len(finding.names)) == (50, 20)
+    assert finding.message == "50 files skipped: not images."
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        JPEG,
+        b"\x89PNG\r\n\x1a\n" + bytes(9),
+        b"GIF89a" + bytes(9),
+        b"RIFF\0\0\0\0WEBPVP8 ",
+        b"BM\1\0\0\0\0\0\0\0" + bytes(9),
+    ],
+)
+def test_images_without_a_suffix_are_used_and_with_a_wrong_one_reported(tmp_path: Path, head: bytes) -> None:
+    lay(tmp_path, "a/1.jpg", "b/1.jpg")
+    lay(tmp_path, "a/plain", "a/old.bak", content=head)
+
+    image_set = scan(tmp_path)
+
+    assert [name for name, _, _ in rows(image_set)] == ["a/1.jpg", "a/plain", "b/1.jpg"]
+    found = {finding.detail["reason"]: finding for finding in find(image_set, "suffix")}
+    assert found["no-suffix"].names == ("a/plain",)
+    assert (found["wrong-suffix"].names, found["wrong-suffix"].severity) == (("a/old.bak",), "warning")
+
+
+def test_links_are_followed_once_and_loops_end(tmp_path: Path) -> None:
+    root, outside = lay(tmp_path / "photos", "cat/1.jpg", "owl/1.jpg"), lay(tmp_path / "elsewhere", "x/1.jpg", "2.jpg")
+    (root / "cat" / "up").symlink_to(root)
+    (root / "a_cat").symlink_to(root / "cat")
+    (root / "dog").symlink_to(outside)
+    (outside / "back").symlink_to(root / "dog")
+    (root / "cat" / "linked.jpg").symlink_to(outside / "2.jpg")
+    (root / "cat" / "broken.jpg").symlink_to(tmp_path / "gone.jpg")
+    (root / "cat" / "self.jpg").symlink_to(root / "cat" / "self.jpg")
+
+    image_set = scan(root)
+
+    names = [name for name, _, _ in rows(image_set)]
+    assert names == ["cat/1.jpg", "cat/linked.jpg", "dog/2.jpg", "dog/x/1.jpg", "owl/1.jpg"]
+    reported = {finding.detail["reason"]: finding.names for finding in find(image_set, "skipped")}
+    assert reported["broken-link"] == ("cat/broken.jpg", "cat/self.jpg")
+    assert reported["repeated-link"] == ("a_cat/", "cat/up/", "dog/back/")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes on this system")
+def test_a_pipe_is_reported_and_never_opened(tmp_path: Path) -> None:
+    lay(tmp_path, "a/1.jpg", "b/1.jpg")
+    os.mkfifo(tmp_path / "a" / "pipe.jpg")
+
+    image_set = scan(tmp_path)
+
+    assert find(image_set, "skipped")[0].names == ("a/pipe.jpg",)
+
+
+def test_unusual_names_are_kept_as_data(tmp_path: Path) -> None:
+    lay(tmp_path, "a\x1b[31m/=1+1.jpg", "[bold]b/new\nline.jpg")
+    raw = os.fsdecode(b"b\xe9")  # Latin-1 bytes, no UTF-8
+    lay(tmp_path, f"{raw}/1.jpg")
+
+    image_set = scan(tmp_path)
+
+    assert set(image_set.classes) == {"a\x1b[31m", "[bold]b", "b\\udce9"}
+    assert {name for name, _, _ in rows(image_set)} == {"a\x1b[31m/=1+1.jpg", "[bold]b/new\nline.jpg", "b\\udce9/1.jpg"}
+    assert all(sample.path.read_bytes() == JPEG for sample in image_set.samples)
+    assert all(sample.name.encode("utf-8") for sample in image_set.samples)
+
+
+def test_a_tree_has_sorted_posix_paths_and_every_folder(tmp_path: Path) -> None:
+    lay(tmp_path, "b/2.jpg", "b/1.PNG", "a/deep/3.webp", "empty/")
+
+    tree = read_tree(tmp_path)
+
+    assert tree == Tree(("a/deep/3.webp", "b/1.PNG", "b/2.jpg"), ("a", "a/deep", "b", "empty"), {})
+
+
+def test_names_are_counted_and_the_first_ones_listed() -> None:
+    assert numbered_names(["a", "b"]) == "2 (a, b)"
+    assert numbered_names("abcde") == "5 (a, b, c, …)"
