@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,13 +28,12 @@ from torch import Tensor, nn
 from torch._inductor import config as inductor
 
 from headstart.backbones.backbone import Backbone, load_backbone
-from headstart.backbones.cut_network import CutNetwork
 from headstart.data.images import open_image
 from headstart.features.cache import FeatureCache
 from headstart.features.row_file import fill_rows, open_rows
 from headstart.finetune.augmentation import NONE, Augmentation, stored_side
-from headstart.finetune.fine_tuner import FineTuner, within
-from headstart.finetune.settings import FineTuneImages, FineTuneSettings
+from headstart.finetune.fine_tuner import FineTuner
+from headstart.finetune.settings import FineTuneImages, FineTuneSettings, FineTuneTask
 from headstart.finetune.strategies import full, last_stage
 from headstart.heads.head import Head
 from headstart.training.records import EpochRecord, StepRecord
@@ -57,12 +57,12 @@ def main() -> None:
         os.environ["HEADSTART_CACHE"] = work
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(Path(work) / "inductor")  # nothing is compiled beforehand
         if options.only != "steps":
-            on_event("finetune_speed", loops(data, Path(work), options.images, options.epochs, options.full_epochs))
+            publish("finetune_speed", loops(data, Path(work), options.images, options.epochs, options.full_epochs))
         if options.only != "loops":
-            on_event("finetune_steps", steps(data, Path(work)))
+            publish("finetune_steps", steps(data, Path(work)))
 
 
-def on_event(name: str, measured: Iterator[Line]) -> None:
+def publish(name: str, measured: Iterator[Line]) -> None:
     """Print the lines and write them."""
     lines = list(measured)
     show(lines)
@@ -95,7 +95,7 @@ def loops(data: Path, work: Path, count: int, epochs: int, full_epochs: int) -> 
     shorter = replace(settings, epochs=full_epochs)
     _, whole = plain(fresh(), paths, images, shorter, behind=False)
     with spending() as ours_full:
-        full(fresh(), empty_head(), images, shorter, lambda record: None)
+        full(task_of(fresh(), images, shorter))
     scale = epochs / full_epochs
     started = decoding.wall  # every image decoded once; counted in full for each of ours
     apart = max(abs(a - b) / abs(b) for a, b in zip(cached_losses, prefix_losses, strict=True))
@@ -157,12 +157,26 @@ def prepared(backbone: Backbone, paths: list[Path], labels: np.ndarray, cache: F
         batch_size=32,
     )
     none = np.empty(0, dtype=np.int64)
-    return FineTuneImages(pixels, np.arange(len(paths)), labels, none, none, contents)
+    return FineTuneImages(
+        pixels=pixels,
+        rows=np.arange(len(paths)),
+        labels=labels,
+        validation_rows=none,
+        validation_labels=none,
+        contents=contents,
+    )
 
 
 def empty_head() -> Head:
     """Two classes on resnet18's last two stages, knowing nothing."""
-    return Head("ridge", ("stage3", "stage4"), np.zeros((256 + 512, 2)), np.zeros(2), 1.0)
+    return Head(
+        kind="ridge", stages=("stage3", "stage4"), weight=np.zeros((256 + 512, 2)), bias=np.zeros(2), temperature=1.0
+    )
+
+
+def task_of(backbone: Backbone, images: FineTuneImages, settings: FineTuneSettings, **more: Any) -> FineTuneTask:
+    """A fine-tuning that starts from an empty head."""
+    return FineTuneTask(backbone=backbone, head=empty_head(), images=images, settings=settings, **more)
 
 
 def ours_behind(
@@ -171,12 +185,12 @@ def ours_behind(
     """Losses of the steps, and what it took, the filling of the cache included."""
     losses: list[float] = []
 
-    def told(record: StepRecord | EpochRecord | str) -> None:
+    def report(record: StepRecord | EpochRecord | str) -> None:
         if isinstance(record, StepRecord):
             losses.append(record.loss)
 
     with spending() as spent:
-        last_stage(backbone, empty_head(), images, settings, told, until=UNTIL, cache=FeatureCache(folder, 1e10))
+        last_stage(task_of(backbone, images, settings, report=report, until=UNTIL, cache=FeatureCache(folder, 1e10)))
     return losses, spent
 
 
@@ -184,9 +198,9 @@ def plain(
     backbone: Backbone, paths: list[Path], images: FineTuneImages, settings: FineTuneSettings, *, behind: bool
 ) -> tuple[list[float], Spent]:
     """The loop one writes by hand: decode, forward, backward, step; the same order, optimiser and schedule as ours."""
-    tuner = FineTuner(backbone, empty_head(), images, settings, lambda record: None)
-    policy = tuner.freeze(UNTIL if behind else None)
-    cut = CutNetwork(tuner.network.body, lambda path: not within(path, policy)) if behind else None
+    tuner = FineTuner(task_of(backbone, images, settings))
+    tuner.freeze(UNTIL if behind else None)
+    cut = tuner.cut() if behind else None
     network = tuner.network.train()
     loop = tuner.loop(network, lambda positions, seed: decoded(backbone, [paths[i] for i in positions]))
     losses: list[float] = []

@@ -71,7 +71,7 @@ def headstart_tuned(task: Task) -> tuple[Spent, Spent]:
     with spending() as importing:
         import numpy as np
 
-        from finetune_speed import UNTIL, empty_head, prepared
+        from finetune_speed import UNTIL, prepared, task_of
         from headstart.backbones.backbone import load_backbone
         from headstart.features.cache import FeatureCache
         from headstart.finetune.augmentation import NONE
@@ -84,9 +84,9 @@ def headstart_tuned(task: Task) -> tuple[Spent, Spent]:
         cache, (paths, labels) = FeatureCache(Path(work), 1e10), labelled(task.folder)
         images = prepared(backbone, paths, np.array(labels), cache)
         if task.trains == "full":
-            full(backbone, empty_head(), images, settings, lambda record: None)
+            full(task_of(backbone, images, settings))
         else:
-            last_stage(backbone, empty_head(), images, settings, lambda record: None, until=UNTIL, cache=cache)
+            last_stage(task_of(backbone, images, settings, until=UNTIL, cache=cache))
     return importing, spent
 
 

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from headstart.errors import TrainingError
-from headstart.finetune.averaging import Candidate, best_of, wise_of, with_mirror
-from headstart.finetune.settings import HeldOut
+from headstart.finetune.averaging import Candidate, best_of, compare_flips, wise_of
+from headstart.finetune.result import HeldOut
 from headstart.training.records import StepRecord
 from headstart.training.stepbystep import StepByStep
 
@@ -82,35 +82,23 @@ def test_the_lowest_log_loss_is_taken_and_the_first_of_equals() -> None:
     assert best.accuracy == 1.0
 
 
-def test_log_losses_are_those_of_the_calibrated_probabilities() -> None:
-    scores = np.array([[2.0, 0.5], [0.1, 0.3], [1.0, -1.0], [0.2, 0.1]])
-    labels = np.array([0, 1, 1, 0])
-    found = HeldOut.of(scores, labels)
-    logits = torch.from_numpy(scores / found.temperature)
-    expected = nn.functional.cross_entropy(logits, torch.from_numpy(labels), reduction="none").numpy()
-    np.testing.assert_allclose(found.log_losses, expected, rtol=1e-12)
-    nothing = HeldOut.of(np.empty((0, 2)), np.empty(0, dtype=np.int64))
-    assert np.isnan(nothing.log_loss)
-    assert nothing.temperature == 1.0
-
-
-def test_mirror_images_are_taken_for_a_lower_log_loss_only_and_the_mean_has_its_own_temperature() -> None:
+def test_flips_are_used_for_a_lower_log_loss_only_and_the_mean_has_its_own_temperature() -> None:
     labels = np.array([0, 1, 0, 1, 0, 1])
     plain = np.array([[2.0, 0.0], [0.0, 1.0], [0.0, 0.4], [0.5, 0.0], [1.0, 0.0], [0.0, 3.0]])
     other = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.0, 1.1], [0.2, 0.0], [0.4, 0.0]])
-    averages, answers, told = with_mirror(HeldOut.of(plain, labels), HeldOut.of(other, labels))
+    variants, held_out, sentence = compare_flips(HeldOut.of(plain, labels), HeldOut.of(other, labels))
     expected = HeldOut.of(np.array([[1.5, 0], [0, 1], [0.5, 0.2], [0.25, 0.55], [0.6, 0], [0.2, 1.5]]), labels)
-    np.testing.assert_allclose(answers.scores, expected.scores)
-    assert answers.temperature == expected.temperature != HeldOut.of(plain, labels).temperature
-    assert [(one.accuracy, one.taken) for one in averages] == [(4 / 6, False), (1.0, True)]
-    assert averages[1].log_loss == answers.log_loss < averages[0].log_loss
-    assert "are taken" in told
-    assert "100.0% instead of 66.7%" in told
+    np.testing.assert_allclose(held_out.scores, expected.scores)
+    assert held_out.temperature == expected.temperature != HeldOut.of(plain, labels).temperature
+    assert [(one.accuracy, one.taken) for one in variants] == [(4 / 6, False), (1.0, True)]
+    assert variants[1].log_loss == held_out.log_loss < variants[0].log_loss
+    assert "Flip TTA is used" in sentence
+    assert "accuracy 66.7\u00a0% and 100.0\u00a0%" in sentence
 
-    averages, answers, told = with_mirror(HeldOut.of(plain, labels), HeldOut.of(-plain, labels))
-    assert averages[1].log_loss == pytest.approx(np.log(2))
-    assert [one.taken for one in averages] == [True, False]
-    np.testing.assert_array_equal(answers.scores, plain)
-    assert "not taken" in told
+    variants, held_out, sentence = compare_flips(HeldOut.of(plain, labels), HeldOut.of(-plain, labels))
+    assert variants[1].log_loss == pytest.approx(np.log(2))
+    assert [one.taken for one in variants] == [True, False]
+    np.testing.assert_array_equal(held_out.scores, plain)
+    assert "Flip TTA is not used" in sentence
     same = HeldOut.of(plain, labels)
-    assert not with_mirror(same, same)[0][1].taken  # equals are not worth a second pass
+    assert not compare_flips(same, same)[0][1].taken  # equals are not worth a second pass

@@ -41,7 +41,7 @@ def test_it_begins_where_the_run_ended_and_leaves_the_run_alone(fine_tuned: Run,
     assert Run.load(fine_tuned.folder).classifier.backbone.fingerprint == before
     assert "going on from" in further.record["plan"]["backbone"]
     source = further.classifier.card.weights["source"]
-    assert source.count("fine-fine_tuned here") == 2
+    assert source.count("fine-tuned here") == 2
 
 
 def test_auto_that_changes_nothing_keeps_the_head_that_it_began_with(fine_tuned: Run, tmp_path: Path) -> None:
@@ -56,9 +56,9 @@ def test_auto_that_changes_nothing_keeps_the_head_that_it_began_with(fine_tuned:
     assert further.classifier.head.kind == "trained"
     assert np.array_equal(further.classifier.head.weight, fine_tuned.classifier.head.weight)
     assert further.evaluation.accuracy == fine_tuned.evaluation.accuracy
-    assert any("auto: what it began with is kept" in text for text in told)
+    assert any("auto: keeping the previous classifier" in text for text in told)
     assert "The head is that of the run it goes on from" in told
-    assert not any("probe is kept" in text for text in told)
+    assert not any("keeping the probe" in text for text in told)
 
 
 def test_auto_that_changes_nothing_answers_with_mirror_images_as_the_run_did(

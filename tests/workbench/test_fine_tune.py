@@ -35,7 +35,7 @@ def test_a_strategy_trains_measures_and_saves_the_same_network(strategy: str, ph
 
     tuning = run.record["fine_tuning"]
     assert tuning["strategy"] == strategy
-    assert tuning["proof"].startswith("frozen part: 0 of ")
+    assert tuning["proof"].startswith("frozen weights: 0 of ")
     assert len(tuning["epochs"]) == 1
     assert "fine-tuned here" in run.classifier.card.weights["source"]
     assert "probe" in {baseline.name for baseline in run.evaluation.baselines}

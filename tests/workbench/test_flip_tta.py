@@ -14,8 +14,8 @@ from headstart.classifier.classifier import Classifier
 from headstart.data.images import open_image
 from headstart.finetune import auto as plan_fine_tuning
 from headstart.finetune import fine_tuner as tuner
-from headstart.finetune.averaging import with_mirror
-from headstart.finetune.settings import Average, HeldOut
+from headstart.finetune.averaging import compare_flips
+from headstart.finetune.result import HeldOut, Variant
 from headstart.progress import Event, Notice, Progress
 from headstart.workbench import fine_tune as tune
 from headstart.workbench.continue_run import continue_run
@@ -37,14 +37,14 @@ def quiet(event: Event) -> None:
     """Nobody listens."""
 
 
-def in_favour(plain: HeldOut, mirrored: HeldOut) -> tuple[tuple[Average, Average], HeldOut, str]:
+def in_favour(plain: HeldOut, mirrored: HeldOut) -> tuple[tuple[Variant, Variant], HeldOut, str]:
     """As it is, but that plain answers are badly calibrated."""
-    return with_mirror(replace(plain, temperature=1e6), mirrored)
+    return compare_flips(replace(plain, temperature=1e6), mirrored)
 
 
 @pytest.fixture
 def _in_favour(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tuner, "with_mirror", in_favour)
+    monkeypatch.setattr(tuner, "compare_flips", in_favour)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def run(photos: Path, tmp_path_factory: pytest.TempPathFactory, told: list[Event
     """Its held-out images were made to speak for mirror images."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HEADSTART_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr(tuner, "with_mirror", in_favour)
+        patch.setattr(tuner, "compare_flips", in_favour)
         return train(photos, out=tmp_path_factory.mktemp("run") / "run", on_event=told.append, **KNOBS)
 
 
@@ -85,7 +85,7 @@ def test_what_is_measured_saved_and_predicted_is_the_mean_of_both(run: Run, phot
     assert np.mean(right) == run.evaluation.accuracy.value
     plain, both = run.record["fine_tuning"]["flip_tta"]
     assert (plain["taken"], both["taken"]) == (False, True)
-    assert any(isinstance(event, Notice) and event.text.startswith("Mirror images are taken") for event in told)
+    assert any(isinstance(event, Notice) and event.text.startswith("Flip TTA is used") for event in told)
     verdict = next(event for event in told if isinstance(event, Results))
     assert verdict.chosen.startswith("Mirror images were judged")
     report = " ".join((run.folder / "report.html").read_text(encoding="utf-8").split())
@@ -115,7 +115,7 @@ def test_where_held_out_images_speak_against_them_nothing_changes(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        tuner, "with_mirror", lambda plain, other: with_mirror(plain, replace(other, scores=-plain.scores))
+        tuner, "compare_flips", lambda plain, other: compare_flips(plain, replace(other, scores=-plain.scores))
     )
     judged = train(photos, out=tmp_path / "judged", on_event=quiet, inside=False, **KNOBS)
     never = train(photos, out=tmp_path / "never", on_event=quiet, inside=False, **{**KNOBS, "flip_tta": False})
@@ -163,7 +163,7 @@ def test_where_auto_keeps_the_probe_it_answers_for_images_as_they_are(
         inside=False,
         **{**KNOBS, "strategy": "auto"},
     )
-    assert sum(text.startswith("Mirror images are taken") for text in words) == 1  # pilots do not judge them
+    assert sum(text.startswith("Flip TTA is used") for text in words) == 1  # pilots do not judge them
     probe = train(photos, out=tmp_path / "probe", on_event=quiet, backbone="embedded", inside=False)
     assert not kept.classifier.card.flip_tta
     assert kept.predictions() == probe.predictions()

@@ -15,7 +15,7 @@ from headstart.backbones.backbone import build_backbone
 from headstart.backbones.catalogue import SPECS
 from headstart.errors import RunError
 from headstart.recipe import Recipe
-from headstart.training.checkpoints import LATEST, PREVIOUS
+from headstart.training.checkpoint_folder import LATEST, PREVIOUS
 from headstart.workbench.job import Job
 from headstart.workbench.resume import resume
 from headstart.workbench.run import FILES, Run

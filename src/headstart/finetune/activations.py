@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 
 import numpy as np
@@ -12,25 +12,24 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from headstart.backbones.backbone import Backbone
 from headstart.backbones.cut_network import CutNetwork, boundary_shapes
-from headstart.features.cache import FeatureCache
+from headstart.errors import TrainingError
 from headstart.features.row_file import Rows, fill_rows, open_rows
 from headstart.finetune.augmentation import NONE, views
 from headstart.finetune.network_with_head import HeadedNetwork
-from headstart.finetune.settings import FineTuneImages, FineTuneSettings, Labels
+from headstart.finetune.settings import FineTuneTask, Labels
 
 _LARGEST = 6e4  # below what float16 can hold
 _BATCH = 32
 
 
 class Tail(nn.Module):
-    """What is trained behind the cut: the tensors that cross it → scores N×C."""
+    """The trained part behind the cut: the tensors that cross it → scores N×C."""
 
     def __init__(self, cut: CutNetwork, network: HeadedNetwork) -> None:
         super().__init__()
         self.tail = cut.tail
-        self.network = network  # its head is run; its body is there so that a checkpoint is whole
+        self.network = network  # only its head is run; its body is here so that a checkpoint has all weights
 
     def forward(self, *crossing: Tensor) -> Tensor:
         """Scores of activations."""
@@ -38,28 +37,22 @@ class Tail(nn.Module):
 
 
 class Activations:
-    """What crosses the cut, on disk; of training images in several views, the first of which is the image itself.
+    """The tensors that cross the cut, on disk; of training images in several views, the first is the image itself.
 
     Args:
-        until: name of the boundary, for the cache's key.
-        progress: called with (rows done, rows to do). fill: False to ask only what is there.
+        fill: whether missing ones are computed; False to see how many there are.
+
+    Raises:
+        TrainingError: the task has no cache.
     """
 
-    def __init__(
-        self,
-        backbone: Backbone,
-        cut: CutNetwork,
-        images: FineTuneImages,
-        settings: FineTuneSettings,
-        cache: FeatureCache,
-        until: str,
-        progress: Callable[[int, int], None] | None,
-        *,
-        fill: bool = True,
-    ) -> None:
+    def __init__(self, task: FineTuneTask, cut: CutNetwork, *, fill: bool = True) -> None:
+        backbone, images, settings = task.backbone, task.images, task.settings
+        if task.cache is None:
+            raise TrainingError(expected="a cache for activations", found="none", where="last-stage")
         self.images, self.settings, self.preprocess = images, settings, backbone.preprocess
         self.prefix = cut.prefix
-        # a view follows from the image itself, not from its place: another set with it may take the row over
+        # a view depends on the content of the image, not on its row: another data set with the image may reuse it
         self._numbers = [int(hashlib.sha256(one.encode()).hexdigest()[:15], 16) for one in images.contents]
         self.views = 1 if settings.augmentation.is_off else settings.cached_views
         of_training = [(int(place), view) for place in images.rows for view in range(self.views)]
@@ -71,20 +64,20 @@ class Activations:
             "weights": backbone.fingerprint,
             "preprocess": json.dumps(backbone.preprocess.to_dict(), sort_keys=True),
             "background": ",".join(map(str, images.background)),
-            "until": until,
+            "until": task.until,
             "nodes": ",".join(str(node.target) for node in cut.prefix.graph.nodes),
             "augmentation": json.dumps(asdict(settings.augmentation)),
             "seed": str(settings.seed),
         }
         shapes = boundary_shapes(cut.prefix, backbone.preprocess.crop)
-        self.rows = open_rows(cache, about, [self._key(*pair) for pair in self.wanted], shapes, settings.dtype)
+        self.rows = open_rows(task.cache, about, [self._key(*pair) for pair in self.wanted], shapes, settings.dtype)
         self.prefix.eval()
         if fill:
-            fill_rows(self.rows, self._make, batch_size=_BATCH, progress=progress)
+            fill_rows(self.rows, self._make, batch_size=_BATCH, progress=task.progress)
 
     @property
     def missing(self) -> float:
-        """Share of the rows that are still to be made."""
+        """Share of the rows that are still to be computed."""
         return len(self.rows.missing) / max(1, len(self.rows))
 
     def random_view(self, positions: Labels, seed: int) -> tuple[Tensor, ...]:
@@ -93,8 +86,8 @@ class Activations:
         chosen = [int(np.random.default_rng((seed, int(place))).integers(self.views)) for place in places]
         return self._read(places, chosen)
 
-    def still_view(self, positions: Labels, seed: int) -> tuple[Tensor, ...]:
-        """Activations of validation images as they are."""
+    def evaluation_view(self, positions: Labels, seed: int) -> tuple[Tensor, ...]:
+        """Activations of held-out images, not augmented."""
         places = self.images.validation_rows[positions]
         return self._read(places, [0] * len(places))
 
@@ -110,11 +103,11 @@ class Activations:
             how = NONE if view == 0 else self.settings.augmentation
             seed = self.settings.seed * 1_000_003 + view
             number = np.array([self._numbers[place]])
-            made.append(views(square[None], self.preprocess.crop, how, seed, number))
+            made.append(views(square[None], self.preprocess.crop, how, seed=seed, images=number))
         outputs: tuple[Tensor, ...] = self.prefix(self.preprocess.normalise(torch.cat(made)))
         return tuple(output.clamp(-_LARGEST, _LARGEST).numpy() for output in outputs)
 
     def _read(self, places: Labels, chosen: Sequence[int]) -> tuple[Tensor, ...]:
         keys = [self._key(int(place), view) for place, view in zip(places, chosen, strict=True)]
         rows: tuple[NDArray[np.generic], ...] = self.rows.read(np.array([self.rows.places[key] for key in keys]))
-        return tuple(torch.from_numpy(part.astype(np.float32)) for part in rows)
+        return tuple(torch.from_numpy(tensor.astype(np.float32)) for tensor in rows)

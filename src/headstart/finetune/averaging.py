@@ -1,4 +1,4 @@
-"""Averaging: weights, and answers over two views, tried after a training; taken only where held-out images say so."""
+"""Averaged weights and flip TTA, tried after the training and taken only where the held-out images say so."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from headstart.finetune.settings import Average, HeldOut
+from headstart.finetune.result import HeldOut, Variant
+from headstart.wording import counted, percent
 
 State = dict[str, Tensor]
 
 ALPHAS = (0.2, 0.4, 0.6, 0.8)
-"""Shares of the fine-tuned weights; 0 is the probe and 1 the last weights, which are there anyway."""
+"""Shares of the fine-tuned weights; 0 is the start and 1 the last weights, which are always a candidate."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,13 +31,13 @@ def ema_of(averaged: AveragedModel) -> Candidate:
     return Candidate("ema", {name: tensor.detach().clone() for name, tensor in averaged.module.state_dict().items()})
 
 
-def wise_of(
-    model: nn.Module, start: State, last: State, settle: Callable[[], object] | None = None
+def wise_of(  # positional: the line runs from start to last
+    model: nn.Module, start: State, last: State, estimate_statistics: Callable[[], object] | None = None
 ) -> Iterator[Candidate]:
-    """Weights between the start (the probe on the given backbone) and the last ones: (1-α)·θ₀ + α·θ₁.
+    """Weights between those at the start and the last ones: (1-α)·θ₀ + α·θ₁.
 
     Args:
-        settle: estimates batch-norm statistics anew for the weights that are in the model; None where they are frozen,
+        estimate_statistics: measures batch-norm statistics for the weights in the model; None where they are frozen,
             and so the same at both ends.
 
     Source: Wortsman et al. 2022, arXiv:2109.01903 (WiSE-FT); statistics as in Izmailov et al. 2018, arXiv:1803.05407.
@@ -46,20 +47,20 @@ def wise_of(
             name: torch.lerp(start[name].to(tensor), tensor, alpha) if tensor.is_floating_point() else tensor
             for name, tensor in last.items()
         }
-        if settle is not None:
+        if estimate_statistics is not None:
             model.load_state_dict(state)
-            settle()
+            estimate_statistics()
             state = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
         yield Candidate(f"wise α={alpha:g}", state)
 
 
 def best_of(
     model: nn.Module, candidates: Iterable[Candidate], measure: Callable[[], HeldOut]
-) -> tuple[State, tuple[Average, ...], HeldOut]:
-    """The candidate with the lowest log loss on the held-out images, the first of equals; the model ends with any.
+) -> tuple[State, tuple[Variant, ...], HeldOut]:
+    """The candidate with the lowest log loss on the held-out images, the first of equals; the model holds the last one.
 
     Returns:
-        Its weights, what was measured of each, and its answers.
+        Its weights, what was measured of each, and its scores.
     """
     found: list[tuple[Candidate, HeldOut]] = []
     for candidate in candidates:
@@ -67,31 +68,32 @@ def best_of(
         found.append((candidate, measure()))
     best = min(range(len(found)), key=lambda i: found[i][1].log_loss if found[i][1].n else i)
     averages = tuple(
-        Average(candidate.name, held.accuracy, held.log_loss, i == best) for i, (candidate, held) in enumerate(found)
+        Variant(candidate.name, held.accuracy, held.log_loss, i == best) for i, (candidate, held) in enumerate(found)
     )
     return found[best][0].state, averages if len(found) > 1 else (), found[best][1]
 
 
-def with_mirror(plain: HeldOut, mirrored: HeldOut) -> tuple[tuple[Average, Average], HeldOut, str]:
-    """Whether the mean of the scores for an image and its mirror image has the lower log loss, each calibrated.
+def compare_flips(plain: HeldOut, flipped: HeldOut) -> tuple[tuple[Variant, Variant], HeldOut, str]:
+    """Whether the mean of the scores for an image and its horizontal flip has the lower log loss, each calibrated.
 
     Args:
-        plain: answers for the held-out images as they are. mirrored: for their mirror images alone.
+        plain: held-out images. flipped: the same images, flipped.
 
     Returns:
-        What was measured of plain answers and of means; the answers that are taken, plain ones of equals; a sentence.
+        What was measured without and with flips; the scores that are taken, plain ones of equals; a sentence.
 
-    Source: Simonyan and Zisserman 2015, arXiv:1409.1556, section 3.2; there the mean is of probabilities, and unjudged.
+    Source: Simonyan and Zisserman 2015, arXiv:1409.1556, section 3.2; there the mean is of probabilities, and always
+    taken.
     """
-    mean = HeldOut.of((plain.scores + mirrored.scores) / 2, plain.labels)
+    mean = HeldOut.of((plain.scores + flipped.scores) / 2, plain.labels)
     taken = mean.log_loss < plain.log_loss
-    averages = (
-        Average("as they are", plain.accuracy, plain.log_loss, not taken),
-        Average("with mirror images", mean.accuracy, mean.log_loss, taken),
+    variants = (
+        Variant("without flips", plain.accuracy, plain.log_loss, not taken),
+        Variant("with flips", mean.accuracy, mean.log_loss, taken),
     )
-    told = (
-        f"Mirror images are {'taken' if taken else 'not taken'}: with them {plain.n} held-out images have a log loss "
-        f"of {mean.log_loss:.3f} instead of {plain.log_loss:.3f}, and {mean.accuracy:.1%} instead of "
-        f"{plain.accuracy:.1%} are right; {'every answer costs two forward passes' if taken else 'nothing changes'}."
+    sentence = (
+        f"Flip TTA is {'used' if taken else 'not used'}: on {counted(plain.n, 'held-out image')} the log loss is "
+        f"{plain.log_loss:.3f} without and {mean.log_loss:.3f} with flips, accuracy {percent(plain.accuracy)} and "
+        f"{percent(mean.accuracy)}{'; each prediction takes two forward passes' if taken else ''}."
     )
-    return averages, mean if taken else plain, told
+    return variants, mean if taken else plain, sentence

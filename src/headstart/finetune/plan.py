@@ -1,12 +1,13 @@
-"""Decided: what a fine-tuning settled before its first step, as a value that run.json and a resumed run read."""
+"""The plan of a fine-tuning, made before its first step: a value that run.json and a resumed run read."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from headstart.finetune.cost import Cost
+from headstart.plain import Plain
 
 
 @dataclass(frozen=True)
@@ -20,30 +21,29 @@ class Trial:
         return f"{self.strategy} at {self.lr:g}"
 
 
-@dataclass(frozen=True)
-class FineTunePlan:
-    """What was settled before the first step.
+@dataclass(frozen=True, kw_only=True)
+class FineTunePlan(Plain):
+    """What was decided before the first step.
 
     Args:
-        strategy: `probe` where nothing is fine-tuned. epochs, lr, halvings: as in TuningSettings.
-        cost: predicted, as `Cost.to_dict`. reasons: sentences. pilots: strategy and rate → log loss on held-out
-            images.
+        strategy: `probe` where nothing is fine-tuned. epochs, lr, halvings: as in FineTuneSettings.
+        cost: predicted. reasons: sentences. pilots: strategy and learning rate → log loss on held-out images.
     """
 
     strategy: str
-    epochs: int
-    lr: float
-    halvings: int
-    cost: Cost
+    epochs: int = 0
+    lr: float = 0.0
+    halvings: int = 0
+    cost: Cost = field(default_factory=Cost)
     reasons: tuple[str, ...] = ()
     pilots: Mapping[str, float] = field(default_factory=dict)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {**asdict(self), "cost": self.cost.to_dict()}
-
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> FineTunePlan:
-        """From the plain values."""
+        """From the plain values.
+
+        Raises:
+            KeyError, TypeError: a value is missing or unknown.
+        """
         cost = {name: value for name, value in values["cost"].items() if name != "seconds"}  # follows from the rest
         return cls(**{**values, "cost": Cost(**cost), "reasons": tuple(values["reasons"])})

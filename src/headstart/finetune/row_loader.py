@@ -1,7 +1,7 @@
-"""A loader over rows on disk for the training loop: order and views follow from one number drawn at each epoch's start.
+"""RowLoader: batches of rows on disk; order and views follow from one number drawn at the start of each epoch.
 
-That number comes from torch's global random numbers, which the loop keeps in its checkpoints; so an epoch that is
-resumed in its middle sees the same batches.
+That number comes from torch's global random numbers, which the loop keeps in its checkpoints, so an epoch that is
+resumed in the middle has the same batches.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from headstart.finetune.mixing import Mix
+from headstart.finetune.augmentation import Mix
 
 Batch = Callable[[NDArray[np.int64], int], Any]
 """(positions of a batch, seed of the epoch) → the network's input for them."""
@@ -26,7 +26,7 @@ class RowLoader:
     Args:
         make: gives the input of a batch. labels: N. batch_size: the last batch may be smaller; in training a single
             image that is left over joins the batch before it, since one image has no variance to normalise by.
-        shuffle: a new order every epoch; else as they come, for measuring.
+        shuffle: a new order every epoch; False: in order, for evaluation.
         mix: mixes the images of a batch, and their labels.
     """
 

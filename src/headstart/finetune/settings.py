@@ -1,51 +1,55 @@
-"""Values of fine-tuning: what it is told, what it trains on, what it gives back."""
+"""What a fine-tuning gets: its settings, its images, and the task that holds both with the network to train."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_softmax
 
+from headstart.backbones.backbone import Backbone
 from headstart.errors import TrainingError
-from headstart.evaluation.calibration import fit_temperature
+from headstart.features.cache import FeatureCache
 from headstart.features.row_file import RowFile
-from headstart.finetune.augmentation import BOTH, Augmentation
-from headstart.finetune.mixing import KINDS
-from headstart.freezing import FreezePolicy
+from headstart.finetune.augmentation import BOTH, MIXES, Augmentation
 from headstart.heads.head import Head
-from headstart.training.records import EpochRecord
+from headstart.training.checkpoint_folder import CheckpointFolder
+from headstart.training.records import EpochRecord, StepRecord
 
 Labels = NDArray[np.int64]
-
-Scores = NDArray[np.float64]
+Report = Callable[[StepRecord | EpochRecord | str], None]
+"""Called with the record of each step and epoch, and with sentences for the user."""
+Progress = Callable[[int, int], None]
 
 BATCH_NORM = ("frozen", "recalibrated", "live")
 SCHEDULES = ("one-cycle", "cosine")
 AVERAGES = ("none", "ema", "wise")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FineTuneSettings:
     """How a network is fine-tuned.
 
     Args:
         epochs: passes over the training images.
-        lr: highest rate, relative to the root mean square of the weights; a stage that lies L before the head learns
-            at `lr · stage_decay^L`.
+        lr: highest learning rate, relative to the root mean square of the weights; a stage that lies L before the head
+            has `lr · stage_decay^L`.
         batch_size: images a step.
         batch_norm: `frozen`; `recalibrated` on the training images, then frozen; `live`.
         augmentation: of the training images. label_smoothing: share of each label given to all classes alike.
-        cached_views: views of each image that `last_stage` keeps; the first is the image itself.
+        cached_views: views of each image that `last_stage` caches; the first is the image itself.
         dtype: of cached activations, `float32` or `float16`. seed: of the order, the views and dropout.
-        schedule: of the rates: `one-cycle`, or `cosine` after a warm-up over a tenth of the steps.
+        schedule: of the learning rates: `one-cycle`, or `cosine` after a warm-up over a tenth of the steps.
         mix: `none`, `mixup` or `cutmix`; only where pixels are trained on.
-        average: what is tried after the last step, and kept if the held-out images say so: `ema`, the average of the
-            weights over the last tenth of the steps or so, `wise`, the weights between the probe's and the last.
+        average: weights that are tried after the last step, and kept if the held-out images say so: `ema`, the average
+            over the last tenth of the steps or so, `wise`, weights between those at the start and the last ones.
         halvings: how often the batch is halved to fit into memory; the gradients of as many more are summed.
-        mirror: whether answers with mirror images are tried after that, and kept if the held-out images say so.
+        flip_tta: whether flip TTA is tried after that, and kept if the held-out images say so.
         device: where the network is trained and measured; `auto` takes a GPU when there is one.
+
+    Raises:
+        TrainingError: a word is unknown.
     """
 
     epochs: int = 8
@@ -67,7 +71,7 @@ class FineTuneSettings:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        allowed = {"batch_norm": BATCH_NORM, "schedule": SCHEDULES, "mix": KINDS, "average": AVERAGES}
+        allowed = {"batch_norm": BATCH_NORM, "schedule": SCHEDULES, "mix": MIXES, "average": AVERAGES}
         for name, words in allowed.items():
             if getattr(self, name) not in words:
                 raise TrainingError(
@@ -76,17 +80,38 @@ class FineTuneSettings:
                     where="fine-tuning",
                 )
 
+    def check_strategy(self, strategy: str) -> None:
+        """Refuse what a strategy cannot do.
 
-@dataclass(frozen=True)
+        Raises:
+            TrainingError: `wise` without a solved head at the start, or mixed pixels where activations are cached.
+        """
+        if self.average == "wise" and strategy == "full":
+            raise TrainingError(
+                expected="a strategy that starts from a solved head: last-stage or probe-then-full",
+                found="full, whose head starts at zero",
+                where="average wise",
+                hint="Use --average ema, or --strategy probe-then-full.",
+            )
+        if self.mix != "none" and strategy == "last-stage":
+            raise TrainingError(
+                expected="a strategy that trains on pixels: full or probe-then-full",
+                found="last-stage, which trains on cached activations",
+                where=f"mix {self.mix}",
+                hint="Leave --mix out, or use --strategy probe-then-full.",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
 class FineTuneImages:
-    """The images that a network is tuned on, as rows of prepared pixels.
+    """The images of a fine-tuning, as rows of prepared pixels.
 
     Args:
         pixels: uint8 squares of every image.
-        rows: place in `pixels` of each of the N training images. labels: N.
+        rows: row in `pixels` of each of the N training images. labels: N.
         validation_rows: M, never trained on; they fit the temperature. validation_labels: M.
-        contents: what tells the images in `pixels` apart, by place.
-        class_weights: C, or None for all alike. background: that transparent ones were put on.
+        contents: hash of the content of each row in `pixels`.
+        class_weights: C, or None for all alike. background: RGB under transparent images.
     """
 
     pixels: RowFile
@@ -99,99 +124,27 @@ class FineTuneImages:
     background: tuple[int, int, int] = (255, 255, 255)
 
 
-@dataclass(frozen=True)
-class HeldOut:
-    """What a network answered on the M validation images.
+def no_report(record: StepRecord | EpochRecord | str) -> None:
+    """Ignore a record."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTuneTask:
+    """One fine-tuning: what is trained, on what, how, and where its progress goes.
 
     Args:
-        scores: M×C. labels: M.
-        accuracy: share that is right; NaN without images. temperature: the best for them; then 1. n: how many they are.
+        backbone: trained in place. head: the network's own head starts with it.
+        until: of `last_stage`: the first stage, or module, that trains. cache: for activations at that boundary.
+        checkpoints: written on the way; where there are some, training is resumed from them.
+        report: called with records and sentences. progress: called with (activations cached, activations to cache).
     """
 
-    scores: Scores = field(repr=False, compare=False)
-    labels: Labels = field(repr=False, compare=False)
-    accuracy: float
-    temperature: float
-    n: int
-
-    @classmethod
-    def of(cls, scores: Scores, labels: Labels) -> HeldOut:
-        """Measured from scores."""
-        if not len(labels):
-            return cls(scores, labels, float("nan"), 1.0, 0)
-        right = float((scores.argmax(1) == labels).mean())
-        return cls(scores, labels, right, fit_temperature(scores, labels).value, len(labels))
-
-    @property
-    def log_losses(self) -> Scores:
-        """M: -log of the calibrated probability of each image's class."""
-        losses: Scores = -log_softmax(self.scores / self.temperature, axis=1)[np.arange(self.n), self.labels]
-        return losses
-
-    @property
-    def log_loss(self) -> float:
-        """Their mean; NaN without images."""
-        return float(self.log_losses.mean()) if self.n else float("nan")
-
-
-@dataclass(frozen=True)
-class Average:
-    """Weights, or views, tried in place of what is there anyway, and what the validation images said of them."""
-
-    name: str
-    accuracy: float
-    log_loss: float
-    taken: bool
-
-    def to_dict(self) -> dict[str, object]:
-        """Plain values for run.json."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class FineTuneResult:
-    """What a strategy made; the backbone's weights were changed in place.
-
-    Args:
-        head: for the backbone as it is now. records: of the epochs. frozen: the policy that held.
-        changed: names of frozen tensors that are not as before; must be empty.
-        seconds: of training alone. cached_seconds: of filling the cache of activations.
-        at_start, held_out: the validation images before the first step, as they are, and as the head answers them now.
-        averages: the weights that were compared after the last step; the last ones come first.
-        batch_size: images a step; smaller than asked for where memory did not suffice.
-        mirror: by the weights that were taken, images as they are and with their mirror images; empty: not judged.
-    """
-
-    strategy: str
+    backbone: Backbone
     head: Head
-    records: tuple[EpochRecord, ...]
-    frozen: FreezePolicy
-    changed: tuple[str, ...]
-    seconds: float
-    cached_seconds: float
-    at_start: HeldOut
-    held_out: HeldOut
-    averages: tuple[Average, ...] = ()
-    batch_size: int = 0
-    flip_tta: tuple[Average, ...] = ()
-
-    def to_dict(self) -> dict[str, object]:
-        """Plain values for run.json."""
-        return {
-            "strategy": self.strategy,
-            "epochs": [record.to_dict() for record in self.records],
-            "frozen": list(self.frozen.modules),
-            "proof": self.proof,
-            "seconds": self.seconds,
-            "cached_seconds": self.cached_seconds,
-            "batch_size": self.batch_size,
-            "averages": [one.to_dict() for one in self.averages],
-            "flip_tta": [one.to_dict() for one in self.flip_tta],
-            "held_out": {"images": self.held_out.n, "temperature": self.held_out.temperature}
-            | ({} if not self.held_out.n else {"before": self.at_start.accuracy, "after": self.held_out.accuracy}),
-        }
-
-    @property
-    def proof(self) -> str:
-        """`frozen part: 0 of 62 tensors changed`."""
-        return f"frozen part: {len(self.changed)} of {len(self.frozen.tensors)} tensors changed"
+    images: FineTuneImages
+    settings: FineTuneSettings
+    until: str = ""
+    cache: FeatureCache | None = None
+    checkpoints: CheckpointFolder | None = None
+    report: Report = no_report
+    progress: Progress | None = None

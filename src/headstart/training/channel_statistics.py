@@ -12,7 +12,7 @@ from torchvision.transforms import Normalize  # type: ignore[import-untyped]
 from headstart.errors import TrainingError
 from headstart.preserve import preserve
 from headstart.training.batch import unpack
-from headstart.training.loop_position import generators_of
+from headstart.training.loaders import generators_of
 
 METHODS = ("pooled", "per_image")
 

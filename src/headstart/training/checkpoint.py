@@ -1,4 +1,4 @@
-"""A checkpoint on disk: written whole or not at all, read without running code.
+"""A checkpoint on disk: written whole or not at all, read without running code from it.
 
 Five keys are those of the book's files, so that its own loader reads ours: `epoch`, `model_state_dict`,
 `optimizer_state_dict`, `loss`, `val_loss`. All else stands under `headstart`.
@@ -6,9 +6,7 @@ Five keys are those of the book's files, so that its own loader reads ours: `epo
 
 from __future__ import annotations
 
-import os
 import pickle
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from headstart.errors import TrainingError
+from headstart.files import atomic_write
+from headstart.wording import listed
 
 BOOK_KEYS = ("epoch", "model_state_dict", "optimizer_state_dict", "loss", "val_loss")
 EXTRA = "headstart"
@@ -27,33 +27,26 @@ _NAMED = 6  # tensors listed in an error
 
 
 def write_checkpoint(path: Path, values: Mapping[str, Any]) -> None:
-    """Save beside the place first, flush to the disk, then give it its name: a reader never sees half a file.
+    """Save a checkpoint, flushed to the disk; a reader never sees half a file, and an older one stays until then.
 
     Raises:
         TrainingError: the folder cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                torch.save(dict(values), file)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(beside).replace(path)
-        finally:
-            Path(beside).unlink(missing_ok=True)
+        with atomic_write(path) as part:
+            torch.save(dict(values), part)
     except (OSError, RuntimeError) as error:  # torch turns a full disk into a RuntimeError
         raise TrainingError(
-            expected="a place to write a checkpoint",
+            expected="a folder to write a checkpoint to",
             found=str(error),
             where=path,
-            hint="Check the folder, its rights and the free space; an older checkpoint there is untouched.",
+            hint="Check the folder, its permissions and the free space; an older checkpoint there is untouched.",
         ) from error
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """The values of a checkpoint, all tensors on the CPU; numpy's floats of the book's own files are let through.
+    """The values of a checkpoint, all tensors on the CPU; numpy's floats in the book's own files are allowed.
 
     Raises:
         TrainingError: there is no such file, it is damaged, it holds more than plain values, or a key is missing.
@@ -76,22 +69,21 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def check_fits(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
-    """Whether a state dict is that of a model: the same names and shapes.
+    """Check that a state dict has the names and shapes of a model.
 
     Raises:
-        TrainingError: it is not; the first names that differ are listed.
+        TrainingError: it has not; the first names that differ are listed.
     """
     own = model.state_dict()
-    faults = [f"no {name}" for name in own if name not in state]
-    faults += [f"{name} is not in the model" for name in state if name not in own]
-    faults += [
+    differences = [f"no {name}" for name in own if name not in state]
+    differences += [f"{name} is not in the model" for name in state if name not in own]
+    differences += [
         f"{name} {tuple(state[name].shape)}, not {tuple(own[name].shape)}"
         for name in own
         if name in state and state[name].shape != own[name].shape
     ]
-    if faults:
-        more = f" and {len(faults) - _NAMED} more" if len(faults) > _NAMED else ""
-        raise _unfit(f"the tensors of this {type(model).__name__}", "; ".join(faults[:_NAMED]) + more, path)
+    if differences:
+        raise _unfit(f"the tensors of this {type(model).__name__}", listed(differences, _NAMED), path)
 
 
 def _first_line(error: Exception) -> str:

@@ -38,7 +38,7 @@ from headstart.training.captures import (
 )
 from headstart.training.channel_statistics import loader_apply, make_normalizer, statistics_per_channel
 from headstart.training.layers import filters_of
-from headstart.training.loop_position import generators_of
+from headstart.training.loaders import generators_of
 from headstart.training.lr_range import LrRange, lr_range_test
 from headstart.training.settings import Settings
 from headstart.training.to_classifier import to_classifier

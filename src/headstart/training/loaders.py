@@ -1,16 +1,18 @@
-"""Loaders checked before the first epoch: not empty, the same classes in the same order, enough outputs."""
+"""Loaders: checked before the first epoch (not empty, the same classes in the same order), and their generators."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+import torch
 from torch import nn
 
 from headstart.errors import TrainingError
 
 
 def check_loaders(model: nn.Module, train_loader: Any, val_loader: Any) -> None:
-    """Find what would fail, or silently mislead, in the middle of training; no batch is drawn.
+    """Find mistakes that would fail, or silently mislead, in the middle of training; no batch is drawn.
 
     Raises:
         TrainingError: a loader is empty, the loaders' classes differ, or the model has fewer outputs than classes.
@@ -25,7 +27,7 @@ def check_loaders(model: nn.Module, train_loader: Any, val_loader: Any) -> None:
             expected=f"validation images of {', '.join(classes)}",
             found=", ".join(others),
             where="set_loaders",
-            hint="A label is a place in the list of classes; in another list it means something else.",
+            hint="Labels are indices into the list of classes: both loaders need the same list in the same order.",
         )
     outputs = _outputs(model)
     if classes and outputs is not None and 1 < outputs < len(classes):
@@ -33,7 +35,7 @@ def check_loaders(model: nn.Module, train_loader: Any, val_loader: Any) -> None:
             expected=f"{len(classes)} outputs for {', '.join(classes)}",
             found=f"{outputs}",
             where=type(model).__name__,
-            hint="Replace the top of the network before training.",
+            hint="Replace the classification head of the network before training.",
         )
 
 
@@ -46,7 +48,7 @@ def length_of(loader: Any) -> int | None:
 
 
 def check_not_empty(batches: int, name: str) -> None:
-    """Complain about a loader without batches, which would train nothing and report a mean over nothing.
+    """Refuse a loader without batches, which would train nothing and report a mean over nothing.
 
     Raises:
         TrainingError: there are none.
@@ -60,13 +62,20 @@ def check_not_empty(batches: int, name: str) -> None:
         )
 
 
+def generators_of(*loaders: object) -> tuple[torch.Generator, ...]:
+    """The random number generators that loaders and their samplers own, each once."""
+    owners: Iterable[object] = [one for loader in loaders for one in (loader, getattr(loader, "sampler", None))]
+    found = {id(g): g for owner in owners if isinstance(g := getattr(owner, "generator", None), torch.Generator)}
+    return tuple(found.values())
+
+
 def _classes(loader: Any) -> tuple[str, ...]:
-    """Class names of an ImageFolder and its like; of anything else none."""
+    """Class names of the loader of an ImageFolder or a similar data set; else none."""
     names = getattr(getattr(loader, "dataset", None), "classes", None)
     return tuple(map(str, names)) if isinstance(names, (list, tuple)) else ()
 
 
 def _outputs(model: nn.Module) -> int | None:
-    """Outputs of a network whose last part with weights is a linear layer."""
-    parts = [part for part in model.modules() if next(part.parameters(recurse=False), None) is not None]
-    return parts[-1].out_features if parts and isinstance(parts[-1], nn.Linear) else None
+    """Outputs of a network whose last layer with weights is linear."""
+    layers = [layer for layer in model.modules() if next(layer.parameters(recurse=False), None) is not None]
+    return layers[-1].out_features if layers and isinstance(layers[-1], nn.Linear) else None

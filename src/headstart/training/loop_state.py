@@ -6,6 +6,7 @@ import random
 import warnings
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,53 @@ from headstart.training.batch import Loss
 from headstart.training.best import BestModel
 from headstart.training.checkpoint import EXTRA, VERSION, check_fits, read_checkpoint, write_checkpoint
 from headstart.training.clipping import Clip
-from headstart.training.loop_position import Position, generators_of
-from headstart.training.meters import Metric
+from headstart.training.loaders import generators_of
+from headstart.training.meters import Mean, Metric
 from headstart.training.records import EpochRecord
 from headstart.training.schedule import Schedule
 
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass
+class Position:
+    """Where an epoch stands, so that an interrupted one is finished and not started again.
+
+    Args:
+        start: state of the random numbers before the loader drew its order.
+        batches: done. loss: over them. means: of the metrics over them. seconds: spent.
+        now: state of the random numbers where the epoch was left; None while it runs.
+    """
+
+    start: RandomState
+    loss: Mean
+    means: dict[str, Mean] = field(default_factory=dict)
+    batches: int = 0
+    seconds: float = 0.0
+    now: RandomState | None = None
+
+    def to_state(self, now: RandomState) -> dict[str, Any]:
+        """Plain values for a checkpoint; `now` stands for the random numbers of an epoch that runs."""
+        return {
+            "start": vars(self.start),
+            "now": vars(self.now or now),
+            "batches": self.batches,
+            "seconds": self.seconds,
+            "loss": asdict(self.loss),
+            "means": {name: asdict(mean) for name, mean in self.means.items()},
+        }
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Position:
+        """The position that `to_state` described."""
+        return cls(
+            start=RandomState(**state["start"]),
+            loss=Mean(**state["loss"]),
+            means={name: Mean(**mean) for name, mean in state["means"].items()},
+            batches=state["batches"],
+            seconds=state["seconds"],
+            now=RandomState(**state["now"]),
+        )
 
 
 class LoopState:
@@ -169,7 +211,7 @@ class LoopState:
         return {
             "version": VERSION,
             "learning_rates": list(self.learning_rates),
-            "records": [record.to_dict() for record in self.records],
+            "records": [asdict(record) for record in self.records],
             "scheduler": None if self.scheduler is None else self.scheduler.state_dict(),
             "scaler": self.scaler.state_dict(),
             "best": None if self.best is None else self.best.to_state(),

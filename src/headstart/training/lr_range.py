@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from headstart.errors import TrainingError
 from headstart.preserve import preserve
 from headstart.training.batch import Loss, loss_of, run_model, to_device, unpack
-from headstart.training.loop_position import generators_of
+from headstart.training.loaders import generators_of
 
 STEP_MODES = ("exp", "linear")
 FEWEST = 10  # points below which a curve says nothing

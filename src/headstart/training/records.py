@@ -1,12 +1,20 @@
-"""What the loop tells as it runs: a record after each step of the optimiser, and one after each epoch."""
+"""What the loop reports: a record after each step of the optimiser and each epoch, and lines printed after epochs."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import TextIO
+
+from headstart.plain import Plain
+
+QUIET = 2.0  # seconds: a shorter training prints nothing
+APART = 0.5  # seconds between lines: tiny epochs would flood the terminal
 
 
 @dataclass(frozen=True)
-class StepRecord:
+class StepRecord(Plain):
     """One step of the optimiser.
 
     Args:
@@ -21,13 +29,9 @@ class StepRecord:
     rates: tuple[float, ...]
     norm: float | None = None
 
-    def to_dict(self) -> dict[str, object]:
-        """Plain values for JSON."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
-class EpochRecord:
+class EpochRecord(Plain):
     """One finished epoch.
 
     Args:
@@ -58,16 +62,50 @@ class EpochRecord:
         }
         return named.get(monitor)
 
-    def to_dict(self) -> dict[str, object]:
-        """Plain values for JSON."""
-        return asdict(self)
-
     def __str__(self) -> str:
-        parts = [f"epoch {self.epoch}", f"loss {self.loss:.4f}"]
+        words = [f"epoch {self.epoch}", f"loss {self.loss:.4f}"]
         if self.val_loss is not None:
-            parts.append(f"val_loss {self.val_loss:.4f}")
-        parts += [f"{name} {value:.4f}" for name, value in self.metrics.items()]
-        parts += [f"val_{name} {value:.4f}" for name, value in self.val_metrics.items()]
+            words.append(f"val_loss {self.val_loss:.4f}")
+        words += [f"{name} {value:.4f}" for name, value in self.metrics.items()]
+        words += [f"val_{name} {value:.4f}" for name, value in self.val_metrics.items()]
         if self.rates:
-            parts.append("lr " + ", ".join(f"{rate:.3g}" for rate in dict.fromkeys(self.rates)))
-        return " · ".join([*parts, f"{self.seconds:.1f} s", *(["best"] if self.best else [])])
+            words.append("lr " + ", ".join(f"{rate:.3g}" for rate in dict.fromkeys(self.rates)))
+        return " · ".join([*words, f"{self.seconds:.1f} s", *(["best"] if self.best else [])])
+
+
+class ProgressLines:
+    """Lines on stderr, so that a script's own output stays clean.
+
+    Args:
+        epochs: to come. show: True: a line for every epoch; False: none; None: none in the first
+            two seconds, then two a second at most.
+    """
+
+    def __init__(self, epochs: int, show: bool | None, out: TextIO | None = None) -> None:
+        self.epochs = epochs
+        self.show = show
+        self.out = out or sys.stderr
+        self.done = 0
+        self.began = time.monotonic()
+        self.latest = self.began
+
+    def show_epoch(self, record: EpochRecord) -> None:
+        """Print an epoch, if it is time to."""
+        self.done += 1
+        now = time.monotonic()
+        if self.show is False or (self.show is None and not self._is_due(now)):
+            return
+        self.latest = now
+        left = (now - self.began) / self.done * (self.epochs - self.done)
+        print(f"{record} · {_clock(left)} left" if left else str(record), file=self.out, flush=True)
+
+    def _is_due(self, now: float) -> bool:
+        if now - self.began < QUIET:
+            return False
+        return now - self.latest >= APART or self.done == self.epochs
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}" if minutes else f"{rest} s"

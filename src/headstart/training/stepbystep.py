@@ -1,4 +1,4 @@
-"""StepByStep: the one training loop of the house.
+"""StepByStep: the training loop.
 
 A drop-in superset of the trainer of "Deep Learning with PyTorch Step-by-Step" (Godoy 2021, classes v3 and v4): the same
 names, positions and return types. `compat="book"` gives the book's arithmetic where ours differs: a seed in every
@@ -17,11 +17,10 @@ from headstart.errors import TrainingError
 from headstart.preserve import RandomState
 from headstart.training.batch import loss_of, run_model, size_of, to_device, unpack
 from headstart.training.diagnostics import Diagnostics
-from headstart.training.loaders import check_not_empty, length_of
-from headstart.training.loop_position import Position, generators_of
+from headstart.training.loaders import check_not_empty, generators_of, length_of
+from headstart.training.loop_state import Position
 from headstart.training.meters import Mean, Meters
-from headstart.training.progress_lines import ProgressLines
-from headstart.training.records import EpochRecord, StepRecord
+from headstart.training.records import EpochRecord, ProgressLines, StepRecord
 from headstart.training.schedule import rates_of
 
 FIRST_CALL_42 = object()
@@ -58,13 +57,13 @@ class StepByStep(Diagnostics):
         lines = ProgressLines(n_epochs, self.progress)
         try:
             for record in self.epochs(n_epochs, seed):
-                lines.on_event(record)
+                lines.show_epoch(record)
         finally:
             if self.writer is not None:
                 self.writer.close()
 
     def epochs(self, n_epochs: int, seed: Any = FIRST_CALL_42) -> Iterator[EpochRecord]:
-        """The loop as an iterator: a record after each epoch; leave it whenever you like.
+        """The loop as an iterator: a record after each epoch; you may leave it at any epoch.
 
         Args:
             seed: an int seeds now; None never; by default the first call seeds with 42.
@@ -79,8 +78,7 @@ class StepByStep(Diagnostics):
     def steps(self, n_epochs: int, seed: Any = FIRST_CALL_42) -> Iterator[StepRecord | EpochRecord]:
         """The loop with a record after each step of the optimiser too.
 
-        An epoch that was left in the middle, or while it was validated, counts as the first of the next call, and is
-        finished there.
+        An epoch that was left in the middle, or during its validation, is finished by the next call and counts there.
         """
         self._begin(seed)
         wanted = self.total_epochs + n_epochs
@@ -89,7 +87,7 @@ class StepByStep(Diagnostics):
             yield self._finish_epoch()
         if self.best is not None and self.best.exhausted:
             self.load_best()
-            self.best.waited = 0  # whoever trains on waits anew
+            self.best.waited = 0  # training that goes on waits for its full patience
 
     def _begin(self, seed: Any) -> None:
         if self.train_loader is None:
@@ -114,7 +112,7 @@ class StepByStep(Diagnostics):
         try:
             if type(self)._mini_batch is StepByStep._mini_batch:
                 yield from self._train_batches(position, generators)
-            elif not position.loss.samples:  # a subclass has its own, which an interrupted validation does not undo
+            elif not position.loss.samples:  # a subclass has its own
                 position.loss.add(float(self._mini_batch(False) or 0.0), 1)
         finally:
             position.seconds += time.monotonic() - began
@@ -125,7 +123,7 @@ class StepByStep(Diagnostics):
         length = length_of(self.train_loader) or 0
         self._waiting_batches = self._waiting_samples = 0
         for batch in batches:
-            x, y = (to_device(part, self.device) for part in unpack(batch))
+            x, y = (to_device(value, self.device) for value in unpack(batch))
             loss = self.train_step_fn(x, y)
             position.loss.add(loss, size_of(y))
             position.batches += 1
@@ -137,7 +135,7 @@ class StepByStep(Diagnostics):
         check_not_empty(position.batches, "training")
 
     def _batches_from(self, position: Position, generators: tuple[torch.Generator, ...]) -> Iterator[Any]:
-        """The loader's batches, in an epoch that goes on without those that it had given, with the same chance."""
+        """The loader's batches; a resumed epoch skips those that were done and draws the same random numbers."""
         self._meters.start()
         self._meters.means |= position.means
         position.means = self._meters.means
@@ -156,7 +154,7 @@ class StepByStep(Diagnostics):
         rates = tuple(rates_of(self.optimizer))
         self._mini_batch_schedulers((position.batches - 1) / length if length else 0.0)
         norm = None if self.clipping is None else self.clipping.norm
-        return StepRecord(self.total_epochs + 1, position.batches, loss, rates, norm)
+        return StepRecord(epoch=self.total_epochs + 1, step=position.batches, loss=loss, rates=rates, norm=norm)
 
     def _finish_epoch(self) -> EpochRecord:
         position = self._position
@@ -173,14 +171,14 @@ class StepByStep(Diagnostics):
         self.val_losses.append(val_loss)
         self._epoch_schedulers(val_loss)
         record = EpochRecord(
-            self.total_epochs,
-            loss,
-            val_loss,
-            trained.values(),
-            {} if val_loss is None else measured.values(),
-            tuple(rates_of(self.optimizer)),
-            position.seconds + time.monotonic() - began,
-            position.loss.samples,
+            epoch=self.total_epochs,
+            loss=loss,
+            val_loss=val_loss,
+            metrics=trained.values(),
+            val_metrics={} if val_loss is None else measured.values(),
+            rates=tuple(rates_of(self.optimizer)),
+            seconds=position.seconds + time.monotonic() - began,
+            samples=position.loss.samples,
         )
         return self._keep(record)
 
@@ -207,7 +205,7 @@ class StepByStep(Diagnostics):
         return perform_train_step_fn
 
     def _make_val_step_fn(self) -> StepFunction:
-        """Function (x, y) → loss that only looks."""
+        """Function (x, y) → loss without a step."""
 
         def perform_val_step_fn(x: Any, y: Any) -> float:
             self.model.eval()
@@ -244,14 +242,14 @@ class StepByStep(Diagnostics):
             return position.loss.value
         if self.val_loader is None:
             return None
-        mean, modes = Mean(weighted=not self.book), [(part, part.training) for part in self.model.modules()]
+        mean, modes = Mean(weighted=not self.book), [(layer, layer.training) for layer in self.model.modules()]
         self._meters.start()
         try:
             for batch in self.val_loader:
-                x, y = (to_device(part, self.device) for part in unpack(batch))
+                x, y = (to_device(value, self.device) for value in unpack(batch))
                 mean.add(self.val_step_fn(x, y), size_of(y))
         finally:
-            for part, mode in modes if not self.book else []:
-                part.training = mode
+            for layer, mode in modes if not self.book else []:
+                layer.training = mode
         check_not_empty(mean.samples, "validation")
         return mean.value

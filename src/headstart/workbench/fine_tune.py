@@ -11,15 +11,14 @@ import torch
 from headstart.backbones.backbone import Backbone, Provenance
 from headstart.data.dataset import Dataset
 from headstart.evaluation.intervals import Interval
-from headstart.finetune.acceptance import gain_of, harm_of
 from headstart.finetune.auto import boundary_of, epochs_of, plan_fine_tuning, settings_of, start_of
 from headstart.finetune.plan import FineTunePlan
-from headstart.finetune.settings import FineTuneImages, FineTuneResult, FineTuneSettings
-from headstart.finetune.strategies import full, last_stage, probe_then_full
+from headstart.finetune.result import FineTuneResult
+from headstart.finetune.settings import FineTuneTask
+from headstart.finetune.strategies import STRATEGIES
 from headstart.heads.head import Head
 from headstart.progress import ProgressReporter
 from headstart.recipe import Recipe
-from headstart.training.checkpoints import Checkpoints
 from headstart.training.records import EpochRecord, StepRecord
 from headstart.wording import duration
 from headstart.workbench.fine_tune_images import FineTuneRows, fine_tune_images
@@ -78,25 +77,34 @@ def fine_tune(
     """
     recipe = session.recipe
     images = fine_tune_images(session, backbone, dataset, rows=rows)
-    settings = settings_of(recipe, len(rows.train))
-    plan = job.recall() or plan_fine_tuning(backbone, head, images, recipe, settings, session.cache, session.on_event)
+    task = FineTuneTask(
+        backbone=backbone,
+        head=head,
+        images=images,
+        settings=settings_of(recipe, len(rows.train)),
+        until=boundary_of(recipe, backbone) if recipe.strategy in ("last-stage", "auto") else "",
+        cache=session.cache,
+        report=lambda sentence: session.notice(str(sentence)),
+        progress=session.progress("cache activations", unit="views"),
+    )
+    plan = job.recall() or plan_fine_tuning(task, recipe)
     job.note(plan)
     if plan.strategy == "probe":
         return FineTuneOutcome(None, plan)
     given, began = {name: tensor.clone() for name, tensor in backbone.state().items()}, time.monotonic()
-    settings = replace(settings, epochs=plan.epochs, lr=plan.lr, halvings=plan.halvings)
-    tuned = run_strategy(
-        session, plan.strategy, backbone, head=head, images=images, settings=settings, checkpoints=job.checkpoints
-    )
+    settings = replace(task.settings, epochs=plan.epochs, lr=plan.lr, halvings=plan.halvings)
+    report = StepReporter(session, settings.epochs * math.ceil(len(images.rows) / settings.batch_size))
+    task = replace(task, settings=settings, checkpoints=job.checkpoints, report=report)
+    tuned = STRATEGIES[plan.strategy](task)
     seconds = time.monotonic() - began
     session.notice(f"{tuned.proof}; took {duration(seconds)}, predicted {duration(plan.cost.seconds)}")
     gain = None
     if recipe.strategy != "auto":
-        if harm_of(tuned):
-            session.notice(harm_of(tuned))
+        if tuned.harm:
+            session.notice(tuned.harm)
     else:
         groups = dataset.groups()
-        gain, better = gain_of(tuned, [str(groups[i]) for i in rows.held_out], recipe.seed)
+        gain, better = tuned.gain([str(groups[i]) for i in rows.held_out], recipe.seed)
         size = f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}] nats per image on {tuned.held_out.n} held out"
         if not better:
             _restore(backbone, given)
@@ -113,35 +121,6 @@ def _restore(backbone: Backbone, state: dict[str, torch.Tensor]) -> None:
         for name, tensor in backbone.state().items():
             tensor.copy_(state[name])
     backbone.flip_tta = None
-
-
-def run_strategy(
-    session: Session,
-    strategy: str,
-    backbone: Backbone,
-    *,
-    head: Head,
-    images: FineTuneImages,
-    settings: FineTuneSettings,
-    checkpoints: Checkpoints | None,
-) -> FineTuneResult:  # seven: a strategy's own six, and the session that reports it
-    """Run one strategy by its name and report its progress."""
-    report = StepReporter(session, settings.epochs * math.ceil(len(images.rows) / settings.batch_size))
-    if strategy == "last-stage":
-        until, progress = boundary_of(session.recipe, backbone), session.progress("cache activations", unit="views")
-        return last_stage(
-            backbone,
-            head,
-            images,
-            settings,
-            report,
-            until=until,
-            cache=session.cache,
-            progress=progress,
-            checkpoints=checkpoints,
-        )
-    function = {"full": full, "probe-then-full": probe_then_full}[strategy]
-    return function(backbone, head, images, settings, report, checkpoints=checkpoints)
 
 
 class StepReporter:

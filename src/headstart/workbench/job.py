@@ -14,7 +14,7 @@ from headstart.errors import RecipeError, RunError
 from headstart.files import write_json
 from headstart.finetune.plan import FineTunePlan
 from headstart.recipe import Recipe
-from headstart.training.checkpoints import LATEST, PREVIOUS, Checkpoints
+from headstart.training.checkpoint_folder import LATEST, PREVIOUS, CheckpointFolder
 from headstart.workbench.run import out_folder
 
 _CARD, _PLAN = "job.json", "plan.json"
@@ -90,9 +90,9 @@ class Job:
             ) from error
 
     @property
-    def checkpoints(self) -> Checkpoints:
+    def checkpoints(self) -> CheckpointFolder:
         """Of its fine-tuning."""
-        return Checkpoints(self.folder, self.recipe.checkpoint_every)
+        return CheckpointFolder(self.folder, self.recipe.checkpoint_every)
 
     @property
     def has_checkpoint(self) -> bool:

@@ -18,7 +18,7 @@ import numpy as np
 from headstart.datasets.hands import draw_hands
 from headstart.errors import RecipeError, RunError
 from headstart.progress import OnEvent, print_event
-from headstart.training.checkpoints import LATEST
+from headstart.training.checkpoint_folder import LATEST
 from headstart.workbench.run import Run
 from headstart.workbench.session import Session
 

@@ -16,7 +16,7 @@ from headstart.data.dataset import Dataset
 from headstart.evaluation.evaluate import BaselinePredictions, EvaluatedImages, evaluate_probabilities
 from headstart.evaluation.evaluation import Evaluation
 from headstart.features.matrix import Features
-from headstart.finetune.auto import check_strategy, idle_knobs
+from headstart.finetune.auto import check_strategy, idle_options
 from headstart.heads.head import Head
 from headstart.heads.knn import predict_neighbours
 from headstart.heads.linear_probe import LinearProbe, TrainingRows, fit_linear_probe
@@ -62,7 +62,7 @@ def train(
     recipe = session.recipe
     check_backbone(recipe)
     check_strategy(recipe)
-    if idle := idle_knobs(recipe):
+    if idle := idle_options(recipe):
         have = "has" if len(idle) == 1 else "have"
         session.notice(f"{', '.join(idle)} {have} no effect with --strategy probe: only the head is trained.")
     _ = session.device, session.rules  # mistakes in --device and --background are found before anything is read

@@ -8,7 +8,6 @@ from pathlib import Path
 from headstart.backbones.backbone import Backbone
 from headstart.data.dataset import Dataset
 from headstart.evaluation.evaluation import Evaluation
-from headstart.finetune.acceptance import harm_of
 from headstart.heads.head import Head
 from headstart.heads.linear_probe import LinearProbe
 from headstart.inspection.batch_norm.preprocessing_check import PreprocessingCheck
@@ -72,8 +71,8 @@ class TrainingResult:
                 "The network is untrained (random weights): pretrained weights do far better on photographs."
             )
         tuned = None if self.fine_tuned is None else self.fine_tuned.fine_tuned
-        if tuned is not None and strategy != "auto" and harm_of(tuned):
-            warnings.append(harm_of(tuned))
+        if tuned is not None and strategy != "auto" and tuned.harm:
+            warnings.append(tuned.harm)
         if self.evaluation.accuracy.n < _FEW:
             warnings.append(f"Only {self.evaluation.accuracy.n} test images: mind the width of the interval.")
         return tuple(warnings)

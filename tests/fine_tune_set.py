@@ -1,8 +1,9 @@
-"""A small set to fine-tune on: drawn pictures as prepared pixels, a CIFAR ResNet with drawn weights, a solved head."""
+"""A small set to fine-tune on: drawn images as prepared pixels, a CIFAR ResNet with random weights, a solved head."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,11 +16,11 @@ from headstart.features.cache import FeatureCache
 from headstart.features.matrix import Features
 from headstart.features.row_file import fill_rows, open_rows
 from headstart.finetune.augmentation import NONE, centre
-from headstart.finetune.settings import FineTuneImages, FineTuneSettings
+from headstart.finetune.settings import FineTuneImages, FineTuneSettings, FineTuneTask
 from headstart.heads.head import Head
 from headstart.heads.linear_probe import TrainingRows, fit_linear_probe
 
-ROW = SPECS["cifar_resnet20"]
+SPEC = SPECS["cifar_resnet20"]
 STILL = FineTuneSettings(epochs=2, lr=1e-3, batch_size=8, augmentation=NONE)
 
 
@@ -28,7 +29,7 @@ def make_images(folder: Path) -> FineTuneImages:
     paths = sorted(draw_folder(folder / "photos").rglob("*.png"))
     names = sorted({path.parent.name for path in paths})
     labels = np.array([names.index(path.parent.name) for path in paths])
-    preprocess = build_backbone(ROW).preprocess
+    preprocess = build_backbone(SPEC).preprocess
     contents = tuple(path.name for path in paths)
     pixels = open_rows(FeatureCache(folder / "cache", 1e9), {"what": "pixels"}, contents, [(3, 32, 32)], "uint8")
     fill_rows(
@@ -38,11 +39,25 @@ def make_images(folder: Path) -> FineTuneImages:
     )
     held = np.arange(len(paths)) % 4 == 0
     rows = np.arange(len(paths))
-    return FineTuneImages(pixels, rows[~held], labels[~held], rows[held], labels[held], contents)
+    return FineTuneImages(
+        pixels=pixels,
+        rows=rows[~held],
+        labels=labels[~held],
+        validation_rows=rows[held],
+        validation_labels=labels[held],
+        contents=contents,
+    )
+
+
+def task(
+    made: Backbone, head: Head, images: FineTuneImages, settings: FineTuneSettings = STILL, **more: Any
+) -> FineTuneTask:
+    """A task of the four values that every test has."""
+    return FineTuneTask(backbone=made, head=head, images=images, settings=settings, **more)
 
 
 def backbone() -> Backbone:
-    made = build_backbone(ROW, seed=3)
+    made = build_backbone(SPEC, seed=3)
     with torch.no_grad():
         for name, buffer in made.network.named_buffers():
             if name.endswith("running_var"):
@@ -67,3 +82,10 @@ def make_head(images: FineTuneImages) -> Head:
     )
     layers = {"auto": made.spec.choose_stages("auto")}
     return fit_linear_probe(features, training, layers=layers, kind="ridge", balance="none").head
+
+
+def scores_of(made: Backbone, head: Head, images: FineTuneImages) -> np.ndarray:
+    """Scores of the held-out images, by the backbone's features and the head."""
+    view = features_of(made, images, images.validation_rows)
+    rows = np.arange(len(images.validation_rows))
+    return head.scores(np.concatenate([x for _, x in view.view(rows, head.stages, unit=head.unit).blocks()]))

@@ -1,4 +1,4 @@
-"""Checkpoints of a long training: the latest and the one before it, written now and then, found again after a kill."""
+"""Checkpoints of a long training in a folder: the latest and the one before it, found again after a kill."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ import warnings
 from pathlib import Path
 
 from headstart.errors import TrainingError
+from headstart.files import write_text
 from headstart.training.stepbystep import StepByStep
 
 LATEST, PREVIOUS = "checkpoint.pth", "checkpoint.previous.pth"
-_HALVED = "halved.txt"
+_HALVINGS = "halved.txt"
 
 
-class Checkpoints:
+class CheckpointFolder:
     """The checkpoints in a folder.
 
     Args:
-        seconds: at least this long between two that are written on the way.
+        seconds: at least this long between two that `save_when_due` writes.
     """
 
     def __init__(self, folder: Path, seconds: float) -> None:
@@ -26,48 +27,49 @@ class Checkpoints:
         self._saved = time.monotonic()
 
     def load(self, loop: StepByStep) -> bool:
-        """Bring a loop to where it was; says whether there was anything. A damaged file is passed over with a warning.
+        """Bring a loop to the latest checkpoint; False where there is none. A damaged file is skipped with a warning.
 
         Raises:
             TrainingError: there are checkpoints and none can be used.
         """
-        faults: list[TrainingError] = []
+        errors: list[TrainingError] = []
         for name in (LATEST, PREVIOUS):
             if not (self.folder / name).exists():
                 continue
             try:
                 loop.load_checkpoint(self.folder / name)
             except TrainingError as error:
-                warnings.warn(f"{name} cannot be used ({error.found}); the one before it is tried", stacklevel=2)
-                faults.append(error)
+                warnings.warn(f"{name} cannot be used ({error.found}); trying the one before it", stacklevel=2)
+                errors.append(error)
                 continue
             return True
-        if faults:
-            raise faults[0]
+        if errors:
+            raise errors[0]
         return False
 
     def save(self, loop: StepByStep) -> None:
-        """Write now; what was the latest becomes the one before it."""
+        """Write now; the latest so far becomes the one before it."""
         latest = self.folder / LATEST
         if latest.exists():
             latest.replace(self.folder / PREVIOUS)
         loop.save_checkpoint(latest)
         self._saved = time.monotonic()
 
-    @property
-    def halvings(self) -> int:
-        """How often the batch was halved for want of memory; what is here was trained with such batches."""
-        path = self.folder / _HALVED
-        return len(path.read_text("utf-8")) if path.exists() else 0
-
-    def start_again(self) -> None:
-        """Forget what was trained: memory did not suffice, and the batch is half of what it was."""
-        halvings = self.halvings + 1
-        for name in (LATEST, PREVIOUS):
-            (self.folder / name).unlink(missing_ok=True)
-        (self.folder / _HALVED).write_text("½" * halvings, "utf-8")
-
     def save_when_due(self, loop: StepByStep) -> None:
         """Write if the latest is old enough."""
         if time.monotonic() - self._saved >= self.seconds:
             self.save(loop)
+
+    @property
+    def halvings(self) -> int:
+        """How often the batch was halved for want of memory; the checkpoints were trained with such batches."""
+        path = self.folder / _HALVINGS
+        return len(path.read_text("utf-8")) if path.exists() else 0
+
+    def start_again(self) -> None:
+        """Remove the checkpoints and note that the batch is halved once more: memory did not suffice."""
+        halvings = self.halvings + 1
+        for name in (LATEST, PREVIOUS):
+            (self.folder / name).unlink(missing_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_text(self.folder / _HALVINGS, "½" * halvings)
