@@ -77,13 +77,13 @@ def test_the_device_of_the_recipe_is_that_of_the_fine_tuning() -> None:
     assert settings_of(Recipe(device="cuda:1"), 100).device == "cuda:1"
 
 
-def test_what_was_decided_comes_back_from_the_disk(tmp_path: Path) -> None:
+def test_the_plan_comes_back_from_the_disk(tmp_path: Path) -> None:
     job = Job.begin(tmp_path / "run", tmp_path, Recipe())
     assert job.recall() is None
-    decided = FineTunePlan(strategy="last-stage", epochs=4, lr=0.02, cost=Cost(memory=6, once=1.0, epoch=2.0, epochs=4))
-    job.note(decided)
-    assert job.recall() == decided
-    told = json.loads((job.folder / "decided.json").read_text())["cost"]
+    plan = FineTunePlan(strategy="last-stage", epochs=4, lr=0.02, cost=Cost(memory=6, once=1.0, epoch=2.0, epochs=4))
+    job.note(plan)
+    assert job.recall() == plan
+    told = json.loads((job.folder / "plan.json").read_text())["cost"]
     assert told["memory"] == 6
     assert told["seconds"] == 1.0 + 4 * 2.0
 
@@ -113,7 +113,7 @@ def test_a_rate_of_zero_asks_for_a_range_test(photos: Path, tmp_path: Path) -> N
         lr=0,
     )
     said = next(text for text in told if text.startswith("Learning-rate range test"))
-    assert f"{run.record['tuning']['decided']['lr']:.2g}" in said
+    assert f"{run.record['fine_tuning']['plan']['lr']:.2g}" in said
 
 
 def test_options_of_fine_tuning_beside_the_probe_are_named(photos: Path, tmp_path: Path) -> None:
@@ -127,14 +127,14 @@ def test_options_of_fine_tuning_beside_the_probe_are_named(photos: Path, tmp_pat
         flips=False,
         inside=False,
     )
-    assert any("--epochs, --no-flips has no effect" in text for text in told)
+    assert any("--epochs, --no-flips have no effect" in text for text in told)
     assert idle_options(Recipe(flip_tta=True)) == ("--flip-tta",)
     assert idle_options(Recipe()) == ()
     assert idle_options(Recipe(strategy="full", epochs=3)) == ()
 
 
-def test_a_damaged_note_of_what_was_decided_is_an_error_in_words(tmp_path: Path) -> None:
+def test_a_damaged_plan_is_an_error(tmp_path: Path) -> None:
     job = Job.begin(tmp_path / "run", tmp_path, Recipe())
-    (job.folder / "decided.json").write_text('{"strategy": "full"}')
-    with pytest.raises(RunError, match="decided before the first step"):
+    (job.folder / "plan.json").write_text('{"strategy": "full"}')
+    with pytest.raises(RunError, match="plan made before the first step"):
         job.recall()
