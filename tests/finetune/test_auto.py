@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +9,9 @@ import pytest
 
 from drawn_photos import draw_folder
 from headstart import progress
-from headstart.errors import RecipeError, RunError
+from headstart.errors import RecipeError
 from headstart.finetune.auto import idle_options, settings_of
-from headstart.finetune.cost import Cost
-from headstart.finetune.plan import FineTunePlan
 from headstart.recipe import Recipe
-from headstart.workbench.job import Job
 from headstart.workbench.run import Run
 from headstart.workbench.train import train
 
@@ -77,17 +73,6 @@ def test_the_device_of_the_recipe_is_that_of_the_fine_tuning() -> None:
     assert settings_of(Recipe(device="cuda:1"), 100).device == "cuda:1"
 
 
-def test_the_plan_comes_back_from_the_disk(tmp_path: Path) -> None:
-    job = Job.begin(tmp_path / "run", tmp_path, Recipe())
-    assert job.recall() is None
-    plan = FineTunePlan(strategy="last-stage", epochs=4, lr=0.02, cost=Cost(memory=6, once=1.0, epoch=2.0, epochs=4))
-    job.note(plan)
-    assert job.recall() == plan
-    told = json.loads((job.folder / "plan.json").read_text())["cost"]
-    assert told["memory"] == 6
-    assert told["seconds"] == 1.0 + 4 * 2.0
-
-
 @pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("10min", 600), ("2h", 7200), (" 1.5 m ", 90)])
 def test_times_are_read_with_their_unit(text: str, seconds: float) -> None:
     assert Recipe(time=text).seconds == seconds
@@ -131,10 +116,3 @@ def test_options_of_fine_tuning_beside_the_probe_are_named(photos: Path, tmp_pat
     assert idle_options(Recipe(flip_tta=True)) == ("--flip-tta",)
     assert idle_options(Recipe()) == ()
     assert idle_options(Recipe(strategy="full", epochs=3)) == ()
-
-
-def test_a_damaged_plan_is_an_error(tmp_path: Path) -> None:
-    job = Job.begin(tmp_path / "run", tmp_path, Recipe())
-    (job.folder / "plan.json").write_text('{"strategy": "full"}')
-    with pytest.raises(RunError, match="plan made before the first step"):
-        job.recall()

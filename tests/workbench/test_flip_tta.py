@@ -15,9 +15,8 @@ from headstart.data.images import open_image
 from headstart.finetune import auto as plan_fine_tuning
 from headstart.finetune import fine_tuner as tuner
 from headstart.finetune.averaging import compare_flips
-from headstart.finetune.result import HeldOut, Variant
+from headstart.finetune.result import FineTuneResult, HeldOut, Variant
 from headstart.progress import Event, Notice, Progress
-from headstart.workbench import fine_tune as tune
 from headstart.workbench.continue_run import continue_run
 from headstart.workbench.evaluate import evaluate
 from headstart.workbench.events import Results
@@ -153,8 +152,8 @@ def test_where_auto_keeps_the_probe_it_answers_for_images_as_they_are(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(plan_fine_tuning, "_LEAST_HELD_OUT", 2)
-    gain_of = tune.gain_of
-    monkeypatch.setattr(tune, "gain_of", lambda *given: (gain_of(*given)[0], False))
+    gain = FineTuneResult.gain
+    monkeypatch.setattr(FineTuneResult, "gain", lambda *given: (gain(*given)[0], False))
     words: list[str] = []
     kept = train(
         photos,
