@@ -89,7 +89,7 @@ def test_the_answer_never_changes() -> None:
     assert (softmax(logits, found.value).argmax(axis=1) == logits.argmax(axis=1)).all()
 
 
-def test_scores_that_are_all_right_stay_short_of_certainty() -> None:
+def test_scores_that_are_all_correct_stay_short_of_certainty() -> None:
     labels = np.arange(90) % 3
     logits = np.eye(3)[labels] * 0.2 - 0.05  # right by a small margin, always
 
@@ -223,7 +223,7 @@ def test_a_perfect_model_stays_within_the_noise_and_a_boastful_one_does_not() ->
 
 def test_an_error_of_nothing_stays_inside_its_interval() -> None:
     confidence = np.repeat([0.55, 0.75, 0.95], 100)
-    y = np.tile(np.arange(100), 3) >= np.repeat([55, 75, 95], 100)  # right exactly as often as said
+    y = np.tile(np.arange(100), 3) >= np.repeat([55, 75, 95], 100)  # correct exactly as often as said
 
     found = measure_calibration(np.stack([confidence, 1 - confidence], axis=1), y.astype(np.int64)).ece
 
@@ -253,13 +253,13 @@ def test_groups_widen_the_interval_of_the_error() -> None:
 
 
 def test_an_error_that_all_resamples_share_is_not_certain() -> None:
-    sure = np.tile([0.97, 0.03], (40, 1))  # 40 right answers, all equally sure
+    sure = np.tile([0.97, 0.03], (40, 1))  # 40 correct answers, all equally sure
     found = measure_calibration(sure, np.zeros(40, np.int64)).ece
     assert found.value == pytest.approx(0.03)
     below = 1 - 40 / (40 + 1.959964**2)  # Wilson's lower end of 40 of 40 is n / (n + z²)
     assert (found.low, found.high) == pytest.approx((0, 0.03 + below))
 
-    labels = np.repeat([0, 1], [19, 1])  # one burst of 20, of which 19 are right: a single draw
+    labels = np.repeat([0, 1], [19, 1])  # one burst of 20, of which 19 are correct: a single draw
     sure = np.tile([0.9, 0.1], (20, 1))
     grouped = measure_calibration(sure, labels, groups=["burst"] * 20).ece
     assert grouped.value == pytest.approx(0.05)

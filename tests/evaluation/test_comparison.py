@@ -178,12 +178,12 @@ def test_without_a_common_image_the_runs_are_not_paired() -> None:
 
 def test_without_a_common_image_groups_still_count() -> None:
     groups = tuple(str(i // 10) for i in range(80))
-    right = [i // 10 % 3 > 0 for i in range(80)]
+    correct = [i // 10 % 3 > 0 for i in range(80)]
 
-    found = compare(predictions(right, groups=groups), predictions([True] * 70, "other"))
+    found = compare(predictions(correct, groups=groups), predictions([True] * 70, "other"))
 
-    assert found.a == wilson(sum(right), 80)
-    assert found.a_over_groups == accuracy_over_groups(np.array(right), groups)
+    assert found.a == wilson(sum(correct), 80)
+    assert found.a_over_groups == accuracy_over_groups(np.array(correct), groups)
     assert found.b_over_groups is None
     assert found.difference == add_intervals([found.b, found.a_over_groups], [1, -1], "Newcombe, different images")
 
@@ -219,6 +219,8 @@ def test_a_run_has_the_intervals_of_its_own_report(other: str, size: int) -> Non
     assert as_a.a == as_b.b == reported.accuracy
     assert as_a.a_over_groups == as_b.b_over_groups == reported.accuracy_over_groups
     assert (reported.accuracy_over_groups is None) == (size == 1)
+    paired = "bootstrap over images" if size == 1 else "bootstrap over 12 groups"
+    assert as_a.difference.method == (paired if as_a.paired else "Newcombe, different images")
     assert str(reported.accuracy) in str(as_a)
 
 

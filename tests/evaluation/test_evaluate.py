@@ -107,13 +107,13 @@ def test_groups_of_one_are_no_groups() -> None:
 
 def test_leaked_images_are_counted_and_taken_out() -> None:
     p, y = predictions()
-    right = p.argmax(axis=1) == y
+    correct = p.argmax(axis=1) == y
     leaked = np.arange(120) < 30
 
     e = evaluation(leaked=leaked)
 
     assert e.leaked == 30
-    assert e.without_leaks == wilson(int(right[30:].sum()), 90)
+    assert e.without_leaks == wilson(int(correct[30:].sum()), 90)
     assert evaluation().without_leaks is None
     assert evaluation().leaked == 0
 

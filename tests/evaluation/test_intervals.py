@@ -158,17 +158,17 @@ def test_groups_within_strata_stay_in_their_stratum() -> None:
 
 def test_images_that_stand_or_fall_together_count_as_one() -> None:
     rng = np.random.default_rng(5)
-    right = np.repeat(rng.random(100) < 0.8, 9)
+    correct = np.repeat(rng.random(100) < 0.8, 9)
     groups = np.repeat(np.arange(100), 9).tolist()
 
-    found = accuracy_over_groups(right, groups)
-    naive = wilson(int(right.sum()), 900)
+    found = accuracy_over_groups(correct, groups)
+    naive = wilson(int(correct.sum()), 900)
 
     assert found.value == naive.value
     assert (found.high - found.low) / (naive.high - naive.low) == pytest.approx(3, rel=0.08)  # sqrt of 9 in a group
 
 
-def test_all_right_in_few_groups_is_not_certainty() -> None:
+def test_all_correct_in_few_groups_is_not_certainty() -> None:
     found = accuracy_over_groups(np.ones(120, np.bool_), ["a"] * 60 + ["b"] * 60)
 
     assert (found.low, found.high) == pytest.approx((wilson(2, 2).low, 1.0))

@@ -14,7 +14,7 @@ from headstart.evaluation import metrics
 
 @pytest.fixture
 def answers() -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities of 5 unbalanced classes, right about two times in three."""
+    """Probabilities of 5 unbalanced classes, correct about two times in three."""
     rng = np.random.default_rng(0)
     labels = rng.choice(5, size=300, p=[0.5, 0.2, 0.15, 0.1, 0.05])
     logits = rng.normal(size=(300, 5)) + 1.8 * np.eye(5)[labels]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from jinja2 import UndefinedError
 from PIL import Image
 
 from headstart.data.finding import Finding
@@ -92,8 +93,9 @@ def some_contents(folder: Path, evaluation: Evaluation | None = None, **changes:
         title="three animals",
         evaluation=evaluation or an_evaluation(),
         findings=(),
-        found={"images": 150, "source": "animals/"},
-        split="Using your train/test split.",
+        source="animals/",
+        images=150,
+        protocol="Using your train/test split.",
         counts={"train": {"ant": 30, "bee": 30, "cat": 30}, "test": {"ant": 20, "bee": 1500, "cat": 20}},
         plan={"backbone": "resnet18", "licence": "BSD-3-Clause"},
         choices=(
@@ -241,8 +243,8 @@ def test_names_from_outside_stay_names_wherever_they_stand(tmp_path: Path) -> No
         e,
         title=HOSTILE,
         findings=(finding, dataclasses.replace(finding, groups=(), detail={}, message="")),
-        found={"images": 1, "source": HOSTILE},
-        split=HOSTILE,
+        source=HOSTILE,
+        protocol=HOSTILE,
         counts={HOSTILE: {HOSTILE: 1}},
         plan={HOSTILE: HOSTILE},
         held_out=HOSTILE,
@@ -382,8 +384,8 @@ def test_a_report_that_cannot_be_made_leaves_the_old_one_and_nothing_else(tmp_pa
     path = write_report(tmp_path / "out" / "report.html", contents)
     before = path.read_bytes()
 
-    with pytest.raises(TypeError, match="StrictUndefined"):
-        write_report(path, dataclasses.replace(contents, found={}))
+    with pytest.raises(UndefinedError, match="has no attribute"):
+        write_report(path, dataclasses.replace(contents, choices=({},)))
 
     assert path.read_bytes() == before
     assert [one.name for one in path.parent.iterdir()] == ["report.html"]

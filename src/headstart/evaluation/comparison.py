@@ -23,6 +23,7 @@ from headstart.evaluation.intervals import (
     bootstrap,
     count_groups,
     replace_degenerate,
+    shared_groups,
     wilson,
 )
 from headstart.plain import Plain
@@ -131,8 +132,8 @@ def compare(a: RunPredictions, b: RunPredictions, *, seed: int = 0) -> Compariso
     _check(a, "A")
     _check(b, "B")
     if set(a.classes) != set(b.classes):
-        odd = sorted(set(a.classes) ^ set(b.classes))
-        found = f"{', '.join(map(repr, odd[:5]))} in one run only"
+        unshared = sorted(set(a.classes) ^ set(b.classes))
+        found = f"{', '.join(map(repr, unshared[:5]))} in one run only"
         raise DataError(expected="the same classes in both runs", found=found, hint="Compare runs on the same classes.")
     in_a, in_b = _positions(a), _positions(b)
     common = [(i, in_b[key]) for key, i in in_a.items() if key in in_b and a.labels[i] == b.labels[in_b[key]]]
@@ -153,7 +154,7 @@ def _paired(a: tuple[RunPredictions, Indices], b: tuple[RunPredictions, Indices]
     (run_a, at_a), (run_b, at_b) = a, b
     correct_a, correct_b = _correct(run_a)[at_a], _correct(run_b)[at_b]
     gain = correct_b.astype(np.float64) - correct_a
-    groups = _groups(run_a, at_a) or _groups(run_b, at_b)
+    groups = shared_groups(_groups(run_a, at_a)) or shared_groups(_groups(run_b, at_b))
     found = bootstrap(lambda index: float(gain[index].mean()), Resampling(n=len(gain), groups=groups, seed=seed))
     only_a, only_b = int((gain < 0).sum()), int((gain > 0).sum())
     a_plain, a_over = _accuracy(run_a, at_a)

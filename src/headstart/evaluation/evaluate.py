@@ -22,8 +22,8 @@ from headstart.evaluation.intervals import (
     accuracy_intervals,
     add_intervals,
     bootstrap,
-    count_groups,
     replace_degenerate,
+    shared_groups,
     wilson,
 )
 from headstart.evaluation.metrics import checked, checked_labels, confusion_of, f1_of, precision_of
@@ -85,7 +85,7 @@ def evaluate_probabilities(
     """
     p, y = checked(probabilities, images.labels)
     _check(images, p.shape, train_counts)
-    groups = images.groups if images.groups is not None and count_groups(images.groups) < len(p) else None
+    groups = shared_groups(images.groups)
     predicted = p.argmax(axis=1)
     correct, confusion = predicted == y, confusion_of(predicted, y, p.shape[1])
     accuracy, over_groups = accuracy_intervals(correct, groups, seed=seed)
@@ -118,17 +118,17 @@ def _averages(predicted: Labels, y: Labels, resampling: Resampling) -> tuple[Int
     hit = np.where(predicted == y, y, width)  # errors are counted in an extra bin
 
     def counts(index: Indices) -> tuple[Counts, Counts, Counts]:
-        support, answers = np.bincount(y[index], minlength=width), np.bincount(predicted[index], minlength=width)
+        support, chosen = np.bincount(y[index], minlength=width), np.bincount(predicted[index], minlength=width)
         present = support > 0
-        return np.bincount(hit[index], minlength=width + 1)[:width][present], support[present], answers[present]
+        return np.bincount(hit[index], minlength=width + 1)[:width][present], support[present], chosen[present]
 
     def balanced(index: Indices) -> float:
         hits, support, _ = counts(index)
         return float((hits / support).mean())
 
     def f1(index: Indices) -> float:
-        hits, support, answers = counts(index)
-        return float((2 * hits / (support + answers)).mean())
+        hits, support, chosen = counts(index)
+        return float((2 * hits / (support + chosen)).mean())
 
     return bootstrap(balanced, resampling), bootstrap(f1, resampling)
 

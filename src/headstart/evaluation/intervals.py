@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,8 @@ from headstart.plain import Plain
 
 Indices = NDArray[np.int64]
 Values = NDArray[np.float64]
+
+_Group = TypeVar("_Group", bound=Hashable)
 
 CONFIDENCE = 0.95  # what readers of papers expect; other levels only on request
 REPEATS = 2000  # each tail of 2.5 % then rests on 50 draws: the ends are steady to 3 % of the half width
@@ -177,9 +179,8 @@ def accuracy_intervals(
     Raises:
         DataError: no images, or not one group per image.
     """
-    grouped = groups is not None and count_groups(groups) < len(groups)
-    plain = wilson(int(correct.sum()), len(correct))
-    return plain, accuracy_over_groups(correct, groups, seed=seed) if groups is not None and grouped else None
+    plain, shared = wilson(int(correct.sum()), len(correct)), shared_groups(groups)
+    return plain, None if shared is None else accuracy_over_groups(correct, shared, seed=seed)
 
 
 def accuracy_over_groups(correct: NDArray[np.bool_], groups: Sequence[Hashable], *, seed: int = 0) -> Interval:
@@ -210,6 +211,11 @@ def replace_degenerate(found: Interval, fallback: Interval, *, least: float = 0.
         high = found.value + (fallback.high - fallback.value)
         method = fallback.method
     return Interval(value=found.value, low=max(least, low), high=min(1.0, high), n=found.n, method=method)
+
+
+def shared_groups(groups: Sequence[_Group] | None) -> Sequence[_Group] | None:
+    """The groups, or None where each holds one image: then images are the draws."""
+    return groups if groups is not None and count_groups(groups) < len(groups) else None
 
 
 def count_groups(groups: Sequence[Hashable]) -> int:

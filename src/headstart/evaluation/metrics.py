@@ -88,7 +88,7 @@ def precision_of(confusion: Labels) -> Values:
 
 
 def f1_of(confusion: Labels) -> Values:
-    """Harmonic mean of recall and precision, C: 2 TP / (images of it + answers of it); nan where both are 0."""
+    """Harmonic mean of recall and precision, C: 2 TP / (images of it + predictions of it); nan where both are 0."""
     return _ratio(2 * np.diag(confusion), confusion.sum(axis=0) + confusion.sum(axis=1))
 
 

@@ -53,7 +53,7 @@ def _numbers(values: Losses) -> list[float]:
 
 
 def _log(axes: Axes, finite: Sequence[float]) -> None:
-    """A log scale whose ticks are plain numbers, as many as can be told apart: powers of ten alone are often none."""
+    """A log scale whose ticks are plain numbers, not too close: between powers of ten alone there is often none."""
     axes.set_yscale("log")
     low, high = min(finite), max(finite)
     if high / low < 1.2:  # matplotlib would show a whole decade around an even loss

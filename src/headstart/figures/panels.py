@@ -129,7 +129,7 @@ def _check(panels: Sequence[Panel]) -> None:
 
 
 def _draw(axes: Axes, panel: Panel) -> int:
-    """Draw one panel; the answer is how many rows of a legend stand between it and its title."""
+    """Draw one panel; returns how many rows of a legend are between it and its title."""
     if isinstance(panel, Plot):
         return _draw_plot(axes, panel)
     if isinstance(panel, Bars):
@@ -158,7 +158,7 @@ def _draw_plot(axes: Axes, plot: Plot) -> int:
 
 
 def _legend(axes: Axes, named: list[tuple[str, Line2D]]) -> int:
-    """Names of the lines above the axes, where no line can be; the answer is their rows."""
+    """Names of the lines above the axes, where no line can be; returns their rows."""
     if not named:
         return 0
     names, lines = zip(*named, strict=True)

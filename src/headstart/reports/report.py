@@ -33,8 +33,8 @@ class ReportContents:
     """What a report shows.
 
     Args:
-        found: of `ImageSet.to_dict`.
-        split: the protocol, one sentence.
+        source: where the images are. images: how many.
+        protocol: how the test images were chosen, one sentence.
         counts: split → class → images.
         plan: label → text (backbone, licence, origin, frozen, stages …).
         choices: of `LayerScore.to_dict`, the first is the one used; held_out says how images were held out.
@@ -50,8 +50,9 @@ class ReportContents:
     title: str
     evaluation: Evaluation
     findings: tuple[Finding, ...]
-    found: Mapping[str, object]
-    split: str
+    source: str
+    images: int
+    protocol: str
     counts: Mapping[str, Mapping[str, int]]
     plan: Mapping[str, str]
     choices: tuple[Mapping[str, object], ...]
