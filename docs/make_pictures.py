@@ -38,7 +38,7 @@ def hands() -> Image.Image:
 
 def drawn() -> Image.Image:
     """Sixty drawn pictures of 96 px, ten in a row."""
-    pictures = draw_pictures(draw_bank(0, parts=60, textures=12), 5, 60, 96).transpose(0, 2, 3, 1)
+    pictures = draw_pictures(draw_bank(0, silhouettes=60, textures=12), seed=5, count=60, size=96).transpose(0, 2, 3, 1)
     return Image.fromarray(np.concatenate([np.concatenate(list(row), 1) for row in pictures.reshape(6, 10, 96, 96, 3)]))
 
 

@@ -75,5 +75,5 @@ def test_what_the_card_claims_follows_from_its_own_table() -> None:
     ants = gate["table"]["hymenoptera"]
     assert set(gate["beats_random_on"]) == {name for name, (mean, error) in differences.items() if mean > 3 * error}
     way = (ants["embedded"] - ants["random"]) / (ants["teacher"] - ants["random"])
-    assert gate["way_to_teacher"] == pytest.approx(way, abs=0.01)
+    assert gate["gap_to_teacher_closed"] == pytest.approx(way, abs=0.01)
     assert gate["passed"] == (len(gate["beats_random_on"]) >= 3 and way >= 0.5)

@@ -8,12 +8,14 @@ from headstart.pretraining.bank import Bank, draw_bank
 from headstart.pretraining.recipe import PretrainingRecipe
 from headstart.pretraining.teacher import NAME
 
-TINY = PretrainingRecipe(name="tiny", epochs=3, alone=1, batches=2, batch=4, size=64, parts=4, textures=2)
+TINY = PretrainingRecipe(
+    name="tiny", epochs=3, free_running_epochs=1, batches=2, batch_size=4, size=64, silhouettes=4, textures=2
+)
 
 
 def small_bank(seed: int = 0) -> Bank:
-    """Twelve parts and six textures."""
-    return draw_bank(seed, parts=4, textures=1)
+    """Twelve silhouettes and six textures."""
+    return draw_bank(seed, silhouettes=4, textures=1)
 
 
 def untaught_teacher() -> Backbone:

@@ -1,4 +1,4 @@
-"""The card of pretrained weights: from what, how, how well, for what, as plain JSON beside the file."""
+"""The card of pretrained weights: data, method, evaluation, intended use, as JSON beside the file."""
 
 from __future__ import annotations
 
@@ -11,36 +11,35 @@ from typing import Any
 from headstart import runtime
 from headstart.backbones.backbone import Backbone
 from headstart.backbones.weight_files import read_weights, tensor_hash
-from headstart.pretraining.recipe import PretrainingRecipe
-from headstart.pretraining.verdict import Verdict
+from headstart.files import write_json
+from headstart.pretraining.gate_result import GateResult
+from headstart.pretraining.pretrain import LOG
 
 CARD = "card.json"
 GOOD_FOR = (
-    "starting without a network: drawn, graphic and textured images, hands and simple things before plain backgrounds; "
+    "starting without a download: drawn, graphic and textured images, hands and simple objects on plain backgrounds; "
     "examples and tests"
 )
 HOW = (
-    "block by block: each block was given the teacher's map before it and learnt the one after it; in the last epochs "
-    "all ran on their own maps. The blocks have the form of the teacher's, with batch norm and shortcuts; none of its "
-    "weights was copied"
+    "blockwise distillation: each block got the teacher's map before it and learnt to predict the one after it; in the "
+    "last epochs all ran on the student's own maps. The blocks have the structure of the teacher's, with batch norm "
+    "and shortcuts; none of its weights was copied"
 )
 NOT_FOR = (
-    "natural objects, fine-grained kinds, anything where accuracy matters and ImageNet weights can be had: those are "
-    "far better"
+    "natural objects, fine-grained classes, any task where accuracy matters and ImageNet weights are available: those "
+    "are far better"
 )
 
 
-def write_card(
-    folder: Path, weights: Path, recipe: PretrainingRecipe, teacher: Backbone, verdict: Verdict | None
-) -> Path:
-    """Write `card.json` beside the weights: recipe, log, teacher, gate, hashes, licence.
+def write_card(weights: Path, teacher: Backbone, gate: GateResult | None) -> Path:
+    """Write `card.json` beside the weights and their log: recipe, log, teacher, gate, hashes, licence.
 
     Args:
-        verdict: of the gate; None when no real images were there, and the card says so.
+        gate: None if there were no real images; the card says so.
     """
-    log: dict[str, Any] | None = json.loads((folder / "log.json").read_text(encoding="utf-8"))
+    log: dict[str, Any] | None = json.loads((weights.parent / LOG).read_text(encoding="utf-8"))
     runs: list[dict[str, Any]] = []
-    while log is not None:  # the last first
+    while log is not None:  # the last one first
         runs.insert(0, {"recipe": log["recipe"], "log": _summary(log["epochs"])})
         log = log.get("started_from")
     pictures = sum(run["recipe"]["pictures"] for run in runs)
@@ -55,17 +54,16 @@ def write_card(
         "taught_by": {"name": teacher.spec.name, "licence": teacher.spec.licence, **teacher.weights.to_dict()},
         "runs": runs,
         "versions": runtime.versions(),
-        "gate": None if verdict is None else verdict.to_dict(),
+        "gate": None if gate is None else gate.to_dict(),
         "good_for": GOOD_FOR,
         "not_for": NOT_FOR,
     }
-    path = folder / CARD
-    path.write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
-    return path
+    write_json(weights.parent / CARD, card)
+    return weights.parent / CARD
 
 
 def _summary(epochs: Sequence[Mapping[str, float]]) -> dict[str, object]:
-    """Losses of about ten epochs, evenly spread, the last among them; hours of the loop by the clock."""
+    """Losses of about ten epochs, evenly spread, the last included; wall-clock hours of the loop."""
     step = max(len(epochs) // 10, 1)
     shown = sorted({*range(0, len(epochs), step), len(epochs) - 1})
     return {

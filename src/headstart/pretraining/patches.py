@@ -1,4 +1,4 @@
-"""A rival that needs no pretraining: patches of the training images, whitened and clustered, pooled over quadrants."""
+"""A baseline without pretraining: patches of the training images, whitened and clustered, pooled over quadrants."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def fit_patches(images: Tensor, centres: int, seed: int) -> Patches:
         patches of 50,000 images; ours are as many as the few training images give.
     """
     generator = torch.Generator().manual_seed(seed)
-    cut = _cut(images).reshape(-1, 3 * _SIDE * _SIDE)
-    chosen = _contrast(cut[torch.randperm(len(cut), generator=generator)[:_MOST]])
+    cut = _all_patches(images).reshape(-1, 3 * _SIDE * _SIDE)
+    chosen = _normalised(cut[torch.randperm(len(cut), generator=generator)[:_MOST]])
     mean = chosen.mean(0)
     values, vectors = torch.linalg.eigh(torch.cov((chosen - mean).T))
     whiten = vectors @ torch.diag((values.clamp_min(0) + 0.1).rsqrt()) @ vectors.T
@@ -44,26 +44,26 @@ def fit_patches(images: Tensor, centres: int, seed: int) -> Patches:
 
 
 def patch_features(images: Tensor, patches: Patches) -> Tensor:
-    """Features N×4K of images N×3×S×S: in each quadrant, how much nearer than on average each centre is, summed."""
+    """Features N×4K of images N×3×S×S: per quadrant, the summed triangle activation of each centre."""
     return torch.cat([_features(block, patches) for block in torch.split(images, _BLOCK)])
 
 
 def _features(images: Tensor, patches: Patches) -> Tensor:
-    cut = _cut(images)  # N×L×P
-    places = int(cut.shape[1] ** 0.5)
-    white = (_contrast(cut.reshape(-1, cut.shape[2])) - patches.mean) @ patches.whiten
-    away = torch.cdist(white, patches.centres)
-    near = (away.mean(1, keepdim=True) - away).clamp_min_(0)
-    maps = near.reshape(len(images), places, places, -1).permute(0, 3, 1, 2)
+    cut = _all_patches(images)  # N×L×P
+    side = int(cut.shape[1] ** 0.5)  # positions along a side
+    white = (_normalised(cut.reshape(-1, cut.shape[2])) - patches.mean) @ patches.whiten
+    distance = torch.cdist(white, patches.centres)
+    near = (distance.mean(1, keepdim=True) - distance).clamp_min_(0)
+    maps = near.reshape(len(images), side, side, -1).permute(0, 3, 1, 2)
     return F.adaptive_avg_pool2d(maps, 2).flatten(1)
 
 
-def _cut(images: Tensor) -> Tensor:
+def _all_patches(images: Tensor) -> Tensor:
     return F.unfold(images, _SIDE).transpose(1, 2)
 
 
-def _contrast(patches: Tensor) -> Tensor:
-    """Each patch with mean 0, and deviation 1 but for the flat ones: 10 is added to the variance."""
+def _normalised(patches: Tensor) -> Tensor:
+    """Each patch with mean 0 and standard deviation 1, except flat ones: 10 is added to the variance."""
     variance, mean = torch.var_mean(patches, 1, keepdim=True)
     return (patches - mean) / (variance + 10.0).sqrt()
 

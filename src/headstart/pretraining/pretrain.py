@@ -1,4 +1,4 @@
-"""pretrain: a recipe and a teacher → the student's weights, through StepByStep; stopped and resumed at any epoch."""
+"""Pretraining: a recipe and a teacher → the student's weights, through StepByStep; can be stopped and resumed."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from torch.optim.lr_scheduler import OneCycleLR
 
 from headstart.backbones.backbone import Backbone
 from headstart.backbones.models.fire_resnet import FireResNet
-from headstart.backbones.preprocess import Preprocess
 from headstart.backbones.recalibrate import recalibrate_batch_norm
 from headstart.errors import TrainingError
+from headstart.files import atomic_write, write_json
 from headstart.pretraining.bank import draw_bank
-from headstart.pretraining.distil import Distiller, DrawnPictures, distillation_loss
+from headstart.pretraining.distillation import Distiller, DrawnPictures, distillation_loss
 from headstart.pretraining.recipe import PretrainingRecipe
 from headstart.pretraining.teacher import Teacher
 from headstart.training.checkpoint import check_fits, read_checkpoint
@@ -29,13 +29,13 @@ from headstart.training.stepbystep import StepByStep
 
 CHECKPOINT, WEIGHTS, LOG = "checkpoint.pt", "embedded.safetensors", "log.json"
 _SCALE_SEED, _STATISTICS_SEED = 2**31 + 1, 2**32 + 1  # beyond every seed of training
-_SCALE, _STATISTICS, _BATCH = 256, 512, 128  # pictures: for the teacher's scale, for batch norm, at a time
-_WORTH = 20_000  # pictures from which on the ten seconds of exporting the teacher are won back
+_SCALE, _STATISTICS, _BATCH = 256, 512, 128  # pictures: for the teacher's scale, for batch norm, per batch
+_WORTH_EXPORTING = 20_000  # pictures from which on the ten seconds of exporting the teacher pay off
 
 
 @dataclass(frozen=True)
 class Pretraining:
-    """Everything a pretraining runs on: the loop, and the loader with its bank and teacher."""
+    """The parts of a pretraining: the loop, and the loader with its bank and teacher."""
 
     recipe: PretrainingRecipe
     loop: StepByStep
@@ -43,40 +43,40 @@ class Pretraining:
 
     @property
     def distiller(self) -> Distiller:
-        """What learns."""
+        """The model that is trained."""
         distiller = self.loop.model
         assert isinstance(distiller, Distiller)
         return distiller
 
     @property
     def student(self) -> FireResNet:
-        """The network whose weights are wanted."""
+        """The network whose weights are the result."""
         return self.distiller.student
 
     def epochs(self) -> Iterator[EpochRecord]:
-        """The epochs that are still to come; in the last ones the student goes by its own maps."""
+        """Run the remaining epochs, the last of them without teacher forcing."""
         recipe, loop = self.recipe, self.loop
-        self.distiller.alone = loop.total_epochs >= recipe.epochs - recipe.alone
+        forced = recipe.epochs - recipe.free_running_epochs
+        self.distiller.free_running = loop.total_epochs >= forced
         for record in loop.epochs(recipe.epochs - loop.total_epochs, recipe.seed):
-            self.distiller.alone = loop.total_epochs >= recipe.epochs - recipe.alone
+            self.distiller.free_running = loop.total_epochs >= forced
             yield record
 
 
 def prepare(recipe: PretrainingRecipe, teacher: Backbone) -> Pretraining:
-    """Draw the bank, scale the teacher, and put student, optimiser and schedule into a StepByStep."""
+    """Draw the bank, scale the teacher, and set up student, optimiser and schedule in a StepByStep."""
     torch.manual_seed(recipe.seed)
     distiller = Distiller(FireResNet()).to(memory_format=torch.channels_last)
-    optimizer = torch.optim.Adam(distiller.parameters(), lr=recipe.rate)
+    optimizer = torch.optim.Adam(distiller.parameters(), lr=recipe.lr)
     loop = StepByStep(distiller, distillation_loss, optimizer, progress=False)
-    bank = draw_bank(recipe.seed, parts=recipe.parts, textures=recipe.textures)
-    judge = Teacher(teacher, recipe.size).to(loop.device)
-    look = Preprocess.of(teacher.spec)
-    pictures = DrawnPictures(bank, judge, look, batches=recipe.batches, batch=recipe.batch, size=recipe.size)
-    judge.measure(pictures.pixels(_SCALE_SEED, min(_SCALE, recipe.pictures)))
-    if recipe.pictures >= _WORTH:
-        judge.quicken()
+    bank = draw_bank(recipe.seed, silhouettes=recipe.silhouettes, textures=recipe.textures)
+    maps = Teacher(teacher, recipe.size).to(loop.device)
+    pictures = DrawnPictures(recipe, bank, maps)
+    maps.measure(pictures.pixels(_SCALE_SEED, min(_SCALE, recipe.pictures)))
+    if recipe.pictures >= _WORTH_EXPORTING:
+        maps.use_onnxruntime()
     loop.set_loaders(pictures)
-    schedule = OneCycleLR(optimizer, recipe.rate, recipe.steps, pct_start=recipe.warm_up, cycle_momentum=False)
+    schedule = OneCycleLR(optimizer, recipe.lr, recipe.steps, pct_start=recipe.warm_up, cycle_momentum=False)
     loop.set_lr_scheduler(schedule)
     return Pretraining(recipe, loop, pictures)
 
@@ -88,17 +88,16 @@ def pretrain(
     *,
     start: Path | None = None,
     minutes: float | None = None,
-    on_event: Callable[[EpochRecord, int], None] | None = None,
+    after_epoch: Callable[[EpochRecord], None] = lambda record: None,
 ) -> Path | None:
-    """Train to the recipe's end, going on from the folder's checkpoint, and write weights and log.
+    """Train to the end of the recipe, resuming from the folder's checkpoint, and write weights and log.
 
     Args:
-        start: folder of a finished pretraining to begin with: its student, with a new optimiser.
-        minutes: stop after the epoch in which they are over; the next call goes on.
-        tell: called after each epoch with its record and the number of epochs.
+        start: folder of a finished pretraining to start from: its student, with a new optimiser.
+        minutes: stop after the epoch in which this time is over; the next call resumes.
 
     Returns:
-        The file of weights, float16; None when it was stopped before the end.
+        The file of weights, float16; None if it was stopped before the end.
 
     Raises:
         TrainingError: the folder's checkpoint is of another recipe, or it or the log is damaged.
@@ -112,13 +111,12 @@ def pretrain(
     if (folder / CHECKPOINT).exists():
         loop.load_checkpoint(folder / CHECKPOINT)
     elif start is not None:
-        _begin_with(loop, start / CHECKPOINT)
+        _load_student(loop, start / CHECKPOINT)
     for record in work.epochs():
         loop.save_checkpoint(folder / CHECKPOINT)
         records = [one.to_dict() for one in loop.records]
-        _write(folder / LOG, {"recipe": recipe.to_dict(), "started_from": before, "epochs": records})
-        if on_event is not None:
-            on_event(record, recipe.epochs)
+        write_json(folder / LOG, {"recipe": recipe.to_dict(), "started_from": before, "epochs": records})
+        after_epoch(record)
         if minutes is not None and time.monotonic() - began > 60 * minutes:
             break
     if loop.total_epochs < recipe.epochs:
@@ -127,18 +125,18 @@ def pretrain(
 
 
 def write_weights(work: Pretraining, path: Path) -> Path:
-    """Write the student's weights as float16, its batch-norm statistics first measured anew on new pictures."""
+    """Write the student's weights as float16, with batch-norm statistics re-estimated on new pictures."""
     student = work.student.eval()
     count = min(_STATISTICS, work.recipe.pictures)
     batches = [work.pictures.pixels(_STATISTICS_SEED + i, min(_BATCH, count)) for i in range(-(-count // _BATCH))]
     recalibrate_batch_norm(student, lambda: batches)
     half = {name: _half(tensor) for name, tensor in student.state_dict().items() if "num_batches" not in name}
-    save_file(half, path, metadata={"licence": "MIT (headstart)", "recipe": json.dumps(work.recipe.to_dict())})
-    path.chmod(0o644)  # safetensors writes for the owner's eyes alone
+    with atomic_write(path) as part:
+        save_file(half, part, metadata={"licence": "MIT (headstart)", "recipe": json.dumps(work.recipe.to_dict())})
     return path
 
 
-def _begin_with(loop: StepByStep, checkpoint: Path) -> None:
+def _load_student(loop: StepByStep, checkpoint: Path) -> None:
     state = read_checkpoint(checkpoint)["model_state_dict"]
     check_fits(loop.model, state, checkpoint)
     loop.model.load_state_dict(state)
@@ -157,12 +155,12 @@ def _check_same(recipe: PretrainingRecipe, folder: Path) -> None:
             expected=f"a folder of the recipe {recipe.name}, or a new one",
             found=f"one of {found.get('name')}, or of other values",
             where=folder,
-            hint="Name another folder.",
+            hint="Choose another folder.",
         )
 
 
 def _log(folder: Path) -> dict[str, Any]:
-    """What a folder's log holds; nothing where there is none yet."""
+    """The contents of a folder's log; empty if there is none yet."""
     path = folder / LOG
     if not path.exists():
         return {}
@@ -174,12 +172,6 @@ def _log(folder: Path) -> dict[str, Any]:
             expected="the log of a pretraining",
             found=f"a damaged file: {error}",
             where=path,
-            hint="Name another folder, or remove this file if the recipe is the same.",
+            hint="Choose another folder, or remove this file if the recipe is the same.",
         ) from error
     return found
-
-
-def _write(path: Path, value: object) -> None:
-    part = path.with_name(f"{path.name}.part")  # a kill leaves the older log whole
-    part.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-    part.replace(path)

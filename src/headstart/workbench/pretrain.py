@@ -10,10 +10,10 @@ import torch
 from headstart import runtime
 from headstart.backbones.backbone import load_backbone
 from headstart.pretraining.card import write_card
+from headstart.pretraining.gate_result import run_gate
 from headstart.pretraining.pretrain import pretrain as run_recipe
 from headstart.pretraining.recipe import PretrainingRecipe, recipe_of
 from headstart.pretraining.teacher import NAME as TEACHER
-from headstart.pretraining.verdict import judge
 from headstart.progress import OnEvent, Progress, print_event
 from headstart.training.records import EpochRecord
 from headstart.workbench.events import FilesWritten
@@ -55,36 +55,37 @@ def pretrain(
     threads, before = torch.get_num_threads(), None if start is None else Path(start)
     torch.set_num_threads(max(1, runtime.cores() // 2))  # the other cores draw and run the teacher
     try:
-        file = run_recipe(chosen, teacher, folder, start=before, minutes=minutes, on_event=_reporter(session, chosen))
+        report = _reporter(session, chosen)
+        file = run_recipe(chosen, teacher, folder, start=before, minutes=minutes, after_epoch=report)
     finally:
         torch.set_num_threads(threads)
     if file is None:
         session.notice("Stopped before the recipe's end; the same command continues.")
         return None
-    verdict = None
+    result = None
     if gate is not None:
         candidate = load_backbone("embedded", weights=str(file))
-        verdict = judge(
-            Path(gate), candidate, teacher, on_event=lambda *step: session.notice("{}: {} {:.3f}".format(*step))
+        result = run_gate(
+            Path(gate), candidate, teacher, on_score=lambda *score: session.notice("{}: {} {:.3f}".format(*score))
         )
-    card = write_card(folder, file, chosen, teacher, verdict)
+    card = write_card(file, teacher, result)
     train = f"headstart train photos --backbone embedded --weights {file}"
     session.on_event(FilesWritten(folder, (file.name, card.name, "log.json"), train))
     return file
 
 
-def _reporter(session: Session, recipe: PretrainingRecipe) -> Callable[[EpochRecord, int], None]:
+def _reporter(session: Session, recipe: PretrainingRecipe) -> Callable[[EpochRecord], None]:
     seconds = 0.0
-    pictures = recipe.batches * recipe.batch
+    pictures = recipe.batches * recipe.batch_size
 
-    def report(record: EpochRecord, epochs: int) -> None:
+    def report(record: EpochRecord) -> None:
         nonlocal seconds
         seconds += record.seconds
         session.on_event(
             Progress(
                 step=f"pretrain, loss {record.loss:.4f}",
                 done=record.epoch * pictures,
-                total=epochs * pictures,
+                total=recipe.pictures,
                 seconds=seconds,
                 unit="pictures",
             )

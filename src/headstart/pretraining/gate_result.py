@@ -1,4 +1,4 @@
-"""The gate's verdict: means and paired differences of every rival, and whether the weights pass."""
+"""The result of the quality gate: means and paired differences to every baseline, and whether the weights pass."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from headstart.pretraining.gate import (
 )
 
 Scores = Mapping[str, Mapping[str, NDArray[np.float64]]]
-_ERRORS, _SETS_TO_WIN, _WAY = 3.0, 3, 0.5  # standard errors; of the four sets; of the way to the teacher
+_ERRORS, _SETS_TO_WIN, _GAP = 3.0, 3, 0.5  # standard errors; of the four sets; share of the gap to the teacher
 _TEACHERS_SET = "hymenoptera"
 _NEAR = 1e-12  # a standard error of zero: every draw the same
 
 
 @dataclass(frozen=True)
 class Difference:
-    """By how much the candidate is right more often than a rival, over the same draws.
+    """Accuracy of the candidate minus that of a baseline, over the same draws.
 
     Args:
-        mean: of the draws' differences. error: standard error of that mean.
+        mean: of the differences. error: standard error of that mean.
     """
 
     mean: float
@@ -49,18 +49,18 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class GateResult:
     """What the gate measured.
 
     Args:
-        scores: set → rival → test accuracy of each draw; the candidate is `embedded`.
+        scores: set → baseline → test accuracy of each draw; the candidate is `embedded`.
     """
 
     scores: Scores
 
-    def difference(self, name: str, rival: str) -> Difference:
-        """The candidate against a rival on one set."""
-        away = np.asarray(self.scores[name]["embedded"]) - np.asarray(self.scores[name][rival])
+    def difference(self, name: str, baseline: str) -> Difference:
+        """The candidate against a baseline on one set."""
+        away = np.asarray(self.scores[name]["embedded"]) - np.asarray(self.scores[name][baseline])
         return Difference(float(away.mean()), float(away.std(ddof=1) / math.sqrt(len(away))))
 
     @property
@@ -69,8 +69,8 @@ class Verdict:
         return tuple(name for name in self.scores if self.difference(name, "random").errors > _ERRORS)
 
     @property
-    def way(self) -> float:
-        """Share of the way from random weights to the teacher on ants and bees; NaN where that was not measured."""
+    def gap_closed(self) -> float:
+        """Share of the gap between random weights and the teacher on ants and bees; NaN if that was not measured."""
         scores = self.scores.get(_TEACHERS_SET, {})
         if "teacher" not in scores:
             return math.nan
@@ -80,7 +80,7 @@ class Verdict:
     @property
     def passed(self) -> bool:
         """Whether both conditions of the gate hold."""
-        return len(self.beaten) >= _SETS_TO_WIN and self.way >= _WAY
+        return len(self.beaten) >= _SETS_TO_WIN and self.gap_closed >= _GAP
 
     def to_dict(self) -> dict[str, object]:
         """Plain values for JSON: the protocol, the table, the conclusions."""
@@ -91,50 +91,50 @@ class Verdict:
             "patch_centres": CENTRES,
             "table": {name: self._row(name) for name in self.scores},
             "beats_random_on": list(self.beaten),
-            "way_to_teacher": None if math.isnan(self.way) else round(self.way, 3),
+            "gap_to_teacher_closed": None if math.isnan(self.gap_closed) else round(self.gap_closed, 3),
             "passed": self.passed,
         }
 
     def _row(self, name: str) -> dict[str, object]:
-        row: dict[str, object] = {rival: round(float(np.mean(draws)), 4) for rival, draws in self.scores[name].items()}
-        for rival in self.scores[name]:
-            if rival != "embedded":
-                found = self.difference(name, rival)
-                row[f"minus_{rival}"] = [round(found.mean, 4), round(found.error, 4)]
+        row: dict[str, object] = {one: round(float(np.mean(draws)), 4) for one, draws in self.scores[name].items()}
+        for baseline in self.scores[name]:
+            if baseline != "embedded":
+                found = self.difference(name, baseline)
+                row[f"minus_{baseline}"] = [round(found.mean, 4), round(found.error, 4)]
         return row
 
 
-def judge(
+def run_gate(
     data: Path,
     candidate: Backbone,
     teacher: Backbone | None,
     *,
     sets: Iterable[str] = SETS,
     draws: int = DRAWS,
-    on_event: Callable[[str, str, float], None] = lambda name, rival, accuracy: None,
-) -> Verdict:
-    """Measure the candidate and its rivals on real images; the same draws for all.
+    on_score: Callable[[str, str, float], None] = lambda name, baseline, accuracy: None,
+) -> GateResult:
+    """Evaluate the candidate and its baselines on real images; the same draws for all.
 
-    The random rival has the candidate's own architecture, and statistics measured on images of the set.
+    The baseline of random weights has the candidate's architecture, and statistics estimated on images of the set.
 
     Args:
-        data: folder that holds the sets. teacher: measured on ants and bees; None leaves it out.
-        tell: called with set, rival and mean accuracy as they come.
+        data: folder that holds the sets. teacher: evaluated on ants and bees; None leaves it out.
+        on_score: called with set, baseline and mean accuracy as they are computed.
 
     Raises:
-        DataError: a set is not there, or too small.
+        DataError: a set is missing or too small.
     """
     scores: dict[str, dict[str, NDArray[np.float64]]] = {}
     for name in sets:
         scores[name] = {}
         images = read_set(data / name, draws=draws)
-        for rival, measure in _rivals(candidate, teacher if name == _TEACHERS_SET else None).items():
-            scores[name][rival] = measure(images)
-            on_event(name, rival, float(scores[name][rival].mean()))
-    return Verdict(scores)
+        for baseline, measure in _baselines(candidate, teacher if name == _TEACHERS_SET else None).items():
+            scores[name][baseline] = measure(images)
+            on_score(name, baseline, float(scores[name][baseline].mean()))
+    return GateResult(scores)
 
 
-def _rivals(candidate: Backbone, teacher: Backbone | None) -> dict[str, Callable[[GateSet], NDArray[np.float64]]]:
+def _baselines(candidate: Backbone, teacher: Backbone | None) -> dict[str, Callable[[GateSet], NDArray[np.float64]]]:
     found: dict[str, Callable[[GateSet], NDArray[np.float64]]] = {
         "embedded": lambda images: backbone_scores(images, candidate),
         "random": lambda images: backbone_scores(images, recalibrated(images, build_backbone(candidate.spec))),
