@@ -28,12 +28,12 @@ from record import Line, at_most, peak_mb, show, spending, test_data, write
 
 MOST_TIMES, MOST_MB = 2.5, 400.0
 LENSES: dict[str, Callable[[Backbone, InspectedImages], object]] = {
-    "batch-norm lens": batch_norm_drift,
+    "batch-norm drift": batch_norm_drift,
     "preprocessing check": lambda backbone, images: check_preprocessing(backbone, images.prepared),
-    "residual lens without lesions": lambda backbone, images: residual_blocks(backbone, images, lesions=False),
-    "residual lens, 8 blocks left out": residual_blocks,
+    "residual analysis without ablation": lambda backbone, images: residual_blocks(backbone, images, ablation=False),
+    "residual analysis, 8 blocks left out": residual_blocks,
 }
-WITHOUT_GOAL = {"residual lens, 8 blocks left out": "one pass for each block by its nature"}
+WITHOUT_GOAL = {"residual analysis, 8 blocks left out": "one pass for each block by its nature"}
 
 
 def main() -> None:

@@ -2,9 +2,10 @@
 
     python benchmarks/preprocessing_check.py [--only BACKBONE …] [--draws 200] [--images 64]
 
-Real sets go through backbones whose stored statistics are true. Every image is shown to the stem once for each way of
-bringing it there; a draw then is so many of its moments, judged by the code that the check itself runs. Planted means:
-the pixels are made in a wrong way while card and weights belong together; found means: it stops, and names the card.
+Real sets go through backbones whose stored statistics are true. Every image passes the stem once for each
+preprocessing variant; a draw is a sample of these moments, judged by the code that the check itself runs. Planted
+means: the pixels are made by a wrong variant while card and weights belong together; found means: the verdict is
+`stop`, and the alternative is the card.
 """
 
 from __future__ import annotations
@@ -25,8 +26,13 @@ from headstart.data.image_set import scan
 from headstart.data.images import ImageRules
 from headstart.evaluation.intervals import wilson
 from headstart.inspection.batch_norm.channel_moments import Array
-from headstart.inspection.batch_norm.first_norm import FirstNorm, StemResponse, first_norm_of, look_at
-from headstart.inspection.batch_norm.preprocessing_check import check_preprocessing, judge, middle_of
+from headstart.inspection.batch_norm.first_batch_norm import (
+    FirstBatchNorm,
+    StemResponse,
+    first_batch_norm_of,
+    stem_response,
+)
+from headstart.inspection.batch_norm.preprocessing_check import centre_crop, check_preprocessing, judge
 from headstart.inspection.batch_norm.preprocessing_variants import PreprocessingVariant, variants_of
 from machine import hardware
 from record import Line, at_least, at_most, show, test_data, write
@@ -49,12 +55,12 @@ LEAST_FOUND, MOST_FALSE, MOST_SECONDS = 0.95, 0.01, 1.0
 
 
 @dataclass(frozen=True)
-class Examination:
-    """One set's images at the stem of one backbone, for each way."""
+class StemRun:
+    """One set's images at the stem of one backbone, for each preprocessing variant."""
 
-    first: FirstNorm
-    ways: tuple[PreprocessingVariant, ...]
-    looks: dict[str, StemResponse]
+    first: FirstBatchNorm
+    variants: tuple[PreprocessingVariant, ...]
+    responses: dict[str, StemResponse]
 
 
 def main() -> None:
@@ -77,67 +83,75 @@ def main() -> None:
 
 def set_lines(backbone: Backbone, folder: Path, draws: int, images: int) -> list[Line]:
     """False stops on the set as it is, then the share of draws in which each mistake is found."""
-    case = examination_of(backbone, folder)
+    stem = run_stem(backbone, folder)
     rng = np.random.default_rng(0)
-    total = len(case.looks["card"].mean)
-    places = [rng.permutation(total)[:images] for _ in range(draws)]
+    total = len(stem.responses["card"].mean)
+    samples = [rng.permutation(total)[:images] for _ in range(draws)]
     lines = []
-    for way in case.ways:
-        checks = [judge(case.first, part(case.looks[way.name], draw), way, case.ways, 0) for draw in places]
-        right = way.name == "card"
-        hits = sum(c.stops for c in checks) if right else sum(c.stops and c.better.way == "card" for c in checks)
-        told = {verdict: sum(c.verdict == verdict for c in checks) for verdict in ("fine", "warning", "stop")}
-        misfits = (
-            f"misfit {median(c.seen.misfit for c in checks):.2f}, next {median(c.better.misfit for c in checks):.2f}"
-        )
-        what = f"{backbone.spec.name}, {folder.name}, {'as it is: stops' if right else way.name + ': found'}"
-        lines.append(line(what, hits, draws, backbone.spec.name, right, f"{misfits}; {told}"))
+    for variant in stem.variants:
+        response = stem.responses[variant.name]
+        checks = [
+            judge(stem.first, subset(response, sample), current=variant, variants=stem.variants, seed=0)
+            for sample in samples
+        ]
+        correct = variant.name == "card"
+        hits = sum(one.stops and (correct or one.alternative.variant == "card") for one in checks)
+        verdicts = {verdict: sum(one.verdict == verdict for one in checks) for verdict in ("fine", "warning", "stop")}
+        current, other = (median(getattr(one, name).misfit for one in checks) for name in ("current", "alternative"))
+        what = f"{backbone.spec.name}, {folder.name}, {'as it is: stops' if correct else variant.name + ': found'}"
+        note = f"misfit {current:.2f}, next {other:.2f}; {verdicts}"
+        lines.append(line(what, hits, draws, backbone.spec.name, correct, note))
     return lines
 
 
-def line(what: str, hits: int, draws: int, name: str, right: bool, note: str) -> Line:
+def line(what: str, hits: int, draws: int, name: str, correct: bool, note: str) -> Line:
     """A share of draws with its interval; goals are for backbones with true statistics."""
     interval = wilson(hits, draws)
-    goal, verdict = at_most(interval.value, MOST_FALSE) if right else at_least(interval.value, LEAST_FOUND)
+    goal, verdict = at_most(interval.value, MOST_FALSE) if correct else at_least(interval.value, LEAST_FOUND)
     if name not in TRUE:
         goal, verdict, note = "", "", f"{note}; {NOTES[name]}"
     shown = f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}] n {draws}"
     return Line("preprocessing_check", what, interval.value, shown, goal, verdict, note)
 
 
-def examination_of(backbone: Backbone, folder: Path) -> Examination:
+def run_stem(backbone: Backbone, folder: Path) -> StemRun:
     """The images of a set at the stem, batch by batch."""
     samples = scan(folder).samples
     chosen = np.random.default_rng(1).permutation(len(samples))[:MOST_IMAGES]
     paths = [samples[i].path for i in chosen]
-    ways = variants_of(backbone.preprocess)
-    parts: dict[str, list[StemResponse]] = {way.name: [] for way in ways}
-    first: FirstNorm | str = ""
+    variants = variants_of(backbone.preprocess)
+    responses: dict[str, list[StemResponse]] = {variant.name: [] for variant in variants}
+    first: FirstBatchNorm | str = ""
     around: Array | None = None  # the first batch's mean colour, for all
     batches = pixel_batches(paths, backbone.preprocess.prepare, rules=ImageRules(), batch_size=64, workers=2)
     with torch.inference_mode():
         for batch in batches:
-            prepared = middle_of(batch.pixels)
-            first = first_norm_of(backbone.network, prepared.shape[-1]) if first == "" else first
+            prepared = centre_crop(batch.pixels)
+            first = first_batch_norm_of(backbone.network, prepared.shape[-1]) if first == "" else first
             around = batch.pixels.float().mean((0, 2, 3)).double().numpy() / 255 if around is None else around
-            assert isinstance(first, FirstNorm)
-            first = replace(first, shown=backbone.spec.image_statistics)
-            for way in ways:
-                parts[way.name].append(look_at(first, way, prepared, backbone.network, around))
-    assert isinstance(first, FirstNorm)
-    return Examination(first, ways, {name: joined(looks) for name, looks in parts.items()})
+            assert isinstance(first, FirstBatchNorm)
+            first = replace(first, known=backbone.spec.image_statistics)
+            for variant in variants:
+                responses[variant.name].append(
+                    stem_response(first, variant, prepared, network=backbone.network, around=around)
+                )
+    assert isinstance(first, FirstBatchNorm)
+    return StemRun(first, variants, {name: joined(batches) for name, batches in responses.items()})
 
 
-def joined(looks: Sequence[StemResponse]) -> StemResponse:
-    """Looks at batches of a set as one."""
+def joined(responses: Sequence[StemResponse]) -> StemResponse:
+    """Responses to the batches of a set as one."""
     return StemResponse(
-        *(np.concatenate([getattr(one, field.name) for one in looks]) for field in fields(StemResponse))
+        **{
+            field.name: np.concatenate([getattr(one, field.name) for one in responses])
+            for field in fields(StemResponse)
+        }
     )
 
 
-def part(look: StemResponse, places: np.ndarray[tuple[int], np.dtype[np.int64]]) -> StemResponse:
+def subset(response: StemResponse, indices: np.ndarray[tuple[int], np.dtype[np.int64]]) -> StemResponse:
     """Some of the images."""
-    return StemResponse(*(getattr(look, field.name)[places] for field in fields(StemResponse)))
+    return StemResponse(**{field.name: getattr(response, field.name)[indices] for field in fields(StemResponse)})
 
 
 def seconds_line(backbone: Backbone, images: int) -> Line:

@@ -1,4 +1,4 @@
-"""Draw the pictures of docs/inside.md anew, and print the numbers in it, from the real images and weights.
+"""Draw the pictures of docs/inside.md again, and print the numbers in it, from the real images and weights.
 
     HEADSTART_TEST_DATA=… python docs/make_inside_pictures.py [--only drift check residual change] [--runs PROBE FULL]
 
@@ -61,41 +61,41 @@ def main() -> None:
 
 
 def drift(root: Path) -> None:
-    """The batch-norm lens of a network with true statistics on photographs, real hands and drawn hands."""
+    """Batch-norm drift of a network with true statistics on photographs, real hands and drawn hands."""
     backbone = load(root, "mobilenet_v2_035")
     with tempfile.TemporaryDirectory() as folder:
         hands = draw_hands(Path(folder) / "hands", train_per_class=50, test_per_class=1)
-        for name, place in (("photographs", root / "hymenoptera"), ("hands", root / "rps_photos"), ("drawn", hands)):
-            show(batch_norm_drift(backbone, shown_to(backbone, place, 150)), f"inside_drift_{name}.jpg")
+        for name, source in (("photographs", root / "hymenoptera"), ("hands", root / "rps_photos"), ("drawn", hands)):
+            show(batch_norm_drift(backbone, load_images(backbone, source, 150)), f"inside_drift_{name}.jpg")
 
 
 def check(root: Path) -> None:
-    """The preprocessing check with red and blue exchanged."""
+    """The preprocessing check with red and blue swapped."""
     backbone = load(root, "mobilenet_v2_035")
-    images = shown_to(backbone, root / "hymenoptera", 64)
+    images = load_images(backbone, root / "hymenoptera", 64)
     assert images.prepared is not None
-    exchanged = next(way for way in variants_of(backbone.preprocess) if way.name == "bgr")
-    seen = exchanged.apply(images.prepared)
+    swapped = next(one for one in variants_of(backbone.preprocess) if one.name == "bgr")
+    seen = swapped.apply(images.prepared)
     show(check_preprocessing(backbone, images.prepared, pixels=seen), "inside_preprocessing.png")
 
 
 def residual(root: Path) -> None:
-    """The residual lens of the two CIFAR networks on all 500 images."""
+    """The residual analysis of the two CIFAR networks on all 500 images."""
     for layers in (20, 56):
         backbone = load(root, f"cifar_resnet{layers}")
-        lens = residual_blocks(backbone, shown_to(backbone, root / "cifar10_sample", 500))
-        show(lens, f"inside_residual_cifar{layers}.png")
+        analysis = residual_blocks(backbone, load_images(backbone, root / "cifar10_sample", 500))
+        show(analysis, f"inside_residual_cifar{layers}.png")
 
 
 def change(root: Path, runs: Sequence[Path] = ()) -> None:
-    """The residual lens of resnet18 on the test images of ants and bees, with a probe's head and after fine-tuning."""
+    """The residual analysis of resnet18 on the test images of ants and bees, before and after fine-tuning."""
     with tempfile.TemporaryDirectory() as folder:
         files = [run / "classifier.safetensors" for run in runs or trained(root, Path(folder))]
-        looks = [
-            look_at_bees(root, Classifier.load(file), first) for file, first in zip(files, (True, False), strict=True)
-        ]
-    show(looks[0], "inside_residual_resnet18.png")
-    show(compare_residuals(*looks), "inside_residual_change.png")
+        before, after = (
+            analyse_bees(root, Classifier.load(file), first) for file, first in zip(files, (True, False), strict=True)
+        )
+    show(before, "inside_residual_resnet18.png")
+    show(compare_residuals(before, after), "inside_residual_change.png")
 
 
 def trained(root: Path, folder: Path) -> list[Path]:
@@ -106,10 +106,10 @@ def trained(root: Path, folder: Path) -> list[Path]:
     return [train(root / "hymenoptera", out=folder / one.strategy, recipe=one).folder for one in recipes]
 
 
-def look_at_bees(root: Path, classifier: Classifier, lesions: bool) -> ResidualAnalysis:
+def analyse_bees(root: Path, classifier: Classifier, ablation: bool) -> ResidualAnalysis:
     """All 153 images that were kept from training."""
-    images = shown_to(classifier.backbone, root / "hymenoptera", 0, part="val")
-    return residual_blocks(classifier, images, lesions=lesions)
+    images = load_images(classifier.backbone, root / "hymenoptera", 0, split="val")
+    return residual_blocks(classifier, images, ablation=ablation)
 
 
 def load(root: Path, name: str) -> Backbone:
@@ -122,9 +122,9 @@ def weights_of(root: Path, name: str) -> Path:
     return root / "weights" / f"{WEIGHTS[name]}.safetensors"
 
 
-def shown_to(backbone: Backbone, folder: Path, count: int, part: str = "") -> InspectedImages:
+def load_images(backbone: Backbone, folder: Path, count: int, split: str = "") -> InspectedImages:
     """So many images drawn from a folder (0: all), labelled with its classes in the order of their names."""
-    samples = [one for one in scan(folder).samples if not part or one.path.parts[-3] == part]
+    samples = [one for one in scan(folder).samples if not split or one.path.parts[-3] == split]
     drawn = sorted(np.random.default_rng(0).permutation(len(samples))[: count or None])
     return images_of([samples[i] for i in drawn], backbone)
 

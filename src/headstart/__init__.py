@@ -28,6 +28,7 @@ _HOMES: dict[str, str] = {
     "register_backbone": "headstart.backbones.registered",
     "register_check": "headstart.data.audit.check",
     "register_head": "headstart.registry",
+    "register_rule": "headstart.best_practices.rules",
     "freeze": "headstart.freezing",
     "thaw": "headstart.freezing",
     "preserve": "headstart.preserve",

@@ -8,6 +8,7 @@ from headstart.backbones.recalibrate import recalibrate_batch_norm as recalibrat
 from headstart.backbones.registered import register_backbone as register_backbone
 from headstart.backbones.replace_head import replace_head as replace_head
 from headstart.best_practices.rule import Issue as Issue
+from headstart.best_practices.rules import register_rule as register_rule
 from headstart.classifier.classifier import Classifier as Classifier
 from headstart.classifier.classifier import Prediction as Prediction
 from headstart.data.audit.audit import Audit as Audit

@@ -1,8 +1,9 @@
-"""The doctor as a whole: what is not checked is said, nothing is left behind, no row of the catalogue is ill."""
+"""The doctor as a whole: what is not checked, what is restored, and no findings in the backbones of the catalogue."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,18 +14,18 @@ from torch import Tensor, nn
 from headstart.backbones.backbone import build_backbone, load_backbone
 from headstart.backbones.catalogue import SPECS, BackboneSpec
 from headstart.best_practices.doctor import doctor
-from headstart.best_practices.rule import SEVERITIES
-from headstart.best_practices.rules import RULES, table
+from headstart.best_practices.examination import Examination
+from headstart.best_practices.rule import Issue, Rule
+from headstart.best_practices.rules import own_rules
 from headstart.errors import BackboneError, DataError, RecipeError
 from headstart.preserve import RandomState
 
-DOCS = Path(__file__).parents[2] / "docs" / "doctor.md"
 SLOW = {"alexnet", "resnet34", "resnet50", "inception_v3", "convnext_tiny", "vit_b_16"}
 NEEDED = {"images": "images", "optimizer": "the optimiser", "batch_size": "the batch size"}
 
 
 class Caching(nn.Module):
-    """Leaves much behind: a table made once, a growing list, a counter, chance; one batch norm has two names."""
+    """Changes much in a forward pass: a table, a list, a counter, random numbers; one batch norm has two names."""
 
     def __init__(self, failing: bool = False) -> None:
         super().__init__()
@@ -72,30 +73,30 @@ def test_the_doctor_leaves_no_trace(failing: bool):
     assert json.dumps(optimizer.state_dict()) == held
 
 
-def test_every_rule_is_in_exactly_one_list_and_what_lacks_its_input_has_not_passed():
+def test_every_rule_is_in_exactly_one_list_and_one_without_its_input_has_not_passed():
     diagnosis = doctor(torchvision.models.resnet18(weights=None))
     unchecked = {one.rule: one.reason for one in diagnosis.not_checked}
     lists = [
         {finding.name for finding in diagnosis.findings},
         set(diagnosis.passed),
         set(unchecked),
-        {one.rule for one in diagnosis.not_concerned},
+        {one.rule for one in diagnosis.not_applicable},
     ]
-    assert sum(map(len, lists)) == len(set().union(*lists)) == len(RULES)
-    for rule in RULES:
+    assert sum(map(len, lists)) == len(set().union(*lists)) == len(own_rules())
+    for rule in own_rules():
         for need, word in NEEDED.items():
             assert need not in rule.needs or unchecked[rule.name] == f"needs {word}"
 
 
-def test_a_network_of_shapes_alone_has_its_values_listed_as_lacking():
+def test_a_network_without_values_has_these_listed_as_missing():
     with torch.device("meta"):
         network = torchvision.models.resnet18(weights=None)
     unchecked = {one.rule: one.reason for one in doctor(network).not_checked}
-    for rule in ("weights that are no numbers", "statistics never updated", "scales near zero"):
+    for rule in ("non-finite weights", "statistics never updated", "scales near zero"):
         assert unchecked[rule] == "needs weights with values: this network has shapes only"
 
 
-def test_a_network_that_runs_on_nothing_is_still_examined():
+def test_a_network_that_runs_on_no_known_input_is_still_examined():
     class Pair(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -105,8 +106,8 @@ def test_a_network_that_runs_on_nothing_is_still_examined():
             return self.fc(one + other)
 
     diagnosis = doctor(Pair())
-    assert "weights that are no numbers" in diagnosis.passed
-    (lack,) = [one for one in diagnosis.not_checked if one.rule == "dropout that never stops"]
+    assert "non-finite weights" in diagnosis.passed
+    (lack,) = [one for one in diagnosis.not_checked if one.rule == "dropout in eval mode"]
     assert "missing 1 required positional argument: 'other'" in lack.reason
 
 
@@ -122,45 +123,22 @@ def test_numbers_below_one_and_images_of_another_kind_are_refused():
         doctor(nn.Linear(2, 2), images=torch.zeros(3, 8, 8))
 
 
-def test_the_diagnosis_is_plain_values_and_text_with_the_worst_first():
-    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, momentum=0.99), nn.ReLU())
-    network[0].weight.data[0] = float("inf")
-    diagnosis = doctor(network)
-    kinds = [finding.severity for finding in diagnosis.findings]
-    assert diagnosis.worst == "error"
-    assert kinds == sorted(kinds, key=SEVERITIES.index)
-    values = json.loads(json.dumps(diagnosis.to_dict(), allow_nan=False))
-    assert values["findings"][0]["place"] == "0.weight"
-    text = str(diagnosis)
-    assert text.startswith("Sequential: 1 error, 1 warning, 2 advice; ")
-    assert "error: weights that are no numbers at 0.weight\n  found: tensors with nan or infinity: 1" in text
-    assert "needs the optimiser: parameters in no optimiser" in text
-    assert max(map(len, text.splitlines())) <= 110
-
-
-def test_nothing_found_is_an_empty_worst():
-    diagnosis = doctor(nn.Linear(3, 2))
-    assert diagnosis.worst == ""
-    assert diagnosis.findings == ()
-    assert "nothing found" in diagnosis.summary
-
-
-@pytest.mark.parametrize("row", SPECS.values(), ids=lambda row: row.name)
-def test_no_row_of_the_catalogue_breaks_a_rule_by_its_build(row: BackboneSpec):
+@pytest.mark.parametrize("spec", SPECS.values(), ids=lambda spec: spec.name)
+def test_no_backbone_of_the_catalogue_breaks_a_rule_by_its_build(spec: BackboneSpec):
     with torch.device("meta"):
-        backbone = build_backbone(row)
+        backbone = build_backbone(spec)
     diagnosis = doctor(backbone)
     assert diagnosis.findings == ()
-    assert {"parameters that are not used", "dropout that never stops", "softmax at the end"} & set(diagnosis.passed)
+    assert {"unused parameters", "dropout in eval mode", "softmax as output"} & set(diagnosis.passed)
 
 
 @pytest.mark.parametrize(
-    "row",
-    [pytest.param(row, marks=pytest.mark.slow if row.name in SLOW else (), id=row.name) for row in SPECS.values()],
+    "spec",
+    [pytest.param(spec, marks=pytest.mark.slow if spec.name in SLOW else (), id=spec.name) for spec in SPECS.values()],
 )
-def test_no_row_with_drawn_weights_has_an_error(row: BackboneSpec):
-    backbone = build_backbone(row)
-    images = torch.randn(2, 3, row.crop, row.crop, generator=torch.Generator().manual_seed(0)).clamp(-1, 1)
+def test_no_backbone_with_random_weights_has_an_error(spec: BackboneSpec):
+    backbone = build_backbone(spec)
+    images = torch.randn(2, 3, spec.crop, spec.crop, generator=torch.Generator().manual_seed(0)).clamp(-1, 1)
     diagnosis = doctor(backbone, images=images)
     assert diagnosis.worst in ("", "advice"), diagnosis
     assert "failing forward pass" in diagnosis.passed
@@ -198,7 +176,7 @@ def test_real_weights_have_nothing_worse_than_advice_on_a_few_dead_channels(name
         ("shufflenet_v2_x0_5", set()),
         ("swin_t", set()),
         ("vgg11_bn", {"bias before batch norm"}),
-        ("googlenet", {"parameters that are not used"}),
+        ("googlenet", {"unused parameters"}),
     ],
 )
 def test_networks_of_torchvision_raise_no_false_alarm(name: str, expected: set[str]):
@@ -218,5 +196,82 @@ def test_networks_of_timm_raise_no_false_alarm(name: str):
     assert doctor(network).findings == ()
 
 
-def test_the_documentation_has_the_rules_as_they_are():
-    assert table() in DOCS.read_text(encoding="utf-8")
+class Stranger(nn.Module):
+    """A network that a rule from outside may change."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(2, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(x)
+
+
+def rule_of(check: Callable[[Examination], object], name: str = "own rule", **options: object) -> Rule:
+    return Rule(name=name, severities=("advice",), why="because", fix="do", check=check, **options)  # type: ignore[arg-type]
+
+
+def one_issue(examination: Examination) -> Iterator[Issue]:
+    yield Issue(("fc",), "found it")
+
+
+def test_a_rule_from_outside_is_checked_with_its_reason_and_fix():
+    diagnosis = doctor(Stranger(), rules=[rule_of(one_issue), "non-finite weights"])
+    (finding,) = diagnosis.findings
+    assert (finding.name, finding.severity, finding.place) == ("own rule", "advice", "fc")
+    assert (finding.why, finding.fix) == ("because", "do")
+    assert diagnosis.passed == ("non-finite weights",)
+
+
+def failing(examination: Examination) -> Iterator[Issue]:
+    yield Issue(("fc",), "before it failed")
+    raise ZeroDivisionError("in the middle")
+
+
+@pytest.mark.parametrize(
+    ("check", "reason"),
+    [
+        (failing, "the rule failed with ZeroDivisionError: in the middle"),
+        (lambda examination: ["text"], "the rule failed with TypeError: expected an Issue, got str"),
+        (lambda examination: [Issue("fc", "a string")], "expected places as a tuple of strings, got 'fc'"),
+        (lambda examination: [Issue((), "x", "fatal")], "expected a severity of error, warning, advice, got 'fatal'"),
+        (lambda examination: 3, "'int' object is not iterable"),
+    ],
+)
+def test_a_rule_from_outside_that_fails_is_not_checked_and_stops_nothing(check, reason: str):
+    diagnosis = doctor(Stranger(), rules=[rule_of(check), "non-finite weights"])
+    (unchecked,) = diagnosis.not_checked
+    assert unchecked.rule == "own rule"
+    assert reason in unchecked.reason
+    assert diagnosis.passed == ("non-finite weights",)
+    assert [finding.found for finding in diagnosis.findings] == ["before it failed"] * (check is failing)
+
+
+def test_a_rule_without_issues_passes_also_when_it_returns_nothing():
+    assert doctor(Stranger(), rules=rule_of(lambda examination: None)).passed == ("own rule",)
+
+
+def test_a_rule_without_its_input_or_its_modules_is_not_run():
+    needy = rule_of(failing, "needy", needs=("steps",))
+    absent = rule_of(failing, "absent", only_with=(nn.Conv2d,))
+    diagnosis = doctor(Stranger(), rules=[needy, absent])
+    assert [(one.rule, one.reason) for one in diagnosis.not_checked] == [("needy", "needs the number of steps")]
+    assert [(one.rule, one.reason) for one in diagnosis.not_applicable] == [("absent", "no Conv2d")]
+
+
+def test_weights_that_a_rule_from_outside_changes_are_restored():
+    def careless(examination: Examination) -> None:
+        with torch.no_grad():
+            examination.network.fc.weight.zero_()
+
+    network = Stranger()
+    before = network.fc.weight.clone()
+    assert doctor(network, rules=rule_of(careless)).passed == ("own rule",)
+    torch.testing.assert_close(network.fc.weight, before)
+
+
+def test_unknown_rules_are_refused():
+    with pytest.raises(RecipeError, match=r"known rule.*Did you mean dead ReLUs"):
+        doctor(Stranger(), rules="dead ReLU")
+    with pytest.raises(RecipeError, match="register_rule"):
+        doctor(Stranger(), rules=[one_issue])  # type: ignore[list-item]

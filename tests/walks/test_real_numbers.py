@@ -119,7 +119,7 @@ def test_a_wrong_mean_and_std_cost_points_so_the_card_is_what_is_used(
     classifier.backbone.preprocess = wrong
     mismatched = evaluate(classifier, folder, on_event=lambda event: None).evaluation
     monkeypatch.setitem(SPECS, name, dataclasses.replace(SPECS[name], mean=IMAGENET_MEAN, std=IMAGENET_STD))
-    with pytest.raises(BackboneError, match="batch norm speaks for"):  # and training does not even begin
+    with pytest.raises(BackboneError, match="statistics of its first batch norm"):  # and training does not even begin
         run_on(folder, tmp_path, name, weights)
     retrained = run_on(folder, tmp_path, name, weights, accept_preprocessing=True)
     assert own.evaluation.accuracy.value >= 0.91

@@ -84,11 +84,11 @@ def test_a_loaded_model_has_no_command(run: Run, photos: Path, tmp_path: Path) -
 def test_the_page_of_a_run_lists_every_rule(run: Run) -> None:
     text = html.unescape((run.folder / "inside.html").read_text(encoding="utf-8"))
     found = examine(run.classifier)
-    assert found.not_concerned
-    for one in (*found.not_checked, *found.not_concerned):
+    assert found.not_applicable
+    for one in (*found.not_checked, *found.not_applicable):
         assert one.rule in text
         assert one.reason in text
-    assert f"{len(found.not_concerned)} not applicable</summary>" in text
+    assert f"{len(found.not_applicable)} not applicable</summary>" in text
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def test_weights_that_know_another_preprocessing_stop_the_training(
 ) -> None:
     right = test_data / "weights" / "cifar10_resnet20.safetensors"
     wrong = planted(right, tmp_path / "raw.safetensors")
-    with pytest.raises(BackboneError, match="batch norm speaks for") as caught:
+    with pytest.raises(BackboneError, match="statistics of its first batch norm fit") as caught:
         train(pictures, out=tmp_path / "run", weights=str(wrong), **KNOBS)
     assert "--accept-preprocessing" in str(caught.value)
     assert not (tmp_path / "run").exists()

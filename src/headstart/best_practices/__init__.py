@@ -1,1 +1,1 @@
-"""The rules of the trade, checked on any network."""
+"""Best practices, checked on any network: the doctor and its rules."""

@@ -1,4 +1,4 @@
-"""doctor: the rules of the trade, checked on any network; it looks and leaves no trace."""
+"""doctor: best practices, checked on any network; it changes nothing."""
 
 from __future__ import annotations
 
@@ -10,23 +10,18 @@ from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
 from headstart.best_practices.diagnosis import Diagnosis, Unchecked
-from headstart.best_practices.examination import Examination, NotApplicableError, NotCheckedError, examination_of
+from headstart.best_practices.examination import Examination, NotApplicableError, NotCheckedError
 from headstart.best_practices.rule import SEVERITIES, DoctorFinding, Issue, Rule
-from headstart.best_practices.rules import RULES
+from headstart.best_practices.rules import RULES, own_rules
 from headstart.errors import BackboneError, RecipeError
 from headstart.inspection.inspected_images import InspectedImages
-from headstart.inspection.inspected_model import Model, inspected_model
+from headstart.inspection.inspected_model import InspectedModel, Model, inspected_model
 from headstart.inspection.module_attributes import attributes_kept
 
-_WORDS = {
-    "batch_size": "the batch size",
-    "steps": "the number of steps",
-    "optimizer": "the optimiser",
-    "file": "the classifier file",
-}
+Rules = Sequence[str | Rule] | str | Rule
 
 
-def doctor(
+def doctor(  # each parameter is an input that some rules need and that you may lack
     model: Model,
     *,
     images: InspectedImages | Tensor | None = None,
@@ -34,93 +29,140 @@ def doctor(
     batch_size: int | None = None,
     steps: int | None = None,
     file: Path | None = None,
+    rules: Rules | None = None,
 ) -> Diagnosis:
-    """Check the rules of the trade on a network; a rule that lacks its input is listed as not checked.
+    """Check best practices on a network; a rule that lacks an input is listed as not checked.
+
+    A rule from outside headstart that fails is listed as not checked, with its error; it stops nothing.
 
     Args:
-        images: that it is for, normalised.
+        images: that the network is for, normalised.
         optimizer: one or several that train it.
-        batch_size: images in a step of training. steps: of the training to come.
+        batch_size: images per training step.
+        steps: of the training to come.
         file: the classifier file that the model was loaded from.
+        rules: which to check, by name or as marked with `register_rule`; None: all.
 
     Raises:
         BackboneError: the network has lazy layers that never ran.
         DataError: the images are no batch of pixels.
-        RecipeError: the batch size or the number of steps is below 1.
+        RecipeError: the batch size or the number of steps is below 1, or a rule is unknown.
     """
     for name, value in (("batch_size", batch_size), ("steps", steps)):
         if value is not None and value < 1:
             raise RecipeError(expected=f"{name} of 1 or more", found=str(value), where="doctor")
-    subject = inspected_model(model)
-    if any(is_lazy(parameter) for parameter in subject.network.parameters()):
-        raise BackboneError(
-            expected="a network whose layers know their shapes",
-            found="lazy ones",
-            where=subject.name,
-            hint="Run it once on an image first.",
-        )
-    case = examination_of(
-        subject,
+    chosen, broken = _all_rules() if rules is None else (_chosen_rules(rules), [])
+    inspected = inspected_model(model)
+    _check_shapes_known(inspected)
+    examination = Examination.of(
+        inspected,
         images=None if images is None else InspectedImages.of(images),
-        optimizers=_several(optimizer),
+        optimizers=(optimizer,) if isinstance(optimizer, Optimizer) else optimizer,
         batch_size=batch_size,
         steps=steps,
         file=file,
     )
-    with subject.eval_mode(), attributes_kept(subject.network):
-        return _diagnose(subject.name, case, RULES)
+    trusted = all(rule.is_own for rule in chosen)
+    with inspected.eval_mode(weights=not trusted), attributes_kept(inspected.network):
+        return _diagnose(examination, chosen, broken)
 
 
-def _diagnose(name: str, case: Examination, rules: Sequence[Rule]) -> Diagnosis:
+def _diagnose(examination: Examination, rules: Sequence[Rule], broken: Sequence[Unchecked]) -> Diagnosis:
     findings: list[DoctorFinding] = []
     passed: list[str] = []
-    not_checked: list[Unchecked] = []
-    not_concerned: list[Unchecked] = []
-    for one in rules:
-        faults: list[Issue] = []
+    not_checked = list(broken)
+    not_applicable: list[Unchecked] = []
+    for rule in rules:
+        issues: list[Issue] = []
         try:
-            _ask_for(one, case)
-            for fault in one.check(case):
-                faults.append(fault)  # one by one: what was found counts, though the rest cannot be told
-        except NotCheckedError as lack:
-            not_checked += [] if faults else [Unchecked(one.name, f"needs {lack}")]
+            _require_inputs(rule, examination)
+            for issue in rule(examination):
+                issues.append(_valid(issue))  # one by one: what was found counts, though the rest cannot be checked
+        except NotCheckedError as missing:
+            not_checked += [] if issues else [Unchecked(rule.name, f"needs {missing}")]
         except NotApplicableError as absence:
-            not_concerned.append(Unchecked(one.name, str(absence)))
+            not_applicable.append(Unchecked(rule.name, str(absence)))
+        except Exception as error:  # foreign code may raise anything; headstart's own must not
+            if rule.is_own:
+                raise
+            not_checked.append(Unchecked(rule.name, f"the rule failed with {type(error).__name__}: {error}"))
         else:
-            passed += [] if faults else [one.name]
-        findings += [_symptom(one, fault) for fault in faults]
-    findings.sort(key=lambda symptom: SEVERITIES.index(symptom.severity))
-    return Diagnosis(name, tuple(findings), tuple(passed), tuple(not_checked), tuple(not_concerned))
+            passed += [] if issues else [rule.name]
+        findings += [_finding(rule, issue) for issue in issues]
+    findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
+    name = examination.inspected.name
+    return Diagnosis(
+        name, tuple(findings), tuple(passed), not_checked=tuple(not_checked), not_applicable=tuple(not_applicable)
+    )
 
 
-def _ask_for(one: Rule, case: Examination) -> None:
-    given = {
-        "images": case.images,
-        "optimizer": case.optimizers,
-        "batch_size": case.batch_size,
-        "steps": case.steps,
-        "file": case.file,
-    }
-    if one.only_with and not any(isinstance(module, one.only_with) for module in case.modules.values()):
-        raise NotApplicableError(f"no {_kinds(one)}")
-    if "file" in one.needs and case.subject.classifier is None:
+def _all_rules() -> tuple[list[Rule], list[Unchecked]]:
+    """Headstart's own rules, all others, and those of installed packages that cannot be imported."""
+    found = list(own_rules())
+    broken: list[Unchecked] = []
+    for name in RULES:
+        try:
+            found.append(_rule(RULES[name]))
+        except RecipeError as error:
+            broken.append(Unchecked(name, f"the rule failed: {error.found}"))
+    return list(dict.fromkeys(found)), broken  # a package may register a rule that is also its entry point
+
+
+def _chosen_rules(rules: Rules) -> list[Rule]:
+    several = (rules,) if isinstance(rules, (str, Rule)) else rules
+    return [_rule(RULES.find(one, where="rules") if isinstance(one, str) else one) for one in several]
+
+
+def _rule(value: object) -> Rule:
+    if not isinstance(value, Rule):
+        raise RecipeError(
+            expected="a rule, by its name or as a function marked with register_rule",
+            found=f"{getattr(value, '__name__', value)!r} ({type(value).__name__})",
+            where="rules",
+        )
+    return value
+
+
+def _check_shapes_known(inspected: InspectedModel) -> None:
+    if any(is_lazy(parameter) for parameter in inspected.network.parameters()):
+        raise BackboneError(
+            expected="a network whose layers know their shapes",
+            found="lazy ones",
+            where=inspected.name,
+            hint="Run it once on an image first.",
+        )
+
+
+def _require_inputs(rule: Rule, examination: Examination) -> None:
+    if rule.only_with and not any(isinstance(module, rule.only_with) for module in examination.modules.values()):
+        kinds = " or ".join(kind.__name__.strip("_") for kind in rule.only_with).replace("BatchNorm", "batch norm")
+        raise NotApplicableError(f"no {kinds}")
+    if "file" in rule.needs and examination.inspected.classifier is None:
         raise NotApplicableError("no classifier")
-    lacking = [_WORDS.get(need, need) for need in one.needs if given[need] is None]
-    if lacking:
-        raise NotCheckedError(" and ".join(lacking))
+    missing = examination.missing(rule.needs)
+    if missing:
+        raise NotCheckedError(" and ".join(missing))
 
 
-def _symptom(one: Rule, fault: Issue) -> DoctorFinding:
-    severity = fault.severity or one.severities[0]
-    places = tuple(place or "the network itself" for place in fault.places)
-    return DoctorFinding(one.name, severity, places, fault.found, one.why, one.source, one.fix)
+def _valid(issue: Issue) -> Issue:
+    """Check what a rule yields, since the rule may not be typed."""
+    places: object = getattr(issue, "places", None)
+    if not isinstance(issue, Issue):
+        raise TypeError(f"expected an Issue, got {type(issue).__name__}")
+    if not isinstance(places, (tuple, list)) or not all(isinstance(place, str) for place in places):
+        raise TypeError(f"expected places as a tuple of strings, got {places!r}")
+    if issue.severity and issue.severity not in SEVERITIES:
+        raise ValueError(f"expected a severity of {', '.join(SEVERITIES)}, got {issue.severity!r}")
+    return issue
 
 
-def _kinds(one: Rule) -> str:
-    return " or ".join(kind.__name__.strip("_") for kind in one.only_with).replace("BatchNorm", "batch norm")
-
-
-def _several(optimizer: Optimizer | Sequence[Optimizer] | None) -> tuple[Optimizer, ...] | None:
-    if optimizer is None:
-        return None
-    return (optimizer,) if isinstance(optimizer, Optimizer) else tuple(optimizer)
+def _finding(rule: Rule, issue: Issue) -> DoctorFinding:
+    return DoctorFinding(
+        rule.name,
+        issue.severity or rule.severities[0],
+        places=tuple(place or "the network itself" for place in issue.places),
+        found=issue.found,
+        why=rule.why,
+        source=rule.source,
+        fix=rule.fix,
+    )

@@ -1,4 +1,4 @@
-"""Rules about dropout: the variance that batch norm behind it keeps, and dropout that never stops."""
+"""Rules about dropout: the variance that a later batch norm keeps, and dropout that is active in eval mode."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from headstart.best_practices.examination import Examination, NotApplicableError
-from headstart.best_practices.rule import Issue, rule
+from headstart.best_practices.rule import Issue, register_rule
 from headstart.hooks import watch_inputs
 from headstart.inspection.graph import DROPOUTS
 
@@ -18,93 +18,91 @@ _LOW, _HIGH = 0.8, 1.25  # of the variance; beyond, a layer's outputs are off by
 _IMAGES, _DRAWS = 16, 4
 
 
-@rule(
+@register_rule(
     "dropout before batch norm",
     "warning",
     why="Dropout raises the variance in training, (c² + v)/p - c² for mean c, variance v and kept share p; batch norm "
-    "keeps it and divides by it in eval mode, where it is v.",
+    "stores it and divides by it in eval mode, where it is v.",
     source="Li et al. 2018, arXiv:1801.05134, section 3",
-    fix="Put dropout behind the last batch norm, or recalibrate the statistics with dropout off after training.",
+    fix="Move dropout after the last batch norm, or recalibrate the statistics with dropout off after training.",
     only_with=(_BatchNorm,),
 )
-def dropout_before_batch_norm(case: Examination) -> Iterator[Issue]:
-    """Measured at each batch norm behind dropout: variance of its inputs in eval mode over that with dropout."""
-    _ask_for_dropout(case)
-    behind = _behind_dropout(case)
-    if not behind:
+def dropout_before_batch_norm(examination: Examination) -> Iterator[Issue]:
+    """Measured at each batch norm after dropout: variance of its inputs in eval mode over that with dropout."""
+    _require_dropout(examination)
+    after = _norms_after_dropout(examination)
+    if not after:
         return
-    ratios = _measured(case, behind)
+    ratios = _variance_ratios(examination, after)
     off = {path: ratio for path, ratio in ratios.items() if not _LOW <= ratio <= _HIGH}
     if off:
         worst = min(off.values(), key=lambda ratio: min(ratio, 1 / ratio))
         yield Issue(tuple(off), f"variance in eval mode is {worst:.2f} of that in training (allowed {_LOW} to {_HIGH})")
 
 
-def _ask_for_dropout(case: Examination) -> None:
-    if not any(case.trace.steps[place].p > 0 for place in case.trace.of(*DROPOUTS)):
+def _require_dropout(examination: Examination) -> None:
+    if not any(examination.graph.operations[index].p > 0 for index in examination.graph.find(*DROPOUTS)):
         raise NotApplicableError("no dropout")
 
 
-def _behind_dropout(case: Examination) -> dict[str, set[str]]:
+def _norms_after_dropout(examination: Examination) -> dict[str, set[str]]:
     """Path of a batch norm → modules whose dropout reaches it with no batch norm in between."""
-    trace = case.trace
     reach: list[set[str]] = []
     found: dict[str, set[str]] = {}
-    for step in trace.steps:
-        owners = {owner for made in step.inputs if made >= 0 for owner in reach[made]}
-        if step.function == "batch_norm":
-            if owners and step.module in case.batch_norms:
-                found.setdefault(step.module, set()).update(owners)
+    for operation in examination.graph.operations:
+        owners = {owner for made in operation.inputs if made >= 0 for owner in reach[made]}
+        if operation.function == "batch_norm":
+            if owners and operation.module in examination.batch_norms:
+                found.setdefault(operation.module, set()).update(owners)
             owners = set()
-        elif step.function in DROPOUTS and step.p > 0 and step.from_pixels:
-            owners = owners | {step.module}
+        elif operation.function in DROPOUTS and operation.p > 0 and operation.from_pixels:
+            owners = owners | {operation.module}
         reach.append(owners)
     return found
 
 
-def _measured(case: Examination, behind: dict[str, set[str]]) -> dict[str, float]:
-    """Path → variance without dropout / variance with it, over images, places and draws, mean over channels."""
-    pixels = case.some_pixels(_IMAGES)
-    norms = {path: case.modules[path] for path in behind}
+def _variance_ratios(examination: Examination, after: dict[str, set[str]]) -> dict[str, float]:
+    """Path → variance without dropout / variance with it, over images, positions and draws, mean over channels."""
+    pixels = examination.sample_pixels(_IMAGES)
+    norms = {path: examination.modules[path] for path in after}
     sums: dict[str, float] = {}
 
-    def look(path: str, x: Tensor) -> None:
+    def add(path: str, x: Tensor) -> None:
         axes = [axis for axis in range(x.ndim) if axis != 1]
         sums[path] = sums.get(path, 0.0) + float(x.double().var(axes, correction=0).mean())
 
-    with torch.inference_mode(), watch_inputs(norms, look):
-        case.network(pixels)
-        still, sums = sums, {}
-        owners = {owner for those in behind.values() for owner in those}
-        torch.manual_seed(0)  # put back with all random numbers
-        with _training(case, owners):
+    with torch.inference_mode(), watch_inputs(norms, add):
+        examination.network(pixels)
+        without, sums = sums, {}
+        owners = {owner for modules in after.values() for owner in modules}
+        torch.manual_seed(0)  # restored with all random numbers
+        with _in_train_mode(examination, owners):
             for _ in range(_DRAWS):
-                case.network(pixels)
-    return {path: still[path] * _DRAWS / sums[path] for path in still if sums.get(path)}
+                examination.network(pixels)
+    return {path: without[path] * _DRAWS / sums[path] for path in without if sums.get(path)}
 
 
 @contextmanager
-def _training(case: Examination, paths: set[str]) -> Iterator[None]:
-    """These modules alone in train mode, not what they hold: a batch norm inside keeps its statistics."""
+def _in_train_mode(examination: Examination, paths: set[str]) -> Iterator[None]:
+    """These modules alone in train mode, not their children: a batch norm inside keeps its statistics."""
     with ExitStack() as after:
-        for module in (case.modules[path] for path in paths):
+        for module in (examination.modules[path] for path in paths):
             after.callback(setattr, module, "training", module.training)
             module.training = True
         yield
 
 
-@rule(
-    "dropout that never stops",
+@register_rule(
+    "dropout in eval mode",
     "error",
-    why="Predictions in eval mode are drawn by chance: a functional dropout takes training=True unless told otherwise.",
+    why="Predictions in eval mode are random: the default of a functional dropout is training=True.",
     source="torch.nn.functional.dropout",
     fix="Write F.dropout(x, p, training=self.training), or use nn.Dropout.",
 )
-def dropout_that_never_stops(case: Examination) -> Iterator[Issue]:
+def dropout_in_eval_mode(examination: Examination) -> Iterator[Issue]:
     """Dropout that is active although the network is in eval mode."""
-    _ask_for_dropout(case)
-    steps = case.trace.steps
-    found = [steps[place] for place in case.trace.of(*DROPOUTS)]
-    places = tuple(dict.fromkeys(step.module for step in found if step.trains and step.p > 0))
+    _require_dropout(examination)
+    dropouts = [examination.graph.operations[index] for index in examination.graph.find(*DROPOUTS)]
+    places = tuple(dict.fromkeys(one.module for one in dropouts if one.trains and one.p > 0))
     if places:
-        yield Issue(places, f"modules drop numbers in eval mode: {len(places)}")
+        yield Issue(places, f"modules with active dropout in eval mode: {len(places)}")

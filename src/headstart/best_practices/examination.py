@@ -1,4 +1,4 @@
-"""Case: a network under examination, what was handed in with it, and what several rules measure of it only once."""
+"""Examination: a network, the inputs that came with it, and what several rules measure of it only once."""
 
 from __future__ import annotations
 
@@ -12,21 +12,29 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
-from headstart.inspection.graph import Trace, record
+from headstart.inspection.graph import Graph, record_graph
 from headstart.inspection.inspected_images import InspectedImages
 from headstart.inspection.inspected_model import InspectedModel
 from headstart.inspection.module_attributes import has_values
 from headstart.preserve import preserve
 
 NORMS = (_BatchNorm, nn.LayerNorm, nn.GroupNorm)
+INPUTS = {
+    "images": "images",
+    "optimizer": "the optimiser",
+    "batch_size": "the batch size",
+    "steps": "the number of steps",
+    "file": "the classifier file",
+}
+"""What a rule may need besides the model → how the diagnosis names it."""
 
-# px tried where nobody says what the network takes
+# px tried where the input size is unknown
 _SIDES = (224, 32, 64, 96, 28, 256, 299, 384, 192, 240, 336, 112, 448)
-_SOME = 16  # images that show more than one does
+_SAMPLE = 16  # images that show more than one does
 
 
 class NotCheckedError(Exception):
-    """A rule cannot tell; the text says what it lacks."""
+    """A rule cannot be checked; the text says what it needs."""
 
 
 class NotApplicableError(Exception):
@@ -35,23 +43,26 @@ class NotApplicableError(Exception):
 
 @dataclass(frozen=True)
 class _Pass:
-    trace: Trace
+    graph: Graph
     shape: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class Examination:
-    """What the rules look at. The network is in eval mode while they do; how it was found is in `modes`.
+    """What a rule is given. The network is in eval mode meanwhile; `modes` says how it was before.
 
     Args:
+        inspected: the model with its stages, classes and preprocessing.
         modes: path of a module → whether it was in train mode.
         live: paths of the modules that are in train mode after the network's own `.train()`.
-        optimizers: those that train it; None where none was handed in.
-        batch_size: images in a step of training. steps: of the training to come.
+        images: normalised; None, like all below: not given.
+        optimizers: those that train it.
+        batch_size: images per training step.
+        steps: of the training to come.
         file: the classifier file it was loaded from.
     """
 
-    subject: InspectedModel
+    inspected: InspectedModel
     modes: dict[str, bool]
     live: frozenset[str]
     images: InspectedImages | None = None
@@ -60,10 +71,49 @@ class Examination:
     steps: int | None = None
     file: Path | None = None
 
+    @classmethod
+    def of(
+        cls,
+        inspected: InspectedModel,
+        *,
+        images: InspectedImages | None = None,
+        optimizers: Sequence[Optimizer] | None = None,
+        batch_size: int | None = None,
+        steps: int | None = None,
+        file: Path | None = None,
+    ) -> Examination:
+        """Note the modes of a network, and those that its own `.train()` would bring; they are restored."""
+        network = inspected.network
+        modes = {path: module.training for path, module in network.named_modules()}
+        with preserve(network, weights=False):
+            network.train()  # its own: a frozen layer, or a class of yours, may stay in eval mode
+            live = frozenset(path for path, module in network.named_modules() if module.training)
+        return cls(
+            inspected,
+            modes,
+            live,
+            images=images,
+            optimizers=None if optimizers is None else tuple(optimizers),
+            batch_size=batch_size,
+            steps=steps,
+            file=file,
+        )
+
+    def missing(self, needs: Sequence[str]) -> list[str]:
+        """Which of these inputs were not given, in words."""
+        given = {
+            "images": self.images,
+            "optimizer": self.optimizers,
+            "batch_size": self.batch_size,
+            "steps": self.steps,
+            "file": self.file,
+        }
+        return [INPUTS[need] for need in needs if given[need] is None]
+
     @property
     def network(self) -> nn.Module:
         """The network itself."""
-        return self.subject.network
+        return self.inspected.network
 
     @cached_property
     def modules(self) -> dict[str, nn.Module]:
@@ -88,57 +138,51 @@ class Examination:
         return found
 
     def affine_moved(self, path: str) -> bool | None:
-        """Whether scale and shift of a normalisation are no longer 1 (or 0, so begun) and 0; None: it has none."""
+        """Whether scale and shift of a normalisation differ from their initial 1 (or 0) and 0; None: it has none."""
         _ = self.tensors
         module = self.modules[path]
         weight, bias = getattr(module, "weight", None), getattr(module, "bias", None)
         if not isinstance(weight, Tensor):
             return None
-        begun = bool((weight == 1).all()) or bool((weight == 0).all())
-        return not (begun and (not isinstance(bias, Tensor) or bool((bias == 0).all())))
+        initial = bool((weight == 1).all()) or bool((weight == 0).all())
+        return not (initial and (not isinstance(bias, Tensor) or bool((bias == 0).all())))
 
     @cached_property
     def is_untrained(self) -> bool:
-        """Whether all normalisations have the scales and shifts they begin with; a few steps of training move them."""
+        """Whether all normalisations have their initial scale and shift; a few steps of training move them."""
         moved = [self.affine_moved(path) for path, module in self.modules.items() if isinstance(module, NORMS)]
         return any(one is not None for one in moved) and not any(moved)
 
     @property
     def trained(self) -> dict[str, nn.Parameter]:
-        """Parameters that ask for a gradient, by name."""
+        """Parameters that require a gradient, by name."""
         return {name: value for name, value in self.network.named_parameters() if value.requires_grad}
 
     @property
-    def trace(self) -> Trace:
-        """What the network calls in a forward pass.
+    def graph(self) -> Graph:
+        """The operations of a forward pass.
 
         Raises:
-            NotCheckedError: it runs on none of the inputs tried.
+            NotCheckedError: it fails on every input that was tried.
         """
-        found = self._first_pass
-        if isinstance(found, str):
-            raise NotCheckedError(f"a forward pass that works: {found}")
-        return found.trace
+        return self._working_pass().graph
 
     @property
     def calls(self) -> Mapping[str, int] | None:
         """Path of a module → how often it runs in a forward pass; None where that is not known."""
-        return None if isinstance(self._first_pass, str) else self._first_pass.trace.calls
+        return None if isinstance(self._first_pass, str) else self._first_pass.graph.calls
 
-    def some_pixels(self, most: int = _SOME) -> Tensor:
+    def sample_pixels(self, most: int = _SAMPLE) -> Tensor:
         """Some of the images, or as many of seeded noise in the shape that the network takes.
 
         Raises:
-            NotCheckedError: the network has no values, or runs on nothing.
+            NotCheckedError: the network has no values, or fails on every input.
         """
         _ = self.tensors
         if self.images is not None:
             return self.pixels_on_device(self.images.pixels[:most])
-        found = self._first_pass
-        if isinstance(found, str):
-            raise NotCheckedError(f"a forward pass that works: {found}")
-        noise = torch.randn(most, *found.shape[1:], generator=torch.Generator().manual_seed(0))
-        return self.pixels_on_device(noise)
+        shape = self._working_pass().shape
+        return self.pixels_on_device(torch.randn(most, *shape[1:], generator=torch.Generator().manual_seed(0)))
 
     def pixels_on_device(self, pixels: Tensor) -> Tensor:
         """Pixels where the network's weights are, in their precision."""
@@ -146,24 +190,29 @@ class Examination:
         return pixels if weight is None else pixels.to(weight.device, weight.dtype)
 
     def batches(self) -> Iterator[Tensor]:
-        """All images handed in, some at a time."""
+        """All images that were given, some at a time."""
         for pixels in self.images.batches() if self.images is not None else ():
             yield self.pixels_on_device(pixels)
+
+    def _working_pass(self) -> _Pass:
+        if isinstance(self._first_pass, str):
+            raise NotCheckedError(f"a working forward pass: {self._first_pass}")
+        return self._first_pass
 
     @cached_property
     def _first_pass(self) -> _Pass | str:
         """The first that works, or what the network raised on the likeliest input."""
-        said = ""
+        reason = ""
         for shape in self._shapes():
             for on_meta in (True, False):
                 try:
-                    return _Pass(record(self.network, self._blank(shape, on_meta), on_meta=on_meta), shape)
+                    return _Pass(record_graph(self.network, self._blank(shape, on_meta), on_meta=on_meta), shape)
                 except NotCheckedError as error:
-                    said = said or str(error)
-                except Exception as error:  # a stranger's forward may raise anything
+                    reason = reason or str(error)
+                except Exception as error:  # a foreign forward may raise anything
                     text = (str(error).strip().splitlines() or [""])[0][:160]
-                    said = said or f"{type(error).__name__}: {text}"
-        return said or "no input is known that it takes"
+                    reason = reason or f"{type(error).__name__}: {text}"
+        return reason or "the input shape of this network is unknown"
 
     def _blank(self, shape: Sequence[int], on_meta: bool) -> Tensor:
         if not on_meta:
@@ -173,19 +222,19 @@ class Examination:
         return torch.empty(*shape, device="meta", dtype=None if weight is None else weight.dtype)
 
     def _shapes(self) -> Iterator[tuple[int, ...]]:
-        """Shapes that the network may take, the likeliest first; two images, so that one is not taken for all."""
+        """Shapes that the network may take, the likeliest first; two images, see `record_graph`."""
         if self.images is not None:
             yield (2, *self.images.pixels.shape[1:])
-        elif self.subject.preprocess is not None:
-            yield (2, 3, self.subject.preprocess.crop, self.subject.preprocess.crop)
+        elif self.inspected.preprocess is not None:
+            yield (2, 3, self.inspected.preprocess.crop, self.inspected.preprocess.crop)
         else:
-            given = getattr(self.network, "pretrained_cfg", None)  # of a network that timm made
-            if isinstance(given, dict) and "input_size" in given:
-                yield (2, *given["input_size"])
-            yield from _guessed(self.modules)
+            config = getattr(self.network, "pretrained_cfg", None)  # of a network of timm
+            if isinstance(config, dict) and "input_size" in config:
+                yield (2, *config["input_size"])
+            yield from _guessed_shapes(self.modules)
 
 
-def _guessed(modules: dict[str, nn.Module]) -> Iterator[tuple[int, ...]]:
+def _guessed_shapes(modules: dict[str, nn.Module]) -> Iterator[tuple[int, ...]]:
     first = next((m for m in modules.values() if isinstance(m, (nn.Conv2d, nn.Linear, nn.Conv1d))), None)
     if isinstance(first, nn.Linear):
         yield (2, first.in_features)
@@ -200,21 +249,3 @@ def _guessed(modules: dict[str, nn.Module]) -> Iterator[tuple[int, ...]]:
         if norm is not None:
             yield (2, norm.num_features, 8, 8)
             yield (2, norm.num_features)
-
-
-def examination_of(
-    subject: InspectedModel,
-    *,
-    images: InspectedImages | None,
-    optimizers: tuple[Optimizer, ...] | None,
-    batch_size: int | None,
-    steps: int | None,
-    file: Path | None,
-) -> Examination:
-    """Note in which modes a network is and which its own `.train()` would bring; they are put back."""
-    network = subject.network
-    modes = {path: module.training for path, module in network.named_modules()}
-    with preserve(network, weights=False):
-        network.train()  # its own: a frozen part, or a class of the user's, may answer by staying in eval mode
-        live = frozenset(path for path, module in network.named_modules() if module.training)
-    return Examination(subject, modes, live, images, optimizers, batch_size, steps, file)

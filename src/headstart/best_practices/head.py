@@ -1,67 +1,68 @@
-"""Rules about the end of a network: as many answers as classes, and scores rather than probabilities."""
+"""Rules about the output of a network: one logit per class, and logits rather than probabilities."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from headstart.best_practices.examination import Examination, NotApplicableError, NotCheckedError
-from headstart.best_practices.rule import Issue, rule
+from headstart.best_practices.rule import Issue, register_rule
 
-# steps that give on the same scores in another shape
-_SHAPES = ("flatten", "squeeze", "view", "reshape", "getitem", "float", "to", "contiguous", "type_as", "dropout")
+# operations that pass the same scores on in another shape
+_RESHAPING = ("flatten", "squeeze", "view", "reshape", "getitem", "float", "to", "contiguous", "type_as", "dropout")
 
 
-@rule(
-    "head and classes differ",
+@register_rule(
+    "outputs and classes differ",
     "error",
     "warning",
-    why="With fewer answers than classes some can never be named, and training fails on their labels; answers more "
-    "than classes are those of another task.",
+    why="With fewer outputs than classes some can never be predicted, and training fails on their labels; more outputs "
+    "than classes belong to another task.",
     source="torch.nn.CrossEntropyLoss",
     fix="Replace the last layer by one with as many outputs as there are classes.",
 )
-def head_and_classes_differ(case: Examination) -> Iterator[Issue]:
-    """Width of the logits against the classes of the classifier, or of the images; a Backbone's own top is no head."""
-    if case.subject.backbone is not None and case.subject.classifier is None:
+def outputs_and_classes_differ(examination: Examination) -> Iterator[Issue]:
+    """Width of the logits against the classes of the classifier, or of the images; not for a pretrained head."""
+    if examination.inspected.backbone is not None and examination.inspected.classifier is None:
         raise NotApplicableError("no head: training gives a backbone one")
-    classes = _classes(case)
-    width, place = _head(case)
+    classes = _classes(examination)
+    width, place = _head(examination)
     if width == classes or (width == 1 and classes == 2):
         return
-    found = f"{width} answers for {classes} classes"
+    found = f"{width} outputs for {classes} classes"
     yield Issue((place,) if place else (), found, "error" if width < classes else "warning")
 
 
-def _classes(case: Examination) -> int:
-    images = () if case.images is None else case.images.classes
-    known = case.subject.classes or images
+def _classes(examination: Examination) -> int:
+    images = () if examination.images is None else examination.images.classes
+    known = examination.inspected.classes or images
     if not known:
         raise NotCheckedError("the classes: a classifier, or images with labels")
     return len(known)
 
 
-def _head(case: Examination) -> tuple[int, str]:
-    """How many answers are given, and the module that gives them."""
-    if case.subject.classifier is not None:
-        return len(case.subject.classifier.head.bias), ""
-    trace = case.trace
-    if len(trace.output) != 2:
-        raise NotCheckedError(f"logits N×C; the output is {'×'.join(map(str, trace.output)) or 'no tensor'}")
-    return trace.output[1], trace.steps[trace.end].module if trace.end >= 0 else ""
+def _head(examination: Examination) -> tuple[int, str]:
+    """How many outputs there are, and the module that computes them."""
+    classifier = examination.inspected.classifier
+    if classifier is not None:
+        return len(classifier.head.bias), ""
+    graph = examination.graph
+    if len(graph.output_shape) != 2:
+        raise NotCheckedError(f"logits N×C; the output is {'×'.join(map(str, graph.output_shape)) or 'no tensor'}")
+    return graph.output_shape[1], graph.operations[graph.output].module if graph.output >= 0 else ""
 
 
-@rule(
-    "softmax at the end",
+@register_rule(
+    "softmax as output",
     "warning",
-    why="CrossEntropyLoss takes the softmax itself: of probabilities it makes nearly flat ones, gradients shrink and "
-    "training stalls without an error.",
+    why="CrossEntropyLoss applies the softmax itself: applied twice, probabilities become nearly uniform, gradients "
+    "shrink and training stalls without an error.",
     source="torch.nn.CrossEntropyLoss",
-    fix="Return the scores before the softmax; take it outside, when probabilities are wanted.",
+    fix="Return the logits; apply the softmax outside, where probabilities are needed.",
 )
-def softmax_at_the_end(case: Examination) -> Iterator[Issue]:
+def softmax_as_output(examination: Examination) -> Iterator[Issue]:
     """A network whose output is a softmax; log-softmax does no harm."""
-    trace, place = case.trace, case.trace.end
-    while place >= 0 and trace.steps[place].function in _SHAPES:
-        place = trace.source(place)
-    if place >= 0 and trace.steps[place].function == "softmax":
-        yield Issue((trace.steps[place].module,), "the output is a softmax")
+    graph, index = examination.graph, examination.graph.output
+    while index >= 0 and graph.operations[index].function in _RESHAPING:
+        index = graph.first_input(index)
+    if index >= 0 and graph.operations[index].function == "softmax":
+        yield Issue((graph.operations[index].module,), "the output is a softmax")

@@ -1,37 +1,27 @@
-"""All rules: every function marked `@rule` in the files named here. A new rule is one such function in one of them."""
+"""All rules: headstart's own, then those of installed packages and of the running script."""
 
 from __future__ import annotations
 
-from types import ModuleType
+# isort: off  (their order is that of the findings and of the table in docs/doctor.md)
+from headstart.best_practices import activations, batch_norm, card, dropout, head, modes, optimizer, residual, weights
 
-from headstart.best_practices import (
-    activations,
-    batch_norm,
-    card,
-    dropout,
-    files,
-    head,
-    modes,
-    optimizer,
-    residual,
-    weights,
-)
-from headstart.best_practices.rule import Rule
+# isort: on
+from headstart.best_practices.rule import RULES, Rule, register_rule
 
-_FILES = (weights, modes, batch_norm, dropout, residual, activations, head, optimizer, card, files)
+__all__ = ["OWN_FILES", "RULES", "own_rules", "register_rule", "table"]
+
+OWN_FILES = (weights, modes, batch_norm, dropout, residual, activations, head, optimizer, card)
 
 
-def _rules_in(file: ModuleType) -> tuple[Rule, ...]:
-    return tuple(value for value in vars(file).values() if isinstance(value, Rule))
-
-
-RULES: tuple[Rule, ...] = tuple(one for file in _FILES for one in _rules_in(file))
+def own_rules() -> tuple[Rule, ...]:
+    """Headstart's own rules, in order."""
+    return tuple(value for file in OWN_FILES for value in vars(file).values() if isinstance(value, Rule))
 
 
 def table() -> str:
-    """The rules as a table in Markdown: name, severity, what is needed, why and who says so, and the mend."""
-    lines = ["| rule | severity | needs | why | mend |", "|---|---|---|---|---|"]
-    for one in RULES:
+    """Headstart's own rules as a table in Markdown: name, severity, needs, why with its source, and the fix."""
+    lines = ["| rule | severity | needs | why | fix |", "|---|---|---|---|---|"]
+    for one in own_rules():
         severity, needs = " or ".join(one.severities), ", ".join(f"`{need}`" for need in one.needs) or "–"
         lines.append(f"| {one.name} | {severity} | {needs} | {one.why} [{one.source}] | {one.fix} |")
     return "\n".join(lines)

@@ -1,7 +1,8 @@
-"""Trace: what a network calls in one forward pass in eval mode, in order, and what each call takes from which.
+"""Graph recorder: the operations of one forward pass, in order, and which results each of them takes.
 
-Recorded by running it, not by reading its source: branches and loops of its own are no hindrance. Mostly on torch's
-meta device, where tensors have shapes and no values, so that it costs milliseconds and no memory.
+The network is run, its source is not read: its own branches and loops are no obstacle. `on_meta` runs it on torch's
+meta device, where tensors have shapes and no values: milliseconds and no memory. A recorded graph can be followed while
+the network runs once more (`GraphFollower`), to read or to replace the results of single operations.
 """
 
 from __future__ import annotations
@@ -20,29 +21,32 @@ from torch.overrides import TorchFunctionMode
 from headstart.hooks import watch_calls
 from headstart.inspection.module_attributes import attributes_kept
 
-PIXELS, CONSTANT = -1, -2  # in place of a step: the network's input; a parameter, a buffer, anything not computed
+PIXELS, CONSTANT = -1, -2  # in place of an operation: the network's input; a parameter, buffer, or other constant
 
 DROPOUTS = ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout")
 CONVOLUTIONS = ("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
-WEIGHING = (*CONVOLUTIONS, "linear", "multi_head_attention_forward", "scaled_dot_product_attention", "matmul", "bmm")
+WEIGHTED = (*CONVOLUTIONS, "linear", "multi_head_attention_forward", "scaled_dot_product_attention", "matmul", "bmm")
 
 _SAME = {"iadd": "add", "radd": "add"}
 
 
 @dataclass(frozen=True)
-class Step:
-    """One call of a torch function that gave a tensor.
+class Operation:
+    """One tensor that a torch function computed.
 
     Args:
-        function: `conv2d`, `batch_norm`, `add` …, the same word for a function, a method and its in-place form.
+        function: `conv2d`, `batch_norm`, `add` …: one word for a function, its method and its in-place form.
         module: path of the innermost module that was running.
-        inputs: for each tensor it took, the step that made it, or PIXELS or CONSTANT.
+        inputs: for each tensor it took, the index of the operation that computed it, or PIXELS or CONSTANT.
         tensors: names of the parameters and buffers among them.
-        shape: of its first tensor.
-        from_pixels: whether the network's input has a part in it.
-        carries: for each input, whether a gradient flows through it.
+        shape: of the result.
+        from_pixels: whether the result depends on the network's input.
+        carries_gradient: for each input, whether a gradient flows through it.
+        has_weights: whether it is a layer with weights: one of WEIGHTED, or any with a parameter of two axes or more.
+        adds_maps: whether it is the plain sum of two maps of one shape.
         has_bias: for a convolution or linear layer, whether a bias is added.
-        trains: the argument `training` of dropout and batch norm. p: of dropout.
+        trains: the argument `training` of dropout and batch norm.
+        p: of dropout.
     """
 
     function: str
@@ -51,63 +55,76 @@ class Step:
     tensors: tuple[str, ...]
     shape: tuple[int, ...]
     from_pixels: bool
-    carries: tuple[bool, ...]
+    carries_gradient: tuple[bool, ...]
+    has_weights: bool = False
+    adds_maps: bool = False
     has_bias: bool = False
     trains: bool = False
     p: float = 0.0
 
 
 @dataclass(frozen=True)
-class Trace:
+class Graph:
     """One forward pass.
 
     Args:
-        steps: in order; `inputs` of a step are places in it.
-        end: the step that made the output; CONSTANT where it cannot be told.
-        output: shape of the output's first tensor.
+        operations: in order; `inputs` of an operation are indices into it.
+        output: index of the operation that computed the network's output; CONSTANT where that is not known.
+        output_shape: of the output's first tensor.
         calls: path of a module → how often it ran.
     """
 
-    steps: tuple[Step, ...]
-    end: int
-    output: tuple[int, ...]
+    operations: tuple[Operation, ...]
+    output: int
+    output_shape: tuple[int, ...]
     calls: Mapping[str, int] = field(default_factory=dict)
 
-    def of(self, *functions: str) -> list[int]:
-        """Places of the steps that call one of these."""
-        return [place for place, step in enumerate(self.steps) if step.function in functions]
+    def find(self, *functions: str) -> list[int]:
+        """Indices of the operations that call one of these functions."""
+        return [index for index, one in enumerate(self.operations) if one.function in functions]
 
-    def source(self, place: int) -> int:
-        """The step whose result a step takes first."""
-        inputs = self.steps[place].inputs
+    def first_input(self, index: int) -> int:
+        """Index of the operation whose result an operation takes first."""
+        inputs = self.operations[index].inputs
         return inputs[0] if inputs else CONSTANT
 
     @cached_property
-    def users(self) -> Counter[int]:
-        """How many times the result of each step is taken."""
-        return Counter(made for step in self.steps for made in set(step.inputs) if made >= 0)
+    def users(self) -> dict[int, list[int]]:
+        """Index of an operation → the operations that take its result, in order."""
+        found: dict[int, list[int]] = {index: [] for index in range(len(self.operations))}
+        for user, one in enumerate(self.operations):
+            for index in dict.fromkeys(one.inputs):
+                if index >= 0:
+                    found[index].append(user)
+        return found
 
-    def rests_on(self, made: int) -> int:
-        """The steps that a result rests on, itself included, as bits: bit i + 1 for step i, bit 0 for the pixels."""
-        return self._rests[made + 1] if made >= PIXELS else 0
+    def ancestors(self, index: int) -> int:
+        """What a result depends on, itself included, as bits: bit i + 1 for operation i, bit 0 for the pixels.
+
+        What is computed from weights alone is left out.
+        """
+        return self._ancestors[index + 1] if index >= PIXELS else 0
 
     @cached_property
-    def _rests(self) -> tuple[int, ...]:
+    def _ancestors(self) -> tuple[int, ...]:
         masks = [1]
-        for place, step in enumerate(self.steps):
-            mask = 1 << (place + 1)
-            for made in step.inputs:
+        for index, one in enumerate(self.operations):
+            mask = 1 << (index + 1) if one.from_pixels else 0
+            for made in one.inputs:
                 mask |= masks[made + 1] if made >= PIXELS else 0
             masks.append(mask)
         return tuple(masks)
 
 
-def record(network: nn.Module, pixels: Tensor, *, on_meta: bool) -> Trace:
-    """Run a network once, in the mode it is in, and note every call.
+def record_graph(
+    network: nn.Module, pixels: Tensor, *, on_meta: bool, run: Callable[[Tensor], object] | None = None
+) -> Graph:
+    """Run a network once, in the mode it is in, and note every operation.
 
     Args:
-        pixels: N×3×S×S, or whatever it takes.
+        pixels: N×3×S×S, or whatever it takes; of two images or more: with one, a bias can have the shape of a map.
         on_meta: run on shapes alone; a network that asks for values cannot do so and raises.
+        run: runs the network; None: `network(pixels)`.
 
     Raises:
         Exception: whatever the network's own forward raises.
@@ -117,15 +134,16 @@ def record(network: nn.Module, pixels: Tensor, *, on_meta: bool) -> Trace:
             after.enter_context(attributes_kept(network))  # tables that it makes now have no values
             after.enter_context(_without_values(network))
         pixels = torch.empty_like(pixels, device="meta") if on_meta else pixels
-        pixels = pixels.detach().requires_grad_(pixels.is_floating_point())
+        after.enter_context(torch.enable_grad())
+        # a copy: a network may write into its input, which a leaf that asks for a gradient does not allow
+        pixels = pixels.detach().requires_grad_(pixels.is_floating_point()).clone()
         recorder = _Recorder({**dict(network.named_parameters()), **dict(network.named_buffers())}, pixels)
-        modules = dict(network.named_modules())
-        with torch.enable_grad(), watch_calls(modules, recorder.enter, recorder.leave), recorder:
-            output = network(pixels)
+        with watch_calls(dict(network.named_modules()), recorder.enter, recorder.leave), recorder:
+            output = (run or network)(pixels)
     found = next(_tensors_in(output), None)
-    end = CONSTANT if found is None else recorder.made.get(id(found), CONSTANT)
+    index = CONSTANT if found is None else recorder.made.get(id(found), CONSTANT)
     shape = () if found is None else tuple(found.shape)
-    return Trace(tuple(recorder.steps), end, shape, recorder.calls)
+    return Graph(tuple(recorder.operations), index, shape, recorder.calls)
 
 
 @contextmanager
@@ -159,10 +177,10 @@ def _twin(value: Tensor) -> Tensor:
 class _Recorder(TorchFunctionMode):
     def __init__(self, tensors: Mapping[str, Tensor], pixels: Tensor) -> None:
         super().__init__()
-        self.steps: list[Step] = []
+        self.operations: list[Operation] = []
         self.names = {id(value): name for name, value in tensors.items()}
         self.made = {id(pixels): PIXELS}
-        self.held: list[object] = [tensors, pixels]  # an id is of use while its tensor lives
+        self.held: list[object] = [tensors, pixels]  # an id identifies a tensor only while the tensor lives
         self.calls: Counter[str] = Counter()
         self.running: list[str] = []
 
@@ -180,66 +198,104 @@ class _Recorder(TorchFunctionMode):
         taken = list(_tensors_in((args, kwargs)))
         inputs = tuple(self.made.get(id(value), CONSTANT) for value in taken)  # now: in-place calls give new ones
         carries = tuple(value.requires_grad for value in taken)
+        adds = _adds_maps(func, args, kwargs)
         result = func(*args, **kwargs)
-        given = list(_tensors_in(result))
-        if given:
-            names = tuple(self.names[id(value)] for value in taken if id(value) in self.names)
-            self.steps.append(self._step(func, args, kwargs, (inputs, names, carries), given[0]))
-            self.held += given
-            self.made |= {id(value): len(self.steps) - 1 for value in given}
+        for value in _tensors_in(result):  # several results, as of chunk, are an operation each
+            self.operations.append(
+                Operation(
+                    function_name(func),
+                    self.running[-1] if self.running else "",
+                    inputs,
+                    tuple(self.names[id(one)] for one in taken if id(one) in self.names),
+                    shape=tuple(value.shape),
+                    from_pixels=any(i == PIXELS or (i >= 0 and self.operations[i].from_pixels) for i in inputs),
+                    carries_gradient=carries,
+                    adds_maps=adds,
+                    **_arguments_of(func, args, kwargs, taken),
+                )
+            )
+            self.held.append(value)
+            self.made[id(value)] = len(self.operations) - 1
         return result
 
-    def _step(
+
+class GraphFollower(TorchFunctionMode):
+    """Recognises the operations of a recorded graph while the network runs once more, in the same mode, with values.
+
+    An operation is recognised by how many of its function came before it.
+
+    Args:
+        on_result: called with the index of each watched operation and its result, which it must not change.
+        watched: indices of these operations.
+        replace: index of an operation with one result → function of its arguments that computes it instead.
+    """
+
+    def __init__(
         self,
-        func: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-        taken: tuple[tuple[int, ...], tuple[str, ...], tuple[bool, ...]],
-        given: Tensor,
-    ) -> Step:
-        inputs, names, carries = taken
-        name = word_of(func)
-        module = self.running[-1] if self.running else ""
-        from_pixels = any(made == PIXELS or (made >= 0 and self.steps[made].from_pixels) for made in inputs)
-        has_bias, trains, p = False, False, 0.0
-        if name in (*CONVOLUTIONS, "linear"):
-            has_bias = _argument(args, kwargs, 2, "bias", None) is not None
-        elif name in DROPOUTS:
-            p = float(_argument(args, kwargs, 1, "p", 0.5))
-            trains = bool(_argument(args, kwargs, 2, "training", "alpha" not in name))
-        elif name == "batch_norm":
-            trains = bool(_argument(args, kwargs, 5, "training", False))
-        return Step(name, module, inputs, names, tuple(given.shape), from_pixels, carries, has_bias, trains, p)
-
-
-class StepWatcher(TorchFunctionMode):
-    """Shows the results of some steps while the network runs once more, in the same mode, with values."""
-
-    def __init__(self, trace: Trace, places: Iterable[int], look: Callable[[int, Tensor], None]) -> None:
+        graph: Graph,
+        *,
+        watched: Iterable[int] = (),
+        on_result: Callable[[int, Tensor], None] | None = None,
+        replace: Mapping[int, Callable[..., Tensor]] | None = None,
+    ) -> None:
         super().__init__()
-        self._steps, self._places, self._look = trace.steps, set(places), look
-        self._count = 0
+        self._watched, self._on_result, self._replace = set(watched), on_result, replace or {}
+        self._counts: Counter[str] = Counter()
+        met: Counter[str] = Counter()
+        self._indices: dict[tuple[str, int], int] = {}
+        for index, one in enumerate(graph.operations):
+            if index in self._watched or index in self._replace:
+                self._indices[one.function, met[one.function]] = index
+            met[one.function] += 1
 
     def __torch_function__(
         self, func: Callable[..., Any], types: object, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        result = func(*args, **(kwargs or {}))
-        found = next(_tensors_in(result), None)
-        if found is not None:
-            place, self._count = self._count, self._count + 1
-            if place in self._places and self._steps[place].function == word_of(func):
-                self._look(place, found)
+        name = function_name(func)
+        instead = self._replace.get(self._indices.get((name, self._counts[name]), CONSTANT))
+        result = func(*args, **(kwargs or {})) if instead is None else instead(*args)
+        for value in _tensors_in(result):
+            index = self._indices.get((name, self._counts[name]), CONSTANT)
+            self._counts[name] += 1
+            if index in self._watched and self._on_result is not None:
+                self._on_result(index, value)
         return result
 
 
-def word_of(func: Callable[..., Any]) -> str:
+def function_name(func: Callable[..., Any]) -> str:
     """One word for a torch function, its method and its in-place form."""
     name = str(getattr(func, "__name__", "")).strip("_")
     return _SAME.get(name, name)
 
 
-def _argument(args: tuple[Any, ...], kwargs: Mapping[str, Any], place: int, name: str, default: object) -> Any:
-    return kwargs.get(name, args[place] if len(args) > place else default)
+def _adds_maps(func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+    """Whether two maps of one shape are added, with no factor and no output tensor of their own."""
+    if function_name(func) != "add" or len(args) != 2 or kwargs:
+        return False
+    maps = [value for value in args if isinstance(value, Tensor) and not isinstance(value, nn.Parameter)]
+    return len(maps) == 2 and maps[0].shape == maps[1].shape and maps[0].ndim > 1 and maps[0].is_floating_point()
+
+
+def _arguments_of(
+    func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], taken: Iterable[Tensor]
+) -> dict[str, Any]:
+    """What an operation says of its arguments besides the tensors."""
+    name = function_name(func)
+    weighted = name in WEIGHTED or any(isinstance(value, nn.Parameter) and value.ndim > 1 for value in taken)
+    found: dict[str, Any] = {"has_weights": weighted}
+    if name in (*CONVOLUTIONS, "linear"):
+        found["has_bias"] = _argument(args, kwargs, 2, "bias", None) is not None
+    elif name in DROPOUTS:
+        found["p"] = float(_argument(args, kwargs, 1, "p", 0.5))
+        found["trains"] = bool(_argument(args, kwargs, 2, "training", "alpha" not in name))
+    elif name == "batch_norm":
+        found["trains"] = bool(_argument(args, kwargs, 5, "training", False))
+    return found
+
+
+# the arguments of a call, the position and the name of one, and its default
+def _argument(args: tuple[Any, ...], kwargs: Mapping[str, Any], position: int, name: str, default: object) -> Any:
+    return kwargs.get(name, args[position] if len(args) > position else default)
 
 
 def _tensors_in(value: object) -> Iterator[Tensor]:

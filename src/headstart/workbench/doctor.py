@@ -8,6 +8,7 @@ from pathlib import Path
 from torch.optim import Optimizer
 
 from headstart.best_practices.diagnosis import Diagnosis
+from headstart.best_practices.doctor import Rules
 from headstart.best_practices.doctor import doctor as examine
 from headstart.progress import OnEvent, print_event
 from headstart.workbench.open_model import Named, file_of, images_for, open_model
@@ -23,8 +24,9 @@ def doctor(
     steps: int | None = None,
     weights: str | None = None,
     offline: bool = False,
+    rules: Rules | None = None,
     on_event: OnEvent | None = print_event,
-) -> Diagnosis:  # eight: each is one thing that some rules need and nobody has to give
+) -> Diagnosis:  # nine: each is one thing that some rules need and nobody has to give
     """Check best practices; rules that lack an input are listed as not checked.
 
     Args:
@@ -34,14 +36,24 @@ def doctor(
         optimizer: one or several that train it.
         batch_size: images per training step. steps: of the training to come.
         weights: file or URL, for a name. offline: never use the network.
+        rules: which to check, by name or as marked with `register_rule`; None: all.
 
     Raises:
         BackboneError: the name is unknown, or its weights are not available.
         ClassifierError: the file cannot be opened.
         DataError: there is no image that can be read.
-        RecipeError: a number is out of range, or images are given for a module that does not say how it takes them.
+        RecipeError: a number is out of range, a rule is unknown, or images are given for a module that
+            does not say how it takes them.
     """
     session = Session(options={"weights": weights, "offline": offline}, on_event=on_event)
     opened = open_model(session, model)
     images = None if source is None else images_for(session, opened, Path(source))
-    return examine(opened, images=images, optimizer=optimizer, batch_size=batch_size, steps=steps, file=file_of(model))
+    return examine(
+        opened,
+        images=images,
+        optimizer=optimizer,
+        batch_size=batch_size,
+        steps=steps,
+        file=file_of(model),
+        rules=rules,
+    )

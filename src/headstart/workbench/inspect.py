@@ -141,12 +141,12 @@ def inspect_briefly(
 ) -> Inspection:
     """What costs little: the check that was made already, batch norm on a few images, filters and rules by weights."""
     work: dict[str, Callable[[], InspectionResult]] = {
-        **({} if check.seen is None else {"preprocessing": lambda: check}),
+        **({} if check.current is None else {"preprocessing": lambda: check}),
         "batch-norm": partial(run_analysis, "batch-norm", model, images, seed=session.recipe.seed),
         "filters": lambda: filters(model),
     }
     results, left_out = _each(session, work)
-    left_out |= {"preprocessing": check.why} if check.seen is None else {}
+    left_out |= {"preprocessing": check.reason} if check.current is None else {}
     diagnosis = examine(model)
     return Inspection(inspected_model(model).name, len(images), results, left_out=left_out, diagnosis=diagnosis)
 

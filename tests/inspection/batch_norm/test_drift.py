@@ -1,4 +1,4 @@
-"""The batch-norm lens against literal sums and closed forms: no drift where there is none, the planted one exactly."""
+"""Batch-norm drift against literal sums and closed forms: none where there is none, a planted one exactly."""
 
 from __future__ import annotations
 
@@ -11,45 +11,19 @@ from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
 
 from headstart.backbones.backbone import load_backbone
-from headstart.backbones.recalibrate import recalibrate_batch_norm
 from headstart.errors import BackboneError
 from headstart.inspection.batch_norm.drift import batch_norm_drift
 from headstart.inspection.inspected_images import InspectedImages
 from reference.batch_norm_drift import literal_drift, maps_of
-
-
-def photographs(count: int, seed: int = 0) -> Tensor:
-    """Smooth random images, normalised: no two places of one are independent, the images are."""
-    draw = torch.Generator().manual_seed(seed)
-    coarse = torch.randn(count, 3, 5, 5, generator=draw) + torch.randn(count, 3, 1, 1, generator=draw)
-    return nn.functional.interpolate(coarse, size=(20, 20), mode="bilinear")
-
-
-def network(seed: int = 0) -> nn.Sequential:
-    torch.manual_seed(seed)
-    return nn.Sequential(
-        nn.Conv2d(3, 12, 3, bias=False),
-        nn.BatchNorm2d(12),
-        nn.ReLU(),
-        nn.Conv2d(12, 8, 3),
-        nn.BatchNorm2d(8),
-        nn.ReLU(),
-    ).eval()
-
-
-def settled(pixels: Tensor) -> nn.Sequential:
-    """A network whose statistics are those of these pixels."""
-    model = network()
-    recalibrate_batch_norm(model, lambda: [pixels])
-    return model
+from smooth_images import settled, smooth_images, two_norms
 
 
 def test_drift_equals_sums_written_out_and_integrated_densities():
-    model = network()
+    model = two_norms()
     with torch.no_grad():
         model[1].running_mean.normal_()
         model[1].running_var.uniform_(0.2, 3.0)
-    pixels = photographs(7)
+    pixels = smooth_images(7)
     found = batch_norm_drift(model, pixels).layers[0]
     shift, ratio, divergence = literal_drift(
         maps_of(model[0], pixels), model[1].running_mean, model[1].running_var, model[1].eps
@@ -59,8 +33,8 @@ def test_drift_equals_sums_written_out_and_integrated_densities():
     np.testing.assert_allclose(found.divergence, divergence, rtol=1e-4, atol=1e-6)
 
 
-def test_an_affine_change_of_the_pixels_is_read_off_the_first_batch_norm_exactly():
-    pixels = photographs(60)
+def test_an_affine_change_of_the_pixels_shows_in_the_first_batch_norm_exactly():
+    pixels = smooth_images(60)
     model = settled(pixels)
     a, b = 1.7, -0.4
     found = batch_norm_drift(model, a * pixels + b).layers[0]
@@ -70,18 +44,18 @@ def test_an_affine_change_of_the_pixels_is_read_off_the_first_batch_norm_exactly
     np.testing.assert_allclose(found.log_variance, 2 * np.log(a), atol=1e-3)
 
 
-def test_images_that_the_statistics_were_taken_from_drift_by_nothing():
-    pixels = photographs(70)
+def test_images_that_the_statistics_come_from_do_not_drift():
+    pixels = smooth_images(70)
     for layer in batch_norm_drift(settled(pixels), pixels).layers:
         assert layer.typical_shift < 1e-5
         assert layer.score < layer.floor
 
 
 def test_other_images_of_the_same_kind_stay_at_the_floor_and_brighter_ones_rise_above_it():
-    model = settled(photographs(3000))
+    model = settled(smooth_images(3000))
     scores, shifts = [], []
     for brightness in (0.0, 0.5, 1.0, 2.0):
-        layer = batch_norm_drift(model, photographs(100, seed=1) + brightness).layers[0]
+        layer = batch_norm_drift(model, smooth_images(100, seed=1) + brightness).layers[0]
         scores.append(layer.score / layer.floor)
         shifts.append(layer.typical_shift)
     assert scores[0] < 1.5
@@ -90,39 +64,22 @@ def test_other_images_of_the_same_kind_stay_at_the_floor_and_brighter_ones_rise_
 
 
 def test_the_floor_falls_with_the_number_of_images_not_of_pixels():
-    model = settled(photographs(500))
-    few, many = (batch_norm_drift(model, photographs(n, seed=2)).layers[0].shift_floor for n in (25, 400))
+    model = settled(smooth_images(500))
+    few, many = (batch_norm_drift(model, smooth_images(n, seed=2)).layers[0].shift_floor for n in (25, 400))
     assert 2.5 < few / many < 6.5  # √16 = 4
 
 
 def test_means_far_from_zero_do_not_swallow_the_variance():
     model = nn.Sequential(nn.BatchNorm2d(3)).eval()
-    pixels = photographs(10) * 0.01 + 200
+    pixels = smooth_images(10) * 0.01 + 200
     expected = pixels.double().var((0, 2, 3), correction=0) + 1e-5
     found = batch_norm_drift(model, pixels).layers[0]
     np.testing.assert_allclose(np.exp(found.log_variance) * (1 + 1e-5), expected.numpy(), rtol=1e-3)
 
 
-def test_dead_and_saturated_channels_are_those_whose_activation_is_shut_or_full():
-    model = nn.Sequential(nn.BatchNorm2d(3), nn.ReLU6()).eval()
-    with torch.no_grad():
-        model[0].bias.copy_(torch.tensor([-50.0, 0.0, 50.0]))
-    layer = batch_norm_drift(model, photographs(5)).layers[0]
-    assert layer.activation == "relu6"
-    assert layer.dead.tolist() == [True, False, False]
-    assert layer.saturated.tolist() == [False, False, True]
-
-
-def test_a_channel_is_not_dead_where_no_activation_follows():
-    model = nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 2, 1)).eval()
-    with torch.no_grad():
-        model[0].bias.fill_(-50.0)
-    assert not batch_norm_drift(model, photographs(5)).layers[0].dead.any()
-
-
 def test_the_worst_channel_names_the_images_that_take_it_there():
-    model = settled(photographs(50))
-    pixels = photographs(9, seed=3)
+    model = settled(smooth_images(50))
+    pixels = smooth_images(9, seed=3)
     pixels[4] += 30
     names = tuple("abcdefghi")
     worst = batch_norm_drift(model, InspectedImages(pixels, names)).worst[0]
@@ -139,7 +96,7 @@ def test_batches_and_a_batch_norm_that_runs_twice_are_summed_up():
         def forward(self, x: Tensor) -> Tensor:
             return self.norm(x) + self.norm(3 * x)
 
-    pixels = photographs(70)
+    pixels = smooth_images(70)
     found = batch_norm_drift(Twice().eval(), pixels).layers
     both = torch.cat([pixels, 3 * pixels]).double()
     assert len(found) == 1
@@ -147,38 +104,20 @@ def test_batches_and_a_batch_norm_that_runs_twice_are_summed_up():
     np.testing.assert_allclose(np.exp(found[0].log_variance), both.var((0, 2, 3), correction=0).numpy(), rtol=1e-3)
 
 
-def test_torchvisions_frozen_batch_norm_is_seen_too():
-    assert [layer.layer for layer in batch_norm_drift(nn.Sequential(FrozenBatchNorm2d(3)), photographs(3)).layers] == [
-        "0"
-    ]
+def test_torchvisions_frozen_batch_norm_is_included():
+    assert [
+        layer.layer for layer in batch_norm_drift(nn.Sequential(FrozenBatchNorm2d(3)), smooth_images(3)).layers
+    ] == ["0"]
 
 
-def test_a_network_without_batch_norm_is_said_not_to_be_checkable():
+def test_a_network_without_batch_norm_is_not_checkable():
     found = batch_norm_drift(
-        nn.Sequential(nn.Conv2d(3, 4, 3), nn.InstanceNorm2d(4, track_running_stats=True)), photographs(3)
+        nn.Sequential(nn.Conv2d(3, 4, 3), nn.InstanceNorm2d(4, track_running_stats=True)), smooth_images(3)
     )
     assert found.layers == ()
     assert "Not checkable" in found.interpretation[0]
     assert found.figure().axes == []
     assert found.tables == ()
-
-
-def test_values_up_to_255_are_called_un_normalised():
-    model = settled(photographs(50))
-    assert "un-normalised" in batch_norm_drift(model, 255 * (photographs(20).sigmoid())).interpretation[0]
-
-
-def test_statistics_that_were_never_updated_are_named():
-    interpretation = batch_norm_drift(network(), photographs(10)).interpretation
-    assert any("never updated" in line and "2 batch norms" in line for line in interpretation)
-
-
-def test_images_as_in_training_and_another_domain_are_told_apart_in_words():
-    model = settled(photographs(2000))
-    assert "much like" in batch_norm_drift(model, photographs(50, seed=4)).interpretation[0]
-    other = batch_norm_drift(model, 0.6 * photographs(50, seed=4) + 0.5).interpretation
-    assert "another domain" in other[0]
-    assert any("--batch-norm recalibrated" in line for line in other)
 
 
 def test_a_classifier_with_prepared_images_gets_its_preprocessing_checked(small_classifier):
@@ -196,15 +135,15 @@ def test_a_classifier_with_prepared_images_gets_its_preprocessing_checked(small_
 
 
 def test_it_leaves_no_trace_also_when_it_fails():
-    model = network().train()
+    model = two_norms().train()
     model[4].eval()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    batch_norm_drift(model, photographs(4))
+    batch_norm_drift(model, smooth_images(4))
     with torch.no_grad():
         model[3].bias.fill_(float("inf"))
     before["3.bias"] = model[3].bias.clone()
     with pytest.raises(BackboneError, match="finite"):
-        batch_norm_drift(model, photographs(4))
+        batch_norm_drift(model, smooth_images(4))
     assert model[1].training
     assert not model[4].training
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
@@ -212,7 +151,7 @@ def test_it_leaves_no_trace_also_when_it_fails():
 
 
 @pytest.mark.slow
-def test_true_statistics_see_ants_and_bees_as_alike_and_hands_as_another_domain(test_data):
+def test_true_statistics_find_ants_and_bees_similar_and_hands_of_another_domain(test_data):
     from headstart.data.image_set import scan
     from headstart.data.images import open_image
 

@@ -34,7 +34,7 @@ def test_products_of_vectors_are_inner_products():
 
 
 class Square(nn.Module):
-    """The gradient of its logit at x is 2x: it moves evenly along every way."""
+    """The gradient of its logit at x is 2x: it changes evenly along every line."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         value = x.square().sum((1, 2, 3))
@@ -49,29 +49,29 @@ class Shaken(nn.Module):
         return torch.stack([value, -value], 1)
 
 
-def test_a_gradient_that_moves_evenly_has_the_correlation_of_a_straight_line():
-    look = gradient_correlation(Square(), torch.randn(4, 3, 6, 6), points=61)
+def test_a_gradient_that_changes_evenly_has_the_correlation_of_a_straight_line():
+    found = gradient_correlation(Square(), torch.randn(4, 3, 6, 6), points=61)
     straight = np.linspace(-1, 1, 61)
     expected = [float(straight[: 61 - k] @ straight[k:] / (straight @ straight)) for k in range(16)]
-    assert look.curve == pytest.approx(expected, abs=1e-4)
-    assert look.length == pytest.approx(next((k for k, v in enumerate(expected) if v < np.exp(-1)), np.inf) / 60)
-    assert "smooth enough" in look.interpretation[0]
+    assert found.curve == pytest.approx(expected, abs=1e-4)
+    assert found.length == pytest.approx(next((k for k, v in enumerate(expected) if v < np.exp(-1)), np.inf) / 60)
+    assert "Gradients are smooth" in found.interpretation[0]
 
 
-def test_a_gradient_that_is_noise_is_called_so():
-    look = gradient_correlation(Shaken(), torch.randn(4, 3, 6, 6), points=61)
-    assert abs(look.curve[1]) < 0.2
-    assert "like noise" in look.interpretation[0]
+def test_a_gradient_that_is_noise_is_named():
+    found = gradient_correlation(Shaken(), torch.randn(4, 3, 6, 6), points=61)
+    assert abs(found.curve[1]) < 0.2
+    assert "like noise" in found.interpretation[0]
 
 
-def test_it_is_an_insight_and_leaves_no_trace(small_classifier):
+def test_it_is_an_inspection_result_and_leaves_no_trace(small_classifier):
     model = small_classifier(True)
-    look = gradient_correlation(model, torch.rand(3, 3, 48, 48), points=20, most_lag=5, lines=2)
-    assert look.curve[0] == pytest.approx(1.0)
-    assert (look.lines, len(look.single)) == (2, 2)
-    json.dumps(look.to_dict(), allow_nan=False)
-    assert len(look.figure().axes[0].lines) == 3
-    assert "over 5 lags" in look.description
+    found = gradient_correlation(model, torch.rand(3, 3, 48, 48), points=20, most_lag=5, lines=2)
+    assert found.curve[0] == pytest.approx(1.0)
+    assert (found.lines, len(found.single)) == (2, 2)
+    json.dumps(found.to_dict(), allow_nan=False)
+    assert len(found.figure().axes[0].lines) == 3
+    assert "over 5 lags" in found.description
     network = nn.Sequential(nn.Conv2d(3, 2, 3), nn.Flatten(), nn.Linear(32, 2)).train()
     gradient_correlation(network, torch.rand(2, 3, 6, 6), points=20, most_lag=5)
     assert network.training

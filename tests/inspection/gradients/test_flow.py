@@ -1,4 +1,4 @@
-"""Gradient flow: numbers by hand, what goes wrong is named, and what the loop captures can be handed in."""
+"""Gradient flow: numbers by hand, problems are named, and what the loop captures can be passed in."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_norms_zeros_and_ratios_are_those_of_the_arrays():
     flow = gradient_flow(gradients, parameters)
     (layer,) = flow.layers
     assert layer.norms == (5.0, 1.0)
-    assert layer.typical == pytest.approx((5 / math.sqrt(3), 1 / math.sqrt(3)))
+    assert layer.rms == pytest.approx((5 / math.sqrt(3), 1 / math.sqrt(3)))
     assert layer.zeros == pytest.approx((1 / 3, 2 / 3))
     assert layer.ratios == pytest.approx((1 / math.sqrt(3), 1 / math.sqrt(2)))
 
@@ -33,7 +33,7 @@ def train(network: nn.Module, rate: float, steps: int = 12) -> StepByStep:
     optimizer = torch.optim.SGD(network.parameters(), rate)
     sbs = StepByStep(network, nn.CrossEntropyLoss(), optimizer)
     sbs.set_loaders(DataLoader(TensorDataset(x, y), 4))
-    layers = [name for name, part in network.named_modules() if isinstance(part, nn.Linear)]
+    layers = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
     sbs.capture_gradients(layers)
     sbs.capture_parameters(layers)
     sbs.train(1)
@@ -42,17 +42,17 @@ def train(network: nn.Module, rate: float, steps: int = 12) -> StepByStep:
 
 def deep(act: type[nn.Module], depth: int, scale: float = 1.0) -> nn.Module:
     torch.manual_seed(1)
-    parts: list[nn.Module] = []
+    layers: list[nn.Module] = []
     for _ in range(depth):
-        parts += [nn.Linear(8, 8), act()]
-    network = nn.Sequential(*parts, nn.Linear(8, 2))
+        layers += [nn.Linear(8, 8), act()]
+    network = nn.Sequential(*layers, nn.Linear(8, 2))
     with torch.no_grad():
         for weight in network.parameters():
             weight.mul_(scale)
     return network
 
 
-def test_the_loops_captures_give_the_step_of_plain_descent():
+def test_captures_of_the_loop_give_the_step_of_plain_descent():
     rate = 0.1
     sbs = train(deep(nn.ReLU, 1), rate)
     flow = gradient_flow(sbs._gradients, sbs._parameters)
@@ -76,10 +76,10 @@ def test_gradients_that_vanish_in_sigmoids_are_named_and_relus_pass_them():
     )
 
 
-def test_bursts_and_gradients_that_are_not_finite_are_named_with_their_step():
+def test_exploding_gradients_and_gradients_that_are_not_finite_are_named_with_their_step():
     calm = [np.ones(4)] * 9
     flow = gradient_flow({"a": {"w": [*calm, 500 * np.ones(4)]}, "b": {"w": [*calm, np.full(4, np.nan)]}})
-    assert [layer.bursts for layer in flow.layers] == [(9,), (9,)]
+    assert [layer.exploding_steps for layer in flow.layers] == [(9,), (9,)]
     assert [layer.is_finite for layer in flow.layers] == [True, False]
     assert "a at step 10, b at step 10" in flow.interpretation[0]
     json.dumps(flow.to_dict(), allow_nan=False)
@@ -93,10 +93,10 @@ def test_growing_gradients_long_steps_and_dead_layers_are_named():
     assert "Steps are too long in a" in " ".join(gradient_flow({"a": {"w": large}}, walk).interpretation)
     mostly = np.zeros(50)
     mostly[0] = 1.0
-    assert "exactly zero in a (98%)" in " ".join(gradient_flow({"a": {"w": [mostly] * 3}}).interpretation)
+    assert "exactly zero in a (98.0 %)" in " ".join(gradient_flow({"a": {"w": [mostly] * 3}}).interpretation)
 
 
-def test_it_is_drawn_with_and_without_parameters_and_nothing_is_refused():
+def test_the_figure_works_with_and_without_parameters_and_no_gradients_are_refused():
     sbs = train(deep(nn.ReLU, 8), 0.1)
     flow = gradient_flow(sbs._gradients, sbs._parameters)
     titles = [axes.get_title(loc="left") for axes in flow.figure().axes]

@@ -1,6 +1,6 @@
 """Moments of what enters each batch norm, by image and channel: all that a drift needs, in N×C numbers.
 
-Pixels of one image are correlated, so the images, not the pixels, are what may be drawn again for a noise floor.
+Pixels of one image are correlated, so images, not pixels, are resampled for a noise floor.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class ChannelMoments:
     """What entered one batch norm.
 
     Args:
-        mean: N×C, over the places of each image.
+        mean: N×C, over the positions of each image.
         square: N×C, mean of the squares.
         low, high: C, the smallest and the largest value anywhere.
     """
@@ -40,14 +40,14 @@ class ChannelMoments:
     high: Array
 
     def pooled(self) -> tuple[Array, Array]:
-        """Mean and variance C over all places of all images."""
+        """Mean and variance C over all positions of all images."""
         mean = self.mean.mean(0)
         return mean, np.maximum(self.square.mean(0) - mean**2, 0.0)
 
-    def redrawn(self, shares: Array) -> tuple[Array, Array]:
-        """Mean and variance B×C of sets in which each image has a share; shares B×N, rows sum to 1."""
-        mean = shares @ self.mean
-        return mean, np.maximum(shares @ self.square - mean**2, 0.0)
+    def resampled(self, weights: Array) -> tuple[Array, Array]:
+        """Mean and variance B×C of weighted sets of the images; weights B×N, rows sum to 1."""
+        mean = weights @ self.mean
+        return mean, np.maximum(weights @ self.square - mean**2, 0.0)
 
 
 def has_statistics(module: nn.Module) -> bool:
@@ -56,27 +56,31 @@ def has_statistics(module: nn.Module) -> bool:
     return kept and isinstance(getattr(module, "running_var", None), Tensor) and not isinstance(module, _InstanceNorm)
 
 
-def stored(norm: nn.Module) -> tuple[Array, Array]:
+def stored_statistics(norm: nn.Module) -> tuple[Array, Array]:
     """A batch norm's own mean and variance, C each, its epsilon added to the variance as it does itself."""
     mean, variance = norm.running_mean, norm.running_var
     assert isinstance(mean, Tensor)  # see has_statistics
     assert isinstance(variance, Tensor)
-    eps = float(getattr(norm, "eps", 0.0))
-    return mean.detach().cpu().double().numpy(), variance.detach().cpu().double().numpy() + eps
+    return mean.detach().cpu().double().numpy(), variance.detach().cpu().double().numpy() + epsilon_of(norm)
+
+
+def epsilon_of(norm: nn.Module) -> float:
+    """The epsilon of a batch norm."""
+    return float(getattr(norm, "eps", 0.0))
 
 
 def never_updated(norm: nn.Module) -> bool:
-    """Whether its statistics are those it was made with, mean 0 and variance 1; the counter says nothing."""
+    """Whether its statistics are the initial ones, mean 0 and variance 1; the counter is no evidence."""
     mean, variance = norm.running_mean, norm.running_var
     return bool((torch.as_tensor(mean) == 0).all()) and bool((torch.as_tensor(variance) == 1).all())
 
 
-def drawn_shares(images: int, seed: int) -> Array:
-    """Shares of N images in DRAWS bootstrap samples, DRAWS×N."""
+def bootstrap_weights(images: int, seed: int) -> Array:
+    """Weights of N images in DRAWS bootstrap samples, DRAWS×N."""
     return np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), size=DRAWS) / images
 
 
-def jeffreys(one: tuple[Array, Array], other: tuple[Array, Array]) -> Array:
+def jeffreys_divergence(one: tuple[Array, Array], other: tuple[Array, Array]) -> Array:
     """Jeffreys' divergence, both Kullback-Leibler divergences summed, of normals given as mean and variance > 0.
 
     Source: ½[(σ₁²+δ²)/σ₂² + (σ₂²+δ²)/σ₁²] − 1 with δ = μ₁ − μ₂; if small, about δ²/σ² + ½ ln²(σ₁²/σ₂²).
@@ -87,38 +91,40 @@ def jeffreys(one: tuple[Array, Array], other: tuple[Array, Array]) -> Array:
     return result
 
 
-def gather(network: nn.Module, norms: Mapping[str, nn.Module], batches: Iterable[Tensor]) -> dict[str, ChannelMoments]:
+def gather_moments(
+    network: nn.Module, norms: Mapping[str, nn.Module], batches: Iterable[Tensor]
+) -> dict[str, ChannelMoments]:
     """Moments at the input of each batch norm, in the order in which they run; those that never run are left out.
 
     Raises:
         BackboneError: what enters a batch norm is not finite.
     """
-    parts: defaultdict[str, list[Tensor]] = defaultdict(list)  # of each batch 4×n×C
+    moments: defaultdict[str, list[Tensor]] = defaultdict(list)  # of each batch 4×n×C
     for pixels in batches:
         for name, of_runs in _one_pass(network, norms, pixels).items():
-            parts[name].append(_joined(of_runs))  # one that runs several times in a pass sees all of it
-    return {name: _whole(name, torch.cat(of_batches, 1)) for name, of_batches in parts.items()}
+            moments[name].append(_joined(of_runs))  # one that runs several times in a pass sees all of it
+    return {name: _checked(name, torch.cat(of_batches, 1)) for name, of_batches in moments.items()}
 
 
 class _ReachedError(Exception):
     """The batch norm that was waited for is about to run."""
 
 
-def run_until(network: nn.Module, norms: Mapping[str, nn.Module], pixels: Tensor) -> tuple[str, Tensor] | None:
+def first_norm_input(network: nn.Module, norms: Mapping[str, nn.Module], pixels: Tensor) -> tuple[str, Tensor] | None:
     """Name and input of the first of these batch norms that runs, None if none; what follows it is not computed."""
     found: list[tuple[str, Tensor]] = []
 
-    def look(name: str, x: Tensor) -> None:
+    def stop(name: str, x: Tensor) -> None:
         found.append((name, x))
         raise _ReachedError
 
-    with watch_inputs(norms, look), suppress(_ReachedError):
+    with watch_inputs(norms, stop), suppress(_ReachedError):
         network(pixels)
     return found[0] if found else None
 
 
 def moments_of(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and mean square over the places of maps N×C×…, N×C float64 each, on the CPU.
+    """Mean and mean square over the positions of maps N×C×…, N×C float64 each, on the CPU.
 
     By two quick passes; var_mean takes ten times one, so it is kept for means that would swallow the variance.
     """
@@ -156,8 +162,8 @@ def _joined(runs: list[Tensor]) -> Tensor:
     return torch.stack([every[:, 0].mean(0), every[:, 1].mean(0), every[:, 2].amin(0), every[:, 3].amax(0)])
 
 
-def _whole(name: str, parts: Tensor) -> ChannelMoments:
-    mean, square, low, high = parts.numpy()
+def _checked(name: str, moments: Tensor) -> ChannelMoments:
+    mean, square, low, high = moments.numpy()
     if not np.isfinite(mean).all() or not np.isfinite(square).all():
         raise BackboneError(expected="finite activations", found="infinite ones or NaN", where=f"the input of {name}")
     return ChannelMoments(mean, square, low.min(0), high.max(0))

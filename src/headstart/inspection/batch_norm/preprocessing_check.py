@@ -1,14 +1,15 @@
-"""Preprocessing check: does the network see its images as those it was trained on? Its first batch norm remembers them.
+"""Preprocessing check: are images preprocessed as they were in training? The first batch norm shows it.
 
-Up to the first batch norm most networks are linear, so its stored mean tells the mean colour of the training images and
-its stored variance their contrast, each in the network's own scale. Every way of preparing images translates that into
-another set of images: were they photographs, or like the user's? The way under which they were is the right one.
+Up to the first batch norm most networks are linear, so its stored mean determines the mean colour of the training
+images and its stored variance their contrast, each on the network's own scale. Every preprocessing variant translates
+that into different images: are they photographs, or like the user's? The variant under which they are is the correct
+one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,129 +19,137 @@ from torch import Tensor
 from headstart.errors import DataError
 from headstart.figures.panels import Bars, panels_figure
 from headstart.figures.style import BLUE, MUTED, ORANGE
-from headstart.inspection.batch_norm.channel_moments import Array, drawn_shares, jeffreys
-from headstart.inspection.batch_norm.first_norm import FirstNorm, StemResponse, first_norm_of, look_at
-from headstart.inspection.batch_norm.preprocessing_variants import PreprocessingVariant, variant_of, variants_of
-from headstart.inspection.batch_norm.training_images import (
-    APART,
+from headstart.inspection.batch_norm.channel_moments import Array, bootstrap_weights, jeffreys_divergence
+from headstart.inspection.batch_norm.first_batch_norm import (
+    FirstBatchNorm,
+    StemResponse,
+    first_batch_norm_of,
+    stem_response,
+)
+from headstart.inspection.batch_norm.preprocessing_fit import (
     BRIGHTNESS,
     CONTRAST,
+    SPREAD,
     WARMTH,
-    Fit,
-    fits_of,
-    kept_contrast,
-    yours_of,
+    VariantFit,
+    contrast_ratio,
+    fit_variants,
+    image_statistics,
 )
+from headstart.inspection.batch_norm.preprocessing_variants import PreprocessingVariant, variant_of, variants_of
 from headstart.inspection.inspected_model import Model, inspected_model
 from headstart.inspection.inspection_result import InspectionResult, Table
 
-FLOOR = 1.6  # misfit, in units of APART, up to which nothing is said: right ways of true statistics read 1.5 at most
-RATIO = 2.0  # by which another way must fit better; where the right one was not best, the best was by 1.2
-PLAUSIBLE = 3.0  # misfit up to which the other way explains anything: above it neither does
-NOISE = 3.0  # deviations by which the misfits must differ, the images drawn again: three in a thousand by chance
-_IMAGES = 64  # that are looked at: more do not change the answer
-_SIDE = 160  # px of their middles that are: half the work of 224, and what was taken off is no border to the check
+# misfit, in units of SPREAD, up to which the check is silent: correct variants of true statistics have 1.5 at most
+FLOOR = 1.6
+RATIO = 2.0  # by which another variant must fit better; where the correct one was not best, the best was by 1.2
+PLAUSIBLE = 3.0  # misfit up to which the other variant explains anything: above it neither does
+NOISE = 3.0  # standard deviations by which the misfits must differ under resampling: three in a thousand by chance
+_IMAGES = 64  # more do not change the result
+_SIDE = 160  # px of the centre crop: half the work of 224, and the border that is cut off is no padding to the check
 
 
 @dataclass(frozen=True)
 class PreprocessingCheck(InspectionResult):
-    """The verdict on how images are brought to a network.
+    """The verdict on how images are preprocessed for a network.
 
     Args:
         verdict: `fine`, `warning`, `stop`, or `not checkable`.
-        why: for `not checkable`, the reason.
-        layer: the first batch norm. images: how many were looked at.
-        seen: the way the network sees them now. better: the best of the others, the card's where that fits at all.
-        fits: all ways, the best first.
-        yours: brightness, warmth and contrast of the images themselves.
-        noise: deviation of the difference between the best other way and the present one, images drawn again.
+        reason: why it is not checkable.
+        layer: the first batch norm.
+        images: how many were used.
+        current: the variant that is applied now.
+        alternative: the best of the others, the card's where that fits at all.
+        fits: all variants, the best first.
+        statistics: brightness, warmth and contrast of the images themselves.
+        noise: standard deviation of the misfit's difference between alternative and current, images resampled.
         drift: at that batch norm, median over its channels of Jeffreys' divergence from what is stored.
-        floor: 95th percentile of that for sets drawn from the images themselves, against all of them.
+        floor: 95th percentile of that for bootstrap samples of the images themselves, against all of them.
     """
 
     verdict: str
-    why: str = ""
+    reason: str = ""
     layer: str = ""
     images: int = 0
-    seen: Fit | None = None
-    better: Fit | None = None
-    fits: tuple[Fit, ...] = ()
-    yours: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    current: VariantFit | None = None
+    alternative: VariantFit | None = None
+    fits: tuple[VariantFit, ...] = ()
+    statistics: tuple[float, float, float] = (0.0, 0.0, 0.0)
     noise: float = 0.0
     drift: float = 0.0
     floor: float = 0.0
 
     @property
     def stops(self) -> bool:
-        """Whether training should not start without a word of the user."""
+        """Whether training must not start unless the user accepts the preprocessing."""
         return self.verdict == "stop"
 
     @property
     def title(self) -> str:
-        """What was looked at."""
+        """Of the page's section."""
         return "Preprocessing check"
 
     @property
     def interpretation(self) -> tuple[str, ...]:
         """The verdict in words, and what to do."""
-        if self.seen is None:
-            return (f"Not checkable: {self.why}.",)
+        if self.current is None:
+            return (f"Not checkable: {self.reason}.",)
         if self.verdict == "fine":
-            fine = f"The network sees images {self.seen.words}, and that fits what it was trained on."
-            return (fine, *_beside(self.seen, self.yours))
-        told = _told(self.seen)
-        if self.verdict == "warning" or self.better is None:
-            unsure = "No usual mistake explains it clearly: it may have been trained on images of another kind."
-            return (f"Images reach the network {self.seen.words}. {told}", unsure)
+            fine = f"Images reach the network {self.current.words}, which matches its training."
+            return (fine, *_on_difference(self.current, self.statistics))
+        implied = _on_implied_images(self.current)
+        if self.verdict == "warning" or self.alternative is None:
+            return (
+                f"Images reach the network {self.current.words}. {implied}",
+                "No usual mistake explains this clearly: the network may have been trained on other kinds of images.",
+            )
+        ratio = self.current.misfit / max(self.alternative.misfit, 0.01)
         return (
-            f"Images reach the network {self.seen.words}, but its first batch norm speaks for images brought to it "
-            f"{self.better.words}: that fits {self.seen.misfit / max(self.better.misfit, 0.01):.1f} times better.",
-            told,
-            "Correct the preprocessing, or the card that names it. If the network was trained on images of that kind, "
-            "--accept-preprocessing goes on.",
+            f"Images reach the network {self.current.words}, but the statistics of its first batch norm fit images "
+            f"that reach it {self.alternative.words} {ratio:.1f} times better.",
+            implied,
+            "Correct the preprocessing, or the card that describes it. If the network was trained on such images, "
+            "continue with --accept-preprocessing.",
         )
 
     @property
     def tables(self) -> tuple[Table, ...]:
-        """What the training images would have been under each way, beside the user's."""
-        if self.seen is None:
+        """What the training images would have been under each variant, beside the user's."""
+        if self.current is None:
             return ()
-        rows = [(fit.way, fit.brightness, fit.warmth, fit.contrast, fit.misfit) for fit in self.fits]
-        beside = ("your images", *self.yours, "")
-        heads = ("way", "brightness", "red − blue", "contrast", "misfit")
-        return (Table("The training images, had they come this way", heads, (*rows, beside), 2),)
+        rows = [(fit.variant, fit.brightness, fit.warmth, fit.contrast, fit.misfit) for fit in self.fits]
+        columns = ("variant", "brightness", "red − blue", "contrast", "misfit")
+        own = ("your images", *self.statistics, "")
+        return (Table("Implied training images of each preprocessing variant", columns, (*rows, own), 2),)
 
     @property
     def description(self) -> str:
         """What the figure shows."""
-        if self.seen is None:
-            return f"No picture: {self.why}."
-        listed = ", ".join(f"{fit.way} {fit.misfit:.1f}" for fit in self.fits)
-        return f"Bars of the misfit of each way to bring images to the network: {listed}; now it is {self.seen.way}."
+        if self.current is None:
+            return f"No figure: {self.reason}."
+        bars = ", ".join(f"{fit.variant} {fit.misfit:.1f}" for fit in self.fits)
+        return f"Bars of the misfit of each preprocessing variant: {bars}; the current one is {self.current.variant}."
 
     def figure(self) -> Figure:
-        """Misfit of each way as bars; the present one stands out."""
-        fits, now = self.fits, self.seen.way if self.seen else ""
-        colours = tuple((ORANGE if self.stops else BLUE) if fit.way == now else MUTED for fit in fits)
-        names = tuple(f"{fit.way} (now)" if fit.way == now else fit.way for fit in fits)
-        shown = tuple(float(np.log10(1 + fit.misfit)) for fit in fits)
-        words = f"log₁₀(1 + misfit); up to {np.log10(1 + FLOOR):.2f} nothing is said"
-        return panels_figure([Bars("Misfit of each way", names, shown, words, "{:.2f}", colours)])
-
-    def to_dict(self) -> dict[str, object]:
-        """All of it as plain values."""
-        return {**asdict(self), "fits": [asdict(fit) for fit in self.fits], "yours": list(self.yours)}
+        """Misfit of each variant as bars; the current one stands out."""
+        fits, now = self.fits, self.current.variant if self.current else ""
+        colors = tuple((ORANGE if self.stops else BLUE) if fit.variant == now else MUTED for fit in fits)
+        names = tuple(f"{fit.variant} (current)" if fit.variant == now else fit.variant for fit in fits)
+        values = tuple(float(np.log10(1 + fit.misfit)) for fit in fits)
+        axis = f"log₁₀(1 + misfit); up to {np.log10(1 + FLOOR):.2f} it is fine"
+        bars = Bars("Misfit of each variant", names, values, x_label=axis, form="{:.2f}", colors=colors)
+        return panels_figure([bars])
 
 
 def check_preprocessing(
     model: Model, prepared: Tensor, *, pixels: Tensor | None = None, seed: int = 0
 ) -> PreprocessingCheck:
-    """Ask a network's first batch norm whether it sees images as it did when it was trained.
+    """Check with a network's first batch norm whether images are preprocessed as they were in its training.
 
-    Only what precedes the first batch norm runs, on 64 of the images at most. It stops only where another way fits
-    RATIO times better than the present one and is itself plausible, and the present one is beyond FLOOR and beyond the
-    noise. A network without batch norm is not checkable; nor is one whose first batch norm follows something that is
-    not linear, or was never updated.
+    Only what precedes the first batch norm runs, on 64 of the images at most. The verdict is `stop` only where another
+    variant fits RATIO times better than the current one and is itself plausible, and the current one is beyond FLOOR
+    and beyond the noise. A network without batch norm is not checkable; nor is one whose first batch norm was never
+    updated or follows something that is not linear.
 
     Args:
         prepared: N×3×S×S uint8, the images after resize and crop.
@@ -151,87 +160,97 @@ def check_preprocessing(
 
     Source: our own; the drift it starts from is that of Schneider et al. 2020, arXiv:2006.16971.
     """
-    subject = inspected_model(model)
-    chosen, card = _chosen(prepared, pixels, seed), subject.preprocess
-    prepared = middle_of(prepared[chosen])
+    inspected = inspected_model(model)
+    chosen, card = _sample(prepared, pixels, seed), inspected.preprocess
+    prepared = centre_crop(prepared[chosen])
     if card is None and pixels is None:
-        return PreprocessingCheck("not checkable", "nothing says how images are brought to this network")
-    ways = variants_of(card)
-    seen = ways[0] if pixels is None else variant_of(prepared, middle_of(pixels[chosen]), ways)
-    ways = ways if seen in ways else (*ways, seen)
-    with subject.eval_mode(), torch.inference_mode():
-        first = first_norm_of(subject.network, prepared.shape[-1])
+        return PreprocessingCheck("not checkable", "the preprocessing of this network is unknown")
+    variants = variants_of(card)
+    current = variants[0] if pixels is None else variant_of(prepared, centre_crop(pixels[chosen]), variants)
+    variants = variants if current in variants else (*variants, current)
+    with inspected.eval_mode(), torch.inference_mode():
+        first = first_batch_norm_of(inspected.network, prepared.shape[-1])
         if isinstance(first, str):
             return PreprocessingCheck("not checkable", first, images=len(prepared))
-        first = replace(first, shown=None if subject.backbone is None else subject.backbone.spec.image_statistics)
-        return judge(first, look_at(first, seen, prepared, subject.network), seen, ways, seed)
+        first = replace(first, known=None if inspected.backbone is None else inspected.backbone.spec.image_statistics)
+        stem = stem_response(first, current, prepared, network=inspected.network)
+        return judge(first, stem, current=current, variants=variants, seed=seed)
 
 
 def judge(
-    first: FirstNorm, look: StemResponse, seen: PreprocessingVariant, ways: Sequence[PreprocessingVariant], seed: int
+    first: FirstBatchNorm,
+    stem: StemResponse,
+    *,
+    current: PreprocessingVariant,
+    variants: Sequence[PreprocessingVariant],
+    seed: int,
 ) -> PreprocessingCheck:
-    """The verdict from what was measured of the stem; `seen` is among the ways."""
-    images = len(look.mean)
-    shares = np.concatenate([np.full((1, images), 1 / images), drawn_shares(images, seed)])  # the first: as they are
-    yours, kept = yours_of(look, shares), kept_contrast(first, look, seen, shares)
-    fits, misfits = fits_of(first, yours, kept * yours[:, 2] * seen.gain, ways)
-    now = ways.index(seen)
-    best = min((i for i in range(len(ways)) if i != now), key=lambda i: fits[i].misfit)
-    best = 0 if now and fits[0].misfit <= max(FLOOR, fits[best].misfit) else best  # the card's word counts for more
+    """The verdict from what was measured of the stem; `current` is among the variants."""
+    images = len(stem.mean)
+    weights = np.concatenate([np.full((1, images), 1 / images), bootstrap_weights(images, seed)])  # first: as they are
+    statistics = image_statistics(stem, weights)
+    contrast = contrast_ratio(first, stem, current, weights=weights) * statistics[:, 2] * current.gain
+    fits, misfits = fit_variants(first, statistics, contrast, variants)
+    now = variants.index(current)
+    best = min((i for i in range(len(variants)) if i != now), key=lambda i: fits[i].misfit)
+    if now and fits[0].misfit <= max(FLOOR, fits[best].misfit):
+        best = 0  # the card is the likelier alternative
     noise = float((misfits[now] - misfits[best])[1:].std())
-    drift, floor = _drift(first, look, shares)
-    found = PreprocessingCheck(
+    drift, floor = _drift(first, stem, weights)
+    check = PreprocessingCheck(
         "fine",
         layer=first.layer,
         images=images,
-        seen=fits[now],
-        better=fits[best],
+        current=fits[now],
+        alternative=fits[best],
         fits=tuple(sorted(fits, key=lambda fit: fit.misfit)),
-        yours=(float(yours[0, 0]), float(yours[0, 1]), float(yours[0, 2])),
+        statistics=(float(statistics[0, 0]), float(statistics[0, 1]), float(statistics[0, 2])),
         noise=noise,
         drift=drift,
         floor=floor,
     )
     if fits[now].misfit <= FLOOR:
-        return found
+        return check
     clear = fits[now].misfit - fits[best].misfit > NOISE * noise and fits[now].misfit > RATIO * fits[best].misfit
-    return replace(found, verdict="stop" if clear and fits[best].misfit <= PLAUSIBLE and drift > floor else "warning")
+    return replace(check, verdict="stop" if clear and fits[best].misfit <= PLAUSIBLE and drift > floor else "warning")
 
 
-def _drift(first: FirstNorm, look: StemResponse, shares: Array) -> tuple[float, float]:
+def _drift(first: FirstBatchNorm, stem: StemResponse, weights: Array) -> tuple[float, float]:
     """Median divergence over the channels from what is stored, and the 95th percentile of what it is by chance."""
-    means = shares @ look.mean
-    variances = np.maximum(shares @ look.square - means**2, 0.0) + first.eps
-    by_chance = np.median(jeffreys((means[1:], variances[1:]), (means[0], variances[0])), axis=1)
-    drift = np.median(jeffreys((means[0], variances[0]), (first.mean, first.variance)))
+    means = weights @ stem.mean
+    variances = np.maximum(weights @ stem.square - means**2, 0.0) + first.eps
+    by_chance = np.median(jeffreys_divergence((means[1:], variances[1:]), (means[0], variances[0])), axis=1)
+    drift = np.median(jeffreys_divergence((means[0], variances[0]), (first.mean, first.variance)))
     return float(drift), float(np.quantile(by_chance, 0.95))
 
 
-def _told(fit: Fit) -> str:
-    """What a way would mean for the training images, in words."""
+def _on_implied_images(fit: VariantFit) -> str:
+    """What a variant would mean for the training images, in words."""
     return (
-        f"Were that right, the images it was trained on had a mean brightness of {fit.brightness:.2f}, a red − blue of "
-        f"{fit.warmth:+.2f} and a contrast of {fit.contrast:.2f}; photographs have about {BRIGHTNESS}, {WARMTH:+} and "
-        f"{CONTRAST}."
+        f"If that were correct, the training images would have had a mean brightness of {fit.brightness:.2f}, a "
+        f"red − blue of {fit.warmth:+.2f} and a contrast of {fit.contrast:.2f}; photographs have about {BRIGHTNESS}, "
+        f"{WARMTH:+} and {CONTRAST}."
     )
 
 
-def _beside(fit: Fit, yours: tuple[float, float, float]) -> tuple[str, ...]:
-    """How the images differ from those it was trained on, where they do so more than sets of photographs do."""
-    light, warm, contrast = yours
-    told = []
-    if abs(light - fit.brightness) > 2 * APART[0]:
-        told.append(f"{'brighter' if light > fit.brightness else 'darker'} ({light:.2f} against {fit.brightness:.2f})")
-    if abs(warm - fit.warmth) > 2 * APART[1]:
-        told.append(f"{'redder' if warm > fit.warmth else 'bluer'} (red − blue {warm:+.2f} against {fit.warmth:+.2f})")
-    if abs(np.log(max(contrast, 1e-12) / fit.contrast)) > 2 * APART[2]:
-        word = "richer" if contrast > fit.contrast else "poorer"
-        told.append(f"{word} in contrast ({contrast:.2f} against {fit.contrast:.2f})")
-    return (f"Your images are {', '.join(told)} than those it was trained on; that is no mistake.",) * bool(told)
+def _on_difference(fit: VariantFit, statistics: tuple[float, float, float]) -> tuple[str, ...]:
+    """How the images differ from those of the training, where they do so more than sets of photographs do."""
+    brightness, warmth, contrast = statistics
+    found = []
+    if abs(brightness - fit.brightness) > 2 * SPREAD[0]:
+        word = "brighter" if brightness > fit.brightness else "darker"
+        found.append(f"{word} ({brightness:.2f} against {fit.brightness:.2f})")
+    if abs(warmth - fit.warmth) > 2 * SPREAD[1]:
+        word = "redder" if warmth > fit.warmth else "bluer"
+        found.append(f"{word} (red − blue {warmth:+.2f} against {fit.warmth:+.2f})")
+    if abs(np.log(max(contrast, 1e-12) / fit.contrast)) > 2 * SPREAD[2]:
+        word = "higher" if contrast > fit.contrast else "lower"
+        found.append(f"{word} in contrast ({contrast:.2f} against {fit.contrast:.2f})")
+    return (f"Your images are {', '.join(found)} than the training images; that is not an error.",) * bool(found)
 
 
-def _chosen(prepared: Tensor, pixels: Tensor | None, seed: int) -> Tensor:
-    """Places of the images that are looked at, drawn from all."""
+def _sample(prepared: Tensor, pixels: Tensor | None, seed: int) -> Tensor:
+    """Indices of the images that are used, drawn from all."""
     fits = pixels is None or pixels.shape == prepared.shape
     if prepared.ndim != 4 or prepared.shape[1] != 3 or prepared.dtype != torch.uint8 or len(prepared) < 2 or not fits:
         found = f"{tuple(prepared.shape)} {prepared.dtype}" + ("" if pixels is None else f" and {tuple(pixels.shape)}")
@@ -240,7 +259,7 @@ def _chosen(prepared: Tensor, pixels: Tensor | None, seed: int) -> Tensor:
     return torch.randperm(len(prepared), generator=draw)[:_IMAGES].sort().values
 
 
-def middle_of(images: Tensor) -> Tensor:
-    """The part of images N×3×S×S that is looked at."""
+def centre_crop(images: Tensor) -> Tensor:
+    """The crop of images N×3×S×S that the check uses."""
     top, left = (max(0, (side - _SIDE) // 2) for side in images.shape[2:])
     return images[:, :, top : top + _SIDE, left : left + _SIDE]

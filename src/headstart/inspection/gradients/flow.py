@@ -1,4 +1,4 @@
-"""Gradient flow: how gradients and steps of each layer went while a network trained, from what was captured then."""
+"""Gradient flow: gradients and update steps of each layer over a training, from what was captured during it."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ from headstart.errors import DataError, shown
 from headstart.figures.panels import Line, Plot, panels_figure
 from headstart.figures.style import series_color
 from headstart.inspection.inspection_result import InspectionResult, Table
-from headstart.inspection.wording import listed, many
+from headstart.wording import counted, listed
 
 Captured = Mapping[str, Mapping[str, Sequence[ArrayLike]]]
 """Layer → parameter → one array for each step, as `StepByStep.capture_gradients` and `capture_parameters` keep them."""
 
 VANISHING = 1e-3
-"""Of the typical (root mean square) gradient of the last layer, below which that of the first is said to vanish. Five
-sigmoid layers do that: each passes at most a quarter (Glorot and Bengio 2010). Our choice."""
+"""Share of the last layer's root-mean-square gradient below which that of the first counts as vanishing. Five sigmoid
+layers do that: each passes at most a quarter (Glorot and Bengio 2010). Our choice."""
 
-EXPLODING = 100.0  # times its own median, from which a step's gradient is said to explode; our choice
+EXPLODING = 100.0  # times its own median, from which a step's gradient counts as exploding; our choice
 SLOW, FAST = 1e-5, 1e-1
 """Update-to-weight ratio below which a layer hardly learns, and above which its steps are too long: two powers of ten
-around 1e-3, which CS231n (Neural Networks 3, Ratio of weights:updates) calls about right."""
+around 1e-3, the value that CS231n (Neural Networks 3, Ratio of weights:updates) recommends."""
 
-SPARSE = 0.9  # share of gradients that are exactly zero from which a layer is said to be mostly dead; our choice
+SPARSE = 0.9  # share of gradients that are exactly zero from which a layer counts as mostly dead; our choice
 _LINES = 6  # layers drawn
+_SERIES = ("norms", "rms", "zeros", "ratios")
 
 
 @dataclass(frozen=True)
@@ -36,14 +37,15 @@ class LayerFlow:
     """One layer over the steps that were captured.
 
     Args:
-        norms: of the layer's gradient at each step. typical: the same over the root of the number of weights.
+        norms: of the layer's gradient at each step.
+        rms: root mean square of the gradient's numbers, at each step.
         zeros: share of the gradient's numbers that are exactly zero, at each step.
         ratios: ‖update‖ / ‖weights‖ of each step but the last; empty where parameters were not captured.
     """
 
     layer: str
     norms: tuple[float, ...] = field(repr=False)
-    typical: tuple[float, ...] = field(repr=False)
+    rms: tuple[float, ...] = field(repr=False)
     zeros: tuple[float, ...] = field(repr=False)
     ratios: tuple[float, ...] = field(repr=False)
 
@@ -53,15 +55,15 @@ class LayerFlow:
         return bool(np.isfinite(self.norms).all())
 
     @property
-    def bursts(self) -> tuple[int, ...]:
+    def exploding_steps(self) -> tuple[int, ...]:
         """Steps whose gradient was `EXPLODING` times the median, or not finite."""
         norms = np.array(self.norms)
         usual = float(np.median(norms[np.isfinite(norms)])) if np.isfinite(norms).any() else 0.0
         return tuple(np.flatnonzero(~np.isfinite(norms) | (norms > EXPLODING * max(usual, 1e-30))).tolist())
 
-    def middle(self, of: str) -> float:
-        """Median over the steps of `norms`, `typical`, `zeros` or `ratios`; nan where there are none."""
-        values = np.array(getattr(self, of))
+    def median(self, name: str) -> float:
+        """Median over the steps of `norms`, `rms`, `zeros` or `ratios`; nan where there are none."""
+        values = np.array(getattr(self, name))
         values = values[np.isfinite(values)]
         return float(np.median(values)) if values.size else float("nan")
 
@@ -74,85 +76,77 @@ class GradientFlow(InspectionResult):
 
     @property
     def title(self) -> str:
-        """What was looked at."""
-        return f"Gradients of {many(len(self.layers), 'layer')} over {many(len(self.layers[0].norms), 'step')}"
+        """Of the page's section."""
+        return f"Gradients of {counted(len(self.layers), 'layer')} over {counted(len(self.layers[0].norms), 'step')}"
 
     @property
     def interpretation(self) -> tuple[str, ...]:
         """What this says, and what to do."""
-        return tuple(filter(None, [self._on_bursts(), self._on_reach(), self._on_ratios(), self._on_zeros()]))
+        return tuple(filter(None, [self._on_explosions(), self._on_depth(), self._on_ratios(), self._on_zeros()]))
 
-    def _on_bursts(self) -> str:
-        burst = [one for one in self.layers if one.bursts]
-        if not burst:
+    def _on_explosions(self) -> str:
+        steps = [f"{one.layer} at step {one.exploding_steps[0] + 1}" for one in self.layers if one.exploding_steps]
+        if not steps:
             return ""
-        names = listed([f"{one.layer} at step {one.bursts[0] + 1}" for one in burst], 4)
         return (
-            f"Gradients exploded ({EXPLODING:g} times their median or not finite): {names}. Clip their norm "
+            f"Gradients exploded ({EXPLODING:g} times their median or not finite): {listed(steps, 4)}. Clip their norm "
             "(set_clip_grad_norm) or lower the learning rate."
         )
 
-    def _on_reach(self) -> str:
+    def _on_depth(self) -> str:
         first, last = self.layers[0], self.layers[-1]
-        ratio = first.middle("typical") / (last.middle("typical") or float("nan"))
+        ratio = first.median("rms") / (last.median("rms") or float("nan"))
         if len(self.layers) < 2 or not np.isfinite(ratio):
             return ""
-        between = f"{shown(first.layer)} against {shown(last.layer)}: {ratio:.2g} times as large, number by number"
+        between = f"{shown(first.layer)} against {shown(last.layer)}: {ratio:.2g} times the root mean square"
         if ratio < VANISHING:
             return (
-                f"Gradients vanish towards the input ({between}): the first layers hardly learn. Shortcuts, batch norm "
-                "or ReLU instead of sigmoid let them through."
+                f"Gradients vanish towards the input ({between}): the first layers hardly learn. Use shortcuts, batch "
+                "norm, or ReLU instead of sigmoid."
             )
         if ratio > 1 / VANISHING:
-            return f"Gradients grow towards the input ({between}): normalise, or initialise with smaller weights."
+            return (
+                f"Gradients grow towards the input ({between}): add normalisation, or initialise with smaller weights."
+            )
         return f"Gradients reach the first layer ({between})."
 
     def _on_ratios(self) -> str:
         known = [one for one in self.layers if one.ratios]
-        slow = [one.layer for one in known if one.middle("ratios") < SLOW]
-        fast = [one.layer for one in known if one.middle("ratios") > FAST]
+        slow = [one.layer for one in known if one.median("ratios") < SLOW]
+        fast = [one.layer for one in known if one.median("ratios") > FAST]
         if not known:
-            return "Parameters were not captured, so that steps cannot be compared with weights (capture_parameters)."
-        words = []
+            return "Parameters were not captured (capture_parameters): update-to-weight ratios are unknown."
+        sentences = []
         if fast:
-            words.append(f"Steps are too long in {listed(fast, 4)} (over {FAST:g} of the weights): lower the rate.")
+            names = listed(fast, 4)
+            sentences.append(f"Steps are too long in {names} (over {FAST:g} of the weights): lower the learning rate.")
         if slow:
-            words.append(f"{listed(slow, 4)} hardly learn{'s' if len(slow) == 1 else ''} (steps below {SLOW:g}).")
-        middle = float(np.median([one.middle("ratios") for one in known]))
-        return " ".join(words) or f"Steps are {middle:.1e} of the weights in the middle layer; about 1e-3 is usual."
+            sentences.append(f"{listed(slow, 4)} hardly learn{'s' if len(slow) == 1 else ''} (steps below {SLOW:g}).")
+        middle = float(np.median([one.median("ratios") for one in known]))
+        return " ".join(sentences) or f"Steps are {middle:.1e} of the weights in the median layer; about 1e-3 is usual."
 
     def _on_zeros(self) -> str:
-        sparse = [f"{one.layer} ({one.middle('zeros'):.0%})" for one in self.layers if one.middle("zeros") > SPARSE]
+        zeros = {one.layer: one.median("zeros") for one in self.layers}
+        sparse = [f"{layer} ({share * 100:.1f} %)" for layer, share in zeros.items() if share > SPARSE]
         if not sparse:
             return ""
-        return f"Most gradients are exactly zero in {listed(sparse, 4)}: dead ReLUs behind it, or a frozen part."
+        return f"Most gradients are exactly zero in {listed(sparse, 4)}: dead ReLUs follow, or layers are frozen."
 
     @property
     def tables(self) -> tuple[Table, ...]:
         """Medians over the steps, a row for each layer."""
-        rows = tuple(
-            (
-                shown(o.layer),
-                o.middle("norms"),
-                o.middle("typical"),
-                o.middle("zeros"),
-                o.middle("ratios"),
-                len(o.bursts),
-            )
-            for o in self.layers
-        )
-        heads = ("layer", "gradient norm", "root mean square", "zeros", "update / weight", "bursts")
-        return (Table("Medians over the steps", heads, rows),)
+        rows = tuple(map(_row, self.layers))
+        columns = ("layer", "gradient norm", "root mean square", "zeros", "update / weight", "exploding steps")
+        return (Table("Medians over the steps", columns, rows),)
 
     @property
     def description(self) -> str:
         """The figure in words."""
         first, last = self.layers[0], self.layers[-1]
         return (
-            f"Curves over {many(len(first.norms), 'step')}, on logarithmic scales: the norm of the gradient (median "
-            f"{first.middle('norms'):.2g} in {shown(first.layer)}, {last.middle('norms'):.2g} in "
-            f"{shown(last.layer)}), and "
-            "the length of steps against that of the weights."
+            f"Curves over {counted(len(first.norms), 'step')}, on logarithmic scales: the norm of the gradient (median "
+            f"{first.median('norms'):.2g} in {shown(first.layer)}, {last.median('norms'):.2g} in "
+            f"{shown(last.layer)}), and the length of the updates relative to the weights."
         )
 
     def figure(self) -> Figure:
@@ -163,23 +157,14 @@ class GradientFlow(InspectionResult):
             panels.append(_plot("Update / weight", [(self.layers[i], self.layers[i].ratios) for i in chosen]))
         return panels_figure(panels)
 
-    def to_dict(self) -> dict[str, object]:
-        """Plain values for JSON; numbers that are not finite become None."""
-        keys = ("norms", "typical", "zeros", "ratios")
-        layers = [
-            {"layer": one.layer, **{key: [v if np.isfinite(v) else None for v in getattr(one, key)] for key in keys}}
-            for one in self.layers
-        ]
-        return {"title": self.title, "layers": layers, "reading": list(self.interpretation)}
-
 
 def gradient_flow(gradients: Captured, parameters: Captured | None = None) -> GradientFlow:
-    """Norm, zeros and update-to-weight ratio of each layer over the steps, and what is wrong with them.
+    """Norm, zeros and update-to-weight ratio of each layer over the steps, and which of them are a problem.
 
     Args:
         gradients: layer → parameter → an array for each step, layers in the network's order.
-        parameters: the same of the weights before each step; their differences are the updates. A series that goes
-            back further or less far than that of the gradients is fine.
+        parameters: the same of the weights before each step; their differences are the updates. It may cover more or
+            fewer steps than the gradients.
 
     Raises:
         DataError: nothing was captured.
@@ -190,24 +175,28 @@ def gradient_flow(gradients: Captured, parameters: Captured | None = None) -> Gr
             expected="gradients of one step or more",
             found="none",
             where="gradient_flow",
-            hint="capture_gradients and capture_parameters, before training.",
+            hint="Call capture_gradients and capture_parameters before training.",
         )
     return GradientFlow(
         tuple(_flow(layer, series, (parameters or {}).get(layer, {})) for layer, series in captured.items())
     )
 
 
+def _row(layer: LayerFlow) -> tuple[str | int | float, ...]:
+    return (shown(layer.layer), *[layer.median(name) for name in _SERIES], len(layer.exploding_steps))
+
+
 def _flow(
     layer: str, gradients: Mapping[str, Sequence[ArrayLike]], parameters: Mapping[str, Sequence[ArrayLike]]
 ) -> LayerFlow:
     steps = min(len(values) for values in gradients.values())
-    norms, typical, zeros = [], [], []
+    norms, rms, zeros = [], [], []
     for step in range(-steps, 0):
         flat = np.concatenate([np.ravel(np.asarray(values[step], dtype=np.float64)) for values in gradients.values()])
         norms.append(float(np.linalg.norm(flat)))
-        typical.append(norms[-1] / float(np.sqrt(flat.size)))
+        rms.append(norms[-1] / float(np.sqrt(flat.size)))
         zeros.append(float((flat == 0).mean()))
-    return LayerFlow(layer, tuple(norms), tuple(typical), tuple(zeros), _ratios(parameters))
+    return LayerFlow(layer, norms=tuple(norms), rms=tuple(rms), zeros=tuple(zeros), ratios=_ratios(parameters))
 
 
 def _ratios(parameters: Mapping[str, Sequence[ArrayLike]]) -> tuple[float, ...]:
@@ -223,7 +212,7 @@ def _ratios(parameters: Mapping[str, Sequence[ArrayLike]]) -> tuple[float, ...]:
 
 
 def _plot(title: str, series: Sequence[tuple[LayerFlow, tuple[float, ...]]]) -> Plot:
-    """Values above zero over the steps; a logarithmic scale has no place for others."""
+    """Values above zero over the steps; a logarithmic scale cannot show others."""
     lines = []
     for number, (one, values) in enumerate(series):
         drawn = [(step, value) for step, value in enumerate(values, start=1) if np.isfinite(value) and value > 0]

@@ -1,4 +1,4 @@
-"""Residual blocks before and after a training: which of them changed what they do."""
+"""Residual blocks before and after a training: which of them changed what they contribute."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from headstart.errors import DataError
 from headstart.figures.panels import Line, Plot, panels_figure
 from headstart.figures.style import BLUE, ORANGE
 from headstart.inspection.inspection_result import InspectionResult, Table
-from headstart.inspection.residual.blocks import BlockMeasurement, ResidualAnalysis
+from headstart.inspection.residual.block_measurements import BlockMeasurement
+from headstart.inspection.residual.blocks import ResidualAnalysis
+from headstart.wording import counted, listed
 
-SAME = 0.05  # of its own size: a share that moved less did not change its work, however narrow its interval
+SAME = 0.05  # of its own size: a share that moved less did not change its role, however narrow its interval
 
 
 @dataclass(frozen=True)
 class ResidualChange(InspectionResult):
-    """Two looks at the same blocks with the same images."""
+    """Two analyses of the same blocks with the same images."""
 
     before: ResidualAnalysis
     after: ResidualAnalysis
@@ -30,29 +32,30 @@ class ResidualChange(InspectionResult):
 
     @property
     def title(self) -> str:
-        """What was looked at."""
-        return f"Residual blocks of {self.before.model} before and after"
+        """Of the page's section."""
+        return f"Residual blocks of {self.before.model} before and after training"
 
     @property
     def interpretation(self) -> tuple[str, ...]:
-        """What the training changed, and what might have been left frozen."""
+        """What the training changed, and what could have stayed frozen."""
         moved, names = self.moved, [block.name for block in self.after.blocks]
         if not names:
             return self.before.interpretation
         if not moved:
-            return ("No block changed its share: the training was light, or touched the head alone.",)
+            return ("No block changed its share: the training was short, or changed only the head.",)
         first = names.index(moved[0])
-        told = [f"{len(moved)} of {len(names)} blocks changed how much they add: {', '.join(moved[:6])}."]
-        if first:
-            still = f"the {first} blocks before {moved[0]}" if first > 1 else f"{names[0]}"
-            told.append(f"Unchanged are {still}: frozen, they would have done the same, and cheaper.")
-        else:
-            told.append("The first block is among them: the images differ from the old ones from the beginning.")
-        return tuple(told)
+        changed = f"{len(moved)} of {counted(len(names), 'block')} changed their share: {listed(moved, 6)}."
+        if not first:
+            return (
+                changed,
+                "The first block is one of them: the images differ from the old ones in low-level features.",
+            )
+        still = f"The {first} blocks before {moved[0]} did" if first > 1 else f"{names[0]} did"
+        return (changed, f"{still} not change: frozen, training would have given the same result at lower cost.")
 
     @property
     def tables(self) -> tuple[Table, ...]:
-        """Share, cosine, gradient and loss without the block, before and after."""
+        """Share, cosine, gradient and change without the block, before and after."""
         pairs = list(zip(self.before.blocks, self.after.blocks, strict=True))
         if not pairs:
             return ()
@@ -62,40 +65,40 @@ class ResidualChange(InspectionResult):
     @property
     def description(self) -> str:
         """What the figure shows."""
-        many = len(self.after.blocks)
-        return f"Share of the branch in each of {many} blocks before and after; {len(self.moved)} of them changed."
+        blocks = counted(len(self.after.blocks), "block")
+        return f"Share of the branch in {blocks} before and after training; {len(self.moved)} of them changed."
 
     def figure(self) -> Figure:
         """Shares, and gradients where both have them, before and after."""
         at = range(1, len(self.before.blocks) + 1)
         both = ((self.before, "before", BLUE), (self.after, "after", ORANGE))
-        lines = tuple(Line(word, at, [block.share for block in lens.blocks], ink) for lens, word, ink in both)
+        lines = tuple(Line(word, at, [block.share for block in one.blocks], ink) for one, word, ink in both)
         panels = [Plot("Share of the branch", lines, "block", "share")]
         if self.before.accuracy is not None and self.after.accuracy is not None:
             lines = tuple(
-                Line(word, at, [block.gradient or 0.0 for block in lens.blocks], ink) for lens, word, ink in both
+                Line(word, at, [block.gradient or 0.0 for block in one.blocks], ink) for one, word, ink in both
             )
             panels.append(Plot("Gradient through the branch", lines, "block", "share"))
         return panels_figure(panels)
 
     def to_dict(self) -> dict[str, object]:
-        """Both looks, and the blocks that changed."""
+        """Both analyses, and the blocks that changed."""
         return {"before": self.before.to_dict(), "after": self.after.to_dict(), "moved": list(self.moved)}
 
 
 def compare_residuals(before: ResidualAnalysis, after: ResidualAnalysis) -> ResidualChange:
-    """Set two looks at the blocks of one network side by side, as before and after fine-tuning.
+    """Compare two analyses of the blocks of one network, as before and after fine-tuning.
 
     Raises:
-        DataError: the blocks have other names, or the looks were taken of different numbers of images.
+        DataError: the blocks have other names, or the numbers of images differ.
     """
-    names = [[block.name for block in lens.blocks] for lens in (before, after)]
+    names = [[block.name for block in one.blocks] for one in (before, after)]
     if names[0] != names[1] or before.images != after.images:
         raise DataError(
-            expected="two looks at the same blocks with the same images",
+            expected="two analyses of the same blocks with the same images",
             found=f"{len(names[0])} blocks on {before.images} images, {len(names[1])} on {after.images}",
             where="compare_residuals",
-            hint="Look at both models with the same images.",
+            hint="Analyse both models with the same images.",
         )
     return ResidualChange(before, after)
 

@@ -1,0 +1,68 @@
+"""Rules about dropout: a network that breaks each, one that does not, and how bad each finding is."""
+
+from __future__ import annotations
+
+import pytest
+from torch import nn
+
+from flawed_networks import (
+    Dropping,
+    Example,
+    after_dropout,
+    examine,
+    findings,
+    noise,
+    rule_names,
+    severities,
+    small,
+)
+from headstart.best_practices import dropout
+from headstart.best_practices.doctor import doctor
+
+EXAMPLES: dict[str, Example] = {
+    "dropout before batch norm": Example(lambda: after_dropout(0.5), "warning", ("1",), lambda: after_dropout(0.0)),
+    "dropout in eval mode": Example(
+        lambda: (Dropping(forgetful=True), {}),
+        "error",
+        ("the network itself",),
+        lambda: (Dropping(forgetful=False).train(), {}),
+    ),
+}
+
+
+def test_every_rule_of_the_file_has_its_examples():
+    assert rule_names(dropout) == set(EXAMPLES)
+
+
+@pytest.mark.parametrize("rule", EXAMPLES)
+def test_a_network_that_breaks_the_rule_is_found_with_its_place(rule: str):
+    example = EXAMPLES[rule]
+    found = severities(examine(example.broken()), rule)
+    assert found == {example.severity: example.places}
+
+
+@pytest.mark.parametrize("rule", EXAMPLES)
+def test_one_that_does_not_break_it_passes(rule: str):
+    diagnosis = examine(EXAMPLES[rule].sound())
+    assert rule in diagnosis.passed, diagnosis
+
+
+@pytest.mark.parametrize(("mean", "keep"), [(0.5, 0.5), (1.0, 0.8), (0.0, 0.5)])
+def test_the_variance_shift_behind_dropout_is_that_of_the_formula(mean: float, keep: float):
+    network = nn.Sequential(nn.Dropout(1 - keep), nn.BatchNorm2d(3))
+    text = findings(doctor(network, images=noise(16, 3, 48, 48) + mean), "dropout before batch norm")["warning"]
+    expected = 1 / ((mean**2 + 1) / keep - mean**2)  # Li et al. 2018: v / ((c² + v)/p - c²)
+    assert float(text.split(" is ")[1].split()[0]) == pytest.approx(expected, abs=0.011)  # written with two decimals
+
+
+def test_dropout_after_the_last_batch_norm_passes():
+    behind = nn.Sequential(small(), nn.Dropout(0.5), nn.Conv2d(4, 2, 1))
+    settled = nn.Sequential(nn.Dropout(0.0), small())
+    assert "dropout before batch norm" in doctor(behind).passed
+    assert "dropout before batch norm" not in {one.name for one in doctor(settled).findings}
+
+
+def test_the_shift_is_reported_at_the_first_batch_norm_only():
+    network = nn.Sequential(nn.Dropout(0.5), nn.BatchNorm2d(3), nn.BatchNorm2d(3))
+    (finding,) = [one for one in doctor(network).findings if one.name == "dropout before batch norm"]
+    assert finding.places == ("1",)

@@ -1,0 +1,71 @@
+"""Rules about the output: a network that breaks each, one that does not, and how bad each finding is."""
+
+from __future__ import annotations
+
+import pytest
+from torch import nn
+
+from flawed_networks import (
+    Example,
+    Net,
+    examine,
+    findings,
+    labelled,
+    rule_names,
+    severities,
+)
+from headstart.backbones.backbone import load_backbone
+from headstart.best_practices import head
+from headstart.best_practices.doctor import doctor
+from headstart.heads.head import Head
+
+EXAMPLES: dict[str, Example] = {
+    "outputs and classes differ": Example(
+        lambda: (Net(classes=2), {"images": labelled(3)}),
+        "error",
+        ("fc",),
+        lambda: (Net(classes=3), {"images": labelled(3)}),
+    ),
+    "softmax as output": Example(
+        lambda: (nn.Sequential(Net(), nn.Softmax(1)), {}),
+        "warning",
+        ("1",),
+        lambda: (nn.Sequential(Net(), nn.LogSoftmax(1)), {}),
+    ),
+}
+
+
+def test_every_rule_of_the_file_has_its_examples():
+    assert rule_names(head) == set(EXAMPLES)
+
+
+@pytest.mark.parametrize("rule", EXAMPLES)
+def test_a_network_that_breaks_the_rule_is_found_with_its_place(rule: str):
+    example = EXAMPLES[rule]
+    found = severities(examine(example.broken()), rule)
+    assert found == {example.severity: example.places}
+
+
+@pytest.mark.parametrize("rule", EXAMPLES)
+def test_one_that_does_not_break_it_passes(rule: str):
+    diagnosis = examine(EXAMPLES[rule].sound())
+    assert rule in diagnosis.passed, diagnosis
+
+
+@pytest.mark.parametrize(("width", "classes", "kinds"), [(1000, 3, ["warning"]), (1, 2, []), (1, 3, ["error"])])
+def test_more_outputs_than_classes_are_a_warning_and_one_is_enough_for_two(width: int, classes: int, kinds: list[str]):
+    network = nn.Sequential(nn.Conv2d(3, 3, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, width))
+    assert list(findings(doctor(network, images=labelled(classes)), "outputs and classes differ")) == kinds
+
+
+def test_the_pretrained_head_of_a_backbone_is_not_checked():
+    backbone = load_backbone("embedded")
+    reasons = {one.rule: one.reason for one in doctor(backbone).not_applicable}
+    assert reasons["outputs and classes differ"] == "no head: training gives a backbone one"
+
+
+def test_a_classifier_whose_head_lost_a_class_is_an_error(small_classifier):
+    model = small_classifier()
+    head = model.head
+    model.head = Head(head.kind, head.stages, head.weight[:, :2], head.bias[:2], head.temperature, head.unit)
+    assert severities(doctor(model), "outputs and classes differ") == {"error": ()}

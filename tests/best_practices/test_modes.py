@@ -1,0 +1,70 @@
+"""Rules about modes and gradients: a network that breaks each, one that does not, and how bad each finding is."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from flawed_networks import (
+    Example,
+    conv_norm,
+    examine,
+    findings,
+    mixed,
+    rule_names,
+    severities,
+    small,
+)
+from headstart.best_practices import modes
+from headstart.best_practices.doctor import doctor
+from headstart.freezing import freeze
+
+EXAMPLES: dict[str, Example] = {
+    "mixed train and eval mode": Example(
+        lambda: (mixed("norm"), {}), "error", ("0.1",), lambda: (conv_norm().eval(), {})
+    ),
+    "no trainable parameters": Example(
+        lambda: (conv_norm().requires_grad_(False).train(), {}),
+        "warning",
+        (),
+        lambda: (conv_norm().requires_grad_(False).eval(), {}),
+    ),
+}
+
+
+def test_every_rule_of_the_file_has_its_examples():
+    assert rule_names(modes) == set(EXAMPLES)
+
+
+@pytest.mark.parametrize("rule", EXAMPLES)
+def test_a_network_that_breaks_the_rule_is_found_with_its_place(rule: str):
+    example = EXAMPLES[rule]
+    found = severities(examine(example.broken()), rule)
+    assert found == {example.severity: example.places}
+
+
+@pytest.mark.parametrize("rule", EXAMPLES)
+def test_one_that_does_not_break_it_passes(rule: str):
+    diagnosis = examine(EXAMPLES[rule].sound())
+    assert rule in diagnosis.passed, diagnosis
+
+
+def test_modes_that_differ_are_judged_by_what_they_do():
+    rule = "mixed train and eval mode"
+    chance = nn.Sequential(small(), nn.Dropout(0.5)).eval()
+    chance[1].train()
+    assert list(findings(doctor(chance), rule)) == ["warning"]
+    settled = nn.Sequential(small()).train()
+    settled[0][1].eval()
+    assert list(findings(doctor(settled), rule)) == ["advice"]
+    frozen = nn.Sequential(small(), nn.Conv2d(4, 2, 1))
+    freeze(frozen, until="1")
+    assert rule in doctor(frozen.train()).passed
+
+
+def test_an_optimiser_without_trained_parameters_is_an_error():
+    network = small()
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    diagnosis = doctor(network.requires_grad_(False), optimizer=optimizer)
+    assert list(findings(diagnosis, "no trainable parameters")) == ["error"]

@@ -1,0 +1,70 @@
+"""Rules about the optimiser: a network that breaks each, one that does not, and how bad each finding is."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from flawed_networks import (
+    Example,
+    Net,
+    examine,
+    findings,
+    of_a_copy,
+    optimised,
+    rule_names,
+    severities,
+    small,
+    two_optimisers,
+    without_decay,
+)
+from headstart.best_practices import optimizer
+from headstart.best_practices.doctor import doctor
+
+EXAMPLES: dict[str, Example] = {
+    "parameters missing from the optimiser": Example(
+        lambda: optimised(Net(), lambda net: net.fc.parameters()),
+        "error",
+        ("stem.weight", "stem.bias", "block.conv.weight", "block.norm.weight", "block.norm.bias"),
+        lambda: optimised(Net(), lambda net: net.parameters()),
+    ),
+    "parameters in several optimiser groups": Example(
+        lambda: two_optimisers(shared=True),
+        "warning",
+        ("fc.weight", "fc.bias"),
+        lambda: two_optimisers(shared=False),
+    ),
+    "foreign parameters in the optimiser": Example(
+        lambda: of_a_copy(Net(), Net()), "warning", (), lambda: optimised(Net(), lambda net: net.parameters())
+    ),
+    "weight decay on batch norm": Example(
+        lambda: optimised(Net(), lambda net: net.parameters(), weight_decay=1e-4),
+        "advice",
+        ("block.norm",),
+        without_decay,
+    ),
+}
+
+
+def test_every_rule_of_the_file_has_its_examples():
+    assert rule_names(optimizer) == set(EXAMPLES)
+
+
+@pytest.mark.parametrize("rule", EXAMPLES)
+def test_a_network_that_breaks_the_rule_is_found_with_its_place(rule: str):
+    example = EXAMPLES[rule]
+    found = severities(examine(example.broken()), rule)
+    assert found == {example.severity: example.places}
+
+
+@pytest.mark.parametrize("rule", EXAMPLES)
+def test_one_that_does_not_break_it_passes(rule: str):
+    diagnosis = examine(EXAMPLES[rule].sound())
+    assert rule in diagnosis.passed, diagnosis
+
+
+def test_an_optimiser_of_a_copy_is_an_error():
+    optimizer = torch.optim.SGD(small().parameters(), lr=0.1)
+    diagnosis = doctor(small(), optimizer=optimizer)
+    assert list(findings(diagnosis, "foreign parameters in the optimiser")) == ["error"]
+    assert list(findings(diagnosis, "parameters missing from the optimiser")) == ["error"]

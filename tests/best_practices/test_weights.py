@@ -1,0 +1,59 @@
+"""Rules about weights: a network that breaks each, one that does not, and how bad each finding is."""
+
+from __future__ import annotations
+
+import pytest
+from torch import nn
+
+from flawed_networks import (
+    Example,
+    Listed,
+    Unused,
+    examine,
+    findings,
+    rule_names,
+    severities,
+    small,
+    with_weight,
+)
+from headstart.best_practices import weights
+from headstart.best_practices.doctor import doctor
+
+EXAMPLES: dict[str, Example] = {
+    "non-finite weights": Example(
+        lambda: (with_weight(float("nan")), {}), "error", ("0.weight",), lambda: (with_weight(1.0), {})
+    ),
+    "half precision on the CPU": Example(
+        lambda: (nn.Linear(4, 2).half(), {}), "warning", ("weight", "bias"), lambda: (nn.Linear(4, 2), {})
+    ),
+    "unregistered modules": Example(
+        lambda: (Listed(plain=True), {}), "warning", ("layers",), lambda: (Listed(plain=False), {})
+    ),
+    "unused parameters": Example(
+        lambda: (Unused(used=False), {}), "advice", ("extra",), lambda: (Unused(used=True), {})
+    ),
+}
+
+
+def test_every_rule_of_the_file_has_its_examples():
+    assert rule_names(weights) == set(EXAMPLES)
+
+
+@pytest.mark.parametrize("rule", EXAMPLES)
+def test_a_network_that_breaks_the_rule_is_found_with_its_place(rule: str):
+    example = EXAMPLES[rule]
+    found = severities(examine(example.broken()), rule)
+    assert found == {example.severity: example.places}
+
+
+@pytest.mark.parametrize("rule", EXAMPLES)
+def test_one_that_does_not_break_it_passes(rule: str):
+    diagnosis = examine(EXAMPLES[rule].sound())
+    assert rule in diagnosis.passed, diagnosis
+
+
+def test_a_negative_variance_is_an_error():
+    network = small()
+    network[1].running_var[2] = -0.1
+    reported = findings(doctor(network), "non-finite weights")
+    assert reported == {"error": "batch norms with a negative running variance: 1"}
