@@ -47,7 +47,7 @@ def test_mistakes_are_explained(headstart: Headstart, photos: Path) -> None:
             ("train", photos, "--backbone", "embedded", "--strategy", "last-stage", "--mix", "mixup"),
             "cached activations",
         ),
-        ((*train, "full", "--average", "wise"), "head begins at zero"),
+        ((*train, "full", "--average", "wise"), "head starts at zero"),
     ):
         answer = headstart(*arguments)
         assert answer.code == 2, arguments
