@@ -162,3 +162,6 @@ ENGINES: Registry[Any] = Registry(
     },
 )
 """Ways to run a forward pass, of `--engine NAME`; see `headstart.engines.choose`."""
+
+register_engine = ENGINES.register
+"""Decorator: make a function (backbone) → forward(pixels N×3×S×S) → features N×D available as `--engine NAME`."""

@@ -145,14 +145,21 @@ class Backbone:
         """The features of all stages for inference: in eval mode whatever is done to the network, made once."""
         return eval_view(self.feature_extractor())
 
-    @torch.inference_mode()
     def features(self, pixels: Tensor) -> Tensor:
         """Features N×D of pixels N×3×S×S: every stage, pooled and raw, side by side; see `slices`.
 
         With `flip_tta` they are means over each image and its horizontal flip; engines and the cache do the same.
         """
-        body = self.inference.body  # one file less to step through
-        features: Tensor = body(pixels) if self.flip_tta is None else self.flip_tta.features(body, pixels)
+        return (
+            self.plain_features(pixels)
+            if self.flip_tta is None
+            else self.flip_tta.features(self.plain_features, pixels)
+        )
+
+    @torch.inference_mode()
+    def plain_features(self, pixels: Tensor) -> Tensor:
+        """Features N×D of the pixels N×3×S×S themselves, whatever `flip_tta` is."""
+        features: Tensor = self.inference.body(pixels)  # the body: one file less to step through
         return features
 
     @torch.inference_mode()

@@ -1,4 +1,4 @@
-"""Engine benchmark: a few made-up images that every engine is tried on, for equal features and for its speed."""
+"""EngineBenchmark: whether an engine gives eager's features, and how fast, on a few images of noise."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from torch import Tensor
 from headstart.backbones.backbone import Backbone
 from headstart.engines.forward import Forward
 
-TOLERANCE = 2e-5  # of a stage's largest feature: what another order of the same float32 sums may give
-_CHECKED = 2  # images; with one, a batch that was taken for a constant would pass
+TOLERANCE = 2e-5  # of a stage's largest feature: the effect of another order of the same float32 sums
+_CHECKED = 2  # images; with one, an export that made the batch a constant would pass
 
 
 class EngineBenchmark:
     """Seeded noise in the shape of pixels, and eager's features of it.
 
     Attributes:
-        eager_seconds: for one image, from the only run so far.
+        eager_seconds: for one image, from one run.
     """
 
     ROUNDS = 3  # runs of each candidate in a measurement
@@ -36,7 +36,7 @@ class EngineBenchmark:
     def difference(self, forward: Forward) -> float:
         """Largest difference from eager, as a share of the largest feature in the same stage.
 
-        Infinite when the shape is another or a feature is no number.
+        Infinite when the shape differs or a feature is not finite.
         """
         found, expected = forward(self._pixels), self._expected
         if found.shape != expected.shape or not bool(torch.isfinite(found).all()):
@@ -44,13 +44,13 @@ class EngineBenchmark:
         return max(_relative(expected[:, part], found[:, part]) for part in self._slices)
 
     def seconds(self, forward: Forward) -> float:
-        """Seconds for one image, from one run after the check has warmed it up."""
+        """Seconds for one image, from one run; the check before it was the warm-up."""
         began = time.perf_counter()
         forward(self._pixels)
         return (time.perf_counter() - began) / _CHECKED
 
     def compare(self, candidates: Mapping[str, Forward], images: int) -> dict[str, float]:
-        """Seconds for one image with each, the median of runs that take turns: a busy moment hits all alike."""
+        """Seconds for one image with each, the median of alternating runs: a busy moment affects all."""
         pixels = self._noise(images)
         times: dict[str, list[float]] = {name: [] for name in candidates}
         for _ in range(self.ROUNDS):

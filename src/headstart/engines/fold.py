@@ -1,4 +1,4 @@
-"""Batch norm folded into the layer before it: the same features from fewer passes over memory. For inference only."""
+"""Batch norm folded into the layer before it: equal features from fewer passes over memory, for inference only."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 def fold(network: FeatureExtractor) -> fx.GraphModule:
     """A copy of the network with each batch norm multiplied into the convolution or linear layer that feeds it.
 
-    Only where the layer feeds nothing else and is run once: a stage that is taken between the two keeps them apart. A
-    batch norm before its convolution (DenseNet, pre-activation) stays. The given network is not changed, and later
-    changes of it are not seen by the copy.
+    Only where the layer feeds nothing else and runs once: a stage taken between the two keeps them separate. A batch
+    norm before its convolution (DenseNet, pre-activation) stays. The given network is not changed, and the copy does
+    not see its later changes.
 
     Returns:
         Pixels N×3×S×S → features N×D, with no batch norm left that could be folded.
@@ -30,7 +30,7 @@ def fold(network: FeatureExtractor) -> fx.GraphModule:
 
     Source:
         W' = W·γ/√(σ²+ε), b' = β + (b − μ)·γ/√(σ²+ε) for each output channel, computed in float64 and rounded once, for
-        channels whose variance is close to nothing.
+        channels whose variance is close to zero.
     """
     if not isinstance(network.body, fx.GraphModule):
         raise BackboneError(
@@ -44,7 +44,9 @@ def fold(network: FeatureExtractor) -> fx.GraphModule:
     for node in list(body.graph.nodes):
         norm = _norm_of(body, node)
         layer = node.args[0] if norm is not None else None
-        if norm is None or not isinstance(layer, fx.Node) or not _foldable(body, layer, norm, calls):
+        if norm is None or not isinstance(layer, fx.Node) or not _foldable(body, layer, norm):
+            continue
+        if calls[layer.target] != 1:
             continue
         _scale(body.get_submodule(str(layer.target)), norm)
         node.replace_all_uses_with(layer)
@@ -57,8 +59,9 @@ def fold(network: FeatureExtractor) -> fx.GraphModule:
 
 
 class _Norm:
-    """What a batch norm does in eval mode: x·scale + shift for each of C channels, in float64."""
+    """A batch norm in eval mode: x·scale + shift for each of C channels, in float64."""
 
+    # the five tensors and numbers of the formula
     def __init__(self, mean: Tensor, variance: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> None:
         self.scale = (variance.double() + eps).rsqrt()
         if weight is not None:
@@ -99,12 +102,12 @@ def _constant(body: fx.GraphModule, value: object) -> Tensor | None:
     return found if isinstance(found, Tensor) else None
 
 
-def _foldable(body: fx.GraphModule, layer: fx.Node, norm: _Norm, calls: Counter[object]) -> bool:
-    if layer.op != "call_module" or len(layer.users) != 1 or calls[layer.target] != 1:
+def _foldable(body: fx.GraphModule, layer: fx.Node, norm: _Norm) -> bool:
+    if layer.op != "call_module" or len(layer.users) != 1:
         return False
     module = body.get_submodule(str(layer.target))
     # a linear layer's outputs are the last axis, a batch norm's channels the second: the same for N×C, the usual case;
-    # for anything else the widths differ, or the engine's check of its outputs finds it
+    # otherwise the widths differ, or the engine's check of its outputs refuses it
     return isinstance(module, _AFFINE) and module.weight.shape[0] == norm.scale.shape[0]
 
 

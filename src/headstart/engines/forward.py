@@ -1,14 +1,15 @@
-"""The forward pass of a frozen network in its cheaper forms: as it is, folded, compiled, on another device."""
+"""Forward passes of a backbone for inference: eager, folded, compiled, on another device."""
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 import warnings
 from collections.abc import Callable, Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, fx
 
 from headstart.backbones.backbone import Backbone
 from headstart.engines.fold import fold
@@ -18,34 +19,32 @@ from headstart.errors import BackboneError
 Forward = Callable[[Tensor], Tensor]
 """Normalised pixels N×3×S×S float32 → features N×D float32 of all stages."""
 
-# glibc hands every block above 32 MiB back to the kernel at once; each use of one then pays for all of its pages anew,
-# which took half of efficientnet_b0's time at a batch of 32
-_PART_BYTES = 30_000_000
-_USUAL_BATCH = 8  # images the packed layout is made for, when that many fit a part
+# glibc returns every block above 32 MiB to the kernel at once; each use of one then pays for all its pages again, which
+# took half of efficientnet_b0's time at a batch of 32
+_CHUNK_BYTES = 30_000_000
+_USUAL_BATCH = 8  # images the packed layout is made for, when that many fit a chunk
 
 
 def eager_forward(backbone: Backbone) -> Forward:
-    """The network as it is, sharing the backbone's weights."""
-    network = backbone.feature_extractor()
-
-    def forward(pixels: Tensor) -> Tensor:
-        with torch.inference_mode():
-            features: Tensor = network(pixels)
-        return features
-
-    return forward
+    """The network itself, in eval mode, sharing the backbone's weights."""
+    return backbone.plain_features
 
 
-def folded_forward(backbone: Backbone) -> Forward:
-    """Batch norm folded, channels last in memory, convolutions packed where oneDNN is there, batches cut to fit.
+def folded_forward(backbone: Backbone, *, chunk_bytes: int = _CHUNK_BYTES, packed: bool = True) -> Forward:
+    """Batch norm folded, channels last in memory, convolutions packed where torch has oneDNN, batches in chunks.
 
-    A batch is run in parts whose largest value stays under 30 MB, see `_PART_BYTES`.
+    Args:
+        chunk_bytes: no value of the graph becomes larger; a batch runs in chunks for it.
+        packed: False leaves the convolutions as they are.
+
+    Raises:
+        BackboneError: the network cannot be traced.
     """
-    body = fold(backbone.feature_extractor())
-    part = max(1, _PART_BYTES // measure_shapes(body, backbone.preprocess.crop))
-    if can_pack():
+    body = fold(backbone.inference)
+    chunk = max(1, chunk_bytes // measure_shapes(body, backbone.preprocess.crop))
+    if packed and can_pack():
         with torch.no_grad():
-            pack(body, min(part, _USUAL_BATCH))
+            pack(body, min(chunk, _USUAL_BATCH))
     body = body.to(memory_format=torch.channels_last)
     width = sum(backbone.widths)
 
@@ -53,8 +52,8 @@ def folded_forward(backbone: Backbone) -> Forward:
         if len(pixels) == 0:
             return torch.empty(0, width)
         with torch.inference_mode():
-            parts = pixels.contiguous(memory_format=torch.channels_last).tensor_split(math.ceil(len(pixels) / part))
-            return torch.cat([body(some) for some in parts])
+            chunks = pixels.contiguous(memory_format=torch.channels_last).tensor_split(math.ceil(len(pixels) / chunk))
+            return torch.cat([body(some) for some in chunks])
 
     return forward
 
@@ -63,11 +62,11 @@ def compiled_forward(backbone: Backbone) -> Forward:
     """The folded network through torch.compile with frozen weights; the first run compiles, 10 to 60 s.
 
     Raises:
-        BackboneError: torch cannot compile here, for want of a C++ compiler mostly.
+        BackboneError: torch cannot compile here, mostly because there is no C++ compiler.
     """
     from torch._inductor import config
 
-    folded = fold(backbone.feature_extractor())
+    folded = fold(backbone.inference)
     compiled = torch.compile(folded, dynamic=True)
 
     def forward(pixels: Tensor) -> Tensor:
@@ -92,12 +91,14 @@ def compiled_forward(backbone: Backbone) -> Forward:
 
 
 def device_forward(backbone: Backbone, device: str) -> Forward:
-    """A copy of the folded network on another device, in plain float32, so that features equal the CPU's.
+    """A copy of the network on another device, folded if it can be, in plain float32: features equal the CPU's.
 
     Channels last on CUDA; TF32 is off while it runs: its 10-bit products would differ by 1e-3.
     """
     layout = torch.channels_last if device.startswith("cuda") else torch.contiguous_format
-    body = fold(backbone.feature_extractor()).to(device=device).to(memory_format=layout)
+    inference = backbone.inference
+    body = fold(inference) if isinstance(inference.body, fx.GraphModule) else copy.deepcopy(inference.body)
+    body = body.to(device=device).to(memory_format=layout)
 
     def forward(pixels: Tensor) -> Tensor:
         with torch.inference_mode(), full_precision():
@@ -109,7 +110,7 @@ def device_forward(backbone: Backbone, device: str) -> Forward:
 
 @contextlib.contextmanager
 def full_precision() -> Iterator[None]:
-    """Convolutions and matrix products of CUDA in plain float32 here; the settings are put back."""
+    """Inside, CUDA computes convolutions and matrix products in plain float32; the settings are restored."""
     convolutions, products = torch.backends.cudnn, torch.backends.cuda.matmul
     before = convolutions.allow_tf32, products.allow_tf32
     convolutions.allow_tf32 = products.allow_tf32 = False

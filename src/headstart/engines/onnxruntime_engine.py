@@ -1,4 +1,4 @@
-"""The network run by onnxruntime, from an export kept on disk: made once for each set of weights, read ever after."""
+"""The network run by onnxruntime, from an export kept on disk: made once for each set of weights, then read."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import hashlib
 import importlib.util
 import json
 import logging
-import os
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +17,7 @@ from torch import Tensor, fx
 from headstart.backbones.backbone import Backbone
 from headstart.engines.fold import fold
 from headstart.errors import BackboneError
+from headstart.files import atomic_write
 
 INSTALL = "pip install 'headstart[onnx]'"
 _PACKAGES = ("onnxruntime", "onnx", "onnxscript")
@@ -27,19 +26,19 @@ _FOLDER = "onnx"
 
 
 def missing_packages() -> tuple[str, ...]:
-    """The packages this engine needs and does not find."""
+    """The packages that this engine needs and that are not installed."""
     return tuple(name for name in _PACKAGES if importlib.util.find_spec(name) is None)
 
 
 def is_exported(backbone: Backbone, cache_folder: Path) -> bool:
-    """Whether the export is on disk already, so that starting takes a moment and not ten seconds."""
+    """Whether the export is on disk already, so that the start takes one second and not ten."""
     return export_path(backbone, cache_folder).is_file()
 
 
 def onnx_forward(backbone: Backbone, cache_folder: Path) -> Callable[[Tensor], Tensor]:
     """The features of all stages by onnxruntime on the CPU, on as many threads as torch uses; safe in many threads.
 
-    The export is read from `cache_folder` when it is there and undamaged, else made (5 to 20 s) and left there.
+    The export is read from `cache_folder` when it is there and intact, else made (5 to 20 s) and kept there.
 
     Raises:
         BackboneError: a package is missing, or the network cannot be exported.
@@ -64,14 +63,14 @@ def onnx_forward(backbone: Backbone, cache_folder: Path) -> Callable[[Tensor], T
     pixels_name = session.get_inputs()[0].name
 
     def forward(pixels: Tensor) -> Tensor:
-        (rows,) = session.run(None, {pixels_name: pixels.contiguous().numpy()})
-        return torch.from_numpy(rows)
+        (features,) = session.run(None, {pixels_name: pixels.contiguous().numpy()})
+        return torch.from_numpy(features)
 
     return forward
 
 
 def export_path(backbone: Backbone, cache_folder: Path) -> Path:
-    """Where the export of these weights lies, or will lie; the versions that made it are in its name."""
+    """The file of these weights' export; the versions that make it are part of its name."""
     import onnx
 
     facts = {
@@ -89,7 +88,7 @@ def export_path(backbone: Backbone, cache_folder: Path) -> Path:
 
 
 def read_export(path: Path) -> bytes | None:
-    """The export, or None when there is none or its bytes are not those that were written."""
+    """The export, or None if there is none or its bytes are not those that were written."""
     try:
         stored = path.read_bytes()
     except OSError:
@@ -99,20 +98,15 @@ def read_export(path: Path) -> bytes | None:
 
 
 def write_export(path: Path, model: bytes) -> None:
-    """Beside its place first, so that a reader finds all of it or nothing; a full disk costs the file only."""
+    """Keep the export, with a hash before it; on a full disk it is not kept, and that is all."""
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, beside = tempfile.mkstemp(dir=path.parent, suffix=".part")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(hashlib.sha256(model).digest() + model)
-            Path(beside).replace(path)
-        finally:
-            Path(beside).unlink(missing_ok=True)
+        with atomic_write(path) as part:
+            part.write_bytes(hashlib.sha256(model).digest() + model)
 
 
 def _export(backbone: Backbone) -> bytes:
-    body = fold(backbone.feature_extractor())
+    body = fold(backbone.inference)
     side = backbone.preprocess.crop
     pixels = torch.zeros(2, 3, side, side)  # one image would make the batch a constant
     try:
@@ -126,7 +120,7 @@ def _export(backbone: Backbone) -> bytes:
             expected="a network that can be exported to ONNX",
             found=f"{type(error).__name__}: {first[0] if first else ''}",
             where=backbone.spec.name,
-            hint="Take another engine: --engine folded.",
+            hint="Use another engine: --engine folded.",
         ) from error
     if program is None:
         raise BackboneError(expected="an ONNX program", found="none", where=backbone.spec.name)
@@ -141,7 +135,7 @@ def _shapes(body: fx.GraphModule) -> dict[str, dict[int, object]]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter's warnings and log lines are about its own insides."""
+    """The exporter's warnings and log lines are about its own code."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

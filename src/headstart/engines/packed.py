@@ -1,9 +1,9 @@
-"""Convolutions of a folded graph as oneDNN runs them best: weights laid out once, activation and sum done on the way.
+"""Convolutions of a folded graph in oneDNN's own layout, with activation and shortcut computed in the same pass.
 
-A plain convolution of torch lays its weights out anew in every call, writes its output, and lets the activation and the
-sum with the shortcut read and write all of it again. torch.compile avoids that with operations of torch's oneDNN part,
-which need no compiler; they are used here. Their names begin with an underscore, so they may change one day: without
-them the plain graph is run, and whatever they give is compared with the eager network before it is used.
+A plain convolution of torch reorders its weights in every call and writes its output, which activation and shortcut
+then read and write again. torch.compile avoids that with operations of torch's oneDNN part, which need no compiler;
+they are used here. Their names begin with an underscore, so they may change: without them the plain graph runs, and
+their results are compared with the eager network before use. Why they stay: docs/decisions/packed-convolutions.md.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch.fx.passes.shape_prop import ShapeProp, TensorMetadata
 from torch.nn import functional
 
 Post = tuple[str, tuple[float, ...]]
-"""What is done to a sum of products before it is written: oneDNN's name for it, and its numbers."""
+"""The operation on a sum of products before it is written: oneDNN's name for it, and its numbers."""
 
 _NOTHING: Post = ("none", ())
 _POSTS: dict[object, Post] = {
@@ -44,36 +44,36 @@ def can_pack() -> bool:
 
 
 class PackedConv(nn.Module):
-    """One convolution with its weights in oneDNN's layout for a given input, and what follows it.
+    """One convolution with its weights in oneDNN's layout for an input shape, and the operations after it.
 
     Args:
-        shape: N, C, H, W of the input the layout is made for; others are right too, but slower.
-        post: done to the result, after the sum where there is one.
+        shape: N, C, H, W of the input that the layout is made for; others work too, but slower.
+        post: applied to the result, after the sum if there is one.
     """
 
     def __init__(self, conv: nn.Conv2d, shape: Sequence[int], post: Post) -> None:
         super().__init__()
         padding = [int(width) for width in conv.padding]
-        self._how = (padding, list(conv.stride), list(conv.dilation), conv.groups)
+        self._settings = (padding, list(conv.stride), list(conv.dilation), conv.groups)
         self._post = (post[0], list(post[1]))
         # plain attributes, not buffers: this layout can be neither copied nor moved
         self._bias = None if conv.bias is None else conv.bias.detach()
-        self._weight = torch.ops.mkldnn._reorder_convolution_weight(conv.weight.detach(), *self._how, list(shape))
+        self._weight = torch.ops.mkldnn._reorder_convolution_weight(conv.weight.detach(), *self._settings, list(shape))
 
     def forward(self, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
         """Convolution of x N×C×H×W, plus the shortcut, then the activation."""
         run, (post, numbers) = torch.ops.mkldnn._convolution_pointwise, self._post
         result: Tensor
         if shortcut is None:
-            result = run(x, self._weight, self._bias, *self._how, post, numbers, "")
-        else:  # written beside the shortcut, not over it: others may still need that
+            result = run(x, self._weight, self._bias, *self._settings, post, numbers, "")
+        else:  # not written over the shortcut: others may still need it
             after = None if post == "none" else post
-            result = run.binary(x, shortcut, self._weight, self._bias, *self._how, "add", 1.0, after, numbers, "")
+            result = run.binary(x, shortcut, self._weight, self._bias, *self._settings, "add", 1.0, after, numbers, "")
         return result
 
 
 def measure_shapes(body: fx.GraphModule, side: int) -> int:
-    """Note the shape of every value for one image in the graph.
+    """Store the shape of every value for one image in the graph.
 
     Returns:
         Bytes of the largest float32 value.
@@ -95,20 +95,17 @@ def pack(body: fx.GraphModule, batch: int) -> None:
         last, shortcut = _sum_after(node)
         last, post = _post_after(body, last)
         packed = PackedConv(conv, (batch, *_shape(node.args[0])[1:]), post)
-        _replace(body, node, last, shortcut, packed)
+        name = f"packed_{node.name}"
+        body.add_submodule(name, packed)
+        with body.graph.inserting_before(last):
+            inputs = (node.args[0],) if shortcut is None else (node.args[0], shortcut)
+            new = body.graph.call_module(name, inputs)
+        new.meta = dict(last.meta)
+        last.replace_all_uses_with(new)
     body.graph.eliminate_dead_code()
     body.delete_all_unused_submodules()
     body.graph.lint()
     body.recompile()
-
-
-def _replace(body: fx.GraphModule, conv: fx.Node, last: fx.Node, shortcut: fx.Node | None, packed: PackedConv) -> None:
-    name = f"packed_{conv.name}"
-    body.add_submodule(name, packed)
-    with body.graph.inserting_before(last):
-        node = body.graph.call_module(name, (conv.args[0],) if shortcut is None else (conv.args[0], shortcut))
-    node.meta = dict(last.meta)
-    last.replace_all_uses_with(node)
 
 
 def _packable(conv: nn.Conv2d) -> bool:
@@ -116,7 +113,7 @@ def _packable(conv: nn.Conv2d) -> bool:
 
 
 def _sum_after(node: fx.Node) -> tuple[fx.Node, fx.Node | None]:
-    """The sum that alone takes a convolution's output, and its other side, when that has the same shape."""
+    """The sum that is the only user of a convolution's output, and its other operand, if that has the same shape."""
     user = _only_user(node)
     if user is None or user.op != "call_function" or user.target not in _SUMS or user.kwargs or len(user.args) != 2:
         return node, None
