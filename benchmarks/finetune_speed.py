@@ -150,7 +150,7 @@ def prepared(backbone: Backbone, paths: list[Path], labels: np.ndarray, cache: F
     side = stored_side(preprocess.resize, preprocess.crop)
     square = replace(preprocess, crop=side)
     contents = tuple(path.name for path in paths)
-    pixels = open_rows(cache, {"what": "pixels"}, contents, [(3, side, side)], "uint8")
+    pixels = open_rows(cache, {"what": "pixels"}, contents, shapes=[(3, side, side)], dtype="uint8")
     fill_rows(
         pixels,
         lambda places: (torch.stack([square.prepare(open_image(paths[i]).rgb) for i in places]).numpy(),),

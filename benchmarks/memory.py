@@ -90,7 +90,7 @@ def child_solve(work: Path) -> tuple[float, Spent]:
     n, width, classes, step = 100_000, 1000, 100, 10_000
     before = peak_mb()
     names, contents = tuple(map(str, range(n))), tuple(f"{i:064x}" for i in range(n))
-    matrix = create_file(work / "large.safetensors", names, contents, width, {"last": (0, width)})
+    matrix = create_file(work / "large.safetensors", names, contents, slices={"last": (0, width)})
     made, some = made_features(step, width, classes)
     rng = np.random.default_rng(1)
     for begin in range(0, n, step):  # every row its own

@@ -31,7 +31,9 @@ def make_images(folder: Path) -> FineTuneImages:
     labels = np.array([names.index(path.parent.name) for path in paths])
     preprocess = build_backbone(SPEC).preprocess
     contents = tuple(path.name for path in paths)
-    pixels = open_rows(FeatureCache(folder / "cache", 1e9), {"what": "pixels"}, contents, [(3, 32, 32)], "uint8")
+    pixels = open_rows(
+        FeatureCache(folder / "cache", 1e9), {"what": "pixels"}, contents, shapes=[(3, 32, 32)], dtype="uint8"
+    )
     fill_rows(
         pixels,
         lambda places: (torch.stack([preprocess.prepare(open_image(paths[i]).rgb) for i in places]).numpy(),),

@@ -1,9 +1,11 @@
-"""Files that are filled through a memory map have all their room before, or are a clear error and no file."""
+"""Files appear whole or not at all, and those filled through a memory map have their disk space before."""
 
 from __future__ import annotations
 
 import errno
+import json
 import os
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -12,24 +14,25 @@ import pytest
 from headstart.errors import RunError
 from headstart.features.features_file import create_file
 from headstart.features.row_file import RowFile
+from headstart.files import atomic_write, write_json, write_text
 
-needs_fallocate = pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="the system cannot reserve room")
+needs_fallocate = pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="the system cannot reserve space")
 WIDTH = 40_000
 
 
 def matrix_file(folder: Path) -> Path:
-    create_file(folder / "features.safetensors", ("a", "b"), ("00" * 32, "11" * 32), WIDTH, {"last": (0, WIDTH)})
+    create_file(folder / "features.safetensors", ("a", "b"), ("00" * 32, "11" * 32), slices={"last": (0, WIDTH)})
     return folder / "features.safetensors"
 
 
 def row_file(folder: Path) -> Path:
-    RowFile(folder, ["a", "b"], [(WIDTH,)], "float32")
+    RowFile(folder, ["a", "b"], shapes=[(WIDTH,)], dtype="float32")
     return folder / "0.npy"
 
 
 @needs_fallocate
 @pytest.mark.parametrize("make", [matrix_file, row_file])
-def test_every_byte_has_its_place_on_the_disk_before_it_is_filled(make: object, tmp_path: Path) -> None:
+def test_every_byte_is_allocated_on_the_disk_before_it_is_filled(make: object, tmp_path: Path) -> None:
     status = make(tmp_path).stat()  # type: ignore[operator]
 
     assert status.st_size > 8 * WIDTH
@@ -37,16 +40,16 @@ def test_every_byte_has_its_place_on_the_disk_before_it_is_filled(make: object, 
 
 
 @needs_fallocate
-@pytest.mark.parametrize(("make", "way"), [(matrix_file, "--out"), (row_file, "HEADSTART_CACHE")])
-def test_a_full_disk_is_a_clear_error_and_takes_no_room(
-    make: object, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("make", "option"), [(matrix_file, "--out"), (row_file, "HEADSTART_CACHE")])
+def test_a_full_disk_is_a_clear_error_and_leaves_no_file(
+    make: object, option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(handle: int, begin: int, length: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "posix_fallocate", full)
 
-    with pytest.raises(RunError, match=rf"0.3 MB that can be written, found .* MB free \(.*No space left.*{way}"):
+    with pytest.raises(RunError, match=rf"0.3 MB that can be written, found .* MB free \(.*No space left.*{option}"):
         make(tmp_path)  # type: ignore[operator]
     assert list(tmp_path.iterdir()) == []  # nor do the tensors before
 
@@ -54,7 +57,7 @@ def test_a_full_disk_is_a_clear_error_and_takes_no_room(
 @needs_fallocate
 @pytest.mark.parametrize("make", [matrix_file, row_file])
 @pytest.mark.parametrize("code", [errno.EOPNOTSUPP, errno.EINVAL])
-def test_a_file_system_that_cannot_reserve_is_used_as_it_is(
+def test_a_file_system_that_cannot_reserve_is_used_without(
     make: object, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def cannot(handle: int, begin: int, length: int) -> None:
@@ -67,9 +70,70 @@ def test_a_file_system_that_cannot_reserve_is_used_as_it_is(
 
 def test_opening_rows_again_changes_none(tmp_path: Path) -> None:
     values = np.arange(2 * WIDTH, dtype=np.float32).reshape(2, WIDTH)
-    RowFile(tmp_path, ["a", "b"], [(WIDTH,)], "float32").write([1], (values[1:],))
+    RowFile(tmp_path, ["a", "b"], shapes=[(WIDTH,)], dtype="float32").write([1], (values[1:],))
 
-    again = RowFile(tmp_path, ["a", "b"], [(WIDTH,)], "float32")
+    again = RowFile(tmp_path, ["a", "b"], shapes=[(WIDTH,)], dtype="float32")
 
     assert again.missing == [0]
     np.testing.assert_array_equal(again.read(np.array([1]))[0], values[1:])
+
+
+class BrokenError(Exception):
+    """Something goes wrong while a file is written."""
+
+
+def test_a_file_appears_when_the_block_succeeds(tmp_path: Path) -> None:
+    with atomic_write(tmp_path / "a.txt") as part:
+        part.write_text("new")
+        assert not (tmp_path / "a.txt").exists()
+        assert part.parent == tmp_path  # a rename within one file system
+
+    assert (tmp_path / "a.txt").read_text() == "new"
+    assert [path.name for path in tmp_path.iterdir() if path.name != "cache"] == ["a.txt"]
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("old")
+
+    def write() -> None:
+        with atomic_write(tmp_path / "a.txt") as part:
+            part.write_text("half")
+            raise BrokenError
+
+    with pytest.raises(BrokenError):
+        write()
+
+    assert (tmp_path / "a.txt").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir() if path.name != "cache"] == ["a.txt"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of files and links")
+def test_a_link_is_followed_and_the_mode_is_that_of_any_new_file(tmp_path: Path) -> None:
+    (tmp_path / "target").write_text("old")
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    (tmp_path / "usual").touch()
+
+    with atomic_write(tmp_path / "link") as part:
+        part.write_text("new")
+        part.chmod(0o600)
+
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "target").read_text() == "new"
+    assert stat.S_IMODE((tmp_path / "target").stat().st_mode) == stat.S_IMODE((tmp_path / "usual").stat().st_mode)
+
+
+@pytest.mark.skipif(not Path("/dev/null").exists(), reason="devices")
+def test_a_device_is_written_directly() -> None:
+    with atomic_write(Path("/dev/null")) as part:
+        assert part == Path("/dev/null")
+
+
+def test_names_and_values_of_any_language_are_kept(tmp_path: Path) -> None:
+    write_text(tmp_path / ("ä" * 100), "Ωmega \udce4")
+    write_json(tmp_path / "values.json", {"größe": [1, 2.5, None]})
+
+    assert (tmp_path / ("ä" * 100)).read_text("utf-8", "surrogatepass") == "Ωmega \udce4"
+    assert json.loads((tmp_path / "values.json").read_text("utf-8")) == {"größe": [1, 2.5, None]}
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "other.json", {"a": float("nan")})
+    assert not (tmp_path / "other.json").exists()

@@ -127,5 +127,5 @@ def test_a_full_disk_is_a_clear_error(cache: FeatureCache, monkeypatch: pytest.M
 def test_a_cache_that_cannot_be_a_folder_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
-    with pytest.raises(RunError, match=r"folder for the cache.*Not a directory.*HEADSTART_CACHE"):
+    with pytest.raises(RunError, match=r"cache folder.*Not a directory.*HEADSTART_CACHE"):
         FeatureCache(tmp_path / "file" / "x", 1e9).open(ABOUT)

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
 
-from headstart.errors import RunError
-from headstart.features.features_file import create_file, load_features
 from headstart.features.matrix import Features, scale_stages
 
 SLICES = {"a": (0, 2), "b": (2, 5)}
@@ -45,25 +40,3 @@ def test_a_run_longer_than_a_block_comes_whole(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("headstart.features.matrix.BLOCK_ROWS", 2)
     view = make().view(np.arange(8), ("a",))
     assert [(part.start, part.stop) for part, _ in view.blocks(np.array([0, 1, 7]))] == [(0, 1), (1, 7), (7, 8)]
-
-
-def test_the_file_is_plain_safetensors_and_comes_back_equal(tmp_path: Path) -> None:
-    features, path = make(), tmp_path / "features.safetensors"
-    matrix = create_file(path, features.names, features.contents, 5, SLICES)
-    matrix[:] = features.matrix
-    matrix.flush()  # type: ignore[attr-defined]
-
-    again = load_features(path)
-
-    np.testing.assert_array_equal(load_file(path)["features"], features.matrix)
-    np.testing.assert_array_equal(again.matrix, features.matrix)
-    assert (again.names, again.contents, again.slices) == (features.names, features.contents, SLICES)
-
-
-def test_a_cut_off_file_is_a_clear_error(tmp_path: Path) -> None:
-    features, path = make(), tmp_path / "features.safetensors"
-    create_file(path, features.names, features.contents, 5, SLICES)
-    path.write_bytes(path.read_bytes()[:-7])
-
-    with pytest.raises(RunError, match="features of a run"):
-        load_features(path)

@@ -33,7 +33,7 @@ class Maker:
 
 
 def opened(folder: Path, dtype: str = "float32") -> RowFile:
-    return open_rows(FeatureCache(folder, 1e9), {"what": "test"}, KEYS, SHAPES, dtype)
+    return open_rows(FeatureCache(folder, 1e9), {"what": "test"}, KEYS, shapes=SHAPES, dtype=dtype)
 
 
 def test_rows_are_made_once_and_read_in_any_order(tmp_path: Path) -> None:
@@ -87,7 +87,9 @@ def test_damaged_files_are_noticed_and_made_again(tmp_path: Path, damage: str) -
 def test_another_type_or_set_of_images_has_its_own_file(tmp_path: Path) -> None:
     fill_rows(opened(tmp_path), Maker(), batch_size=7)
     assert opened(tmp_path, "float16").missing == list(range(7))
-    other = open_rows(FeatureCache(tmp_path, 1e9), {"what": "test"}, [f"{key}?" for key in KEYS], SHAPES, "float32")
+    other = open_rows(
+        FeatureCache(tmp_path, 1e9), {"what": "test"}, [f"{key}?" for key in KEYS], shapes=SHAPES, dtype="float32"
+    )
     assert other.missing == list(range(7))
 
 
@@ -112,25 +114,25 @@ def test_the_cache_counts_shows_and_clears_them(tmp_path: Path) -> None:
 
 def test_one_more_image_costs_one_row(tmp_path: Path) -> None:
     cache, maker = FeatureCache(tmp_path, 1e9), Maker()
-    fill_rows(open_rows(cache, {"what": "test"}, KEYS, SHAPES, "float32"), maker, batch_size=3)
+    fill_rows(open_rows(cache, {"what": "test"}, KEYS, shapes=SHAPES, dtype="float32"), maker, batch_size=3)
     wider = ["new", *KEYS[::-1]]
-    rows = open_rows(cache, {"what": "test"}, wider, SHAPES, "float32")
+    rows = open_rows(cache, {"what": "test"}, wider, shapes=SHAPES, dtype="float32")
     assert rows.missing == [0]
     first, second = rows.read(np.array([1, 7]))
     assert first.tolist() == [value(i)[0].tolist() for i in (6, 0)]
     assert second.tolist() == [value(i)[1].tolist() for i in (6, 0)]
-    other_way = open_rows(cache, {"what": "another"}, wider, SHAPES, "float32")
+    other_way = open_rows(cache, {"what": "another"}, wider, shapes=SHAPES, dtype="float32")
     assert len(other_way.missing) == 8
 
 
 def test_damaged_rows_are_not_taken_over(tmp_path: Path) -> None:
     cache = FeatureCache(tmp_path, 1e9)
-    rows = open_rows(cache, {"what": "test"}, KEYS, SHAPES, "float32")
+    rows = open_rows(cache, {"what": "test"}, KEYS, shapes=SHAPES, dtype="float32")
     fill_rows(rows, Maker(), batch_size=7)
     array = np.lib.format.open_memmap(rows.folder / "0.npy", "r+")
     array[3] = 99.0
     array.flush()
-    assert open_rows(cache, {"what": "test"}, [*KEYS, "new"], SHAPES, "float32").missing == [3, 7]
+    assert open_rows(cache, {"what": "test"}, [*KEYS, "new"], shapes=SHAPES, dtype="float32").missing == [3, 7]
 
 
 @pytest.mark.parametrize("name", ["rows.json", "about.json"])

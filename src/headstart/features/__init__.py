@@ -1,1 +1,1 @@
-"""The frozen part, run once over each image. In: image files and a Backbone. Out: Features N×D, cached by content."""
+"""Features: a frozen backbone, run once over each image. In: image files. Out: Features N×D, cached by content."""

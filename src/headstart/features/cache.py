@@ -1,13 +1,12 @@
-"""Features on disk, kept by content: a folder of small safetensors shards for each way of making features.
+"""Features on disk by content: a folder of small safetensors shards for each backbone, weights and preprocessing.
 
 In: rows of features with the content hashes of their images. Out: the same rows, in any later run. A shard is written
-beside its place and renamed, carries a checksum, and is thrown away when it does not hold: the worst that a kill, a
-full disk or a damaged file can do is that some rows are computed again.
+whole or not at all, carries a checksum, and is discarded when that is wrong: after a kill, on a full disk or with a
+damaged file, at worst some rows are computed again.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -24,19 +23,19 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from headstart.errors import RunError
-from headstart.files import FOR_CACHE, disk_full
+from headstart.files import FOR_CACHE, atomic_write, disk_full, write_text
 
 Rows = NDArray[np.float32]
 
 READER = "2"
-"""Part of what every row is kept under; raised when data/images.py or a Preprocess gives other pixels than before."""
+"""Part of every key; raised when data/images.py or a Preprocess gives other pixels than before."""
 
 _SHARD = "*.safetensors"
 
 
 @dataclass(frozen=True)
 class CacheEntry:
-    """One way of making features and what is stored of it: `about` is the description it was opened with."""
+    """The stored rows of one kind of features; `about` is the description it was opened with."""
 
     key: str
     about: dict[str, str]
@@ -46,9 +45,9 @@ class CacheEntry:
 
     @property
     def title(self) -> str:
-        """What it holds and of which backbone and weights, for people."""
-        parts = (self.about.get("what", "features"), self.about.get("backbone", ""), self.about.get("weights", "")[:8])
-        return " ".join(part for part in parts if part)
+        """Its content, backbone and weights, for people."""
+        words = (self.about.get("what", "features"), self.about.get("backbone", ""), self.about.get("weights", "")[:8])
+        return " ".join(word for word in words if word)
 
     def to_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
@@ -62,66 +61,66 @@ class CacheEntry:
 
 
 class FeatureStore:
-    """The shards of one way of making features; knows which contents it has."""
+    """The shards of one kind of features; knows which contents it has."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._places: dict[str, tuple[Path, int]] = {}  # content → (shard, row)
+        self._rows: dict[str, tuple[Path, int]] = {}  # content → (shard, row)
         for shard in sorted(folder.glob(_SHARD)):
             for row, content in enumerate(_contents_of(shard)):
-                self._places[content] = (shard, row)
+                self._rows[content] = (shard, row)
 
     def __contains__(self, content: str) -> bool:
-        return content in self._places
+        return content in self._rows
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._rows)
 
     def add(self, contents: Sequence[str], rows: Rows) -> None:
         """Store rows, n×D, under their contents; on the disk when this returns.
 
         Raises:
-            RunError: there is no room for them.
+            RunError: the disk is full.
         """
         shard = self.folder / f"{uuid.uuid4().hex}.safetensors"
         codes = np.frombuffer(bytes.fromhex("".join(contents)), dtype=np.uint8).reshape(len(contents), -1)
         rows = np.ascontiguousarray(rows, dtype=np.float32)
         try:
-            with finished(shard) as part:
+            with atomic_write(shard) as part:
                 save_file({"features": rows, "contents": codes}, part, {"sha256": _checksum(codes, rows)})
         except (SafetensorError, OSError) as error:
             raise disk_full(self.folder, rows.nbytes + codes.nbytes, error, hint=FOR_CACHE) from error
-        self._places |= {content: (shard, row) for row, content in enumerate(contents)}
+        self._rows |= {content: (shard, row) for row, content in enumerate(contents)}
 
     def read(self, contents: Sequence[str]) -> Iterator[tuple[NDArray[np.int64], Rows]]:
-        """Blocks of (positions in `contents`, their rows), shard by shard; what is not stored is left out.
+        """Blocks of (positions in `contents`, their rows), shard by shard; contents that are not stored are left out.
 
-        A damaged shard is removed and forgotten, so that its contents count as missing from then on.
+        A damaged shard is removed, so that its contents count as missing from then on.
         """
         wanted: dict[Path, list[tuple[int, int]]] = {}
         for position, content in enumerate(contents):
-            if content in self._places:
-                shard, row = self._places[content]
+            if content in self._rows:
+                shard, row = self._rows[content]
                 wanted.setdefault(shard, []).append((position, row))
         for shard, pairs in wanted.items():
             rows = _read_shard(shard)
             if rows is None:
                 shard.unlink(missing_ok=True)
-                self._places = {content: place for content, place in self._places.items() if place[0] != shard}
+                self._rows = {content: found for content, found in self._rows.items() if found[0] != shard}
                 continue
-            positions, places = np.array(pairs, dtype=np.int64).T
-            yield positions, rows[places]
+            positions, indices = np.array(pairs, dtype=np.int64).T
+            yield positions, rows[indices]
 
 
 class FeatureCache:
-    """The user's cache of features, bounded in size; the ways that were not used for longest go first."""
+    """The user's cache of features, bounded in size; the entries that were not used for longest are removed first."""
 
     def __init__(self, folder: Path, limit_bytes: float) -> None:
         self.folder = folder
         self.limit_bytes = limit_bytes
 
     def open(self, about: dict[str, str]) -> FeatureStore:
-        """The store for one way of making features; `about` must name everything that can change a row.
+        """The store for one kind of features; `about` must name everything that can change a row.
 
         Raises:
             RunError: the cache cannot be written to.
@@ -132,12 +131,11 @@ class FeatureCache:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if read_card(card) != about:  # new, or damaged
-                with finished(card) as part:
-                    part.write_text(json.dumps(about, indent=1), encoding="utf-8")
+                write_text(card, json.dumps(about, indent=1))
             os.utime(card)
         except OSError as error:
             raise RunError(
-                expected="a folder for the cache that can be written to",
+                expected="a cache folder that can be written to",
                 found=str(error),
                 where=self.folder,
                 hint="Set HEADSTART_CACHE to another folder.",
@@ -145,7 +143,7 @@ class FeatureCache:
         return FeatureStore(folder)
 
     def entries(self) -> tuple[CacheEntry, ...]:
-        """What the cache holds, last used first."""
+        """The entries, last used first."""
         cards = [card for card in self.folder.glob("*/about.json") if card.parent.is_dir()]
         found = [_entry(card) for card in cards]
         return tuple(sorted(found, key=lambda entry: -entry.used))
@@ -169,17 +167,6 @@ class FeatureCache:
         return freed
 
 
-@contextlib.contextmanager
-def finished(path: Path) -> Iterator[Path]:
-    """A new path beside it to write to, which takes its place when the block ends well and is gone otherwise."""
-    part = path.with_name(f"{path.stem}-{uuid.uuid4().hex}.part")
-    try:
-        yield part
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
 def read_card(path: Path) -> dict[str, Any]:
     """The JSON object in a file; an empty one where there is none or it is damaged."""
     try:
@@ -197,7 +184,7 @@ def _entry(card: Path) -> CacheEntry:
         used = card.stat().st_mtime
     except OSError:  # another process has just removed it
         size, used = 0, 0.0
-    return CacheEntry(folder.name, about, images, size, used)
+    return CacheEntry(key=folder.name, about=about, images=images, size_bytes=size, used=used)
 
 
 def _checksum(codes: NDArray[np.uint8], rows: Rows) -> str:

@@ -1,4 +1,4 @@
-"""From image files to Features: only contents that the cache does not have are decoded and run, each once."""
+"""extract_features: image files → Features; only contents that are not cached are decoded and run, each once."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ Forward = Callable[[torch.Tensor], torch.Tensor]
 """N×3×S×S float pixels → N×D features of all stages."""
 
 _SHARD_ROWS = 2048  # rows of one cache file
-_SHARD_SECONDS = 30.0  # at most this much work is lost when extraction is killed
+_SHARD_SECONDS = 30.0  # at most this much work is lost when the process is killed
 
 
 @dataclass(frozen=True)
 class Extraction:
-    """What an extraction did: rows found in the cache, rows computed, seconds, images a second."""
+    """The work of an extraction: rows found in the cache, rows computed, seconds."""
 
     cached: int
     computed: int
@@ -38,7 +38,7 @@ class Extraction:
 
     @property
     def images_per_second(self) -> float:
-        """Computed images by the clock; 0 when nothing had to be computed."""
+        """Computed images per second of wall-clock time; 0 when nothing had to be computed."""
         return self.computed / self.seconds if self.computed else 0.0
 
 
@@ -53,7 +53,7 @@ class ImageFiles:
 
 
 def open_store(cache: FeatureCache, backbone: Backbone, rules: ImageRules) -> FeatureStore:
-    """The cache's store for this backbone, weights, preprocessing, mirror images and way of opening images."""
+    """The cache's store for this backbone, weights, preprocessing, flip TTA and rules for opening images."""
     about = {
         "backbone": backbone.spec.name,
         "weights": backbone.fingerprint,
@@ -63,10 +63,10 @@ def open_store(cache: FeatureCache, backbone: Backbone, rules: ImageRules) -> Fe
         "dtype": "float32",
         "reader": READER,
     }
-    # said only where it is so: what was cached of images alone stays found
-    return cache.open(about if backbone.flip_tta is None else about | {"mirror": backbone.flip_tta.name})
+    return cache.open(about if backbone.flip_tta is None else about | {"flip_tta": backbone.flip_tta.name})
 
 
+# four values that every extraction joins, and four with defaults
 def extract_features(
     files: ImageFiles,
     backbone: Backbone,
@@ -78,32 +78,39 @@ def extract_features(
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Features, Extraction]:
-    """Features of all images; only contents the store does not have are decoded and run, each once.
+    """Features of all images; only contents that the store does not have are decoded and run, each once.
 
     Args:
-        files: N images, all known to be readable.
-        forward: the engine's function over normalised pixels.
+        files: N readable images.
+        forward: the engine's function from normalised pixels to features.
         into: a file to hold the matrix (memory stays flat); None keeps it in memory.
         progress: called with (images done, images to do).
 
     Raises:
-        DataError: an image could not be read any more, though it could a moment ago.
+        DataError: an image can no longer be read.
     """
     began = time.perf_counter()
     missing = list({content: i for i, content in enumerate(files.contents) if content not in store}.values())
     cached = len(files.contents) - len(missing)
-    _compute(files, missing, backbone, forward, store, batch_size, workers, progress)
-    slices = {stage: (part.start, part.stop) for stage, part in backbone.slices.items()}
-    width = max(stop for _, stop in slices.values())
+    run = _Pass(
+        files=files,
+        backbone=backbone,
+        forward=forward,
+        store=store,
+        batch_size=batch_size,
+        workers=workers,
+        progress=progress,
+    )
+    run.compute(missing)
+    slices = {stage: (columns.start, columns.stop) for stage, columns in backbone.slices.items()}
     matrix = (
-        np.empty((len(files.paths), width), np.float32)
+        np.empty((len(files.paths), sum(backbone.widths)), np.float32)
         if into is None
-        else create_file(into, files.names, files.contents, width, slices)
+        else create_file(into, files.names, files.contents, slices=slices)
     )
     filled = _fill(matrix, store, files.contents)
-    if not filled.all():  # a damaged shard was thrown away
-        missing = [int(i) for i in np.flatnonzero(~filled)]
-        _compute(files, missing, backbone, forward, store, batch_size, workers, progress)
+    if not filled.all():  # a damaged shard was discarded
+        run.compute([int(i) for i in np.flatnonzero(~filled)])
         if not _fill(matrix, store, files.contents).all():
             raise RunError(expected="a cache that keeps what is written", found="damaged files", where=store.folder)
     features = Features(matrix, slices, files.names, files.contents)
@@ -118,32 +125,40 @@ def _fill(matrix: Rows, store: FeatureStore, contents: Sequence[str]) -> NDArray
     return filled
 
 
-def _compute(
-    files: ImageFiles,
-    missing: Sequence[int],
-    backbone: Backbone,
-    forward: Forward,
-    store: FeatureStore,
-    batch_size: int,
-    workers: int,
-    progress: Callable[[int, int], None] | None,
-) -> None:
-    pending = _Pending(store)
-    sources = [files.paths[i] for i in missing]
-    batches = pixel_batches(
-        sources, backbone.preprocess.prepare, rules=files.rules, batch_size=batch_size, workers=workers
-    )
-    with contextlib.closing(pending), contextlib.closing(batches), torch.inference_mode():
-        done = 0
-        for batch in batches:
-            for position, reason in batch.failures.items():
-                name = files.names[missing[position]]
-                raise DataError(expected=f"{name} to stay readable", found=reason, hint="Run again when it is back.")
-            rows = forward(backbone.preprocess.normalise(batch.pixels)).cpu().numpy()
-            pending.add([files.contents[missing[position]] for position in batch.positions], rows)
-            done += len(batch.positions)
-            if progress is not None:
-                progress(done, len(missing))
+@dataclass(frozen=True)
+class _Pass:
+    """A forward pass over some images into the store."""
+
+    files: ImageFiles
+    backbone: Backbone
+    forward: Forward
+    store: FeatureStore
+    batch_size: int
+    workers: int
+    progress: Callable[[int, int], None] | None
+
+    def compute(self, missing: Sequence[int]) -> None:
+        """Decode and run the images at these indices."""
+        files, preprocess, pending, done = self.files, self.backbone.preprocess, _Pending(self.store), 0
+        batches = pixel_batches(
+            [files.paths[i] for i in missing],
+            preprocess.prepare,
+            rules=files.rules,
+            batch_size=self.batch_size,
+            workers=self.workers,
+        )
+        with contextlib.closing(pending), contextlib.closing(batches), torch.inference_mode():
+            for batch in batches:
+                for position, reason in batch.failures.items():
+                    name = files.names[missing[position]]
+                    raise DataError(
+                        expected=f"{name} to stay readable", found=reason, hint="Run again when it is readable again."
+                    )
+                rows = self.forward(preprocess.normalise(batch.pixels)).cpu().numpy()
+                pending.add([files.contents[missing[position]] for position in batch.positions], rows)
+                done += len(batch.positions)
+                if self.progress is not None:
+                    self.progress(done, len(missing))
 
 
 class _Pending:

@@ -1,4 +1,4 @@
-"""Features in one safetensors file that is filled and read through a memory map, so that N does not matter."""
+"""The file of a run's features: one safetensors, filled and read through a memory map, so memory stays flat in N."""
 
 from __future__ import annotations
 
@@ -16,15 +16,19 @@ from headstart.files import FOR_RUN, disk_full, reserve
 
 
 def create_file(
-    path: Path, names: tuple[str, ...], contents: tuple[str, ...], width: int, slices: Mapping[str, tuple[int, int]]
+    path: Path, names: tuple[str, ...], contents: tuple[str, ...], *, slices: Mapping[str, tuple[int, int]]
 ) -> Rows:
-    """A safetensors file with room for N×width features, names and contents; returns the features as a memory map.
+    """Create a safetensors file for N×D features, names and contents; returns the features as a memory map.
 
-    The header is written here because safetensors' own writer wants the whole matrix in memory.
+    The header is written here because safetensors' own writer needs the whole matrix in memory.
+
+    Args:
+        slices: stage → its columns (start, stop); D is the last stop.
 
     Raises:
-        RunError: there is no room for it.
+        RunError: the disk is full.
     """
+    width = max(stop for _, stop in slices.values())
     text_names = "\0".join(names).encode("utf-8", "surrogateescape")
     codes = bytes.fromhex("".join(contents))
     count = len(names)

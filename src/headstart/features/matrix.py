@@ -1,12 +1,12 @@
-"""Features N×D of an image set, and views of some of its rows and stages that solvers read in blocks.
+"""Features N×D of a data set, and views of some of its rows and stages that solvers read in blocks.
 
-Features are stored raw (each stage averaged over its map); `scale_stages` makes what a head sees.
+Features are stored raw (each stage averaged over its map); `scale_stages` gives the input of a head.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +39,7 @@ class Features:
 
 @dataclass(frozen=True)
 class FeatureView:
-    """Some rows and stages of Features, each stage scaled to unit length unless said, never copied as a whole."""
+    """Some rows and stages of Features, with each stage scaled to unit length if `unit`; never copied as a whole."""
 
     features: Features
     indices: NDArray[np.int64]
@@ -53,44 +53,44 @@ class FeatureView:
         return len(self.indices), sum(widths)
 
     def take(self, order: NDArray[np.int64]) -> FeatureView:
-        """The same view with its rows in another order, or fewer of them."""
-        return FeatureView(self.features, self.indices[order], self.stages, self.unit)
+        """The same view with its rows in another order, or with fewer rows."""
+        return replace(self, indices=self.indices[order])
 
     def blocks(self, starts: NDArray[np.int64] | None = None) -> Iterator[tuple[slice, NDArray[np.float64]]]:
-        """(which rows, n×D float64) from first to last.
+        """(slice of rows, n×D float64) from first to last.
 
         Args:
-            starts: rows at which a block may begin (runs that must not be cut); None allows every row.
+            starts: rows at which a block may begin (runs that must not be split); None allows every row.
         """
         for begin, end in _cuts(len(self.indices), starts):
             rows = self.features.matrix[self.indices[begin:end]]
-            parts = [rows[:, slice(*self.features.slices[stage])] for stage in self.stages]
-            yield slice(begin, end), scale_stages(parts) if self.unit else join_stages(parts)
+            stages = [rows[:, slice(*self.features.slices[stage])] for stage in self.stages]
+            yield slice(begin, end), scale_stages(stages) if self.unit else join_stages(stages)
 
     def array(self) -> NDArray[np.float64]:
         """All rows at once; for small views."""
         return np.concatenate([x for _, x in self.blocks()] or [np.empty((0, self.shape[1]))])
 
 
-def scale_stages(parts: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
-    """Each stage's row to unit length, side by side, so that no stage drowns another.
+def scale_stages(stages: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
+    """Each stage's rows at unit length, side by side, so that no stage outweighs another.
 
     Args:
-        parts: one n×D array for each stage; a row of zeros stays zero.
+        stages: one n×D array for each stage; a row of zeros stays zero.
 
     Source: Evci et al. 2022 (Head2Toe), arXiv:2201.03529, appendix; here on averaged maps, without feature selection.
     """
     scaled = []
-    for part in parts:
-        wide = part.astype(np.float64)
-        length = np.sqrt(np.square(wide).sum(axis=1, keepdims=True))
-        scaled.append(wide / np.where(length > 0, length, 1.0))
+    for stage in stages:
+        exact = stage.astype(np.float64)
+        length = np.sqrt(np.square(exact).sum(axis=1, keepdims=True))
+        scaled.append(exact / np.where(length > 0, length, 1.0))
     return np.concatenate(scaled, axis=1)
 
 
-def join_stages(parts: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
-    """Stages side by side as they are, for a head that was trained on them so."""
-    return np.concatenate([part.astype(np.float64) for part in parts], axis=1)
+def join_stages(stages: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
+    """Stages side by side, raw, for a head that was trained on raw features."""
+    return np.concatenate([stage.astype(np.float64) for stage in stages], axis=1)
 
 
 def _cuts(count: int, starts: NDArray[np.int64] | None) -> Iterator[tuple[int, int]]:
@@ -98,9 +98,9 @@ def _cuts(count: int, starts: NDArray[np.int64] | None) -> Iterator[tuple[int, i
     while begin < count:
         end = min(begin + BLOCK_ROWS, count)
         if starts is not None and end < count:
-            place = np.searchsorted(starts, end, side="right") - 1  # the last run that begins at or before `end`
-            if starts[place] <= begin:  # one run is longer than a block: take it whole
-                place += 1
-            end = int(starts[place]) if place < len(starts) else count
+            run = np.searchsorted(starts, end, side="right") - 1  # the last run that begins at or before `end`
+            if starts[run] <= begin:  # one run is longer than a block: it stays whole
+                run += 1
+            end = int(starts[run]) if run < len(starts) else count
         yield begin, end
         begin = end

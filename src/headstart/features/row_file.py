@@ -1,7 +1,7 @@
-"""Rows of tensors on disk, one for each image (or view of one), made once, mapped into memory and checked when opened.
+"""RowFile: rows of tensors on disk, one for each image or view of it, memory-mapped and checked when opened.
 
-Prepared pixels (uint8) and activations at a frozen boundary (float16, float32) are kept so. A row counts only with its
-checksum: the worst that a kill, a full disk or a damaged file can do is that some rows are made again.
+For prepared pixels (uint8) and activations at a frozen boundary (float16, float32). A row counts only with its
+checksum: after a kill, on a full disk or with a damaged file, at worst some rows are computed again.
 """
 
 from __future__ import annotations
@@ -16,111 +16,112 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.features.cache import READER, FeatureCache, finished, read_card
-from headstart.files import FOR_CACHE, disk_full, reserve
+from headstart.features.cache import READER, FeatureCache, read_card
+from headstart.files import FOR_CACHE, disk_full, reserve, write_text
 
 Rows = tuple[NDArray[np.generic], ...]
 Shapes = Sequence[tuple[int, ...]]
 
-SPECS = "rows.json"
-_SUMS = "sums.npy"
-_TOGETHER = 128  # rows copied at once
+_ROWS = "rows.json"
+_CHECKSUMS = "sums.npy"
+_COPIED = 128  # rows at once
 
 
 class RowFile:
     """N rows of some tensors: file `0.npy`, `1.npy`, … for each tensor, and a checksum for each row.
 
     Args:
-        folder: of these rows alone. keys: what each row is of, N different texts. shapes: of each tensor, without N.
-        dtype: of all tensors.
+        folder: of these rows only. keys: N different texts, which image or view each row is of. shapes: of each tensor,
+            without N. dtype: of all tensors.
 
     Raises:
-        RunError: there is no room for them.
+        RunError: the disk is full.
     """
 
-    def __init__(self, folder: Path, keys: Sequence[str], shapes: Shapes, dtype: str) -> None:
+    def __init__(self, folder: Path, keys: Sequence[str], *, shapes: Shapes, dtype: str) -> None:
         self.folder = folder
-        self.places = {key: i for i, key in enumerate(keys)}
-        count = len(self.places)
+        self.index = {key: i for i, key in enumerate(keys)}
+        count = len(self.index)
         try:
             self._arrays = tuple(_open(folder / f"{i}.npy", (count, *shape), dtype) for i, shape in enumerate(shapes))
-            is_new = not (folder / _SUMS).exists()
-            self._sums = _open(folder / _SUMS, (count, 2), "uint32")  # (checksum, 1 where the row is there)
-            if is_new:  # else rows may be there, and have their places
+            is_new = not (folder / _CHECKSUMS).exists()
+            self._sums = _open(folder / _CHECKSUMS, (count, 2), "uint32")  # (checksum, 1 where the row is there)
+            if is_new:  # else rows may be there, and have their space
                 _reserve(folder)
-            with finished(folder / SPECS) as part:
-                part.write_text(json.dumps({"rows": count, "keys": list(self.places)}), encoding="utf-8")
+            write_text(folder / _ROWS, json.dumps({"rows": count, "keys": list(self.index)}))
         except OSError as error:
             needed = count * (np.dtype(dtype).itemsize * sum(map(math.prod, shapes)) + 8)
             raise disk_full(folder, needed, error, hint=FOR_CACHE) from error
-        for place in np.flatnonzero(self._sums[:, 1]):
-            if self._sum_of(int(place)) != self._sums[place, 0]:
-                self._sums[place, 1] = 0  # damaged: made again
+        for row in np.flatnonzero(self._sums[:, 1]):
+            if self._sum_of(int(row)) != self._sums[row, 0]:
+                self._sums[row, 1] = 0  # damaged: computed again
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.index)
 
     @property
     def missing(self) -> list[int]:
-        """Places of the rows that are not there."""
-        return [int(place) for place in np.flatnonzero(self._sums[:, 1] == 0)]
+        """Indices of the rows that are not there."""
+        return [int(row) for row in np.flatnonzero(self._sums[:, 1] == 0)]
 
-    def write(self, places: Sequence[int], rows: Rows) -> None:
-        """Put rows n×… into their places; the checksums come last, so that half a row is no row."""
+    def write(self, indices: Sequence[int], rows: Rows) -> None:
+        """Write rows n×… at these indices; the checksums come last, so that half a row does not count."""
         for array, values in zip(self._arrays, rows, strict=True):
-            array[list(places)] = values
-        for place in places:
-            self._sums[place] = (self._sum_of(place), 1)
+            array[list(indices)] = values
+        for index in indices:
+            self._sums[index] = (self._sum_of(index), 1)
 
     def borrow(self, other: RowFile) -> int:
         """Copy the rows that another file of the same kind has and this one lacks; returns how many."""
         lacking = set(self.missing)
         there = np.flatnonzero(other._sums[:, 1])
-        names = list(other.places)
-        pairs = [(self.places[names[i]], int(i)) for i in there if self.places.get(names[i], -1) in lacking]
-        for begin in range(0, len(pairs), _TOGETHER):
-            own, theirs = (list(column) for column in zip(*pairs[begin : begin + _TOGETHER], strict=True))
+        names = list(other.index)
+        pairs = [(self.index[names[i]], int(i)) for i in there if self.index.get(names[i], -1) in lacking]
+        for begin in range(0, len(pairs), _COPIED):
+            own, theirs = (list(column) for column in zip(*pairs[begin : begin + _COPIED], strict=True))
             self.write(own, other.read(np.array(theirs)))
         return len(pairs)
 
-    def read(self, places: NDArray[np.int64]) -> Rows:
-        """Rows of some places, in their order, copied into memory."""
-        return tuple(array[places] for array in self._arrays)
+    def read(self, indices: NDArray[np.int64]) -> Rows:
+        """Rows at these indices, in their order, copied into memory."""
+        return tuple(array[indices] for array in self._arrays)
 
-    def _sum_of(self, place: int) -> int:
+    def _sum_of(self, index: int) -> int:
         total = 0
         for array in self._arrays:
-            total = zlib.crc32(np.ascontiguousarray(array[place]).tobytes(), total)
+            total = zlib.crc32(np.ascontiguousarray(array[index]).tobytes(), total)
         return total
 
 
-def open_rows(cache: FeatureCache, about: dict[str, str], keys: Sequence[str], shapes: Shapes, dtype: str) -> RowFile:
-    """The cache's file of these rows; `about` names all that can change a row but keys, shapes and dtype.
+def open_rows(
+    cache: FeatureCache, about: dict[str, str], keys: Sequence[str], *, shapes: Shapes, dtype: str
+) -> RowFile:
+    """The cache's file of these rows; `about` names all that can change a row besides keys, shapes and dtype.
 
-    A new file takes over what files of other sets have of the same rows, so that one more image costs one row.
+    A new file copies the rows that files of other data sets have, so that one more image costs one row.
     """
     listed = hashlib.sha256("\n".join(keys).encode()).hexdigest()
     sizes = ";".join(",".join(map(str, shape)) for shape in shapes)
     kind = {**about, "reader": READER, "shapes": sizes, "dtype": dtype}
-    rows = RowFile(cache.open({**kind, "rows": listed}).folder, keys, shapes, dtype)
+    rows = RowFile(cache.open({**kind, "rows": listed}).folder, keys, shapes=shapes, dtype=dtype)
     if len(rows.missing) == len(rows):
         for other in _of_kind(cache, kind, listed):
             if not rows.missing:
                 break
-            rows.borrow(RowFile(other, _keys_of(other), shapes, dtype))
+            rows.borrow(RowFile(other, _keys_of(other), shapes=shapes, dtype=dtype))
     return rows
 
 
 def _of_kind(cache: FeatureCache, kind: dict[str, str], listed: str) -> list[Path]:
-    """Folders of other sets' rows, made in the same way, last used first."""
-    alike = [one for one in cache.entries() if one.about.get("rows") not in (None, listed)]
-    alike = [one for one in alike if {k: v for k, v in one.about.items() if k != "rows"} == kind]
-    return [cache.folder / one.key for one in alike if _keys_of(cache.folder / one.key)]
+    """Folders of other data sets' rows of the same kind, last used first."""
+    others = [entry for entry in cache.entries() if entry.about.get("rows") not in (None, listed)]
+    others = [entry for entry in others if {k: v for k, v in entry.about.items() if k != "rows"} == kind]
+    return [cache.folder / entry.key for entry in others if _keys_of(cache.folder / entry.key)]
 
 
 def _keys_of(folder: Path) -> list[str]:
-    """What each row of a file is of; nothing where that cannot be read."""
-    return list(read_card(folder / SPECS).get("keys", []))
+    """The keys of a file's rows; none where they cannot be read."""
+    return list(read_card(folder / _ROWS).get("keys", []))
 
 
 def fill_rows(
@@ -130,13 +131,13 @@ def fill_rows(
     batch_size: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> int:
-    """Make what is missing, batch by batch; an interrupted call goes on where it stopped. Returns the rows made."""
+    """Make the missing rows, batch by batch; an interrupted call continues where it stopped. Returns their number."""
     missing = rows.missing
     for begin in range(0, len(missing), batch_size):
-        places = missing[begin : begin + batch_size]
-        rows.write(places, make(places))
+        indices = missing[begin : begin + batch_size]
+        rows.write(indices, make(indices))
         if progress is not None:
-            progress(begin + len(places), len(missing))
+            progress(begin + len(indices), len(missing))
     return len(missing)
 
 
@@ -148,8 +149,8 @@ def _open(path: Path, shape: tuple[int, ...], dtype: str) -> NDArray[np.generic]
             array = np.empty(0)
         if array.shape == shape and array.dtype == np.dtype(dtype):
             return array
-        path.unlink()  # cut off, or of something else
-        (path.parent / _SUMS).unlink(missing_ok=True)
+        path.unlink()  # cut off, or of another shape
+        (path.parent / _CHECKSUMS).unlink(missing_ok=True)
     made: NDArray[np.generic] = np.lib.format.open_memmap(path, "w+", np.dtype(dtype), shape)
     return made
 
@@ -159,7 +160,7 @@ def _reserve(folder: Path) -> None:
     try:
         for path in arrays:
             reserve(path)
-    except OSError:  # some of the tensors are of no use, and would fill the disk
+    except OSError:  # some of the tensors are useless without the others, and would fill the disk
         for path in arrays:
             path.unlink()
         raise

@@ -70,7 +70,8 @@ class Activations:
             "seed": str(settings.seed),
         }
         shapes = boundary_shapes(cut.prefix, backbone.preprocess.crop)
-        self.rows = open_rows(task.cache, about, [self._key(*pair) for pair in self.wanted], shapes, settings.dtype)
+        keys = [self._key(*pair) for pair in self.wanted]
+        self.rows = open_rows(task.cache, about, keys, shapes=shapes, dtype=settings.dtype)
         self.prefix.eval()
         if fill:
             fill_rows(self.rows, self._make, batch_size=_BATCH, progress=task.progress)
@@ -109,5 +110,5 @@ class Activations:
 
     def _read(self, places: Labels, chosen: Sequence[int]) -> tuple[Tensor, ...]:
         keys = [self._key(int(place), view) for place, view in zip(places, chosen, strict=True)]
-        rows: tuple[NDArray[np.generic], ...] = self.rows.read(np.array([self.rows.places[key] for key in keys]))
+        rows: tuple[NDArray[np.generic], ...] = self.rows.read(np.array([self.rows.index[key] for key in keys]))
         return tuple(torch.from_numpy(tensor.astype(np.float32)) for tensor in rows)

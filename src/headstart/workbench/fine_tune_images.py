@@ -85,7 +85,7 @@ def _pixels(session: Session, backbone: Backbone, dataset: Dataset, *, first: di
         "background": ",".join(map(str, dataset.rules.background)),
     }
     contents, samples = tuple(first), [dataset.samples[i] for i in first.values()]
-    pixels = open_rows(session.cache, about, contents, [(3, side, side)], "uint8")
+    pixels = open_rows(session.cache, about, contents, shapes=[(3, side, side)], dtype="uint8")
 
     def make(places: Sequence[int]) -> Rows:
         made = []
