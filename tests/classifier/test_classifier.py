@@ -12,7 +12,7 @@ from PIL import ImageOps
 
 from classifier.cards import change_card, with_flips
 from drawn_photos import draw
-from headstart.classifier.classifier import Classifier, open_classifier
+from headstart.classifier.classifier import Classifier
 from headstart.errors import ClassifierError
 
 
@@ -118,15 +118,3 @@ def test_train_mode_of_the_network_changes_no_prediction(classifier: Classifier,
     assert model.predict(images) == expected
     assert model.backbone.fingerprint == before
     assert model.backbone.network.training
-
-
-def test_an_unchanged_file_is_opened_once(path: Path, classifier: Classifier) -> None:
-    first = open_classifier(path)
-
-    assert open_classifier(path) is first
-    assert open_classifier(path.parent) is first  # the folder of a run
-    change_card(path, temperature=2.5)
-    assert open_classifier(path).head.temperature == 2.5
-    path.unlink()
-    with pytest.raises(ClassifierError, match="no such file"):
-        open_classifier(path)

@@ -205,25 +205,6 @@ class Classifier:
         return cls(backbone, head, card)
 
 
-_opened: list[tuple[tuple[Path, int, int], Classifier]] = []  # the last one that `open_classifier` read
-
-
-def open_classifier(path: str | Path) -> Classifier:
-    """`Classifier.load` for callers that only predict: a file that was read last and has not changed is not read again.
-
-    Raises:
-        ClassifierError: as for `Classifier.load`.
-    """
-    file = Path(path) / "classifier.safetensors" if Path(path).is_dir() else Path(path)
-    if not file.is_file():
-        return Classifier.load(path)  # which says what is wrong
-    status = file.stat()
-    key = (file.resolve(), status.st_mtime_ns, status.st_size)
-    if not _opened or _opened[0][0] != key:
-        _opened[:] = [(key, Classifier.load(path))]
-    return _opened[0][1]
-
-
 def _unreadable(name: str, reason: str) -> Prediction:
     return Prediction(name=name, label=None, probability=0.0, probabilities={}, error=reason)
 
