@@ -27,6 +27,7 @@ _HOMES: dict[str, str] = {
     "register_analysis": "headstart.inspection.catalogue",
     "register_backbone": "headstart.backbones.registered",
     "register_check": "headstart.data.audit.check",
+    "register_engine": "headstart.registry",
     "register_head": "headstart.registry",
     "register_rule": "headstart.best_practices.rules",
     "freeze": "headstart.freezing",

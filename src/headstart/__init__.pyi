@@ -45,6 +45,7 @@ from headstart.inspection.inspection_result import SimpleResult as SimpleResult
 from headstart.inspection.inspection_result import Table as Table
 from headstart.preserve import preserve as preserve
 from headstart.recipe import Recipe as Recipe
+from headstart.registry import register_engine as register_engine
 from headstart.registry import register_head as register_head
 from headstart.training.meters import accuracy as accuracy
 from headstart.training.stepbystep import StepByStep as StepByStep

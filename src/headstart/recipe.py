@@ -312,7 +312,7 @@ class ContinueOptions(FineTuneOptions, AuditOptions, RunOptions, total=False):
 class TrainOptions(ContinueOptions, total=False):
     """Options of `train`: every field of Recipe."""
 
-    backbone: str
+    backbone: Any  # a name, or a Backbone such as Backbone.from_module makes
     weights: str | None
     size: int
 

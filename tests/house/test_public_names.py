@@ -60,7 +60,8 @@ def test_options_have_the_types_of_the_recipe() -> None:
     types = {field.name: field.type for field in dataclasses.fields(Recipe)}
     for options in (TrainOptions, ContinueOptions, EvaluateOptions, AuditOptions, InspectOptions):
         for name, annotation in options.__annotations__.items():
-            assert getattr(annotation, "__forward_arg__", annotation) == types[name]
+            if name != "backbone":  # also a Backbone, which the recipe knows by its name
+                assert getattr(annotation, "__forward_arg__", annotation) == types[name]
 
 
 def test_help_and_import_need_no_torch() -> None:

@@ -1,4 +1,4 @@
-"""How many of our own files a call passes: the price a reader pays with a debugger."""
+"""How many of our own files a call passes, and how often it moves between them: the price of debugging it."""
 
 from __future__ import annotations
 
@@ -7,43 +7,90 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
-import headstart
-from headstart.backbones.backbone import load_backbone
-from headstart.classifier.card import Card
-from headstart.classifier.classifier import Classifier
-from headstart.heads.head import Head
+import headstart as hs
 
-OWN = str(Path(headstart.__file__).parent)
+OWN = str(Path(hs.__file__).parent)
 
 
-def files_passed(call: Callable[[], object]) -> set[str]:
-    """Own source files whose Python frames a call enters."""
-    passed: set[str] = set()
+def walk(call: Callable[[], object]) -> tuple[set[str], int]:
+    """Own source files whose Python frames a call enters in this thread, and moves from file to file."""
+    files: set[str] = set()
+    moves = [0]
+    here = [""]
 
-    def look(frame: FrameType, event: str, _: object) -> None:
-        if event == "call" and frame.f_code.co_filename.startswith(OWN):
-            passed.add(Path(frame.f_code.co_filename).name)
+    def own(frame: FrameType | None) -> str:
+        while frame is not None and not frame.f_code.co_filename.startswith(OWN):
+            frame = frame.f_back
+        return "" if frame is None else frame.f_code.co_filename
 
-    sys.setprofile(look)
+    def follow(frame: FrameType, event: str, _: object) -> None:
+        if event not in ("call", "return") or not frame.f_code.co_filename.startswith(OWN):
+            return
+        file = own(frame if event == "call" else frame.f_back)
+        if event == "call":
+            files.add(str(Path(file).relative_to(OWN)))
+        moves[0] += file != here[0]
+        here[0] = file
+
+    sys.setprofile(follow)
     try:
         call()
     finally:
         sys.setprofile(None)
-    return passed
+    return files, moves[0]
 
 
-def test_predicting_one_image_passes_at_most_five_files(photos: Path) -> None:
-    backbone = load_backbone("embedded")
-    width = backbone.spec.stages[-1].width
-    head = Head("ridge", backbone.stages[-1:], np.zeros((width, 2)), np.zeros(2), 1.0)
-    preprocess = backbone.preprocess.to_dict()
-    card = Card("embedded", head.stages, ("a", "b"), preprocess, (255, 255, 255), "ridge", 1.0, {})
-    classifier, image = Classifier(backbone, head, card), next(photos.rglob("*.png"))
+def test_predicting_one_image_passes_five_files_in_fifteen_moves(run: hs.Run, photos: Path) -> None:
+    classifier, image = run.classifier, next(photos.rglob("*.png"))
     classifier.predict(image)  # warm: graphs are traced once
 
-    passed = files_passed(lambda: classifier.predict(image))
+    files, moves = walk(lambda: classifier.predict(image))
 
-    assert "images.py" in passed  # the count is of something
-    assert len(passed) <= 5, sorted(passed)
+    assert "data/images.py" in files  # the count is of something
+    assert len(files) <= 5, sorted(files)
+    assert moves <= 15
+
+
+def test_predicting_with_a_run_passes_twelve_files_and_traces_no_network(
+    run: hs.Run, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = next(photos.rglob("*.png"))
+    hs.predict(run, [image], on_event=None)
+    traced: list[object] = []
+    monkeypatch.setattr(torch.fx.Tracer, "trace", lambda *a, **k: traced.append(a))
+
+    files, _ = walk(lambda: hs.predict(run, [image], on_event=None))
+
+    assert "classifier/classifier.py" in files
+    assert len(files) <= 12, sorted(files)
+    assert not traced
+
+
+def test_a_step_of_the_loop_passes_eight_files() -> None:
+    data = TensorDataset(torch.randn(64, 3, 2, 2), torch.randint(0, 2, (64,)))
+    network = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
+    loop = hs.StepByStep(network, nn.CrossEntropyLoss(), torch.optim.SGD(network.parameters(), 0.1))
+    loop.set_loaders(DataLoader(data, batch_size=8))
+    steps = loop.steps(1)
+    next(steps)  # the first one begins the epoch
+
+    files, _ = walk(lambda: next(steps))
+
+    assert "training/stepbystep.py" in files
+    assert len(files) <= 8, sorted(files)
+
+
+def test_training_passes_no_more_files_than_it_does_today(photos: Path, tmp_path: Path) -> None:
+    """The aim is 60; see docs/decisions/walk.md for what keeps it above."""
+    options = {"backbone": "embedded", "on_event": None}
+    hs.train(photos, out=tmp_path / "first", **options)
+
+    files, _ = walk(lambda: hs.train(photos, out=tmp_path / "second", **options))
+
+    assert "workbench/train.py" in files
+    assert len(files) <= 120, sorted(files)

@@ -9,7 +9,6 @@ import pytest
 
 from headstart.errors import BackboneError, RunError
 from headstart.progress import Event, Notice
-from headstart.recipe import Recipe
 from headstart.workbench.run import Run
 from headstart.workbench.session import Session
 from headstart.workbench.starting_point import check_backbone, check_data, choose_backbone, continue_from
@@ -25,7 +24,7 @@ from headstart.workbench.starting_point import check_backbone, check_data, choos
 )
 def test_mistakes_are_found_before_anything_is_read(options: dict[str, str], message: str) -> None:
     with pytest.raises(BackboneError, match=message):
-        check_backbone(Recipe(**options))
+        check_backbone(Session(options=options))
 
 
 def test_auto_without_weights_and_network_falls_back_with_a_notice() -> None:

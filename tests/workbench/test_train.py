@@ -9,13 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
+from torch import nn
 
 import headstart as hs
 from drawn_photos import draw_folder
 from headstart import progress
 from headstart.classifier.classifier import Classifier
-from headstart.errors import BackboneError, DataError, RecipeError, RunError
+from headstart.errors import BackboneError, ClassifierError, DataError, RecipeError, RunError
 from headstart.workbench import events
 from headstart.workbench.run import Run
 from headstart.workbench.train import train
@@ -249,3 +251,21 @@ def test_a_folder_without_a_name_is_refused_before_anything_is_read(tmp_path: Pa
         train(tmp_path / "nothing", out="/")
     with pytest.raises(RunError, match="~nobody-of-this-name"):
         train(tmp_path / "nothing", out="~nobody-of-this-name/run")
+
+
+def small_network(seed: int) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Conv2d(3, 8, 5, 2), nn.ReLU(), nn.Conv2d(8, 16, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
+
+
+def test_an_own_network_is_trained_saved_and_loaded_with_its_module(photos: Path, tmp_path: Path) -> None:
+    backbone = hs.Backbone.from_module(small_network(0), preprocess={"size": 48})
+
+    run = train(photos, out=tmp_path / "run", backbone=backbone, inside=False, on_event=None)
+
+    image = sorted((photos / "disc").iterdir())[0]
+    (row,) = [row for row in run.predictions() if row["path"] == f"disc/{image.name}"]
+    assert run.classifier.predict(image).probability == pytest.approx(float(row["probability"]), abs=2e-4)
+    with pytest.raises(ClassifierError, match="module="):
+        Classifier.load(run.folder)
+    assert Classifier.load(run.folder, module=small_network(1)).predict(image) == run.classifier.predict(image)

@@ -45,7 +45,7 @@ def open_model(session: Session, model: Named) -> nn.Module | Backbone | Classif
     if not isinstance(model, (str, Path)):
         return model
     named = Session(session.recipe, {"backbone": model}, session.on_event)
-    check_backbone(named.recipe)
+    check_backbone(named)
     return choose_backbone(named).backbone
 
 

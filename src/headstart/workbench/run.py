@@ -17,6 +17,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from headstart.classifier.classifier import Classifier
 from headstart.errors import RunError
 from headstart.evaluation.evaluation import Evaluation
@@ -40,16 +42,18 @@ class Run:
         folder: where it lies.
         evaluation: measured on the test images.
         record: all of run.json: recipe, seed, versions, data, backbone, head, findings, timings.
+        module: the network, for a run on your own one.
     """
 
     folder: Path
     evaluation: Evaluation
     record: Mapping[str, Any]
+    module: nn.Module | None = None
 
     @cached_property
     def classifier(self) -> Classifier:
         """The classifier that was measured, read from its file."""
-        return Classifier.load(self.folder / CLASSIFIER)
+        return Classifier.load(self.folder / CLASSIFIER, module=self.module)
 
     @cached_property
     def features(self) -> Features:
@@ -63,8 +67,11 @@ class Run:
             return [{_COLUMNS.get(key, key): restore_cell(value) for key, value in row.items()} for row in rows]
 
     @classmethod
-    def load(cls, folder: str | Path) -> Run:
+    def load(cls, folder: str | Path, *, module: nn.Module | None = None) -> Run:
         """Open the folder of a run.
+
+        Args:
+            module: the network of a run on your own one, which gets the run's weights; else None.
 
         Raises:
             RunError: there is no run, it is damaged, or it was written by a newer headstart.
@@ -85,7 +92,7 @@ class Run:
             raise RunError(
                 expected=f"a run of version {VERSION}", found=f"{version}", where=record, hint="Upgrade headstart."
             )
-        return cls(folder, Evaluation.from_dict(values["evaluation"]), values)
+        return cls(folder, Evaluation.from_dict(values["evaluation"]), values, module)
 
     def to_dict(self) -> dict[str, Any]:
         """The result for `--json`: evaluation first, then baselines, then where everything is."""

@@ -58,6 +58,7 @@ class Session:
     Args:
         recipe: of this call; None: the defaults. options: fields of the recipe to change.
         on_event: called with each event; None: silence.
+        backbone: the user's own, in place of the one that the recipe names.
 
     Attributes:
         seconds: name of each finished step → how long it took.
@@ -71,7 +72,10 @@ class Session:
         recipe: Recipe | None = None,
         options: Mapping[str, object] | None = None,
         on_event: OnEvent | None = None,
+        *,
+        backbone: Backbone | None = None,
     ) -> None:
+        self.backbone = backbone
         self.recipe = (recipe or Recipe()).with_options(options or {})
         self.seconds: dict[str, float] = {}
         self._on_event = on_event or silent

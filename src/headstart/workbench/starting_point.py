@@ -10,7 +10,6 @@ from headstart.backbones.flip_tta import FlipTTA
 from headstart.backbones.weights import weights_available
 from headstart.errors import BackboneError, RunError
 from headstart.heads.head import Head
-from headstart.recipe import Recipe
 from headstart.workbench.run import Run
 from headstart.workbench.session import Session
 
@@ -35,14 +34,24 @@ class StartingPoint:
     continues: bool = False
 
 
-def check_backbone(recipe: Recipe) -> None:
+def check_backbone(session: Session) -> None:
     """Find mistakes in `backbone`, `layers` and `weights` before anything is read or downloaded.
 
     Raises:
         BackboneError: the backbone or a stage is unknown, or there is no such file.
     """
-    spec = find_spec(AUTO if recipe.backbone == "auto" else recipe.backbone)
+    recipe, own = session.recipe, session.backbone
+    spec = own.spec if own is not None else find_spec(AUTO if recipe.backbone == "auto" else recipe.backbone)
     spec.choose_stages(recipe.layers)
+    if own is not None and recipe.weights is not None:
+        raise BackboneError(
+            expected="weights, or a backbone that has its own",
+            found="both",
+            where="--weights",
+            hint="Load the weights into your network before Backbone.from_module.",
+        )
+    if own is not None:
+        return
     where = weights_available(spec, recipe.weights)
     if recipe.weights is not None and where.path is None and not where.url:
         raise BackboneError(
@@ -102,6 +111,8 @@ def check_data(run: Run, fingerprint: str) -> None:
 
 def _choose(session: Session) -> StartingPoint:
     recipe = session.recipe
+    if session.backbone is not None:
+        return StartingPoint(session.backbone)
     if recipe.backbone != "auto" or recipe.weights is not None:
         return StartingPoint(_load(AUTO if recipe.backbone == "auto" else recipe.backbone, session))
     where = weights_available(find_spec(AUTO))

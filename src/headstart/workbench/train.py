@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from typing_extensions import Unpack
 
+from headstart.backbones.backbone import Backbone
 from headstart.data.dataset import Dataset
 from headstart.evaluation.evaluate import BaselinePredictions, EvaluatedImages, evaluate_probabilities
 from headstart.evaluation.evaluation import Evaluation
@@ -53,14 +54,18 @@ def train(
         out: folder of the run; default `runs/NAME`. A folder that exists is never overwritten: `NAME-2` is made.
         recipe: where the options start from.
         on_event: called with what happens, see `headstart.progress`; None: silence.
-        options: fields of Recipe, such as `backbone="resnet18"`.
+        options: fields of Recipe, such as `backbone="resnet18"`; `backbone` may also be a Backbone of your own.
 
     Raises:
         HeadstartError: of the kind that says what is wrong: data, backbone, recipe or run.
     """
-    session, source = Session(recipe, options, on_event), Path(source)
+    own = options.get("backbone")
+    own = own if isinstance(own, Backbone) else None
+    if own is not None:
+        options["backbone"] = own.spec.name
+    session, source = Session(recipe, options, on_event, backbone=own), Path(source)
     recipe = session.recipe
-    check_backbone(recipe)
+    check_backbone(session)
     check_strategy(recipe)
     if idle := idle_options(recipe):
         have = "has" if len(idle) == 1 else "have"
@@ -126,7 +131,7 @@ def _train(session: Session, source: Path, target: Path, *, job: Job | None = No
     session.on_event(Results(result.evaluation, result.warnings(recipe.strategy), result.selection))
     written = tuple(name for name in FILES if (folder / name).exists())
     session.on_event(FilesWritten(folder, written, next_command(folder)))
-    return Run.load(folder)
+    return Run.load(folder, module=None if session.backbone is None else session.backbone.network)
 
 
 class _Fit:

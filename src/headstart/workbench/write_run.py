@@ -43,17 +43,11 @@ def next_command(folder: Path) -> str:
 def _classifier(result: TrainingResult) -> Classifier:
     backbone, head, evaluation = result.backbone, result.head, result.evaluation.to_dict()
     shown = ("accuracy", "balanced_accuracy", "baselines", "without_leaks", "leaked")
-    card = Card(
-        backbone=backbone.spec.name,
-        stages=head.stages,
-        classes=result.dataset.classes,
-        preprocess=backbone.preprocess.to_dict(),
+    card = Card.of(
+        backbone,
+        head,
+        result.dataset.classes,
         background=result.dataset.rules.background,
-        head=head.kind,
-        temperature=head.temperature,
-        weights=backbone.weights.to_dict(),
-        unit=head.unit,
-        flip_tta=head.flip_tta,
         data=_data(result),
         metrics={key: evaluation[key] for key in shown},
         versions=runtime.versions(),
