@@ -66,7 +66,8 @@ def test_images_of_another_kind_are_fine_where_the_spec_describes_them():
 
 
 def test_the_embedded_spec_describes_its_pictures_correctly():
-    pictures = draw_pictures(draw_bank(3, parts=30, textures=10), 4, 300, 96) / 255
+    bank = draw_bank(3, silhouettes=30, textures=10)
+    pictures = draw_pictures(bank, seed=4, count=300, size=96) / 255
     red, green, blue = pictures.mean((0, 2, 3))
     contrast = np.sqrt(pictures.var((0, 2, 3)).mean())
     spec = load_backbone("embedded").spec.image_statistics
