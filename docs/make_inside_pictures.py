@@ -140,10 +140,10 @@ def images_of(samples: list[Sample], backbone: Backbone) -> InspectedImages:
     return InspectedImages(backbone.preprocess.normalise(prepared), names, prepared, labels, classes, tuple(paths))
 
 
-def show(insight: InspectionResult, name: str) -> None:
+def show(result: InspectionResult, name: str) -> None:
     """Print all of it, and keep its figure small."""
-    print(f"\n{insight}\n{name}: {insight.description}", flush=True)
-    save(insight.figure(), PICTURES / name)
+    print(f"\n{result}\n{name}: {result.description}", flush=True)
+    save(result.figure(), PICTURES / name)
 
 
 def save(figure: Figure, path: Path) -> None:
