@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -48,3 +49,40 @@ def test_the_example_of_the_documentation_runs_as_it_is(tmp_path: Path):
     run = subprocess.run([sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "advice: large kernels at 0" in run.stdout
     assert "found: 11×11" in run.stdout
+
+
+def installed_package(folder: Path) -> Path:
+    """A package with one rule that works and one whose module cannot be imported, as an installer leaves it."""
+    (folder / "plugin_rules.py").write_text(
+        "import headstart as hs\n"
+        "@hs.register_rule('linear layers', 'advice', why='w', fix='f')\n"
+        "def linear_layers(examination):\n"
+        "    yield hs.Issue(('0',), 'found by the package')\n",
+        encoding="utf-8",
+    )
+    info = folder / "plugin_rules-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plugin-rules\nVersion: 1.0\n", encoding="utf-8")
+    (info / "entry_points.txt").write_text(
+        "[headstart.rules]\nlinear layers = plugin_rules:linear_layers\nbroken = plugin_gone:rule\n", encoding="utf-8"
+    )
+    return folder
+
+
+def test_rules_of_installed_packages_are_checked_and_broken_ones_listed(tmp_path: Path):
+    code = (
+        "import torch, headstart as hs\n"
+        "found = hs.doctor(torch.nn.Sequential(torch.nn.Linear(2, 2)))\n"
+        "print([one.found for one in found.findings])\n"
+        "print([one.reason for one in found.not_checked if one.rule == 'broken'])"
+    )
+    path = os.pathsep.join([str(installed_package(tmp_path)), *sys.path])
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "['found by the package']" in run.stdout
+    assert "the rule failed: ModuleNotFoundError: No module named 'plugin_gone'" in run.stdout

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from headstart.best_practices.rule import SEVERITIES, DoctorFinding
 from headstart.errors import shown
 from headstart.plain import Plain
-from headstart.wording import NBSP, counted
+from headstart.wording import counted
 
 _WIDTH = 110
 
@@ -83,7 +83,7 @@ def _written(finding: DoctorFinding) -> str:
     lines = [f"{finding.severity}: {shown(finding.name)}{place}"]
     why = f"{finding.why} [{finding.source}]" if finding.source else finding.why
     for title, text in (("found", finding.found), ("why", why), ("fix", finding.fix)):
-        lines += _wrapped(f"  {title}: ", NBSP.join(map(shown, text.split(NBSP))))  # which `shown` would escape
+        lines += _wrapped(f"  {title}: ", shown(text))
     return "\n".join(lines)
 
 

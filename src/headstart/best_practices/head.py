@@ -25,11 +25,11 @@ def outputs_and_classes_differ(examination: Examination) -> Iterator[Issue]:
     if examination.inspected.backbone is not None and examination.inspected.classifier is None:
         raise NotApplicableError("no head: training gives a backbone one")
     classes = _classes(examination)
-    width, place = _head(examination)
+    width, module = _head(examination)
     if width == classes or (width == 1 and classes == 2):
         return
     found = f"{width} outputs for {classes} classes"
-    yield Issue((place,) if place else (), found, "error" if width < classes else "warning")
+    yield Issue((module,) if module else (), found, "error" if width < classes else "warning")
 
 
 def _classes(examination: Examination) -> int:

@@ -191,7 +191,7 @@ class _Recorder(TorchFunctionMode):
     def leave(self, name: str) -> None:
         self.running.pop()
 
-    def __torch_function__(
+    def __torch_function__(  # as torch calls it
         self, func: Callable[..., Any], types: object, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
@@ -248,7 +248,7 @@ class GraphFollower(TorchFunctionMode):
                 self._indices[one.function, met[one.function]] = index
             met[one.function] += 1
 
-    def __torch_function__(
+    def __torch_function__(  # as torch calls it
         self, func: Callable[..., Any], types: object, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         name = function_name(func)
@@ -276,7 +276,7 @@ def _adds_maps(func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[
     return len(maps) == 2 and maps[0].shape == maps[1].shape and maps[0].ndim > 1 and maps[0].is_floating_point()
 
 
-def _arguments_of(
+def _arguments_of(  # a call as torch makes it, and the tensors in it
     func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], taken: Iterable[Tensor]
 ) -> dict[str, Any]:
     """What an operation says of its arguments besides the tensors."""

@@ -93,7 +93,7 @@ def test_growing_gradients_long_steps_and_dead_layers_are_named():
     assert "Steps are too long in a" in " ".join(gradient_flow({"a": {"w": large}}, walk).interpretation)
     mostly = np.zeros(50)
     mostly[0] = 1.0
-    assert "exactly zero in a (98.0 %)" in " ".join(gradient_flow({"a": {"w": [mostly] * 3}}).interpretation)
+    assert "exactly zero in a (98.0\u00a0%)" in " ".join(gradient_flow({"a": {"w": [mostly] * 3}}).interpretation)
 
 
 def test_the_figure_works_with_and_without_parameters_and_no_gradients_are_refused():

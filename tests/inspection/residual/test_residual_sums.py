@@ -28,6 +28,7 @@ def sums_of(network: nn.Module, side: int = 64) -> tuple[ResidualSum, ...]:
         (torchvision.models.mobilenet_v3_small, 6, "features.3", "features.11"),
         (torchvision.models.convnext_tiny, 18, "features.1.0", "features.7.2"),
         (lambda: timm.create_model("resnetv2_50"), 16, "stages.0.blocks.0", "stages.3.blocks.2"),
+        (lambda: timm.create_model("nf_resnet26"), 8, "stages.0.0", "stages.3.1"),  # standardises its weights first
         (lambda: timm.create_model("convnext_atto"), 12, "stages.0.blocks.0", "stages.3.blocks.1"),
         (lambda: timm.create_model("vit_tiny_patch16_224", img_size=64), 24, "blocks.0 #1", "blocks.11 #2"),
         (cifar_resnet20, 9, "layer1.0", "layer3.2"),

@@ -103,6 +103,7 @@ def variant_of(prepared: Tensor, pixels: Tensor, known: tuple[PreprocessingVaria
     return variant
 
 
+# the name and the words of a variant, and its normalisation
 def _normalised(name: str, words: str, mean: tuple[float, ...], std: tuple[float, ...]) -> PreprocessingVariant:
     scale = 1 / np.asarray(std, dtype=float)
     return PreprocessingVariant(name, words, np.diag(scale), -np.asarray(mean, dtype=float) * scale)

@@ -92,7 +92,7 @@ class GradientCorrelation(InspectionResult):
     def figure(self) -> Figure:
         """Autocorrelation over lags."""
         lags = list(range(len(self.curve)))
-        singles = [Line("", lags, one, MUTED, "dashes") for one in self.single]
+        singles = [Line("", lags, one, color=MUTED, style="dashes") for one in self.single]
         lines = (*singles, Line("mean", lags, self.curve, TEXT))
         return panels_figure([Plot("Gradient correlation", lines, "lag (inputs apart)", "correlation")])
 

@@ -13,7 +13,7 @@ from headstart.errors import DataError, shown
 from headstart.figures.panels import Line, Plot, panels_figure
 from headstart.figures.style import series_color
 from headstart.inspection.inspection_result import InspectionResult, Table
-from headstart.wording import counted, listed
+from headstart.wording import counted, listed, percent
 
 Captured = Mapping[str, Mapping[str, Sequence[ArrayLike]]]
 """Layer → parameter → one array for each step, as `StepByStep.capture_gradients` and `capture_parameters` keep them."""
@@ -127,7 +127,7 @@ class GradientFlow(InspectionResult):
 
     def _on_zeros(self) -> str:
         zeros = {one.layer: one.median("zeros") for one in self.layers}
-        sparse = [f"{layer} ({share * 100:.1f} %)" for layer, share in zeros.items() if share > SPARSE]
+        sparse = [f"{layer} ({percent(share)})" for layer, share in zeros.items() if share > SPARSE]
         if not sparse:
             return ""
         return f"Most gradients are exactly zero in {listed(sparse, 4)}: dead ReLUs follow, or layers are frozen."

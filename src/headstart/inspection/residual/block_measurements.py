@@ -80,6 +80,7 @@ def measure_norms(network: ResidualNetwork, pixels: Tensor) -> tuple[Norms, Tens
     for batch in _batches(pixels):
         found: list[Tensor] = []
 
+        # the fourth binds this batch's list
         def join(shortcut: Tensor, branch: Tensor, _: Tensor | None, found: list[Tensor] = found) -> Tensor:
             total = shortcut + branch
             found.append(_lengths(shortcut, branch, total))

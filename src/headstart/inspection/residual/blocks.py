@@ -119,9 +119,9 @@ class ResidualAnalysis(InspectionResult):
             low = [self.accuracy + (block.change_low or 0.0) for block in blocks]
             high = [self.accuracy + (block.change_high or 0.0) for block in blocks]
             ablation = (
-                Line("without the block", at, [block.accuracy or 0.0 for block in blocks], ORANGE, "dots"),
-                Line("95 %", at, low, ORANGE, "dashes"),
-                Line("", at, high, ORANGE, "dashes"),
+                Line("without the block", at, [block.accuracy or 0.0 for block in blocks], color=ORANGE, style="dots"),
+                Line("95 %", at, low, color=ORANGE, style="dashes"),
+                Line("", at, high, color=ORANGE, style="dashes"),
                 Line("with all", at, [self.accuracy] * len(blocks), MUTED),
             )
             word = "accuracy" if self.compared_with == "labels" else "unchanged predictions"
@@ -167,7 +167,7 @@ def residual_blocks(
             without = [logits_without(network, one, images.pixels).argmax(1) == labels for one in network.sums]
             blocks = [_with_change(block, correct, now) for block, now in zip(blocks, without, strict=True)]
     accuracy = int(correct.sum()) / len(correct)
-    return ResidualAnalysis(inspected.name, len(images), tuple(blocks), accuracy, compared_with)
+    return ResidualAnalysis(inspected.name, len(images), tuple(blocks), accuracy=accuracy, compared_with=compared_with)
 
 
 def paired_interval(lost: int, won: int, pairs: int) -> Interval:

@@ -86,6 +86,7 @@ def joining(
         yield
 
 
+# an addition of the graph, and what was computed or said once for all of them
 def _residual_sum(graph: Graph, index: int, weighted: int, named: int | None) -> ResidualSum | None:
     """The residual sum that an addition is; None for one of two branches, or of a result to itself.
 
