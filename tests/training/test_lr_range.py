@@ -7,6 +7,7 @@ import json
 import math
 import random
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,9 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from headstart.errors import TrainingError
 from headstart.freezing import freeze
-from headstart.training.lr_range import LrRange, lr_range_test, make_lr_fn
+from headstart.training.batch import Loss
+from headstart.training.lr_range import LrRange, RangeTest, lr_range_test, make_lr_fn
+from headstart.training.stepbystep import StepByStep
 
 
 def _network() -> nn.Sequential:
@@ -39,10 +42,20 @@ def _sgd(model: nn.Module, lr: float = 0.01) -> torch.optim.SGD:
     return torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9)
 
 
-def _test(model: nn.Module, optimizer: torch.optim.Optimizer, **options: object) -> LrRange:
-    settings = {"end_lr": 1.0, "num_iter": 12, **options}
-    loader = settings.pop("loader", None) or _loader()
-    return lr_range_test(model, nn.CrossEntropyLoss(), optimizer, loader, "cpu", **settings)  # type: ignore[arg-type]
+def _run(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    loader: object,
+    loss_fn: Loss = nn.functional.cross_entropy,
+    **test: Any,
+) -> LrRange:
+    loop = StepByStep(model, loss_fn, optimizer, device="cpu")
+    return lr_range_test(loop, loader, RangeTest(**test))
+
+
+def _test(model: nn.Module, optimizer: torch.optim.Optimizer, **options: Any) -> LrRange:
+    test = {"end_lr": 1.0, "num_iter": 12, **options}
+    return _run(model, optimizer, test.pop("loader", None) or _loader(), **test)
 
 
 def _train(model: nn.Module, optimizer: torch.optim.Optimizer, steps: int = 6) -> list[float]:
@@ -154,23 +167,24 @@ def test_a_loss_that_is_no_number_ends_the_test_and_is_not_recorded() -> None:
         return yhat.mean() * (math.nan if loss_fn.calls > 3 else 1)  # type: ignore[attr-defined]
 
     loss_fn.calls = 0  # type: ignore[attr-defined]
-    found = lr_range_test(model, loss_fn, _sgd(model), _loader(), "cpu", end_lr=1)
+    found = _run(model, _sgd(model), _loader(), loss_fn, end_lr=1)
     assert (len(found.losses), found.diverged, found.suggestion) == (3, True, None)
 
-    found = lr_range_test(model, loss_fn, _sgd(model), _loader(), "cpu", end_lr=1)
+    found = _run(model, _sgd(model), _loader(), loss_fn, end_lr=1)
     assert found.losses == ()
     assert "very first loss" in str(found)
 
 
 def test_each_step_is_clipped_before_it_is_taken() -> None:
     model = _network()
-    found = _test(
-        model, _sgd(model, 1.0), end_lr=100.0, clip=lambda: nn.utils.clip_grad_value_(model.parameters(), 0.0)
-    )
+    loop = StepByStep(model, nn.CrossEntropyLoss(), _sgd(model, 1.0), device="cpu")
+    loop.set_clip_grad_value(1e-12)
+
+    found = lr_range_test(loop, _loader(), RangeTest(end_lr=100.0, num_iter=12))
 
     torch.manual_seed(0)
     assert not found.diverged
-    assert max(found.raw) < 2  # gradients of nothing: no step ever moves the weights, whatever the rate
+    assert max(found.raw) < 2  # next to no gradient: no step moves the weights, whatever the rate
     assert _test(model, _sgd(model, 1.0), end_lr=100.0).raw[-1] > 2
 
 
@@ -221,7 +235,7 @@ def test_weights_buffers_gradients_modes_optimizer_and_chance_are_put_back(fails
 
     before = _state(model, optimizer, own)
     try:
-        lr_range_test(model, loss_fn, optimizer, _loader(own), "cpu", end_lr=10, num_iter=9)
+        _run(model, optimizer, _loader(own), loss_fn, end_lr=10, num_iter=9)
     except ValueError:
         assert fails
     after = _state(model, optimizer, own)
@@ -271,17 +285,14 @@ def test_parts_that_are_frozen_stay_so_during_the_test() -> None:
     assert all(torch.equal(mean, seen[0][1]) for _, mean in seen)
 
 
-def test_the_callers_own_way_into_train_mode_is_taken() -> None:
-    model = _network()
-
-    def train() -> None:
-        model.train()
-        model[1].eval()  # as a user does who froze it by hand
-
+def test_a_layer_that_was_put_into_eval_mode_by_hand_stays_there() -> None:
+    model = _network().train()
+    model[1].eval()
     modes: list[tuple[bool, bool]] = []
-    place = model.register_forward_hook(lambda part, *_: modes.append((part[0].training, part[1].training)))
-    _test(model, _sgd(model), train_mode=train)
-    place.remove()
+    handle = model.register_forward_hook(lambda module, *_: modes.append((module[0].training, module[1].training)))
+
+    _test(model, _sgd(model))
+    handle.remove()
 
     assert set(modes) == {(True, False)}
 
@@ -311,7 +322,7 @@ def test_a_loader_that_gives_nothing_is_refused_and_not_waited_for(loader: objec
     before = copy.deepcopy(model.state_dict())
 
     with pytest.raises(TrainingError, match="every pass"):
-        lr_range_test(model, nn.CrossEntropyLoss(), _sgd(model), loader, "cpu", end_lr=1, num_iter=50)
+        _run(model, _sgd(model), loader, end_lr=1, num_iter=50)
 
     assert _same(before, model.state_dict())
 
@@ -343,9 +354,7 @@ class _Scripted(nn.Module):
 def _of(losses: list[float], start: float = 1e-5, end: float = 1e1) -> LrRange:
     model, batch = _Scripted(losses), (torch.zeros(1), torch.zeros(1))
     optimizer = torch.optim.SGD(model.parameters(), lr=start)
-    return lr_range_test(
-        model, lambda yhat, _: yhat, optimizer, [batch], "cpu", end_lr=end, num_iter=len(losses), alpha=1.0
-    )
+    return _run(model, optimizer, [batch], lambda yhat, _: yhat, end_lr=end, num_iter=len(losses), alpha=1.0)
 
 
 def test_the_suggestion_lies_between_the_steepest_fall_and_a_tenth_of_the_lowest_loss() -> None:
@@ -397,10 +406,10 @@ def test_losses_below_zero_have_no_multiples_and_go_on() -> None:
     assert len(found.losses) == 60
 
 
-def test_the_value_is_told_in_plain_words_and_numbers() -> None:
+def test_the_value_is_plain_numbers_and_a_sentence() -> None:
     found = _of([2.0 - 0.02 * i for i in range(60)])
 
-    told = json.loads(json.dumps(found.to_dict()))
-    assert told["losses"] == list(found.losses)
-    assert told["lrs"][0] == [pytest.approx(1e-5)]
-    assert str(found) == told["sentence"]
+    values = json.loads(json.dumps(found.to_dict()))
+    assert values["losses"] == list(found.losses)
+    assert values["lrs"][0] == [pytest.approx(1e-5)]
+    assert str(found) == values["sentence"]

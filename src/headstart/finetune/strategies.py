@@ -18,7 +18,7 @@ from headstart.finetune.result import FineTuneResult
 from headstart.finetune.row_loader import Batch
 from headstart.finetune.settings import FineTuneTask, no_report
 from headstart.preserve import preserve
-from headstart.training.lr_range import LrRange, lr_range_test
+from headstart.training.lr_range import LrRange, RangeTest, lr_range_test
 
 _LOWEST = 1e-4  # relative learning rate at which a range test starts; it ends at 1, a step as large as the weights
 _POINTS = 60  # steps of it: four decades, fifteen points in each
@@ -103,15 +103,7 @@ def find_rate(strategy: str, task: FineTuneTask) -> LrRange:
         first = float(loop.optimizer.param_groups[0]["lr"])
         with preserve():
             loop.set_seed(settings.seed)
-            found = lr_range_test(
-                trained,
-                loop.loss_fn,
-                loop.optimizer,
-                loop.train_loader,
-                loop.device,
-                end_lr=first / _LOWEST,
-                num_iter=_POINTS,
-                scale=_LOWEST / first,
-            )
+            test = RangeTest(end_lr=first / _LOWEST, num_iter=_POINTS, scale=_LOWEST / first)
+            found = lr_range_test(loop, loop.train_loader, test)
         trained.cpu()
     return found

@@ -39,7 +39,7 @@ from headstart.training.captures import (
 from headstart.training.channel_statistics import loader_apply, make_normalizer, statistics_per_channel
 from headstart.training.layers import filters_of
 from headstart.training.loaders import generators_of
-from headstart.training.lr_range import LrRange, lr_range_test
+from headstart.training.lr_range import LrRange, RangeTest, lr_range_test
 from headstart.training.settings import Settings
 from headstart.training.to_classifier import to_classifier
 
@@ -206,21 +206,8 @@ class Diagnostics(Settings):
             TrainingError: the loader is empty, or a value is out of range.
         """
         with paused(self.handles):
-            found = lr_range_test(
-                self.model,
-                self.loss_fn,
-                self.optimizer,
-                data_loader,
-                self.device,
-                end_lr=end_lr,
-                num_iter=num_iter,
-                step_mode=step_mode,
-                alpha=alpha,
-                clip=self.clipping,
-                train_mode=self._train_mode,
-                precision=self._precision,
-                generators=generators_of(self.train_loader, self.val_loader),
-            )
+            test = RangeTest(end_lr=end_lr, num_iter=num_iter, step_mode=step_mode, alpha=alpha)
+            found = lr_range_test(self, data_loader, test)
         self.lr_range = found
         return found.tracking, lr_range_figure(_curve(found), ax)
 

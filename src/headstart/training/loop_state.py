@@ -185,17 +185,18 @@ class LoopState:
         self._position = self._random = None
         if EXTRA in values:
             self._load_own_state(values[EXTRA])
-        self._train_mode()
+        self.train_mode()
 
-    def _train_mode(self) -> None:
-        """Train mode, but for what the user has put into eval mode by hand while the whole was training."""
-        held = [part for part in self.model.modules() if not part.training]
+    def train_mode(self) -> None:
+        """Put the model into train mode, except layers that were put into eval mode by hand while the model trained."""
+        resting = [layer for layer in self.model.modules() if not layer.training]
         keep = self.model.training and not self.book
         self.model.train()
-        for part in held if keep else []:
-            part.training = False
+        for layer in resting if keep else []:
+            layer.training = False
 
-    def _precision(self) -> AbstractContextManager[Any]:
+    def autocast(self) -> AbstractContextManager[Any]:
+        """The precision of the forward pass."""
         if self.amp is None:
             return nullcontext()
         return torch.autocast(torch.device(self.device).type, dtype=self.amp)

@@ -1,11 +1,10 @@
-"""Learning-rate range test: train with ever larger steps for a moment, watch the loss, and put everything back."""
+"""Learning-rate range test: train with a growing learning rate for a moment, record the loss, put everything back."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,9 +13,11 @@ from torch import nn
 from torch.optim import Optimizer
 
 from headstart.errors import TrainingError
+from headstart.plain import Plain
 from headstart.preserve import preserve
-from headstart.training.batch import Loss, loss_of, run_model, to_device, unpack
+from headstart.training.batch import loss_of, run_model, to_device, unpack
 from headstart.training.loaders import generators_of
+from headstart.training.loop_state import LoopState
 
 STEP_MODES = ("exp", "linear")
 FEWEST = 10  # points below which a curve says nothing
@@ -25,7 +26,7 @@ LEAST_FALL = 0.05  # of the loss at the beginning: less is noise, since every po
 
 
 @dataclass(frozen=True)
-class LrRange:
+class LrRange(Plain):
     """The curve of a range test, and what it suggests.
 
     Args:
@@ -56,15 +57,13 @@ class LrRange:
         """The book's answer: losses under `loss`, rates of the first group under `lr`."""
         return {"loss": list(self.losses), "lr": [rates[0] for rates in self.lrs]}
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {**asdict(self), "lrs": [list(rates) for rates in self.lrs]}
-
     def __str__(self) -> str:
         return self.sentence
 
 
-def make_lr_fn(start_lr: float, end_lr: float, num_iter: int, step_mode: str = "exp") -> Callable[[int], float]:
+def make_lr_fn(  # the book's signature
+    start_lr: float, end_lr: float, num_iter: int, step_mode: str = "exp"
+) -> Callable[[int], float]:
     """Function of the iteration that gives the multiple of start_lr: 1 at iteration 0, end_lr / start_lr at num_iter.
 
     Args:
@@ -88,61 +87,62 @@ def make_lr_fn(start_lr: float, end_lr: float, num_iter: int, step_mode: str = "
     return lambda iteration: float(factor ** (iteration / num_iter))
 
 
-def lr_range_test(
-    model: nn.Module,
-    loss_fn: Loss,
-    optimizer: Optimizer,
-    loader: Any,
-    device: Any,
-    *,
-    end_lr: float,
-    num_iter: int = 100,
-    step_mode: str = "exp",
-    alpha: float = 0.05,
-    clip: Callable[[], object] | None = None,
-    train_mode: Callable[[], object] | None = None,
-    precision: Callable[[], AbstractContextManager[Any]] = nullcontext,
-    generators: Sequence[torch.Generator] = (),
-    scale: float = 1.0,
-) -> LrRange:
-    """Train from the optimiser's rate up to end_lr and watch the loss; nothing of it stays.
-
-    Stops after num_iter batches, or when the smoothed loss is ten times its best and above its first, or a loss is not
-    a number; of losses that fall below 0 no multiple means anything.
+@dataclass(frozen=True)
+class RangeTest:
+    """How a range test is run.
 
     Args:
+        end_lr: the last learning rate; the first is the optimiser's.
         alpha: weight of a new loss in the smoothed one, in (0, 1].
-        clip: called before each step. train_mode: puts the model into train mode; None: `model.train()`.
-        precision: context of the forward pass. generators: to be put back, besides the global ones and the loader's.
-        scale: from the first group's rate to the number that the user knows, where the two are not the same.
+        scale: from the first group's learning rate to the one the user knows, where the two differ.
+
+    Raises:
+        TrainingError: alpha is out of range.
+    """
+
+    end_lr: float
+    num_iter: int = 100
+    step_mode: str = "exp"
+    alpha: float = 0.05
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.alpha <= 1:
+            raise TrainingError(expected="alpha in (0, 1]", found=repr(self.alpha), where="lr_range_test")
+
+
+def lr_range_test(loop: LoopState, loader: Any, test: RangeTest) -> LrRange:
+    """Train a loop's model from the optimiser's learning rate up to `end_lr`, record the loss, put everything back.
+
+    Stops after num_iter batches, or when the smoothed loss is ten times its best and above its first, or a loss is not
+    a number; where losses fall below 0, no multiple means anything.
 
     Raises:
         TrainingError: the loader gives nothing, or an option is out of range.
 
     Source: Smith 2017, "Cyclical learning rates", section 3.3; smoothing from zero: Kingma & Ba 2015, section 3.
     """
-    if not 0 < alpha <= 1:
-        raise TrainingError(expected="alpha in (0, 1]", found=repr(alpha), where="lr_range_test")
+    model, optimizer = loop.model, loop.optimizer
     starts = [float(group["lr"]) for group in optimizer.param_groups]
-    multiple = make_lr_fn(starts[0], end_lr, num_iter, step_mode)
-    modules = [part for part in (model, loss_fn) if isinstance(part, nn.Module)]
-    curve = _Curve(alpha)
-    with preserve(*modules, optimizer=optimizer, generators=(*generators, *generators_of(loader))):
-        (train_mode or model.train)()
+    multiple = make_lr_fn(starts[0], test.end_lr, test.num_iter, test.step_mode)
+    modules = [module for module in (model, loop.loss_fn) if isinstance(module, nn.Module)]
+    curve, generators = _Curve(test.alpha), generators_of(loop.train_loader, loop.val_loader, loader)
+    with preserve(*modules, optimizer=optimizer, generators=generators):
+        loop.train_mode()
         with torch.enable_grad():
             for iteration, batch in enumerate(_endless(loader)):
                 rates = _set_rates(optimizer, starts, multiple(iteration))
                 optimizer.zero_grad()
-                x, y = (to_device(part, device) for part in unpack(batch))
-                with precision():
-                    loss = loss_of(loss_fn, run_model(model, x), y)
-                if not curve.goes_on(loss.item(), rates) or iteration + 1 == num_iter:
+                x, y = (to_device(value, loop.device) for value in unpack(batch))
+                with loop.autocast():
+                    loss = loss_of(loop.loss_fn, run_model(model, x), y)
+                if not curve.add(loss.item(), rates) or iteration + 1 == test.num_iter:
                     break
                 loss.backward()  # type: ignore[no-untyped-call]
-                if clip is not None:
-                    clip()
+                if loop.clipping is not None:
+                    loop.clipping()
                 optimizer.step()
-    return curve.judged(step_mode, end_lr, scale)
+    return curve.interpreted(test)
 
 
 class _Curve:
@@ -157,8 +157,8 @@ class _Curve:
         self.diverged = False
         self._sum = 0.0
 
-    def goes_on(self, loss: float, rates: tuple[float, ...]) -> bool:
-        """Take a loss; False when the curve ends with it."""
+    def add(self, loss: float, rates: tuple[float, ...]) -> bool:
+        """Add a loss; False when the curve ends with it."""
         if not math.isfinite(loss):
             self.diverged = True
             return False
@@ -171,10 +171,10 @@ class _Curve:
         self.diverged = 0 < best < latest / DIVERGED and latest > self.corrected[0]
         return not self.diverged
 
-    def judged(self, step_mode: str, end_lr: float, scale: float) -> LrRange:
-        """The whole as a value, with a suggestion or the reason why there is none."""
-        rates, corrected = scale * np.array([r[0] for r in self.rates]), np.array(self.corrected)
-        reason = self._unusable(rates, corrected, scale * end_lr)
+    def interpreted(self, test: RangeTest) -> LrRange:
+        """The curve as a value, with a suggestion or the reason why there is none."""
+        rates, corrected = test.scale * np.array([r[0] for r in self.rates]), np.array(self.corrected)
+        reason = self._unusable(rates, corrected, test.scale * test.end_lr)
         low = high = suggestion = None
         if reason is None:
             bottom = int(corrected.argmin())
@@ -188,9 +188,17 @@ class _Curve:
                 f"the loss falls fastest at {steepest:.2g} and is lowest at {rates[bottom]:.2g}."
             )
         return LrRange(
-            tuple(self.losses), tuple(self.rates), tuple(self.raw), tuple(self.corrected), step_mode,
-            suggestion, low, high, reason, self.diverged,
-        )  # fmt: skip
+            losses=tuple(self.losses),
+            lrs=tuple(self.rates),
+            raw=tuple(self.raw),
+            corrected=tuple(self.corrected),
+            step_mode=test.step_mode,
+            suggestion=suggestion,
+            low=low,
+            high=high,
+            sentence=reason,
+            diverged=self.diverged,
+        )
 
     def _unusable(self, rates: Any, corrected: Any, end_lr: float) -> str | None:
         points = len(corrected)
@@ -211,7 +219,7 @@ class _Curve:
 
 
 def _endless(loader: Any) -> Iterator[Any]:
-    """Batches for as long as they are wanted, in as many passes as it takes."""
+    """Batches without end, in as many passes over the loader as it takes."""
     while True:
         empty = True
         for batch in loader:

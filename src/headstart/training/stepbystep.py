@@ -186,12 +186,12 @@ class StepByStep(Diagnostics):
         """Function (x, y) → loss that makes a step; reads model, loss and optimiser when it is called."""
 
         def perform_train_step_fn(x: Any, y: Any) -> float:
-            self._train_mode()
+            self.train_mode()
             if not self._waiting_batches:
                 self.optimizer.zero_grad()
             samples = size_of(y)
             with self._reproducible():
-                with self._precision():
+                with self.autocast():
                     outputs = run_model(self.model, x)
                     loss = loss_of(self.loss_fn, outputs, y)
                 torch.autograd.backward(self.scaler.scale(loss if self.accumulate == 1 else loss * samples))
@@ -209,7 +209,7 @@ class StepByStep(Diagnostics):
 
         def perform_val_step_fn(x: Any, y: Any) -> float:
             self.model.eval()
-            with torch.no_grad(), self._reproducible(), self._precision():
+            with torch.no_grad(), self._reproducible(), self.autocast():
                 outputs = run_model(self.model, x)
                 loss = loss_of(self.loss_fn, outputs, y)
             self._meters.add(outputs, y, size_of(y))
