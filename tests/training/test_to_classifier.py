@@ -100,7 +100,7 @@ def test_networks_that_a_file_cannot_name_are_refused_with_the_reason() -> None:
     sbs = StepByStep(own, nn.CrossEntropyLoss(), SGD(own.parameters(), lr=0.1))
     with pytest.raises(TrainingError, match="carries no code"):
         sbs.to_classifier(None, CLASSES)
-    with pytest.raises(TrainingError, match="linear top 64 → 4"):
+    with pytest.raises(TrainingError, match="linear head 64 → 4"):
         loop().to_classifier(None, (*CLASSES, "dog"))
 
 

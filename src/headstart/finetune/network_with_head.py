@@ -17,7 +17,7 @@ class HeadedNetwork(nn.Module):
     """Pixels N×3×S×S → scores N×C: stages pooled, each scaled to unit length where the head wants it, a linear layer.
 
     It shares its weights with the backbone, so that training it trains the backbone. With a head that was solved on the
-    backbone's features it answers at once as the head does (float32 instead of float64).
+    backbone's features it gives the same scores as the head (in float32 instead of float64).
 
     Args:
         backbone: whose network is run. stages: whose features the head takes, in forward order. classes: C.
@@ -30,7 +30,7 @@ class HeadedNetwork(nn.Module):
         self.widths = tuple(backbone.spec.stage(name).width for name in self.stages)
         self.unit = unit
         self.body: nn.Module = backbone.feature_extractor(self.stages).body
-        # all classes alike at the start: nothing is drawn, so the caller's random numbers stay as they are
+        # zeros: nothing is drawn, so the caller's random numbers stay as they are
         self.head: nn.Linear = nn.utils.skip_init(nn.Linear, sum(self.widths), classes)  # type: ignore[no-untyped-call]
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
@@ -42,12 +42,12 @@ class HeadedNetwork(nn.Module):
     def scores(self, features: Tensor) -> Tensor:
         """Scores N×C of raw features N×D."""
         if self.unit:
-            features = torch.cat([F.normalize(part, dim=1) for part in torch.split(features, list(self.widths), 1)], 1)
+            features = torch.cat([F.normalize(x, dim=1) for x in torch.split(features, list(self.widths), 1)], 1)
         scores: Tensor = self.head(features)
         return scores
 
     def take(self, head: Head) -> None:
-        """Begin with a solved head."""
+        """Start from a solved head."""
         with torch.no_grad():
             self.head.weight.copy_(torch.from_numpy(np.ascontiguousarray(head.weight.T)))
             self.head.bias.copy_(torch.from_numpy(head.bias))
@@ -56,4 +56,12 @@ class HeadedNetwork(nn.Module):
         """The linear layer as the Head of a Classifier."""
         weight = self.head.weight.detach().cpu().double().numpy().T
         bias = self.head.bias.detach().cpu().double().numpy()
-        return Head("trained", self.stages, np.ascontiguousarray(weight), bias, temperature, self.unit, flip_tta)
+        return Head(
+            kind="trained",
+            stages=self.stages,
+            weight=np.ascontiguousarray(weight),
+            bias=bias,
+            temperature=temperature,
+            unit=self.unit,
+            flip_tta=flip_tta,
+        )

@@ -20,8 +20,8 @@ def parameter_groups(
 ) -> list[Group]:
     """Groups for the trained parameters of a headed network.
 
-    Rates are relative: a step of Adam moves each weight by about its rate, and what weights of 0.08 hardly notice (the
-    last stage of a CIFAR ResNet-20) is as large as weights of 0.005 themselves in a few steps (that of an ImageNet
+    Rates are relative: a step of Adam moves each weight by about its rate, and a rate that hardly changes weights of
+    0.08 (the last stage of a CIFAR ResNet-20) replaces weights of 0.005 in a few steps (that of an ImageNet
     ResNet-18). So a group learns at `lr` times the root mean square of its weights, and a stage that lies L stages
     before the head at `stage_decay^L` of that. Biases and the scales of normalisation layers are not decayed: decay
     would pull a scale to zero, not to its neutral 1.

@@ -37,7 +37,7 @@ class FineTuneSettings:
             has `lr · stage_decay^L`.
         batch_size: images a step.
         batch_norm: `frozen`; `recalibrated` on the training images, then frozen; `live`.
-        augmentation: of the training images. label_smoothing: share of each label given to all classes alike.
+        augmentation: of the training images. label_smoothing: share of each label that is spread over all classes.
         cached_views: views of each image that `last_stage` caches; the first is the image itself.
         dtype: of cached activations, `float32` or `float16`. seed: of the order, the views and dropout.
         schedule: of the learning rates: `one-cycle`, or `cosine` after a warm-up over a tenth of the steps.
@@ -111,7 +111,7 @@ class FineTuneImages:
         rows: row in `pixels` of each of the N training images. labels: N.
         validation_rows: M, never trained on; they fit the temperature. validation_labels: M.
         contents: hash of the content of each row in `pixels`.
-        class_weights: C, or None for all alike. background: RGB under transparent images.
+        class_weights: C; None: all 1. background: RGB under transparent images.
     """
 
     pixels: RowFile

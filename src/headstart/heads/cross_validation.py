@@ -6,6 +6,7 @@ In: labelled features, a function (features, labels, groups) → (weight, bias).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -56,14 +57,15 @@ def cross_validated(
     """
     x = data.view.array()
     folds = [] if validation is not None else list(_splits(data))
-    weight, bias = _solve(name, solver, data, x, np.arange(len(x)))
+    solve = _Checked(name, solver, data.classes)
+    weight, bias = solve(x, data.labels, data.groups)
     progress(1, len(folds) + 1)
     if validation is not None:
         scores, labels, held_out = validation.view.array() @ weight + bias, validation.labels, validation.held_out
     else:
         found = []
         for number, (train, held) in enumerate(folds):
-            fold_weight, fold_bias = _solve(name, solver, data, x, train)
+            fold_weight, fold_bias = solve(x[train], data.labels[train], data.groups[train])
             found.append(x[held] @ fold_weight + fold_bias)
             progress(number + 2, len(folds) + 1)
         scores, labels = np.concatenate(found), data.labels[np.concatenate([held for _, held in folds])]
@@ -104,37 +106,47 @@ def _splits(data: LabelledFeatures) -> Iterator[tuple[Labels, Labels]]:
         )
 
 
-def _solve(name: str, solver: Solver, data: LabelledFeatures, x: Matrix, rows: Labels) -> tuple[Matrix, Matrix]:
-    try:
-        solved = solver(x[rows], data.labels[rows], data.groups[rows])
-        weight, bias = solved if isinstance(solved, (tuple, list)) else (solved.weight, solved.bias)
-        weight, bias = np.asarray(weight, dtype=np.float64), np.asarray(bias, dtype=np.float64)
-    except Exception as error:  # foreign code: whatever it raises, the user learns whose it is
-        raise RecipeError(
-            expected=f"a weight and a bias from the head {name!r}",
-            found=f"{type(error).__name__}: {error}",
-            where=f"--head {name}",
-            hint="A head is a function (features N×D, labels N, groups N) → (weight D×C, bias C).",
-        ) from error
-    if data.classes == 2 and weight.shape == (x.shape[1], 1) and bias.shape == (1,):  # scikit-learn's binary form
-        weight, bias = np.pad(weight, ((0, 0), (1, 0))), np.pad(bias, (1, 0))
-    _check(name, weight, bias, (x.shape[1], data.classes))
-    return weight, bias
+@dataclass(frozen=True)
+class _Checked:
+    """A solver from outside whose failures and results are checked.
 
+    Args:
+        name: of the head. classes: C.
+    """
 
-def _check(name: str, weight: Matrix, bias: Matrix, shape: tuple[int, int]) -> None:
-    if weight.shape != shape or bias.shape != shape[1:]:
-        turned = weight.shape == shape[::-1]
-        raise RecipeError(
-            expected=f"a weight of shape {shape} and a bias of shape {shape[1:]} from the head {name!r}",
-            found=f"{weight.shape} and {bias.shape}",
-            where=f"--head {name}",
-            hint="Transpose the weight: a row for each feature." if turned else "Scores are features @ weight + bias.",
-        )
-    if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
-        raise RecipeError(
-            expected=f"finite numbers from the head {name!r}",
-            found=f"{int((~np.isfinite(weight)).sum() + (~np.isfinite(bias)).sum())} that are not",
-            where=f"--head {name}",
-            hint="A constant feature or a class of one image may divide by zero: regularize the solver.",
+    name: str
+    solver: Solver
+    classes: int
+
+    def __call__(self, features: Matrix, labels: Labels, groups: Labels) -> tuple[Matrix, Matrix]:
+        """Weight D×C and bias C, both finite."""
+        try:
+            solved = self.solver(features, labels, groups)
+            weight, bias = solved if isinstance(solved, (tuple, list)) else (solved.weight, solved.bias)
+            weight, bias = np.asarray(weight, dtype=np.float64), np.asarray(bias, dtype=np.float64)
+        except Exception as error:  # foreign code: whatever it raises, the user learns whose it is
+            raise self._error(
+                "a weight and a bias",
+                f"{type(error).__name__}: {error}",
+                "A head is a function (features N×D, labels N, groups N) → (weight D×C, bias C).",
+            ) from error
+        width = features.shape[1]
+        if self.classes == 2 and weight.shape == (width, 1) and bias.shape == (1,):  # scikit-learn's binary form
+            weight, bias = np.pad(weight, ((0, 0), (1, 0))), np.pad(bias, (1, 0))
+        shape = (width, self.classes)
+        if weight.shape != shape or bias.shape != shape[1:]:
+            turned = weight.shape == shape[::-1]
+            raise self._error(
+                f"a weight of shape {shape} and a bias of shape {shape[1:]}",
+                f"{weight.shape} and {bias.shape}",
+                "Transpose the weight: a row for each feature." if turned else "Scores are features @ weight + bias.",
+            )
+        if wrong := int((~np.isfinite(weight)).sum() + (~np.isfinite(bias)).sum()):
+            hint = "A constant feature or a class of one image may divide by zero: regularize the solver."
+            raise self._error("finite numbers", f"{wrong} that are not", hint)
+        return weight, bias
+
+    def _error(self, expected: str, found: str, hint: str) -> RecipeError:
+        return RecipeError(
+            expected=f"{expected} from the head {self.name!r}", found=found, where=f"--head {self.name}", hint=hint
         )

@@ -176,5 +176,5 @@ def _solve(
 
 
 def _share(progress: Progress, number: int, count: int) -> Progress:
-    """The progress of one of several solvers, told as that of all of them, in per cent below 100."""
+    """Report the progress of one of several solvers as that of all of them, in per cent below 100."""
     return lambda done, total: progress(min(99, int(100 * (number + done / total) / count)), 100)

@@ -1,4 +1,4 @@
-"""Batch: what a loader gives, as input and target on the right device, whatever its form; the loss of two outputs."""
+"""Batch: input and target of any form of batch, moved to the device; the loss of models with two outputs."""
 
 from __future__ import annotations
 
@@ -65,9 +65,9 @@ def size_of(value: Any) -> int:
     """
     if isinstance(value, Tensor):
         return len(value) if value.dim() else 1
-    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
-    for part in parts:
-        return size_of(part)
+    values = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
+    for item in values:
+        return size_of(item)
     raise TrainingError(expected="a tensor for every sample", found=type(value).__name__, where="batch")
 
 
@@ -79,9 +79,9 @@ def run_model(model: nn.Module, x: Input) -> Any:
 
 
 def main_output(outputs: Any) -> Tensor:
-    """The logits of a model's answer: of two outputs (inception in train mode) the first.
+    """The logits of a model's output: of two outputs (inception in train mode) the first.
 
-    Decided by the type's fields, never by the number of rows: a tensor of exactly two rows unpacks as well.
+    Decided by the fields of the type, not by the number of rows: a tensor of two rows unpacks as well.
     """
     main: Tensor = outputs.logits if hasattr(outputs, "_fields") and hasattr(outputs, "logits") else outputs
     return main
@@ -106,7 +106,7 @@ def two_output_loss(loss_fn: Loss, auxiliary: float = AUXILIARY) -> Loss:
 
 
 def loss_of(loss_fn: Loss, outputs: Any, y: Any) -> Tensor:
-    """The loss of a model's answer; torch's own losses know one output only and get inception's two put together."""
+    """The loss of a model's output; torch's own losses take one output, so inception's two are combined for them."""
     if hasattr(outputs, "_fields") and isinstance(loss_fn, nn.Module):
         return two_output_loss(loss_fn)(outputs, y)
     return loss_fn(outputs, y)

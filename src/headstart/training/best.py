@@ -31,8 +31,8 @@ class BestModel:
     waited: int = 0
     state: dict[str, Tensor] = field(default_factory=dict)
 
-    def look(self, record: EpochRecord, model: nn.Module) -> bool:
-        """Take note of an epoch; says whether it is the best so far.
+    def update(self, record: EpochRecord, model: nn.Module) -> bool:
+        """Record an epoch; True if it is the best so far.
 
         Raises:
             TrainingError: the record has no such number.
@@ -55,7 +55,7 @@ class BestModel:
 
     @property
     def exhausted(self) -> bool:
-        """Whether the patience is at its end."""
+        """Whether patience has run out."""
         return self.patience is not None and self.waited >= self.patience
 
     def to_state(self) -> dict[str, Any]:
@@ -72,7 +72,7 @@ class BestModel:
 
 
 def smaller_is_better(monitor: str, mode: str | None) -> bool:
-    """Direction of a number: `min` or `max` as said, else losses and errors down, everything else up.
+    """Direction of a number: `mode` if given; else losses and errors are better when smaller, all others when larger.
 
     Raises:
         TrainingError: the mode is neither.

@@ -1,6 +1,6 @@
-"""Captures: what layers put out, what gradients arrive and how parameters move, kept while a network runs or trains.
+"""Captures: outputs of layers, their gradients and parameters, collected while a network runs or trains.
 
-Handles lie in a dict that the caller keeps: name → Hook. Attaching again replaces the hooks of that kind only.
+Hooks are in a dict that the caller keeps: name → Hook. Attaching again replaces the hooks of that kind only.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Captured = dict[str, dict[str, Recent]]
 
 
 class Hook:
-    """A hook that is placed; while it is paused it sees nothing.
+    """A registered hook; while it is paused it does nothing.
 
     Args:
         kind: `outputs`, `gradients` or `parameters`.
@@ -39,13 +39,13 @@ class Hook:
         self.paused = False
         self._handle: Handle | None = None
 
-    def place(self, place: Callable[[Callable[..., Any]], Handle], look: Callable[..., Any]) -> Hook:
-        """Put a function in its place, by a function of `headstart.hooks`."""
-        self._handle = place(lambda *seen: None if self.paused else look(*seen))
+    def place(self, place: Callable[[Callable[..., Any]], Handle], function: Callable[..., Any]) -> Hook:
+        """Register a function by one of the functions of `headstart.hooks`."""
+        self._handle = place(lambda *values: None if self.paused else function(*values))
         return self
 
     def remove(self) -> None:
-        """Take it away; once more does no harm."""
+        """Remove it; a second call does nothing."""
         if self._handle is not None:
             self._handle.remove()
 
@@ -53,14 +53,16 @@ class Hook:
 Handles = MutableMapping[str, Hook]
 
 
-def attach_outputs(model: nn.Module, layers: Layers, handles: Handles, hook_fn: HookFunction | None = None) -> Outputs:
+def attach_outputs(
+    model: nn.Module, layers: Layers, handles: Handles, *, hook_fn: HookFunction | None = None
+) -> Outputs:
     """Gather the outputs of layers: name → array of all samples that have passed, None until one has.
 
     Of a layer with several outputs the first tensor is taken. Cost: on average at most three copies of a sample.
 
     Args:
         layers: names as in `named_modules`; `''` is the model.
-        hook_fn: function of (layer, inputs, outputs) that takes the place of the gathering.
+        hook_fn: function of (layer, inputs, outputs) that is called instead.
 
     Raises:
         TrainingError: there is no such layer; nothing was changed.
@@ -86,7 +88,7 @@ def attach_gradients(
 
     Args:
         keep: see `recent.room_for`.
-        optimizer: gradients as its steps take them, clipped and summed; None: as each backward pass brings them.
+        optimizer: gradients as its steps take them, clipped and summed; None: as each backward pass adds them.
         scale: by which the loss was multiplied (half precision); gradients that arrive are divided by it.
 
     Raises:
@@ -117,14 +119,14 @@ def attach_parameters(model: nn.Module, layers: Layers, handles: Handles, *, kee
     captured, _ = _empty(modules, keep, trained=False)
     _remove(handles, "parameters")
     for layer, module in modules.items():
-        look = _add_parameters(model, captured[layer])
+        function = _add_parameters(model, captured[layer])
         key = f"{layer}.parameters".lstrip(".")  # no module has that name: torch refuses it
-        handles[key] = Hook("parameters").place(_placing(module), look)
+        handles[key] = Hook("parameters").place(_placing(module), function)
     return captured
 
 
 def remove_hooks(handles: Handles) -> None:
-    """Take all hooks away and forget them; what they captured stays."""
+    """Remove all hooks; what they captured stays."""
     for hook in handles.values():
         hook.remove()
     handles.clear()
@@ -132,7 +134,7 @@ def remove_hooks(handles: Handles) -> None:
 
 @contextmanager
 def paused(handles: Handles) -> Iterator[None]:
-    """Let hooks see nothing of what happens inside, such as the steps of a learning-rate test."""
+    """Pause hooks inside the block, such as during a learning-rate range test."""
     before = [(hook, hook.paused) for hook in handles.values()]
     try:
         for hook, _ in before:
@@ -152,7 +154,7 @@ def captured(model: nn.Module, layers: Layers, hook_fn: HookFunction | None = No
     """
     handles: dict[str, Hook] = {}
     try:
-        yield attach_outputs(model, layers, handles, hook_fn)
+        yield attach_outputs(model, layers, handles, hook_fn=hook_fn)
     finally:
         remove_hooks(handles)
 
@@ -177,32 +179,32 @@ def outputs_of(gathered: Mapping[str, NDArray[Any] | None], layers: Layers) -> d
 
 
 class _Rows:
-    """Rows with spare room behind them, doubled when it is used up: joining n batches anew each time costs O(n²)."""
+    """Rows with spare capacity, doubled when it is used up: joining n batches one by one would cost O(n²)."""
 
     def __init__(self) -> None:
-        self._room: NDArray[Any] = np.empty(0)
+        self._buffer: NDArray[Any] = np.empty(0)
         self._given: NDArray[Any] | None = None
 
     def joined(self, before: NDArray[Any] | None, rows: NDArray[Any]) -> NDArray[Any]:
-        """The rows of before, which the user may have exchanged, and then the new ones."""
+        """The rows of before, which the user may have replaced, followed by the new ones."""
         if before is None:
-            before = self._room = rows[:0]
+            before = self._buffer = rows[:0]
         elif before is not self._given:
-            self._room = before = np.asarray(before)
+            self._buffer = before = np.asarray(before)
         kept, kind = len(before), np.result_type(before, rows)
-        if kept + len(rows) > len(self._room) or kind != self._room.dtype:
-            room = np.empty((max(kept + len(rows), 2 * kept), *rows.shape[1:]), kind)
-            room[:kept] = before
-            self._room = room
-        self._room[kept : kept + len(rows)] = rows
-        self._given = self._room[: kept + len(rows)]
+        if kept + len(rows) > len(self._buffer) or kind != self._buffer.dtype:
+            buffer = np.empty((max(kept + len(rows), 2 * kept), *rows.shape[1:]), kind)
+            buffer[:kept] = before
+            self._buffer = buffer
+        self._buffer[kept : kept + len(rows)] = rows
+        self._given = self._buffer[: kept + len(rows)]
         return self._given
 
 
 def _gather(name: str, gathered: Outputs) -> HookFunction:
     store = _Rows()
 
-    def look(_layer: nn.Module, _inputs: Any, outputs: Any) -> None:
+    def hook(_layer: nn.Module, _inputs: Any, outputs: Any) -> None:
         tensor = _first_tensor(outputs, name).detach().cpu()
         rows = np.atleast_1d((tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy())
         before = gathered.get(name)
@@ -211,11 +213,11 @@ def _gather(name: str, gathered: Outputs) -> HookFunction:
                 expected=f"outputs of {before.shape[1:]} as before",
                 found=f"{rows.shape[1:]}",
                 where=name,
-                hint="Inputs of several sizes cannot be gathered together: attach_hooks anew between them.",
+                hint="Inputs of several sizes cannot be collected together: call attach_hooks again between them.",
             )
         gathered[name] = store.joined(before, rows)
 
-    return look
+    return hook
 
 
 def _first_tensor(outputs: Any, name: str) -> Tensor:
@@ -239,23 +241,23 @@ def _empty(
         for name, parameter in module.named_parameters(remove_duplicate=False)
         if parameter.requires_grad or not trained
     }
-    room = room_for(found.values(), keep)
+    size = room_for(found.values(), keep)
     captured: Captured = {layer: {} for layer in modules}
     for layer, name in found:
-        captured[layer][name] = Recent(room)
+        captured[layer][name] = Recent(size)
     return captured, found
 
 
 def _placing(module: nn.Module) -> Callable[[HookFunction], Handle]:
-    return lambda look: place_output_hook(module, look)
+    return lambda function: place_output_hook(module, function)
 
 
 def _arriving(parameter: nn.Parameter) -> Callable[[Callable[..., Any]], Handle]:
-    return lambda look: place_arrival_hook(parameter, look)
+    return lambda function: place_arrival_hook(parameter, function)
 
 
 def _stepping(optimizer: Optimizer) -> Callable[[Callable[..., Any]], Handle]:
-    return lambda look: place_step_hook(optimizer, look)
+    return lambda function: place_step_hook(optimizer, function)
 
 
 def _add_arriving(recent: Recent, scale: Callable[[], float] | None) -> Callable[[Tensor], None]:
@@ -267,13 +269,13 @@ def _add_gradient(recent: Recent, parameter: nn.Parameter) -> Callable[[], None]
 
 
 def _add_parameters(model: nn.Module, recents: Mapping[str, Recent]) -> HookFunction:
-    def look(layer: nn.Module, _inputs: Any, _outputs: Any) -> None:
+    def hook(layer: nn.Module, _inputs: Any, _outputs: Any) -> None:
         if model.training and torch.is_grad_enabled():
             for name, parameter in layer.named_parameters(remove_duplicate=False):
                 if name in recents:
                     recents[name].add(parameter)
 
-    return look
+    return hook
 
 
 def _remove(handles: Handles, kind: str) -> None:

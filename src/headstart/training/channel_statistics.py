@@ -21,7 +21,7 @@ def statistics_per_channel(images: Tensor, labels: Any) -> Tensor:
     """Sums over a batch for the mean of images' means and deviations, as in the book.
 
     Args:
-        images: N×C×H×W. labels: of the batch; they are not looked at.
+        images: N×C×H×W. labels: of the batch; not used.
 
     Returns:
         3×C: number of images, sum of their means, sum of their standard deviations (of the sample, n - 1), by channel.
@@ -35,10 +35,10 @@ def statistics_per_channel(images: Tensor, labels: Any) -> Tensor:
 
 
 def loader_apply(loader: Any, func: Callable[[Any, Any], Tensor], reduce: str | None = "sum") -> Tensor:
-    """A function of (input, target) over every batch; random numbers stand afterwards where they stood.
+    """A function of (input, target) over every batch; random numbers are restored afterwards.
 
     Args:
-        reduce: `sum`; `mean`, in which every batch weighs the same, however large; anything else: one row a batch.
+        reduce: `sum`; `mean`, in which every batch weighs the same, however large; anything else: one row for each batch.
 
     Raises:
         TrainingError: the loader gives nothing.

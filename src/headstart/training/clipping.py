@@ -1,4 +1,4 @@
-"""Clipping of gradients: none, by value, by norm, or as they arrive; one at a time, and always removable."""
+"""Clipping of gradients by value, by norm, or in the backward pass; one at a time, and removable."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Parameters = Callable[[], Iterable[nn.Parameter]]
 
 
 class Clip:
-    """A clipping in force; calling it, just before the optimiser's step, clips.
+    """An active clipping; call it just before the optimiser's step.
 
     Attributes:
         norm: of all gradients before the latest clipping, where the clipping is by norm.
@@ -26,12 +26,12 @@ class Clip:
         self.norm: float | None = None
 
     def __call__(self) -> None:
-        """Clip the gradients that are there."""
+        """Clip the present gradients."""
         norm = self._clip()
         self.norm = None if norm is None else float(norm)
 
     def remove(self) -> None:
-        """Take its hooks away; it must not be called afterwards."""
+        """Remove its hooks; it must not be called afterwards."""
         for handle in self._handles:
             handle.remove()
         self._handles.clear()

@@ -1,4 +1,4 @@
-"""The looks of StepByStep: what it can tell and show of its model; thin methods over functions in other files.
+"""Diagnostics of StepByStep: predictions, counts and figures of its model; thin methods over functions elsewhere.
 
 None leaves a trace: weights, buffers, gradients, optimiser, modes and random numbers are as they were, also on failure.
 """
@@ -40,15 +40,15 @@ from headstart.training.channel_statistics import loader_apply, make_normalizer,
 from headstart.training.layers import filters_of
 from headstart.training.loaders import generators_of
 from headstart.training.lr_range import LrRange, RangeTest, lr_range_test
-from headstart.training.settings import Settings
+from headstart.training.settings import LoopSettings
 from headstart.training.to_classifier import to_classifier
 
 CHUNK = 256
 """Samples that `predict` sends through at once: enough for the matrix products, little memory beside the weights."""
 
 
-class Diagnostics(Settings):
-    """The looking methods of StepByStep.
+class Diagnostics(LoopSettings):
+    """The diagnostic methods of StepByStep.
 
     Attributes:
         visualization: layer → outputs that its hook has collected.
@@ -92,10 +92,10 @@ class Diagnostics(Settings):
         return self.predict(preprocess.normalise(torch.stack(prepared)))
 
     def correct(self, x: Any, y: Any, threshold: float = 0.5) -> Tensor:
-        """Classes×2 counts of one batch: right answers and samples of each class.
+        """Classes×2 counts of one batch: correct predictions and samples of each class.
 
         Args:
-            threshold: probability from which a single logit says yes.
+            threshold: probability above which a single logit predicts the second class.
         """
         with preserve(self.model, weights=False), torch.inference_mode():
             logits = main_output(run_model(self.model.eval(), to_device(x, self.device)))
@@ -104,9 +104,9 @@ class Diagnostics(Settings):
         labels = torch.as_tensor(y).to(logits.device)
         single = logits.dim() < 2 or logits.shape[1] == 1
         answers = (torch.sigmoid(logits) > threshold).long() if single else logits.argmax(1)
-        right = answers.reshape(-1) == labels.reshape(-1).long()
+        correct = answers.reshape(-1) == labels.reshape(-1).long()
         classes = 2 if single else logits.shape[1]
-        rows = [(right & (labels.reshape(-1) == i), labels.reshape(-1) == i) for i in range(classes)]
+        rows = [(correct & (labels.reshape(-1) == i), labels.reshape(-1) == i) for i in range(classes)]
         return torch.tensor([[int(hits.sum()), int(all_.sum())] for hits, all_ in rows])
 
     def count_parameters(self, trainable: bool | None = True, by_block: bool = False) -> Any:
@@ -134,7 +134,7 @@ class Diagnostics(Settings):
         """The model as a Classifier, which saves to one safe file; its temperature fitted on the validation loader.
 
         Raises:
-            TrainingError: the network is not of the catalogue, or its top is not linear.
+            TrainingError: the network is not in the catalogue, or its classification head is not linear.
         """
         history = f"StepByStep, {self.total_epochs} epochs"
         return to_classifier(self.model, preprocess, classes, validation=self._validation(), history=history)
@@ -152,24 +152,24 @@ class Diagnostics(Settings):
         return filters_figure(filters_of(self.model, layer_name), layer_name, **kwargs)
 
     def attach_hooks(self, layers_to_hook: str | Iterable[str], hook_fn: Callable[..., None] | None = None) -> None:
-        """Collect the outputs of layers in `visualization` from now on; earlier ones are let go.
+        """Collect the outputs of layers in `visualization` from now on; earlier hooks are removed.
 
         Raises:
             TrainingError: there is no such layer.
         """
-        self.visualization = attach_outputs(self.model, layers_to_hook, self.handles, hook_fn)
+        self.visualization = attach_outputs(self.model, layers_to_hook, self.handles, hook_fn=hook_fn)
 
     def remove_hooks(self) -> None:
-        """Take away all hooks that this object placed; what they collected stays."""
+        """Remove all hooks that this object placed; what they collected stays."""
         remove_hooks(self.handles)
 
-    def visualize_outputs(
+    def visualize_outputs(  # the book's signature
         self, layers: str | Iterable[str], n_images: int = 10, y: Any = None, yhat: Any = None
     ) -> Figure:
-        """What hooked layers gave for the first images of the latest forward passes.
+        """Outputs of hooked layers for the first images of the latest forward passes.
 
         Raises:
-            TrainingError: a layer was not hooked, or nothing went through it yet.
+            TrainingError: a layer was not hooked, or nothing passed through it yet.
         """
         return feature_maps_figure(outputs_of(self.visualization, layers), n_images, y=y, yhat=yhat)
 
@@ -188,7 +188,7 @@ class Diagnostics(Settings):
         """Collect the parameters of layers in `_parameters` at every training batch: layer → parameter → arrays."""
         self._parameters = attach_parameters(self.model, layers_to_hook, self.handles)
 
-    def lr_range_test(
+    def lr_range_test(  # the book's signature
         self,
         data_loader: Any,
         end_lr: float,
@@ -197,7 +197,7 @@ class Diagnostics(Settings):
         alpha: float = 0.05,
         ax: Any = None,
     ) -> tuple[dict[str, list[float]], Figure]:
-        """Losses while the learning rate climbs from the optimiser's to end_lr; training after it is as without it.
+        """Losses while the learning rate grows from the optimiser's to end_lr; later training is as without it.
 
         Returns:
             `{"loss": smoothed losses, "lr": rates of the first group}` and the curve.
@@ -227,7 +227,7 @@ class Diagnostics(Settings):
         return make_normalizer(loader, method)
 
     @staticmethod
-    def _visualize_tensors(
+    def _visualize_tensors(  # the book's signature
         axs: Any, x: Any, y: Any = None, yhat: Any = None, layer_name: str = "", title: Any = None
     ) -> None:
         draw_image_row(axs, x, y=y, yhat=yhat, layer_name=layer_name, title=title)

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from headstart.errors import TrainingError, near
+from headstart.wording import listed
 
 _TURNED = (nn.ConvTranspose1d, nn.ConvTranspose2d)  # whose weights are stored in × out
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, *_TURNED)
@@ -42,11 +43,11 @@ def filters_of(model: nn.Module, layer_name: str) -> NDArray[np.floating[Any]]:
     """
     layer = layers_named(model, layer_name)[layer_name]
     if not isinstance(layer, _CONVOLUTIONS) or is_lazy(layer.weight):
-        drawable = [name for name, part in model.named_modules() if isinstance(part, _CONVOLUTIONS)]
+        drawable = [name for name, layer in model.named_modules() if isinstance(layer, _CONVOLUTIONS)]
         raise TrainingError(
             expected="a convolution of one or two dimensions whose weights are there",
             found=f"{layer_name!r}, a {type(layer).__name__}",
-            hint=f"Convolutions here: {_some(drawable)}." if drawable else "This model has no convolution.",
+            hint=f"Convolutions here: {listed(drawable)}." if drawable else "This model has no convolution.",
         )
     weights: NDArray[np.floating[Any]] = layer.weight.detach().cpu().float().numpy().copy()
     if isinstance(layer, _TURNED):
@@ -57,9 +58,5 @@ def filters_of(model: nn.Module, layer_name: str) -> NDArray[np.floating[Any]]:
 def _instead(model: nn.Module, name: str, known: dict[str, nn.Module]) -> str:
     close = near(name, [other for other in known if other])
     if close.startswith("Known"):  # none is close, and a deep network has hundreds
-        return f"Its children are: {_some([other for other in known if other and '.' not in other])}."
+        return f"Its children are: {listed([other for other in known if other and '.' not in other])}."
     return close
-
-
-def _some(names: list[str], most: int = 8) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

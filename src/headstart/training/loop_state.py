@@ -1,4 +1,4 @@
-"""All state that changes in the training loop: what it is, where it is, and how it is written to disk and read back."""
+"""LoopState: everything that changes during training, moved between devices, written to disk and read back."""
 
 from __future__ import annotations
 
@@ -113,12 +113,12 @@ class LoopState:
         self.scaler = torch.amp.GradScaler(torch.device(self.device).type, enabled=precision == "fp16")
         self._schedule: Schedule | None = None
         self._position: Position | None = None
-        self._random: RandomState | None = None  # of a checkpoint, until training goes on
+        self._random: RandomState | None = None  # from a checkpoint, until training goes on
         self._seeded = False
         self._prepare()
 
     def _prepare(self) -> None:
-        """What the classes on top of this one keep besides."""
+        """Set up what subclasses add."""
 
     def to(self, device: Any) -> None:
         """Move the model and the optimiser's state to a device.
@@ -151,7 +151,7 @@ class LoopState:
             generator.manual_seed(seed)
 
     def save_checkpoint(self, filename: str | Path) -> None:
-        """Write everything, also in the middle of an epoch; the book's loader can read its part of it.
+        """Write everything, also in the middle of an epoch; the book's loader can read its own keys.
 
         Raises:
             TrainingError: the file cannot be written; one that was there is untouched.
@@ -167,9 +167,9 @@ class LoopState:
         write_checkpoint(Path(filename), values)
 
     def load_checkpoint(self, filename: str | Path) -> None:
-        """Go back to a checkpoint, the book's or ours, without running code from it; ends in train mode.
+        """Load a checkpoint, the book's or ours, without running code from it; ends in train mode.
 
-        Random numbers are put back when training goes on, so that what happens in between does not matter.
+        Random numbers are restored when training goes on, so that draws in between do not matter.
 
         Raises:
             TrainingError: the file is damaged, holds more than plain values, or is of another model; nothing changed.
@@ -202,7 +202,7 @@ class LoopState:
         return torch.autocast(torch.device(self.device).type, dtype=self.amp)
 
     def _reproducible(self) -> AbstractContextManager[Any]:
-        """The same kernels in every run; cuDNN's switches are put back, so that other code keeps its own."""
+        """The same kernels in every run; cuDNN's flags are restored, so that other code keeps its own."""
         if torch.device(self.device).type != "cuda":
             return nullcontext()
         return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)
@@ -246,7 +246,7 @@ class LoopState:
 
 
 def _load_optimizer(optimizer: Optimizer, state: dict[str, Any], path: Path) -> None:
-    before = dict(vars(optimizer))  # loading puts new groups and a new state in their place
+    before = dict(vars(optimizer))  # loading replaces groups and state
     try:
         optimizer.load_state_dict(state)
         _ = [group[name] for group in optimizer.param_groups for name in optimizer.defaults]  # all that it reads

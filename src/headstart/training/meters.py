@@ -17,10 +17,10 @@ Function = Callable[[Tensor, Any], Tensor | float]
 
 @runtime_checkable
 class Accumulating(Protocol):
-    """A metric with its own memory, such as those of torchmetrics; measured on the validation loader only."""
+    """A metric with its own memory, such as those of torchmetrics; computed on the validation loader only."""
 
     def update(self, outputs: Any, y: Any, /) -> None:
-        """Take in a batch."""
+        """Add a batch."""
         ...
 
     def compute(self) -> Any:
@@ -28,7 +28,7 @@ class Accumulating(Protocol):
         ...
 
     def reset(self) -> None:
-        """Forget all batches."""
+        """Reset to no batch."""
         ...
 
 
@@ -45,7 +45,7 @@ class Mean:
     samples: int = 0
 
     def add(self, value: float, samples: int) -> None:
-        """Take in the mean of a batch."""
+        """Add the mean of a batch."""
         weight = samples if self.weighted else 1
         self.total += value * weight
         self.weight += weight
@@ -64,7 +64,7 @@ class Meters:
     Args:
         metrics: name → function of (logits, target) that gives a value for each sample or their mean, or a metric with
             its own memory.
-        accumulate: whether those with a memory take part.
+        accumulate: whether those with a memory are updated.
     """
 
     metrics: Mapping[str, Metric]
@@ -72,14 +72,14 @@ class Meters:
     means: dict[str, Mean] = field(default_factory=dict)
 
     def start(self) -> None:
-        """Forget everything."""
+        """Reset all metrics."""
         self.means = {name: Mean() for name, metric in self.metrics.items() if not isinstance(metric, Accumulating)}
         for metric in self._accumulating().values():
             metric.reset()
 
     @torch.no_grad()
     def add(self, outputs: Any, y: Any, samples: int) -> None:
-        """Take in a batch."""
+        """Add a batch."""
         if not self.metrics:  # then outputs may be anything that the loss knows, such as several maps
             return
         logits = main_output(outputs).detach()
@@ -101,7 +101,7 @@ class Meters:
 
 
 def accuracy(logits: Tensor, y: Tensor) -> Tensor:
-    """1 for each right sample, else 0: arg max over classes, or the sign of a single logit.
+    """1 for each correct sample, else 0: arg max over classes, or the sign of a single logit.
 
     A target of probabilities N×C, as mixed images have, counts as its most probable class.
     """

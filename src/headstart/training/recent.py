@@ -1,4 +1,4 @@
-"""Recent: the latest arrays of a long series, and a few numbers about every one of it."""
+"""Recent: the latest arrays of a long series, and statistics of every one."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _ARRAY = 128  # bytes that an array takes besides its numbers
 class Recent(Sequence[NDArray[np.float32]]):
     """The latest arrays that were added, oldest first; `np.array` of it stacks them along a new first axis.
 
-    A list of lists of Python floats, as the book keeps, takes eight times the memory (32 bytes a number) for ever.
+    A list of lists of Python floats, as the book keeps, takes eight times the memory (32 bytes a number) without end.
 
     Args:
-        keep: how many arrays stay; of all others, and of these, stay the statistics.
+        keep: how many arrays are kept; statistics are kept of all.
     """
 
     def __init__(self, keep: int) -> None:
@@ -43,23 +43,23 @@ class Recent(Sequence[NDArray[np.float32]]):
 
     @property
     def seen(self) -> int:
-        """How many were added, also those that did not stay."""
+        """How many were added, also those that were not kept."""
         return len(self._numbers) // len(STATISTICS)
 
     @property
     def statistics(self) -> NDArray[np.float64]:
-        """One row for each array ever added; columns as in `STATISTICS`."""
+        """One row for each array that was added; columns as in `STATISTICS`."""
         return np.array(self._numbers).reshape(-1, len(STATISTICS))
 
     def __len__(self) -> int:
         return len(self._arrays)
 
     @overload
-    def __getitem__(self, place: int) -> NDArray[np.float32]: ...
+    def __getitem__(self, index: int) -> NDArray[np.float32]: ...
     @overload
-    def __getitem__(self, place: slice) -> list[NDArray[np.float32]]: ...
-    def __getitem__(self, place: int | slice) -> NDArray[np.float32] | list[NDArray[np.float32]]:
-        return list(self._arrays)[place] if isinstance(place, slice) else self._arrays[place]
+    def __getitem__(self, index: slice) -> list[NDArray[np.float32]]: ...
+    def __getitem__(self, index: int | slice) -> NDArray[np.float32] | list[NDArray[np.float32]]:
+        return list(self._arrays)[index] if isinstance(index, slice) else self._arrays[index]
 
     def __array__(self, dtype: type | None = None, copy: bool | None = None) -> NDArray[np.float32]:
         return np.array(list(self._arrays), dtype=dtype or np.float32)
@@ -70,13 +70,13 @@ class Recent(Sequence[NDArray[np.float32]]):
 
 
 def room_for(tensors: Iterable[Tensor], keep: int | None = None) -> int:
-    """How many arrays of each tensor may stay: the same for all, so that they stay side by side.
+    """How many arrays of each tensor to keep: the same for all, so that they match step by step.
 
     Args:
-        keep: the user's wish; None: as many as fit into `MOST_BYTES`, at least one.
+        keep: the user's number; None: as many as fit into `MOST_BYTES`, at least one.
 
     Raises:
-        TrainingError: the wish is below 0.
+        TrainingError: the number is below 0.
     """
     if keep is None:
         return max(1, MOST_BYTES // max(1, sum(4 * tensor.numel() + _ARRAY for tensor in tensors)))

@@ -1,4 +1,4 @@
-"""When a learning-rate scheduler steps: after every batch or after every epoch, and with what."""
+"""Schedule: a learning-rate scheduler and when it steps, after every batch or after every epoch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.optim import lr_scheduler as kinds
 from headstart.errors import TrainingError
 
 PER_BATCH = (kinds.CyclicLR, kinds.OneCycleLR, kinds.CosineAnnealingWarmRestarts)
-"""Made to be stepped after every batch; all others, unless said, after every epoch."""
+"""Made to be stepped after every batch; all others are stepped after every epoch unless `interval` is given."""
 
 INTERVALS = ("batch", "epoch")
 
@@ -24,10 +24,10 @@ class Schedule:
     interval: str
 
     def after_batch(self, epochs: float) -> bool:
-        """Step if this is its interval; says whether it did.
+        """Step if this is its interval; True if it did.
 
         Args:
-            epochs: finished ones and the share of the present one that lay behind when its batch began.
+            epochs: finished ones, plus the share of the current one that was done when its batch began.
         """
         if self.interval != "batch":
             return False
@@ -38,7 +38,7 @@ class Schedule:
         return True
 
     def after_epoch(self, val_loss: float | None) -> bool:
-        """Step if this is its interval; says whether it did."""
+        """Step if this is its interval; True if it did."""
         if self.interval != "epoch":
             return False
         if isinstance(self.scheduler, kinds.ReduceLROnPlateau):
@@ -48,7 +48,7 @@ class Schedule:
         return True
 
     def check(self, has_validation: bool) -> None:
-        """Complain before the first epoch about what would fail after it.
+        """Refuse before the first epoch what would fail after it.
 
         Raises:
             TrainingError: it follows the validation loss and there will be none.
@@ -58,12 +58,12 @@ class Schedule:
                 expected="a validation loader: ReduceLROnPlateau follows the validation loss",
                 found="none",
                 where="train",
-                hint="Call set_loaders(train_loader, val_loader), or choose a scheduler without a plateau.",
+                hint="Call set_loaders(train_loader, val_loader), or choose another scheduler.",
             )
 
 
 def schedule_of(scheduler: kinds.LRScheduler, optimizer: Optimizer, interval: str | None = None) -> Schedule:
-    """A scheduler with its interval: `batch` for those made for it, else `epoch`, if it is not said.
+    """A scheduler with its interval: if not given, `batch` for those made for it, else `epoch`.
 
     Raises:
         TrainingError: it moves the rates of another optimiser, or the interval is unknown.

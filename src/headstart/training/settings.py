@@ -1,4 +1,4 @@
-"""What the loop runs on and how: loaders, optimiser, scheduler, clipping, which epoch is the best, TensorBoard."""
+"""Settings of the loop: loaders, optimiser, scheduler, clipping, the best epoch, TensorBoard."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from headstart.training.records import EpochRecord
 from headstart.training.schedule import rates_of, schedule_of
 
 
-class Settings(LoopState):
+class LoopSettings(LoopState):
     """The setters of StepByStep; each may be called at any time between two epochs."""
 
     def set_loaders(self, train_loader: Any, val_loader: Any = None) -> None:
@@ -58,7 +58,7 @@ class Settings(LoopState):
         self.clipping = clip_by_value(self.model.parameters, clip_value)
 
     def set_clip_grad_norm(self, max_norm: float, norm_type: float = 2.0) -> None:
-        """Scale all gradients before each step so that their norm is at most max_norm; the records tell the norm."""
+        """Scale all gradients before each step so that their norm is at most max_norm; the records hold the norm."""
         self.remove_clip()
         self.clipping = clip_by_norm(self.model.parameters, max_norm, norm_type)
 
@@ -66,11 +66,11 @@ class Settings(LoopState):
         """Clip each gradient's elements in the backward pass, once it is summed.
 
         Raises:
-            TrainingError: gradients arrive scaled, by fp16 or accumulation: the limit would mean another one.
+            TrainingError: gradients are scaled, by fp16 or accumulation: the limit would mean something else.
         """
         if self.scaler.is_enabled() or self.accumulate > 1:
             raise TrainingError(
-                expected="gradients that arrive as they are",
+                expected="gradients that are not scaled",
                 found="fp16" if self.scaler.is_enabled() else f"accumulate={self.accumulate}",
                 where="set_clip_backprop",
                 hint="set_clip_grad_value() clips to the same limit, just before the step.",
@@ -79,7 +79,7 @@ class Settings(LoopState):
         self.clipping = clip_as_they_arrive(self.model.parameters, clip_value)
 
     def remove_clip(self) -> None:
-        """No more clipping, of whatever kind."""
+        """Remove any clipping."""
         if self.clipping is not None:
             self.clipping.remove()
         self.clipping = None
@@ -100,18 +100,18 @@ class Settings(LoopState):
         average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
         self.averaged = AveragedModel(self.model, multi_avg_fn=average)
 
-    def keep_best(self, monitor: str = "", mode: str | None = None, min_delta: float = 0.0) -> None:
-        """Keep the weights of the best epoch, by `val_loss` (without validation by `loss`) or what is named."""
+    def keep_best(self, monitor: str = "", *, mode: str | None = None, min_delta: float = 0.0) -> None:
+        """Keep the weights of the best epoch, by `val_loss` (without validation by `loss`) or by `monitor`."""
         monitor = monitor or ("val_loss" if self.val_loader is not None else "loss")
         self.best = BestModel(monitor, smaller_is_better(monitor, mode), min_delta)
 
     def set_early_stopping(
-        self, patience: int, monitor: str = "", mode: str | None = None, min_delta: float = 0.0
+        self, patience: int, monitor: str = "", *, mode: str | None = None, min_delta: float = 0.0
     ) -> None:
-        """Stop when so many epochs in a row were not the best, and go back to the weights of the best."""
+        """Stop after `patience` epochs without a better one, and load the weights of the best."""
         if patience < 1:
             raise TrainingError(expected="patience of at least 1 epoch", found=str(patience), where="early stopping")
-        self.keep_best(monitor, mode, min_delta)
+        self.keep_best(monitor, mode=mode, min_delta=min_delta)
         if self.best is not None:
             self.best.patience = patience
 
@@ -140,8 +140,7 @@ class Settings(LoopState):
                 where="set_tensorboard",
                 hint="pip install 'headstart[tensorboard]'",
             ) from error
-        place = Path(folder) / f"{name}_{datetime.now():%Y%m%d%H%M%S}"
-        self.writer = SummaryWriter(str(place))
+        self.writer = SummaryWriter(str(Path(folder) / f"{name}_{datetime.now():%Y%m%d%H%M%S}"))
 
     def _epoch_schedulers(self, val_loss: float | None) -> None:
         if self._schedule is not None and self._schedule.after_epoch(val_loss):
@@ -154,12 +153,12 @@ class Settings(LoopState):
             self.learning_rates.append(rates_of(self.optimizer))
 
     def _keep(self, record: EpochRecord) -> EpochRecord:
-        """Note whether an epoch is the best, put it with the others, and tell TensorBoard."""
-        if self.best is not None and self.best.look(record, self.model):
+        """Record an epoch: whether it is the best, in the history, for TensorBoard."""
+        if self.best is not None and self.best.update(record, self.model):
             record = replace(record, best=True)
         was_finite = not self.records or math.isfinite(self.records[-1].loss)
         self.records.append(record)
-        if not math.isfinite(record.loss) and was_finite:  # said once, not after every epoch
+        if not math.isfinite(record.loss) and was_finite:  # one warning, not one after every epoch
             warnings.warn(
                 f"the loss of epoch {record.epoch} is {record.loss}: the learning rate may be too high; "
                 "lr_range_test() finds one, set_clip_grad_norm() bounds a step",

@@ -1,4 +1,4 @@
-"""A finished loop as a Classifier: the catalogue's row that the network is, its weights, its linear top as the head."""
+"""A trained network as a Classifier: its spec in the catalogue, its weights, its last linear layer as the head."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from headstart.preserve import preserve
 
 Matrix = NDArray[np.float64]
 
-_TOLERANCE = 1e-3  # of the largest logit; a top that is more than linear is off by its whole size
+_TOLERANCE = 1e-3  # of the largest logit; a head that is not linear is off by its whole size
 
 
 def to_classifier(
@@ -37,31 +37,39 @@ def to_classifier(
     validation: tuple[Matrix, NDArray[np.int64]] | None = None,
     history: str = "",
 ) -> Classifier:
-    """The classifier that a trained network is; its logits are checked to be the network's own.
+    """A trained network as a classifier; its scores are checked against the network's logits.
 
     Args:
-        network: one of the catalogue, by its tensors, with a linear top for these classes; or for two, a single logit.
-        preprocess: how its images were brought to it; None: as its row says.
+        network: one of the catalogue, found by its tensors, with a linear classification head; for two classes a single
+            logit will do.
+        preprocess: how its images were prepared; None: that of its spec.
         classes: names in the order of the labels.
         validation: M×C logits and M labels that fit the temperature; None: it is 1.
         history: how it was trained, for the card.
 
     Raises:
-        TrainingError: the network is not of the catalogue, or its top is not a linear layer on the pooled features.
+        TrainingError: the network is not in the catalogue, or its head is not a linear layer on the pooled features.
     """
-    row = _row_of(network)
-    weight, bias = _linear_top(network, row, len(classes))
-    backbone = build_backbone(row)
-    state = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items() if not _in_top(name, row)}
+    spec = _spec_of(network)
+    weight, bias = _linear_head(network, spec, len(classes))
+    backbone = build_backbone(spec)
+    state = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items() if not _in_head(name, spec)}
     backbone.load_state(state)
-    backbone.weights = Provenance(history or "trained by its owner", backbone.fingerprint, row.licence)
+    backbone.weights = Provenance(history or "trained by its owner", backbone.fingerprint, spec.licence)
     backbone.preprocess = preprocess or backbone.preprocess
     held_out = None if validation is None else fit_temperature(_two_columns(validation[0]), validation[1])
     temperature = 1.0 if held_out is None else held_out.value
-    head = Head("trained", (row.stages[-1].name,), weight, bias, temperature, unit=False)
+    head = Head(
+        kind="trained",
+        stages=(spec.stages[-1].name,),
+        weight=weight,
+        bias=bias,
+        temperature=temperature,
+        unit=False,
+    )
     _check_same(network, backbone, head)
     card = Card(
-        backbone=row.name,
+        backbone=spec.name,
         stages=head.stages,
         classes=tuple(map(str, classes)),
         preprocess=backbone.preprocess.to_dict(),
@@ -76,26 +84,26 @@ def to_classifier(
     return Classifier(backbone, head, card)
 
 
-def _row_of(network: nn.Module) -> BackboneSpec:
-    """The row whose network has the same tensors, the top aside."""
+def _spec_of(network: nn.Module) -> BackboneSpec:
+    """The spec whose network has the same tensors, apart from the classification head."""
     shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    for row in _candidates(network):
+    for spec in _candidates(network):
         with torch.device("meta"):
-            own = build_backbone(row).network.state_dict()
-        wanted = {name: tuple(tensor.shape) for name, tensor in own.items() if not _in_top(name, row)}
-        if wanted == {name: shape for name, shape in shapes.items() if not _in_top(name, row)}:
-            return row
+            own = build_backbone(spec).network.state_dict()
+        wanted = {name: tuple(tensor.shape) for name, tensor in own.items() if not _in_head(name, spec)}
+        if wanted == {name: shape for name, shape in shapes.items() if not _in_head(name, spec)}:
+            return spec
     raise TrainingError(
-        expected="a network of the catalogue with a new top",
+        expected="a network of the catalogue with a new classification head",
         found=type(network).__name__,
         where="to_classifier",
         hint="A classifier file carries no code, so it must know the network: `headstart backbones` lists them.",
     )
 
 
-def _in_top(name: str, row: BackboneSpec) -> bool:
-    return in_classification_head(name, row) or (
-        not row.head and name.startswith("head.")
+def _in_head(name: str, spec: BackboneSpec) -> bool:
+    return in_classification_head(name, spec) or (
+        not spec.head and name.startswith("head.")
     )  # where replace_head puts one
 
 
@@ -106,22 +114,22 @@ def _candidates(network: nn.Module) -> Iterator[BackboneSpec]:
     yield from SPECS.values()
 
 
-def _linear_top(network: nn.Module, row: BackboneSpec, classes: int) -> tuple[Matrix, Matrix]:
-    """D×C weight and C bias of the last linear layer in the top."""
-    prefixes = [top for top in row.head if top != "AuxLogits"] or ["head"]
+def _linear_head(network: nn.Module, spec: BackboneSpec, classes: int) -> tuple[Matrix, Matrix]:
+    """D×C weight and C bias of the last linear layer in the classification head."""
+    prefixes = [prefix for prefix in spec.head if prefix != "AuxLogits"] or ["head"]
     linear = [
         module
         for name, module in network.named_modules()
-        if isinstance(module, nn.Linear) and any(f"{name}.".startswith(f"{top}.") for top in prefixes)
+        if isinstance(module, nn.Linear) and any(f"{name}.".startswith(f"{prefix}.") for prefix in prefixes)
     ]
     wanted = (classes, 1) if classes == 2 else (classes,)
-    if not linear or linear[-1].out_features not in wanted or linear[-1].in_features != row.stages[-1].width:
+    if not linear or linear[-1].out_features not in wanted or linear[-1].in_features != spec.stages[-1].width:
         found = f"{linear[-1].in_features} → {linear[-1].out_features}" if linear else "no linear layer there"
         raise TrainingError(
-            expected=f"a linear top {row.stages[-1].width} → {classes} at {', '.join(prefixes)}",
+            expected=f"a linear head {spec.stages[-1].width} → {classes} at {', '.join(prefixes)}",
             found=found,
-            where=row.name,
-            hint="replace_head(network, row, classes) makes such a top.",
+            where=spec.name,
+            hint="replace_head(network, spec, classes) makes such a head.",
         )
     layer = linear[-1]
     bias = torch.zeros(layer.out_features) if layer.bias is None else layer.bias.detach()
@@ -129,7 +137,7 @@ def _linear_top(network: nn.Module, row: BackboneSpec, classes: int) -> tuple[Ma
 
 
 def _two_columns(values: Matrix) -> Matrix:
-    """A single logit speaks for the second class: softmax over (0, z) is the sigmoid of z."""
+    """A single logit is the score of the second class: softmax over (0, z) is the sigmoid of z."""
     return np.concatenate([np.zeros_like(values), values], axis=1) if values.shape[1] == 1 else np.asarray(values)
 
 
@@ -147,7 +155,7 @@ def _check_same(network: nn.Module, backbone: Backbone, head: Head) -> None:
             expected="a network whose logits are a linear layer on its pooled features",
             found=f"logits that differ by {np.abs(ours - logits).max():.2g}",
             where=backbone.spec.name,
-            hint="Its top holds more than dropout and one linear layer, or its forward differs from the catalogue's.",
+            hint="Its head holds more than dropout and one linear layer, or its forward differs from the catalogue's.",
         )
 
 

@@ -1,0 +1,190 @@
+"""Diagnostics: right numbers, and no trace in the model, the optimiser and the random numbers."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.optim import SGD
+from torch.utils.data import DataLoader, Dataset, TensorDataset
+
+from headstart.backbones.preprocess import Preprocess
+from headstart.training.stepbystep import StepByStep
+from small_loops import equal, loop, points
+
+
+@pytest.mark.parametrize("name", ["predict", "correct", "predict_proba"])
+def test_d3_diagnostics_leave_every_mode_as_it_was_and_the_book_leaves_train_mode(name: str) -> None:
+    for compat in ("fixed", "book"):
+        sbs, (x, y) = loop(compat=compat), points().tensors
+        sbs.model.eval()
+        getattr(sbs, name)(*((x, y) if name == "correct" else (x,)))
+        assert sbs.model[1].training == (compat == "book")
+
+
+def test_predict_gives_the_networks_logits_for_arrays_and_tensors_in_chunks() -> None:
+    sbs, x = loop(), torch.randn(600, 3, generator=torch.Generator().manual_seed(1))
+    logits = sbs.predict(x.double().numpy())
+    assert isinstance(logits, np.ndarray)
+    assert np.allclose(logits, sbs.model.eval()(x).detach().numpy(), atol=1e-6)
+    assert np.allclose(sbs.predict_proba(x).sum(1), 1, atol=1e-6)
+
+
+def test_correct_counts_by_class_for_logits_and_for_a_single_one() -> None:
+    sbs, (x, y) = loop(), points().tensors
+    answers = sbs.predict(x).argmax(1)
+    expected = [[int(((answers == c) & (y.numpy() == c)).sum()), int((y == c).sum())] for c in range(2)]
+    assert sbs.correct(x, y).tolist() == expected
+    assert StepByStep.loader_apply(DataLoader(points(), 16), sbs.correct).tolist() == expected
+    single = nn.Linear(3, 1)
+    one = StepByStep(single, nn.BCEWithLogitsLoss(), SGD(single.parameters(), lr=0.1))
+    yes = torch.sigmoid(single(x)).flatten() > 0.7
+    expected = [[int((~yes & (y == 0)).sum()), int((y == 0).sum())], [int((yes & (y == 1)).sum()), int(y.sum())]]
+    assert one.correct(x, y[:, None].float(), threshold=0.7).tolist() == expected
+
+
+def test_parameters_are_counted_all_trained_or_frozen_and_by_block() -> None:
+    sbs = loop()
+    sbs.model[0].requires_grad_(False)
+    assert sbs.count_parameters() == 16 + 18
+    assert sbs.count_parameters(trainable=False) == 32
+    assert sbs.count_parameters(None, by_block=True) == {"0": 32, "1": 16, "4": 18}
+
+
+def test_d5_d6_d7_training_after_a_range_test_equals_training_without_it() -> None:
+    with_test, without = loop(), loop()
+    with_test.train(1)
+    without.train(1)
+    tracking, figure = with_test.lr_range_test(with_test.train_loader, end_lr=10, num_iter=20, step_mode="linear")
+    assert set(tracking) == {"loss", "lr"}
+    assert np.allclose(np.diff(tracking["lr"]), np.diff(tracking["lr"])[0])
+    assert type(figure).__name__ == "Figure"
+    with_test.train(1, seed=1)
+    without.train(1, seed=1)
+    assert equal(with_test, without)
+
+
+class Broken(Dataset[Any]):
+    """Gives two batches and then fails."""
+
+    def __len__(self) -> int:
+        return 40
+
+    def __getitem__(self, i: int) -> tuple[Tensor, int]:
+        if i >= 16:
+            raise OSError("the disk is gone")
+        return torch.zeros(3), 0
+
+
+DIAGNOSTICS = (
+    "predict",
+    "predict_proba",
+    "correct",
+    "lr_range_test",
+    "plot_losses",
+    "count_parameters",
+    "add_graph",
+    "hooks",
+    "captures",
+    "loader_apply",
+    "make_normalizer",
+    "validation",
+    "failing predict",
+    "failing predict_files",
+    "failing correct",
+    "failing lr_range_test",
+    "failing loader_apply",
+    "failing make_normalizer",
+    "failing visualize_filters",
+    "failing visualize_outputs",
+    "failing attach_hooks",
+    "failing to_classifier",
+)
+
+
+IMAGES = TensorDataset(torch.rand(12, 3, 8, 8, generator=torch.Generator().manual_seed(1)), torch.arange(12) % 2)
+
+
+def diagnostics(sbs: StepByStep, folder: Path) -> dict[str, Callable[[], object]]:
+    """Every diagnostic, and after `failing` those that cannot succeed."""
+    (x, y), picture = points().tensors, folder / "picture.png"
+    Image.new("RGB", (8, 8)).save(picture)
+    shuffled, broken = DataLoader(IMAGES, 4, shuffle=True), DataLoader(Broken(), 8, shuffle=False)
+    preprocess = Preprocess(8, 8, "nearest", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+
+    def shown() -> None:
+        sbs.attach_hooks(["0", "4"])
+        sbs.predict(x)
+        sbs.visualize_outputs(["0", "4"])
+        sbs.remove_hooks()
+
+    def captured() -> None:
+        sbs.capture_gradients("0")
+        sbs.capture_parameters("0")
+        sbs.predict(x)
+        sbs.remove_hooks()
+
+    return {
+        "predict": lambda: sbs.predict(x),
+        "predict_proba": lambda: sbs.predict_proba(x),
+        "correct": lambda: sbs.correct(x, y),
+        "lr_range_test": lambda: sbs.lr_range_test(sbs.train_loader, 1.0, 5),
+        "plot_losses": sbs.plot_losses,
+        "count_parameters": sbs.count_parameters,
+        "add_graph": sbs.add_graph,
+        "hooks": shown,
+        "captures": captured,
+        "loader_apply": lambda: StepByStep.loader_apply(shuffled, StepByStep.statistics_per_channel),
+        "make_normalizer": lambda: StepByStep.make_normalizer(shuffled),
+        "validation": lambda: sbs._validation(),
+        "failing predict": lambda: sbs.predict(torch.ones(2, 7)),
+        "failing predict_files": lambda: sbs.predict_files([picture], preprocess),
+        "failing correct": lambda: sbs.correct(torch.ones(2, 7), y[:2]),
+        "failing lr_range_test": lambda: sbs.lr_range_test(broken, 1.0, 5),
+        "failing loader_apply": lambda: StepByStep.loader_apply(broken, lambda x, y: x),
+        "failing make_normalizer": lambda: StepByStep.make_normalizer(broken),
+        "failing visualize_filters": lambda: sbs.visualize_filters("0"),
+        "failing visualize_outputs": lambda: sbs.visualize_outputs("0"),
+        "failing attach_hooks": lambda: sbs.attach_hooks("nowhere"),
+        "failing to_classifier": lambda: sbs.to_classifier(None, ("no", "yes")),
+    }
+
+
+@pytest.mark.parametrize("name", DIAGNOSTICS)
+def test_no_diagnostic_leaves_a_trace(name: str, tmp_path: Path) -> None:
+    from test_preserve import same, snapshot
+
+    sbs = loop()
+    sbs.train(1)
+    sbs.model[1].eval()
+    sbs.set_loaders(sbs.train_loader, DataLoader(points(), 16, shuffle=True))
+    if name == "add_graph":
+        pytest.importorskip("tensorboard")
+        sbs.set_tensorboard("run", str(tmp_path))
+    made = diagnostics(sbs, tmp_path)
+    assert sorted(made) == sorted(DIAGNOSTICS)
+    before = snapshot(sbs.model, sbs.optimizer)
+    with pytest.raises(Exception) if name.startswith("failing") else contextlib.nullcontext():
+        made[name]()
+    after = snapshot(sbs.model, sbs.optimizer)
+    assert {key: same(before[key], after[key]) for key in before} == dict.fromkeys(before, True)
+
+
+def test_figures_change_no_style_and_open_no_window() -> None:
+    import matplotlib
+    from matplotlib import pyplot
+
+    before = dict(matplotlib.rcParams)
+    sbs = loop()
+    sbs.train(2)
+    figures = [sbs.plot_losses(), sbs.lr_range_test(sbs.train_loader, 1.0, 5)[1]]
+    assert {type(figure).__name__ for figure in figures} == {"Figure"}
+    assert dict(matplotlib.rcParams) == before
+    assert pyplot.get_fignums() == []
