@@ -38,7 +38,7 @@ def loader_apply(loader: Any, func: Callable[[Any, Any], Tensor], reduce: str | 
     """A function of (input, target) over every batch; random numbers are restored afterwards.
 
     Args:
-        reduce: `sum`; `mean`, in which every batch weighs the same, however large; anything else: one row for each batch.
+        reduce: `sum`; `mean`, in which every batch weighs the same, however large; else one row per batch.
 
     Raises:
         TrainingError: the loader gives nothing.
