@@ -77,7 +77,7 @@ def test_what_comes_before_the_named_child_is_frozen_with_its_ancestors_own_tens
     assert "body.1.running_var" not in policy.tensors
 
 
-def test_dropout_in_the_frozen_part_is_off() -> None:
+def test_frozen_dropout_is_off() -> None:
     model = small()
     freeze(model, until="body")
     model.train()
@@ -197,7 +197,7 @@ def test_a_backbones_stage_begins_after_the_stage_before_it_and_the_rest_trains(
     assert trained == names[names.index(trained[0]) :]
 
 
-def test_a_module_frozen_before_it_meets_the_loop_stays_frozen_bit_for_bit() -> None:
+def test_a_module_frozen_before_it_enters_the_loop_stays_frozen_bit_for_bit() -> None:
     model = small()
     policy = headstart.freeze(model, until="body")
     before = policy.digests(model)
@@ -210,3 +210,11 @@ def test_a_module_frozen_before_it_meets_the_loop_stays_frozen_bit_for_bit() -> 
 
     assert policy.changed(model, before) == ()
     assert not torch.equal(model.body[1].running_mean, torch.zeros(4))
+
+
+@pytest.mark.parametrize(("stage", "module"), [("stage4", "layer4"), ("stage1", "layer1")])
+def test_a_stage_and_the_path_of_its_module_freeze_the_same(stage: str, module: str) -> None:
+    backbone, other = build_backbone(SPECS["resnet18"]), build_backbone(SPECS["resnet18"])
+
+    assert freeze(backbone, until=stage) == freeze(other, until=module)
+    assert thaw(backbone, until=stage) == thaw(other, until=module)

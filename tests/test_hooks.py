@@ -1,4 +1,4 @@
-"""Hooks: what they see, and that nothing of them stays."""
+"""Hooks: what they are called with, and that none of them stays."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_no_hook_stays_when_placing_one_fails() -> None:
     assert _hooks(network) == 0
 
 
-def test_calls_are_told_from_the_outside_in_and_end_also_when_a_module_fails():
+def test_calls_come_from_the_outside_in_and_end_also_when_a_module_fails():
     class Failing(nn.Module):
         def forward(self, *, number: int) -> int:
             raise ValueError(str(number))
@@ -101,3 +101,16 @@ def test_calls_are_told_from_the_outside_in_and_end_also_when_a_module_fails():
         network()
     assert told == ["<", "<inner", "inner>", ">"]
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
+
+
+def test_a_module_that_is_called_with_keywords_only_has_no_first_input() -> None:
+    class Keyword(nn.Module):
+        def forward(self, *, x: torch.Tensor) -> torch.Tensor:
+            return x + 1
+
+    network, seen = Keyword(), []
+    with watch_inputs({"it": network}, lambda name, value: seen.append(value)), capture({"it": network}) as outputs:
+        network(x=torch.zeros(2))
+
+    assert seen == []
+    assert torch.equal(outputs["it"], torch.ones(2))

@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import StepLR
 
 from headstart.preserve import RandomState, preserve
 
-LOOK = Callable[[nn.Module, torch.optim.Optimizer], None]
+CHANGE = Callable[[nn.Module, torch.optim.Optimizer], None]
 
 
 def network() -> nn.Sequential:
@@ -74,8 +74,8 @@ def drop_gradients(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
 
 
 @pytest.mark.parametrize("fails", [False, True])
-@pytest.mark.parametrize("look", [train_two_steps, schedule_it, freeze_by_hand, draw_numbers, drop_gradients])
-def test_nothing_that_happens_inside_is_left(look: LOOK, fails: bool) -> None:
+@pytest.mark.parametrize("change", [train_two_steps, schedule_it, freeze_by_hand, draw_numbers, drop_gradients])
+def test_nothing_that_happens_inside_is_left(change: CHANGE, fails: bool) -> None:
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     train_two_steps(model, optimizer)
@@ -86,7 +86,7 @@ def test_nothing_that_happens_inside_is_left(look: LOOK, fails: bool) -> None:
 
     def inside() -> None:
         with preserve(model, optimizer=optimizer):
-            look(model, optimizer)
+            change(model, optimizer)
             if fails:
                 raise KeyboardInterrupt
 
@@ -101,15 +101,15 @@ def test_nothing_that_happens_inside_is_left(look: LOOK, fails: bool) -> None:
     assert all(one is other for one, other in zip(parameters, model.parameters(), strict=True))
 
 
-def test_the_looks_do_change_something_without_it() -> None:
-    for look in (train_two_steps, schedule_it, freeze_by_hand, draw_numbers, drop_gradients):
+def test_the_changes_do_change_something_without_it() -> None:
+    for change in (train_two_steps, schedule_it, freeze_by_hand, draw_numbers, drop_gradients):
         model = network()
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
         train_two_steps(model, optimizer)
         before = snapshot(model, optimizer)
-        look(model, optimizer)
+        change(model, optimizer)
         after = snapshot(model, optimizer)
-        assert not all(same(before[key], after[key]) for key in before), look.__name__
+        assert not all(same(before[key], after[key]) for key in before), change.__name__
 
 
 def test_a_generator_of_its_own_is_put_back() -> None:

@@ -1,7 +1,7 @@
-"""Frozen means frozen: weights, batch-norm statistics and dropout as one, and it travels with the module.
+"""freeze and thaw: weights, batch-norm statistics and dropout together, in a state that stays with the module.
 
-`requires_grad=False` alone stops the optimiser; batch norm's running statistics go on drifting in train mode, and
-dropout goes on dropping. Here a frozen module answers `.train()` by staying in eval mode, whoever calls it.
+`requires_grad=False` alone stops the optimizer; batch norm's running statistics still change in train mode, and dropout
+still drops. Here a frozen module stays in eval mode when `.train()` is called, by anyone.
 """
 
 from __future__ import annotations
@@ -15,22 +15,23 @@ import torch
 from torch import Tensor, nn
 
 from headstart.errors import TrainingError, near
+from headstart.plain import Plain
 
 
 @runtime_checkable
 class Staged(Protocol):
-    """A network whose stages have names besides those of its modules, such as a Backbone."""
+    """A network with named stages, such as a Backbone."""
 
     network: nn.Module
 
     def child_of(self, name: str) -> str:
-        """Path of the first module of a stage; a module's own path stands for itself."""
+        """Path of the first module of a stage; the path of a module is returned unchanged."""
         ...
 
 
 @dataclass(frozen=True)
-class FreezePolicy:
-    """What of a module is frozen, by names, so that a checkpoint can keep it.
+class FreezePolicy(Plain):
+    """Which parts of a module are frozen, by name, so that a checkpoint can hold it.
 
     Args:
         modules: paths of the frozen modules, everything in them included.
@@ -42,33 +43,29 @@ class FreezePolicy:
     partly: tuple[str, ...] = ()
     tensors: tuple[str, ...] = ()
 
-    def to_dict(self) -> dict[str, list[str]]:
-        """Plain values for JSON and checkpoints."""
-        return {"modules": list(self.modules), "partly": list(self.partly), "tensors": list(self.tensors)}
-
     def apply(self, module: nn.Module) -> None:
-        """Freeze exactly what this policy names, and thaw the rest that was frozen.
+        """Freeze exactly what this policy names, and thaw the rest.
 
         Raises:
-            TrainingError: the module has no part of that name.
+            TrainingError: the module has no submodule of that name.
         """
         for name in (*self.modules, *self.partly):
-            _part(module, name)
+            _submodule(module, name)
         if policy_of(module) == self:
             return
         thaw(module)
         for name in self.modules:
-            _hold(_part(module, name))
+            _freeze(_submodule(module, name))
         for name in self.partly:
-            _mark(_part(module, name), whole=False)
+            _mark(_submodule(module, name), whole=False)
 
     def digests(self, module: nn.Module) -> dict[str, str]:
-        """SHA-256 (hex) of every frozen tensor by name: take them before and after, and compare."""
+        """SHA-256 (hex) of every frozen tensor by name, to compare before and after."""
         state = _tensors(module)
         return {name: _sha256(state[name]) for name in self.tensors}
 
     def changed(self, module: nn.Module, before: Mapping[str, str]) -> tuple[str, ...]:
-        """Names of the frozen tensors that are no longer what `digests` found before."""
+        """Names of the frozen tensors that differ from those that `digests` found before."""
         return tuple(name for name, digest in self.digests(module).items() if before.get(name) != digest)
 
     def __str__(self) -> str:
@@ -76,60 +73,60 @@ class FreezePolicy:
 
 
 def freeze(module: nn.Module | Staged, until: str | None = None) -> FreezePolicy:
-    """Freeze every part before the named child: weights, batch-norm statistics, dropout.
+    """Freeze every module before the named one: weights, batch-norm statistics, dropout.
 
-    "Before" is the order in which the children were registered. The freeze holds in every later `.train()`, in copies,
-    and when the module becomes part of another. A `Backbone` is loaded with all gradients off: its rest is thawed.
+    "Before" is the order in which the children were registered. They stay frozen in every later `.train()`, in copies,
+    and inside another module. A `Backbone` is loaded with all gradients off: the modules after the boundary are thawed.
 
     Args:
-        until: path of the first part that trains, such as `layer4` or `features.12`, or a stage of a Backbone; None:
-            all is frozen.
+        until: path of the first module that trains, such as `layer4` or `features.12`, or a stage of a Backbone, such
+            as `stage4`; None: all is frozen.
 
     Raises:
-        TrainingError: there is no such part.
+        TrainingError: there is no such module. BackboneError: a Backbone has no such stage or module.
     """
     network, path = _resolve(module, until)
-    for part in _parts_before(network, path):
-        _hold(part)
-    for part in _ancestors(network, path):
-        _mark(part, whole=False)
+    for module_before in _modules_before(network, path):
+        _freeze(module_before)
+    for ancestor in _ancestors(network, path):
+        _mark(ancestor, whole=False)
     if path is not None and not isinstance(module, nn.Module):
         thaw(network, until=path)
     return policy_of(network)
 
 
 def thaw(module: nn.Module | Staged, until: str | None = None) -> FreezePolicy:
-    """Let parts train again: all, or only the named child and what comes after it.
+    """Let modules train again: all, or only the named one and those after it.
 
     Args:
-        until: path up to which the freeze stays, as for `freeze`; None: nothing stays frozen.
+        until: path of the first module that trains again, as for `freeze`; None: nothing stays frozen.
 
     Raises:
-        TrainingError: there is no such part.
+        TrainingError: there is no such module. BackboneError: a Backbone has no such stage or module.
     """
     network, path = _resolve(module, until)
-    before = list(_parts_before(network, path)) if path is not None else []
-    around = list(_ancestors(network, path))
-    kept = {id(inner) for part in before for inner in part.modules()} | {id(part) for part in around}
-    for part in around:
-        if _is_frozen(part):  # its own tensors stay frozen, what it holds no longer does
-            vars(part)["train"] = StaysFrozen(part, whole=False)
-    held = [tensor for part in network.modules() if id(part) in kept for tensor in part.parameters(recurse=False)]
-    for part in network.modules():
-        if id(part) in kept:
+    before = list(_modules_before(network, path)) if path is not None else []
+    ancestors = list(_ancestors(network, path))
+    kept = {id(inner) for one in before for inner in one.modules()} | {id(ancestor) for ancestor in ancestors}
+    for ancestor in ancestors:
+        if _is_frozen(ancestor):  # its own tensors stay frozen, its children do not
+            vars(ancestor)["train"] = StaysFrozen(ancestor, whole=False)
+    frozen = {id(tensor) for one in network.modules() if id(one) in kept for tensor in one.parameters(recurse=False)}
+    for one in network.modules():
+        if id(one) in kept:
             continue
-        if vars(part).pop("train", None) is not None:
-            part.training = network.training
-        for parameter in part.parameters(recurse=False):
-            if parameter.is_floating_point() and not any(parameter is other for other in held):
+        if vars(one).pop("train", None) is not None:
+            one.training = network.training
+        for parameter in one.parameters(recurse=False):
+            if parameter.is_floating_point() and id(parameter) not in frozen:
                 parameter.requires_grad_(True)
     return policy_of(network)
 
 
 def policy_of(module: nn.Module) -> FreezePolicy:
-    """What of a module is frozen now."""
-    whole = {name for name, part in module.named_modules() if _is_frozen(part)}
-    partly = {name for name, part in module.named_modules() if isinstance(vars(part).get("train"), StaysFrozen)} - whole
+    """Which parts of a module are frozen now."""
+    whole = {name for name, one in module.named_modules() if _is_frozen(one)}
+    partly = {name for name, one in module.named_modules() if isinstance(vars(one).get("train"), StaysFrozen)} - whole
     outermost = [name for name in whole if not any(_inside(name, other) for other in whole)]
     names = [
         name
@@ -141,14 +138,14 @@ def policy_of(module: nn.Module) -> FreezePolicy:
 
 
 class StaysFrozen:
-    """Stands in for the `train` of a frozen module; a plain object, so that copies and pickles of it keep it."""
+    """Replaces the `train` method of a frozen module; an object, so that copies and pickles of the module keep it."""
 
     def __init__(self, module: nn.Module, whole: bool) -> None:
         self.module = module
         self.whole = whole
 
     def __call__(self, mode: bool = True) -> nn.Module:
-        """What `module.train(mode)` does instead: eval mode where all is frozen, and no gradients."""
+        """`module.train(mode)` of a frozen module: eval mode where all of it is frozen, and no gradients."""
         type(self.module).train(self.module, mode and not self.whole)
         _stop_gradients(self.module)
         return self.module
@@ -163,12 +160,12 @@ def _mark(module: nn.Module, whole: bool) -> None:
 def _stop_gradients(module: nn.Module) -> None:
     for parameter in module.parameters(recurse=False):
         parameter.requires_grad_(False)
-        parameter.grad = None  # an optimiser would still take a step along it
+        parameter.grad = None  # an optimizer would still take a step along it
 
 
-def _hold(module: nn.Module) -> None:
-    for part in module.modules():
-        _mark(part, whole=True)
+def _freeze(module: nn.Module) -> None:
+    for inner in module.modules():
+        _mark(inner, whole=True)
     module.eval()
 
 
@@ -183,24 +180,24 @@ def _resolve(module: nn.Module | Staged, until: str | None) -> tuple[nn.Module, 
     else:
         network, path = module.network, None if until is None else module.child_of(until)
     if path is not None:
-        _part(network, path)
+        _submodule(network, path)
     return network, path
 
 
-def _part(module: nn.Module, path: str) -> nn.Module:
+def _submodule(module: nn.Module, path: str) -> nn.Module:
     known: dict[str, nn.Module] = dict(module.named_modules())
     if path in known:
         return known[path]
     children = ", ".join(name for name, _ in module.named_children())
     raise TrainingError(
-        expected=f"a part of {type(module).__name__}",
+        expected=f"a module of {type(module).__name__}",
         found=repr(path),
         where="until",
         hint=f"{near(path, [name for name in known if name])} Its children are: {children}.",
     )
 
 
-def _parts_before(module: nn.Module, path: str | None) -> Iterator[nn.Module]:
+def _modules_before(module: nn.Module, path: str | None) -> Iterator[nn.Module]:
     """The outermost modules that come before a path; without one, the module itself."""
     if path is None:
         yield module
@@ -209,13 +206,13 @@ def _parts_before(module: nn.Module, path: str | None) -> Iterator[nn.Module]:
     for name, child in module.named_children():
         if name == first:
             if rest:
-                yield from _parts_before(child, rest)
+                yield from _modules_before(child, rest)
             return
         yield child
 
 
 def _ancestors(module: nn.Module, path: str | None) -> Iterator[nn.Module]:
-    """The modules that hold a path, from the outside: their own tensors (a class token) come before their children."""
+    """The modules that contain a path, outermost first: their own tensors (a class token) precede their children."""
     steps = [] if path is None else path.split(".")
     for step in steps:
         yield module

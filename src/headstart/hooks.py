@@ -1,7 +1,7 @@
-"""The only file that places hooks.
+"""The only file that registers hooks.
 
-Looks (`watch_…`, `capture…`) are context managers: whatever happens inside, their hooks are gone after them. What is
-placed (`place_…`) stays for a whole training and gives its handle: who places it removes it.
+`watch_…` and `capture…` are context managers that remove their hooks at the end, also after an error. `place_…`
+registers a hook for a whole training and returns its handle: the caller removes it.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 Handle = RemovableHandle
-"""What a placed hook leaves behind: `remove()` takes it away, also twice."""
+"""The handle of a hook: `remove()` removes it, and may be called twice."""
 
 HookFunction = Callable[[str, Tensor], None]
-"""Called with the name of a module and the tensor that is looked at; it must not change the tensor."""
+"""Called with the name of a module and a tensor, which it must not change."""
 
 
 @contextmanager
-def watch_inputs(modules: Mapping[str, nn.Module], look: HookFunction) -> Iterator[None]:
-    """Show the first input of the named modules to a function, each time just before the module runs."""
+def watch_inputs(modules: Mapping[str, nn.Module], function: HookFunction) -> Iterator[None]:
+    """Call a function with the first input of the named modules, each time just before the module runs."""
     with ExitStack() as hooks:
         for name, module in modules.items():
-            hooks.callback(module.register_forward_pre_hook(_before(name, look)).remove)
+            hooks.callback(module.register_forward_pre_hook(_before(name, function)).remove)
         yield
 
 
 @contextmanager
-def watch_outputs(modules: Mapping[str, nn.Module], look: HookFunction) -> Iterator[None]:
-    """Show the output of the named modules to a function, each time just after the module has run."""
+def watch_outputs(modules: Mapping[str, nn.Module], function: HookFunction) -> Iterator[None]:
+    """Call a function with the output of the named modules, each time just after the module has run."""
     with ExitStack() as hooks:
         for name, module in modules.items():
-            hooks.callback(module.register_forward_hook(_after(name, look)).remove)
+            hooks.callback(module.register_forward_hook(_after(name, function)).remove)
         yield
 
 
@@ -43,7 +43,7 @@ def watch_outputs(modules: Mapping[str, nn.Module], look: HookFunction) -> Itera
 def capture(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
     """Collect the outputs of the named modules: name → output of its latest forward pass.
 
-    The tensors are those of the network itself: a later in-place layer writes into them.
+    The tensors are not copies: a later in-place layer writes into them.
     """
     outputs: dict[str, Tensor] = {}
     with watch_outputs(modules, outputs.__setitem__):
@@ -62,43 +62,43 @@ def capture_inputs(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, Tenso
 def watch_calls(
     modules: Mapping[str, nn.Module], enter: Callable[[str], None], leave: Callable[[str], None]
 ) -> Iterator[None]:
-    """Tell when each of the named modules begins and ends a forward pass, whatever it takes and gives."""
+    """Call two functions when each of the named modules begins and ends a forward pass, whatever its inputs."""
     with ExitStack() as hooks:
         for name, module in modules.items():
-            hooks.callback(module.register_forward_pre_hook(_telling(name, enter)).remove)
-            hooks.callback(module.register_forward_hook(_telling(name, leave), always_call=True).remove)
+            hooks.callback(module.register_forward_pre_hook(_named(name, enter)).remove)
+            hooks.callback(module.register_forward_hook(_named(name, leave), always_call=True).remove)
         yield
 
 
-def place_gradient_hooks(parameters: Iterable[nn.Parameter], look: Callable[[Tensor], None]) -> list[Handle]:
-    """Call a function with each trained parameter once its gradient is summed; whoever places them removes them."""
+def place_gradient_hooks(parameters: Iterable[nn.Parameter], function: Callable[[Tensor], None]) -> list[Handle]:
+    """Call a function with each trained parameter as soon as its gradient is accumulated."""
     trained = (parameter for parameter in parameters if parameter.requires_grad)
-    return [parameter.register_post_accumulate_grad_hook(look) for parameter in trained]  # type: ignore[no-untyped-call]
+    return [parameter.register_post_accumulate_grad_hook(function) for parameter in trained]  # type: ignore[no-untyped-call]
 
 
-def place_output_hook(module: nn.Module, look: Callable[[nn.Module, Any, Any], Any]) -> Handle:
-    """Call a function with (module, inputs, outputs) after each forward pass; what it gives, unless None, is output."""
-    return module.register_forward_hook(look)
+def place_output_hook(module: nn.Module, function: Callable[[nn.Module, Any, Any], Any]) -> Handle:
+    """Call a function with (module, inputs, output) after each forward pass; a result replaces the output."""
+    return module.register_forward_hook(function)
 
 
-def place_arrival_hook(parameter: nn.Parameter, look: Callable[[Tensor], Tensor | None]) -> Handle:
-    """Call a function with what each backward pass is about to add to a parameter's gradient."""
-    handle: Handle = parameter.register_hook(look)  # type: ignore[no-untyped-call]
+def place_arrival_hook(parameter: nn.Parameter, function: Callable[[Tensor], Tensor | None]) -> Handle:
+    """Call a function with the gradient that each backward pass is about to add to that of a parameter."""
+    handle: Handle = parameter.register_hook(function)  # type: ignore[no-untyped-call]
     return handle
 
 
-def place_step_hook(optimizer: Optimizer, look: Callable[[], None]) -> Handle:
-    """Call a function just before each step of an optimiser: gradients are summed, unscaled and clipped by then."""
-    return optimizer.register_step_pre_hook(lambda _optimizer, _args, _kwargs: look())
+def place_step_hook(optimizer: Optimizer, function: Callable[[], None]) -> Handle:
+    """Call a function just before each step of an optimizer: its gradients are final by then."""
+    return optimizer.register_step_pre_hook(lambda _optimizer, _args, _kwargs: function())
 
 
-def _telling(name: str, look: Callable[[str], None]) -> Callable[..., None]:
-    return lambda *_: look(name)
+def _named(name: str, function: Callable[[str], None]) -> Callable[..., None]:
+    return lambda *_: function(name)
 
 
-def _before(name: str, look: HookFunction) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-    return lambda module, inputs: look(name, inputs[0])
+def _before(name: str, function: HookFunction) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+    return lambda module, inputs: function(name, inputs[0]) if inputs else None  # none: all inputs have keywords
 
 
-def _after(name: str, look: HookFunction) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
-    return lambda module, inputs, output: look(name, output)
+def _after(name: str, function: HookFunction) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+    return lambda module, inputs, output: function(name, output)

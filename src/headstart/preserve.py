@@ -1,4 +1,4 @@
-"""All that a look at a network could change, kept and put back: tensors, gradients, optimiser, modes, chance."""
+"""preserve: modules, gradients, optimizer and random numbers, saved and restored around an analysis."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ def preserve(
     generators: Sequence[torch.Generator] = (),
     weights: bool = True,
 ) -> Iterator[None]:
-    """Leave modules, optimiser and random numbers as they were, whatever happens inside, also when it fails.
+    """Restore modules, optimizer and random numbers at the end, whatever happens inside, also after an error.
 
-    Tensors are written back in place, so that everybody who holds a parameter still holds the right one.
+    Tensors are restored in place, so that references to a parameter stay valid.
 
     Args:
-        modules: each with all that lies in it: parameters, buffers, gradients, `requires_grad`, modes.
+        modules: each with everything in it: parameters, buffers, gradients, `requires_grad`, modes.
         optimizer: its state, its groups, and its `step`, which a scheduler wraps.
         generators: random number generators besides the global ones of torch, numpy and Python.
-        weights: False where weights and buffers cannot change (a forward pass in eval mode): saves a copy of them.
+        weights: False if weights and buffers cannot change (a forward pass in eval mode): no copy of them is needed.
     """
     with ExitStack() as after:
         after.callback(keep_random(generators))
@@ -46,11 +46,11 @@ def preserve(
 
 @dataclass(frozen=True)
 class RandomState:
-    """Where all random numbers stand; plain values and tensors, so that a checkpoint can hold it.
+    """The state of all random number generators, as plain values and tensors that a checkpoint can hold.
 
     Args:
-        cpu: torch's. gpus: torch's of every GPU. arrays: numpy's kind, keys, position, and its waiting normal number.
-        python: as `random.getstate` gives it. generators: of those that were named, in their order.
+        cpu: torch's. gpus: torch's of every GPU. arrays: numpy's kind, keys, position, and its cached normal number.
+        python: of `random.getstate`. generators: of the given ones, in their order.
     """
 
     cpu: Tensor
@@ -61,16 +61,16 @@ class RandomState:
 
     @classmethod
     def now(cls, generators: Sequence[torch.Generator] = ()) -> RandomState:
-        """The present state of the global generators and of the named ones."""
-        used = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]  # to ask an unused GPU would start it
+        """The present state of the global generators and of the given ones."""
+        used = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]  # a query would initialize an unused GPU
         gpus = tuple(torch.cuda.get_rng_state_all()) if used else ()
         kind, keys, position, has_gauss, gauss = cast(_Arrays, np.random.get_state(legacy=True))
         arrays = (kind, torch.from_numpy(keys.astype(np.int64)), int(position), int(has_gauss), float(gauss))
         own = tuple(generator.get_state() for generator in generators)
-        return cls(torch.get_rng_state(), gpus, arrays, random.getstate(), own)
+        return cls(cpu=torch.get_rng_state(), gpus=gpus, arrays=arrays, python=random.getstate(), generators=own)
 
     def restore(self, generators: Sequence[torch.Generator] = ()) -> None:
-        """Put all generators back to this state; GPUs that are not here are left out."""
+        """Set all generators to this state; GPUs that are not here are left out."""
         torch.set_rng_state(self.cpu)
         if self.gpus and torch.cuda.device_count() == len(self.gpus):
             torch.cuda.set_rng_state_all(list(self.gpus))
@@ -82,39 +82,39 @@ class RandomState:
 
 
 def keep_random(generators: Sequence[torch.Generator] = ()) -> Callable[[], None]:
-    """Remember where the random numbers stand; calling the answer puts them back there."""
+    """Save the state of the random numbers; the returned function restores it."""
     state = RandomState.now(generators)
     return lambda: state.restore(generators)
 
 
 def _keep_module(module: nn.Module, weights: bool) -> Callable[[], None]:
-    modes = [(part, part.training) for part in module.modules()]
+    modes = [(inner, inner.training) for inner in module.modules()]
     parameters = [(parameter, parameter.requires_grad, parameter.grad) for parameter in module.parameters()]
     grads = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
     tensors = [*module.parameters(), *module.buffers()] if weights else []
     copies = [(tensor, tensor.detach().clone()) for tensor in (*tensors, *grads)]
 
-    def put_back() -> None:
+    def restore() -> None:
         with torch.no_grad():
             for tensor, value in copies:
                 tensor.copy_(value)
             for parameter, wanted, grad in parameters:
                 parameter.requires_grad_(wanted)
                 parameter.grad = grad
-        for part, mode in modes:
-            part.training = mode  # not .train(): it would reach into children, and a frozen part answers for itself
+        for inner, mode in modes:
+            inner.training = mode  # not .train(): it would reach into children, and a frozen module has its own
 
-    return put_back
+    return restore
 
 
 def _keep_optimizer(optimizer: Optimizer) -> Callable[[], None]:
     state = copy.deepcopy(optimizer.state_dict())
     own: dict[str, Any] = {name: vars(optimizer)[name] for name in ("step", "_opt_called") if name in vars(optimizer)}
 
-    def put_back() -> None:
+    def restore() -> None:
         optimizer.load_state_dict(state)
         for name in ("step", "_opt_called"):
-            vars(optimizer).pop(name, None)  # a scheduler that came meanwhile had wrapped it
+            vars(optimizer).pop(name, None)  # a scheduler made inside has wrapped it
         vars(optimizer).update(own)
 
-    return put_back
+    return restore

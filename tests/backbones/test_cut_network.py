@@ -56,7 +56,7 @@ def test_only_pooled_vectors_of_early_stages_pass() -> None:
     assert sorted(shapes)[:3] == [(16,), (16,), (32,)]  # stem, stage1, stage2, each averaged over its map
 
 
-def test_the_parts_share_their_weights_with_the_network() -> None:
+def test_prefix_and_tail_share_their_weights_with_the_network() -> None:
     cut, body, policy = cut_at("cifar_resnet20", "stage3")
     pixels = torch.randn(2, 3, 32, 32)
     with torch.no_grad():

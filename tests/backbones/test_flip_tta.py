@@ -1,4 +1,4 @@
-"""Mirror: one row for an image and its mirror image, the same from every engine, kept apart from other features."""
+"""FlipTTA: mean features of an image and its flip, the same from every engine, cached apart from others."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from headstart.backbones.backbone import Backbone, build_backbone
 from headstart.backbones.catalogue import SPECS
 from headstart.backbones.flip_tta import FlipTTA
 from headstart.data.images import ImageRules
-from headstart.engines import choose as engine_module
-from headstart.engines.choose import Engine, choose_engine
+from headstart.engines.choose import Engine, choose_engine, with_flips
 from headstart.engines.onnxruntime_engine import missing_packages
 from headstart.features.cache import FeatureCache
 from headstart.features.extract import open_store
@@ -28,16 +27,16 @@ def made() -> Backbone:
 
 
 def by_hand(backbone: Backbone, pixels: torch.Tensor, unit: bool) -> np.ndarray:
-    """From the network's own graph and a mirror image made by numpy."""
-    mirrored = torch.from_numpy(pixels.numpy()[..., ::-1].copy())
+    """From the network's own graph and a flip made by numpy."""
+    flipped = torch.from_numpy(pixels.numpy()[..., ::-1].copy())
     network, rows = backbone.feature_extractor(), []
-    for view in (pixels, mirrored):
+    for view in (pixels, flipped):
         with torch.no_grad():
             features = network(view).double().numpy()
-        parts = [features[:, part] for part in backbone.slices.values()]
+        stages = [features[:, columns] for columns in backbone.slices.values()]
         if unit:
-            parts = [part / np.linalg.norm(part, axis=1, keepdims=True) for part in parts]
-        rows.append(np.concatenate(parts, 1))
+            stages = [stage / np.linalg.norm(stage, axis=1, keepdims=True) for stage in stages]
+        rows.append(np.concatenate(stages, 1))
     return (rows[0] + rows[1]) / 2
 
 
@@ -57,28 +56,27 @@ def test_every_engine_gives_the_mean_over_both(engine: str, unit: bool, tmp_path
     elif engine != "network":
         chosen = choose_engine(backbone, name=engine, cache_folder=tmp_path)
         assert chosen.name == engine
-        assert "mirror image" in chosen.reason
+        assert "run twice, for the flip too" in chosen.reason
         forward = chosen.forward
     np.testing.assert_allclose(forward(pixels).numpy(), expected, rtol=1e-4, atol=2e-5 * expected.max())
     assert np.abs(expected - plain).max() > 0.01 * plain.max()
     np.testing.assert_allclose(forward(pixels.flip(-1)).numpy(), expected, rtol=1e-4, atol=2e-5 * expected.max())
 
 
-def test_an_engine_that_is_run_twice_takes_twice_the_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_engine_that_runs_twice_takes_twice_the_time() -> None:
     backbone, calls = made(), list[int]()
 
     def forward(pixels: torch.Tensor) -> torch.Tensor:
         calls.append(len(pixels))
         return torch.ones(len(pixels), sum(backbone.widths))
 
-    monkeypatch.setattr(engine_module, "_on_cpu", lambda *_: Engine("folded", "because", forward, 0.25))
     backbone.flip_tta = FlipTTA(backbone.widths, unit=False)
-    engine = choose_engine(backbone, cache_folder=tmp_path)
+    engine = with_flips(Engine("folded", "because", forward, 0.25), backbone)
     assert engine.forward(torch.zeros(2, 3, 32, 32)).shape == (2, sum(backbone.widths))
     assert (engine.seconds_per_image, calls) == (0.5, [2, 2])
 
 
-def test_features_of_both_are_kept_apart_from_those_of_images_alone(tmp_path: Path) -> None:
+def test_features_of_both_are_cached_apart_from_those_without_flips(tmp_path: Path) -> None:
     backbone, cache, content = made(), FeatureCache(tmp_path, 1e9), hashlib.sha256(b"an image").hexdigest()
     row = np.ones((1, sum(backbone.widths)), np.float32)
     open_store(cache, backbone, ImageRules()).add([content], row)

@@ -118,7 +118,7 @@ def test_no_images_and_broken_activations_are_errors() -> None:
         recalibrate_batch_norm(nn.Sequential(nn.BatchNorm2d(3)), _batches(torch.full((4, 3, 8, 8), float("nan")), 2))
 
 
-def test_a_network_without_batch_norm_is_left_alone() -> None:
+def test_a_network_without_batch_norm_stays_unchanged() -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3))
 
     recalibrate_batch_norm(network, _batches(_sorted_data(), 16))

@@ -57,7 +57,7 @@ def test_the_last_stage_is_what_timm_calls_features_before_the_logits(name: str)
     assert len({stage.module for stage in row.stages}) == len(row.stages) > 2
 
 
-def test_the_row_carries_timm_s_licence_and_the_full_name() -> None:
+def test_the_spec_has_timm_s_licence_and_the_full_name() -> None:
     row = find_spec("timm:test_resnet")
 
     assert row.name == "timm:test_resnet.r160_in1k"
@@ -67,7 +67,7 @@ def test_the_row_carries_timm_s_licence_and_the_full_name() -> None:
     assert find_spec(row.name) == row
 
 
-def test_the_numbers_of_a_known_network_are_right() -> None:
+def test_the_numbers_of_a_known_network_are_correct() -> None:
     row = find_spec("timm:resnet18")
 
     assert row.parameters == pytest.approx(11.689512)

@@ -49,7 +49,7 @@ def test_another_backbone_or_weights_have_their_own_rows(cache: FeatureCache) ->
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty"])
-def test_a_damaged_shard_is_forgotten_never_read_wrongly(cache: FeatureCache, damage: str) -> None:
+def test_a_damaged_shard_is_discarded_and_never_read_wrongly(cache: FeatureCache, damage: str) -> None:
     cache.open(ABOUT).add(contents(3), np.ones((3, 4), np.float32))
     shard = next(cache.folder.glob("*/*.safetensors"))
     data = bytearray(shard.read_bytes())
@@ -84,7 +84,7 @@ def test_the_longest_unused_goes_first_and_the_one_in_use_stays(cache: FeatureCa
     assert FeatureCache(cache.folder, 0).shrink(keep=cache.open({"backbone": "new"})) == 0
 
 
-def test_entries_tell_images_and_bytes_and_clear_removes_all(cache: FeatureCache) -> None:
+def test_entries_have_images_and_bytes_and_clear_removes_all(cache: FeatureCache) -> None:
     cache.open(ABOUT).add(contents(3), np.ones((3, 4), np.float32))
 
     (entry,) = cache.entries()

@@ -25,18 +25,18 @@ def test_each_stage_is_scaled_to_unit_length_and_zeros_stay_zeros() -> None:
     np.testing.assert_allclose(scaled, [[0.6, 0.8, 0, 5 / 13, 12 / 13], [0, 0, 0, 5 / 13, 12 / 13]])
 
 
-def test_blocks_are_the_rows_in_order_and_never_cut_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_are_the_rows_in_order_and_never_split_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("headstart.features.matrix.BLOCK_ROWS", 4)
     view = make().view(np.array([9, 3, 3, 0, 1, 2, 4, 5]), ("b", "a"))
     starts = np.array([0, 3, 5])
 
     blocks = list(view.blocks(starts))
 
-    assert [(part.start, part.stop) for part, _ in blocks] == [(0, 3), (3, 5), (5, 8)]
+    assert [(rows.start, rows.stop) for rows, _ in blocks] == [(0, 3), (3, 5), (5, 8)]
     np.testing.assert_allclose(np.concatenate([x for _, x in blocks]), view.array())
 
 
 def test_a_run_longer_than_a_block_comes_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("headstart.features.matrix.BLOCK_ROWS", 2)
     view = make().view(np.arange(8), ("a",))
-    assert [(part.start, part.stop) for part, _ in view.blocks(np.array([0, 1, 7]))] == [(0, 1), (1, 7), (7, 8)]
+    assert [(rows.start, rows.stop) for rows, _ in view.blocks(np.array([0, 1, 7]))] == [(0, 1), (1, 7), (7, 8)]

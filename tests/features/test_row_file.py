@@ -93,9 +93,7 @@ def test_another_type_or_set_of_images_has_its_own_file(tmp_path: Path) -> None:
     assert other.missing == list(range(7))
 
 
-def test_rows_of_pixels_that_were_read_in_another_way_are_made_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rows_of_pixels_of_another_reader_are_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fill_rows(opened(tmp_path), Maker(), batch_size=7)
     monkeypatch.setattr("headstart.features.row_file.READER", "another")
     assert opened(tmp_path).missing == list(range(7))
@@ -125,7 +123,7 @@ def test_one_more_image_costs_one_row(tmp_path: Path) -> None:
     assert len(other_way.missing) == 8
 
 
-def test_damaged_rows_are_not_taken_over(tmp_path: Path) -> None:
+def test_damaged_rows_are_not_copied(tmp_path: Path) -> None:
     cache = FeatureCache(tmp_path, 1e9)
     rows = open_rows(cache, {"what": "test"}, KEYS, shapes=SHAPES, dtype="float32")
     fill_rows(rows, Maker(), batch_size=7)
@@ -136,7 +134,7 @@ def test_damaged_rows_are_not_taken_over(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["rows.json", "about.json"])
-def test_a_half_written_card_costs_no_row_and_is_shown_and_removed_like_any_other(tmp_path: Path, name: str) -> None:
+def test_a_half_written_card_costs_no_row_and_is_listed_and_removed_like_any_other(tmp_path: Path, name: str) -> None:
     rows, cache = opened(tmp_path), FeatureCache(tmp_path, 1e9)
     fill_rows(rows, Maker(), batch_size=7)
     card = rows.folder / name
@@ -158,7 +156,7 @@ def test_a_half_written_card_costs_no_row_and_is_shown_and_removed_like_any_othe
     assert not tmp_path.exists()
 
 
-def test_no_room_takes_nothing_from_a_file_that_has_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_changes_no_file_that_has_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened(tmp_path).write([0], tuple(part[None] for part in value(0)))
 
     def full(path: Path) -> None:

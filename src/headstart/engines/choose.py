@@ -113,10 +113,10 @@ def choose_engine(
             engine = search.best(waiting, batch_size, export_seconds=start)
         else:
             engine = search.requested(name)
-    return _with_flips(engine, backbone)
+    return with_flips(engine, backbone)
 
 
-def _with_flips(engine: Engine, backbone: Backbone) -> Engine:
+def with_flips(engine: Engine, backbone: Backbone) -> Engine:
     """The engine for an image and its flip, if the backbone's features average over both."""
     flip_tta = backbone.flip_tta
     if flip_tta is None:

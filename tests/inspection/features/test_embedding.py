@@ -11,7 +11,8 @@ import torch
 from sklearn.decomposition import PCA
 from torch import nn
 
-from headstart.backbones.backbone import load_backbone
+from headstart.backbones.backbone import build_backbone, load_backbone
+from headstart.backbones.catalogue import SPECS
 from headstart.data.images import open_image
 from headstart.errors import BackboneError, DataError, RecipeError
 from headstart.inspection.features.embedding import embedding
@@ -129,6 +130,13 @@ def test_a_classifiers_features_are_those_its_head_takes(small_classifier):
     assert result.stages == model.head.stages
     assert not result.overlaps
     assert embedding(model, pixels, stage="stage1").stages == ("stage1",)
+
+
+def test_a_stage_may_be_named_by_the_path_of_its_module():
+    backbone, pixels = build_backbone(SPECS["cifar_resnet20"]), torch.rand(6, 3, 32, 32)
+    by_name, by_path = (embedding(backbone, pixels, stage=stage) for stage in ("stage2", "layer2"))
+    assert by_path.stages == ("stage2",)
+    np.testing.assert_array_equal(by_name.positions, by_path.positions)
 
 
 def test_thumbnails_do_not_cover_each_other():

@@ -281,6 +281,8 @@ def embedding(
 def _features(
     inspected: InspectedModel, by_stage: dict[str, Tensor], stage: str | None
 ) -> tuple[tuple[str, ...], Matrix]:
+    if stage is not None and stage not in by_stage:  # perhaps the path of its module
+        stage = next((name for name, path in inspected.stages.items() if path == stage), stage)
     if stage is not None and stage not in by_stage:
         hint = near(stage, by_stage)
         raise BackboneError(expected=f"a stage of {inspected.name}", found=repr(stage), where="stage", hint=hint)

@@ -1,0 +1,54 @@
+"""Numbers, names and durations as people read them."""
+
+from __future__ import annotations
+
+import pytest
+
+from headstart.wording import NBSP, counted, duration, listed, numbered, percent
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ((1, "image"), "1 image"),
+        ((0, "image"), "0 images"),
+        ((1200, "image"), "1,200 images"),
+        ((2, "class"), "2 classes"),
+        ((3, "child", "children"), "3 children"),
+    ],
+)
+def test_a_number_of_things_has_its_noun(arguments: tuple[int, str], text: str) -> None:
+    assert counted(*arguments) == text
+
+
+def test_of_many_names_the_first_are_listed_and_the_rest_counted() -> None:
+    assert listed(["a", "b"]) == "a, b"
+    assert listed("abcde", most=2) == "a, b and 3 more"
+    assert numbered([3, 17]) == "#3, #17"
+
+
+def test_names_are_made_safe_to_print() -> None:
+    assert listed(["a\x1b[31mb", "ä"]) == "a\\x1b[31mb, ä"
+
+
+@pytest.mark.parametrize(
+    ("share", "text"), [(0.954, f"95.4{NBSP}%"), (1.0, f"100.0{NBSP}%"), (None, "–"), (float("nan"), "–")]
+)
+def test_a_share_is_a_percentage_with_a_no_break_space(share: float | None, text: str) -> None:
+    assert percent(share) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.42, "0.4 s"),
+        (9.96, "10 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 0 s"),
+        (200, "3 min 20 s"),
+        (3599.6, "1 h 00 min"),
+        (7500, "2 h 05 min"),
+    ],
+)
+def test_a_duration_has_the_units_of_its_size(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
