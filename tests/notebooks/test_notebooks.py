@@ -15,6 +15,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+import headstart
 from headstart.lab.catalogue import CLAIMS
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
@@ -76,7 +77,7 @@ def test_the_first_code_cell_installs_headstart_where_it_is_missing_and_does_not
     assert [ast.unparse(node) for node in guard.body] == ["PIP"]
 
 
-def test_a_notebook_imports_headstart_and_what_it_stands_on(notebook: Path) -> None:
+def test_a_notebook_imports_the_front_of_headstart_and_what_it_is_built_on(notebook: Path) -> None:
     imported: set[str] = set()
     for node in (node for cell in code_cells(notebook) for node in ast.walk(parsed(cell))):
         if isinstance(node, ast.Import):
@@ -84,6 +85,18 @@ def test_a_notebook_imports_headstart_and_what_it_stands_on(notebook: Path) -> N
         if isinstance(node, ast.ImportFrom):
             imported.add((node.module or "").partition(".")[0])
     assert imported - BESIDE_HEADSTART - set(sys.stdlib_module_names) == {"headstart"}
+    assert not re.search(r"from headstart|import headstart\.", "\n".join(code_cells(notebook)))
+
+
+def test_a_notebook_uses_public_names_only(notebook: Path) -> None:
+    used = {
+        node.attr
+        for cell in code_cells(notebook)
+        for node in ast.walk(parsed(cell))
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "hs"
+    }
+    assert used
+    assert used <= set(headstart.__all__)
 
 
 def test_a_notebook_has_no_training_loop_of_its_own(notebook: Path) -> None:
