@@ -2,7 +2,7 @@
 
     HEADSTART_TEST_DATA=… python benchmarks/finetune.py [--only NAME …] [--seeds 3] [--cache FOLDER]
 
-Every number comes from `headstart.train`. Test images have no say in any choice of a run; the default learning rate was
+Every number comes from `headstart.train`. No choice in a run depends on test images; the default learning rate was
 set with an eye on hymenoptera's and rps28's. Times are of fine-tuning alone, by the clock, on the machine as it was.
 """
 
@@ -30,7 +30,7 @@ MOST_OFF = 0.3  # of the actual time
 
 
 def quiet(event: object) -> None:
-    """Tells nothing."""
+    """Print nothing."""
 
 
 class Bench:
@@ -40,7 +40,7 @@ class Bench:
         self.data, self.work = data, work
         self.predictions: list[Line] = []
 
-    def train(self, source: str, backbone: str, weights: str | Path, strategy: str, **knobs: object) -> Run:
+    def train(self, source: str, backbone: str, weights: str | Path, strategy: str, **options: object) -> Run:
         """One quiet run."""
         file = weights if isinstance(weights, Path) else self.data / "weights" / f"{weights}.safetensors"
         name = f"{source}-{backbone}-{strategy}-{len(list(self.work.iterdir()))}"
@@ -53,35 +53,35 @@ class Bench:
             strategy=strategy,
             offline=True,
             inside=False,
-            **knobs,
+            **options,
         )
-        tuning = run.record.get("tuning")
-        if tuning and tuning["took"]:
-            predicted, took = tuning["decided"]["cost"]["seconds"], tuning["took"]
+        fine_tuning = run.record.get("fine_tuning")
+        if fine_tuning and fine_tuning["total_seconds"]:
+            predicted, took = fine_tuning["plan"]["cost"]["seconds"], fine_tuning["total_seconds"]
             goal, verdict = at_most(abs(predicted / took - 1), MOST_OFF)
-            what = f"predicted over actual seconds: {source}, {backbone}, {strategy}, seed {knobs.get('seed', 0)}"
+            what = f"predicted over actual seconds: {source}, {backbone}, {strategy}, seed {options.get('seed', 0)}"
             self.predictions.append(
                 Line("prediction", what, predicted / took, f"{predicted / took:.2f} ({took:.0f} s)", goal, verdict)
             )
         return run
 
 
-def told(run: Run) -> str:
+def shown(run: Run) -> str:
     """`0.948 [0.900, 0.973] n 153, 61 s`."""
-    share, tuning = run.evaluation.accuracy, run.record.get("tuning")
-    seconds = f", {tuning['took']:.0f} s" if tuning and tuning["took"] else ""
+    share, fine_tuning = run.evaluation.accuracy, run.record.get("fine_tuning")
+    seconds = f", {fine_tuning['total_seconds']:.0f} s" if fine_tuning and fine_tuning["total_seconds"] else ""
     return f"{share.value:.3f} [{share.low:.3f}, {share.high:.3f}] n {share.n}{seconds}"
 
 
 def ants_and_bees(bench: Bench, seeds: int) -> Iterator[Line]:
     """resnet18: every strategy beside the probe; and all stages from random weights."""
     probe = bench.train("hymenoptera", "resnet18", "resnet18_imagenet", "probe")
-    yield Line("hymenoptera", "hymenoptera, resnet18, probe", probe.evaluation.accuracy.value, told(probe))
+    yield Line("hymenoptera", "hymenoptera, resnet18, probe", probe.evaluation.accuracy.value, shown(probe))
     low = probe.evaluation.accuracy.low
     for strategy in ("last-stage", "probe-then-full", "auto"):
         run = bench.train("hymenoptera", "resnet18", "resnet18_imagenet", strategy)
         goal, verdict = at_least(run.evaluation.accuracy.value, round(low, 4))
-        decided = run.record["fine_tuning"]["decided"]["strategy"]
+        decided = run.record["fine_tuning"]["plan"]["strategy"]
         gain = run.record["fine_tuning"]["gain"]
         kept = "probe kept" if gain is not None and gain["low"] <= 0 else ""
         note = f"{decided} {kept}".strip() if strategy == "auto" else "goal: the probe's lower end"
@@ -89,7 +89,7 @@ def ants_and_bees(bench: Bench, seeds: int) -> Iterator[Line]:
             "hymenoptera",
             f"hymenoptera, resnet18, {strategy}",
             run.evaluation.accuracy.value,
-            told(run),
+            shown(run),
             goal,
             verdict,
             note,
@@ -97,7 +97,7 @@ def ants_and_bees(bench: Bench, seeds: int) -> Iterator[Line]:
     with random_weights("resnet18", bench.work) as file:
         run = bench.train("hymenoptera", "resnet18", file, "full", batch_norm="live", accept_preprocessing=True)
     yield Line(
-        "hymenoptera", "hymenoptera, resnet18 with random weights, full", run.evaluation.accuracy.value, told(run)
+        "hymenoptera", "hymenoptera, resnet18 with random weights, full", run.evaluation.accuracy.value, shown(run)
     )
 
 
@@ -110,12 +110,12 @@ def hands(bench: Bench, seeds: int) -> Iterator[Line]:
         ]
         shares = [run.evaluation.accuracy.value for run in runs]
         spread = f" ± {stdev(shares):.3f} over {len(shares)} seeds" if len(shares) > 1 else ""
-        times = [run.record["fine_tuning"]["took"] for run in runs if "tuning" in run.record]
-        shown = f"{mean(shares):.3f}{spread}" + (f", {mean(times):.0f} s" if times else "")
+        times = [run.record["fine_tuning"]["total_seconds"] for run in runs if "fine_tuning" in run.record]
+        text = f"{mean(shares):.3f}{spread}" + (f", {mean(times):.0f} s" if times else "")
         wanted = strategy in ("probe-then-full", "full")
         goal, verdict = at_least(mean(shares), 0.93) if wanted else ("", "")
         note = "; ".join(f"{share:.3f}" for share in shares) + f"; n {runs[0].evaluation.accuracy.n}"
-        yield Line("rps28", f"rps28, cifar_resnet20, {strategy}", mean(shares), shown, goal, verdict, note)
+        yield Line("rps28", f"rps28, cifar_resnet20, {strategy}", mean(shares), text, goal, verdict, note)
 
 
 JOBS = {"hymenoptera": ants_and_bees, "rps28": hands}

@@ -1,4 +1,4 @@
-"""A head's probabilities, against softmax written out, and what makes two heads the same."""
+"""Probabilities of a head, against softmax written out."""
 
 from __future__ import annotations
 
@@ -37,11 +37,3 @@ def test_no_images_give_no_probabilities() -> None:
     view, _ = make_view(6, 8)
 
     assert a_head().probabilities_of(view.take(np.array([], dtype=np.int64))).shape == (0, 3)
-
-
-def test_a_copy_is_the_same_head_and_another_temperature_is_not() -> None:
-    head = a_head()
-
-    assert head.same_as(replace(head, weight=head.weight.copy()))
-    assert not head.same_as(replace(head, temperature=1.0))
-    assert not head.same_as(replace(head, weight=head.weight + 1e-9))

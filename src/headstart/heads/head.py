@@ -53,12 +53,3 @@ class Head:
         """N×C calibrated probabilities of stored features, read in blocks."""
         blocks = [self.probabilities(x) for _, x in replace(view, unit=self.scales).blocks()]
         return np.concatenate(blocks or [np.empty((0, len(self.bias)))])
-
-    def same_as(self, other: Head) -> bool:
-        """Whether both give the same probabilities for the same features: equal stages, numbers and scaling."""
-        return (
-            (self.stages, self.temperature, self.unit, self.flip_tta)
-            == (other.stages, other.temperature, other.unit, other.flip_tta)
-            and np.array_equal(self.weight, other.weight)
-            and np.array_equal(self.bias, other.bias)
-        )

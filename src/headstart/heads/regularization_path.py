@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,18 +120,13 @@ class RegularizationPath:
         return float(self.accuracies[self.best])
 
 
-class Solve(Protocol):
-    """A function from labelled features to a regularization path, with progress and optional validation rows."""
-
-    def __call__(
-        self, data: LabelledFeatures, *, validation: Validation | None = None, progress: Progress = no_progress
-    ) -> RegularizationPath:
-        """Solve at every lambda and choose by held-out rows, or by the validation rows where there are some."""
-        ...
-
-
 @dataclass(frozen=True)
 class PathSolver:
-    """A solver that chooses its own lambda and holds rows out itself, as headstart's own do."""
+    """A solver that chooses its own lambda and holds rows out itself, as headstart's own do.
 
-    solve: Solve
+    Args:
+        solve: function (LabelledFeatures, *, validation=None, progress=…) → RegularizationPath; with validation rows
+            these choose lambda.
+    """
+
+    solve: Callable[..., RegularizationPath]

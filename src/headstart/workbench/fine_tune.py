@@ -44,7 +44,7 @@ class FineTuneOutcome:
         """Plain values for run.json."""
         own = {} if self.fine_tuned is None else self.fine_tuned.to_dict()
         gain = None if self.gain is None else self.gain.to_dict()
-        return {**own, "plan": self.plan.to_dict(), "seconds": self.seconds, "gain": gain}
+        return {**own, "plan": self.plan.to_dict(), "total_seconds": self.seconds, "gain": gain}
 
 
 def fine_tune_plan(backbone: Backbone, recipe: Recipe, rows: FineTuneRows) -> dict[str, str]:

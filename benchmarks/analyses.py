@@ -1,6 +1,6 @@
-"""What does a look into a network cost, against one plain forward pass over the same pixels?
+"""What does an analysis of a network cost, against one plain forward pass over the same pixels?
 
-    python benchmarks/lenses.py [--images 150] [--times 3] [--only LENS …]
+    python benchmarks/analyses.py [--images 150] [--times 3] [--only ANALYSIS …]
 
 The plain pass is the network in eval mode under inference mode, 32 images at a time. Runs take turns; what counts is
 the median of the ratios of processor seconds within a turn, so that a busy machine hits both alike.
@@ -27,13 +27,13 @@ from machine import hardware
 from record import Line, at_most, peak_mb, show, spending, test_data, write
 
 MOST_TIMES, MOST_MB = 2.5, 400.0
-LENSES: dict[str, Callable[[Backbone, InspectedImages], object]] = {
+ANALYSES: dict[str, Callable[[Backbone, InspectedImages], object]] = {
     "batch-norm drift": batch_norm_drift,
     "preprocessing check": lambda backbone, images: check_preprocessing(backbone, images.prepared),
     "residual analysis without ablation": lambda backbone, images: residual_blocks(backbone, images, ablation=False),
     "residual analysis, 8 blocks left out": residual_blocks,
 }
-WITHOUT_GOAL = {"residual analysis, 8 blocks left out": "one pass for each block by its nature"}
+WITHOUT_GOAL = {"residual analysis, 8 blocks left out": "one pass for each block by definition"}
 
 
 def main() -> None:
@@ -41,7 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=150)
     parser.add_argument("--times", type=int, default=3)
-    parser.add_argument("--only", nargs="+", choices=tuple(LENSES), default=list(LENSES))
+    parser.add_argument("--only", nargs="+", choices=tuple(ANALYSES), default=list(ANALYSES))
     chosen = parser.parse_args()
     weights = test_data() / "weights" / "resnet18_imagenet.safetensors"
     backbone = load_backbone("resnet18", weights=str(weights))
@@ -49,22 +49,24 @@ def main() -> None:
     plain(backbone, images)
     lines = []
     for name in chosen.only:
-        lines.append(lens_line(name, backbone, images, chosen.times))
-        write("lenses", lines, hardware=hardware())
+        lines.append(analysis_line(name, backbone, images, chosen.times))
+        write("analyses", lines, hardware=hardware())
     show(lines)
 
 
-def lens_line(name: str, backbone: Backbone, images: InspectedImages, times: int) -> Line:
-    """Median ratio of a lens to the plain pass, and the memory it adds to the peak."""
+def analysis_line(name: str, backbone: Backbone, images: InspectedImages, times: int) -> Line:
+    """Median ratio of an analysis to the plain pass, and the memory it adds to the peak."""
     ratios, before = [], peak_mb()
     for _ in range(times):
         forward = seconds(lambda: plain(backbone, images))
-        ratios.append(seconds(lambda: LENSES[name](backbone, images)) / forward)
+        ratios.append(seconds(lambda: ANALYSES[name](backbone, images)) / forward)
     ratio = median(ratios)
     goal, verdict = at_most(ratio, MOST_TIMES, " passes") if name not in WITHOUT_GOAL else ("", "")
     note = f"{min(ratios):.2f} to {max(ratios):.2f} in {times} turns; last plain pass {forward:.1f} CPU s"
     note = f"{note}; peak +{peak_mb() - before:.0f} MB; {WITHOUT_GOAL.get(name, '')}".rstrip("; ")
-    return Line("lenses", f"{name}, resnet18, {len(images)} images", ratio, f"{ratio:.2f} passes", goal, verdict, note)
+    return Line(
+        "analyses", f"{name}, resnet18, {len(images)} images", ratio, f"{ratio:.2f} passes", goal, verdict, note
+    )
 
 
 def plain(backbone: Backbone, images: InspectedImages) -> None:
