@@ -1,4 +1,4 @@
-"""--flip-tta: judged after fine-tuning; once taken, every verb answers with an image and its mirror image."""
+"""--flip-tta: compared after fine-tuning; once used, every verb averages an image and its horizontal flip."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def quiet(event: Event) -> None:
     """Nobody listens."""
 
 
-def in_favour(plain: HeldOut, mirrored: HeldOut) -> tuple[tuple[Variant, Variant], HeldOut, str]:
+def in_favour(plain: HeldOut, flipped: HeldOut) -> tuple[tuple[Variant, Variant], HeldOut, str]:
     """As it is, but that plain answers are badly calibrated."""
-    return compare_flips(replace(plain, temperature=1e6), mirrored)
+    return compare_flips(replace(plain, temperature=1e6), flipped)
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def told() -> list[Event]:
 
 @pytest.fixture(scope="module")
 def run(photos: Path, tmp_path_factory: pytest.TempPathFactory, told: list[Event]) -> Run:
-    """Its held-out images were made to speak for mirror images."""
+    """Its held-out images were made to favour flips."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HEADSTART_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setattr(tuner, "compare_flips", in_favour)
@@ -61,7 +61,7 @@ def run(photos: Path, tmp_path_factory: pytest.TempPathFactory, told: list[Event
 
 
 def by_hand(model: Classifier, paths: list[Path]) -> np.ndarray:
-    """Probabilities N×C from the network's own graph, mirror images made by numpy, and the head's numbers."""
+    """Probabilities N×C from the network's own graph, flips made by numpy, and the head's numbers."""
     look, head = model.backbone.preprocess, model.head
     network, scores = model.backbone.feature_extractor(head.stages), []
     squares = np.stack([look.prepare(open_image(path).rgb).numpy() for path in paths])
@@ -86,14 +86,14 @@ def test_what_is_measured_saved_and_predicted_is_the_mean_of_both(run: Run, phot
     assert (plain["taken"], both["taken"]) == (False, True)
     assert any(isinstance(event, Notice) and event.text.startswith("Flip TTA is used") for event in told)
     verdict = next(event for event in told if isinstance(event, Results))
-    assert verdict.chosen.startswith("Mirror images were judged")
+    assert verdict.chosen.startswith("Flip TTA was judged")
     report = " ".join((run.folder / "report.html").read_text(encoding="utf-8").split())
-    assert f"an image and its mirror image: log loss on {run.record['tuning']['held_out']['images']} held-out" in report
-    assert f"with mirror images {both['log_loss']:.3f}" in report
+    assert "the mean score of an image and its horizontal flip" in report
+    assert f"log loss {plain['log_loss']:.3f}, with flip TTA {both['log_loss']:.3f}" in report
 
 
 @pytest.mark.parametrize("engine", ["eager", "folded"])
-def test_every_verb_answers_so(run: Run, photos: Path, engine: str) -> None:
+def test_every_verb_averages_both(run: Run, photos: Path, engine: str) -> None:
     rows = [row for row in run.predictions() if row["split"] == "test"]
     paths = [photos / row["path"] for row in rows]
     expected = by_hand(run.classifier, paths)
@@ -110,7 +110,7 @@ def test_every_verb_answers_so(run: Run, photos: Path, engine: str) -> None:
         assert one.probability == pytest.approx(row.max(), abs=1e-4)
 
 
-def test_where_held_out_images_speak_against_them_nothing_changes(
+def test_where_held_out_images_speak_against_flips_nothing_changes(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
@@ -125,11 +125,11 @@ def test_where_held_out_images_speak_against_them_nothing_changes(
     assert judged.evaluation == never.evaluation
 
 
-def test_a_continuation_begins_with_images_as_they_are_and_judges_anew(run: Run, tmp_path: Path) -> None:
+def test_a_continuation_starts_without_flips_and_compares_them_again(run: Run, tmp_path: Path) -> None:
     further = continue_run(run, out=tmp_path / "more", lr=1e-6, on_event=quiet, inside=False)
     then, now = run.record["fine_tuning"], further.record["fine_tuning"]
     assert now["held_out"]["before"] == then["flip_tta"][0]["accuracy"]
-    # so small a rate leaves the weights where they were, and now the held-out images judge without our help
+    # so small a learning rate leaves the weights as they were, and now nothing favours flips
     assert now["flip_tta"][1]["log_loss"] == pytest.approx(then["flip_tta"][1]["log_loss"], abs=1e-3)
     assert further.classifier.card.flip_tta == now["flip_tta"][1]["taken"]
 
@@ -148,7 +148,7 @@ def test_an_interrupted_training_is_resumed_to_the_same_answers(run: Run, photos
 
 
 @pytest.mark.usefixtures("_in_favour")
-def test_where_auto_keeps_the_probe_it_answers_for_images_as_they_are(
+def test_where_auto_keeps_the_probe_no_flips_are_used(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(plan_fine_tuning, "_LEAST_HELD_OUT", 2)
@@ -162,13 +162,13 @@ def test_where_auto_keeps_the_probe_it_answers_for_images_as_they_are(
         inside=False,
         **{**KNOBS, "strategy": "auto"},
     )
-    assert sum(text.startswith("Flip TTA is used") for text in words) == 1  # pilots do not judge them
+    assert sum(text.startswith("Flip TTA is used") for text in words) == 1  # pilots do not compare them
     probe = train(photos, out=tmp_path / "probe", on_event=quiet, backbone="embedded", inside=False)
     assert not kept.classifier.card.flip_tta
     assert kept.predictions() == probe.predictions()
 
 
-def test_recalibrated_it_still_answers_with_both(run: Run, photos: Path, tmp_path: Path) -> None:
+def test_a_recalibrated_classifier_still_averages_both(run: Run, photos: Path, tmp_path: Path) -> None:
     found = recalibrate(run.folder, photos, out=tmp_path / "new.safetensors", on_event=quiet)
     model, paths = Classifier.load(found.path), sorted(photos.rglob("*.png"))[:5]
     assert model.card.flip_tta
