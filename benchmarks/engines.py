@@ -1,10 +1,11 @@
-"""How much faster than the network as it is does each engine run it, with the same features?
+"""How much faster than the network itself is each engine, with the same features?
 
-    [HEADSTART_TEST_DATA=…] python benchmarks/engines.py [--rows resnet18,resnet50] [--batch 16] [--compiled]
+    [HEADSTART_TEST_DATA=…] python benchmarks/engines.py [--backbones resnet18,resnet50] [--batch 16] [--compiled]
 
-One thread, processor seconds, the engines taking turns: these mean something on a machine that does other work too. The
-share is of the rate of a float32 matrix product of side 2048, measured between the rows. Real weights where there are
-some, else drawn ones with batch norms that do something. `--compiled` adds a minute for every row.
+One thread, processor seconds, alternating engines: these are comparable on a machine that does other work too. The share
+is of the rate of a float32 matrix product of side 2048, measured between the backbones. Real weights where there are
+some, else random ones with batch norms that do something. `unpacked` is `folded` without packed convolutions, see
+docs/decisions/packed-convolutions.md. `--compiled` adds a minute for every backbone.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ from headstart.backbones.backbone import Backbone, build_backbone, load_backbone
 from headstart.backbones.catalogue import SPECS
 from headstart.engines.benchmark import TOLERANCE
 from headstart.engines.choose import choose_engine
-from headstart.engines.forward import Forward
+from headstart.engines.forward import Forward, folded_forward
 from headstart.errors import BackboneError
+from headstart.registry import register_engine
 from machine import hardware, matrix_rate, matrix_rates
 from record import Line, at_least, show, spending, write
 
@@ -42,7 +44,7 @@ REAL = {"resnet18": "resnet18_imagenet", "squeezenet1_0": "squeezenet1_0_imagene
 
 @dataclass(frozen=True)
 class Timing:
-    """One engine on one row: images a processor second, furthest feature from eager's, seconds until it could run."""
+    """One engine on one backbone: images per processor second, largest difference from eager, seconds until it ran."""
 
     rate: float
     difference: float
@@ -50,21 +52,22 @@ class Timing:
 
 
 def main() -> None:
-    """Measure every row, print the table, write the results."""
+    """Measure every backbone, print the table, write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", default=",".join([*GOALS, "squeezenet1_0"]))
+    parser.add_argument("--backbones", default=",".join([*GOALS, "squeezenet1_0"]))
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--compiled", action="store_true", help="torch.compile too")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
-    names = ("folded", "onnxruntime", "compiled") if chosen.compiled else ("folded", "onnxruntime")
+    register_engine("unpacked")(lambda backbone: folded_forward(backbone, packed=False))
+    names = ("folded", "unpacked", "onnxruntime", *(("compiled",) if chosen.compiled else ()))
     lines, peaks = [], matrix_rates()
-    for name in chosen.rows.split(","):
+    for name in chosen.backbones.split(","):
         with tempfile.TemporaryDirectory() as folder:
             timings = measure(backbone_of(name), names, Path(folder), chosen.batch, chosen.rounds)
         peaks.append(matrix_rate())
-        lines += row_lines(name, timings, peaks[-1])
+        lines += lines_of(name, timings, peaks[-1])
     show(lines)
     print(f"matrix product on one thread: {median(peaks):.0f} GFLOP/s, from {min(peaks):.0f} to {max(peaks):.0f}")
     write("engines", lines, hardware=hardware(), matrix_gflops=round(median(peaks), 1), batch=chosen.batch)
@@ -87,7 +90,7 @@ def backbone_of(name: str) -> Backbone:
 
 
 def measure(backbone: Backbone, names: tuple[str, ...], folder: Path, batch: int, rounds: int) -> dict[str, Timing]:
-    """Every engine that is to be had, taking turns on the same pixels."""
+    """Every available engine, alternating on the same pixels."""
     forwards: dict[str, Forward] = {}
     starts: dict[str, float] = {}
     for name in ("eager", *names):
@@ -110,23 +113,23 @@ def timed(
     """Median rates, and the furthest feature of any stage as a share of the largest in that stage."""
     side = backbone.preprocess.crop
     pixels = torch.randn(batch, 3, side, side, generator=torch.Generator().manual_seed(1))
-    rows = {name: forward(pixels) for name, forward in forwards.items()}
+    features = {name: forward(pixels) for name, forward in forwards.items()}
     seconds: dict[str, list[float]] = {name: [] for name in forwards}
     for _ in range(rounds):
         for name, forward in forwards.items():
             with spending() as spent:
                 forward(pixels)
             seconds[name].append(spent.cpu)
-    eager, parts = rows["eager"], backbone.slices.values()
+    eager, stages = features["eager"], backbone.slices.values()
     far = {
-        name: max(float((eager[:, p] - found[:, p]).abs().max() / eager[:, p].abs().max()) for p in parts)
-        for name, found in rows.items()
+        name: max(float((eager[:, s] - found[:, s]).abs().max() / eager[:, s].abs().max()) for s in stages)
+        for name, found in features.items()
     }
     return {name: Timing(batch / median(seconds[name]), far[name], starts[name]) for name in forwards}
 
 
-def row_lines(name: str, timings: Mapping[str, Timing], peak: float) -> list[Line]:
-    """One line an engine; the row's goal stands beside its fastest."""
+def lines_of(name: str, timings: Mapping[str, Timing], peak: float) -> list[Line]:
+    """One line for each engine; the goal stands beside the fastest."""
     eager = timings["eager"].rate
     fastest = max(timings, key=lambda engine: timings[engine].rate)
     lines = []

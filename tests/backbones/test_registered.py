@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -41,7 +42,7 @@ def test_it_is_found_loaded_and_described(made: list[nn.Module]) -> None:
     assert load_backbone("tiny", seed=1).fingerprint != backbone.fingerprint
 
 
-def test_weights_from_a_file_are_loaded_into_it(made: list[nn.Module], tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_weights_from_a_file_are_loaded_into_it(made: list[nn.Module], tmp_path: Path) -> None:
     torch.save(load_backbone("tiny", seed=5).network.state_dict(), tmp_path / "own.pth")
 
     backbone = load_backbone("tiny", weights=str(tmp_path / "own.pth"))
@@ -84,3 +85,18 @@ def test_a_missing_preprocess_and_an_unknown_field_are_refused() -> None:
         REGISTERED.remove("bare")
     with pytest.raises(BackboneError, match="Did you mean licence"):
         register_backbone("wrong", preprocess={"size": 32}, license="MIT")
+
+
+def test_the_example_in_the_docs_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "extending" / "backbone.md").read_text(encoding="utf-8")
+    code = page.split("```python\n")[1].split("```")[0]
+    monkeypatch.chdir(tmp_path)
+
+    exec(compile(code, "backbone.md", "exec"), {"__name__": "example"})
+
+    assert len(code.strip().splitlines()) <= 25
+    stages, prediction = capsys.readouterr().out.strip().splitlines()[-2:]
+    assert stages.startswith("('stage1', 'final') 100.0")
+    assert prediction.startswith("colours/red/0.png: red (")

@@ -167,3 +167,17 @@ def test_a_registered_engine_serves_flip_tta(doubled: list[int], tmp_path: Path)
 
     assert torch.allclose(engine.forward(pixels), backbone.features(pixels), atol=1e-6)
     assert "run twice, for the flip too" in engine.reason
+
+
+def test_the_example_in_the_docs_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "extending" / "engine.md").read_text(encoding="utf-8")
+    code = page.split("```python\n")[1].split("```")[0]
+    monkeypatch.chdir(tmp_path)
+
+    exec(compile(code, "engine.md", "exec"), {"__name__": "example"})
+    ENGINES.remove("halves")
+
+    assert len(code.strip().splitlines()) <= 25
+    assert capsys.readouterr().out.strip().splitlines()[-1] == "halves"
