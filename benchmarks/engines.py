@@ -2,9 +2,9 @@
 
     [HEADSTART_TEST_DATA=…] python benchmarks/engines.py [--backbones resnet18,resnet50] [--batch 16] [--compiled]
 
-One thread, processor seconds, alternating engines: these are comparable on a machine that does other work too. The share
-is of the rate of a float32 matrix product of side 2048, measured between the backbones. Real weights where there are
-some, else random ones with batch norms that do something. `unpacked` is `folded` without packed convolutions, see
+One thread, processor seconds, alternating engines: these are comparable on a machine that does other work too. The
+share is of the rate of a float32 matrix product of side 2048, measured between the backbones. Real weights where there
+are some, else random ones with batch norms that do something. `unpacked` is `folded` without packed convolutions, see
 docs/decisions/packed-convolutions.md. `--compiled` adds a minute for every backbone.
 """
 

@@ -34,7 +34,7 @@ Predict = Callable[[Path], object]
 
 
 def main() -> None:
-    """Time both ways on the same photographs, print the table, write the results."""
+    """Time both predictors on the same photographs, print the table, write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=60)
     chosen = parser.parse_args()
@@ -42,16 +42,16 @@ def main() -> None:
     photographs = sorted((data / "hymenoptera" / "val").glob("*/*"))[:: max(1, 153 // chosen.images)]
     for backbone in BACKBONES:
         weights = data / "weights" / f"{backbone}_imagenet.safetensors"
-        ways = {"plain": plain(backbone, weights), "headstart": ours(backbone, weights)}
+        predictors = {"plain": plain(backbone, weights), "headstart": ours(backbone, weights)}
         for number in threads:
             torch.set_num_threads(number)
-            lines += compared(f"{backbone}, {number} thread{'s' * (number > 1)}", taking_turns(ways, photographs))
+            lines += compared(f"{backbone}, {number} thread{'s' * (number > 1)}", alternating(predictors, photographs))
     show(lines)
     write("predict_one", lines, hardware=hardware())
 
 
 def plain(backbone: str, weights: Path) -> Predict:
-    """The tutorial's way: PIL, torchvision's transforms, the whole network with a new top, a softmax."""
+    """As in the tutorials: PIL, torchvision's transforms, the whole network with a new head, a softmax."""
     network = getattr(models, backbone)()
     network.load_state_dict(load_file(weights))
     if backbone == "resnet18":
@@ -79,14 +79,14 @@ def ours(backbone: str, weights: Path) -> Predict:
     return Classifier(network, head, Card.of(network, head, ("ants", "bees"))).predict
 
 
-def taking_turns(ways: dict[str, Predict], photographs: list[Path]) -> dict[str, list[Spent]]:
-    """What each way spent on each photograph; the first three are not counted."""
-    spent: dict[str, list[Spent]] = {name: [] for name in ways}
+def alternating(predictors: dict[str, Predict], photographs: list[Path]) -> dict[str, list[Spent]]:
+    """Time that each predictor spent on each photograph; the first three are not counted."""
+    spent: dict[str, list[Spent]] = {name: [] for name in predictors}
     for number, path in enumerate([*photographs[:3], *photographs]):
-        names = list(ways) if number % 2 else list(reversed(ways))
+        names = list(predictors) if number % 2 else list(reversed(predictors))
         for name in names:
             with spending() as one:
-                ways[name](path)
+                predictors[name](path)
             if number >= 3:
                 spent[name].append(one)
     return spent

@@ -68,19 +68,8 @@ def to_classifier(
         unit=False,
     )
     _check_same(network, backbone, head)
-    card = Card(
-        backbone=spec.name,
-        stages=head.stages,
-        classes=tuple(map(str, classes)),
-        preprocess=backbone.preprocess.to_dict(),
-        background=(255, 255, 255),
-        head=head.kind,
-        temperature=temperature,
-        weights=backbone.weights.to_dict(),
-        unit=False,
-        versions=runtime.versions(),
-        created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-    )
+    created = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    card = Card.of(backbone, head, classes, versions=runtime.versions(), created=created)
     return Classifier(backbone, head, card)
 
 
