@@ -1,4 +1,4 @@
-"""How right is headstart on real images? Every number comes from the public verbs, on images no choice was made on.
+"""How accurate is headstart on real images? Every number comes from the public verbs, on images not used for choices.
 
 HEADSTART_TEST_DATA=… python benchmarks/accuracy.py [--only NAME …] [--cache FOLDER]
 """
@@ -39,7 +39,7 @@ PER_CLASS = 10
 
 @dataclass(frozen=True)
 class Place:
-    """Where the real data is, and a folder for runs that is thrown away."""
+    """Where the real data is, and a temporary folder for runs."""
 
     data: Path
     work: Path
@@ -62,7 +62,7 @@ def quiet(event: object) -> None:
 
 
 def measured(name: str, what: str, share: Interval, least: float | None, note: str = "") -> Line:
-    """A line for a share of right answers with its 95 % interval, against the least it should be."""
+    """A line for an accuracy with its 95 % interval, against the least it should be."""
     goal, verdict = at_least(round(share.value, 4), least) if least is not None else ("", "")
     return Line(name, what, share.value, shares(share), goal, verdict, note)
 
@@ -86,13 +86,13 @@ def ants_and_bees(place: Place) -> Iterator[Line]:
         for layers, least, by_reference in (("pooled", 0.92, reference), ("auto", 0.94, 0.948)):
             run = place.train(place.data / "hymenoptera", backbone, f"{backbone}_imagenet", layers=layers)
             what = f"hymenoptera, {backbone}, layers {layers}"
-            knn = next(rival for rival in run.evaluation.baselines if rival.name == "kNN")
+            knn = next(one for one in run.evaluation.baselines if one.name == "kNN")
             note = f"reference {by_reference:.3f}; kNN {knn.accuracy.value:.3f}"
             yield measured("hymenoptera", what, run.evaluation.accuracy, least, note)
 
 
 def imagenet_head(place: Place) -> Iterator[Line]:
-    """What resnet18's own 1000-way top calls the validation photographs."""
+    """What resnet18's own 1000-way head predicts for the validation photographs."""
     folder = place.data / "hymenoptera" / "val"
     paths = sorted(folder.glob("*/*"))
     answers = own_answers("resnet18", place.weights("resnet18_imagenet"), paths)
@@ -126,16 +126,16 @@ def own_card(place: Place) -> Iterator[Line]:
     run = place.train(folder, backbone, weights)
     what = "hymenoptera, mobilenet_v2_035 at 225 px"
     yield measured("own-card", f"{what}, its own mean/std", run.evaluation.accuracy, 0.91, "reference 0.922")
-    right = run.evaluation.accuracy.value
+    correct = run.evaluation.accuracy.value
     with imagenet_card(backbone):
         both = place.train(folder, backbone, weights, accept_preprocessing=True).evaluation.accuracy
-    yield worse("own-card", f"{what}, ImageNet's mean/std in training and test", both, right)
+    yield worse("own-card", f"{what}, ImageNet's mean/std in training and test", both, correct)
     classifier = run.classifier
     classifier.backbone.preprocess = dataclasses.replace(
         classifier.backbone.preprocess, mean=IMAGENET_MEAN, std=IMAGENET_STD
     )
     wrong = hs.evaluate(classifier, folder, on_event=quiet).evaluation.accuracy  # type: ignore[operator]
-    yield worse("own-card", f"{what}, ImageNet's mean/std in the test alone", wrong, right)
+    yield worse("own-card", f"{what}, ImageNet's mean/std in the test alone", wrong, correct)
 
 
 @contextmanager
@@ -149,10 +149,10 @@ def imagenet_card(backbone: str) -> Iterator[None]:
         SPECS[backbone] = row
 
 
-def worse(name: str, what: str, share: Interval, right: float) -> Line:
-    """A line that should fall below what the right card gives."""
-    word = "met" if share.value < right else "missed"
-    return Line(name, what, share.value, shares(share), f"below {right:.3f}", f"{word}, {share.value - right:+.3f}")
+def worse(name: str, what: str, share: Interval, correct: float) -> Line:
+    """A line that should fall below the accuracy with the correct card."""
+    word = "met" if share.value < correct else "missed"
+    return Line(name, what, share.value, shares(share), f"below {correct:.3f}", f"{word}, {share.value - correct:+.3f}")
 
 
 def small_hands(place: Place) -> Iterator[Line]:
@@ -218,12 +218,12 @@ def drawn_hands(place: Place) -> Iterator[Line]:
     yield measured("drawn-hands", "drawn hands → other drawn hands, resnet18", run.evaluation.accuracy, None)
     for name in ("rps_photos", "rps28"):
         found = hs.evaluate(run.folder, place.data / name, on_event=quiet).evaluation  # type: ignore[operator]
-        knn = next(rival for rival in found.baselines if rival.name == "kNN")
+        knn = next(one for one in found.baselines if one.name == "kNN")
         worst = f"worst class {found.worst_class.name} {found.worst_class.recall.value:.2f}"
         note = (
             f"domain shift; chance 0.33; kNN {knn.accuracy.value:.3f}; {worst}; ECE {found.calibration.ece.value:.2f}"
         )
-        yield measured("drawn-hands", f"drawn hands → {name}, its test part", found.accuracy, None, note)
+        yield measured("drawn-hands", f"drawn hands → {name}, its test split", found.accuracy, None, note)
 
 
 CASES: dict[str, Callable[[Place], Iterator[Line]]] = {
@@ -241,7 +241,7 @@ def main() -> None:
     """Run the cases asked for, print the table, write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", choices=list(CASES), default=list(CASES), metavar="NAME")
-    parser.add_argument("--cache", type=Path, help="folder for features, kept between runs; default: thrown away")
+    parser.add_argument("--cache", type=Path, help="folder for features, kept between runs; default: a temporary one")
     chosen = parser.parse_args()
     data, lines, seconds = test_data(), [], {}
     with tempfile.TemporaryDirectory() as folder:

@@ -3,7 +3,7 @@
     python benchmarks/analyses.py [--images 150] [--times 3] [--only ANALYSIS …]
 
 The plain pass is the network in eval mode under inference mode, 32 images at a time. Runs take turns; what counts is
-the median of the ratios of processor seconds within a turn, so that a busy machine hits both alike.
+the median of the ratios of CPU seconds within a turn, so that a busy machine hits both alike.
 """
 
 from __future__ import annotations

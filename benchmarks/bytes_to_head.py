@@ -1,4 +1,4 @@
-"""Headstart's way over the same photographs: from file bytes to a solved head, each part timed."""
+"""headstart over the same photographs: from file bytes to a solved head, each step timed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from record import Spent, spending
 
 @dataclass(frozen=True)
 class Photographs:
-    """What every way trains on: N files in a folder for each class, and the weights to start from."""
+    """What every method trains on: N files in a folder for each class, and the weights to start from."""
 
     folder: Path
     paths: tuple[Path, ...]

@@ -6,7 +6,7 @@
 The plain loops decode every image in every epoch, as torchvision's tutorial does, with the same optimiser, head,
 batches and still images (no augmentation), so that losses can be compared; the one with a frozen prefix runs the prefix
 without gradients. `full` runs on prepared pixels that are decoded once. Ratios of one run; the clock counts. `steps`:
-three over all stages, eager, channels last and by torch.compile, in processor seconds; written to `finetune_steps`.
+three over all stages, eager, channels last and by torch.compile, in CPU seconds; written to `finetune_steps`.
 """
 
 from __future__ import annotations

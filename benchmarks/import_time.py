@@ -1,9 +1,9 @@
-"""What does `headstart --help` cost over a bare typer program, and what does `import headstart` cost?
+"""How much slower than a bare typer program is `headstart --help`, and how long does `import headstart` take?
 
     python benchmarks/import_time.py [--runs 10]
 
-The three take turns, so that a busy moment hits all alike; medians are compared. A process's processor seconds are
-shown beside the clock, for they do not grow when others use the machine.
+They take turns, so that a busy moment affects all equally; medians are compared. CPU seconds of the processes are
+shown too, since they do not depend on other load.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def compared(spent: dict[str, list[Spent]]) -> list[Line]:
     for name in ("headstart --help", "headstart train --help"):
         more, more_cpu = (by[name] - by["bare typer program --help"] for by in (wall, cpu))
         goal, verdict = at_most(more, LIMIT, " s") if name == "headstart --help" else ("", "")
-        what = f"{name}, more than the bare program"
+        what = f"{name}, minus the bare program"
         lines.append(Line("import_time", what, more, f"{more:+.3f} s", goal, verdict, f"{more_cpu:+.3f} CPU s"))
     return lines
 

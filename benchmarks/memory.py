@@ -61,7 +61,7 @@ def train_line(count: int) -> Line:
     few, many = child("train", FEW), child("train", count)
     more = many["peak_mb"] - few["peak_mb"]
     goal, verdict = at_most(more, FLAT_MB, " MB")
-    what = f"train on {count:,} images, row random: peak over that with {FEW:,}"
+    what = f"train on {count:,} images, backbone random: peak minus that with {FEW:,} images"
     note = f"{few['peak_mb']:.0f} and {many['peak_mb']:.0f} MB; {few['wall']:.0f} and {many['wall']:.0f} s"
     return Line("memory", what, more, f"{more:+.0f} MB", goal, verdict, note)
 

@@ -1,4 +1,4 @@
-"""Does the audit find planted copies of real images, does it call other images copies, and what do 100,000 images cost?
+"""Does the audit find planted duplicates, does it call other images duplicates, and how long do 100,000 images take?
 
     python benchmarks/near_duplicates.py [--only SET …] [--each 100] [--images 100000]
 
@@ -31,8 +31,8 @@ from record import Line, at_least, at_most, peak_mb, show, spending, test_data, 
 SETS = ("hymenoptera", "rps_photos", "rps28", "cifar10_sample")  # on the last one a single rule was tuned (_GRAIN)
 LARGE = {"photographs": ("hymenoptera", "rps_photos"), "film frames (the worst case)": ("rps28",)}
 LEAST_RECALL, MOST_FALSE, MOST_MINUTES = 0.95, 0.01, 10.0
-SEED = 1  # the limits were tuned on copies drawn from other seeds, of the same images
-PLANTED_AT_ONCE = 400  # so that a set of 3,000 is not half copies
+SEED = 1  # the limits were tuned on duplicates drawn from other seeds, of the same images
+PLANTED_AT_ONCE = 400  # so that a set of 3,000 is not half duplicates
 
 Picture = Image.Image
 Change = Callable[[Picture, np.random.Generator], tuple[Picture, dict[str, object]]]  # what to save, and how
@@ -42,18 +42,18 @@ def main() -> None:
     """Measure what was asked for, print the table, write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=(*SETS, "scale"), default=[*SETS, "scale"])
-    parser.add_argument("--each", type=int, default=100, help="copies of each kind in each set")
+    parser.add_argument("--each", type=int, default=100, help="duplicates of each kind in each set")
     parser.add_argument("--images", type=int, default=100_000, help="signatures in the large set")
     chosen = parser.parse_args()
     root, lines = test_data(), list[Line]()
     for measured in measure(root, chosen.only, chosen.each, chosen.images):
         lines += measured
-        write("near_duplicates", measured, hardware=hardware())  # each part by itself: they take minutes
+        write("near_duplicates", measured, hardware=hardware())  # each set by itself: they take minutes
     show(lines)
 
 
 def measure(root: Path, only: Sequence[str], each: int, images: int) -> Iterator[list[Line]]:
-    """One part after the other."""
+    """One set after the other."""
     for name in SETS:
         if name in only:
             with tempfile.TemporaryDirectory() as folder:
@@ -65,7 +65,7 @@ def measure(root: Path, only: Sequence[str], each: int, images: int) -> Iterator
 
 @dataclass(frozen=True)
 class RealSet:
-    """The images of a real set, a folder for planted copies, and the memory of what was in each."""
+    """The images of a real set, a folder for planted duplicates, and the memory of what was in each."""
 
     name: str
     samples: tuple[Sample, ...]
@@ -86,14 +86,14 @@ class RealSet:
         return np.frombuffer(joined, dtype=np.uint8).reshape(-1, SIGNATURE_SIDE, SIGNATURE_SIDE)
 
     def groups(self, planted: Sequence[Path] = ()) -> tuple[tuple[int, ...], ...]:
-        """Groups of copies among the set's images and the planted ones, which are numbered after them."""
+        """Groups of duplicates among the set's images and the planted ones, which are numbered after them."""
         paths = [sample.path for sample in self.samples] + list(planted)
         facts = self.index.facts([Sample(path, str(path)) for path in paths])
         return find_duplicates(facts, lambda i: open_image(paths[i]).rgb)
 
 
 def set_lines(one: RealSet, each: int) -> list[Line]:
-    """What is called a copy in the set as it is, then the recall of every kind of planted copy."""
+    """What is called a duplicate in the set as it is, then the recall of every kind of planted duplicate."""
     before = one.groups()
     old = {pair for group in before for pair in combinations(group, 2)}
     at_once = min(len(one.samples), PLANTED_AT_ONCE)
@@ -109,13 +109,13 @@ def set_lines(one: RealSet, each: int) -> list[Line]:
     lines = [false_line(one, before), *[recall_line(one.name, kind, hits) for kind, hits in found.items()]]
     lines.append(recall_line(one.name, "all kinds", [hit for hits in found.values() for hit in hits]))
     share = joined / (rounds * at_once)
-    note = f"pairs of different pictures in one group because of {rounds * at_once} copies, over the copies"
-    what = f"{one.name} with copies, other pictures joined"
+    note = f"pairs of different pictures in one group because of {rounds * at_once} duplicates, over the duplicates"
+    what = f"{one.name} with duplicates, other pictures joined"
     return [*lines, Line("near_duplicates", what, share, f"{share:.4f}", note=note)]
 
 
 def fates(groups: Sequence[Sequence[int]], sources: NDArray[np.int64], count: int) -> list[str]:
-    """For each planted copy: `found` with its source, put with another picture (`elsewhere`), or `alone`."""
+    """For each planted duplicate: `found` with its source, put with another picture (`elsewhere`), or `alone`."""
     group_of = {i: number for number, group in enumerate(groups) for i in group}
     return [
         "alone"
@@ -128,23 +128,24 @@ def fates(groups: Sequence[Sequence[int]], sources: NDArray[np.int64], count: in
 def new_pairs(
     group: Sequence[int], old: set[tuple[int, int]], count: int, sources: NDArray[np.int64]
 ) -> set[tuple[int, int]]:
-    """Pairs of different pictures in a group that were not in one group before; a copy stands for its source."""
+    """Pairs of different pictures in a group that were not in one group before; a duplicate counts as its source."""
     pictures = sorted({i if i < count else int(sources[i - count]) for i in group})
     return set(combinations(pictures, 2)) - old
 
 
 def false_line(one: RealSet, groups: Sequence[Sequence[int]]) -> Line:
-    """How many images of the set as it is are called copies; what they show stands in README."""
+    """How many images of the set as it is are called duplicates; README says what they show."""
     images = sum(len(group) for group in groups)
     share = images / len(one.samples)
     goal, verdict = at_most(share, MOST_FALSE)
     pairs = ["=".join(one.samples[i].path.stem for i in group) for group in groups]
     note = f"{images} of {len(one.samples)} images: {' '.join(pairs) or 'none'}"
-    return Line("near_duplicates", f"{one.name} as it is, called copies", share, f"{share:.4f}", goal, verdict, note)
+    what = f"{one.name} as it is, called duplicates"
+    return Line("near_duplicates", what, share, f"{share:.4f}", goal, verdict, note)
 
 
 def recall_line(name: str, kind: str, hits: Sequence[str]) -> Line:
-    """Share of planted copies that were found; of the others, how many were put with another picture."""
+    """Share of planted duplicates that were found; of the others, how many were put with another picture."""
     interval = wilson(hits.count("found"), len(hits))
     goal, verdict = at_least(interval.value, LEAST_RECALL)
     shown = f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}] n {len(hits)}"
@@ -188,7 +189,7 @@ def squared(picture: Picture, rng: np.random.Generator) -> tuple[Picture, dict[s
 
 
 def saved(**how: object) -> Change:
-    """The same pixels, saved in another way."""
+    """The same pixels, saved in another format."""
 
     def change(picture: Picture, rng: np.random.Generator) -> tuple[Picture, dict[str, object]]:
         return picture, how
@@ -197,7 +198,7 @@ def saved(**how: object) -> Change:
 
 
 def flipped(picture: Picture, rng: np.random.Generator) -> tuple[Picture, dict[str, object]]:
-    """Left and right exchanged."""
+    """Flipped horizontally."""
     return picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT), {"format": "PNG"}
 
 
@@ -257,15 +258,15 @@ KINDS: dict[str, Change] = {
     "JPEG 70": saved(**jpeg(70)),
     "JPEG 50": saved(**jpeg(50)),
     "JPEG 30": saved(**jpeg(30)),
-    "mirrored": flipped,
+    "flipped": flipped,
     "cropped to 95–100 % a side": cropped(0.95),
     "cropped to 90–100 % a side": cropped(0.9),
     "relit by up to a tenth": relit,
     "50 %, JPEG 50": resaved(0.5, 50),
     "75 %, JPEG 30": resaved(0.75, 30),
-    "mirrored, JPEG 70": resaved(1, 70, flip=True),
+    "flipped, JPEG 70": resaved(1, 70, flip=True),
     "cropped to 90–100 %, JPEG 70": resaved(1, 70, least=0.9),
-    "cropped to 90–100 %, mirrored, 75 %, JPEG 80": resaved(0.75, 80, flip=True, least=0.9),
+    "cropped to 90–100 %, flipped, 75 %, JPEG 80": resaved(0.75, 80, flip=True, least=0.9),
 }
 
 
@@ -282,14 +283,14 @@ def scale_lines(what: str, real: NDArray[np.uint8], count: int) -> list[Line]:
     hits = ["found" if (int(i), count // 2 + int(i)) in pairs else "alone" for i in planted]
     minutes = spent.cpu / 60
     goal, verdict = at_most(minutes, MOST_MINUTES, " min")
-    note = f"{spent.wall / 60:.1f} min by the clock; peak +{peak_mb() - before:.0f} MB; {len(pairs):,} pairs to look at"
+    note = f"{spent.wall / 60:.1f} min by the clock; peak +{peak_mb() - before:.0f} MB; {len(pairs):,} pairs to compare"
     named = f"proposals among {count:,} {what}"
     line = Line("near_duplicates", named, minutes, f"{minutes:.1f} CPU min", goal, verdict, note)
     return [line, recall_line(named, "cropped by 3 % a side, noise", hits)]
 
 
 def mixed(real: NDArray[np.uint8], count: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """New thumbnails: random weights on three real ones each, half of them mirrored."""
+    """New thumbnails: random weights on three real ones each, half of them flipped."""
     made = np.empty((count, *real.shape[1:]), dtype=np.uint8)
     for i in range(0, count, 4096):
         some = made[i : i + 4096]

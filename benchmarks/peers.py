@@ -140,13 +140,13 @@ def run(peer: str, python: Path, task: Task) -> Found:
 
 
 def compared(found: dict[str, list[Found]], epochs: int) -> list[Line]:
-    """A line for each of a probe: seconds an epoch, ten epochs over headstart's whole way, memory, import."""
+    """A line for each of a probe: seconds an epoch, ten epochs over headstart's whole job, memory, import."""
     base = mean([one["cpu"] for one in found["headstart"]]) if "headstart" in found else 0.0
     lines = []
     for peer, rounds in found.items():
         cpu = mean([one["cpu"] for one in rounds]) / (1 if peer == "headstart" else epochs)
         peak, importing = max(one["peak_mb"] for one in rounds), mean([one["import_cpu"] for one in rounds])
-        unit = "CPU s for all epochs" if peer == "headstart" else "CPU s an epoch"
+        unit = "CPU s for all epochs" if peer == "headstart" else "CPU s per epoch"
         ten = f"; ten epochs {EPOCHS * cpu / base:.1f} times headstart" if base and peer != "headstart" else ""
         note = f"peak {peak:.0f} MB; import {importing:.1f} CPU s{ten}"
         lines.append(Line("peers", peer, cpu, f"{cpu:.1f} {unit}", note=note))

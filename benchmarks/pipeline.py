@@ -3,7 +3,7 @@
     HEADSTART_TEST_DATA=… python benchmarks/pipeline.py [--images 244] [--rounds 1]
 
 Both ways see the same photographs through the same resnet18. One epoch of the textbook is run and counted ten times,
-for every epoch costs the same. Everything is run twice: on one thread, where processor seconds mean work done, and
+for every epoch costs the same. Everything is run twice: on one thread, where CPU seconds mean work done, and
 with all cores, where the clock means something if the machine is idle. Also: the share of the least possible, a whole
 `train` with audit and report apart, a second head from the cache.
 """
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def on_one_thread(photographs: Photographs, backbone: Backbone, work: Path, rounds: int) -> list[Line]:
-    """The ratio of processor seconds, and the share of the floor; the ways take turns."""
+    """The ratio of CPU seconds, and the share of the floor; the methods take turns."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     ours, theirs, floors = [], [], [measure_floor(photographs, backbone.spec.gflop)]
@@ -71,7 +71,7 @@ def on_one_thread(photographs: Photographs, backbone: Backbone, work: Path, roun
 
 
 def cpu_line(ours: Sequence[dict[str, Spent]], theirs: Sequence[Spent], n: int) -> Line:
-    """The ratio of processor seconds, and where headstart's go."""
+    """The ratio of CPU seconds, and where headstart's go."""
     whole, epoch = mean([one["whole"].cpu for one in ours]), mean([one.cpu for one in theirs])
     goal, verdict = at_least(EPOCHS * epoch / whole, LESS_CPU)
     steps = ("hash", "engine", "features", "head")
@@ -127,7 +127,7 @@ def measure_floor(photographs: Photographs, gflop: float, sample: int = 60) -> F
 
 
 def quickest_pixels() -> Callable[[Path], object]:
-    """Bytes to 3×224×224 uint8 the quickest right way known: simplejpeg, torchvision v2 on a channels-last view."""
+    """Bytes to 3×224×224 uint8 the fastest correct way known: simplejpeg, torchvision v2 on a channels-last view."""
     from torchvision.transforms.v2 import functional as v2  # type: ignore[import-untyped]
 
     try:
@@ -157,7 +157,7 @@ def floor_line(ours: Sequence[dict[str, Spent]], floors: Sequence[Floor], n: int
     )
 
 
-# --- the rest of the way ------------------------------------------------------------------------------------------
+# --- the rest of the job ------------------------------------------------------------------------------------------
 
 
 def whole_train(photographs: Photographs, work: Path) -> Line:

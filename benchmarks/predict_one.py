@@ -93,7 +93,7 @@ def alternating(predictors: dict[str, Predict], photographs: list[Path]) -> dict
 
 
 def compared(what: str, spent: dict[str, list[Spent]]) -> list[Line]:
-    """The ratio of medians by the clock and by processor seconds."""
+    """The ratio of medians by the clock and by CPU seconds."""
     wall = {name: median(one.wall for one in rounds) for name, rounds in spent.items()}
     cpu = {name: median(one.cpu for one in rounds) for name, rounds in spent.items()}
     ratio, cpu_ratio = (by["headstart"] / by["plain"] for by in (wall, cpu))
