@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -49,13 +50,12 @@ def seconds(call: Callable[[], object]) -> float:
 def measure(count: int, place: Path) -> dict[str, float]:
     """Seconds of each verb with everything cached, and what of training is not solving the head."""
     photos = draw(place / f"photos{count}", count)
-    options = {
+    options: dict[str, Any] = {
         "backbone": "embedded",
         "size": 32,
         "layers": "pooled",
         "inside": False,
         "group_by": "none",
-        "on_event": None,
     }
     hs.train(photos, out=place / f"first{count}", **options, on_event=None)
     audited = seconds(lambda: hs.audit(photos, group_by="none", on_event=None))

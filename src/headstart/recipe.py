@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import operator
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -345,7 +346,10 @@ def takes(options: type) -> Callable[[_Verb], _Verb]:
 
         more = [
             inspect.Parameter(
-                name, inspect.Parameter.KEYWORD_ONLY, default=specs[name].default, annotation=str(specs[name].type)
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=specs[name].default,
+                annotation=functools.reduce(operator.or_, _TYPES[str(specs[name].type)]),
             )
             for name in names
         ]
@@ -360,7 +364,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "str": (str,),
     "str | None": (str, type(None)),
     "int": (int,),
-    "float": (int, float),
+    "float": (float, int),
     "bool": (bool,),
 }
 
