@@ -27,13 +27,12 @@ GOAL = 2.0  # seconds at 16,000 images
 
 
 def draw(folder: Path, count: int) -> Path:
-    """So many different images: noise over a gradient whose direction tells the class."""
+    """So many different images: random blocks of colour, with a tint that tells the class."""
     rng = np.random.default_rng(0)
-    ramp = np.linspace(0, 120, SIDE)
+    tints = rng.uniform(-40, 40, (CLASSES, 3))
     for i in range(count):
-        angle = 2 * np.pi * (i % CLASSES) / CLASSES
-        base = 70 + np.cos(angle) * ramp[:, None] + np.sin(angle) * ramp[None, :]
-        pixels = (base[..., None] + rng.normal(0, 30, (SIDE, SIDE, 3))).clip(0, 255).astype(np.uint8)
+        blocks = rng.uniform(0, 255, (8, 8, 3)) + tints[i % CLASSES]
+        pixels = np.kron(blocks, np.ones((SIDE // 8, SIDE // 8, 1))).clip(0, 255).astype(np.uint8)
         path = folder / f"class{i % CLASSES}" / f"{rng.integers(10**12):012d}.png"  # no two named as frames of a burst
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(path, compress_level=1)
