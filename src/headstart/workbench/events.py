@@ -1,6 +1,6 @@
-"""What a verb tells while it works, as plain values; a face draws them, a script may ignore them.
+"""Events of a training as plain values; a face draws them, a script may ignore them.
 
-Found → Plan → Progress … → Verdict → Written
+DatasetSummary → Plan → Progress … → Results → FilesWritten
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from headstart.progress import Event
 
 @dataclass(frozen=True)
 class DatasetSummary(Event):
-    """What the data turned out to be.
+    """What the data is.
 
     Args:
         source: what the user named. images: usable ones. classes: names.
-        counts: part (train, validation, test) → class → images.
-        protocol: how the parts came about, one sentence.
+        counts: split (train, validation, test) → class → images.
+        protocol: how the splits came about, one sentence.
         findings: problems first.
     """
 
@@ -35,14 +35,14 @@ class DatasetSummary(Event):
 
 @dataclass(frozen=True)
 class Plan(Event):
-    """What will be done with it: label → text, in the order to show."""
+    """What will be done: label → text, in the order to show."""
 
     rows: Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class Results(Event):
-    """What was measured on the test images, and a clause that says by which images the rest was chosen."""
+    """What was measured on the test images, and a clause that says on which images the rest was selected."""
 
     evaluation: Evaluation
     warnings: tuple[str, ...]
@@ -51,7 +51,7 @@ class Results(Event):
 
 @dataclass(frozen=True)
 class FilesWritten(Event):
-    """Where everything lies, and the command that comes next; empty where none does."""
+    """Where the files are, and the command that comes next; empty where there is none."""
 
     folder: Path
     files: tuple[str, ...]

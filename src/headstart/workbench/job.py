@@ -1,4 +1,4 @@
-"""Job: a training under way, so that it can be gone on with after a kill: `runs/.NAME.unfinished` until it is done."""
+"""Job: a training under way, so that it can be resumed after a kill: `runs/.NAME.unfinished` until it is done."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Job:
                 expected="the card of an unfinished training",
                 found=str(error),
                 where=folder / _CARD,
-                hint="Train anew.",
+                hint="Train again.",
             ) from error
 
     @property
@@ -149,7 +149,7 @@ class Job:
             return FineTunePlan.from_dict(json.loads(path.read_text("utf-8")))
         except (ValueError, KeyError, TypeError) as error:
             raise RunError(
-                expected="the plan made before the first step", found=str(error), where=path, hint="Train anew."
+                expected="the plan made before the first step", found=str(error), where=path, hint="Train again."
             ) from error
 
     def done(self) -> None:

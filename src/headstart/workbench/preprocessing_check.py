@@ -20,7 +20,7 @@ def check_images(session: Session, start: StartingPoint, dataset: Dataset) -> Pr
     """Compare training images with the statistics of the first batch norm; estimate those of an untrained network.
 
     Raises:
-        BackboneError: the first batch norm clearly speaks for another preprocessing, and that was not accepted.
+        BackboneError: the first batch norm clearly implies another preprocessing, and that was not accepted.
     """
     backbone = start.backbone
     if not (start.continues or backbone.spec.pretrained):
