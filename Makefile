@@ -49,7 +49,7 @@ check: lint types test
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/accuracy.py
-	set -e; for question in pipeline predict_one import_time memory engines near_duplicates finetune finetune_speed analyses preprocessing_check peers; do $(BIN)/python benchmarks/$$question.py; done
+	set -e; for question in pipeline predict_one import_time memory engines near_duplicates scaling finetune finetune_speed analyses preprocessing_check peers; do $(BIN)/python benchmarks/$$question.py; done
 	set -e; for trains in last-stage full; do $(BIN)/python benchmarks/peers.py --trains $$trains; done
 
 docs: $(STAMP)
