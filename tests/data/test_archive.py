@@ -353,3 +353,18 @@ def test_an_encrypted_zip_is_named(tmp_path: Path) -> None:
 def test_a_name_that_no_disk_takes_is_an_error_of_ours(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be unpacked"):
         unpack(make_zip(tmp_path / "a.zip", ("x" * 5000, b"1")), tmp_path / "into")
+
+
+@pytest.mark.parametrize("position", [-8, -5])  # gzip ends with the CRC of what it holds, then its size
+def test_a_gzip_checksum_that_is_wrong_is_refused_before_anything_appears(tmp_path: Path, position: int) -> None:
+    plain = io.BytesIO()
+    with tarfile.open(fileobj=plain, mode="w") as archive:
+        member = tarfile.TarInfo("cat/1.bmp")
+        member.size = 50_000
+        archive.addfile(member, io.BytesIO(bytes(50_000)))
+    packed = bytearray(gzip.compress(plain.getvalue()))
+    packed[position] ^= 1
+    (tmp_path / "a.tar.gz").write_bytes(packed)
+    with pytest.raises(DataError, match="damaged"):
+        unpack(tmp_path / "a.tar.gz", tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())

@@ -382,3 +382,33 @@ def test_damaged_bytes_give_an_image_or_a_reason_and_nothing_else(kind: str) -> 
             assert opened.rgb.dtype == np.uint8
             assert opened.rgb.shape == (opened.height, opened.width, 3)
             assert opened.rgb.size > 0
+
+
+def _noise_png(mode: str) -> bytes:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 40, len(mode)), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels.squeeze()).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+def test_a_flipped_byte_in_the_pixels_of_a_png_is_damage_and_never_blamed_on_exif(mode: str) -> None:
+    whole = _noise_png(mode)
+    first, last = whole.index(b"IDAT") + 4, whole.index(b"IEND") - 4
+    for position in np.random.default_rng(1).integers(first, last, 20):
+        damaged = bytearray(whole)
+        damaged[position] ^= 0x10
+        with pytest.raises(BadImage, match="damaged") as error:
+            open_image(bytes(damaged))
+        assert "EXIF" not in error.value.reason
+    assert not any("EXIF" in note for note in open_image(whole).notes)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9, 0.99])
+def test_a_png_that_ends_in_zeros_or_early_is_damaged(mode: str, share: float) -> None:
+    whole = _noise_png(mode)
+    kept = int(len(whole) * share)
+    for damaged in (whole[:kept] + bytes(len(whole) - kept), whole[:kept]):
+        with pytest.raises(BadImage, match="damaged"):
+            open_image(damaged)

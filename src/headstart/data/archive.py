@@ -36,8 +36,8 @@ _HEADERS = 8 << 20  # bytes of one tar member's headers; a long-name header woul
 _RATIO_FROM = 1_000_000_000  # bytes: a smaller result is never suspicious, drawings can shrink a thousandfold
 _SPARE = 200_000_000  # bytes left free on the disk
 _STALE = 86_400  # seconds after which an unfinished folder is removed
-_DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError,
-           struct.error, ValueError, OverflowError, RuntimeError)  # fmt: skip
+_DAMAGE = (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError,
+           NotImplementedError, struct.error, ValueError, OverflowError, RuntimeError)  # fmt: skip
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0")  # gzip, bzip2, xz
 _SUFFIXES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".tar.gz", ".tar.bz2", ".tar.xz")
 
@@ -263,6 +263,9 @@ def _unpack_tar(target: _Target) -> None:
                 target.write(member.name, content)
         if metered.tail.strip(b"\0"):  # every complete tar ends with empty blocks
             raise EOFError("no end mark")
+        metered.allowance = target.max_bytes
+        while metered.read(_BLOCK):  # the checksum of a compressed stream is checked at its end only
+            pass
 
 
 def _decompressed(archive: Path) -> BufferedIOBase:
