@@ -29,7 +29,7 @@ from headstart.data.image_set import Sample
 from headstart.data.images import BadImage, ImageRules, open_image, read_bytes, suffix_notes
 
 SIGNATURE_SIDE = 32  # pixels: enough for the DCT of a perceptual hash and for fitting a crop; 1 kB per image
-_DECODER = "3"  # raise when images.py changes a pixel or a note, or when the signature changes
+_DECODER = "4"  # raise when images.py changes a pixel, a note or what it refuses, or when the signature changes
 _BATCH = 64  # results between two commits: the most that an interruption can lose
 _READ_AHEAD = 4  # files in flight per worker, so that memory stays flat
 
