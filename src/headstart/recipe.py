@@ -335,7 +335,7 @@ def takes(options: type) -> Callable[[_Verb], _Verb]:
         def checked(*args: Any, **values: Any) -> Any:
             for name in values:
                 if name not in known:
-                    elsewhere = "It comes from the classifier's card, or has no effect here."
+                    elsewhere = "It comes from the run or its classifier's card, or has no effect here."
                     raise RecipeError(
                         expected=f"an option of {verb.__name__}",
                         found=repr(name),

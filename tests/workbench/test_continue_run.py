@@ -39,7 +39,7 @@ def test_it_begins_where_the_run_ended_and_leaves_the_run_alone(fine_tuned: Run,
     assert further.record["data"]["fingerprint"] == fine_tuned.record["data"]["fingerprint"]
     assert further.classifier.backbone.fingerprint != before
     assert Run.load(fine_tuned.folder).classifier.backbone.fingerprint == before
-    assert "going on from" in further.record["plan"]["backbone"]
+    assert "continued from" in further.record["plan"]["backbone"]
     source = further.classifier.card.weights["source"]
     assert source.count("fine-tuned here") == 2
 
@@ -57,7 +57,7 @@ def test_auto_that_changes_nothing_keeps_the_head_that_it_began_with(fine_tuned:
     assert np.array_equal(further.classifier.head.weight, fine_tuned.classifier.head.weight)
     assert further.evaluation.accuracy == fine_tuned.evaluation.accuracy
     assert any("auto: keeping the previous classifier" in text for text in told)
-    assert "The head is that of the run it goes on from" in told
+    assert "The head is that of the run it continues" in told
     assert not any("keeping the probe" in text for text in told)
 
 
@@ -107,7 +107,7 @@ def test_changed_images_are_refused_since_test_images_might_be_trained_on(photos
     shutil.copytree(photos, mine)
     run = train(mine, out=tmp_path / "run", on_event=quiet, **KNOBS)
     next((mine / "disc").iterdir()).unlink()
-    with pytest.raises(RunError, match="tested on could now be trained on"):
+    with pytest.raises(RunError, match="could now be trained on"):
         continue_run(run, on_event=quiet)
     assert continue_run(run, force=True, on_event=quiet).folder.name == "run-2"
 
@@ -116,9 +116,9 @@ def test_changed_images_are_refused_since_test_images_might_be_trained_on(photos
     ("knobs", "word"),
     [
         ({"backbone": "resnet18"}, "backbone"),
-        ({"size": 160}, "another size"),
+        ({"size": 160}, "found 'size'"),
         ({"strategy": "probe"}, "--strategy"),
-        ({"strategy": "full"}, "empty head"),
+        ({"strategy": "full"}, "untrained head"),
     ],
 )
 def test_what_cannot_be_changed_is_said(fine_tuned: Run, knobs: dict[str, object], word: str) -> None:
