@@ -29,8 +29,13 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	$(BIN)/headstart demo
 
-# bytecode is kept: half of the start-up of a run is compiling the tests
-PYTEST := env -u PYTHONDONTWRITEBYTECODE OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(MARKS) -n auto --maxprocesses 4 --dist worksteal
+# bytecode is kept: compiling the tests takes half of the start-up. Where memory serves as a disk, temporary files go
+# there: thousands of small ones are flushed and removed
+ifneq ($(shell df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 && $$4 > 1000000'),)
+TEMPORARY := PYTEST_DEBUG_TEMPROOT=/dev/shm
+endif
+PYTEST := env -u PYTHONDONTWRITEBYTECODE OMP_NUM_THREADS=1 $(TEMPORARY) $(BIN)/python -m pytest $(MARKS) \
+	-n auto --maxprocesses 4 --dist worksteal
 
 test: $(STAMP)
 	$(PYTEST)

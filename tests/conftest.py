@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from small_models import resnet20, small_classifier
 from trained_runs import fine_tuned, fine_tuned_folder, photos, run, run_events, run_folder, shared
 
 __all__ = [  # fixtures
     "fine_tuned",
     "fine_tuned_folder",
     "photos",
-    "resnet20",
     "run",
     "run_events",
     "run_folder",
     "shared",
-    "small_classifier",
 ]
+
+# pytest's controller and `--collect-only` read this file too: what needs torch is imported inside a fixture
 
 
 @pytest.fixture(scope="session")
@@ -56,3 +58,19 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         return connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture
+def small_classifier() -> Callable[[bool], Any]:
+    """Makes a classifier on the embedded backbone; True: its head takes stages of unit length."""
+    from small_models import make_classifier
+
+    return make_classifier
+
+
+@pytest.fixture
+def resnet20(tmp_path: Path) -> Callable[[float | None], Any]:
+    """Makes CIFAR's ResNet-20, always the same but for its head, which is scaled by a factor, or left out."""
+    from small_models import make_resnet20
+
+    return partial(make_resnet20, tmp_path)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
@@ -46,23 +44,12 @@ def make_classifier(
     return Classifier(backbone, head, Card.of(backbone, head, classes))
 
 
-@pytest.fixture
-def small_classifier() -> Callable[[bool], Classifier]:
-    """Makes a classifier on the embedded backbone; True: its head takes stages of unit length."""
-    return make_classifier
-
-
-@pytest.fixture
-def resnet20(tmp_path: Path) -> Callable[[float | None], Backbone]:
-    """Makes CIFAR's ResNet-20, always the same but for its head, which is scaled by a factor, or left out."""
-
-    def make(scale: float | None) -> Backbone:
-        torch.manual_seed(0)
-        state = cifar_resnet20().state_dict()
-        top = {name: state.pop(name) for name in ("linear.weight", "linear.bias")}
-        if scale is not None:
-            state |= {name: scale * value for name, value in top.items()}
-        save_file(state, tmp_path / "resnet20.safetensors")
-        return load_backbone("cifar_resnet20", weights=str(tmp_path / "resnet20.safetensors"))
-
-    return make
+def make_resnet20(folder: Path, scale: float | None) -> Backbone:
+    """CIFAR's ResNet-20, always the same but for its head, which is scaled by a factor, or left out."""
+    torch.manual_seed(0)
+    state = cifar_resnet20().state_dict()
+    head = {name: state.pop(name) for name in ("linear.weight", "linear.bias")}
+    if scale is not None:
+        state |= {name: scale * value for name, value in head.items()}
+    save_file(state, folder / "resnet20.safetensors")
+    return load_backbone("cifar_resnet20", weights=str(folder / "resnet20.safetensors"))

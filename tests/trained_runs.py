@@ -12,10 +12,8 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from drawn_photos import draw_folder
+import headstart as hs
 from headstart.progress import Event
-from headstart.workbench.run import Run
-from headstart.workbench.train import train
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +26,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def photos(shared: Path) -> Path:
     """48 drawn images of three classes, a folder each."""
-    return _made_once(shared / "drawn", lambda folder: draw_folder(folder / "photos")) / "photos"
+    return _made_once(shared / "drawn", lambda folder: _draw(folder / "photos")) / "photos"
 
 
 @pytest.fixture(scope="session")
@@ -41,9 +39,9 @@ def run_folder(photos: Path, shared: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def run(run_folder: Path) -> Run:
+def run(run_folder: Path) -> hs.Run:
     """A run on `photos`: the embedded backbone with a ridge head, its report and inside.html."""
-    return Run.load(run_folder)
+    return hs.Run.load(run_folder)
 
 
 @pytest.fixture
@@ -62,16 +60,22 @@ def fine_tuned_folder(photos: Path, shared: Path) -> Path:
 
 
 @pytest.fixture
-def fine_tuned(fine_tuned_folder: Path) -> Run:
+def fine_tuned(fine_tuned_folder: Path) -> hs.Run:
     """A run on `photos`: all stages of the embedded backbone fine-tuned for one epoch."""
-    return Run.load(fine_tuned_folder)
+    return hs.Run.load(fine_tuned_folder)
+
+
+def _draw(folder: Path) -> None:
+    from drawn_photos import draw_folder  # needs numpy
+
+    draw_folder(folder)
 
 
 def _train(photos: Path, folder: Path, **options: Any) -> None:
     events: list[Event] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HEADSTART_CACHE", str(folder / "cache"))
-        train(photos, out=folder / "runs" / "photos", on_event=events.append, **options)
+        hs.train(photos, out=folder / "runs" / "photos", on_event=events.append, **options)
     (folder / "events.pickle").write_bytes(pickle.dumps(events))
 
 

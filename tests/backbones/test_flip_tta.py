@@ -41,7 +41,9 @@ def by_hand(backbone: Backbone, pixels: torch.Tensor, unit: bool) -> np.ndarray:
 
 
 @pytest.mark.parametrize("unit", [True, False])
-@pytest.mark.parametrize("engine", ["network", "eager", "folded", "onnxruntime", "device"])
+@pytest.mark.parametrize(
+    "engine", ["network", "eager", "folded", pytest.param("onnxruntime", marks=pytest.mark.slow), "device"]
+)
 def test_every_engine_gives_the_mean_over_both(engine: str, unit: bool, tmp_path: Path) -> None:
     if engine == "onnxruntime" and missing_packages():
         pytest.skip("onnxruntime is not installed")

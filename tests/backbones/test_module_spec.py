@@ -42,6 +42,7 @@ def test_a_network_that_ends_in_a_convolution_has_its_last_map_as_the_final_stag
         assert torch.allclose(final, backbone.network(pixels), atol=1e-5)  # its own average over the map
 
 
+@pytest.mark.slow
 def test_the_input_of_a_transformers_head_is_its_final_stage() -> None:
     network = vit_b_16(image_size=32)
 

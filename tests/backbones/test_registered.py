@@ -87,6 +87,7 @@ def test_a_missing_preprocess_and_an_unknown_field_are_refused() -> None:
         register_backbone("wrong", preprocess={"size": 32}, license="MIT")
 
 
+@pytest.mark.slow
 def test_the_example_in_the_docs_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

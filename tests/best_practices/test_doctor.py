@@ -73,6 +73,7 @@ def test_the_doctor_leaves_no_trace(failing: bool):
     assert json.dumps(optimizer.state_dict()) == held
 
 
+@pytest.mark.slow
 def test_every_rule_is_in_exactly_one_list_and_one_without_its_input_has_not_passed():
     diagnosis = doctor(torchvision.models.resnet18(weights=None))
     unchecked = {one.rule: one.reason for one in diagnosis.not_checked}
@@ -136,6 +137,7 @@ def test_no_backbone_of_the_catalogue_breaks_a_rule_by_its_build(spec: BackboneS
     "spec",
     [pytest.param(spec, marks=pytest.mark.slow if spec.name in SLOW else (), id=spec.name) for spec in SPECS.values()],
 )
+@pytest.mark.slow
 def test_no_backbone_with_random_weights_has_an_error(spec: BackboneSpec):
     backbone = build_backbone(spec)
     images = torch.randn(2, 3, spec.crop, spec.crop, generator=torch.Generator().manual_seed(0)).clamp(-1, 1)

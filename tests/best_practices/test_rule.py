@@ -43,6 +43,7 @@ def test_calling_a_rule_runs_its_check():
     assert RULES["dead ReLUs"].is_own
 
 
+@pytest.mark.slow
 def test_the_example_of_the_documentation_runs_as_it_is(tmp_path: Path):
     example = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)[0]
     assert example.count("\n") <= 25
@@ -69,6 +70,7 @@ def installed_package(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_rules_of_installed_packages_are_checked_and_broken_ones_listed(tmp_path: Path):
     code = (
         "import torch, headstart as hs\n"

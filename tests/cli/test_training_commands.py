@@ -21,6 +21,7 @@ def test_a_run_is_continued_beside_it(headstart: Headstart, run_folder: Path, tm
     assert json.loads(further.out)["run"] == "run-2"
 
 
+@pytest.mark.slow
 def test_a_run_is_recalibrated_into_a_new_file(
     headstart: Headstart, photos: Path, run_folder: Path, tmp_path: Path
 ) -> None:

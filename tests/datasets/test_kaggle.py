@@ -112,6 +112,8 @@ def kaggle(monkeypatch: pytest.MonkeyPatch) -> Iterator[Kaggle]:
     running = Kaggle()
     monkeypatch.setenv("KAGGLE_API_ENVIRONMENT", "LOCALHOST")
     monkeypatch.setitem(kaggle_env._env_to_endpoint, kaggle_env.KaggleEnv.LOCAL, running.address)
+    # for its user agent kagglehub reads the source of every frame of the call stack: a third of a second each time
+    monkeypatch.setattr("kagglehub.clients.search_lib_in_call_stack", lambda name: None, raising=False)
     yield running
     running.close()
 

@@ -169,6 +169,7 @@ def test_a_registered_engine_serves_flip_tta(doubled: list[int], tmp_path: Path)
     assert "run twice, for the flip too" in engine.reason
 
 
+@pytest.mark.slow
 def test_the_example_in_the_docs_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -212,6 +212,7 @@ def test_a_single_bin_has_the_noise_floor_of_a_coin() -> None:
     assert found == ece_noise_floor(np.full(400, 0.5), repeats=4000)
 
 
+@pytest.mark.slow
 def test_a_perfect_model_stays_within_the_noise_and_a_boastful_one_does_not() -> None:
     beyond = 0
     for seed in range(20):

@@ -43,6 +43,7 @@ def test_the_disk_is_every_view_of_every_image_at_the_boundary(images: FineTuneI
     assert whole.once == 0.0
 
 
+@pytest.mark.slow
 def test_what_is_cached_already_costs_no_time(images: FineTuneImages, head: Head, tmp_path: Path) -> None:
     cache = FeatureCache(tmp_path, 1e9)
     before = predict_cost("last-stage", task(backbone(), head, images, STILL, until="stage3", cache=cache))

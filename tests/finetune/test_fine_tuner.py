@@ -81,6 +81,7 @@ def test_one_image_that_does_not_fit_is_an_error(images: FineTuneImages, head: H
         with_memory_for(0, images, head, STILL)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_halved_is_resumed_with_its_small_batches(
     images: FineTuneImages, head: Head, tmp_path: Path
 ) -> None:
@@ -169,6 +170,7 @@ def test_mixed_images_train_the_same_twice(images: FineTuneImages, head: Head, m
     assert prints[0] == prints[1] != prints[2]
 
 
+@pytest.mark.slow
 def test_the_cosine_climbs_over_a_tenth_of_the_steps_and_falls_to_nothing(images: FineTuneImages, head: Head) -> None:
     rates: list[float] = []
 

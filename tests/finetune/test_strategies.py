@@ -153,6 +153,7 @@ def test_a_boundary_that_is_not_there_is_an_error_that_lists_the_stages(
         last_stage(task(backbone(), head, images, STILL, until="stage9", cache=FeatureCache(tmp_path, 1e9)))
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights_and_leaves_the_callers_chance_alone(
     images: FineTuneImages, head: Head
 ) -> None:

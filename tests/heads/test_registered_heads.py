@@ -89,6 +89,7 @@ def test_an_unknown_head_names_the_near_one() -> None:
         fit_linear_probe(view.features, training(labels, 3), layers=LAYERS, kind="rigde")
 
 
+@pytest.mark.slow
 def test_the_example_in_the_docs_runs_and_its_classifier_loads_without_the_solver(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -85,6 +85,7 @@ def test_a_step_of_the_loop_passes_eight_files() -> None:
     assert len(files) <= 8, sorted(files)
 
 
+@pytest.mark.slow
 def test_training_passes_no_more_files_than_it_does_today(photos: Path, tmp_path: Path) -> None:
     """The aim is 60; see docs/decisions/walk.md for what keeps it above."""
     options = {"backbone": "embedded", "on_event": None}

@@ -90,6 +90,7 @@ def test_analyses_of_installed_packages_are_listed_and_a_broken_one_says_so(tmp_
     ]
 
 
+@pytest.mark.slow
 def test_the_example_of_the_page_runs_as_it_is_in_an_empty_folder(tmp_path):
     page = (Path(__file__).parents[2] / "docs" / "extending" / "analysis.md").read_text(encoding="utf-8")
     example = re.findall(r"```python\n(.*?)```", page, re.DOTALL)[0]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from headstart.lab import auxiliary_heads
 
 
+@pytest.mark.slow
 def test_features_come_from_a_network_with_two_outputs() -> None:
     outcome = auxiliary_heads.run()
 

@@ -57,6 +57,7 @@ def test_after_a_short_training_the_claim_fails() -> None:
     assert "residual unit: largest error" in short.verdict
 
 
+@pytest.mark.slow
 def test_with_other_points_the_claim_holds_but_the_printed_numbers_are_not_reproduced() -> None:
     other = identity.run(points_seed=7, plain_epochs=20, residual_epochs=200)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
+import tempfile
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -70,6 +72,7 @@ class Page(HTMLParser):
         return [attributes for tag, attributes in self.tags if tag == "img"]
 
 
+@functools.cache
 def an_evaluation(classes: tuple[str, ...] = ("ant", "bee", "cat"), n: int = 60, gap: float = 1.5) -> Evaluation:
     rng = np.random.default_rng(1)
     y = rng.integers(0, len(classes), n)
@@ -113,7 +116,16 @@ def some_contents(folder: Path, evaluation: Evaluation | None = None, **changes:
     return dataclasses.replace(contents, **changes)
 
 
+@functools.cache
+def the_usual_page() -> Page:
+    """The page without changes, written once: the tests only read it."""
+    with tempfile.TemporaryDirectory() as folder:
+        return Page(write_report(Path(folder) / "report.html", some_contents(Path(folder))))
+
+
 def a_page(folder: Path, evaluation: Evaluation | None = None, **changes: object) -> Page:
+    if not changes and evaluation in (None, an_evaluation()):
+        return the_usual_page()
     return Page(write_report(folder / "report.html", some_contents(folder, evaluation, **changes)))
 
 

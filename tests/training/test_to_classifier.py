@@ -70,6 +70,7 @@ def test_the_preprocessing_that_is_given_travels(tmp_path: Path) -> None:
     assert [answer[name] for name in CLASSES] == pytest.approx(expected.tolist(), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_a_validation_loader_fits_the_temperature_and_keeps_the_answer(tmp_path: Path) -> None:
     sbs = loop(validation=True)
     sbs.train(3)

@@ -26,6 +26,7 @@ def test_a_name_is_loaded_with_its_weights():
     assert "statistics never updated" in diagnosis.passed
 
 
+@pytest.mark.slow
 def test_a_run_and_its_file_are_the_same_and_images_are_brought_as_the_card_says(run: Run, photos: Path):
     folder = doctor(run.folder, source=photos, on_event=quiet)
     file = doctor(str(run.folder / "classifier.safetensors"), source=photos, on_event=quiet)

@@ -67,6 +67,7 @@ def test_evaluate_opens_images_as_the_classifiers_card_says(run: Run, photos: Pa
         hs.evaluate(run.folder, other, background="black")
 
 
+@pytest.mark.slow
 def test_evaluate_and_explain_compare_with_a_run_of_the_same_weights_only(
     run: Run, photos: Path, tmp_path: Path
 ) -> None:

@@ -64,6 +64,7 @@ def command_on(page: Path) -> list[str]:
     return shlex.split(html.unescape(found[1])) if found else []
 
 
+@pytest.mark.slow
 def test_the_page_ends_with_the_command_that_makes_it_again(run: Run, photos: Path, tmp_path: Path) -> None:
     page, weights = tmp_path / "a page.html", tmp_path / "weights.safetensors"
     save_file(load_backbone("embedded").network.state_dict(), weights)

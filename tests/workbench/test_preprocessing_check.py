@@ -66,6 +66,7 @@ def test_the_verdict_on_the_preprocessing_is_in_the_record(pictures: Path, test_
     assert fine.record["preprocessing"]["verdict"] == "fine"
 
 
+@pytest.mark.slow
 def test_random_weights_are_not_asked(photos: Path, tmp_path: Path) -> None:
     run = train(photos, out=tmp_path / "run", backbone="random", inside=False, on_event=quiet)
     assert run.record["preprocessing"]["verdict"] == "not checkable"

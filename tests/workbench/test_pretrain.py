@@ -25,6 +25,7 @@ def teacher_file(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_weights_log_and_card_come_out_and_the_backbone_takes_them(
     teacher_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

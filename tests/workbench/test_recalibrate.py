@@ -96,6 +96,8 @@ def test_a_network_without_batch_norm_is_refused_and_nothing_is_written(photos: 
     model = make_classifier(classes=("disc", "square", "stripes"), backbone=build_backbone(find_spec("squeezenet1_1")))
     model.save(tmp_path / "classifier.safetensors")
 
+    shutil.copytree(photos / "disc", tmp_path / "few", ignore=lambda _, names: names[2:])
+
     with pytest.raises(ClassifierError, match="which has none"):
-        recalibrate(tmp_path / "classifier.safetensors", photos, on_event=quiet)
+        recalibrate(tmp_path / "classifier.safetensors", tmp_path / "few", on_event=quiet)
     assert not list(tmp_path.glob("*recalibrated*"))

@@ -46,6 +46,7 @@ def test_a_named_backbone_takes_the_asked_size() -> None:
     assert start.head is None
 
 
+@pytest.mark.slow
 def test_a_solved_head_is_not_continued_and_a_trained_one_is(run: Run, fine_tuned: Run) -> None:
     assert continue_from(run).head is None
     start = continue_from(fine_tuned)

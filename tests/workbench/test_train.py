@@ -41,6 +41,7 @@ def test_the_plan_says_whose_weights_these_are(run_events: list[progress.Event])
     assert {"backbone", "licence", "frozen", "cached", "time", "disk"} <= set(plan.rows)
 
 
+@pytest.mark.slow
 def test_the_plan_says_in_plain_words_that_nothing_was_pretrained(photos: Path, tmp_path: Path) -> None:
     told: list[progress.Event] = []
     train(photos, out=tmp_path / "run", on_event=told.append, backbone="random", inside=False)
@@ -50,6 +51,7 @@ def test_the_plan_says_in_plain_words_that_nothing_was_pretrained(photos: Path, 
     assert any("untrained (random weights)" in warning for warning in verdict.warnings)
 
 
+@pytest.mark.slow
 def test_another_size_goes_with_the_classifier_and_changes_the_answers(photos: Path, tmp_path: Path, run: Run) -> None:
     told: list[progress.Event] = []
     larger = train(photos, out=tmp_path / "run", on_event=told.append, backbone="embedded", size=144, inside=False)
@@ -153,6 +155,7 @@ def test_an_unknown_class_in_the_test_is_reported_and_not_scored(tmp_path: Path)
     assert run.evaluation.classes == ("disc", "square", "stripes")
 
 
+@pytest.mark.slow
 def test_leaked_images_are_counted_and_the_score_without_them_stands_beside(tmp_path: Path) -> None:
     base = tmp_path / "set"
     draw_folder(base / "train", seed=1)
@@ -167,6 +170,7 @@ def test_leaked_images_are_counted_and_the_score_without_them_stands_beside(tmp_
     assert run.evaluation.without_leaks.n == run.evaluation.accuracy.n - 3 == 15
 
 
+@pytest.mark.slow
 def test_groups_from_a_table_stay_on_one_side(tmp_path: Path) -> None:
     folder = draw_folder(tmp_path / "photos")
     table = folder / "labels.csv"

@@ -38,6 +38,7 @@ def test_predictions_are_those_of_the_saved_classifier_and_add_up_to_one(run: Ru
     assert run.classifier.predict(image).probability == pytest.approx(float(rows[0]["probability"]), abs=2e-4)
 
 
+@pytest.mark.slow
 def test_cells_that_a_spreadsheet_would_obey_are_neutralised(tmp_path: Path) -> None:
     folder = draw_folder(tmp_path / "photos", per_class=8)
     (folder / "disc").rename(folder / "=cmd|calc")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from importlib import resources
 from pathlib import Path
 
@@ -32,6 +33,7 @@ def write_page(path: Path, template: str, view: dict[str, object]) -> Path:
     return path
 
 
+@functools.cache  # compiling it takes as long as drawing a figure
 def _template(name: str) -> Template:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.finalize = _safe

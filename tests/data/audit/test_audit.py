@@ -178,6 +178,7 @@ def test_findings_do_not_depend_on_the_order_of_the_images(order: Callable[[list
     assert {frozenset(group) for group in kinds["near-duplicate"].groups} == {frozenset(("a/10.png", "a/20.png"))}
 
 
+@pytest.mark.slow
 def test_rps28_has_no_leak_although_train_and_test_share_names(test_data: Path, tmp_path: Path) -> None:
     """`testscissors01` is a hand in train and another one in test; some frames of each are used here."""
     root = tmp_path / "set"

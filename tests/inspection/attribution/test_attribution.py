@@ -68,6 +68,7 @@ def test_a_map_that_shuffled_weights_do_not_change_is_reported():
     assert "shuffled weights gives a similar map (rank correlation 1.00)" in " ".join(found.interpretation)
 
 
+@pytest.mark.slow
 def test_shuffled_weights_change_the_maps_of_a_trained_network(small_classifier):
     pixels = torch.randn(3, 3, 160, 160, generator=torch.Generator().manual_seed(0))  # 9×9 positions to compare
     found = explain(small_classifier(True), pixels)

@@ -65,6 +65,7 @@ def test_images_of_another_kind_are_fine_where_the_spec_describes_them():
     assert expected.current.misfit < 1 < surprised.current.misfit
 
 
+@pytest.mark.slow
 def test_the_embedded_spec_describes_its_pictures_correctly():
     bank = draw_bank(3, silhouettes=30, textures=10)
     pictures = draw_pictures(bank, seed=4, count=300, size=96) / 255

@@ -66,6 +66,7 @@ def test_share_cosine_and_their_norms_equal_what_is_computed_block_by_block():
     assert found.share_low < found.share < found.share_high
 
 
+@pytest.mark.slow
 def test_leaving_a_block_out_is_the_network_whose_branch_was_cut_by_hand():
     torch.manual_seed(3)
     network = torchvision.models.resnet18(num_classes=5).eval()  # adds in place, and has ReLUs in place
