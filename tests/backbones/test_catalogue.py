@@ -133,6 +133,7 @@ def test_a_spec_agrees_with_torchvision(spec: BackboneSpec) -> None:
 
 
 @each_spec_in_memory
+@pytest.mark.slow
 def test_the_last_stage_is_the_classical_penultimate_feature(spec: BackboneSpec) -> None:
     backbone = build_backbone(spec, seed=1)
     pixels = _pixels(spec)
@@ -166,6 +167,7 @@ def test_the_head_can_be_replaced_and_stands_on_the_last_stage(spec: BackboneSpe
 
 
 @each_spec_in_memory
+@pytest.mark.slow
 def test_the_state_without_the_head_makes_the_same_backbone_again(spec: BackboneSpec) -> None:
     first, second = build_backbone(spec, seed=1), build_backbone(spec, seed=2)
     pixels = _pixels(spec, 1)

@@ -99,6 +99,7 @@ def test_the_graph_can_be_traced_by_jit(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", EXPORTED)
+@pytest.mark.slow
 def test_the_graph_can_be_exported_with_any_batch_size(name: str) -> None:
     network = build_backbone(SPECS[name]).feature_extractor()
 

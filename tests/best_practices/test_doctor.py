@@ -156,6 +156,7 @@ WEIGHTS = {
 
 
 @pytest.mark.parametrize("name", WEIGHTS)
+@pytest.mark.slow
 def test_real_weights_have_nothing_worse_than_advice_on_a_few_dead_channels(name: str, test_data: Path):
     file = test_data / "weights" / f"{WEIGHTS[name]}.safetensors"
     backbone = load_backbone(name, weights=str(file), offline=True)
@@ -181,6 +182,7 @@ def test_real_weights_have_nothing_worse_than_advice_on_a_few_dead_channels(name
         ("googlenet", {"unused parameters"}),
     ],
 )
+@pytest.mark.slow
 def test_networks_of_torchvision_raise_no_false_alarm(name: str, expected: set[str]):
     options = {"init_weights": False} if name == "googlenet" else {}
     with torch.device("meta"):

@@ -160,6 +160,7 @@ def test_averages_are_measured_and_the_best_is_what_comes_back(
 
 
 @pytest.mark.parametrize("mix", ["mixup", "cutmix"])
+@pytest.mark.slow
 def test_mixed_images_train_the_same_twice(images: FineTuneImages, head: Head, mix: str) -> None:
     settings = dataclasses.replace(STILL, mix=mix, epochs=1)
     prints = []

@@ -40,6 +40,7 @@ def test_probe_then_full_begins_at_the_probes_accuracy_exactly(images: FineTuneI
     assert [record.epoch for record in tuned.records] == [1, 2]
 
 
+@pytest.mark.slow
 def test_full_begins_at_chance_and_learns(images: FineTuneImages, head: Head) -> None:
     made = backbone()
     before = made.fingerprint

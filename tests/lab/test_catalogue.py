@@ -74,6 +74,7 @@ def test_it_has_no_side_effects_and_repeats_itself_in_every_form(name: str) -> N
 
 
 @pytest.mark.parametrize("name", names())
+@pytest.mark.slow
 def test_its_figure_is_complete(name: str) -> None:
     outcome = run_experiment(name, **SMALL.get(name, {}))
 

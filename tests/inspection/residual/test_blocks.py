@@ -92,6 +92,7 @@ def test_a_block_that_was_initialised_to_zero_is_the_identity_and_costs_nothing(
     assert block.change_low < 0 < block.change_high
 
 
+@pytest.mark.slow
 def test_labels_are_brought_to_the_order_of_the_models_own_classes(small_classifier):
     model = small_classifier(True)
     pixels = images_of(12, 96)

@@ -35,7 +35,7 @@ def sums_of(network: nn.Module, side: int = 64) -> tuple[ResidualSum, ...]:
         (lambda: load_backbone("random").network, 4, "stage1", "stage4"),
         (torchvision.models.squeezenet1_0, 0, "", ""),
         (torchvision.models.densenet121, 0, "", ""),
-        (torchvision.models.vgg11, 0, "", ""),
+        pytest.param(torchvision.models.vgg11, 0, "", "", marks=pytest.mark.slow),
     ],
 )
 def test_the_blocks_of_many_kinds_of_networks_are_found(build, expected, first, last):
