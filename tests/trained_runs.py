@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,7 @@ def _made_once(folder: Path, make: Callable[[Path], object]) -> Path:
     """The folder, filled by `make` in the first worker that asks; the others wait."""
     with FileLock(folder.with_suffix(".lock")):
         if not (folder / "done").exists():
+            shutil.rmtree(folder, ignore_errors=True)  # what an attempt that failed has left
             folder.mkdir()
             make(folder)
             (folder / "done").touch()

@@ -33,6 +33,7 @@ def test_every_planted_mistake_stops_and_the_correct_variant_is_named(mistake, p
 
 
 @pytest.mark.parametrize(("light", "contrast"), [(0.45, 0.29), (0.8, 0.15), (0.2, 0.1), (0.6, 0.35)])
+@pytest.mark.slow
 def test_the_correct_variant_is_fine_whatever_the_users_images_are_like(light, contrast):
     model = trained_stem(variant("card"), photographs(300))
     own = photographs(64, 2, light, contrast)

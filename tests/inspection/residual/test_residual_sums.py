@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-import timm
 import torch
 import torchvision
 from torch import Tensor, nn
@@ -12,6 +13,12 @@ from headstart.backbones.backbone import load_backbone
 from headstart.backbones.models.cifar_resnet import cifar_resnet20
 from headstart.inspection.graph import PIXELS, record_graph
 from headstart.inspection.residual.residual_sums import ResidualSum, find_residual_sums, joining
+
+
+def from_timm(name: str, **options: Any) -> nn.Module:
+    """A network of timm; without that package the test is skipped."""
+    network: nn.Module = pytest.importorskip("timm").create_model(name, **options)
+    return network
 
 
 def sums_of(network: nn.Module, side: int = 64) -> tuple[ResidualSum, ...]:
@@ -27,10 +34,10 @@ def sums_of(network: nn.Module, side: int = 64) -> tuple[ResidualSum, ...]:
         (torchvision.models.mobilenet_v2, 10, "features.3", "features.16"),
         (torchvision.models.mobilenet_v3_small, 6, "features.3", "features.11"),
         (torchvision.models.convnext_tiny, 18, "features.1.0", "features.7.2"),
-        (lambda: timm.create_model("resnetv2_50"), 16, "stages.0.blocks.0", "stages.3.blocks.2"),
-        (lambda: timm.create_model("nf_resnet26"), 8, "stages.0.0", "stages.3.1"),  # standardises its weights first
-        (lambda: timm.create_model("convnext_atto"), 12, "stages.0.blocks.0", "stages.3.blocks.1"),
-        (lambda: timm.create_model("vit_tiny_patch16_224", img_size=64), 24, "blocks.0 #1", "blocks.11 #2"),
+        (lambda: from_timm("resnetv2_50"), 16, "stages.0.blocks.0", "stages.3.blocks.2"),
+        (lambda: from_timm("nf_resnet26"), 8, "stages.0.0", "stages.3.1"),  # standardises its weights first
+        (lambda: from_timm("convnext_atto"), 12, "stages.0.blocks.0", "stages.3.blocks.1"),
+        (lambda: from_timm("vit_tiny_patch16_224", img_size=64), 24, "blocks.0 #1", "blocks.11 #2"),
         (cifar_resnet20, 9, "layer1.0", "layer3.2"),
         (lambda: load_backbone("random").network, 4, "stage1", "stage4"),
         (torchvision.models.squeezenet1_0, 0, "", ""),
