@@ -160,6 +160,7 @@ def test_a_wrong_name_says_which_there_are_and_changes_nothing() -> None:
     assert not policy_of(model).tensors
 
 
+@pytest.mark.slow
 def test_a_resnet_is_frozen_before_layer4_and_a_vit_before_a_layer_deep_inside() -> None:
     network = resnet18()
     assert freeze(network, until="layer4").modules == ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3")

@@ -90,6 +90,7 @@ def test_stages_parameters_and_operations_are_as_the_spec_says(spec: BackboneSpe
 
 
 @every_spec
+@pytest.mark.slow
 def test_features_are_all_stages_side_by_side(spec: BackboneSpec) -> None:
     backbone = _on_meta(spec)
 

@@ -63,6 +63,7 @@ def test_other_sizes_and_a_crop_beyond_the_image(resize: int, crop: int) -> None
 
 @pytest.mark.parametrize("interpolation", MODES)
 @pytest.mark.parametrize("size", [(1, 300), (300, 1), (2, 901), (3, 1000)], ids=str)
+@pytest.mark.slow
 def test_strips_need_little_memory_and_give_the_same_pixels(size: tuple[int, int], interpolation: str) -> None:
     rgb = _image(*size)
 

@@ -193,6 +193,7 @@ def test_networks_of_torchvision_raise_no_false_alarm(name: str, expected: set[s
 
 
 @pytest.mark.parametrize("name", ["nf_resnet26", "resnet10t", "vit_tiny_patch16_224", "convnext_atto", "mixer_s32_224"])
+@pytest.mark.slow
 def test_networks_of_timm_raise_no_false_alarm(name: str):
     timm = pytest.importorskip("timm")
     with torch.device("meta"):

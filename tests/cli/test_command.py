@@ -36,6 +36,7 @@ def test_a_flag_that_is_on_has_a_negative_form(headstart: Headstart) -> None:
     assert "--no-offline" not in text
 
 
+@pytest.mark.slow
 def test_quiet_shows_results_without_progress(headstart: Headstart, photos: Path, run_folder: Path) -> None:
     answer = headstart("evaluate", run_folder, photos, "--quiet")
 

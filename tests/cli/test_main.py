@@ -45,6 +45,7 @@ def test_train_prints_dataset_plan_results_files_and_a_next_command_that_works(
     assert predicted.out.count("disc/") == 16
 
 
+@pytest.mark.slow
 def test_json_goes_alone_to_stdout_and_begins_with_the_evaluation(headstart: Headstart, photos: Path) -> None:
     answer = headstart("train", photos, "--backbone", "embedded", "--no-inside", "--json", "--out", "here/run")
 
@@ -160,6 +161,7 @@ def test_ctrl_c_leaves_nothing_half_written(
     assert not list((tmp_path / "runs").iterdir())
 
 
+@pytest.mark.slow
 def test_markup_and_control_characters_in_names_are_shown_not_obeyed(headstart: Headstart, tmp_path: Path) -> None:
     folder = draw_folder(tmp_path / "photos", per_class=8)
     (folder / "disc").rename(folder / "[red]disc[bold]\x1b[31m")

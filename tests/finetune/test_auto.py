@@ -101,6 +101,7 @@ def test_a_rate_of_zero_asks_for_a_range_test(photos: Path, tmp_path: Path) -> N
     assert f"{run.record['fine_tuning']['plan']['lr']:.2g}" in said
 
 
+@pytest.mark.slow
 def test_options_of_fine_tuning_beside_the_probe_are_named(photos: Path, tmp_path: Path) -> None:
     told: list[str] = []
     train(

@@ -72,6 +72,7 @@ def test_the_memory_of_a_step_is_what_the_backward_pass_waits_for(images: FineTu
 
 
 @pytest.mark.parametrize("mode", ["frozen", "recalibrated", "live"])
+@pytest.mark.slow
 def test_a_prediction_leaves_no_trace(images: FineTuneImages, head: Head, mode: str) -> None:
     made = backbone()
     before, modes = made.fingerprint, [module.training for module in made.network.modules()]

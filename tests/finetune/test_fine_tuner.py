@@ -140,7 +140,7 @@ def test_averages_change_no_statistics_before_the_boundary(images: FineTuneImage
 
 
 @pytest.mark.parametrize("average", ["ema", "wise"])
-@pytest.mark.parametrize("mode", ["frozen", "live"])
+@pytest.mark.parametrize("mode", ["frozen", pytest.param("live", marks=pytest.mark.slow)])
 def test_averages_are_measured_and_the_best_is_what_comes_back(
     images: FineTuneImages, head: Head, average: str, mode: str
 ) -> None:

@@ -53,6 +53,7 @@ def test_the_header_states_claim_source_settings_and_expected_numbers(name: str)
 
 
 @pytest.mark.parametrize("name", names())
+@pytest.mark.slow
 def test_it_has_no_side_effects_and_repeats_itself_in_every_form(name: str) -> None:
     torch.manual_seed(99)
     before, threads = randomness(), torch.get_num_threads()

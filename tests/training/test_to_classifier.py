@@ -81,6 +81,7 @@ def test_a_validation_loader_fits_the_temperature_and_keeps_the_answer(tmp_path:
     assert [answer[name] for name in CLASSES] == pytest.approx(expected.tolist(), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_a_single_logit_speaks_for_the_second_class(tmp_path: Path) -> None:
     sbs, path = loop(outputs=1), photo(tmp_path)
     classifier = sbs.to_classifier(None, ("no", "yes"))
@@ -88,6 +89,7 @@ def test_a_single_logit_speaks_for_the_second_class(tmp_path: Path) -> None:
     assert classifier.predict(path).probabilities["yes"] == pytest.approx(1 / (1 + np.exp(-logit)), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_the_networks_state_is_copied_not_shared() -> None:
     sbs = loop()
     classifier = sbs.to_classifier(None, CLASSES)
@@ -96,6 +98,7 @@ def test_the_networks_state_is_copied_not_shared() -> None:
     assert classifier.backbone.fingerprint == before
 
 
+@pytest.mark.slow
 def test_networks_that_a_file_cannot_name_are_refused_with_the_reason() -> None:
     own = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 3))
     sbs = StepByStep(own, nn.CrossEntropyLoss(), SGD(own.parameters(), lr=0.1))

@@ -68,7 +68,8 @@ def own_answers(backbone: str, weights: Path, paths: Sequence[Path]) -> NDArray[
     return np.asarray(torch.cat(rows).numpy(), dtype=np.int64)
 
 
-@pytest.mark.parametrize(("layers", "published"), [(20, 0.81), pytest.param(56, 0.83, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("layers", "published"), [(20, 0.81), (56, 0.83)])
+@pytest.mark.slow
 def test_cifar_networks_name_real_images_as_often_as_their_readme_says(
     test_data: Path, layers: int, published: float
 ) -> None:

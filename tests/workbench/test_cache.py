@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 import headstart as hs
 from headstart.workbench.cache import clear_cache, show_cache
 
 
+@pytest.mark.slow
 def test_the_cache_shows_what_a_run_left_and_clearing_keeps_weights(photos: Path, tmp_path: Path) -> None:
     hs.train(photos, out=tmp_path / "run", backbone="embedded", inside=False)
     cache = show_cache()

@@ -45,6 +45,7 @@ def test_a_training_image_in_another_format_is_a_leak_too(run: Run, photos: Path
     assert any("near duplicates are not searched for" in note for note in measured.notes)
 
 
+@pytest.mark.slow
 def test_evaluate_opens_images_as_the_classifiers_card_says(run: Run, photos: Path, tmp_path: Path) -> None:
     other = tmp_path / "cut"
     for kind in ("disc", "square", "stripes"):

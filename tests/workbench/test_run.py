@@ -99,3 +99,12 @@ def test_a_folder_without_a_name_is_refused(tmp_path: Path, monkeypatch: pytest.
 def test_a_cell_is_no_formula_and_comes_back_as_it_was(text: str) -> None:
     assert neutral_cell(text)[:1] not in ("=", "+", "-", "@", "\t")
     assert restore_cell(neutral_cell(text)) == text
+
+
+def test_the_plain_values_of_a_run_begin_with_the_evaluation_and_the_baselines(run: Run) -> None:
+    values = run.to_dict()
+
+    assert list(values)[:3] == ["evaluation", "baselines", "run"]
+    assert list(values["evaluation"]["accuracy"])[:4] == ["value", "low", "high", "n"]
+    assert {"majority", "kNN"} <= set(values["baselines"])
+    assert values["run"] == str(run.folder)
