@@ -8,7 +8,7 @@ from torch import Tensor, fx, nn
 
 from backbones.networks import randomise_batch_norms, small_pixels
 from headstart.backbones.backbone import build_backbone
-from headstart.backbones.catalogue import SPECS
+from headstart.backbones.catalogue import SPECS, find_spec
 from headstart.backbones.feature_extractor import FeatureExtractor
 from headstart.backbones.spec import Stage
 from headstart.engines.fold import fold
@@ -144,8 +144,83 @@ def test_batch_norm_called_as_a_function_is_folded_too() -> None:
     torch.testing.assert_close(folded(pixels), staged(pixels))
 
 
+def test_timm_s_batch_norm_with_an_activation_is_folded_and_keeps_its_activation() -> None:
+    layers = pytest.importorskip("timm.layers")
+    torch.manual_seed(0)
+    norm = layers.BatchNormAct2d(4, act_layer=nn.ReLU6)
+    network = nn.Sequential(nn.Conv2d(3, 4, 1, bias=False), norm, layers.Conv2dSame(4, 4, 3, 2), nn.BatchNorm2d(4))
+    randomise_batch_norms(network)
+    staged = FeatureExtractor(network.eval(), [Stage("act", "1", 4), Stage("end", "3", 4)])
+    pixels = 9 * torch.randn(2, 3, 7, 7)
+    folded = fold(staged)
+    assert not _norms(folded)
+    assert network[:2](pixels).amax().item() == 6.0  # the activation does something
+    torch.testing.assert_close(folded(pixels), staged(pixels))
+    assert network[1] is norm
+
+
+# names whose statistics of two tiny channels amplify rounding are left out; what is left alone is not in a plain chain
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "left"),
+    [
+        *[(name, 0) for name in ("cs3darknet_s", "darknet53", "dla34", "ecaresnet26t", "efficientnet_es")],
+        *[(name, 0) for name in ("ese_vovnet19b_dw", "fbnetc_100", "gernet_s", "hardcorenas_a", "lcnet_035")],
+        *[(name, 0) for name in ("legacy_seresnet18", "mnasnet_050", "mobilenetv2_035", "mobilenetv4_conv_small")],
+        *[(name, 0) for name in ("regnetx_002", "regnety_002", "resnest14d", "rexnet_100", "semnasnet_050")],
+        *[(name, 0) for name in ("seresnet18", "skresnet18", "spnasnet_100", "tinynet_e", "xception41")],
+        ("tf_mobilenetv3_small_minimal_100", 0),
+        ("densenet121", 62),  # most of its norms come before their convolution
+        ("ghostnet_050", 1),
+        ("mixnet_s", 34),  # its convolutions are joined first
+        ("mobileone_s0", 35),
+        ("repvgg_a0", 17),
+        ("resnetv2_50", 17),
+    ],
+)
+def test_networks_of_timm_give_the_same_features_when_folded(name: str, left: int) -> None:
+    pytest.importorskip("timm")
+    backbone = build_backbone(find_spec(f"timm:{name}"))
+    randomise_batch_norms(backbone.network)
+    network, pixels = backbone.feature_extractor(), small_pixels(backbone)
+    with torch.no_grad():
+        folded = fold(network)
+        expected, found = network(pixels), folded(pixels)
+    for part in backbone.slices.values():
+        assert (expected[:, part] - found[:, part]).abs().max() <= 1e-5 * expected[:, part].abs().max()
+    assert len(_norms(folded)) == left
+
+
+class _Centred(nn.Conv2d):
+    """A convolution that changes its weights in each call, as those with standardised weights do."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.weight - self.weight.mean((1, 2, 3), keepdim=True)
+        return nn.functional.conv2d(x, weight, self.bias)
+
+
+class _Doubled(nn.BatchNorm2d):
+    """A batch norm that does more than normalise, and that the tracer keeps whole as it keeps torch's own."""
+
+    __module__ = "torch.nn.modules"
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * super().forward(x)
+
+
+@pytest.mark.parametrize(
+    "layers", [(_Centred(3, 4, 1), nn.BatchNorm2d(4)), (nn.Conv2d(3, 4, 1), _Doubled(4))], ids=["convolution", "norm"]
+)
+def test_kinds_that_do_more_than_their_base_keep_their_batch_norm(layers: tuple[nn.Module, nn.Module]) -> None:
+    network = nn.Sequential(*layers).eval()
+    randomise_batch_norms(network)
+    staged, pixels = FeatureExtractor(network, [Stage("end", "1", 4)]), torch.randn(2, 3, 4, 4)
+    folded = fold(staged)
+    torch.testing.assert_close(folded(pixels), staged(pixels))
+
+
 class _Functional(nn.Module):
-    """What timm's BatchNormAct2d looks like to the tracer."""
+    """A batch norm called as a function, as in some of timm's modules."""
 
     def __init__(self) -> None:
         super().__init__()

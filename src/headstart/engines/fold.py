@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from collections import Counter
 
 from torch import Tensor, fx, nn
@@ -40,6 +41,7 @@ def fold(network: FeatureExtractor) -> fx.GraphModule:
             hint="It runs as it is: --engine eager.",
         )
     body = copy.deepcopy(network.body)
+    _separate_activations(body)
     calls = Counter(node.target for node in body.graph.nodes if node.op == "call_module")
     for node in list(body.graph.nodes):
         norm = _norm_of(body, node)
@@ -56,6 +58,27 @@ def fold(network: FeatureExtractor) -> fx.GraphModule:
     body.graph.lint()
     body.recompile()
     return body
+
+
+def _separate_activations(body: fx.GraphModule) -> None:
+    """Each of timm's batch norms with an activation inside becomes a plain one, its dropout and its activation."""
+    separated: dict[str, nn.ModuleDict] = {}
+    for node in [node for node in body.graph.nodes if node.op == "call_module"]:
+        target, norm = str(node.target), body.get_submodule(str(node.target))
+        if type(norm) is _timm_kind("BatchNormAct2d") and norm.running_mean is not None:
+            plain = nn.BatchNorm2d(norm.num_features, norm.eps, affine=norm.affine).to(norm.running_mean).eval()
+            plain.load_state_dict({name: tensor for name, tensor in norm.state_dict().items() if "." not in name})
+            parts = {"norm": plain, "drop": norm.drop, "act": norm.act}
+            does = {name: part for name, part in parts.items() if not isinstance(part, nn.Identity)}
+            separated[target] = nn.ModuleDict(does)
+            body.set_submodule(target, separated[target])
+        if target in separated:
+            output = node.args[0]
+            with body.graph.inserting_before(node):
+                for part in separated[target]:
+                    output = body.graph.call_module(f"{target}.{part}", (output,))
+            node.replace_all_uses_with(output)
+            body.graph.erase_node(node)
 
 
 class _Norm:
@@ -75,7 +98,8 @@ def _norm_of(body: fx.GraphModule, node: fx.Node) -> _Norm | None:
     """The batch norm that a node runs, as a module or as the function that some of timm's modules call."""
     if node.op == "call_module":
         module = body.get_submodule(str(node.target))
-        if not isinstance(module, _NORMS) or module.running_mean is None or module.running_var is None:
+        # exactly these: a subclass may do more than normalise
+        if type(module) not in _NORMS or module.running_mean is None or module.running_var is None:
             return None
         return _Norm(module.running_mean, module.running_var, module.weight, module.bias, module.eps)
     if node.op != "call_function" or node.target is not functional.batch_norm:
@@ -107,8 +131,15 @@ def _foldable(body: fx.GraphModule, layer: fx.Node, norm: _Norm) -> bool:
         return False
     module = body.get_submodule(str(layer.target))
     # a linear layer's outputs are the last axis, a batch norm's channels the second: the same for N×C, the usual case;
-    # otherwise the widths differ, or the engine's check of its outputs refuses it
-    return isinstance(module, _AFFINE) and module.weight.shape[0] == norm.scale.shape[0]
+    # otherwise the widths differ, or the engine's check of its outputs refuses it. Exactly these kinds: a subclass may
+    # change its weights in each call, as those with standardised weights do
+    exact = type(module) in (*_AFFINE, _timm_kind("Conv2dSame"))
+    return exact and isinstance(module.weight, Tensor) and module.weight.shape[0] == norm.scale.shape[0]
+
+
+def _timm_kind(name: str) -> type | None:
+    """A class of timm's layers; None where timm was not imported, so that no module can be of it."""
+    return getattr(sys.modules.get("timm.layers"), name, None)
 
 
 def _scale(layer: nn.Module, norm: _Norm) -> None:

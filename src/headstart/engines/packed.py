@@ -90,7 +90,8 @@ def pack(body: fx.GraphModule, batch: int) -> None:
     """
     for node in list(body.graph.nodes):
         conv = body.get_submodule(str(node.target)) if node.op == "call_module" else None
-        if not isinstance(conv, nn.Conv2d) or not _packable(conv) or not isinstance(node.args[0], fx.Node):
+        # exactly this kind: a subclass may pad or change its weights in each call
+        if type(conv) is not nn.Conv2d or not _packable(conv) or not isinstance(node.args[0], fx.Node):
             continue
         last, shortcut = _sum_after(node)
         last, post = _post_after(body, last)
