@@ -37,6 +37,16 @@ def test_without_queries_each_image_is_compared_with_all_others(block_rows: int)
     np.testing.assert_allclose(cosines, 1 - distances)
 
 
+def test_of_equally_near_images_the_first_are_taken_in_their_order() -> None:
+    x = np.random.default_rng(1).normal(size=(40, 6))
+    twins = np.concatenate([x, x, x])  # each image three times, 40 rows apart
+
+    _, rows = nearest(twins, x, 4)
+
+    np.testing.assert_array_equal(rows[:, :3], np.arange(40)[:, None] + [0, 40, 80])
+    assert (rows[:, 3] < 40).all()  # the nearest other image, by its first copy
+
+
 def test_few_images_have_no_more_neighbours_than_there_are_others() -> None:
     x = np.random.default_rng(0).normal(size=(4, 6))
 

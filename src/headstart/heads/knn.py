@@ -42,7 +42,7 @@ def nearest(
             candidates = np.concatenate(
                 [neighbours[rows], np.broadcast_to(numbers, (len(query), len(numbers)))], axis=1
             )
-            order = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
+            order = _largest(similarity, k)
             cosines[rows] = np.take_along_axis(similarity, order, axis=1)
             neighbours[rows] = np.take_along_axis(candidates, order, axis=1)
     return cosines, neighbours
@@ -63,6 +63,22 @@ def predict_neighbours(known: FeatureView, labels: Labels, queries: FeatureView,
     k = max(1, min(NEIGHBOURS, smallest))
     cosines, neighbours = nearest(known, queries, k)
     return vote(cosines, labels[neighbours], classes), k
+
+
+def _largest(values: Matrix, k: int) -> Labels:
+    """Columns of the k largest values of each row, largest first, of equal ones the first column first, M×k."""
+    if k >= values.shape[1]:
+        return np.argsort(-values, axis=1, kind="stable")[:, :k]
+    # partitioning values is vectorised, sorting their columns is not; a row whose k-th value is tied is sorted whole
+    kth = -np.partition(-values, k - 1, axis=1)[:, k - 1]
+    among = values >= kth[:, None]
+    tied = among.sum(axis=1) > k
+    order = np.empty((len(values), k), dtype=np.int64)
+    columns = np.nonzero(among[~tied])[1].reshape(-1, k)
+    chosen = np.take_along_axis(values[~tied], columns, axis=1)
+    order[~tied] = np.take_along_axis(columns, np.argsort(-chosen, axis=1, kind="stable"), axis=1)
+    order[tied] = np.argsort(-values[tied], axis=1, kind="stable")[:, :k]
+    return order
 
 
 def _blocks(source: FeatureView | Matrix, block_rows: int) -> Iterator[tuple[slice, Matrix]]:
