@@ -272,3 +272,33 @@ def test_a_scheduler_that_is_missing_when_it_is_loaded_is_said(tmp_path: Path) -
     other = StepByStep(sbs.model, nn.CrossEntropyLoss(), SGD(sbs.model.parameters(), lr=0.1))
     with pytest.warns(UserWarning, match="scheduler"):
         other.load_checkpoint(tmp_path / "a.pth")
+
+
+def test_an_open_file_takes_and_gives_a_checkpoint(tmp_path: Path) -> None:
+    whole, first, second = loop(), loop(), loop()
+    whole.train(3)
+    first.train(2)
+    with (tmp_path / "a.pth").open("w+b") as file:
+        first.save_checkpoint(file)
+        with pytest.raises(TrainingError, match="seek"):
+            second.load_checkpoint(file)
+        file.seek(0)
+        second.load_checkpoint(file)
+    second.train(1)
+    assert equal(whole, second)
+
+
+def test_without_an_optimizer_a_checkpoint_is_written_and_read_and_training_goes_on_once_there_is_one(
+    tmp_path: Path,
+) -> None:
+    trained, evaluated = loop(), loop()
+    trained.train(1)
+    trained.save_checkpoint(tmp_path / "a.pth")
+    evaluated.scheduler = evaluated.optimizer = None
+    evaluated.load_checkpoint(tmp_path / "a.pth")
+    assert equal(trained, evaluated)
+    evaluated.save_checkpoint(tmp_path / "b.pth")
+    with pytest.raises(TrainingError, match="the state of this optimizer"):
+        loop().load_checkpoint(tmp_path / "b.pth")
+    with pytest.raises(TrainingError, match="set_optimizer"):
+        evaluated.train(1)

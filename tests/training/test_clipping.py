@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.optim import SGD
 
+from headstart.errors import TrainingError
 from headstart.training.records import StepRecord
 from headstart.training.stepbystep import StepByStep
 from small_loops import equal, loop, points
@@ -54,3 +55,57 @@ def test_the_norm_before_clipping_is_recorded() -> None:
     assert isinstance(record, StepRecord)
     assert record.norm is not None
     assert record.norm > 1e-3
+
+
+@pytest.mark.parametrize("kind", ["value", "backprop", "norm"])
+@pytest.mark.parametrize("replaced", ["model", "layer"])
+def test_clipping_follows_a_model_that_is_replaced_after_it_was_set(kind: str, replaced: str) -> None:
+    model = nn.Sequential(nn.Linear(3, 2))
+    sbs = StepByStep(model, nn.CrossEntropyLoss(), SGD(model.parameters(), lr=1.0))
+    set_clip = {"value": sbs.set_clip_grad_value, "norm": sbs.set_clip_grad_norm, "backprop": sbs.set_clip_backprop}
+    set_clip[kind](1e-3)
+    if replaced == "model":
+        sbs.model = nn.Sequential(nn.Linear(3, 2))
+    else:
+        sbs.model[0] = nn.Linear(3, 2)
+    sbs.optimizer = SGD(sbs.model.parameters(), lr=1.0)
+    before = sbs.model[0].weight.detach().clone()
+    sbs.train_step_fn(*points().tensors)
+    assert 1e-4 < (sbs.model[0].weight - before).abs().max().item() <= 1.001e-3
+    old = model[0].weight if replaced == "model" else None
+    if old is not None:  # the old model is left without a hook
+        model(torch.full((1, 3), 100.0)).sum().backward()
+        assert old.grad is not None
+        assert old.grad.max() > 1
+
+
+def test_a_function_and_a_list_of_handles_may_be_assigned_as_the_course_does_and_none_ends_them() -> None:
+    sbs = loop(validation=False, lr=1.0)
+    sbs.clipping = lambda: nn.utils.clip_grad_value_(sbs.model.parameters(), 1e-4)
+    before = sbs.model[0].weight.detach().clone()
+    sbs.train_step_fn(*points().tensors)
+    assert (sbs.model[0].weight - before).abs().max() <= 1.001e-4
+    sbs.train(1)
+    sbs.lr_range_test(sbs.train_loader, 10.0, 5)
+
+    for end in ("remove_clip", "None"):
+        sbs.clipping = []
+        for parameter in sbs.model.parameters():
+            sbs.clipping.append(parameter.register_hook(lambda grad: torch.clamp(grad, -1e-9, 1e-9)))
+        sbs.train(1)
+        sbs.remove_clip() if end == "remove_clip" else setattr(sbs, "clipping", None)
+        assert sbs.clipping is None
+        sbs.model(points().tensors[0]).sum().backward()
+        assert sbs.model[0].weight.grad is not None
+        assert sbs.model[0].weight.grad.abs().max() > 1e-6
+    with pytest.raises(TrainingError, match="set_clip_grad_norm"):
+        sbs.clipping = 1.0
+
+
+def test_hooks_of_a_clipping_that_another_one_replaces_by_assignment_are_removed() -> None:
+    sbs = loop(validation=False)
+    sbs.set_clip_backprop(1e-9)
+    sbs.clipping = lambda: None
+    sbs.model(points().tensors[0]).sum().backward()
+    assert sbs.model[4].weight.grad is not None
+    assert sbs.model[4].weight.grad.abs().max() > 1e-6

@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch import nn
 from torch.optim import SGD
+from torch.utils.data import DataLoader
 
 from headstart import runtime
 from headstart.errors import TrainingError
 from headstart.training.stepbystep import StepByStep
-from small_loops import loop, network
+from small_loops import loop, network, points
 
 
 def test_d4_a_batch_norm_put_into_eval_mode_by_hand_stays_there() -> None:
@@ -41,3 +42,35 @@ def test_the_device_that_is_named_is_taken_and_no_other_is_touched(monkeypatch: 
     monkeypatch.setattr(runtime, "choose_device", lambda name="auto": "meta" if name == "auto" else name)
     assert loop(device="cpu").model[0].weight.device.type == "cpu"
     assert loop().model[0].weight.device.type == "meta"
+
+
+def test_a_loop_without_loss_and_optimizer_evaluates_and_says_what_training_needs() -> None:
+    x, y = points().tensors
+    model = network()
+    sbs = StepByStep(model, None, None)
+    sbs.set_loaders(DataLoader(points(), 8))
+    assert sbs.correct(x, y).sum(0)[1] == 40
+    assert sbs.predict(x).shape == (40, 2)
+    for attempt, needed in (
+        (lambda: sbs.train(1), "an optimizer"),
+        (lambda: sbs.lr_range_test(sbs.train_loader, 1.0), "an optimizer"),
+        (lambda: sbs.capture_gradients("0", after_clipping=True), "an optimizer"),
+    ):
+        with pytest.raises(TrainingError, match=needed):
+            attempt()
+    sbs.optimizer = SGD(model.parameters(), lr=0.1)
+    with pytest.raises(TrainingError, match="a loss"):
+        sbs.train(1)
+    sbs.loss_fn = nn.CrossEntropyLoss()
+    sbs.train(1)
+    assert len(sbs.losses) == 1
+
+
+def test_hooks_that_a_notebook_puts_among_ours_stand_in_no_ones_way() -> None:
+    sbs = loop()
+    sbs.handles["mine"] = sbs.model[0].register_forward_hook(lambda *_: None)
+    sbs.attach_hooks("0")
+    sbs.lr_range_test(sbs.train_loader, 1.0, 5)
+    sbs.remove_hooks()
+    assert sbs.handles == {}
+    assert not sbs.model[0]._forward_hooks

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial, wraps
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.loss import _Loss
+from torch.nn.utils.rnn import PackedSequence
 
 from headstart.errors import TrainingError
 
@@ -18,8 +21,13 @@ Loss = Callable[[Any, Any], Tensor]
 TARGETS = ("labels", "label", "targets", "target", "y")
 """Keys under which a batch that is a mapping may hold its target; everything else in it is input."""
 
+MAIN = ("logits", "out", "output", "outputs")
+"""Keys of the main output of a network that returns a mapping: those of Hugging Face and of torchvision first."""
+
 AUXILIARY = 0.4
 """Weight of inception's second output: that of torchvision's training; Szegedy et al. 2015 has 0.3."""
+
+_ONE_VALUE = "Expected more than 1 value per channel"  # torch's words; it has no exception of its own for this
 
 
 def unpack(batch: Any) -> tuple[Input, Any]:
@@ -47,13 +55,19 @@ def unpack(batch: Any) -> tuple[Input, Any]:
 
 
 def to_device(value: Any, device: torch.device | str) -> Any:
-    """The same tensor, mapping or sequence, its tensors on the device; other values as they are."""
+    """The same tensor, mapping or sequence, its tensors on the device; other values as they are.
+
+    A packed sequence and a namedtuple keep their type, and whatever else moves by a `to` of its own is moved by it.
+    """
     if isinstance(value, Tensor):
         return value.to(device, non_blocking=True)
     if isinstance(value, Mapping):
         return {key: to_device(item, device) for key, item in value.items()}
-    if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
-        return type(value)(to_device(item, device) for item in value)
+    if callable(getattr(value, "to", None)):  # a PackedSequence too, which is a tuple
+        return value.to(device)
+    if isinstance(value, (list, tuple)):
+        moved = [to_device(item, device) for item in value]
+        return type(value)(*moved) if hasattr(value, "_fields") else type(value)(moved)
     return value
 
 
@@ -65,6 +79,8 @@ def size_of(value: Any) -> int:
     """
     if isinstance(value, Tensor):
         return len(value) if value.dim() else 1
+    if isinstance(value, PackedSequence):
+        return int(value.batch_sizes[0])  # all sequences have a first step
     values = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
     for item in values:
         return size_of(item)
@@ -72,19 +88,59 @@ def size_of(value: Any) -> int:
 
 
 def run_model(model: nn.Module, x: Input) -> Any:
-    """The model's output; a mapping goes in by keywords, a tuple by position, a tensor alone."""
-    if isinstance(x, Mapping):
-        return model(**x)
-    return model(*x) if isinstance(x, tuple) else model(x)
+    """The model's output; a mapping goes in by keywords, a plain tuple by position, all else alone.
 
+    A namedtuple, such as a PackedSequence, is one input.
 
-def main_output(outputs: Any) -> Tensor:
-    """The logits of a model's output: of two outputs (inception in train mode) the first.
-
-    Decided by the fields of the type, not by the number of rows: a tensor of two rows unpacks as well.
+    Raises:
+        TrainingError: a normalisation layer in train mode has a batch of one value to normalise.
     """
-    main: Tensor = outputs.logits if hasattr(outputs, "_fields") and hasattr(outputs, "logits") else outputs
-    return main
+    try:
+        if isinstance(x, Mapping):
+            return model(**x)
+        return model(*x) if isinstance(x, tuple) and not hasattr(x, "_fields") else model(x)
+    except ValueError as error:
+        if _ONE_VALUE not in str(error):
+            raise
+        raise TrainingError(
+            expected="two or more samples in each training batch: batch norm has no deviation over one",
+            found="a batch of one",
+            where=f"the forward pass of {type(model).__name__}",
+            hint="If it is the last batch of an epoch, build the loader with drop_last=True; else use larger batches.",
+        ) from error
+
+
+def main_output(outputs: Any) -> Any:
+    """The logits of a model's output: of several outputs (inception in train mode, a dict with `logits`) the main one.
+
+    Decided by the fields of the type or the keys, not by the number of rows: a tensor of two rows unpacks as well. What
+    names no main output is returned as it is.
+    """
+    if isinstance(outputs, Mapping):
+        named = [outputs[key] for key in MAIN if key in outputs]
+        return named[0] if named else next(iter(outputs.values())) if len(outputs) == 1 else outputs
+    if isinstance(outputs, Tensor) or not hasattr(outputs, "logits"):
+        return outputs
+    return outputs.logits
+
+
+def logits_of(outputs: Any) -> Tensor:
+    """The main output as a tensor.
+
+    Raises:
+        TrainingError: the output has no part that is known as the main one.
+    """
+    main = main_output(outputs)
+    if isinstance(main, Tensor):
+        return main
+    keys = f" with {', '.join(map(repr, outputs))}" if isinstance(outputs, Mapping) else ""
+    number = f" of {len(outputs)}" if isinstance(outputs, (list, tuple)) else ""
+    raise TrainingError(
+        expected=f"a network that returns a tensor, or a mapping with one of {', '.join(MAIN)}",
+        found=f"a {type(outputs).__name__}{keys}{number}",
+        where="the network's output",
+        hint="Return the logits alone, or give a loss function of your own that takes this output.",
+    )
 
 
 def two_output_loss(loss_fn: Loss, auxiliary: float = AUXILIARY) -> Loss:
@@ -94,9 +150,10 @@ def two_output_loss(loss_fn: Loss, auxiliary: float = AUXILIARY) -> Loss:
     Source: Szegedy et al. 2016, "Rethinking the Inception architecture", section 4.
     """
 
+    @wraps(loss_fn, assigned=(), updated=())  # only so that the epoch's loss finds what the inner loss divides by
     def loss(outputs: Any, y: Any) -> Tensor:
-        total = loss_fn(main_output(outputs), y)
-        fields = outputs._asdict() if hasattr(outputs, "_asdict") else {}
+        total = loss_fn(logits_of(outputs), y)
+        fields = outputs if isinstance(outputs, Mapping) else outputs._asdict() if hasattr(outputs, "_asdict") else {}
         for name, extra in fields.items():
             if name.startswith("aux_logits") and extra is not None:
                 total = total + auxiliary * loss_fn(extra, y)
@@ -106,7 +163,29 @@ def two_output_loss(loss_fn: Loss, auxiliary: float = AUXILIARY) -> Loss:
 
 
 def loss_of(loss_fn: Loss, outputs: Any, y: Any) -> Tensor:
-    """The loss of a model's output; torch's own losses take one output, so inception's two are combined for them."""
-    if hasattr(outputs, "_fields") and isinstance(loss_fn, nn.Module):
+    """The loss of a model's output; torch's own losses take one tensor, and get the main output.
+
+    Raises:
+        TrainingError: the model returns several outputs, and the loss cannot take them.
+    """
+    if isinstance(outputs, Tensor):
+        return loss_fn(outputs, y)
+    if _is_torchs(loss_fn) or (hasattr(outputs, "_fields") and isinstance(loss_fn, nn.Module)):
         return two_output_loss(loss_fn)(outputs, y)
-    return loss_fn(outputs, y)
+    try:
+        return loss_fn(outputs, y)
+    except (TypeError, AttributeError) as error:
+        keys = f" with {', '.join(map(repr, outputs))}" if isinstance(outputs, Mapping) else ""
+        raise TrainingError(
+            expected=f"a loss function that takes the network's output, a {type(outputs).__name__}{keys}",
+            found=f"{type(error).__name__}: {error}",
+            where=getattr(loss_fn, "__name__", type(loss_fn).__name__),
+            hint="Pick the logits in the loss function, such as outputs['logits'], or return them alone.",
+        ) from error
+
+
+def _is_torchs(loss_fn: Loss) -> bool:
+    """Whether a loss is one of torch's own, a module or a function, or made of one by `partial`."""
+    plain = loss_fn.func if isinstance(loss_fn, partial) else loss_fn
+    module = getattr(plain if not isinstance(plain, nn.Module) else type(plain), "__module__", "")
+    return isinstance(plain, _Loss) or str(module).startswith("torch.")

@@ -50,7 +50,8 @@ class Hook:
             self._handle.remove()
 
 
-Handles = MutableMapping[str, Hook]
+Handles = MutableMapping[str, Any]
+"""Hooks by name; a user may put handles of torch beside them, which are removed with the rest."""
 
 
 def attach_outputs(
@@ -135,7 +136,7 @@ def remove_hooks(handles: Handles) -> None:
 @contextmanager
 def paused(handles: Handles) -> Iterator[None]:
     """Pause hooks inside the block, such as during a learning-rate range test."""
-    before = [(hook, hook.paused) for hook in handles.values()]
+    before = [(hook, hook.paused) for hook in handles.values() if isinstance(hook, Hook)]  # a user's own cannot pause
     try:
         for hook, _ in before:
             hook.paused = True
@@ -279,5 +280,5 @@ def _add_parameters(model: nn.Module, recents: Mapping[str, Recent]) -> HookFunc
 
 
 def _remove(handles: Handles, kind: str) -> None:
-    for name in [name for name, hook in handles.items() if hook.kind == kind]:
+    for name in [name for name, hook in handles.items() if isinstance(hook, Hook) and hook.kind == kind]:
         handles.pop(name).remove()

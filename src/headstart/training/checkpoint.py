@@ -9,7 +9,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -23,15 +23,23 @@ BOOK_KEYS = ("epoch", "model_state_dict", "optimizer_state_dict", "loss", "val_l
 EXTRA = "headstart"
 VERSION = 1
 
+File = Path | IO[bytes]
+
 _NAMED = 6  # tensors listed in an error
 
 
-def write_checkpoint(path: Path, values: Mapping[str, Any]) -> None:
+def write_checkpoint(path: File, values: Mapping[str, Any]) -> None:
     """Save a checkpoint, flushed to the disk; a reader never sees half a file, and an older one stays until then.
+
+    Args:
+        path: where; or a file that is open for writing, which its owner flushes and closes.
 
     Raises:
         TrainingError: the folder cannot be written.
     """
+    if not isinstance(path, Path):
+        torch.save(dict(values), path)
+        return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as part:
@@ -45,7 +53,7 @@ def write_checkpoint(path: Path, values: Mapping[str, Any]) -> None:
         ) from error
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
+def read_checkpoint(path: File) -> dict[str, Any]:
     """The values of a checkpoint, all tensors on the CPU; numpy's floats in the book's own files are allowed.
 
     Raises:
@@ -68,7 +76,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return dict(values)
 
 
-def check_fits(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+def check_fits(model: nn.Module, state: Mapping[str, Tensor], path: File) -> None:
     """Check that a state dict has the names and shapes of a model.
 
     Raises:
@@ -102,6 +110,13 @@ def _numpy_scalars() -> list[Any]:
     ]
 
 
-def _unfit(expected: str, found: str, path: Path) -> TrainingError:
+def _unfit(expected: str, found: str, path: File) -> TrainingError:
     hint = "Only files written by this loop, or by the book's, can be loaded."
-    return TrainingError(expected=expected, found=found, where=path, hint=hint)
+    if not isinstance(path, Path):
+        hint += " An open file is read from where it stands: seek(0) goes to its beginning."
+    return TrainingError(expected=expected, found=found, where=place_of(path), hint=hint)
+
+
+def place_of(path: File) -> object:
+    """A path, or what an open file is called, for an error."""
+    return path if isinstance(path, Path) else getattr(path, "name", type(path).__name__)

@@ -6,7 +6,7 @@ None leaves a trace: weights, buffers, gradients, optimiser, modes and random nu
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,18 +16,20 @@ import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
 from torchvision.transforms import Normalize  # type: ignore[import-untyped]
 
 from headstart.backbones.preprocess import Preprocess
 from headstart.classifier.classifier import Classifier
 from headstart.data.images import open_image
+from headstart.errors import TrainingError
 from headstart.figures.feature_maps import feature_maps_figure
 from headstart.figures.filters import filters_figure
 from headstart.figures.images import draw_image_row
 from headstart.figures.loss_curves import losses_figure
 from headstart.figures.lr_range import LrCurve, lr_range_figure
 from headstart.preserve import preserve
-from headstart.training.batch import main_output, run_model, to_device, unpack
+from headstart.training.batch import logits_of, run_model, to_device, unpack
 from headstart.training.captures import (
     attach_gradients,
     attach_outputs,
@@ -40,6 +42,7 @@ from headstart.training.channel_statistics import loader_apply, make_normalizer,
 from headstart.training.layers import filters_of
 from headstart.training.loaders import generators_of
 from headstart.training.lr_range import LrRange, RangeTest, lr_range_test
+from headstart.training.output_kind import output_kind, probabilities, several_labels, watched_outputs
 from headstart.training.settings import LoopSettings
 from headstart.training.to_classifier import to_classifier
 
@@ -67,20 +70,21 @@ class Diagnostics(LoopSettings):
             self.make_normalizer = partial(make_normalizer, method="per_image")  # type: ignore[method-assign]
 
     def predict(self, x: Any) -> NDArray[Any]:
-        """Logits (N×C, numpy) of N inputs, an array or tensor; in eval mode, in chunks."""
-        inputs = torch.as_tensor(x).float()
-        with preserve(self.model, weights=False), torch.inference_mode():
-            self.model.eval()
-            chunks = [main_output(run_model(self.model, part.to(self.device))) for part in torch.split(inputs, CHUNK)]
-        if self.book:
-            self.model.train()
-        return torch.cat(chunks).cpu().numpy()
+        """Outputs of the network (N×C, numpy) for N inputs, an array or tensor; in eval mode, in chunks.
+
+        Any other input, such as a mapping or a PackedSequence, goes through at once.
+        """
+        return self._outputs(x).cpu().numpy()
 
     def predict_proba(self, x: Any) -> NDArray[Any]:
-        """Probabilities N×C: softmax of the logits; of a single logit the sigmoid, N×1."""
-        logits = torch.from_numpy(self.predict(x))
-        single = logits.dim() < 2 or logits.shape[1] == 1
-        return (torch.sigmoid(logits) if single else torch.softmax(logits, 1)).numpy()
+        """Probabilities N×C: softmax of the logits; of a single logit, and where each column is a label, the sigmoid.
+
+        Where the network ends in a sigmoid or softmax, its outputs are the probabilities; where in a log-softmax, their
+        exponentials. `output_kind` says how this is known; a loss that takes something else gives a warning.
+        """
+        with watched_outputs():
+            outputs = self._outputs(x)
+        return probabilities(outputs, output_kind(outputs, self.loss_fn), self.loss_fn).cpu().numpy()
 
     def predict_files(self, paths: Sequence[str | Path], preprocess: Preprocess) -> NDArray[Any]:
         """Logits of image files.
@@ -95,17 +99,34 @@ class Diagnostics(LoopSettings):
         """Classes×2 counts of one batch: correct predictions and samples of each class.
 
         Args:
-            threshold: probability above which a single logit predicts the second class.
+            y: N labels, or N×1; or N×C probabilities, of which the largest counts.
+            threshold: probability above which a single output predicts the second class.
+
+        Raises:
+            TrainingError: each sample has several labels, so that it is of no one class.
         """
-        with preserve(self.model, weights=False), torch.inference_mode():
-            logits = main_output(run_model(self.model.eval(), to_device(x, self.device)))
+        with preserve(self.model, weights=False), torch.inference_mode(), watched_outputs():
+            outputs = logits_of(run_model(self.model.eval(), to_device(x, self.device)))
         if self.book:
             self.model.train()
-        labels = torch.as_tensor(y).to(logits.device)
-        single = logits.dim() < 2 or logits.shape[1] == 1
-        answers = (torch.sigmoid(logits) > threshold).long() if single else logits.argmax(1)
+        labels = torch.as_tensor(y).to(outputs.device)
+        single = outputs.dim() < 2 or outputs.shape[1] == 1
+        if not single and labels.dim() > 1 and labels.shape[1] > 1:
+            if several_labels(self.loss_fn):
+                raise TrainingError(
+                    expected="one class for each sample",
+                    found=f"{labels.shape[1]} labels, each trained on its own",
+                    where="correct",
+                    hint="predict_proba(x) > 0.5 gives the predicted labels.",
+                )
+            labels = labels.argmax(1)
+        if single:
+            kind = output_kind(outputs, self.loss_fn)
+            answers = (probabilities(outputs, kind, self.loss_fn) > threshold).long()
+        else:
+            answers = outputs.argmax(1)
         correct = answers.reshape(-1) == labels.reshape(-1).long()
-        classes = 2 if single else logits.shape[1]
+        classes = 2 if single else outputs.shape[1]
         rows = [(correct & (labels.reshape(-1) == i), labels.reshape(-1) == i) for i in range(classes)]
         return torch.tensor([[int(hits.sum()), int(all_.sum())] for hits, all_ in rows])
 
@@ -179,7 +200,7 @@ class Diagnostics(LoopSettings):
         Args:
             after_clipping: as the step takes them; else as they arrive.
         """
-        optimizer = self.optimizer if after_clipping else None
+        optimizer = self.needed_optimizer("capture_gradients") if after_clipping else None
         self._gradients = attach_gradients(
             self.model, layers_to_hook, self.handles, optimizer=optimizer, scale=self.scaler.get_scale
         )
@@ -231,6 +252,18 @@ class Diagnostics(LoopSettings):
         axs: Any, x: Any, y: Any = None, yhat: Any = None, layer_name: str = "", title: Any = None
     ) -> None:
         draw_image_row(axs, x, y=y, yhat=yhat, layer_name=layer_name, title=title)
+
+    def _outputs(self, x: Any) -> Tensor:
+        """The network's outputs in eval mode; arrays and tensors become floats, as in the book, and go in chunks."""
+        whole = isinstance(x, (Mapping, PackedSequence)) or hasattr(x, "_fields") or isinstance(x, tuple)
+        inputs = [x] if whole else torch.split(torch.as_tensor(x).float(), CHUNK)
+        with preserve(self.model, weights=False), torch.inference_mode():
+            self.model.eval()
+            chunks = [logits_of(run_model(self.model, to_device(part, self.device))) for part in inputs]
+            outputs = chunks[0] if len(chunks) == 1 else torch.cat(chunks)
+        if self.book:
+            self.model.train()
+        return outputs
 
     def _validation(self) -> tuple[NDArray[np.float64], NDArray[np.int64]] | None:
         if self.val_loader is None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
 
 from headstart.errors import TrainingError
 
@@ -60,6 +61,24 @@ def check_not_empty(batches: int, name: str) -> None:
             where="set_loaders",
             hint="Is the data set empty, or smaller than one batch with drop_last=True?",
         )
+
+
+def last_batch_size(loader: Any) -> int | None:
+    """Samples in the last batch of an epoch, where a DataLoader makes the batches; None where only it knows."""
+    if not isinstance(loader, DataLoader) or loader.batch_size is None:
+        return None
+    try:
+        samples = len(loader.sampler)  # type: ignore[arg-type]
+    except TypeError:  # a stream
+        return None
+    rest = samples % loader.batch_size
+    return loader.batch_size if not rest or loader.drop_last else rest
+
+
+def batch_of_one(loader: DataLoader[Any]) -> Any:
+    """A batch of the first sample that the sampler names, made as the loader makes its batches."""
+    index = next(iter(loader.sampler))
+    return loader.collate_fn([loader.dataset[index]])
 
 
 def generators_of(*loaders: object) -> tuple[torch.Generator, ...]:

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,13 @@ from headstart.freezing import FreezePolicy, policy_of
 from headstart.preserve import RandomState
 from headstart.training.batch import Loss
 from headstart.training.best import BestModel
-from headstart.training.checkpoint import EXTRA, VERSION, check_fits, read_checkpoint, write_checkpoint
-from headstart.training.clipping import Clip
+from headstart.training.checkpoint import EXTRA, VERSION, File, check_fits, place_of, read_checkpoint, write_checkpoint
+from headstart.training.clipping import Clipping, check_clipping, remove_clipping
 from headstart.training.loaders import generators_of
 from headstart.training.meters import Mean, Metric
 from headstart.training.records import EpochRecord
-from headstart.training.schedule import Schedule
+from headstart.training.schedule import PER_BATCH, Schedule
+from headstart.training.wrappers import own_names, renamed
 
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -75,13 +77,19 @@ class Position:
 
 
 class LoopState:
-    """A model, a loss, an optimiser, and everything that training changes or records."""
+    """A model, a loss, an optimiser, and everything that training changes or records.
+
+    Its attributes may be assigned, as the book's readers do: `model`, `loss_fn`, `optimizer`, `scheduler`, `clipping`.
+
+    Attributes:
+        is_batch_lr_scheduler: whether the scheduler steps after batches; set with it, by its kind.
+    """
 
     def __init__(
         self,
         model: nn.Module,
-        loss_fn: Loss,
-        optimizer: Optimizer,
+        loss_fn: Loss | None,
+        optimizer: Optimizer | None,
         *,
         metrics: Mapping[str, Metric] | None = None,
         precision: str = "fp32",  # the same numbers on every machine; half precision is for a GPU
@@ -91,16 +99,18 @@ class LoopState:
         device: str = "auto",
     ) -> None:
         _check_options(precision, accumulate, compat)
-        self.model, self.loss_fn, self.optimizer = model, loss_fn, optimizer
+        self._scheduler: LRScheduler | None = None
+        self._clipping: Clipping = None
+        self.is_batch_lr_scheduler = False
+        self.model = model
+        self.loss_fn: Any = loss_fn  # a Loss, or None where the model is only evaluated
+        self.optimizer = optimizer
         self.book = compat == "book"
         self.metrics = dict(metrics or {})
         self.amp, self.accumulate, self.progress = PRECISIONS[precision], accumulate, progress
         self.train_loader: Any = None
         self.val_loader: Any = None
         self.writer: Any = None
-        self.scheduler: LRScheduler | None = None
-        self.is_batch_lr_scheduler = False
-        self.clipping: Clip | None = None
         self.losses: list[float] = []
         self.val_losses: list[float | None] = []
         self.learning_rates: list[list[float]] = []
@@ -111,7 +121,6 @@ class LoopState:
         self.device: Any = "cpu"
         self.to(runtime.choose_device(device))
         self.scaler = torch.amp.GradScaler(torch.device(self.device).type, enabled=precision == "fp16")
-        self._schedule: Schedule | None = None
         self._position: Position | None = None
         self._random: RandomState | None = None  # from a checkpoint, until training goes on
         self._seeded = False
@@ -119,6 +128,50 @@ class LoopState:
 
     def _prepare(self) -> None:
         """Set up what subclasses add."""
+
+    @property
+    def optimizer(self) -> Any:
+        """Of the model's parameters; None: the model is only evaluated."""
+        return self._optimizer
+
+    @optimizer.setter
+    def optimizer(self, optimizer: Optimizer | None) -> None:
+        """Take another one; a scheduler of the old one is dropped with a warning."""
+        self._optimizer = optimizer
+        if getattr(self._scheduler, "optimizer", optimizer) is not optimizer:
+            name = type(self._scheduler).__name__
+            warnings.warn(f"{name} moved the old optimizer's rates and is dropped; set another", stacklevel=3)
+            self.scheduler = None
+
+    @property
+    def scheduler(self) -> LRScheduler | None:
+        """Of the learning rate; one that is assigned steps after batches if it is made for that, else after epochs."""
+        return self._scheduler
+
+    @scheduler.setter
+    def scheduler(self, scheduler: LRScheduler | None) -> None:
+        """Take another one, and when it steps from its kind."""
+        self._scheduler = scheduler
+        self.is_batch_lr_scheduler = isinstance(scheduler, PER_BATCH)
+
+    @property
+    def clipping(self) -> Clipping:
+        """Of the gradients: None, a function without arguments that clips them, or a list of handles of hooks."""
+        return self._clipping
+
+    @clipping.setter
+    def clipping(self, clipping: Clipping) -> None:
+        """Take another one; the hooks of the old one are removed."""
+        check_clipping(clipping)
+        if clipping is not self._clipping:
+            remove_clipping(self._clipping)
+        self._clipping = clipping
+
+    @property
+    def _schedule(self) -> Schedule | None:
+        if self.scheduler is None:
+            return None
+        return Schedule(self.scheduler, "batch" if self.is_batch_lr_scheduler else "epoch")
 
     def to(self, device: Any) -> None:
         """Move the model and the optimiser's state to a device.
@@ -137,10 +190,33 @@ class LoopState:
         self.model.to(device)
         if self.averaged is not None:
             self.averaged.to(device)
-        for values in self.optimizer.state.values():
+        for values in () if self.optimizer is None else self.optimizer.state.values():
             for name, value in values.items():
                 if isinstance(value, torch.Tensor) and name != "step":  # torch keeps its step counters on the CPU
                     values[name] = value.to(device)
+
+    def needed_optimizer(self, where: str) -> Optimizer:
+        """The optimiser, for what cannot do without.
+
+        Raises:
+            TrainingError: there is none: this loop evaluates only.
+        """
+        if self._optimizer is None:
+            raise TrainingError(
+                expected="an optimizer", found="None", where=where, hint="Call set_optimizer(optimizer) first."
+            )
+        return self._optimizer
+
+    def needed_loss(self, where: str) -> Loss:
+        """The loss, for what cannot do without.
+
+        Raises:
+            TrainingError: there is none: this loop evaluates only.
+        """
+        if self.loss_fn is None:
+            raise TrainingError(expected="a loss", found="None", where=where, hint="Assign one to loss_fn first.")
+        loss_fn: Loss = self.loss_fn
+        return loss_fn
 
     def set_seed(self, seed: int = 42) -> None:
         """Seed torch, numpy, Python and the generators of the training loader."""
@@ -150,8 +226,11 @@ class LoopState:
         for generator in generators_of(self.train_loader):
             generator.manual_seed(seed)
 
-    def save_checkpoint(self, filename: str | Path) -> None:
+    def save_checkpoint(self, filename: str | File) -> None:
         """Write everything, also in the middle of an epoch; the book's loader can read its own keys.
+
+        Args:
+            filename: a path, or a file that is open for writing bytes.
 
         Raises:
             TrainingError: the file cannot be written; one that was there is untouched.
@@ -159,26 +238,33 @@ class LoopState:
         values = {
             "epoch": self.total_epochs,
             "model_state_dict": self.model.state_dict(),
-            "optimizer_state_dict": self.optimizer.state_dict(),
+            "optimizer_state_dict": {} if self.optimizer is None else self.optimizer.state_dict(),
             "loss": list(self.losses),
             "val_loss": list(self.val_losses),
             EXTRA: self._own_state(),
         }
-        write_checkpoint(Path(filename), values)
+        write_checkpoint(Path(filename) if isinstance(filename, (str, PathLike)) else filename, values)
 
-    def load_checkpoint(self, filename: str | Path) -> None:
+    def load_checkpoint(self, filename: str | File) -> None:
         """Load a checkpoint, the book's or ours, without running code from it; ends in train mode.
 
-        Random numbers are restored when training goes on, so that draws in between do not matter.
+        Random numbers are restored when training goes on, so that draws in between do not matter. A network may be
+        wrapped (`torch.compile`, DataParallel) where that of the checkpoint was not, and the other way round. Without
+        an optimiser only the model and the history are loaded.
+
+        Args:
+            filename: a path, or a file that is open for reading bytes, at its beginning.
 
         Raises:
             TrainingError: the file is damaged, holds more than plain values, or is of another model; nothing changed.
         """
-        path = Path(filename)
-        values = read_checkpoint(path)
-        check_fits(self.model, values["model_state_dict"], path)
-        _load_optimizer(self.optimizer, values["optimizer_state_dict"], path)
-        self.model.load_state_dict(values["model_state_dict"])
+        file = Path(filename) if isinstance(filename, (str, PathLike)) else filename
+        values = read_checkpoint(file)
+        state = renamed(values["model_state_dict"], self.model.state_dict())
+        check_fits(self.model, state, file)
+        if self.optimizer is not None:
+            _load_optimizer(self.optimizer, values["optimizer_state_dict"], file)
+        self.model.load_state_dict(state)
         self.total_epochs = int(values["epoch"])
         self.losses = [float(loss) for loss in values["loss"]]
         self.val_losses = [None if loss is None else float(loss) for loss in values["val_loss"]]
@@ -231,21 +317,31 @@ class LoopState:
             vars(self.optimizer)["_opt_called"] = (
                 True  # it was, before: torch would warn of a scheduler that comes first
             )
-        elif state["scheduler"] is not None:
+        elif state["scheduler"] is not None and self.optimizer is not None:
             warnings.warn(
                 "the checkpoint holds a scheduler's state: set_lr_scheduler() before loading it", stacklevel=3
             )
         self.scaler.load_state_dict(state["scaler"])
         self.best = None if state["best"] is None else BestModel(**state["best"])
         if self.averaged is not None and state.get("averaged") is not None:
-            self.averaged.load_state_dict(state["averaged"])
-        FreezePolicy(**{name: tuple(names) for name, names in state["frozen"].items()}).apply(self.model)
+            self.averaged.load_state_dict(renamed(state["averaged"], self.averaged.state_dict()))
+        _own_policy(state["frozen"], self.model).apply(self.model)
         self._random = RandomState(**state["random"])
         self._position = None if state["position"] is None else Position.from_state(state["position"])
         self._seeded = state["seeded"]
 
 
-def _load_optimizer(optimizer: Optimizer, state: dict[str, Any], path: Path) -> None:
+def _own_policy(frozen: Mapping[str, Any], model: nn.Module) -> FreezePolicy:
+    """A policy from a checkpoint under the names of this model."""
+    modules, tensors = [name for name, _ in model.named_modules()], list(model.state_dict())
+    return FreezePolicy(
+        modules=own_names(frozen["modules"], modules),
+        partly=own_names(frozen["partly"], modules),
+        tensors=own_names(frozen["tensors"], tensors),
+    )
+
+
+def _load_optimizer(optimizer: Optimizer, state: dict[str, Any], file: File) -> None:
     before = dict(vars(optimizer))  # loading replaces groups and state
     try:
         optimizer.load_state_dict(state)
@@ -255,7 +351,7 @@ def _load_optimizer(optimizer: Optimizer, state: dict[str, Any], path: Path) -> 
         raise TrainingError(
             expected="the state of this optimizer",
             found=f"one without {error}" if isinstance(error, KeyError) else str(error),
-            where=path,
+            where=place_of(file),
             hint="Build the same optimizer.",
         ) from error
 

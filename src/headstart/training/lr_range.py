@@ -16,6 +16,7 @@ from headstart.errors import TrainingError
 from headstart.plain import Plain
 from headstart.preserve import preserve
 from headstart.training.batch import loss_of, run_model, to_device, unpack
+from headstart.training.clipping import apply_clipping, follow_model
 from headstart.training.loaders import generators_of
 from headstart.training.loop_state import LoopState
 
@@ -122,10 +123,10 @@ def lr_range_test(loop: LoopState, loader: Any, test: RangeTest) -> LrRange:
 
     Source: Smith 2017, "Cyclical learning rates", section 3.3; smoothing from zero: Kingma & Ba 2015, section 3.
     """
-    model, optimizer = loop.model, loop.optimizer
+    model, optimizer, loss_fn = loop.model, loop.needed_optimizer("lr_range_test"), loop.needed_loss("lr_range_test")
     starts = [float(group["lr"]) for group in optimizer.param_groups]
     multiple = make_lr_fn(starts[0], test.end_lr, test.num_iter, test.step_mode)
-    modules = [module for module in (model, loop.loss_fn) if isinstance(module, nn.Module)]
+    modules = [module for module in (model, loss_fn) if isinstance(module, nn.Module)]
     curve, generators = _Curve(test.alpha), generators_of(loop.train_loader, loop.val_loader, loader)
     with preserve(*modules, optimizer=optimizer, generators=generators):
         loop.train_mode()
@@ -135,12 +136,12 @@ def lr_range_test(loop: LoopState, loader: Any, test: RangeTest) -> LrRange:
                 optimizer.zero_grad()
                 x, y = (to_device(value, loop.device) for value in unpack(batch))
                 with loop.autocast():
-                    loss = loss_of(loop.loss_fn, run_model(model, x), y)
+                    loss = loss_of(loss_fn, run_model(model, x), y)
                 if not curve.add(loss.item(), rates) or iteration + 1 == test.num_iter:
                     break
+                follow_model(loop.clipping)
                 loss.backward()  # type: ignore[no-untyped-call]
-                if loop.clipping is not None:
-                    loop.clipping()
+                apply_clipping(loop.clipping)
                 optimizer.step()
     return curve.interpreted(test)
 

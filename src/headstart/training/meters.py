@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from headstart.errors import TrainingError
-from headstart.training.batch import main_output
+from headstart.training.batch import logits_of
+from headstart.training.loss_weight import SUM, Weight
 
 Function = Callable[[Tensor, Any], Tensor | float]
 
@@ -41,15 +42,23 @@ class Mean:
 
     weighted: bool = True
     total: float = 0.0
-    weight: int = 0
+    weight: float = 0
     samples: int = 0
 
-    def add(self, value: float, samples: int) -> None:
-        """Add the mean of a batch."""
-        weight = samples if self.weighted else 1
-        self.total += value * weight
-        self.weight += weight
+    def add(self, value: float, samples: int, weight: Weight | None = None) -> None:
+        """Add the mean of a batch.
+
+        Args:
+            weight: what the batch's sum was divided by, if not its samples; `SUM`: by nothing, and sums are added.
+        """
         self.samples += samples
+        if weight == SUM and self.weighted:
+            self.total, self.weight = self.total + value, 1
+            return
+        share = 1 if not self.weighted else samples if weight is None else float(weight)
+        if share:  # the mean of a batch whose targets are all ignored is 0 / 0
+            self.total += value * share
+            self.weight += share
 
     @property
     def value(self) -> float:
@@ -82,7 +91,7 @@ class Meters:
         """Add a batch."""
         if not self.metrics:  # then outputs may be anything that the loss knows, such as several maps
             return
-        logits = main_output(outputs).detach()
+        logits = logits_of(outputs).detach()
         for name, mean in self.means.items():
             mean.add(_mean_of(name, self.metrics[name](logits, y)), samples)  # type: ignore[operator]
         for metric in self._accumulating().values():

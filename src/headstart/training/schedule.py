@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from torch.optim import Optimizer
@@ -31,28 +33,65 @@ class Schedule:
         """
         if self.interval != "batch":
             return False
-        if isinstance(self.scheduler, kinds.CosineAnnealingWarmRestarts):
-            self.scheduler.step(epochs)
-        else:
-            self.scheduler.step()
+        with self._steps_left():
+            if isinstance(self.scheduler, kinds.CosineAnnealingWarmRestarts):
+                self.scheduler.step(epochs)
+            else:
+                self.scheduler.step()
         return True
 
     def after_epoch(self, val_loss: float | None) -> bool:
         """Step if this is its interval; True if it did."""
         if self.interval != "epoch":
             return False
-        if isinstance(self.scheduler, kinds.ReduceLROnPlateau):
-            self.scheduler.step(math.nan if val_loss is None else val_loss)
-        else:
-            self.scheduler.step()
+        with self._steps_left():
+            if isinstance(self.scheduler, kinds.ReduceLROnPlateau):
+                self.scheduler.step(math.nan if val_loss is None else val_loss)
+            else:
+                self.scheduler.step()
         return True
 
-    def check(self, has_validation: bool) -> None:
-        """Refuse before the first epoch what would fail after it.
+    def check_length(self, steps: int) -> None:
+        """Refuse before the first epoch a training that is longer than the schedule.
+
+        Args:
+            steps: of the scheduler, to come.
 
         Raises:
-            TrainingError: it follows the validation loss and there will be none.
+            TrainingError: the scheduler was built for fewer steps, as OneCycleLR is.
         """
+        total, done = getattr(self.scheduler, "total_steps", None), getattr(self.scheduler, "last_epoch", 0)
+        if isinstance(total, int) and done + steps > total:
+            raise self._too_few(f"one with total_steps={total}, of which {done} are done", done + steps)
+
+    @contextmanager
+    def _steps_left(self) -> Iterator[None]:
+        """Say in our words that a scheduler, also one inside another, has no step left."""
+        try:
+            yield
+        except ValueError as error:
+            if "total number of steps" not in str(error) and "Tried to step" not in str(error):
+                raise
+            raise self._too_few(str(error)) from error
+
+    def _too_few(self, found: str, steps: int | None = None) -> TrainingError:
+        return TrainingError(
+            expected="a scheduler with as many steps as the training"
+            if steps is None
+            else f"a scheduler for {steps} steps",
+            found=found,
+            where=type(self.scheduler).__name__,
+            hint=f"It steps after each {self.interval}: total_steps is "
+            + ("epochs × batches in an epoch." if self.interval == "batch" else "the number of epochs."),
+        )
+
+    def check(self, optimizer: Optimizer, has_validation: bool) -> None:
+        """Refuse before the first epoch what would fail, or do nothing, after it.
+
+        Raises:
+            TrainingError: it moves the rates of another optimiser, or follows a validation loss that there will not be.
+        """
+        schedule_of(self.scheduler, optimizer)
         if isinstance(self.scheduler, kinds.ReduceLROnPlateau) and not has_validation:
             raise TrainingError(
                 expected="a validation loader: ReduceLROnPlateau follows the validation loss",
@@ -66,9 +105,13 @@ def schedule_of(scheduler: kinds.LRScheduler, optimizer: Optimizer, interval: st
     """A scheduler with its interval: if not given, `batch` for those made for it, else `epoch`.
 
     Raises:
-        TrainingError: it moves the rates of another optimiser, or the interval is unknown.
+        TrainingError: it is none, moves the rates of another optimiser, or the interval is unknown.
     """
-    if scheduler.optimizer is not optimizer:
+    if not callable(getattr(scheduler, "step", None)):
+        raise TrainingError(
+            expected="a scheduler of torch.optim.lr_scheduler", found=type(scheduler).__name__, where="set_lr_scheduler"
+        )
+    if getattr(scheduler, "optimizer", optimizer) is not optimizer:
         raise TrainingError(
             expected="a scheduler of this loop's optimizer",
             found=f"{type(scheduler).__name__} of another one",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -20,6 +22,7 @@ from headstart.training.loaders import check_loaders
 from headstart.training.loop_state import LoopState
 from headstart.training.records import EpochRecord
 from headstart.training.schedule import rates_of, schedule_of
+from headstart.training.wrappers import renamed
 
 
 class LoopSettings(LoopState):
@@ -35,32 +38,27 @@ class LoopSettings(LoopState):
         self.train_loader, self.val_loader = train_loader, val_loader
         self._position = None
 
-    def set_optimizer(self, optimizer: Optimizer) -> None:
+    def set_optimizer(self, optimizer: Optimizer | None) -> None:
         """Another optimiser; a scheduler of the old one is dropped with a warning."""
-        if self.scheduler is not None and self.scheduler.optimizer is not optimizer:
-            name = type(self.scheduler).__name__
-            warnings.warn(f"{name} moved the old optimizer's rates and is dropped; set another", stacklevel=2)
-            self.scheduler, self._schedule = None, None
         self.optimizer = optimizer
 
     def set_lr_scheduler(self, scheduler: LRScheduler, interval: str | None = None) -> None:
         """Any scheduler of this optimiser; `interval` says `batch` or `epoch` where its kind does not.
 
         Raises:
-            TrainingError: it belongs to another optimiser.
+            TrainingError: it belongs to another optimiser, or there is none.
         """
-        self._schedule = schedule_of(scheduler, self.optimizer, interval)
-        self.scheduler, self.is_batch_lr_scheduler = scheduler, self._schedule.interval == "batch"
+        schedule = schedule_of(scheduler, self.needed_optimizer("set_lr_scheduler"), interval)
+        self.scheduler = scheduler
+        self.is_batch_lr_scheduler = schedule.interval == "batch"
 
     def set_clip_grad_value(self, clip_value: float) -> None:
         """Clip every gradient's elements to [-clip_value, clip_value] before each step."""
-        self.remove_clip()
-        self.clipping = clip_by_value(self.model.parameters, clip_value)
+        self.clipping = clip_by_value(self._parameters_now, clip_value)
 
     def set_clip_grad_norm(self, max_norm: float, norm_type: float = 2.0) -> None:
         """Scale all gradients before each step so that their norm is at most max_norm; the records hold the norm."""
-        self.remove_clip()
-        self.clipping = clip_by_norm(self.model.parameters, max_norm, norm_type)
+        self.clipping = clip_by_norm(self._parameters_now, max_norm, norm_type)
 
     def set_clip_backprop(self, clip_value: float) -> None:
         """Clip each gradient's elements in the backward pass, once it is summed.
@@ -75,14 +73,15 @@ class LoopSettings(LoopState):
                 where="set_clip_backprop",
                 hint="set_clip_grad_value() clips to the same limit, just before the step.",
             )
-        self.remove_clip()
-        self.clipping = clip_as_they_arrive(self.model.parameters, clip_value)
+        self.clipping = clip_as_they_arrive(self._parameters_now, clip_value)
 
     def remove_clip(self) -> None:
         """Remove any clipping."""
-        if self.clipping is not None:
-            self.clipping.remove()
         self.clipping = None
+
+    def _parameters_now(self) -> Iterable[nn.Parameter]:
+        """Of the present model, which may have been replaced since clipping was set."""
+        return self.model.parameters()
 
     def set_averaging(self, decay: float = 0.99) -> None:
         """Keep a second model, `averaged`, whose weights follow the trained ones: w̄ ← decay·w̄ + (1-decay)·w each step.
@@ -123,7 +122,7 @@ class LoopSettings(LoopState):
         """
         if self.best is None or not self.best.state:
             raise TrainingError(expected="a best epoch", found="none kept", where="load_best", hint="Call keep_best().")
-        self.model.load_state_dict(self.best.state)
+        self.model.load_state_dict(renamed(self.best.state, self.model.state_dict()))
 
     def set_tensorboard(self, name: str, folder: str = "runs") -> None:
         """Write losses, metrics and learning rates for TensorBoard into `folder/name_YYYYmmddHHMMSS`.
@@ -143,13 +142,15 @@ class LoopSettings(LoopState):
         self.writer = SummaryWriter(str(Path(folder) / f"{name}_{datetime.now():%Y%m%d%H%M%S}"))
 
     def _epoch_schedulers(self, val_loss: float | None) -> None:
-        if self._schedule is not None and self._schedule.after_epoch(val_loss):
+        schedule = self._schedule
+        if schedule is not None and schedule.after_epoch(val_loss):
             self.learning_rates.append(rates_of(self.optimizer))
 
     def _mini_batch_schedulers(self, frac_epoch: float) -> None:
         """Step a scheduler that steps with batches; the book counts epochs from 1, so its warm restarts begin late."""
         done = self.total_epochs + (1 if self.book else 0)
-        if self._schedule is not None and self._schedule.after_batch(done + frac_epoch):
+        schedule = self._schedule
+        if schedule is not None and schedule.after_batch(done + frac_epoch):
             self.learning_rates.append(rates_of(self.optimizer))
 
     def _keep(self, record: EpochRecord) -> EpochRecord:

@@ -7,18 +7,24 @@ names, positions and return types. `compat="book"` gives the book's arithmetic w
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from headstart.errors import TrainingError
-from headstart.preserve import RandomState
+from headstart.preserve import RandomState, preserve
 from headstart.training.batch import loss_of, run_model, size_of, to_device, unpack
+from headstart.training.captures import paused
+from headstart.training.clipping import apply_clipping, follow_model
 from headstart.training.diagnostics import Diagnostics
-from headstart.training.loaders import check_not_empty, generators_of, length_of
+from headstart.training.loaders import batch_of_one, check_not_empty, generators_of, last_batch_size, length_of
 from headstart.training.loop_state import Position
+from headstart.training.loss_weight import SUM, loss_weight
 from headstart.training.meters import Mean, Meters
 from headstart.training.records import EpochRecord, ProgressLines, StepRecord
 from headstart.training.schedule import rates_of
@@ -33,7 +39,8 @@ class StepByStep(Diagnostics):
     """A model, a loss and an optimiser, and the loop over them.
 
     Args:
-        model: moved to the device at once. loss_fn: of (output, target). optimizer: of the model's parameters.
+        model: moved to the device at once. loss_fn: of (output, target). optimizer: of the model's parameters. Without
+            the latter two, None, the model is only evaluated.
         metrics: name → function of (logits, target), or a metric of torchmetrics (measured on the validation loader).
         precision: `fp32`, or `bf16` or `fp16` where the network runs under autocast.
         accumulate: batches whose gradients make one step, weighted by their samples.
@@ -48,12 +55,17 @@ class StepByStep(Diagnostics):
     def _prepare(self) -> None:
         super()._prepare()
         self._meters = Meters(self.metrics, accumulate=False)
-        self._waiting_batches = self._waiting_samples = 0  # whose gradients wait for the step
+        self._waiting_batches, self._waiting_weight = 0, 0.0  # whose gradients wait for the step
         self.train_step_fn: StepFunction = self._make_train_step_fn()
         self.val_step_fn: StepFunction = self._make_val_step_fn()
 
     def train(self, n_epochs: int, seed: Any = FIRST_CALL_42) -> None:
-        """Run so many epochs; see `epochs`, which this exhausts."""
+        """Run so many epochs; see `epochs`, which this exhausts.
+
+        Raises:
+            TrainingError: as for `epochs`; or the scheduler was built for fewer steps.
+        """
+        self._check_schedule_length(n_epochs)
         lines = ProgressLines(n_epochs, self.progress)
         try:
             for record in self.epochs(n_epochs, seed):
@@ -94,8 +106,10 @@ class StepByStep(Diagnostics):
             raise TrainingError(
                 expected="a training loader", found="none", where="train", hint="Call set_loaders(train_loader) first."
             )
+        optimizer, _ = self.needed_optimizer("train"), self.needed_loss("train")
         if self._schedule is not None:
-            self._schedule.check(self.val_loader is not None)
+            self._schedule.check(optimizer, self.val_loader is not None)
+        self._check_last_batch()
         if self._random is not None:
             self._random.restore(generators_of(self.train_loader, self.val_loader))
         elif isinstance(seed, int):
@@ -103,6 +117,26 @@ class StepByStep(Diagnostics):
         elif seed is FIRST_CALL_42 and (self.book or not self._seeded):
             self.set_seed(42)
         self._random, self._seeded = None, True
+
+    def _check_schedule_length(self, n_epochs: int) -> None:
+        """Before the first step, not in the middle; early stopping may end a training that is asked to be too long."""
+        schedule, length = self._schedule, None if self.train_loader is None else length_of(self.train_loader)
+        if schedule is None or (self.best is not None and self.best.patience is not None):
+            return
+        if schedule.interval == "epoch":
+            schedule.check_length(n_epochs)
+        elif length is not None and type(self)._mini_batch is StepByStep._mini_batch:
+            done = 0 if self._position is None else self._position.batches // self.accumulate
+            schedule.check_length(n_epochs * math.ceil(length / self.accumulate) - done)
+
+    def _check_last_batch(self) -> None:
+        """Run a batch of one through the model where the last batch will be one: batch norm may have to refuse it."""
+        if last_batch_size(self.train_loader) != 1 or not any(isinstance(m, _BatchNorm) for m in self.model.modules()):
+            return
+        kept = preserve(self.model, generators=generators_of(self.train_loader))
+        with kept, paused(self.handles), torch.no_grad(), self.autocast():
+            self.train_mode()
+            run_model(self.model, to_device(unpack(batch_of_one(self.train_loader))[0], self.device))
 
     def _train_epoch(self) -> Iterator[StepRecord]:
         generators = generators_of(self.train_loader, self.val_loader)
@@ -121,11 +155,11 @@ class StepByStep(Diagnostics):
     def _train_batches(self, position: Position, generators: tuple[torch.Generator, ...]) -> Iterator[StepRecord]:
         batches = self._batches_from(position, generators)
         length = length_of(self.train_loader) or 0
-        self._waiting_batches = self._waiting_samples = 0
+        self._waiting_batches, self._waiting_weight = 0, 0.0
         for batch in batches:
             x, y = (to_device(value, self.device) for value in unpack(batch))
             loss = self.train_step_fn(x, y)
-            position.loss.add(loss, size_of(y))
+            position.loss.add(loss, size_of(y), loss_weight(self.loss_fn, y))
             position.batches += 1
             if not self._waiting_batches:
                 yield self._after_step(position, loss, length)
@@ -153,7 +187,7 @@ class StepByStep(Diagnostics):
     def _after_step(self, position: Position, loss: float, length: int) -> StepRecord:
         rates = tuple(rates_of(self.optimizer))
         self._mini_batch_schedulers((position.batches - 1) / length if length else 0.0)
-        norm = None if self.clipping is None else self.clipping.norm
+        norm = getattr(self.clipping, "norm", None)
         return StepRecord(epoch=self.total_epochs + 1, step=position.batches, loss=loss, rates=rates, norm=norm)
 
     def _finish_epoch(self) -> EpochRecord:
@@ -189,15 +223,14 @@ class StepByStep(Diagnostics):
             self.train_mode()
             if not self._waiting_batches:
                 self.optimizer.zero_grad()
-            samples = size_of(y)
             with self._reproducible():
                 with self.autocast():
                     outputs = run_model(self.model, x)
                     loss = loss_of(self.loss_fn, outputs, y)
-                torch.autograd.backward(self.scaler.scale(loss if self.accumulate == 1 else loss * samples))
-            self._meters.add(outputs, y, samples)
+                follow_model(self.clipping)
+                torch.autograd.backward(self.scaler.scale(loss if self.accumulate == 1 else self._weighted(loss, y)))
+            self._meters.add(outputs, y, size_of(y))
             self._waiting_batches += 1
-            self._waiting_samples += samples
             if self._waiting_batches >= self.accumulate:
                 self._update()
             return loss.item()
@@ -217,20 +250,28 @@ class StepByStep(Diagnostics):
 
         return perform_val_step_fn
 
+    def _weighted(self, loss: Tensor, y: Any) -> Tensor:
+        """A batch's loss times what it was divided by, so that accumulated batches make the step of one large batch."""
+        weight = loss_weight(self.loss_fn, y)
+        if weight == SUM:
+            self._waiting_weight = 1.0
+            return loss
+        self._waiting_weight += float(weight)
+        return loss * float(weight)
+
     def _update(self) -> None:
         """The step of the optimiser along the gradients that wait."""
         self.scaler.unscale_(self.optimizer) if self.scaler.is_enabled() else None
         if self.accumulate > 1:  # sums of samples' gradients → their mean
             grads = [p.grad for p in self.model.parameters() if p.grad is not None]
-            torch._foreach_div_(grads, float(self._waiting_samples))
-        if self.clipping is not None:
-            self.clipping()
+            torch._foreach_div_(grads, self._waiting_weight or 1.0)  # 0: all targets were ignored
+        apply_clipping(self.clipping)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         if self.averaged is not None:
             self.averaged.update_parameters(self.model)
         self.optimizer.zero_grad()
-        self._waiting_batches = self._waiting_samples = 0
+        self._waiting_batches, self._waiting_weight = 0, 0.0
 
     def _mini_batch(self, validation: bool = False) -> float | None:
         """Mean loss of one pass over a loader, weighted by samples; None without a validation loader."""
@@ -247,7 +288,7 @@ class StepByStep(Diagnostics):
         try:
             for batch in self.val_loader:
                 x, y = (to_device(value, self.device) for value in unpack(batch))
-                mean.add(self.val_step_fn(x, y), size_of(y))
+                mean.add(self.val_step_fn(x, y), size_of(y), loss_weight(self.loss_fn, y))
         finally:
             for layer, mode in modes if not self.book else []:
                 layer.training = mode
