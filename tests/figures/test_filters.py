@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -110,3 +111,31 @@ def test_a_name_is_no_formula_and_pyplot_knows_of_no_figure() -> None:
     figure.draw_without_rendering()
     assert figure.get_suptitle().startswith("$a_{b: 1 filter ")
     assert plt.get_fignums() == []
+
+
+def test_a_colour_map_colours_each_channel_with_zero_in_its_middle() -> None:
+    weights = CHANCE.normal(size=(2, 3, 4, 4))
+    figure = filters_figure(weights, cmap="coolwarm")
+    most = np.abs(weights).max()
+    for row in range(2):
+        for channel in range(3):
+            expected = matplotlib.colormaps["coolwarm"](0.5 + weights[row, channel] / (2 * most))[..., :3]
+            assert _seen(figure, row, channel, (4, 4)) == pytest.approx(expected)
+    assert _ticks(figure, "x") == ["#0", "#1", "#2"]
+    assert "The middle of the colour map is 0" in figure.get_suptitle()
+    one = filters_figure(weights[:, :1], cmap=matplotlib.colormaps["coolwarm"])
+    assert _ticks(one, "y") == ["#0 to #1"]
+    with pytest.raises(TrainingError, match=r"Did you mean .*coolwarm"):
+        filters_figure(weights, cmap="colwarm")
+
+
+def test_filters_of_one_and_three_channels_by_channel_are_rows_of_greys() -> None:
+    weights = CHANCE.normal(size=(5, 3, 2, 2))
+    for number in (1, 3):
+        figure = filters_figure(weights[:, :number], by_channel=True)
+        most = np.abs(weights[:, :number]).max()
+        for row in range(5):
+            for channel in range(number):
+                grey = 0.5 + weights[row, channel] / (2 * most)
+                assert _seen(figure, row, channel, (2, 2))[..., 2] == pytest.approx(grey)
+        assert len(_ticks(figure, "y")) == 5

@@ -14,12 +14,14 @@ from headstart.figures.style import BLUE, ORANGE
 
 
 def test_both_curves_have_the_books_names_colours_and_scale() -> None:
-    axes = losses_figure([np.float64(3.0), 2.0, 1.0], [3.5, 2.5, 2.0]).axes[0]
+    figure = losses_figure([np.float64(3.0), 2.0, 1.0], [3.5, 2.5, 2.0])
+    axes = figure.axes[0]
+    assert figure.get_size_inches().tolist() == [10, 4]
 
     drawn = {line.get_label(): (line.get_color(), [*line.get_xdata()], [*line.get_ydata()]) for line in axes.lines}
     assert drawn == {
-        "Training Loss": (BLUE, [1, 2, 3], [3, 2, 1]),
-        "Validation Loss": (ORANGE, [1, 2, 3], [3.5, 2.5, 2]),
+        "Training Loss": (BLUE, [0, 1, 2], [3, 2, 1]),
+        "Validation Loss": (ORANGE, [0, 1, 2], [3.5, 2.5, 2]),
     }
     assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_yscale()) == ("Epochs", "Loss", "log")
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["Training Loss", "Validation Loss"]

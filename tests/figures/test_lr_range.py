@@ -36,7 +36,7 @@ def test_the_curves_of_the_first_group_are_drawn_with_the_suggestion() -> None:
     band = axes.patches[0].get_extents().transformed(axes.transData.inverted())
     assert (band.x0, band.x1) == pytest.approx((0.1, 1.0))
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("Learning Rate", "Loss")
-    assert axes.get_title(loc="left") == "Try 0.3."
+    assert axes.get_title() == "Try 0.3."
 
 
 @pytest.mark.parametrize(("log", "scale"), [(True, "log"), (False, "linear")])
@@ -63,7 +63,7 @@ def test_a_test_without_points_is_drawn_with_its_sentence() -> None:
     nothing = {"losses": (), "corrected": (), "raw": (), "rates": (), "suggestion": None, "low": None, "high": None}
     figure = lr_range_figure(dataclasses.replace(CURVE, **nothing, sentence="No suggestion: no number."))
     figure.draw_without_rendering()
-    assert figure.axes[0].get_title(loc="left") == "No suggestion: no number."
+    assert figure.axes[0].get_title() == "No suggestion: no number."
 
 
 def test_it_draws_on_the_users_axes_and_breaks_its_words_to_their_width() -> None:
@@ -71,4 +71,4 @@ def test_it_draws_on_the_users_axes_and_breaks_its_words_to_their_width() -> Non
     axes = figure.subplots(1, 2)[1]
 
     assert lr_range_figure(dataclasses.replace(CURVE, sentence="words " * 20), ax=axes) is figure
-    assert max(map(len, axes.get_title(loc="left").split("\n"))) <= 24
+    assert max(map(len, axes.get_title().split("\n"))) <= 24

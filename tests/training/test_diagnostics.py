@@ -188,3 +188,53 @@ def test_figures_change_no_style_and_open_no_window() -> None:
     assert {type(figure).__name__ for figure in figures} == {"Figure"}
     assert dict(matplotlib.rcParams) == before
     assert pyplot.get_fignums() == []
+
+
+def test_filters_are_drawn_by_channel_with_the_books_own_arguments() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 5, 3))
+    sbs = StepByStep(model, None, None)
+    for arguments in ({}, {"cmap": "gray"}, {"cmap": "viridis"}):
+        axes = sbs.visualize_filters("0", **arguments).axes[0]
+        assert [tick.get_text() for tick in axes.get_xticklabels()] == ["#0", "#1", "#2"]
+        assert [tick.get_text() for tick in axes.get_yticklabels()] == [f"Filter #{i}" for i in range(5)]
+    assert "in each colour" in sbs.visualize_filters("0", by_channel=False).get_suptitle()
+    with pytest.warns(UserWarning, match="ignores figsize"):
+        sbs.visualize_filters("0", figsize=(3, 3))
+
+
+def test_the_books_loader_apply_and_normalizer_leave_the_random_numbers_as_the_loader_does() -> None:
+    class Book(StepByStep):
+        compat = "book"
+
+    model = nn.Linear(3, 2)
+    instance = StepByStep(model, None, None, compat="book")
+    fixed = StepByStep(model, None, None)
+    loader = DataLoader(points(), 8, shuffle=True)
+    images = DataLoader(IMAGES, 4, shuffle=True)
+
+    def after(action: Callable[[], object]) -> float:
+        torch.manual_seed(0)
+        action()
+        return torch.rand(1).item()
+
+    untouched, drawn = after(lambda: None), after(lambda: list(loader))
+    assert untouched != drawn
+    leaves = {
+        "the class": (lambda: StepByStep.loader_apply(loader, lambda x, y: x.sum()), untouched),
+        "fixed": (lambda: fixed.loader_apply(loader, fixed.correct), untouched),
+        "book": (lambda: instance.loader_apply(loader, lambda x, y: x.sum()), drawn),
+        "a method of a book object": (lambda: StepByStep.loader_apply(loader, instance.correct), drawn),
+        "a class of the book": (lambda: Book.loader_apply(loader, lambda x, y: x.sum()), drawn),
+        "an object of it": (lambda: Book(model, None, None).loader_apply(loader, lambda x, y: x.sum()), drawn),
+        "normalizer of the class": (lambda: StepByStep.make_normalizer(images), untouched),
+        "normalizer of a book class": (lambda: Book.make_normalizer(images), after(lambda: list(images))),
+    }
+    assert {name: after(action) for name, (action, _) in leaves.items()} == {
+        name: expected for name, (_, expected) in leaves.items()
+    }
+    per_image = StepByStep.make_normalizer(images, "per_image")
+    assert torch.allclose(Book.make_normalizer(images).std, per_image.std)
+    assert torch.allclose(instance.make_normalizer(images).std, per_image.std)
+    assert not torch.allclose(StepByStep.make_normalizer(images).std, per_image.std)
+    assert Book(model, None, None).book
+    assert not Book(model, None, None, compat="fixed").book

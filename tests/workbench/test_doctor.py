@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from headstart.classifier.classifier import Classifier
 from headstart.errors import BackboneError, ClassifierError, RecipeError
 from headstart.progress import Event
+from headstart.training.stepbystep import StepByStep
 from headstart.workbench.doctor import doctor
 from headstart.workbench.run import Run
 
@@ -60,3 +64,21 @@ def test_single_rules_can_be_chosen() -> None:
     diagnosis = doctor(nn.Conv2d(3, 3, 1), rules=["non-finite weights"], on_event=quiet)
     assert diagnosis.passed == ("non-finite weights",)
     assert diagnosis.not_checked == diagnosis.not_applicable == ()
+
+
+@pytest.mark.parametrize("wrap", [lambda network: network, nn.DataParallel])
+def test_a_training_loop_brings_its_network_optimizer_and_batch_size(wrap: Callable[[nn.Module], nn.Module]) -> None:
+    network = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8))
+    loop = StepByStep(network, nn.CrossEntropyLoss(), torch.optim.SGD(network.parameters(), lr=0.1))
+    loop.set_loaders(DataLoader(TensorDataset(torch.randn(8, 4), torch.zeros(8).long()), 2))
+    loop.model = wrap(network)
+    expected = doctor(network, optimizer=loop.optimizer, batch_size=2, on_event=quiet)
+    assert doctor(loop, on_event=quiet) == expected
+    assert "batches too small for batch norm" in {finding.name for finding in expected.findings}
+    assert doctor(StepByStep(network, None, None), on_event=quiet) == doctor(network, on_event=quiet)
+
+
+@pytest.mark.parametrize("model", [42, None, [nn.Linear(1, 1)]])
+def test_what_holds_no_network_is_an_error_of_ours(model: Any) -> None:
+    with pytest.raises(RecipeError, match="a StepByStep, found"):
+        doctor(model, on_event=quiet)

@@ -6,12 +6,14 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from headstart.errors import TrainingError
+from headstart.errors import TrainingError, near
 from headstart.figures.images import value_range
 from headstart.figures.style import MUTED, TEXT, new_figure, shorten
 
@@ -19,6 +21,7 @@ MAX_FILTERS = 16  # rows of filters × channels
 MAX_CHANNELS = 16
 MAX_WHOLE_FILTERS = 64  # filters that are one image each: ResNet's first layer, eight by eight
 COLUMNS = 8  # of these side by side
+GREY = "gray"  # matplotlib's name
 _DOTS = 64  # across a filter, so that frames and gaps can be narrower than a weight
 _FRAME = 0.8  # its grey: a white weight at the edge must end somewhere
 
@@ -31,6 +34,8 @@ def filters_figure(
     *,
     max_filters: int | None = None,
     max_channels: int = MAX_CHANNELS,
+    cmap: str | Colormap = GREY,
+    by_channel: bool = False,
 ) -> Figure:
     """Filters of one or three input channels as one image each, in colour if three; others as filters × channels.
 
@@ -42,31 +47,48 @@ def filters_figure(
         weights: F×C×H×W. title: the layer's name.
         max_filters: None: 64 where a filter is one image, else 16. max_channels: columns; the title says how many are
             left out.
+        cmap: a colour map of matplotlib; any but grey draws colours channel by channel.
+        by_channel: filters × channels in any case, as in the book.
 
     Raises:
-        TrainingError: the weights have another shape, or nothing of them may be drawn.
+        TrainingError: the weights have another shape, nothing of them may be drawn, or there is no such colour map.
     """
-    weights = np.asarray(weights)
-    whole = weights.ndim == 4 and weights.shape[1] in (1, 3)
+    weights, colors = np.asarray(weights), _colors(cmap)
+    whole = weights.ndim == 4 and weights.shape[1] in ((1, 3) if colors is None else (1,)) and not by_channel
     most = (MAX_WHOLE_FILTERS if whole else MAX_FILTERS) if max_filters is None else max_filters
     if weights.ndim != 4 or weights.size == 0 or min(most, max_channels) < 1:
         raise TrainingError(expected="weights filters×channels×height×width", found=f"{weights.shape}", where="filters")
     drawn = weights[:most] if whole else weights[:most, :max_channels]
     scale = value_range(drawn, symmetric=True)[1]
     greys = 0.5 + drawn.astype(np.float64) / (2 * scale)
-    figure = _grid(greys) if whole else _table(greys)
+    pixels = np.repeat(greys[..., np.newaxis], 3, axis=-1) if colors is None else colors(greys)[..., :3]
+    if whole:  # F×C×H×W×3 → one image for each filter
+        pixels = pixels[:, 0] if weights.shape[1] == 1 else greys.transpose(0, 2, 3, 1)
+    figure = _grid(pixels) if whole else _table(pixels)
     words = f"{_heading(weights.shape, title)}{_left_out(weights.shape, drawn.shape)}\n"
-    words += f"Grey is 0, white {scale:.2g}, black {-scale:.2g}{' in each colour' if weights.shape[1] == 3 else ''}."
+    words += f"Grey is 0, white {scale:.2g}, black {-scale:.2g}" if colors is None else ""
+    words += f"The middle of the colour map is 0, its ends are {-scale:.2g} and {scale:.2g}" if colors else ""
+    words += " in each colour." if whole and weights.shape[1] == 3 else "."
     figure.suptitle(words, fontsize=10, color=TEXT, parse_math=False, x=0.01, ha="left")
     return figure
 
 
-def _grid(greys: Numbers) -> Figure:
-    """One image for each filter, in reading order."""
-    number = len(greys)
+def _colors(cmap: str | Colormap | None) -> Colormap | None:
+    """A colour map; None for grey, whose 256 steps would be coarser than the weights."""
+    if cmap is None or cmap == GREY:
+        return None
+    try:
+        return matplotlib.colormaps.get_cmap(cmap)
+    except (ValueError, TypeError) as error:
+        hint = near(cmap, matplotlib.colormaps) if isinstance(cmap, str) else "Names are in matplotlib.colormaps."
+        raise TrainingError(expected="a colour map of matplotlib", found=repr(cmap), where="cmap", hint=hint) from error
+
+
+def _grid(colors: Numbers) -> Figure:
+    """One image F×H×W×3 for each filter, in reading order."""
+    number = len(colors)
     columns = min(number, COLUMNS)
     rows = math.ceil(number / columns)
-    colors = greys.transpose(0, 2, 3, 1)  # F×H×W×3, or ×1, which is grey in all three
     cells = np.full((rows * columns, *colors.shape[1:3], 3), np.nan)
     cells[:number] = colors
     ends = [(row * columns, min(number, (row + 1) * columns) - 1) for row in range(rows)]
@@ -74,9 +96,8 @@ def _grid(greys: Numbers) -> Figure:
     return _mosaic(cells.reshape(rows, columns, *cells.shape[1:]), (names, ()), side=60)
 
 
-def _table(greys: Numbers) -> Figure:
-    """A row for each filter, a column for each channel."""
-    cells = np.repeat(greys[..., np.newaxis], 3, axis=-1)
+def _table(cells: Numbers) -> Figure:
+    """A row for each filter, a column for each channel: F×C×H×W×3."""
     rows = [f"Filter #{row}" for row in range(cells.shape[0])]
     return _mosaic(cells, (rows, [f"#{channel}" for channel in range(cells.shape[1])]), side=40)
 

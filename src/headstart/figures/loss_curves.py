@@ -14,12 +14,15 @@ from headstart.figures.style import BLUE, MUTED, ORANGE, TEXT, figure_and_axes, 
 
 Losses = Sequence[float | None]
 
+SIZE = (720, 288)
+"""Points: ten by four inches, as in the book."""
+
 
 def losses_figure(losses: Losses, val_losses: Losses = (), ax: Axes | None = None) -> Figure:
     """Training losses in blue and validation losses in red over the epochs, on a log scale where all are above 0.
 
     Args:
-        losses, val_losses: one for each epoch, the first being epoch 1; None leaves a gap.
+        losses, val_losses: one for each epoch, the first at 0 as in the book; None leaves a gap.
         ax: draw here; None: on a figure of its own.
 
     Raises:
@@ -30,17 +33,16 @@ def losses_figure(losses: Losses, val_losses: Losses = (), ax: Axes | None = Non
     finite = [value for _, values, _ in drawn for value in values if math.isfinite(value)]
     if not finite:
         raise TrainingError(expected="losses to draw", found="none", where="plot_losses", hint="Call train first.")
-    figure, axes = figure_and_axes(ax, 640, 300)
+    figure, axes = figure_and_axes(ax, *SIZE)
     for name, values, color in drawn:
         if any(map(math.isfinite, values)):
             marker = "o" if len(values) <= 20 else ""  # a single epoch is no line
-            epochs = range(1, len(values) + 1)
-            axes.plot(epochs, values, color=color, linewidth=1.8, marker=marker, markersize=4, label=name)
+            axes.plot(range(len(values)), values, color=color, linewidth=1.8, marker=marker, markersize=4, label=name)
     if min(finite) > 0:
         _log(axes, finite)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if ax is None and max(len(losses), len(val_losses)) == 1:
-        axes.set_xlim(0.5, 1.5)
+        axes.set_xlim(-0.5, 0.5)
     axes.set_xlabel("Epochs", color=MUTED, fontsize=10)
     axes.set_ylabel("Loss", color=MUTED, fontsize=10)
     style_axes(axes)

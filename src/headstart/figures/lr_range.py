@@ -56,7 +56,7 @@ def lr_range_figure(curve: LrCurve, ax: Axes | None = None) -> Figure:
     axes.set_ylabel("Loss", color=MUTED, fontsize=10)
     style_axes(axes)
     words = "\n".join(textwrap.wrap(curve.sentence, characters_across(axes, 9.5)))
-    axes.set_title(words, color=TEXT, fontsize=9.5, loc="left")
+    axes.set_title(words, color=TEXT, fontsize=9.5)  # in the middle, where a title of the user's replaces it
     axes.legend(frameon=False, fontsize=8.5, labelcolor=TEXT)
     return figure
 

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 from headstart.errors import shown
+from headstart.figures.notebook import make_figure
 
 TEXT = "#1e2022"
 MUTED = "#6a6e73"  # axis labels, ticks, annotations
@@ -43,7 +44,7 @@ def new_figure(width: float, height: float) -> Figure:
 
     White, since dark text on a dark notebook could not be read; `figures.svg` leaves the ground out.
     """
-    return Figure(figsize=(width / 72, height / 72), dpi=DPI, layout="constrained", facecolor="white")
+    return make_figure(figsize=(width / 72, height / 72), dpi=DPI, layout="constrained", facecolor="white")
 
 
 def figure_and_axes(ax: Axes | None, width: float, height: float) -> tuple[Figure, Axes]:

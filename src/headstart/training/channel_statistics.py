@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -34,16 +35,19 @@ def statistics_per_channel(images: Tensor, labels: Any) -> Tensor:
     return torch.stack([number, pixels.mean(dim=2).sum(dim=0), pixels.std(dim=2).sum(dim=0)])
 
 
-def loader_apply(loader: Any, func: Callable[[Any, Any], Tensor], reduce: str | None = "sum") -> Tensor:
+def loader_apply(
+    loader: Any, func: Callable[[Any, Any], Tensor], reduce: str | None = "sum", *, keep_random: bool = True
+) -> Tensor:
     """A function of (input, target) over every batch; random numbers are restored afterwards.
 
     Args:
         reduce: `sum`; `mean`, in which every batch weighs the same, however large; else one row per batch.
+        keep_random: False leaves the random numbers as the loader leaves them, as the book does.
 
     Raises:
         TrainingError: the loader gives nothing.
     """
-    with preserve(generators=generators_of(loader)):
+    with _random_kept(loader, keep_random):
         results = [func(*unpack(batch)) for batch in loader]
     if not results:
         raise _no_batch()
@@ -53,12 +57,13 @@ def loader_apply(loader: Any, func: Callable[[Any, Any], Tensor], reduce: str | 
     return stacked.float().mean(dim=0) if reduce == "mean" else stacked
 
 
-def make_normalizer(loader: Any, method: str = "pooled") -> Normalize:
+def make_normalizer(loader: Any, method: str = "pooled", *, keep_random: bool = True) -> Normalize:
     """The `Normalize` that gives the loader's channels a mean of 0 and, by the pooled method, a deviation of 1.
 
     Args:
         method: `pooled`, the deviation over all pixels of all images; `per_image`, the book's mean of the images' own
             deviations, which leaves out how images differ in brightness, and so is too small.
+        keep_random: as for `loader_apply`.
 
     Raises:
         TrainingError: the loader gives nothing, the method is unknown, or a channel is the same everywhere.
@@ -66,9 +71,9 @@ def make_normalizer(loader: Any, method: str = "pooled") -> Normalize:
     if method not in METHODS:
         raise TrainingError(expected="method 'pooled' or 'per_image'", found=repr(method), where="make_normalizer")
     if method == "pooled":
-        mean, std = _pooled(loader)
+        mean, std = _pooled(loader, keep_random)
     else:
-        number, means, stds = loader_apply(loader, statistics_per_channel)
+        number, means, stds = loader_apply(loader, statistics_per_channel, keep_random=keep_random)
         mean, std = means / number, stds / number
     if not bool((torch.isfinite(std) & (std > 0)).all()):
         raise TrainingError(
@@ -80,14 +85,14 @@ def make_normalizer(loader: Any, method: str = "pooled") -> Normalize:
     return Normalize(mean=mean, std=std)
 
 
-def _pooled(loader: Any) -> tuple[Tensor, Tensor]:
+def _pooled(loader: Any, keep_random: bool) -> tuple[Tensor, Tensor]:
     """Mean and deviation (of the population) by channel over all pixels, in one pass.
 
     Batches are joined by means and squared distances from them, in double precision: sums of squares would lose the
     deviation of bright, even images. Source: Chan, Golub & LeVeque 1983, section 2, formula 2.1.
     """
     count, mean, squares = 0, torch.zeros(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
-    with preserve(generators=generators_of(loader)):
+    with _random_kept(loader, keep_random):
         for batch in loader:
             pixels = _by_channel(unpack(batch)[0]).double().cpu()
             number, its_mean = pixels.shape[0] * pixels.shape[2], pixels.mean(dim=(0, 2))
@@ -99,6 +104,10 @@ def _pooled(loader: Any) -> tuple[Tensor, Tensor]:
     if not count:
         raise _no_batch()
     return mean.float(), (squares / count).sqrt().float()
+
+
+def _random_kept(loader: Any, keep_random: bool) -> AbstractContextManager[None]:
+    return preserve(generators=generators_of(loader)) if keep_random else nullcontext()
 
 
 def _by_channel(images: Any) -> Tensor:

@@ -28,6 +28,7 @@ from headstart.figures.filters import filters_figure
 from headstart.figures.images import draw_image_row
 from headstart.figures.loss_curves import losses_figure
 from headstart.figures.lr_range import LrCurve, lr_range_figure
+from headstart.figures.notebook import shown_in_notebook
 from headstart.preserve import preserve
 from headstart.training.batch import logits_of, run_model, to_device, unpack
 from headstart.training.captures import (
@@ -41,6 +42,7 @@ from headstart.training.captures import (
 from headstart.training.channel_statistics import loader_apply, make_normalizer, statistics_per_channel
 from headstart.training.layers import filters_of
 from headstart.training.loaders import generators_of
+from headstart.training.loop_state import BOOK
 from headstart.training.lr_range import LrRange, RangeTest, lr_range_test
 from headstart.training.output_kind import output_kind, probabilities, several_labels, watched_outputs
 from headstart.training.settings import LoopSettings
@@ -48,6 +50,9 @@ from headstart.training.to_classifier import to_classifier
 
 CHUNK = 256
 """Samples that `predict` sends through at once: enough for the matrix products, little memory beside the weights."""
+
+FILTER_OPTIONS = ("cmap", "max_filters", "max_channels", "by_channel")
+"""What `visualize_filters` takes."""
 
 
 class Diagnostics(LoopSettings):
@@ -67,7 +72,10 @@ class Diagnostics(LoopSettings):
         self._gradients: dict[str, Any] = {}
         self._parameters: dict[str, Any] = {}
         if self.book:
-            self.make_normalizer = partial(make_normalizer, method="per_image")  # type: ignore[method-assign]
+            self.make_normalizer = partial(  # type: ignore[method-assign]
+                make_normalizer, method="per_image", keep_random=False
+            )
+            self.loader_apply = partial(loader_apply, keep_random=False)  # type: ignore[method-assign]
 
     def predict(self, x: Any) -> NDArray[Any]:
         """Outputs of the network (N×C, numpy) for N inputs, an array or tensor; in eval mode, in chunks.
@@ -162,15 +170,25 @@ class Diagnostics(LoopSettings):
 
     def plot_losses(self, ax: Any = None) -> Figure:
         """Training and validation losses over the epochs, log scale."""
-        return losses_figure(self.losses, self.val_losses, ax)
+        with shown_in_notebook():
+            return losses_figure(self.losses, self.val_losses, ax)
 
     def visualize_filters(self, layer_name: str, **kwargs: Any) -> Figure:
-        """The filters of a convolution as images; `kwargs` bound how many: `max_filters`, `max_channels`.
+        """The filters of a convolution as images, a row for each filter and a column for each channel.
+
+        Args:
+            kwargs: `cmap`, a colour map; `max_filters`, `max_channels`, how many are drawn; `by_channel=False`, filters
+                of three channels as one image in colour. Others are ignored with a warning, as the book ignores all.
 
         Raises:
-            TrainingError: there is no such layer, or it has no filters.
+            TrainingError: there is no such layer, it has no filters, or a value is out of range.
         """
-        return filters_figure(filters_of(self.model, layer_name), layer_name, **kwargs)
+        options = {name: value for name, value in kwargs.items() if name in FILTER_OPTIONS}
+        if len(options) < len(kwargs):
+            unknown = ", ".join(name for name in kwargs if name not in options)
+            warnings.warn(f"visualize_filters ignores {unknown}; it knows {', '.join(FILTER_OPTIONS)}", stacklevel=2)
+        with shown_in_notebook():
+            return filters_figure(filters_of(self.model, layer_name), layer_name, **{"by_channel": True, **options})
 
     def attach_hooks(self, layers_to_hook: str | Iterable[str], hook_fn: Callable[..., None] | None = None) -> None:
         """Collect the outputs of layers in `visualization` from now on; earlier hooks are removed.
@@ -192,7 +210,8 @@ class Diagnostics(LoopSettings):
         Raises:
             TrainingError: a layer was not hooked, or nothing passed through it yet.
         """
-        return feature_maps_figure(outputs_of(self.visualization, layers), n_images, y=y, yhat=yhat)
+        with shown_in_notebook():
+            return feature_maps_figure(outputs_of(self.visualization, layers), n_images, y=y, yhat=yhat)
 
     def capture_gradients(self, layers_to_hook: str | Iterable[str], after_clipping: bool = False) -> None:
         """Collect the gradients of layers in `_gradients`: layer → parameter → the latest arrays.
@@ -230,22 +249,33 @@ class Diagnostics(LoopSettings):
             test = RangeTest(end_lr=end_lr, num_iter=num_iter, step_mode=step_mode, alpha=alpha)
             found = lr_range_test(self, data_loader, test)
         self.lr_range = found
-        return found.tracking, lr_range_figure(_curve(found), ax)
+        with shown_in_notebook():
+            return found.tracking, lr_range_figure(_curve(found), ax)
 
-    @staticmethod
-    def loader_apply(loader: Any, func: Callable[[Any, Any], Tensor], reduce: str = "sum") -> Tensor:
-        """A function's results over all batches, stacked and reduced: `sum`, unweighted `mean`, or as they are."""
-        return loader_apply(loader, func, reduce)
+    @classmethod
+    def loader_apply(cls, loader: Any, func: Callable[[Any, Any], Tensor], reduce: str = "sum") -> Tensor:
+        """A function's results over all batches, stacked and reduced: `sum`, unweighted `mean`, or as they are.
+
+        Random numbers are restored; where `compat` is `book`, of the class or of the object whose method is applied,
+        they are left as the loader leaves them.
+        """
+        book = cls.compat == BOOK or getattr(getattr(func, "__self__", None), "book", False)
+        return loader_apply(loader, func, reduce, keep_random=not book)
 
     @staticmethod
     def statistics_per_channel(images: Tensor, labels: Any) -> Tensor:
         """3×C: number of images, sum of their means, sum of their standard deviations, for each channel."""
         return statistics_per_channel(images, labels)
 
-    @staticmethod
-    def make_normalizer(loader: Any, method: str = "pooled") -> Normalize:
-        """Normalize with a loader's own statistics; `pooled` over all pixels, `per_image` as the book averages them."""
-        return make_normalizer(loader, method)
+    @classmethod
+    def make_normalizer(cls, loader: Any, method: str | None = None) -> Normalize:
+        """Normalize with a loader's own statistics.
+
+        Args:
+            method: `pooled`, over all pixels; `per_image`, as the book averages them; None: by the class's `compat`.
+        """
+        book = cls.compat == BOOK
+        return make_normalizer(loader, method or ("per_image" if book else "pooled"), keep_random=not book)
 
     @staticmethod
     def _visualize_tensors(  # the book's signature

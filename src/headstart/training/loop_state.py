@@ -32,6 +32,9 @@ from headstart.training.records import EpochRecord
 from headstart.training.schedule import PER_BATCH, Schedule
 from headstart.training.wrappers import own_names, renamed
 
+BOOK = "book"
+"""The value of `compat` for the book's arithmetic."""
+
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -83,7 +86,10 @@ class LoopState:
 
     Attributes:
         is_batch_lr_scheduler: whether the scheduler steps after batches; set with it, by its kind.
+        compat: of the class, the default of its objects: `StepByStep.compat = "book"` at the top of a notebook.
     """
+
+    compat = "fixed"
 
     def __init__(
         self,
@@ -94,18 +100,19 @@ class LoopState:
         metrics: Mapping[str, Metric] | None = None,
         precision: str = "fp32",  # the same numbers on every machine; half precision is for a GPU
         accumulate: int = 1,
-        compat: str = "fixed",
+        compat: str | None = None,
         progress: bool | None = None,
         device: str = "auto",
     ) -> None:
-        _check_options(precision, accumulate, compat)
+        self.compat = compat or type(self).compat
+        _check_options(precision, accumulate, self.compat)
         self._scheduler: LRScheduler | None = None
         self._clipping: Clipping = None
         self.is_batch_lr_scheduler = False
         self.model = model
         self.loss_fn: Any = loss_fn  # a Loss, or None where the model is only evaluated
         self.optimizer = optimizer
-        self.book = compat == "book"
+        self.book = self.compat == BOOK
         self.metrics = dict(metrics or {})
         self.amp, self.accumulate, self.progress = PRECISIONS[precision], accumulate, progress
         self.train_loader: Any = None
@@ -361,5 +368,5 @@ def _check_options(precision: str, accumulate: int, compat: str) -> None:
         raise TrainingError(expected=f"precision {', '.join(PRECISIONS)}", found=repr(precision), where="StepByStep")
     if accumulate < 1:
         raise TrainingError(expected="accumulate of at least 1 batch", found=repr(accumulate), where="StepByStep")
-    if compat not in ("fixed", "book"):
+    if compat not in ("fixed", BOOK):
         raise TrainingError(expected="compat 'fixed' or 'book'", found=repr(compat), where="StepByStep")

@@ -2,7 +2,8 @@
 
 A drop-in superset of the trainer of "Deep Learning with PyTorch Step-by-Step" (Godoy 2021, classes v3 and v4): the same
 names, positions and return types. `compat="book"` gives the book's arithmetic where ours differs: a seed in every
-`train`, means of batch means, a model left in train mode, warm restarts that begin at 1, per-image deviations.
+`train`, means of batch means, a model left in train mode, warm restarts that begin at 1, per-image deviations, random
+numbers as `loader_apply` leaves them.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ class StepByStep(Diagnostics):
         metrics: name → function of (logits, target), or a metric of torchmetrics (measured on the validation loader).
         precision: `fp32`, or `bf16` or `fp16` where the network runs under autocast.
         accumulate: batches whose gradients make one step, weighted by their samples.
-        compat: `fixed`, or `book` for the book's arithmetic.
+        compat: `fixed`, or `book` for the book's arithmetic; None: that of the class, so that one line,
+            `StepByStep.compat = "book"`, also serves what is called on the class.
         progress: a line for every epoch; None: only when training takes longer than two seconds.
         device: `auto` takes a GPU when there is one.
 

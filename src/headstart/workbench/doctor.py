@@ -11,6 +11,7 @@ from headstart.best_practices.diagnosis import Diagnosis
 from headstart.best_practices.doctor import Rules
 from headstart.best_practices.doctor import doctor as examine
 from headstart.progress import OnEvent, print_event
+from headstart.training.stepbystep import StepByStep
 from headstart.workbench.open_model import Named, file_of, images_for, open_model
 from headstart.workbench.session import Session
 
@@ -30,7 +31,8 @@ def doctor(
     """Check best practices; rules that lack an input are listed as not checked.
 
     Args:
-        model: a backbone's name or `timm:NAME`, a classifier file or the folder of a run, or a loaded model.
+        model: a backbone's name or `timm:NAME`, a classifier file or the folder of a run, a loaded model, or a
+            StepByStep, whose optimizer and batch size are taken where none are given.
         source: images that it is for, a folder or a set with classes; for a plain module pass pixels to
             `headstart.best_practices.doctor.doctor` instead.
         optimizer: one or several that train it.
@@ -51,9 +53,15 @@ def doctor(
     return examine(
         opened,
         images=images,
-        optimizer=optimizer,
-        batch_size=batch_size,
+        optimizer=model.optimizer if optimizer is None and isinstance(model, StepByStep) else optimizer,
+        batch_size=_batch_size(model) if batch_size is None and isinstance(model, StepByStep) else batch_size,
         steps=steps,
         file=file_of(model),
         rules=rules,
     )
+
+
+def _batch_size(loop: StepByStep) -> int | None:
+    """Images in a training step; None where there is no loader, or it does not say."""
+    size: object = getattr(loop.train_loader, "batch_size", None)
+    return size if isinstance(size, int) else None

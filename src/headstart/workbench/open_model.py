@@ -1,4 +1,4 @@
-"""A model however it is named: a backbone's name, a classifier file, the folder of a run, or the model itself."""
+"""A model however it is named: a backbone's name, a classifier file, the folder of a run, a StepByStep, or itself."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from headstart.classifier.classifier import Classifier
 from headstart.data.image_set import Sample, scan, scan_unlabelled
 from headstart.errors import DataError, RecipeError
 from headstart.inspection.inspected_images import InspectedImages
+from headstart.training.stepbystep import StepByStep
+from headstart.training.wrappers import unwrapped
 from headstart.workbench.session import Session
 from headstart.workbench.starting_point import check_backbone, choose_backbone
 
-Named = str | Path | nn.Module | Backbone | Classifier
+Named = str | Path | nn.Module | Backbone | Classifier | StepByStep
 
 NOT_TRAINED_ON = ("test", "validation")  # splits to look for, in this order
 MOST = 150  # images: steady means per channel; one pass of resnet18 over them takes seconds on two cores
@@ -38,12 +40,21 @@ def open_model(session: Session, model: Named) -> nn.Module | Backbone | Classif
     Raises:
         BackboneError: the name is unknown, or its weights are not available.
         ClassifierError: the file cannot be opened.
+        RecipeError: it is nothing that holds a network.
     """
     file = file_of(model)
     if file is not None:
         return Classifier.load(file)
-    if not isinstance(model, (str, Path)):
+    if isinstance(model, StepByStep):
+        return unwrapped(model.model)
+    if isinstance(model, (nn.Module, Backbone, Classifier)):
         return model
+    if not isinstance(model, (str, Path)):
+        raise RecipeError(
+            expected="a backbone's name, a classifier file, a network, a Backbone, a Classifier or a StepByStep",
+            found=type(model).__name__,
+            where="model",
+        )
     named = Session(session.recipe, {"backbone": model}, session.on_event)
     check_backbone(named)
     return choose_backbone(named).backbone
