@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from headstart.backbones import timm_specs
 from headstart.backbones.backbone import build_backbone, load_backbone
 from headstart.backbones.catalogue import find_spec
 from headstart.backbones.preprocess import Preprocess
@@ -55,6 +56,57 @@ def test_the_last_stage_is_what_timm_calls_features_before_the_logits(name: str)
     assert features.shape == (2, sum(backbone.widths))
     assert torch.allclose(features[:, backbone.slices["final"]], expected, rtol=1e-4, atol=1e-5)
     assert len({stage.module for stage in row.stages}) == len(row.stages) > 2
+
+
+# outputs in lists and tuples, two paths, class tokens without images, constants in the graph, a graph of its own
+UNUSUAL = ("pit_ti_224", "efficientvim_m1")
+SLOW = (
+    *(
+        "cait_xxs24_224",
+        "coat_lite_tiny",
+        "coat_tiny",
+        "crossvit_tiny_240",
+        "csatv2",
+        "deit_tiny_distilled_patch16_224",
+    ),
+    *("eva02_tiny_patch14_224", "fasternet_s", "hiera_tiny_224", "hrnet_w18_small", "selecsls42"),
+    *("swin_tiny_patch4_window7_224", "tnt_s_patch16_224", "tresnet_m"),
+)
+
+
+@pytest.mark.parametrize("name", [*UNUSUAL, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
+def test_a_network_of_unusual_form_gives_what_its_classifier_takes(name: str) -> None:
+    row = find_spec(f"timm:{name}")
+    backbone = build_backbone(row, seed=1)
+    pixels = torch.randn(2, 3, row.crop, row.crop)
+    taken: list[torch.Tensor] = []
+    handle = backbone.network.get_submodule(row.head[0]).register_forward_pre_hook(lambda _, x: taken.append(x[0]))
+
+    with torch.inference_mode():
+        backbone.network(pixels)
+    handle.remove()
+    features = backbone.features(pixels)
+
+    assert features.shape == (2, sum(backbone.widths))
+    torch.testing.assert_close(features[:, backbone.slices["final"]], taken[0].flatten(1), rtol=1e-4, atol=1e-5)
+    assert replace_head(backbone.network, row, 5)(pixels).shape == (2, 5)
+
+
+def test_a_network_without_a_classifier_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = timm.create_model("test_vit", pretrained=False)
+    monkeypatch.setitem(network.pretrained_cfg, "classifier", "logits")
+    with pytest.raises(BackboneError, match="classifier, which takes the features"):
+        timm_specs._spec(network.to("meta").eval(), network.pretrained_cfg)
+
+
+def test_a_network_that_fails_is_refused_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*args: object, **options: object) -> None:
+        raise KeyError("serial_blocks1")
+
+    timm_specs.timm_spec.cache_clear()
+    monkeypatch.setattr(timm, "create_model", broken)
+    with pytest.raises(BackboneError, match="KeyError: 'serial_blocks1'"):
+        find_spec("timm:test_vit3")
 
 
 def test_the_spec_has_timm_s_licence_and_the_full_name() -> None:

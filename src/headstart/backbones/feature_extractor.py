@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
@@ -25,7 +27,21 @@ POOL: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 _MOST_GRAPHS = 32
-_graphs: dict[tuple[object, ...], fx.Graph] = {}  # traced graphs by spec, modules and stages; they hold no weights
+_graphs: dict[tuple[object, ...], _Traced] = {}  # traced graphs by spec, modules and stages; they hold no weights
+
+
+@dataclass(frozen=True)
+class _Traced:
+    """A graph, and the tensors in it that the network makes while it runs: name → value."""
+
+    graph: fx.Graph
+    constants: Mapping[str, Tensor]
+
+    def on(self, network: nn.Module) -> fx.GraphModule:
+        """The graph over the modules of a network."""
+        root = copy.copy(network)  # shares weights and modules; the constants are its own attributes
+        vars(root).update(self.constants)
+        return fx.GraphModule(root, self.graph, class_name="StageGraph")
 
 
 class FeatureExtractor(nn.Module):
@@ -33,7 +49,7 @@ class FeatureExtractor(nn.Module):
 
     `body` is a traced graph (torch.fx) of the network in eval mode, cut after the last stage. It holds no hook, so it
     can be exported, compiled and folded. It shares weights and modules with the network, and so follows their modes. A
-    user's own network that cannot be traced is run whole instead (`WatchedNetwork`).
+    user's own network, or one of timm's, that cannot be traced is run whole instead (`WatchedNetwork`).
 
     Args:
         stages: in the order of the features.
@@ -48,9 +64,9 @@ class FeatureExtractor(nn.Module):
         self.widths = tuple(stage.width for stage in stages)
         self.body: fx.GraphModule | WatchedNetwork
         try:
-            self.body = fx.GraphModule(network, _graph_of(network, tuple(stages), spec), class_name="StageGraph")
+            self.body = _graph_of(network, tuple(stages), spec).on(network)
         except BackboneError:
-            if spec is None or spec.builder:
+            if spec is None or (spec.builder and not spec.is_timm):
                 raise
             self.body = WatchedNetwork(network, stages)
 
@@ -114,11 +130,16 @@ def _view(module: _Module, *, training: bool | None = None, seen: dict[int, nn.M
 
 
 class _Tracer(fx.Tracer):
-    """Traces a network and pools each wanted stage as soon as it is there."""
+    """Traces a network and pools each wanted stage as soon as it is there.
 
-    def __init__(self, stages: Sequence[Stage]) -> None:
+    Args:
+        buffers: whether what is computed from buffers belongs to the graph; otherwise it is a constant in it.
+    """
+
+    def __init__(self, stages: Sequence[Stage], *, buffers: bool) -> None:
         functions, kinds = _timm_leaves()
         super().__init__(autowrap_functions=functions)
+        self.proxy_buffer_attributes = buffers
         self._leaf_kinds = kinds
         self._stages = stages
         self.pooled: dict[str, fx.Proxy] = {}
@@ -143,20 +164,33 @@ class _Tracer(fx.Tracer):
                 self.pooled[stage.name] = POOL[stage.pool](value)  # type: ignore[arg-type,assignment]
 
 
-def _graph_of(network: nn.Module, stages: tuple[Stage, ...], spec: BackboneSpec | None) -> fx.Graph:
+def _graph_of(network: nn.Module, stages: tuple[Stage, ...], spec: BackboneSpec | None) -> _Traced:
     """The graph of a network, cut after its stages; one of the catalogue's is traced once, whatever its weights."""
     if spec is None or not spec.builder:  # only its code says what a user's module does
         return _trace(network, stages)
     key = (spec.builder, spec.options, stages, *((path, type(module)) for path, module in network.named_modules()))
-    if key not in _graphs:
-        while len(_graphs) >= _MOST_GRAPHS:
+    found = _graphs.get(key) or _trace(network, stages)
+    if not found.constants:  # they may depend on the weights
+        while len(_graphs) >= _MOST_GRAPHS and key not in _graphs:
             _graphs.pop(next(iter(_graphs)))
-        _graphs[key] = _trace(network, stages)
-    return _graphs[key]
+        _graphs[key] = found
+    return found
 
 
-def _trace(network: nn.Module, stages: Sequence[Stage]) -> fx.Graph:
-    tracer, network = _Tracer(stages), eval_view(network)
+def _trace(network: nn.Module, stages: Sequence[Stage]) -> _Traced:
+    """Trace with buffers as constants, which is what most networks allow; else with all that they lead to."""
+    traced = _traced(network, stages, buffers=False)
+    if not traced.constants:
+        return traced
+    try:
+        return _traced(network, stages, buffers=True)
+    except BackboneError:  # it decides by the values of a buffer
+        return traced
+
+
+def _traced(network: nn.Module, stages: Sequence[Stage], *, buffers: bool) -> _Traced:
+    tracer, network = _Tracer(stages, buffers=buffers), eval_view(network)
+    own = set(vars(network))
     try:
         graph = tracer.trace(network)
     except Exception as error:  # a network's own code may fail in any way on symbols
@@ -167,7 +201,9 @@ def _trace(network: nn.Module, stages: Sequence[Stage]) -> fx.Graph:
             hint="Choose another network.",
         ) from error
     _check_all_ran(network, stages, tracer.pooled)
-    return _cut(network, graph, [tracer.pooled[stage.name].node for stage in stages])
+    graph = _cut(network, graph, [tracer.pooled[stage.name].node for stage in stages])
+    made = {name: value for name, value in vars(network).items() if name not in own and isinstance(value, Tensor)}
+    return _Traced(graph, {str(node.target): made[str(node.target)] for node in graph.nodes if node.target in made})
 
 
 def _check_all_ran(network: nn.Module, stages: Sequence[Stage], pooled: dict[str, Any]) -> None:

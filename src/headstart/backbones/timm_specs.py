@@ -39,9 +39,10 @@ def timm_spec(name: str) -> BackboneSpec:
         raise BackboneError(expected="a network of timm", found=repr(name), where="--backbone", hint=hint)
     try:
         network = _on_meta(name)
-    except RuntimeError as error:  # an unknown tag after the point
-        hint = f"Try {name.partition('.')[0]} alone."
-        raise BackboneError(expected="a network of timm", found=str(error), where="--backbone", hint=hint) from error
+    except Exception as error:  # an unknown tag after the point, or a network that cannot be built here
+        hint = f"Try {name.partition('.')[0]} alone." if "." in name else "Choose another network."
+        found = str(error) if isinstance(error, RuntimeError) else f"{type(error).__name__}: {error}"
+        raise BackboneError(expected="a network of timm", found=found, where="--backbone", hint=hint) from error
     return _spec(network, network.pretrained_cfg)  # type: ignore[arg-type]
 
 
@@ -107,9 +108,9 @@ def _on_meta(name: str) -> nn.Module:
     try:
         with torch.device("meta"):
             network: nn.Module = require_timm().create_model(name, pretrained=False)
-    except (NotImplementedError, TypeError, ValueError):
+    except Exception:  # an unknown tag is refused again
         network = require_timm().create_model(name, pretrained=False).to("meta")
-    return network.eval()
+    return network.eval().requires_grad_(False)  # torch's counter of operations fails on some weights with gradients
 
 
 def _spec(network: nn.Module, card: Mapping[str, Any]) -> BackboneSpec:
@@ -119,7 +120,7 @@ def _spec(network: nn.Module, card: Mapping[str, Any]) -> BackboneSpec:
         found = f"{height}×{width} px, crop mode {config['crop_mode']}"
         raise BackboneError(expected="square images cut from the centre", found=found, where=card["architecture"])
     head = card["classifier"] if isinstance(card["classifier"], (tuple, list)) else (card["classifier"],)
-    stages, gmac = _stages_of(network, head[0], height)
+    stages, gmac = _stages_of(network, head[0] or "", height, name=card["architecture"])
     full = ".".join(part for part in (card["architecture"], card.get("tag")) if part)
     hub = f"https://huggingface.co/{card['hf_hub_id']}" if card.get("hf_hub_id") else ""
     parameters = sum(parameter.numel() for parameter in network.parameters()) / 1e6
@@ -154,7 +155,7 @@ def _paper(card: Mapping[str, Any]) -> str:
     return ", ".join(part for part in named if part) or "see timm's page of the network"
 
 
-def _stages_of(network: nn.Module, head: str, size: int) -> tuple[tuple[Stage, ...], float]:
+def _stages_of(network: nn.Module, head: str, size: int, *, name: str) -> tuple[tuple[Stage, ...], float]:
     """Stages in forward order, the classifier's input last, and 10⁹ multiply-adds for one image."""
     modules = dict(network.named_modules())
     infos = [info for info in getattr(network, "feature_info", ()) if info.get("module") in modules]
@@ -166,20 +167,40 @@ def _stages_of(network: nn.Module, head: str, size: int) -> tuple[tuple[Stage, .
         warnings.catch_warnings(),
         torch.no_grad(),
         capture({path: modules[path] for path in paths}) as outputs,
-        capture_inputs({head: modules[head]}) as inputs,
+        capture_inputs({head: modules[head]} if head in modules else {}) as inputs,
         FlopCounterMode(display=False) as counter,
     ):
         warnings.simplefilter("ignore")
-        network(pixels)
+        try:
+            network(pixels)
+        except Exception as error:  # the code of a thousand networks may fail in any way
+            found = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+            raise BackboneError(
+                expected=f"a network that takes pixels 1×3×{size}×{size}", found=found, where=name
+            ) from error
+    if not isinstance(inputs.get(head), Tensor):
+        raise BackboneError(
+            expected="a network with one classifier, which takes the features",
+            found=f"{head or 'none'}, which takes none in a forward pass",
+            where=name,
+        )
     widths = {path: int(info["num_chs"]) for path, info in zip(paths, infos, strict=True)}
     last = Stage(name="final", module=head, width=inputs[head].flatten(1).shape[1], pool="vector", side="input")
+    usable = [path for path in paths if _is_stage(outputs.get(path), widths[path])]  # not lists, as of parallel paths
     inner = [
         Stage(f"stage{i}", path, widths[path], _pool(outputs[path], widths[path], network))
-        for i, path in enumerate(paths, 1)
+        for i, path in enumerate(usable, 1)
     ]
     if inner and inner[-1].width == last.width:
         inner.pop()  # the same numbers before pooling or the last norm
     return (*inner, last), counter.get_total_flops() / 2e9
+
+
+def _is_stage(output: object, width: int) -> bool:
+    """Whether it is one tensor of tokens or maps with so many channels."""
+    if not isinstance(output, Tensor) or output.ndim not in (3, 4):
+        return False
+    return width in ((output.shape[2],) if output.ndim == 3 else (output.shape[1], output.shape[3]))
 
 
 def _pool(output: Tensor, width: int, network: nn.Module) -> str:

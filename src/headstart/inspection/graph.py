@@ -27,7 +27,12 @@ DROPOUTS = ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "
 CONVOLUTIONS = ("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
 WEIGHTED = (*CONVOLUTIONS, "linear", "multi_head_attention_forward", "scaled_dot_product_attention", "matmul", "bmm")
 
+_FORWARD = ("conv1d", "conv2d", "conv3d")  # of the others, groups stand elsewhere
 _SAME = {"iadd": "add", "radd": "add"}
+
+
+OnOperation = Callable[[int, "list[Tensor]", Tensor], None]
+"""Called with the index of an operation, the tensors it took, and its result."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,9 @@ class Operation:
         has_bias: for a convolution or linear layer, whether a bias is added.
         trains: the argument `training` of dropout and batch norm.
         p: of dropout.
+        input_shape: of the first tensor it took.
+        weight_shape: of a convolution's or linear layer's weight; of others ().
+        groups: of a convolution.
     """
 
     function: str
@@ -61,6 +69,9 @@ class Operation:
     has_bias: bool = False
     trains: bool = False
     p: float = 0.0
+    input_shape: tuple[int, ...] = ()
+    weight_shape: tuple[int, ...] = ()
+    groups: int = 1
 
 
 @dataclass(frozen=True)
@@ -87,6 +98,18 @@ class Graph:
         """Index of the operation whose result an operation takes first."""
         inputs = self.operations[index].inputs
         return inputs[0] if inputs else CONSTANT
+
+    @cached_property
+    def used(self) -> frozenset[int]:
+        """Indices of the operations on which the output depends, among those that depend on the pixels.
+
+        All of these where it is not known which operation computed the output.
+        """
+        every = [index for index, one in enumerate(self.operations) if one.from_pixels]
+        if self.output < 0:
+            return frozenset(every)
+        mask = self.ancestors(self.output)
+        return frozenset(index for index in every if mask >> (index + 1) & 1)
 
     @cached_property
     def users(self) -> dict[int, list[int]]:
@@ -117,7 +140,12 @@ class Graph:
 
 
 def record_graph(
-    network: nn.Module, pixels: Tensor, *, on_meta: bool, run: Callable[[Tensor], object] | None = None
+    network: nn.Module,
+    pixels: Tensor,
+    *,
+    on_meta: bool,
+    run: Callable[[Tensor], object] | None = None,
+    on_operation: OnOperation | None = None,
 ) -> Graph:
     """Run a network once, in the mode it is in, and note every operation.
 
@@ -125,6 +153,7 @@ def record_graph(
         pixels: N×3×S×S, or whatever it takes; of two images or more: with one, a bias can have the shape of a map.
         on_meta: run on shapes alone; a network that asks for values cannot do so and raises.
         run: runs the network; None: `network(pixels)`.
+        on_operation: called with the index of each operation, its tensors and its result, none of which it may change.
 
     Raises:
         Exception: whatever the network's own forward raises.
@@ -137,10 +166,12 @@ def record_graph(
         after.enter_context(torch.enable_grad())
         # a copy: a network may write into its input, which a leaf that asks for a gradient does not allow
         pixels = pixels.detach().requires_grad_(pixels.is_floating_point()).clone()
-        recorder = _Recorder({**dict(network.named_parameters()), **dict(network.named_buffers())}, pixels)
+        recorder = _Recorder(
+            {**dict(network.named_parameters()), **dict(network.named_buffers())}, pixels, on_operation
+        )
         with watch_calls(dict(network.named_modules()), recorder.enter, recorder.leave), recorder:
             output = (run or network)(pixels)
-    found = next(_tensors_in(output), None)
+    found = next(tensors_in(output), None)
     index = CONSTANT if found is None else recorder.made.get(id(found), CONSTANT)
     shape = () if found is None else tuple(found.shape)
     return Graph(tuple(recorder.operations), index, shape, recorder.calls)
@@ -175,8 +206,9 @@ def _twin(value: Tensor) -> Tensor:
 
 
 class _Recorder(TorchFunctionMode):
-    def __init__(self, tensors: Mapping[str, Tensor], pixels: Tensor) -> None:
+    def __init__(self, tensors: Mapping[str, Tensor], pixels: Tensor, on_operation: OnOperation | None) -> None:
         super().__init__()
+        self.on_operation = on_operation
         self.operations: list[Operation] = []
         self.names = {id(value): name for name, value in tensors.items()}
         self.made = {id(pixels): PIXELS}
@@ -195,12 +227,12 @@ class _Recorder(TorchFunctionMode):
         self, func: Callable[..., Any], types: object, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        taken = list(_tensors_in((args, kwargs)))
+        taken = list(tensors_in((args, kwargs)))
         inputs = tuple(self.made.get(id(value), CONSTANT) for value in taken)  # now: in-place calls give new ones
         carries = tuple(value.requires_grad for value in taken)
-        adds = _adds_maps(func, args, kwargs)
+        adds, shape = _adds_maps(func, args, kwargs), tuple(taken[0].shape) if taken else ()
         result = func(*args, **kwargs)
-        for value in _tensors_in(result):  # several results, as of chunk, are an operation each
+        for value in tensors_in(result):  # several results, as of chunk, are an operation each
             self.operations.append(
                 Operation(
                     function_name(func),
@@ -211,11 +243,14 @@ class _Recorder(TorchFunctionMode):
                     from_pixels=any(i == PIXELS or (i >= 0 and self.operations[i].from_pixels) for i in inputs),
                     carries_gradient=carries,
                     adds_maps=adds,
+                    input_shape=shape,
                     **_arguments_of(func, args, kwargs, taken),
                 )
             )
             self.held.append(value)
             self.made[id(value)] = len(self.operations) - 1
+            if self.on_operation is not None:
+                self.on_operation(len(self.operations) - 1, taken, value)
         return result
 
 
@@ -254,7 +289,7 @@ class GraphFollower(TorchFunctionMode):
         name = function_name(func)
         instead = self._replace.get(self._indices.get((name, self._counts[name]), CONSTANT))
         result = func(*args, **(kwargs or {})) if instead is None else instead(*args)
-        for value in _tensors_in(result):
+        for value in tensors_in(result):
             index = self._indices.get((name, self._counts[name]), CONSTANT)
             self._counts[name] += 1
             if index in self._watched and self._on_result is not None:
@@ -284,7 +319,10 @@ def _arguments_of(  # a call as torch makes it, and the tensors in it
     weighted = name in WEIGHTED or any(isinstance(value, nn.Parameter) and value.ndim > 1 for value in taken)
     found: dict[str, Any] = {"has_weights": weighted}
     if name in (*CONVOLUTIONS, "linear"):
+        weight = _argument(args, kwargs, 1, "weight", None)
         found["has_bias"] = _argument(args, kwargs, 2, "bias", None) is not None
+        found["weight_shape"] = tuple(weight.shape) if isinstance(weight, Tensor) else ()
+        found["groups"] = int(_argument(args, kwargs, 6, "groups", 1)) if name in _FORWARD else 1
     elif name in DROPOUTS:
         found["p"] = float(_argument(args, kwargs, 1, "p", 0.5))
         found["trains"] = bool(_argument(args, kwargs, 2, "training", "alpha" not in name))
@@ -298,13 +336,13 @@ def _argument(args: tuple[Any, ...], kwargs: Mapping[str, Any], position: int, n
     return kwargs.get(name, args[position] if len(args) > position else default)
 
 
-def _tensors_in(value: object) -> Iterator[Tensor]:
+def tensors_in(value: object) -> Iterator[Tensor]:
     """All tensors in nested tuples, lists and dictionaries (the outputs of some libraries), in order."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, Mapping):
         for inner in value.values():
-            yield from _tensors_in(inner)
+            yield from tensors_in(inner)
     elif isinstance(value, (tuple, list)):
         for inner in value:
-            yield from _tensors_in(inner)
+            yield from tensors_in(inner)
