@@ -19,6 +19,13 @@ from headstart.best_practices import head
 from headstart.best_practices.doctor import doctor
 from headstart.heads.head import Head
 
+
+def frozen_head(classes: int) -> nn.Module:
+    network = Net(classes)
+    network.fc.requires_grad_(False)
+    return network
+
+
 EXAMPLES: dict[str, Example] = {
     "outputs and classes differ": Example(
         lambda: (Net(classes=2), {"images": labelled(3)}),
@@ -32,6 +39,16 @@ EXAMPLES: dict[str, Example] = {
         ("1",),
         lambda: (nn.Sequential(Net(), nn.LogSoftmax(1)), {}),
     ),
+    "activation as output": Example(
+        lambda: (nn.Sequential(Net(), nn.ReLU()), {}), "warning", ("1",), lambda: (Net(), {})
+    ),
+    "probabilities computed twice": Example(
+        lambda: (nn.Sequential(Net(), nn.Softmax(1), nn.Softmax(1)), {}),
+        "error",
+        (),
+        lambda: (nn.Sequential(Net(), nn.Softmax(1)), {}),
+    ),
+    "frozen head": Example(lambda: (frozen_head(200), {}), "error", ("fc",), lambda: (Net(), {})),
 }
 
 
@@ -69,3 +86,13 @@ def test_a_classifier_whose_head_lost_a_class_is_an_error(small_classifier):
     head = model.head
     model.head = Head(head.kind, head.stages, head.weight[:, :2], head.bias[:2], head.temperature, head.unit)
     assert severities(doctor(model), "outputs and classes differ") == {"error": ()}
+
+
+def test_a_frozen_head_whose_weights_are_not_random_is_a_warning():
+    network = frozen_head(200)
+    network.fc.weight.data **= 5
+    assert list(findings(doctor(network), "frozen head")) == ["warning"]
+
+
+def test_a_sigmoid_with_one_output_is_advice():
+    assert list(findings(doctor(nn.Sequential(Net(1), nn.Sigmoid())), "activation as output")) == ["advice"]

@@ -12,6 +12,7 @@ from flawed_networks import (
     examine,
     findings,
     mixed,
+    optimised,
     rule_names,
     severities,
     small,
@@ -19,6 +20,13 @@ from flawed_networks import (
 from headstart.best_practices import modes
 from headstart.best_practices.doctor import doctor
 from headstart.freezing import freeze
+
+
+def marked(name: str) -> nn.Module:
+    network = conv_norm()
+    setattr(network[0], name, False)
+    return network
+
 
 EXAMPLES: dict[str, Example] = {
     "mixed train and eval mode": Example(
@@ -29,6 +37,15 @@ EXAMPLES: dict[str, Example] = {
         "warning",
         (),
         lambda: (conv_norm().requires_grad_(False).eval(), {}),
+    ),
+    "freezing without effect": Example(
+        lambda: (marked("requires_grad"), {}), "error", ("0.requires_grad",), lambda: (conv_norm(), {})
+    ),
+    "trained in eval mode": Example(
+        lambda: optimised(conv_norm().eval(), lambda net: net.parameters()),
+        "warning",
+        (),
+        lambda: optimised(conv_norm(), lambda net: net.parameters()),
     ),
 }
 
@@ -68,3 +85,23 @@ def test_an_optimiser_without_trained_parameters_is_an_error():
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
     diagnosis = doctor(network.requires_grad_(False), optimizer=optimizer)
     assert list(findings(diagnosis, "no trainable parameters")) == ["error"]
+
+
+def test_misspelt_attributes_freeze_nothing_and_real_ones_do():
+    rule = "freezing without effect"
+    assert severities(doctor(marked("trainable")), rule) == {"error": ("0.trainable",)}
+    network = conv_norm()
+    network[0].weight.require_grad = False
+    assert severities(doctor(network), rule) == {"error": ("0.weight.require_grad",)}
+    network = marked("requires_grad")
+    network[0].requires_grad_(False)
+    assert rule in doctor(network).passed
+
+
+def test_a_train_method_that_stays_in_eval_mode_is_found():
+    class Stuck(nn.Sequential):
+        def train(self, mode: bool = True) -> Stuck:
+            return super().train(False)
+
+    network = Stuck(*conv_norm()).train()
+    assert severities(doctor(network), "trained in eval mode") == {"warning": ("1",)}

@@ -43,6 +43,24 @@ EXAMPLES: dict[str, Example] = {
         ("block.norm",),
         without_decay,
     ),
+    "learning rate out of range": Example(
+        lambda: optimised(Net(), lambda net: [{"params": net.parameters(), "lr": 0.0}]),
+        "error",
+        (),
+        lambda: optimised(Net(), lambda net: net.parameters()),
+    ),
+    "weight decay out of range": Example(
+        lambda: optimised(Net(), lambda net: net.parameters(), weight_decay=5.0),
+        "warning",
+        (),
+        lambda: optimised(Net(), lambda net: net.parameters(), weight_decay=5e-4),
+    ),
+    "momentum out of range": Example(
+        lambda: optimised(Net(), lambda net: net.parameters(), momentum=1.0),
+        "error",
+        (),
+        lambda: optimised(Net(), lambda net: net.parameters(), momentum=0.9),
+    ),
 }
 
 
@@ -68,3 +86,30 @@ def test_an_optimiser_of_a_copy_is_an_error():
     diagnosis = doctor(small(), optimizer=optimizer)
     assert list(findings(diagnosis, "foreign parameters in the optimiser")) == ["error"]
     assert list(findings(diagnosis, "parameters missing from the optimiser")) == ["error"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "rate", "severity"),
+    [
+        (torch.optim.SGD, 1.0, []),
+        (torch.optim.SGD, 10.0, ["warning"]),
+        (torch.optim.SGD, 1e3, ["error"]),
+        (torch.optim.SGD, 1e-10, ["error"]),
+        (torch.optim.Adam, 3e-4, []),
+        (torch.optim.Adam, 0.1, ["warning"]),
+        (torch.optim.Adam, 10.0, ["error"]),
+        (torch.optim.Adadelta, 1.0, []),
+    ],
+)
+def test_a_rate_is_judged_by_what_the_optimiser_does_with_it(kind, rate: float, severity: list[str]):
+    network = small()
+    diagnosis = doctor(network, optimizer=kind(network.parameters(), lr=rate))
+    assert list(findings(diagnosis, "learning rate out of range")) == severity
+
+
+def test_a_schedule_may_begin_at_zero():
+    network = small()
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: step / 10)
+    assert optimizer.param_groups[0]["lr"] == 0
+    assert "learning rate out of range" in doctor(network, optimizer=optimizer).passed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from torch import nn
 
 from flawed_networks import (
@@ -32,6 +33,12 @@ EXAMPLES: dict[str, Example] = {
     "unused parameters": Example(
         lambda: (Unused(used=False), {}), "advice", ("extra",), lambda: (Unused(used=True), {})
     ),
+    "shared layers": Example(
+        lambda: (nn.Sequential(*[nn.Linear(4, 4), nn.ReLU()] * 2), {}),
+        "warning",
+        ("2",),
+        lambda: (nn.Sequential(nn.Linear(4, 4), relu := nn.ReLU(), nn.Linear(4, 4), relu), {}),
+    ),
 }
 
 
@@ -57,3 +64,9 @@ def test_a_negative_variance_is_an_error():
     network[1].running_var[2] = -0.1
     reported = findings(doctor(network), "non-finite weights")
     assert reported == {"error": "batch norms with a negative running variance: 1"}
+
+
+def test_a_plain_tensor_is_advice():
+    network = small()
+    network.table = torch.zeros(3, 3)
+    assert severities(doctor(network), "unregistered modules") == {"advice": ("table",)}

@@ -67,15 +67,41 @@ def test_single_rules_can_be_chosen() -> None:
 
 
 @pytest.mark.parametrize("wrap", [lambda network: network, nn.DataParallel])
-def test_a_training_loop_brings_its_network_optimizer_and_batch_size(wrap: Callable[[nn.Module], nn.Module]) -> None:
+def test_a_training_loop_brings_what_it_knows(wrap: Callable[[nn.Module], nn.Module]) -> None:
     network = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8))
     loop = StepByStep(network, nn.CrossEntropyLoss(), torch.optim.SGD(network.parameters(), lr=0.1))
-    loop.set_loaders(DataLoader(TensorDataset(torch.randn(8, 4), torch.zeros(8).long()), 2))
+    samples = torch.randn(8, 4), torch.arange(8)
+    loop.set_loaders(DataLoader(TensorDataset(*samples), 2, shuffle=True))
     loop.model = wrap(network)
-    expected = doctor(network, optimizer=loop.optimizer, batch_size=2, on_event=quiet)
-    assert doctor(loop, on_event=quiet) == expected
-    assert "batches too small for batch norm" in {finding.name for finding in expected.findings}
+    network.eval()  # as a validation leaves it
+    chance = torch.get_rng_state()
+    found = doctor(loop, on_event=quiet)
+    assert torch.equal(torch.get_rng_state(), chance)
+    assert not network.training
+    given = {"optimizer": loop.optimizer, "loss": loop.loss_fn, "batch": samples, "batch_size": 2}
+    assert found == doctor(network.train(), **given, on_event=quiet)
+    assert "batches too small for batch norm" in {finding.name for finding in found.findings}
+    assert "labels outside the classes" in found.passed
     assert doctor(StepByStep(network, None, None), on_event=quiet) == doctor(network, on_event=quiet)
+
+
+def test_labels_and_losses_of_a_training_loop_are_checked() -> None:
+    network = nn.Linear(4, 3)
+    loop = StepByStep(network, nn.NLLLoss(), torch.optim.SGD(network.parameters(), lr=0.1))
+    loop.train_loader = DataLoader(TensorDataset(torch.randn(40, 4), torch.arange(40) // 10), 20)
+    names = {finding.name for finding in doctor(loop, on_event=quiet).findings}
+    assert {"labels outside the classes", "loss and output do not fit"} <= names
+
+
+def test_a_data_set_that_fails_leaves_the_rules_about_batches_unchecked() -> None:
+    class Failing(TensorDataset):
+        def __getitem__(self, index: int) -> Any:
+            raise OSError("gone")
+
+    network = nn.Linear(4, 3)
+    loop = StepByStep(network, nn.CrossEntropyLoss(), torch.optim.SGD(network.parameters(), lr=0.1))
+    loop.train_loader = DataLoader(Failing(torch.zeros(3, 4)), 2)
+    assert "labels outside the classes" in {one.rule for one in doctor(loop, on_event=quiet).not_checked}
 
 
 @pytest.mark.parametrize("model", [42, None, [nn.Linear(1, 1)]])

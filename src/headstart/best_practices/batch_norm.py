@@ -170,6 +170,11 @@ def statistics_never_updated(examination: Examination) -> Iterator[Issue]:
     initial = [p for p, norm in examination.batch_norms.items() if _has_initial_statistics(norm) and p not in unused]
     finished = examination.inspected.classifier is not None
     moved = {path: examination.affine_moved(path) for path in initial}
+    if not finished and any(moved.values()) and examination.looks_untrained:
+        yield Issue(
+            tuple(initial), f"batch norms with mean 0 and variance 1, and random weights: {len(initial)}", "warning"
+        )
+        return
     wrong = tuple(path for path, one in moved.items() if one or finished)
     unsure = tuple(path for path, one in moved.items() if one is None and not finished)
     new = tuple(path for path in initial if path not in wrong and path not in unsure)

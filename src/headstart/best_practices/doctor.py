@@ -10,7 +10,7 @@ from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
 from headstart.best_practices.diagnosis import Diagnosis, Unchecked
-from headstart.best_practices.examination import Examination, NotApplicableError, NotCheckedError
+from headstart.best_practices.examination import Batch, Examination, Loss, NotApplicableError, NotCheckedError
 from headstart.best_practices.rule import SEVERITIES, DoctorFinding, Issue, Rule
 from headstart.best_practices.rules import RULES, own_rules
 from headstart.errors import BackboneError, RecipeError
@@ -26,6 +26,8 @@ def doctor(  # each parameter is an input that some rules need and that you may 
     *,
     images: InspectedImages | Tensor | None = None,
     optimizer: Optimizer | Sequence[Optimizer] | None = None,
+    loss: Loss | None = None,
+    batch: Batch | None = None,
     batch_size: int | None = None,
     steps: int | None = None,
     file: Path | None = None,
@@ -38,7 +40,9 @@ def doctor(  # each parameter is an input that some rules need and that you may 
     Args:
         images: that the network is for, normalised.
         optimizer: one or several that train it.
-        batch_size: images per training step.
+        loss: function of outputs and targets that training minimises, such as `nn.CrossEntropyLoss()`.
+        batch: inputs and targets of one training step, such as `next(iter(loader))`.
+        batch_size: images per training step; by default that of the batch.
         steps: of the training to come.
         file: the classifier file that the model was loaded from.
         rules: which to check, by name or as marked with `register_rule`; None: all.
@@ -46,7 +50,7 @@ def doctor(  # each parameter is an input that some rules need and that you may 
     Raises:
         BackboneError: the network has lazy layers that never ran.
         DataError: the images are no batch of pixels.
-        RecipeError: the batch size or the number of steps is below 1, or a rule is unknown.
+        RecipeError: the batch size or the number of steps is below 1, the batch is no pair, or a rule is unknown.
     """
     for name, value in (("batch_size", batch_size), ("steps", steps)):
         if value is not None and value < 1:
@@ -58,13 +62,28 @@ def doctor(  # each parameter is an input that some rules need and that you may 
         inspected,
         images=None if images is None else InspectedImages.of(images),
         optimizers=(optimizer,) if isinstance(optimizer, Optimizer) else optimizer,
-        batch_size=batch_size,
+        loss=loss,
+        batch=_pair(batch),
+        batch_size=batch_size or _size(batch),
         steps=steps,
         file=file,
     )
     trusted = all(rule.is_own for rule in chosen)
     with inspected.eval_mode(weights=not trusted), attributes_kept(inspected.network):
         return _diagnose(examination, chosen, broken)
+
+
+def _pair(batch: Batch | None) -> Batch | None:
+    if batch is None:
+        return None
+    if not isinstance(batch, Sequence) or len(batch) != 2:
+        raise RecipeError(expected="a batch of inputs and targets", found=type(batch).__name__, where="batch")
+    return batch[0], batch[1]
+
+
+def _size(batch: Batch | None) -> int | None:
+    inputs = None if batch is None else batch[0]
+    return len(inputs) or None if isinstance(inputs, Tensor) and inputs.ndim else None
 
 
 def _diagnose(examination: Examination, rules: Sequence[Rule], broken: Sequence[Unchecked]) -> Diagnosis:

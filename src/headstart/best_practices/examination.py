@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
+from headstart.best_practices.drawn_weights import is_drawn
+from headstart.best_practices.paired_passes import PairedPasses, run_paired_passes
+from headstart.best_practices.training_pass import TrainingPass, gradients_of, run_training_pass
 from headstart.inspection.graph import Graph, record_graph
 from headstart.inspection.inspected_images import InspectedImages
 from headstart.inspection.inspected_model import InspectedModel
@@ -22,6 +27,8 @@ NORMS = (_BatchNorm, nn.LayerNorm, nn.GroupNorm)
 INPUTS = {
     "images": "images",
     "optimizer": "the optimiser",
+    "loss": "the loss",
+    "batch": "a batch",
     "batch_size": "the batch size",
     "steps": "the number of steps",
     "file": "the classifier file",
@@ -31,6 +38,14 @@ INPUTS = {
 # px tried where the input size is unknown
 _SIDES = (224, 32, 64, 96, 28, 256, 299, 384, 192, 240, 336, 112, 448)
 _SAMPLE = 16  # images that show more than one does
+_TRAINED_ON = 2  # images of the training pass, whose time grows with them
+_TRAINED_ON_VECTORS = 3  # where batch norm sees one value per image: of two it makes +1 and -1, whatever they are
+
+
+Loss = Callable[[Any, Any], Tensor]
+
+Batch = tuple[Any, Any]
+"""Inputs and targets of one training step."""
 
 
 class NotCheckedError(Exception):
@@ -57,6 +72,8 @@ class Examination:
         live: paths of the modules that are in train mode after the network's own `.train()`.
         images: normalised; None, like all below: not given.
         optimizers: those that train it.
+        loss: function of outputs and targets that training minimises.
+        batch: inputs and targets of a training step.
         batch_size: images per training step.
         steps: of the training to come.
         file: the classifier file it was loaded from.
@@ -67,17 +84,21 @@ class Examination:
     live: frozenset[str]
     images: InspectedImages | None = None
     optimizers: tuple[Optimizer, ...] | None = None
+    loss: Loss | None = None
+    batch: Batch | None = None
     batch_size: int | None = None
     steps: int | None = None
     file: Path | None = None
 
     @classmethod
-    def of(
+    def of(  # what a rule may need, each of which may be missing
         cls,
         inspected: InspectedModel,
         *,
         images: InspectedImages | None = None,
         optimizers: Sequence[Optimizer] | None = None,
+        loss: Loss | None = None,
+        batch: Batch | None = None,
         batch_size: int | None = None,
         steps: int | None = None,
         file: Path | None = None,
@@ -94,6 +115,8 @@ class Examination:
             live,
             images=images,
             optimizers=None if optimizers is None else tuple(optimizers),
+            loss=loss,
+            batch=batch,
             batch_size=batch_size,
             steps=steps,
             file=file,
@@ -104,6 +127,8 @@ class Examination:
         given = {
             "images": self.images,
             "optimizer": self.optimizers,
+            "loss": self.loss,
+            "batch": self.batch,
             "batch_size": self.batch_size,
             "steps": self.steps,
             "file": self.file,
@@ -153,6 +178,12 @@ class Examination:
         moved = [self.affine_moved(path) for path, module in self.modules.items() if isinstance(module, NORMS)]
         return any(one is not None for one in moved) and not any(moved)
 
+    @cached_property
+    def looks_untrained(self) -> bool:
+        """Whether all weights look like numbers just drawn, whatever scale the normalisations begin with."""
+        weights = [value for name, value in self.network.named_parameters() if value.ndim > 1]
+        return bool(weights) and all(is_drawn(weight) for weight in weights)
+
     @property
     def trained(self) -> dict[str, nn.Parameter]:
         """Parameters that require a gradient, by name."""
@@ -181,8 +212,83 @@ class Examination:
         _ = self.tensors
         if self.images is not None:
             return self.pixels_on_device(self.images.pixels[:most])
+        if self._batch_pixels is not None:
+            return self.pixels_on_device(self._batch_pixels[:most])
         shape = self._working_pass().shape
         return self.pixels_on_device(torch.randn(most, *shape[1:], generator=torch.Generator().manual_seed(0)))
+
+    @property
+    def _batch_pixels(self) -> Tensor | None:
+        """The inputs of the batch, if they are one tensor of numbers that are no indices."""
+        inputs = None if self.batch is None else self.batch[0]
+        if not isinstance(inputs, Tensor) or inputs.ndim < 2 or not len(inputs):
+            return None
+        return inputs if inputs.is_floating_point() or inputs.ndim == 4 else None
+
+    @property
+    def training_pass(self) -> TrainingPass:
+        """A forward and backward pass in train mode.
+
+        Raises:
+            NotCheckedError: the network has no values, or fails in train mode.
+        """
+        if isinstance(self._training_pass, str):
+            raise NotCheckedError(f"a working forward pass in train mode: {self._training_pass}")
+        return self._training_pass
+
+    @cached_property
+    def _training_pass(self) -> TrainingPass | str:
+        try:
+            return run_training_pass(self.network, self._training_pixels())
+        except NotCheckedError:
+            raise
+        except Exception as error:  # a foreign forward may raise anything
+            return _in_words(error)
+
+    def _training_pixels(self) -> Tensor:
+        norms = [self.graph.operations[index].shape for index in self.graph.find("batch_norm")]
+        vectors = any(math.prod(shape[2:]) == 1 for shape in norms)
+        return self.sample_pixels(_TRAINED_ON_VECTORS if vectors else _TRAINED_ON).detach().clone()
+
+    @property
+    def train_mode_failure(self) -> str:
+        """What the network, or autograd, raises in train mode on what it takes in eval mode; empty if nothing.
+
+        Raises:
+            NotCheckedError: the network has no values, or fails in eval mode as well.
+        """
+        _ = self.graph
+        return self._training_pass if isinstance(self._training_pass, str) else self._training_pass.failure
+
+    def parameter(self, name: str) -> nn.Parameter:
+        """A parameter by its name."""
+        return self.network.get_parameter(name)
+
+    def gradients(self, names: Sequence[str]) -> dict[str, Tensor]:
+        """Gradients of some parameters in another training pass, without those that none reaches.
+
+        Raises:
+            NotCheckedError: as for `training_pass`.
+        """
+        _ = self.training_pass
+        return gradients_of(
+            self.network, self._training_pixels(), [name for name in names if self.parameter(name).requires_grad]
+        )
+
+    @cached_property
+    def paired_passes(self) -> PairedPasses:
+        """Two passes in eval mode, in which all images but the first differ.
+
+        Raises:
+            NotCheckedError: the network has no values, or fails.
+        """
+        pixels = self.sample_pixels(2)
+        if len(pixels) < 2:
+            pixels = torch.cat([pixels, pixels.flip(-1)])
+        try:
+            return run_paired_passes(self.network, pixels)
+        except Exception as error:  # a foreign forward may raise anything
+            raise NotCheckedError(f"a working forward pass: {_in_words(error)}") from error
 
     def pixels_on_device(self, pixels: Tensor) -> Tensor:
         """Pixels where the network's weights are, in their precision."""
@@ -210,8 +316,7 @@ class Examination:
                 except NotCheckedError as error:
                     reason = reason or str(error)
                 except Exception as error:  # a foreign forward may raise anything
-                    text = (str(error).strip().splitlines() or [""])[0][:160]
-                    reason = reason or f"{type(error).__name__}: {text}"
+                    reason = reason or _in_words(error)
         return reason or "the input shape of this network is unknown"
 
     def _blank(self, shape: Sequence[int], on_meta: bool) -> Tensor:
@@ -225,6 +330,8 @@ class Examination:
         """Shapes that the network may take, the likeliest first; two images, see `record_graph`."""
         if self.images is not None:
             yield (2, *self.images.pixels.shape[1:])
+        elif self._batch_pixels is not None:
+            yield (2, *self._batch_pixels.shape[1:])
         elif self.inspected.preprocess is not None:
             yield (2, 3, self.inspected.preprocess.crop, self.inspected.preprocess.crop)
         else:
@@ -232,6 +339,11 @@ class Examination:
             if isinstance(config, dict) and "input_size" in config:
                 yield (2, *config["input_size"])
             yield from _guessed_shapes(self.modules)
+
+
+def _in_words(error: Exception) -> str:
+    text = (str(error).strip().splitlines() or [""])[0][:160]
+    return f"{type(error).__name__}: {text}"
 
 
 def _guessed_shapes(modules: dict[str, nn.Module]) -> Iterator[tuple[int, ...]]:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from headstart.best_practices.drawn_weights import is_drawn
 from headstart.best_practices.examination import Examination, NotApplicableError, NotCheckedError
 from headstart.best_practices.rule import Issue, register_rule
+from headstart.inspection.graph import CONSTANT, Graph, Operation
 
 # operations that pass the same scores on in another shape
 _RESHAPING = ("flatten", "squeeze", "view", "reshape", "getitem", "float", "to", "contiguous", "type_as", "dropout")
+RELUS = ("relu", "relu6", "threshold", "leaky_relu", "elu", "gelu", "silu", "hardswish", "selu", "softplus")
+SQUASHING = ("sigmoid", "tanh", "hardtanh", "hardsigmoid", "softsign")
 
 
 @register_rule(
@@ -61,8 +65,85 @@ def _head(examination: Examination) -> tuple[int, str]:
 )
 def softmax_as_output(examination: Examination) -> Iterator[Issue]:
     """A network whose output is a softmax; log-softmax does no harm."""
-    graph, index = examination.graph, examination.graph.output
+    last = last_operation(examination.graph)
+    if last is not None and last.function == "softmax":
+        yield Issue((last.module,), "the output is a softmax")
+
+
+@register_rule(
+    "activation as output",
+    "warning",
+    "advice",
+    why="Logits need both signs: after a ReLU half of them are 0 and get no gradient, and a sigmoid leaves a softmax "
+    "between 27 % and 73 % for two classes. Losses with `logits` in their name apply the sigmoid themselves.",
+    source="torch.nn.BCEWithLogitsLoss; torch.nn.CrossEntropyLoss",
+    fix="Return the result of the last linear layer; a sigmoid belongs to BCELoss alone, and there "
+    "BCEWithLogitsLoss without it is more precise.",
+)
+def activation_as_output(examination: Examination) -> Iterator[Issue]:
+    """A ReLU, sigmoid or tanh after the last layer; advice for a sigmoid with one output, which BCELoss expects."""
+    graph, last = examination.graph, last_operation(examination.graph)
+    if last is None or last.function not in (*RELUS, *SQUASHING) or len(graph.output_shape) != 2:
+        return
+    single = last.function in SQUASHING and graph.output_shape[1] == 1
+    yield Issue((last.module,), f"the output is a {last.function}", "advice" if single else "warning")
+
+
+@register_rule(
+    "probabilities computed twice",
+    "error",
+    why="A softmax or sigmoid of probabilities flattens them: no class can come near 0 % or 100 %, and the gradient is "
+    "small everywhere.",
+    source="Goodfellow, Bengio and Courville 2016, Deep Learning, section 6.2.2",
+    fix="Keep one of them; in training none, with a loss that takes logits.",
+)
+def probabilities_twice(examination: Examination) -> Iterator[Issue]:
+    """A softmax or sigmoid whose input is the result of another."""
+    graph = examination.graph
+    found = []
+    for index in graph.find("softmax", "log_softmax", "sigmoid"):
+        before = _without_reshaping(graph, graph.first_input(index))
+        if before >= 0 and graph.operations[before].function in ("softmax", "sigmoid"):
+            found.append(f"{graph.operations[index].function} after {graph.operations[before].function}")
+    if found:
+        yield Issue((), ", ".join(dict.fromkeys(found)))
+
+
+def last_operation(graph: Graph) -> Operation | None:
+    """The operation that computes the output, without reshapes after it; None where that is not known."""
+    index = _without_reshaping(graph, graph.output)
+    return graph.operations[index] if index >= 0 else None
+
+
+def _without_reshaping(graph: Graph, index: int) -> int:
     while index >= 0 and graph.operations[index].function in _RESHAPING:
         index = graph.first_input(index)
-    if index >= 0 and graph.operations[index].function == "softmax":
-        yield Issue((graph.operations[index].module,), "the output is a softmax")
+    return index
+
+
+@register_rule(
+    "frozen head",
+    "error",
+    "warning",
+    why="A new head has random weights: if it is frozen, it stays random, and the other layers have to adapt to it.",
+    source="torch.Tensor.requires_grad",
+    fix="Freeze the backbone first and replace the head afterwards, or unfreeze it: head.requires_grad_(True).",
+)
+def frozen_head(examination: Examination) -> Iterator[Issue]:
+    """The last layer with weights requires no gradient in training; an error where its weights are random as well."""
+    if examination.inspected.backbone is not None:
+        raise NotApplicableError("no head of its own: training gives a backbone one")
+    graph = examination.graph
+    last = next((i for i in sorted(graph.used, reverse=True) if graph.operations[i].weight_shape), CONSTANT)
+    weights = [name for name in (graph.operations[last].tensors if last >= 0 else ()) if _is_matrix(examination, name)]
+    if not weights or any(name in examination.trained for name in weights):
+        return
+    random = all(is_drawn(examination.tensors[name]) for name in weights)
+    if not examination.trained and not (random and examination.optimizers is not None):
+        raise NotApplicableError("nothing is trained")
+    found = "frozen, with random weights" if random else "frozen, while layers before it are trained"
+    yield Issue((graph.operations[last].module,), found, "error" if random else "warning")
+
+
+def _is_matrix(examination: Examination, name: str) -> bool:
+    return examination.tensors[name].ndim > 1

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from headstart.best_practices.examination import Examination
 from headstart.best_practices.rule import Issue, register_rule
+
+_HIGH, _HIGH_ADAPTIVE = (
+    5.0,
+    0.1,
+)  # SGD trains at 0.1 to 2 in the literature; weights are about 0.1, steps of Adam the rate
+_LOW = 1e-8  # float32 keeps seven digits of a weight
+_DECAY, _SHRINK = 1.0, 0.01  # usual are 1e-4 to 0.1
 
 
 @register_rule(
@@ -84,6 +93,76 @@ def weight_decay_on_batch_norm(examination: Examination) -> Iterator[Issue]:
     }
     if places:
         yield Issue(tuple(places), f"weight decay {max(places.values()):g} on batch norms: {len(places)}")
+
+
+@register_rule(
+    "learning rate out of range",
+    "error",
+    "warning",
+    needs=("optimizer",),
+    why="At a rate of 0 nothing changes; far too small a rate changes nothing that float32 can hold; far too large a "
+    "rate destroys pretrained weights in the first steps.",
+    source="Smith 2017, Cyclical Learning Rates, arXiv:1506.01186, section 3.3",
+    fix="Start from 1e-3 for Adam and 1e-2 for SGD, or find one: StepByStep.lr_range_test.",
+)
+def learning_rate_out_of_range(examination: Examination) -> Iterator[Issue]:
+    """Rates of groups with trained parameters; a schedule may begin at 0, which its `initial_lr` shows."""
+    for group in _trained_groups(examination):
+        rate = float(group["lr"])
+        planned = max(rate, float(group.get("initial_lr", rate)))
+        high = _HIGH_ADAPTIVE if _is_adaptive(group) else _HIGH
+        if not math.isfinite(rate) or rate < 0 or planned == 0:
+            yield Issue((), f"a learning rate of {rate:g}", "error")
+        elif planned < _LOW:
+            yield Issue((), f"a learning rate of {planned:g}: the steps are lost in rounding", "error")
+        elif rate >= high:
+            severity = "error" if rate >= 10 * high else "warning"
+            yield Issue((), f"a learning rate of {rate:g}; above {high:g} training hardly ever survives", severity)
+
+
+@register_rule(
+    "weight decay out of range",
+    "warning",
+    needs=("optimizer",),
+    why="Decay pulls every weight to 0 in each step: strong decay wins over the gradient, and the weights are gone "
+    "within an epoch.",
+    source="Loshchilov and Hutter 2019, Decoupled Weight Decay Regularization, arXiv:1711.05101",
+    fix="Use 1e-4 to 5e-4 with SGD and Adam, 0.01 to 0.1 with AdamW.",
+)
+def weight_decay_out_of_range(examination: Examination) -> Iterator[Issue]:
+    """Decay of 1 or more, or rate times decay so large that weights are halved within 70 steps."""
+    for group in _trained_groups(examination):
+        decay, rate = float(group.get("weight_decay", 0) or 0), float(group["lr"])
+        if decay >= _DECAY or decay < 0 or rate * decay > _SHRINK:
+            yield Issue((), f"weight decay of {decay:g} at a learning rate of {rate:g}")
+
+
+@register_rule(
+    "momentum out of range",
+    "error",
+    needs=("optimizer",),
+    why="Momentum is the share of the last step that the next one keeps: at 1 or more steps add up without end.",
+    source="Sutskever et al. 2013, On the importance of initialization and momentum in deep learning, section 2",
+    fix="Use 0.9 for SGD; (0.9, 0.999) for Adam.",
+)
+def momentum_out_of_range(examination: Examination) -> Iterator[Issue]:
+    """Momentum, or a beta, that is not in [0, 1)."""
+    for group in _trained_groups(examination):
+        shares = [float(one) for one in (group.get("momentum", 0) or 0, *(group.get("betas") or ()))]
+        wrong = [share for share in shares if not 0 <= share < 1]
+        if wrong:
+            yield Issue((), f"momentum of {wrong[0]:g}")
+
+
+def _trained_groups(examination: Examination) -> list[dict[str, Any]]:
+    """Groups that hold a parameter which is trained."""
+    groups = [group for optimizer in examination.optimizers or () for group in optimizer.param_groups]
+    return [group for group in groups if any(one.requires_grad for one in group["params"])]
+
+
+def _is_adaptive(group: dict[str, Any]) -> bool:
+    """Whether steps are divided by the size of the gradient, so that the rate is the size of a step."""
+    return "betas" in group or ("alpha" in group and "centered" in group)
 
 
 def _group_counts(examination: Examination) -> Counter[int]:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-import torch
 from torch import Tensor
-from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from headstart.best_practices.examination import Examination, NotApplicableError, NotCheckedError
 from headstart.best_practices.rule import Issue, register_rule
-from headstart.inspection.graph import WEIGHTED, GraphFollower
+from headstart.inspection.graph import WEIGHTED
 from headstart.inspection.residual.residual_sums import ResidualSum, find_residual_sums
-
-_IMAGES = 4
 
 
 @register_rule(
@@ -59,7 +55,7 @@ def no_gradient_through_shortcut(examination: Examination) -> Iterator[Issue]:
         yield Issue(detached, f"detached shortcuts: {len(detached)}", "error")
     if _ends_in_zeros(examination):
         raise NotCheckedError("a last layer whose weights are not all zero: it passes no gradient yet")
-    silent = tuple(dict.fromkeys(one.module for one in _without_gradient(examination, sums)))
+    silent = tuple(dict.fromkeys(_without_gradient(examination)))
     if silent:
         yield Issue(silent, f"residual sums whose gradient is 0: {len(silent)}", "warning")
 
@@ -79,23 +75,12 @@ def _ends_in_zeros(examination: Examination) -> bool:
     return bool(names) and not any(bool(examination.tensors[name].any()) for name in names)
 
 
-def _without_gradient(examination: Examination, sums: Sequence[ResidualSum]) -> list[ResidualSum]:
-    """Sums at which a gradient of the output, in a random direction, is zero everywhere."""
-    pixels = examination.sample_pixels(_IMAGES).detach().clone().requires_grad_(True).clone()
-    edges: dict[int, GradientEdge] = {}
-
-    def note(index: int, value: Tensor) -> None:
-        if value.requires_grad:
-            edges[index] = get_gradient_edge(value)  # of the sum itself: an in-place layer may write into its tensor
-
-    follower = GraphFollower(examination.graph, watched=[one.index for one in sums], on_result=note)
-    with torch.inference_mode(False), torch.enable_grad(), follower:
-        output = examination.network(pixels)
-    if not isinstance(output, Tensor) or not output.requires_grad:
-        raise NotCheckedError("an output with a gradient, as one tensor")
-    if not edges:
-        return []
-    direction = torch.randn(output.shape, generator=torch.Generator().manual_seed(0)).to(output)
-    gradients = torch.autograd.grad(output, list(edges.values()), direction, allow_unused=True)
-    silent = {i for i, one in zip(edges, gradients, strict=True) if one is None or not bool((one != 0).any())}
-    return [one for one in sums if one.index in silent]
+def _without_gradient(examination: Examination) -> list[str]:
+    """Modules whose sums get a gradient of 0 from the output, in a random direction and in train mode."""
+    passed = examination.training_pass
+    if passed.failure or not passed.at_operations:
+        raise NotCheckedError("an output with a gradient")
+    sums = find_residual_sums(passed.graph, examination.network)
+    on_every_path = set(passed.graph.bottlenecks)  # in a branch that begins at zero there is no gradient yet
+    silent = [one for one in sums if passed.at_operations.get(one.index, 1.0) in (None, 0.0)]
+    return [one.module for one in silent if one.index in on_every_path]

@@ -3,14 +3,32 @@
 from __future__ import annotations
 
 # isort: off  (their order is that of the findings and of the table in docs/doctor.md)
-from headstart.best_practices import activations, batch_norm, card, dropout, head, modes, optimizer, residual, weights
+from headstart.best_practices import (
+    activations,
+    backward,
+    batch_mixing,
+    batch_norm,
+    card,
+    dropout,
+    head,
+    initialisation,
+    modes,
+    optimizer,
+    residual,
+    structure,
+    training_step,
+    weights,
+)
 
 # isort: on
 from headstart.best_practices.rule import RULES, Rule, register_rule
 
 __all__ = ["OWN_FILES", "RULES", "own_rules", "register_rule", "table"]
 
-OWN_FILES = (weights, modes, batch_norm, dropout, residual, activations, head, optimizer, card)
+OWN_FILES = (
+    *(weights, modes, structure, batch_norm, dropout, residual, batch_mixing, backward, initialisation),
+    *(activations, head, optimizer, training_step, card),
+)
 
 
 def own_rules() -> tuple[Rule, ...]:

@@ -50,6 +50,7 @@ def half_on_cpu(examination: Examination) -> Iterator[Issue]:
 @register_rule(
     "unregistered modules",
     "warning",
+    "advice",
     why="Layers in a plain list or dictionary are not trained, saved, moved to a device or put in eval mode.",
     source="torch.nn.ModuleList",
     fix="Keep them in nn.ModuleList or nn.ModuleDict; learned tensors in nn.Parameter.",
@@ -64,6 +65,20 @@ def unregistered_modules(examination: Examination) -> Iterator[Issue]:
                 found.append(f"{path}.{name}".lstrip("."))
     if found:
         yield Issue(tuple(found), f"attributes with layers or weights that are not registered: {len(found)}")
+    plain = [name for name, value in _plain_tensors(examination) if value.is_floating_point() and value.ndim > 1]
+    if plain:
+        text = f"tensors that are neither parameter nor buffer: {len(plain)}; they are not trained, saved or moved"
+        yield Issue(tuple(plain), text, "advice")
+
+
+def _plain_tensors(examination: Examination) -> Iterator[tuple[str, Tensor]]:
+    """Attributes that are tensors without a gradient."""
+    for path, module in examination.modules.items():
+        for name, value in vars(module).items():
+            if name.startswith("_"):
+                continue
+            hidden = [one for one in _items(value) if isinstance(one, Tensor) and not isinstance(one, nn.Parameter)]
+            yield from ((f"{path}.{name}".lstrip("."), one) for one in hidden if not one.requires_grad)
 
 
 def _items(value: object) -> list[object]:
@@ -76,6 +91,28 @@ def _is_hidden(value: object, known: set[int]) -> bool:
     if isinstance(value, nn.Module):
         return id(value) not in known and any(True for _ in value.parameters())
     return isinstance(value, Tensor) and not isinstance(value, nn.Parameter) and value.requires_grad and value.is_leaf
+
+
+@register_rule(
+    "shared layers",
+    "warning",
+    why="One layer that stands in a list several times has one set of weights: [layer] * 3 makes no copies, and the "
+    "network has a third of the parameters it seems to have.",
+    source="Python: a list repeats references; torch.nn.Module.named_parameters lists each once",
+    fix="Build each of them: nn.Sequential(*[make() for _ in range(3)]), or copy.deepcopy.",
+)
+def shared_layers(examination: Examination) -> Iterator[Issue]:
+    """A layer with parameters that a Sequential or ModuleList holds more than once."""
+    found = []
+    for path, module in examination.modules.items():
+        if isinstance(module, (nn.Sequential, nn.ModuleList)):
+            names: dict[int, list[str]] = {}
+            for name, child in module._modules.items():  # named_children leaves repetitions out
+                if child is not None and any(True for _ in child.parameters()):
+                    names.setdefault(id(child), []).append(f"{path}.{name}".lstrip("."))
+            found += [name for same in names.values() if len(same) > 1 for name in same[1:]]
+    if found:
+        yield Issue(tuple(found), f"entries that are a layer from before: {len(found)}")
 
 
 @register_rule(

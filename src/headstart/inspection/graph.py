@@ -7,8 +7,9 @@ the network runs once more (`GraphFollower`), to read or to replace the results 
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -31,8 +32,8 @@ _FORWARD = ("conv1d", "conv2d", "conv3d")  # of the others, groups stand elsewhe
 _SAME = {"iadd": "add", "radd": "add"}
 
 
-OnOperation = Callable[[int, "list[Tensor]", Tensor], None]
-"""Called with the index of an operation, the tensors it took, and its result."""
+OnOperation = Callable[[int, str, "list[Tensor]", Tensor], None]
+"""Called with the index of an operation, its function, the tensors it took, and its result."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Operation:
         input_shape: of the first tensor it took.
         weight_shape: of a convolution's or linear layer's weight; of others ().
         groups: of a convolution.
+        normalised: of a layer, group or instance norm, over how many values it computes a mean.
     """
 
     function: str
@@ -72,6 +74,7 @@ class Operation:
     input_shape: tuple[int, ...] = ()
     weight_shape: tuple[int, ...] = ()
     groups: int = 1
+    normalised: int = 0
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,21 @@ class Graph:
             return frozenset(every)
         mask = self.ancestors(self.output)
         return frozenset(index for index in every if mask >> (index + 1) & 1)
+
+    @cached_property
+    def bottlenecks(self) -> tuple[int, ...]:
+        """Indices of the operations that every path from the pixels to the output passes, in order."""
+        reaches: dict[int, int] = {}  # index → the last operation that takes its result
+        for index in sorted(self.used):
+            for made in self.operations[index].inputs:
+                if made == PIXELS or made in self.used:
+                    reaches[made] = index
+        found, open_until = [], reaches.get(PIXELS, PIXELS)
+        for index in sorted(self.used):
+            if open_until <= index:
+                found.append(index)
+            open_until = max(open_until, reaches.get(index, index))
+        return tuple(found)
 
     @cached_property
     def users(self) -> dict[int, list[int]]:
@@ -153,7 +171,7 @@ def record_graph(
         pixels: N×3×S×S, or whatever it takes; of two images or more: with one, a bias can have the shape of a map.
         on_meta: run on shapes alone; a network that asks for values cannot do so and raises.
         run: runs the network; None: `network(pixels)`.
-        on_operation: called with the index of each operation, its tensors and its result, none of which it may change.
+        on_operation: called with each operation's index, function, tensors and result, none of which it may change.
 
     Raises:
         Exception: whatever the network's own forward raises.
@@ -250,7 +268,7 @@ class _Recorder(TorchFunctionMode):
             self.held.append(value)
             self.made[id(value)] = len(self.operations) - 1
             if self.on_operation is not None:
-                self.on_operation(len(self.operations) - 1, taken, value)
+                self.on_operation(len(self.operations) - 1, self.operations[-1].function, taken, value)
         return result
 
 
@@ -326,9 +344,21 @@ def _arguments_of(  # a call as torch makes it, and the tensors in it
     elif name in DROPOUTS:
         found["p"] = float(_argument(args, kwargs, 1, "p", 0.5))
         found["trains"] = bool(_argument(args, kwargs, 2, "training", "alpha" not in name))
+    elif name in ("layer_norm", "group_norm", "instance_norm"):
+        found["normalised"] = _normalised(name, args, kwargs)
     elif name == "batch_norm":
         found["trains"] = bool(_argument(args, kwargs, 5, "training", False))
     return found
+
+
+def _normalised(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> int:
+    shape: tuple[int, ...] = tuple(_argument(args, kwargs, 0, "input", torch.empty(0)).shape)
+    if name == "layer_norm":
+        sides: Sequence[int] = _argument(args, kwargs, 1, "normalized_shape", ())
+        return math.prod(sides)
+    if name == "instance_norm":
+        return math.prod(shape[2:])
+    return math.prod(shape[1:]) // int(_argument(args, kwargs, 1, "num_groups", 1))
 
 
 # the arguments of a call, the position and the name of one, and its default

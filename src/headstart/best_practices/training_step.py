@@ -1,0 +1,252 @@
+"""Rules about one training step, given the loss and a batch: types, labels, and what the loss takes for an output."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from headstart.best_practices.examination import Examination, Loss, NotCheckedError
+from headstart.best_practices.head import RELUS, SQUASHING, last_operation
+from headstart.best_practices.rule import Issue, register_rule
+from headstart.inspection.graph import tensors_in
+
+_MOST = 16  # images that run through the network
+_CLOSE = 1e-3
+_IGNORED = -100  # torch's label for "no label"
+
+
+@register_rule(
+    "inputs of another type",
+    "error",
+    "warning",
+    needs=("batch",),
+    why="A layer multiplies numbers of one type only, and weights were made for inputs around 0: pixels from 0 to 255 "
+    "are a hundred times too large.",
+    source="torch.Tensor.dtype; torchvision.transforms.v2.ToDtype(scale=True)",
+    fix="Convert images with x.float() / 255 and normalise them, other numbers with x.float().",
+)
+def inputs_of_another_type(examination: Examination) -> Iterator[Issue]:
+    """Type of the inputs against that of the weights, and their range."""
+    inputs = _inputs(examination)
+    weight = next((one for one in examination.network.parameters() if one.is_floating_point()), None)
+    takes_indices = any(isinstance(one, (nn.Embedding, nn.EmbeddingBag)) for one in examination.modules.values())
+    if weight is None or (takes_indices and not inputs.is_floating_point()):
+        return
+    if inputs.dtype != weight.dtype:
+        yield Issue((), f"inputs are {_type(inputs)}, the weights {_type(weight)}", "error")
+    elif inputs.ndim == 4 and float(inputs.detach().abs().max()) > 50 and not _normalises_first(examination):
+        yield Issue((), f"pixels up to {float(inputs.max()):g}: they seem not scaled", "warning")
+
+
+def _normalises_first(examination: Examination) -> bool:
+    """Whether a batch norm is the first layer, which takes any scale."""
+    graph = examination.graph
+    first = next((one for one in graph.operations if one.has_weights or one.function == "batch_norm"), None)
+    return first is not None and first.function == "batch_norm"
+
+
+@register_rule(
+    "labels outside the classes",
+    "error",
+    needs=("batch",),
+    why="A label is the index of an output: one below 0, or as large as the number of outputs, has none. On a GPU this "
+    "is a device-side assert that names nothing.",
+    source="torch.nn.CrossEntropyLoss",
+    fix="Number the classes from 0, and give the last layer an output for each.",
+)
+def labels_outside(examination: Examination) -> Iterator[Issue]:
+    """Class indices of the batch against the number of outputs."""
+    outputs, targets = _outputs(examination), _targets(examination)
+    indices = not targets.is_floating_point() and targets.dtype != torch.bool and not targets.is_complex()
+    if not indices or outputs.ndim < 2 or outputs.shape[1] < 2 or targets.ndim != outputs.ndim - 1:
+        return
+    ignored = getattr(examination.loss, "ignore_index", _IGNORED)
+    known = targets[targets != ignored]
+    if known.numel() and (int(known.min()) < 0 or int(known.max()) >= outputs.shape[1]):
+        yield Issue(
+            (),
+            f"labels from {int(known.min())} to {int(known.max())} for {outputs.shape[1]} outputs (0 to "
+            f"{outputs.shape[1] - 1})",
+        )
+
+
+@register_rule(
+    "loss and output do not fit",
+    "error",
+    "warning",
+    needs=("loss", "batch"),
+    why="CrossEntropyLoss and BCEWithLogitsLoss take logits, NLLLoss log-probabilities, BCELoss probabilities. With "
+    "another output most of them run without an error and train badly or not at all.",
+    source="torch.nn: CrossEntropyLoss, NLLLoss, BCELoss, BCEWithLogitsLoss; measured on the loss itself",
+    fix="Return the logits of the last linear layer with CrossEntropyLoss (classes) or BCEWithLogitsLoss (yes or no).",
+)
+def loss_and_output(examination: Examination) -> Iterator[Issue]:
+    """What the loss does with shifted and scaled numbers says what it takes; the output's range says what it gets."""
+    loss, outputs, targets = examination.loss, _outputs(examination).float(), _targets(examination)
+    assert loss is not None  # needed, see above
+    targets, outputs = targets[: len(outputs)], outputs[: len(targets)]
+    kind, given = _taken_by(loss, outputs, targets), _kind_of(examination, outputs)
+    if kind == "softmax" and outputs.ndim > 1 and outputs.shape[1] == 1:
+        yield Issue((), "the loss applies a softmax, and there is one output: its probability is always 1")
+    elif kind == "softmax" and given in ("probabilities", *SQUASHING, *RELUS):
+        severity = "warning" if given in ("leaky_relu", "elu", "gelu", "silu", "hardswish", "selu") else "error"
+        yield Issue((), f"the loss applies a softmax to logits; the output is {_named(given)}", severity)
+    elif kind == "sigmoid" and given in ("probabilities", "log-probabilities", *SQUASHING, *RELUS):
+        yield Issue((), f"the loss applies a sigmoid to logits; the output is {_named(given)}")
+    elif kind == "log-probabilities" and given != "log-probabilities":
+        yield Issue((), f"the loss takes log-probabilities (log_softmax); the output is {_named(given)}")
+    elif kind == "probabilities" and (
+        _ends_in_a_layer(examination) or not bool(((outputs >= 0) & (outputs <= 1)).all())
+    ):
+        low, high = float(outputs.min()), float(outputs.max())
+        yield Issue((), f"the loss takes probabilities; the output is not one, here from {low:.2f} to {high:.2f}")
+
+
+def _ends_in_a_layer(examination: Examination) -> bool:
+    last = last_operation(examination.graph)
+    return last is not None and bool(last.weight_shape)
+
+
+def _named(given: str) -> str:
+    return f"that of a {given}" if given in (*SQUASHING, *RELUS) else given
+
+
+def _kind_of(examination: Examination, outputs: Tensor) -> str:
+    """What the outputs are, by their values and by the last operation."""
+    if outputs.ndim > 1 and outputs.shape[1] > 1:
+        sums = outputs.sum(1)
+        if bool((outputs >= 0).all()) and torch.allclose(sums, torch.ones_like(sums), atol=_CLOSE):
+            return "probabilities"
+        sums = outputs.logsumexp(1)
+        if bool((outputs <= 0).all()) and torch.allclose(sums, torch.zeros_like(sums), atol=_CLOSE):
+            return "log-probabilities"
+    last = last_operation(examination.graph)
+    return last.function if last is not None and last.function in (*SQUASHING, *RELUS) else "logits"
+
+
+def _taken_by(loss: Loss, outputs: Tensor, targets: Tensor) -> str:
+    """What a loss takes, by what it computes; empty where that is none of those known.
+
+    A softmax inside ignores a number added to a row; log-probabilities are only picked and averaged; a loss of
+    probabilities refuses others; the gradient of a sigmoid inside is the sigmoid minus the target.
+    """
+    generator = torch.Generator().manual_seed(0)
+    numbers = torch.randn(outputs.shape, generator=generator)
+    value = _value(loss, numbers, targets)
+    if value is None:
+        inside = _value(loss, torch.sigmoid(numbers), targets)
+        return "" if inside is None else "probabilities"
+    if outputs.ndim > 1:
+        shift = torch.randn((len(outputs), *[1] * (outputs.ndim - 1)), generator=generator)
+        if _equal(_value(loss, numbers + shift, targets), value):
+            return "softmax"
+        doubled, shifted = _value(loss, 2 * numbers, targets), _value(loss, numbers + 1, targets)
+        if _equal(doubled, 2 * value) and shifted is not None and shifted < value - _CLOSE:
+            return "log-probabilities"
+    return "sigmoid" if _has_sigmoid(loss, numbers, targets) else ""
+
+
+def _has_sigmoid(loss: Loss, numbers: Tensor, targets: Tensor) -> bool:
+    if targets.shape != numbers.shape:
+        return False
+    numbers = numbers.requires_grad_(True)
+    try:
+        with torch.inference_mode(False), torch.enable_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            (gradient,) = torch.autograd.grad(loss(numbers, targets).sum(), numbers)
+    except Exception:  # a foreign loss may raise anything: then it is none of those known
+        return False
+    expected = torch.sigmoid(numbers.detach()) - targets
+    return any(torch.allclose(gradient * factor, expected, atol=_CLOSE) for factor in (1, gradient.numel()))
+
+
+def _value(loss: Loss, outputs: Tensor, targets: Tensor) -> float | None:
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return float(loss(outputs, targets).sum())
+    except Exception:  # it refuses such numbers
+        return None
+
+
+def _equal(one: float | None, other: float | None) -> bool:
+    return one is not None and other is not None and abs(one - other) <= _CLOSE * max(1.0, abs(other))
+
+
+@register_rule(
+    "failing training step",
+    "error",
+    "warning",
+    needs=("loss", "batch"),
+    why="The loss refuses these outputs and targets, or stretches one over the other, which is a different loss.",
+    source="torch.nn.functional.cross_entropy; broadcasting semantics of torch",
+    fix="For classes: labels int64 of shape N, outputs N×C. For yes or no: both float of one shape, "
+    "y.float().view(-1, 1).",
+)
+def failing_training_step(examination: Examination) -> Iterator[Issue]:
+    """The loss of the batch: its types and shapes in words, else what it raises."""
+    outputs, targets = _outputs(examination), _targets(examination)
+    targets, loss = targets[: len(outputs)], examination.loss
+    assert loss is not None  # needed, see above
+    if len(targets) != len(outputs):
+        yield Issue((), f"{len(outputs)} inputs and {len(targets)} targets")
+        return
+    floats = targets.is_floating_point()
+    stretched = floats and targets.ndim != outputs.ndim and targets.numel() == outputs.numel() > 1
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch only warns of what is said here
+            value = loss(outputs, targets)
+    except Exception as error:  # a foreign loss may raise anything
+        text = (str(error).strip().splitlines() or [""])[0][:160]
+        yield Issue((), f"targets are {_form(targets)}, outputs {_form(outputs)}: {text or type(error).__name__}")
+        return
+    if isinstance(value, Tensor) and not bool(torch.isfinite(value).all()):
+        yield Issue((), "the loss of the batch is nan or infinity")
+    elif stretched:
+        yield Issue((), f"targets are {_form(targets)}, outputs {_form(outputs)}: one is stretched over the other")
+    elif floats and targets.numel() != outputs.numel():
+        yield Issue((), f"targets are {_form(targets)}, outputs {_form(outputs)}", "warning")
+
+
+def _form(tensor: Tensor) -> str:
+    return f"{_type(tensor)} of shape {'×'.join(map(str, tensor.shape)) or '1'}"
+
+
+def _type(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _inputs(examination: Examination) -> Tensor:
+    inputs = None if examination.batch is None else examination.batch[0]
+    if not isinstance(inputs, Tensor) or not len(inputs):
+        raise NotCheckedError("a batch whose inputs are one tensor")
+    return inputs
+
+
+def _targets(examination: Examination) -> Tensor:
+    targets = None if examination.batch is None else examination.batch[1]
+    if not isinstance(targets, Tensor) or not targets.ndim:
+        raise NotCheckedError("a batch whose targets are one tensor")
+    return targets.detach().cpu()
+
+
+def _outputs(examination: Examination) -> Tensor:
+    """Of the network in eval mode for some of the batch."""
+    inputs = _inputs(examination)[:_MOST]
+    if any(isinstance(one, (nn.Embedding, nn.EmbeddingBag)) for one in examination.modules.values()):
+        run: Callable[[], object] = lambda: examination.network(inputs)  # noqa: E731  # indices stay whole numbers
+    else:
+        run = lambda: examination.network(examination.pixels_on_device(inputs))  # noqa: E731
+    try:
+        with torch.inference_mode():
+            output = next(tensors_in(run()), None)
+    except Exception as error:  # a foreign forward may raise anything
+        text = (str(error).strip().splitlines() or [""])[0][:160]
+        raise NotCheckedError(f"a network that runs on the batch: {type(error).__name__}: {text}") from error
+    if output is None or not output.ndim:
+        raise NotCheckedError("an output that is a tensor")
+    return output.detach().cpu().clone()

@@ -1,0 +1,106 @@
+"""Rules about a first training step: a network that breaks each, one that does not, and how bad each finding is."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+
+from flawed_networks import Example, examine, rule_names, severities
+from headstart.best_practices import initialisation
+from headstart.best_practices.doctor import doctor
+
+
+def deep(
+    fill: object = None, activation: type[nn.Module] = nn.ReLU, depth: int = 8
+) -> tuple[nn.Module, dict[str, object]]:
+    """Linear layers of 32 units; a seeded network, perhaps initialised in another way."""
+    torch.manual_seed(0)
+    layers = [layer for _ in range(depth) for layer in (nn.Linear(32, 32), activation())]
+    network = nn.Sequential(*layers, nn.Linear(32, 4))
+    for module in network.modules():
+        if isinstance(module, nn.Linear) and callable(fill):
+            fill(module.weight)
+    return network, {}
+
+
+def sound() -> tuple[nn.Module, dict[str, object]]:
+    return deep(nn.init.kaiming_normal_)
+
+
+def fixed(value: float) -> tuple[nn.Module, dict[str, object]]:
+    network, options = sound()
+    nn.init.constant_(network[2].weight, value)  # type: ignore[index]
+    return network, options
+
+
+EXAMPLES: dict[str, Example] = {
+    "exploding activations": Example(
+        lambda: deep(partial(nn.init.normal_, std=3.0)), "error", ("6", "8", "10", "12", "14", "16"), sound
+    ),
+    "vanishing activations": Example(lambda: deep(partial(nn.init.normal_, std=1e-3)), "error", ("16",), sound),
+    "output independent of the images": Example(
+        lambda: (
+            nn.Sequential(
+                nn.Linear(4, 4),
+                nn.LayerNorm(4),
+                nn.Linear(4, 2),
+                nn.LayerNorm((2,)),
+                nn.Softmax(1),
+                nn.Linear(2, 1),
+                nn.Softmax(1),
+            ),
+            {},
+        ),
+        "error",
+        (),
+        sound,
+    ),
+    "symmetric initialisation": Example(lambda: fixed(0.1), "warning", ("2",), sound),
+    "saturated activations": Example(
+        lambda: deep(partial(nn.init.normal_, std=3.0), nn.Tanh, 1), "warning", ("1",), lambda: deep(None, nn.Tanh, 1)
+    ),
+}
+
+
+def test_every_rule_of_the_file_has_its_examples():
+    assert rule_names(initialisation) == set(EXAMPLES)
+
+
+@pytest.mark.parametrize("rule", EXAMPLES)
+def test_a_network_that_breaks_the_rule_is_found_with_its_place(rule: str):
+    example = EXAMPLES[rule]
+    found = severities(examine(example.broken()), rule)
+    assert found == {example.severity: example.places}
+
+
+@pytest.mark.parametrize("rule", EXAMPLES)
+def test_one_that_does_not_break_it_passes(rule: str):
+    diagnosis = examine(EXAMPLES[rule].sound())
+    assert rule in diagnosis.passed, diagnosis
+
+
+def test_equal_units_with_equal_gradients_are_an_error():
+    network, _ = deep(partial(nn.init.constant_, val=0.1))
+    assert severities(doctor(network), "symmetric initialisation")["error"] == tuple(map(str, range(0, 16, 2)))
+
+
+def test_a_last_layer_of_zeros_is_no_symmetry_and_no_dead_end():
+    network, _ = sound()
+    nn.init.zeros_(network[-1].weight)  # type: ignore[index]
+    diagnosis = doctor(network)
+    assert "symmetric initialisation" in diagnosis.passed
+    assert "output independent of the images" in {one.rule for one in diagnosis.not_checked}
+
+
+def test_a_gradient_that_vanishes_is_an_error():
+    network, _ = deep(None, nn.Sigmoid, 16)
+    assert list(severities(doctor(network), "vanishing activations")) == ["error"]
+
+
+def test_a_loud_head_is_an_error():
+    network, _ = sound()
+    nn.init.normal_(network[-1].weight, std=100.0)  # type: ignore[index]
+    assert severities(doctor(network), "exploding activations") == {"error": ()}
