@@ -88,6 +88,8 @@ def loss_and_output(examination: Examination) -> Iterator[Issue]:
     loss, outputs, targets = examination.loss, _outputs(examination).float(), _targets(examination)
     assert loss is not None  # needed, see above
     targets, outputs = targets[: len(outputs)], outputs[: len(targets)]
+    if not targets.is_floating_point() and targets.ndim == outputs.ndim - 1:
+        targets = targets.clamp(0, outputs.shape[1] - 1)  # labels outside the classes are another rule's
     kind, given = _taken_by(loss, outputs, targets), _kind_of(examination, outputs)
     if kind == "softmax" and outputs.ndim > 1 and outputs.shape[1] == 1:
         yield Issue((), "the loss applies a softmax, and there is one output: its probability is always 1")

@@ -93,7 +93,7 @@ def _some_samples(loader: object) -> Batch | None:
         return None
     restore = keep_random(generators_of(loader))
     try:
-        count = len(loader.dataset)
+        count = len(loader.dataset)  # type: ignore[arg-type]  # one without a length raises
         indices = sorted({int(one) for one in torch.linspace(0, count - 1, min(count, _SAMPLES))})
         inputs, targets = unpack(loader.collate_fn([loader.dataset[index] for index in indices]))
     except Exception:  # a foreign data set may raise anything, and training says so itself
