@@ -18,7 +18,7 @@ SUM = "sum"
 
 Weight = float | str
 
-_BY_CLASS = (nn.CrossEntropyLoss, nn.NLLLoss)
+_BY_CLASS = (nn.CrossEntropyLoss.forward, nn.NLLLoss.forward)
 
 
 def loss_weight(loss_fn: Loss, y: Any) -> Weight:
@@ -40,9 +40,8 @@ def loss_weight(loss_fn: Loss, y: Any) -> Weight:
         return SUM
     if "ignore_index" not in options or not isinstance(y, Tensor) or y.is_floating_point():
         return size_of(y)
-    counted = y[y != options["ignore_index"]]
-    weights = options.get("weight")
-    return len(counted) if weights is None else float(weights.to(y.device)[counted].double().sum())
+    counts, weights = y != options["ignore_index"], options.get("weight")
+    return int(counts.sum()) if weights is None else float(weights.to(y.device)[y[counts]].double().sum())
 
 
 def _options(loss_fn: Loss) -> Mapping[str, Any]:
@@ -50,8 +49,7 @@ def _options(loss_fn: Loss) -> Mapping[str, Any]:
     if hasattr(loss_fn, "__wrapped__"):
         return _options(loss_fn.__wrapped__)
     if isinstance(loss_fn, nn.Module):
-        own = type(loss_fn).forward not in [kind.forward for kind in _BY_CLASS]  # a subclass divides as it likes
-        if own or not isinstance(loss_fn, _BY_CLASS):
+        if type(loss_fn).forward not in _BY_CLASS:  # a subclass with a forward of its own divides as it likes
             return {"reduction": getattr(loss_fn, "reduction", None)}
         return {name: getattr(loss_fn, name) for name in ("reduction", "weight", "ignore_index")}
     function, given = (loss_fn.func, loss_fn.keywords) if isinstance(loss_fn, partial) else (loss_fn, {})
