@@ -231,3 +231,12 @@ def test_a_last_batch_of_one_that_batch_norm_can_take_is_trained_on_and_looking_
     (losses, state), (expected, other) = run(True), run(False)
     assert losses == expected
     assert all(torch.equal(a, b) for a, b in zip(state, other, strict=True))
+
+
+@pytest.mark.parametrize("loss_fn", [nn.CrossEntropyLoss(reduction="none"), lambda outputs, y: 0.5])
+def test_a_loss_that_is_not_one_number_is_an_error_of_ours(loss_fn: Any) -> None:
+    model = Returns(lambda z: z)
+    sbs = StepByStep(model, loss_fn, SGD(model.parameters(), lr=0.1))
+    for step in (sbs.train_step_fn, sbs.val_step_fn):
+        with pytest.raises(TrainingError, match="one number for the batch"):
+            step(*points().tensors)

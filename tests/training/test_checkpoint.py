@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 from typing import Any
@@ -302,3 +303,17 @@ def test_without_an_optimizer_a_checkpoint_is_written_and_read_and_training_goes
         loop().load_checkpoint(tmp_path / "b.pth")
     with pytest.raises(TrainingError, match="set_optimizer"):
         evaluated.train(1)
+
+
+def test_what_is_no_file_of_bytes_is_an_error_of_ours(tmp_path: Path) -> None:
+    sbs = loop()
+    for unfit in (io.StringIO("x"), io.BytesIO(b"abc"), io.BytesIO(), None, 42):
+        with pytest.raises(TrainingError):
+            sbs.load_checkpoint(unfit)  # type: ignore[arg-type]
+    (tmp_path / "a").write_bytes(b"abc")
+    with pytest.raises(TrainingError, match="a whole checkpoint"):
+        sbs.load_checkpoint(tmp_path / "a")
+    with (tmp_path / "a").open("rb") as read_only:
+        for file in (io.StringIO(), read_only, None):
+            with pytest.raises(TrainingError, match="open for writing bytes"):
+                sbs.save_checkpoint(file)  # type: ignore[arg-type]

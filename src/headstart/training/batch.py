@@ -166,8 +166,21 @@ def loss_of(loss_fn: Loss, outputs: Any, y: Any) -> Tensor:
     """The loss of a model's output; torch's own losses take one tensor, and get the main output.
 
     Raises:
-        TrainingError: the model returns several outputs, and the loss cannot take them.
+        TrainingError: the model returns several outputs, and the loss cannot take them; or the loss is not one number.
     """
+    loss = _loss_of(loss_fn, outputs, y)
+    if isinstance(loss, Tensor) and loss.numel() == 1:
+        return loss
+    shape = f"of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else ""
+    raise TrainingError(
+        expected="a loss that is one number for the batch, as a tensor",
+        found=f"a {type(loss).__name__} {shape}".rstrip(),
+        where=getattr(loss_fn, "__name__", type(loss_fn).__name__),
+        hint="Losses of torch give one with reduction='mean' or 'sum'.",
+    )
+
+
+def _loss_of(loss_fn: Loss, outputs: Any, y: Any) -> Any:
     if isinstance(outputs, Tensor):
         return loss_fn(outputs, y)
     if _is_torchs(loss_fn) or (hasattr(outputs, "_fields") and isinstance(loss_fn, nn.Module)):

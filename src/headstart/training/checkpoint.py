@@ -38,7 +38,7 @@ def write_checkpoint(path: File, values: Mapping[str, Any]) -> None:
         TrainingError: the folder cannot be written.
     """
     if not isinstance(path, Path):
-        torch.save(dict(values), path)
+        _write_open(path, values)
         return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -50,6 +50,18 @@ def write_checkpoint(path: File, values: Mapping[str, Any]) -> None:
             found=str(error),
             where=path,
             hint="Check the folder, its permissions and the free space; an older checkpoint there is untouched.",
+        ) from error
+
+
+def _write_open(file: IO[bytes], values: Mapping[str, Any]) -> None:
+    try:
+        torch.save(dict(values), file)
+    except (OSError, RuntimeError, TypeError, AttributeError, ValueError) as error:
+        raise TrainingError(
+            expected="a path, or a file that is open for writing bytes",
+            found=_first_line(error),
+            where=place_of(file),
+            hint="open(path, 'wb') and io.BytesIO() are such files.",
         ) from error
 
 
@@ -66,7 +78,7 @@ def read_checkpoint(path: File) -> dict[str, Any]:
         raise _unfit("a checkpoint", "no such file", path) from error
     except pickle.UnpicklingError as error:
         raise _unfit("a checkpoint of plain values and tensors", _first_line(error), path) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:  # bytes that are no checkpoint may run torch's unpickler into any error
         raise _unfit("a whole checkpoint", _first_line(error), path) from error
     missing = [key for key in BOOK_KEYS if not isinstance(values, dict) or key not in values]
     if missing:

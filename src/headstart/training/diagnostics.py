@@ -47,6 +47,7 @@ from headstart.training.lr_range import LrRange, RangeTest, lr_range_test
 from headstart.training.output_kind import output_kind, probabilities, several_labels, watched_outputs
 from headstart.training.settings import LoopSettings
 from headstart.training.to_classifier import to_classifier
+from headstart.training.wrappers import unwrapped
 
 CHUNK = 256
 """Samples that `predict` sends through at once: enough for the matrix products, little memory beside the weights."""
@@ -166,7 +167,7 @@ class Diagnostics(LoopSettings):
             TrainingError: the network is not in the catalogue, or its classification head is not linear.
         """
         history = f"StepByStep, {self.total_epochs} epochs"
-        return to_classifier(self.model, preprocess, classes, validation=self._validation(), history=history)
+        return to_classifier(unwrapped(self.model), preprocess, classes, validation=self._validation(), history=history)
 
     def plot_losses(self, ax: Any = None) -> Figure:
         """Training and validation losses over the epochs, log scale."""

@@ -110,13 +110,13 @@ def output_kind(outputs: Tensor, loss_fn: Any) -> str:
         seen = LOG_PROBABILITIES if _are_log_probabilities(outputs) else LOGITS
     kind = seen or LOGITS
     if taken is not None and seen is not None and seen != taken:
-        warnings.warn(_mismatch(loss_fn, seen, taken), stacklevel=4)
+        warnings.warn(_mismatch(loss_fn, seen, taken), stacklevel=3)
     elif seen is None and taken in (None, LOGITS) and _columns(outputs) == 1 and inside and len(outputs) >= _NOTICED:
         why = f"{_name(loss_fn)} takes logits" if taken else "nothing says that they are probabilities"
         hint = "return the logits instead" if taken else "end the network in nn.Sigmoid or use BCELoss"
         warnings.warn(
             f"all outputs lie between 0 and 1, but {why}: they are taken as logits. If they are probabilities, {hint}",
-            stacklevel=4,
+            stacklevel=3,
         )
     return kind
 
