@@ -476,7 +476,7 @@ _TIMM = (  # a small one of each family
     "resnetv2_18 rexnet_100 selecsls42 legacy_seresnet18 sequencer2d_s shvit_s1 skresnet18 starnet_s050 "
     "swiftformer_xs swin_tiny_patch4_window7_224 swinv2_tiny_window8_256 swinv2_cr_tiny_224 tiny_vit_5m_224 "
     "tnt_s_legacy_patch16_224 tresnet_m twins_svt_small vgg11 visformer_tiny test_vit vit_tiny_r_s16_p8_224 "
-    "test_vit_relpos samvit_base_patch16 vitamin_small_224 volo_d1_224 vovnet39a legacy_xception xception41 "
+    "test_vit_relpos vitamin_small_224 volo_d1_224 vovnet39a legacy_xception xception41 "
     "xcit_nano_12_p8_224 tnt_s_patch16_224 coat_lite_tiny deit_tiny_distilled_patch16_224 levit_128s"
 )
 HEALTHY = (*(f"tv:{name}" for name in _TORCHVISION.split()), *(f"timm:{name}" for name in _TIMM.split()))

@@ -89,3 +89,9 @@ def test_a_trained_network_is_told_from_a_new_one():
     assert examination_of(network).affine_moved("bn1") is True
     assert not examination_of(nn.Linear(2, 2)).is_untrained
     assert examination_of(nn.Sequential(nn.BatchNorm2d(2, affine=False))).affine_moved("0") is None
+
+
+def test_a_training_pass_that_needs_too_much_memory_is_not_tried():
+    found = examination_of(nn.Conv2d(3, 40_000, 1).eval())
+    with pytest.raises(NotCheckedError, match=r"less memory: a training pass would hold 16 GB"):
+        _ = found.training_pass

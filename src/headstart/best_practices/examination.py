@@ -39,6 +39,7 @@ INPUTS = {
 _SIDES = (224, 32, 64, 96, 28, 256, 299, 384, 192, 240, 336, 112, 448)
 _SAMPLE = 16  # images that show more than one does
 _TRAINED_ON = 2  # images of the training pass, whose time grows with them
+_MOST_BYTES = 4e9  # of results that a training pass may hold; two images through ResNet-152 need 0.6 GB
 _TRAINED_ON_VECTORS = 3  # where batch norm sees one value per image: of two it makes +1 and -1, whatever they are
 
 
@@ -238,10 +239,12 @@ class Examination:
 
     @cached_property
     def _training_pass(self) -> TrainingPass | str:
+        pixels = self._training_pixels()
+        held = sum(4 * math.prod(one.shape[1:]) * len(pixels) for one in self.graph.operations if one.from_pixels)
+        if held > _MOST_BYTES:
+            raise NotCheckedError(f"less memory: a training pass would hold {held / 1e9:.0f} GB")
         try:
-            return run_training_pass(self.network, self._training_pixels())
-        except NotCheckedError:
-            raise
+            return run_training_pass(self.network, pixels)
         except Exception as error:  # a foreign forward may raise anything
             return _in_words(error)
 

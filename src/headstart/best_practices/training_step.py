@@ -136,13 +136,13 @@ def _taken_by(loss: Loss, outputs: Tensor, targets: Tensor) -> str:
     probabilities refuses others; the gradient of a sigmoid inside is the sigmoid minus the target.
     """
     generator = torch.Generator().manual_seed(0)
-    numbers = torch.randn(outputs.shape, generator=generator)
+    numbers = torch.randn(outputs.shape, generator=generator).to(outputs)
     value = _value(loss, numbers, targets)
     if value is None:
         inside = _value(loss, torch.sigmoid(numbers), targets)
         return "" if inside is None else "probabilities"
     if outputs.ndim > 1:
-        shift = torch.randn((len(outputs), *[1] * (outputs.ndim - 1)), generator=generator)
+        shift = torch.randn((len(outputs), *[1] * (outputs.ndim - 1)), generator=generator).to(outputs)
         if _equal(_value(loss, numbers + shift, targets), value):
             return "softmax"
         doubled, shifted = _value(loss, 2 * numbers, targets), _value(loss, numbers + 1, targets)
@@ -233,7 +233,8 @@ def _targets(examination: Examination) -> Tensor:
     targets = None if examination.batch is None else examination.batch[1]
     if not isinstance(targets, Tensor) or not targets.ndim:
         raise NotCheckedError("a batch whose targets are one tensor")
-    return targets.detach().cpu()
+    weight = next(examination.network.parameters(), None)
+    return targets.detach() if weight is None else targets.detach().to(weight.device)
 
 
 def _outputs(examination: Examination) -> Tensor:
@@ -251,4 +252,4 @@ def _outputs(examination: Examination) -> Tensor:
         raise NotCheckedError(f"a network that runs on the batch: {type(error).__name__}: {text}") from error
     if output is None or not output.ndim:
         raise NotCheckedError("an output that is a tensor")
-    return output.detach().cpu().clone()
+    return output.detach().clone()
