@@ -105,3 +105,8 @@ def test_one_channel_is_a_warning():
 def test_the_net_of_the_other_tests_breaks_none():
     names = {finding.name for finding in doctor(Net()).findings}
     assert not names & set(EXAMPLES)
+
+
+def test_a_layer_norm_after_a_batch_norm_is_twice_as_well():
+    network = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.LayerNorm(8), nn.ReLU())
+    assert severities(doctor(network), "normalised twice") == {"warning": ("2",)}

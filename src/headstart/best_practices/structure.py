@@ -135,13 +135,14 @@ def _units(shape: tuple[int, ...]) -> int:
     fix="Remove one of them; most often it is built both in a block and around it.",
 )
 def normalised_twice(examination: Examination) -> Iterator[Issue]:
-    """A normalisation whose result only another of its kind takes, with nothing but reshapes and dropout between."""
+    """Two of a kind, or one of them batch norm, with nothing but reshapes and dropout between, and no other user."""
     graph, found = examination.graph, []
     for index in graph.find(*_NORMS):
         at = graph.first_input(index)
         while at >= 0 and sum(user in graph.used for user in graph.users[at]) == 1 and index in graph.used:
             one = graph.operations[at]
-            if one.function == graph.operations[index].function:
+            both = {one.function, graph.operations[index].function}
+            if both <= {*_NORMS} and (len(both) == 1 or "batch_norm" in both):
                 found.append(graph.operations[index].module)
             if one.function not in (*_MOVING, *_DROPPING):
                 break
