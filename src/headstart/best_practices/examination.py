@@ -163,6 +163,16 @@ class Examination:
             raise NotCheckedError("weights with values: this network has shapes only")
         return found
 
+    @cached_property
+    def non_finite(self) -> tuple[str, ...]:
+        """Names of the tensors that hold nan or infinity.
+
+        Raises:
+            NotCheckedError: they have no values.
+        """
+        floats = {name: value for name, value in self.tensors.items() if value.is_floating_point()}
+        return tuple(name for name, value in floats.items() if not bool(torch.isfinite(value).all()))
+
     def affine_moved(self, path: str) -> bool | None:
         """Whether scale and shift of a normalisation differ from their initial 1 (or 0) and 0; None: it has none."""
         _ = self.tensors

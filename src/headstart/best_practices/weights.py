@@ -21,8 +21,7 @@ from headstart.best_practices.rule import Issue, register_rule
 )
 def non_finite_weights(examination: Examination) -> Iterator[Issue]:
     """Parameters and buffers that are not finite, running variances below zero."""
-    floats = {name: value for name, value in examination.tensors.items() if value.is_floating_point()}
-    bad = tuple(name for name, value in floats.items() if not bool(torch.isfinite(value).all()))
+    bad = examination.non_finite
     if bad:
         yield Issue(bad, f"tensors with nan or infinity: {len(bad)}")
     variances = {path: norm.running_var for path, norm in examination.batch_norms.items()}
