@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 import headstart as hs
-from headstart.backbones.catalogue import SPECS
+from headstart.backbones.catalogue import TOGETHER, find_spec
 from headstart.errors import BackboneError
 from machine import hardware
 from record import Line, show, test_data, write
@@ -25,12 +25,13 @@ FILES = {
     "squeezenet1_0": "squeezenet1_0_imagenet",
     "mobilenet_v2_035": "mobilenet_v2_035_imagenet_features",
 }
-NAMES = ("efficientnet_lite2", "efficientnet_lite0", *FILES, "embedded")
+NAMES = (*TOGETHER, "efficientnet_lite2", "efficientnet_lite0", *FILES, "embedded")
 
 
 def measure(name: str, data: Path, work: Path) -> tuple[list[float], list[float]]:
     """Of each set: the share of training images predicted without them, and the accuracy on the test images."""
-    file = str(data / "weights" / f"{FILES[name]}.safetensors") if name in FILES else None
+    files = [str(data / "weights" / f"{FILES[part]}.safetensors") if part in FILES else "" for part in name.split("+")]
+    file = ",".join(files) if any(files) else None
     held_out, test = [], []
     for each in SETS:
         run = hs.train(
@@ -68,7 +69,7 @@ def main() -> None:
             what = f"{name}, mean over {len(SETS)} sets"
             note = (
                 f"test {sum(test) / len(SETS):.3f}; held out: {', '.join(f'{value:.3f}' for value in held_out)}; "
-                f"{SPECS[name].gmac:g} GMAC an image"
+                f"{find_spec(name).gmac:g} GMAC an image"
             )
             lines.append(Line(name, what, mean, f"{mean:.3f}", note=note))
     show(lines)

@@ -19,7 +19,8 @@ def test_a_stage_has_a_name_a_module_and_the_last_is_pooled(name: str) -> None:
 @pytest.mark.parametrize(
     ("layers", "stages"),
     [
-        ("auto", ("stage3", "stage4")),
+        ("auto", ("stage2", "stage3", "stage4")),
+        ("last-three", ("stage2", "stage3", "stage4")),
         ("last-two", ("stage3", "stage4")),
         ("pooled", ("stage4",)),
         ("all", ("stem", "stage1", "stage2", "stage3", "stage4")),

@@ -23,7 +23,7 @@ def test_the_plan_counts_what_is_cached(photos: Path) -> None:
     assert again["cached"] == "features of 48 of 48 images, 0 to compute"
     assert again["time"] == "seconds: all features are cached"
     assert rows["backbone"].endswith("auto: no network")
-    assert rows["head"] == "ridge on stage3, stage4, each scaled to unit length"
+    assert rows["head"] == "ridge on stage2, stage3, stage4, each scaled to unit length"
 
 
 def test_untrained_weights_are_called_so(photos: Path) -> None:
@@ -36,4 +36,4 @@ def test_the_asked_stages_come_first_and_no_set_of_stages_twice() -> None:
     choices = layer_choices(load_backbone("embedded"), "auto")
     assert next(iter(choices)) == "auto"
     assert len(set(choices.values())) == len(choices)
-    assert "last-two" not in choices  # the same stages as auto
+    assert "last-three" not in choices  # the same stages as auto

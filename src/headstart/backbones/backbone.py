@@ -7,6 +7,7 @@ import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from headstart.backbones.catalogue import REGISTERED, find_spec
 from headstart.backbones.feature_extractor import FeatureExtractor, eval_view
 from headstart.backbones.flip_tta import FlipTTA
+from headstart.backbones.models.joined_network import JoinedNetwork
 from headstart.backbones.module_spec import Stages, spec_of_module
 from headstart.backbones.preprocess import Preprocess
 from headstart.backbones.replace_head import in_classification_head
@@ -249,13 +251,15 @@ def load_backbone(
     `random` draws its weights from the seed; its batch-norm statistics must then be estimated (`recalibrate`).
 
     Args:
-        weights: file or URL; None: the backbone's own source.
+        weights: file or URL, of `NAME+NAME` one of each with a comma between; None: the backbone's own source.
         progress, note: as for `load_weights`.
 
     Raises:
         BackboneError: the name is unknown, or the weights cannot be loaded or do not fit.
     """
     spec = find_spec(name)
+    if spec.parts:
+        return _load_joined(spec, weights, offline=offline, progress=progress, note=note)
     backbone = build_backbone(spec, seed=seed)
     if not spec.pretrained and weights is None:
         source = f"drawn from seed {seed}"
@@ -280,11 +284,52 @@ def build_backbone(spec: BackboneSpec, *, seed: int = 0) -> Backbone:
         torch.manual_seed(seed)
         if not spec.builder:
             return _registered(spec)
+        if spec.parts:
+            return _joined(spec, [build_backbone(find_spec(name), seed=seed) for name in spec.parts])
         module, _, function = spec.builder.partition(":")
         if module == "timm":
             require_timm()
         network: nn.Module = getattr(importlib.import_module(module), function)(**dict(spec.options))
     return Backbone(spec, network, Provenance(f"drawn from seed {seed}", "", spec.code_licence))
+
+
+def _joined(spec: BackboneSpec, parts: Sequence[Backbone]) -> Backbone:
+    """Backbones side by side, with the weights that they have."""
+    network = JoinedNetwork([part.network for part in parts], [part.spec for part in parts])
+    joined = Backbone(
+        spec,
+        network,
+        Provenance(
+            source="; ".join(f"{part.spec.name}: {part.weights.source}" for part in parts),
+            sha256="",
+            licence="; ".join(f"{part.spec.name}: {part.weights.licence}" for part in parts),
+        ),
+    )
+    side = joined.preprocess.crop
+    try:
+        joined.features(torch.zeros(1, 3, side, side))
+    except (RuntimeError, AssertionError) as error:
+        raise BackboneError(
+            expected=f"backbones that take the {side} px of {parts[0].spec.name}",
+            found=f"one that does not ({str(error).splitlines()[0]})",
+            where=spec.name,
+            hint="Name the one whose size is fixed first.",
+        ) from error
+    return joined
+
+
+def _load_joined(spec: BackboneSpec, weights: str | None, **options: Any) -> Backbone:
+    given: Sequence[str | None] = [None] * len(spec.parts) if weights is None else weights.split(",")
+    if len(given) != len(spec.parts):
+        raise BackboneError(
+            expected=f"{len(spec.parts)} files of weights with commas between them, one for each of {spec.name}",
+            found=f"{len(given)}",
+            where="--weights",
+        )
+    parts = [load_backbone(name, weights=file or None, **options) for name, file in zip(spec.parts, given, strict=True)]
+    joined = _joined(spec, parts)
+    joined.weights = replace(joined.weights, sha256=joined.fingerprint)
+    return joined
 
 
 def _registered(spec: BackboneSpec) -> Backbone:

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from headstart.backbones.spec import BackboneSpec, Stage, WheelFile
 
-_BLOCKS = {"lite0": (16, 24, 40, 80, 112, 192, 320), "lite2": (16, 24, 48, 88, 120, 208, 352)}
+# index and width of the last block at each size of the map
+_BLOCKS = {
+    "lite0": ((0, 16), (1, 24), (2, 40), (4, 112), (6, 320)),
+    "lite2": ((0, 16), (1, 24), (2, 48), (4, 120), (6, 352)),
+}
 
 
 # one row of the table below: a keyword for each column
 def _lite(
     version: str, wheel: WheelFile, *, resize: int, crop: int, parameters: float, gmac: float, accuracy: float
 ) -> BackboneSpec:
-    blocks = tuple(Stage(f"stage{i + 1}", f"blocks.{i}", width) for i, width in enumerate(_BLOCKS[version]))
+    blocks = tuple(Stage(f"stage{i}", f"blocks.{at}", width) for i, (at, width) in enumerate(_BLOCKS[version], 1))
     return BackboneSpec(
         name=f"efficientnet_{version}",
         title=f"EfficientNet-{version.title()}",
         builder="timm:create_model",
         options=(("model_name", f"tf_efficientnet_{version}"), ("pretrained", False)),
         head=("classifier",),
-        stages=(Stage("stem", "bn1", 32), *blocks, Stage("stage8", "bn2", 1280)),
+        stages=(Stage("stem", "bn1", 32), *blocks, Stage("stage6", "bn2", 1280)),
         resize=resize,
         crop=crop,
         interpolation="bicubic",

@@ -26,6 +26,7 @@ class Stage:
         pool: `map` N×C×H×W and `map-last` N×H×W×C are averaged over H and W; `tokens-class` N×L×C takes the first
             token, `tokens-mean` the mean of all; `vector` N×C is taken unchanged.
         side: which side of the module is taken, its `output` or its first `input`.
+        network: of several side by side, the one that it belongs to.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Stage:
     width: int
     pool: str = "map"
     side: str = "output"
+    network: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +72,7 @@ class BackboneSpec:
         parameters: millions, with the head. gmac: 10⁹ multiply-adds for one image (torchvision calls them GFLOPS).
         accuracy: of the default probe, mean over the development sets (`benchmarks/backbones.py`); 0: not measured, and
             `auto` does not propose it.
+        parts: names of the backbones of which this is several side by side.
         image_statistics: mean brightness, mean red − blue and contrast (deviation of all values, [0, 1]) of the images
             that the weights were trained on, where they are known and were not photographs.
         pretrained_classes: what the head was trained to name: `imagenet`, `cifar10`, or empty.
@@ -100,6 +103,7 @@ class BackboneSpec:
     parameters: float
     gmac: float
     accuracy: float = 0.0
+    parts: tuple[str, ...] = ()
     image_statistics: Triple | None = None
     pretrained_classes: str = "imagenet"
     pretrained: bool = True
@@ -116,7 +120,7 @@ class BackboneSpec:
         return self.name.startswith("timm:")
 
     def stage(self, name: str) -> Stage:
-        """A stage by its name (`stage4`), by `pooled`, or by the path of its module (`layer4`).
+        """A stage by its name (`stage4`), by `pooled` (the last), or by the path of its module (`layer4`).
 
         Raises:
             BackboneError: the backbone has no such stage; the near names are in the hint.
@@ -132,11 +136,22 @@ class BackboneSpec:
         )
 
     def choose_stages(self, layers: str) -> tuple[str, ...]:
-        """Stage names for the option `layers`: auto and last-two, pooled, all, or names with commas; in forward order.
+        """Stage names for the option `layers`, in forward order.
+
+        Args:
+            layers: auto and last-three, last-two, pooled (the last one), all, or names with commas; of several
+                networks side by side the last ones of each.
 
         Raises:
             BackboneError: a name is not a stage.
         """
-        words = {"auto": self.stages[-2:], "last-two": self.stages[-2:], "all": self.stages}
-        named = words.get(layers) or [self.stage(name.strip()) for name in layers.split(",")]
+        words = {"auto": 3, "last-three": 3, "last-two": 2, "pooled": 1, "all": len(self.stages)}
+        if layers in words:
+            named = self._last(words[layers])
+        else:
+            named = [self.stage(name.strip()) for name in layers.split(",")]
         return tuple(stage.name for stage in self.stages if stage in named)
+
+    def _last(self, count: int) -> list[Stage]:
+        networks = dict.fromkeys(stage.network for stage in self.stages)
+        return [stage for name in networks for stage in [s for s in self.stages if s.network == name][-count:]]

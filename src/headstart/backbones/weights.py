@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from headstart import runtime
+from headstart.backbones.catalogue import find_spec
 from headstart.backbones.spec import BackboneSpec, WheelFile
 from headstart.backbones.weight_files import SUFFIXES, read_weights, tensor_hash
 from headstart.download import WRONG_HASH, Note, Progress, download, file_matches
@@ -80,9 +81,15 @@ def weights_folder() -> Path:
 def weights_available(spec: BackboneSpec, weights: str | None = None) -> WeightsSource:
     """Where the weights of a spec, or the given ones, would come from; never uses the network.
 
+    Of backbones side by side it is the first part whose weights are not on disk, else the first.
+
     Raises:
         BackboneError: the URL is not one that can be used.
     """
+    if spec.parts:
+        files = weights.split(",") if weights else [None] * len(spec.parts)
+        sources = [weights_available(find_spec(name), file) for name, file in zip(spec.parts, files, strict=False)]
+        return next((source for source in sources if source.path is None), sources[0])
     if weights and not _is_url(weights):
         path = Path(weights).expanduser()
         return WeightsSource(path if path.is_file() else None, "", 0.0, _UNKNOWN)

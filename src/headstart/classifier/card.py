@@ -12,7 +12,7 @@ from headstart.backbones.backbone import Backbone
 from headstart.backbones.spec import POOLS, Stage
 from headstart.errors import ClassifierError
 from headstart.heads.head import Head
-from headstart.plain import Plain, fields_of
+from headstart.plain import Plain
 
 FORMAT = "headstart-classifier"
 VERSION = (
@@ -38,6 +38,7 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
 }
 _FLAGS = {"unit": True, "flip_tta": False}  # the value where a file does not state it, as the first ones did not
 _OLD_KEYS = {"mirror": "flip_tta"}  # of files written before 0.2
+_STAGE = ("name", "module", "width", "pool", "side")
 _MODULE = {"class": str, "package": str, "parameters": int, "stages": list, "head": list}
 
 
@@ -152,7 +153,7 @@ def _module_of(backbone: Backbone) -> dict[str, object]:
         "class": name,
         "package": package,
         "parameters": round(backbone.spec.parameters * 1e6),
-        "stages": [fields_of(stage) for stage in backbone.spec.stages],
+        "stages": [{key: getattr(stage, key) for key in _STAGE} for stage in backbone.spec.stages],
         "head": list(backbone.spec.head),
     }
 

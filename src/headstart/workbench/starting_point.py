@@ -152,6 +152,9 @@ def _named(session: Session) -> BackboneSpec:
 
 def _out_of_reach(spec: BackboneSpec, *, offline: bool) -> str:
     """Why the weights cannot be had without the user's help; empty: they can."""
+    for part in spec.parts:
+        if why := _out_of_reach(find_spec(part), offline=offline):
+            return why
     if spec.builder.startswith("timm:") and importlib.util.find_spec("timm") is None:
         return _NOT_INSTALLED
     where = weights_available(spec)

@@ -37,7 +37,7 @@ def layer_choices(backbone: Backbone, layers: str) -> dict[str, tuple[str, ...]]
         BackboneError: a name is not a stage.
     """
     chosen = {layers: backbone.spec.choose_stages(layers)}
-    for word in ("pooled", "last-two", "all"):
+    for word in ("pooled", "last-two", "last-three", "all"):
         stages = backbone.spec.choose_stages(word)
         if stages not in chosen.values():
             chosen[word] = stages
