@@ -33,9 +33,9 @@ def test_the_disk_is_every_view_of_every_image_at_the_boundary(images: FineTuneI
     settings = dataclasses.replace(STILL, augmentation=Augmentation(), cached_views=3, dtype="float16")
     cost = predict_cost("last-stage", task(backbone(), head, images, settings, until="stage3"))
     # 32 maps of 16×16 before the third stage of a CIFAR ResNet, the shortcut without weights around its first block,
-    # and the second stage pooled for the head
-    assert head.stages == ("stage2", "stage3")
-    assert cost.disk == 2 * (3 * 36 + 12) * (32 * 16 * 16 + 64 * 8 * 8 + 32)
+    # and the first and second stage pooled for the head
+    assert head.stages == ("stage1", "stage2", "stage3")
+    assert cost.disk == 2 * (3 * 36 + 12) * (32 * 16 * 16 + 64 * 8 * 8 + 16 + 32)
     assert cost.once > 0
     assert cost.seconds == pytest.approx(cost.once + 2 * cost.epoch + cost.after)
     whole = predict_cost("full", task(backbone(), head, images, settings))
