@@ -44,6 +44,7 @@ def joined_spec(parts: Sequence[BackboneSpec]) -> BackboneSpec:
         options=(),
         head=(),
         stages=tuple(stages),
+        auto_stages=tuple(f"{spec.name}.{name}" for spec in parts for name in spec.choose_stages("auto")),
         weights="",
         url="",
         megabytes=sum(spec.megabytes for spec in parts),

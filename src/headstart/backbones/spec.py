@@ -62,6 +62,7 @@ class BackboneSpec:
         options: keyword arguments of the builder.
         head: prefixes of the modules that are not backbone: the classification head, inception's auxiliary branch.
         stages: in forward order; the last is the classical penultimate feature, also called `pooled`.
+        auto_stages: names of those that `layers` auto takes, where they are not the last three.
         weights: name in torchvision's registry of weights, where there is one.
         url: where the weights are downloaded from; empty: no public source.
         megabytes: size of that download, 10⁶ bytes.
@@ -85,6 +86,7 @@ class BackboneSpec:
     options: tuple[tuple[str, object], ...] = ()
     head: tuple[str, ...]
     stages: tuple[Stage, ...]
+    auto_stages: tuple[str, ...] = ()
     resize: int = 256
     crop: int = 224
     interpolation: str = "bilinear"
@@ -139,14 +141,16 @@ class BackboneSpec:
         """Stage names for the option `layers`, in forward order.
 
         Args:
-            layers: auto and last-three, last-two, pooled (the last one), all, or names with commas; of several
+            layers: auto (the last three unless the spec says others), last-three, last-two, pooled (the last one), all, or names with commas; of several
                 networks side by side the last ones of each.
 
         Raises:
             BackboneError: a name is not a stage.
         """
         words = {"auto": 3, "last-three": 3, "last-two": 2, "pooled": 1, "all": len(self.stages)}
-        if layers in words:
+        if layers == "auto" and self.auto_stages:
+            named = [self.stage(name) for name in self.auto_stages]
+        elif layers in words:
             named = self._last(words[layers])
         else:
             named = [self.stage(name.strip()) for name in layers.split(",")]
