@@ -21,16 +21,8 @@ def joined_spec(parts: Sequence[BackboneSpec]) -> BackboneSpec:
     Raises:
         BackboneError: one is named twice, or is a module that headstart cannot build.
     """
+    _check(parts)
     first, names = parts[0], [spec.name for spec in parts]
-    for spec in parts:
-        if not spec.builder or not spec.pretrained or names.count(spec.name) > 1:
-            found = f"{spec.name} twice" if names.count(spec.name) > 1 else f"{spec.name}"
-            raise BackboneError(
-                expected="different pretrained backbones of the catalogue or of timm",
-                found=found,
-                where="--backbone",
-                hint="Join other networks in a module of your own: Backbone.from_module.",
-            )
     stages = [
         replace(stage, name=f"{spec.name}.{stage.name}", module=f"networks.{i}.{stage.module}", network=spec.name)
         for i, spec in enumerate(parts)
@@ -62,6 +54,19 @@ def joined_spec(parts: Sequence[BackboneSpec]) -> BackboneSpec:
         pretrained_classes="",
         note="",
     )
+
+
+def _check(parts: Sequence[BackboneSpec]) -> None:
+    names = [spec.name for spec in parts]
+    for spec in parts:
+        if not spec.builder or not spec.pretrained or names.count(spec.name) > 1:
+            found = f"{spec.name} twice" if names.count(spec.name) > 1 else f"{spec.name}"
+            raise BackboneError(
+                expected="different pretrained backbones of the catalogue or of timm",
+                found=found,
+                where="--backbone",
+                hint="Join other networks in a module of your own: Backbone.from_module.",
+            )
 
 
 def _of_each(parts: Sequence[BackboneSpec], word: Callable[[BackboneSpec], str], mark: str) -> str:

@@ -141,8 +141,8 @@ class BackboneSpec:
         """Stage names for the option `layers`, in forward order.
 
         Args:
-            layers: auto (the last three unless the spec says others), last-three, last-two, pooled (the last one), all, or names with commas; of several
-                networks side by side the last ones of each.
+            layers: auto (the last three, unless the spec names others), last-three, last-two, pooled (the last one),
+                all, or names with commas; of several networks side by side the last ones of each.
 
         Raises:
             BackboneError: a name is not a stage.
