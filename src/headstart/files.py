@@ -1,4 +1,7 @@
-"""Files that appear whole or not at all, and disk space that is reserved before it is used."""
+"""Files that appear whole or not at all, folders for unfinished work, and what the system refuses as errors of ours.
+
+The one place where an OSError of writing becomes a HeadstartError: with the path, the reason and what to do next.
+"""
 
 from __future__ import annotations
 
@@ -6,47 +9,306 @@ import contextlib
 import errno
 import json
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from headstart import runtime
-from headstart.errors import RunError
+from headstart.errors import HeadstartError, RunError
 
 FOR_CACHE = "Free some space, or set HEADSTART_CACHE to a folder on a larger disk."
 FOR_RUN = "Free some space, or choose a folder on a larger disk with --out."
+FOR_OUT = "Choose another folder with --out."
+_HINTS = {
+    errno.ENOSPC: "Free some space, or choose a folder on a larger disk.",
+    errno.EDQUOT: "Free some space, or choose a folder on another disk.",
+    errno.EACCES: "Choose a folder that you may write to, or change its permissions.",
+    errno.EPERM: "Choose a folder that you may write to, or change its permissions.",
+    errno.EROFS: "Choose a folder on a disk that can be written to.",
+    errno.ENAMETOOLONG: "Choose a shorter name.",
+    errno.ENOENT: "Check the path.",
+    errno.ENOTDIR: "Check the path: a file stands where a folder is needed.",
+    errno.EIO: "Check the disk and its connection.",
+}
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _CANNOT_RESERVE = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)  # answers of file systems that can reserve nothing
+_NO_LOCKS = (*_CANNOT_RESERVE, errno.ENOLCK)
 _NAME = 60  # characters of a file's name in that of its temporary neighbour: file systems allow 255 bytes
+_LOCK = "lock"
+
+
+def os_error(
+    error: OSError, where: object = "", *, expected: str = "", hint: str = "", kind: type[HeadstartError] = RunError
+) -> HeadstartError:
+    """What the system refused, as one of our errors.
+
+    Args:
+        where: the path; empty: the one that the error names. expected, hint: empty: by the kind of refusal.
+    """
+    return kind(
+        expected=expected or "a file or folder that can be used",
+        found=error.strerror or str(error) or type(error).__name__,
+        where=_printable(where or error.filename or ""),
+        hint=hint or _HINTS.get(error.errno or 0, "Check the path, its permissions and the disk."),
+    )
 
 
 @contextlib.contextmanager
-def atomic_write(path: Path) -> Iterator[Path]:
+def os_errors(
+    where: object = "", *, expected: str = "", hint: str = "", kind: type[HeadstartError] = RunError
+) -> Iterator[None]:
+    """Raise what the system refuses in the block as one of our errors; see `os_error`."""
+    try:
+        yield
+    except OSError as error:
+        raise os_error(error, where, expected=expected, hint=hint, kind=kind) from error
+
+
+@contextlib.contextmanager
+def atomic_write(
+    path: Path,
+    *,
+    expected: str = "a file that can be written",
+    hint: str = "",
+    kind: type[HeadstartError] = RunError,
+) -> Iterator[Path]:
     """Yield a temporary path beside `path` to write to; it replaces `path` when the block succeeds, else it is removed.
 
     The bytes are flushed to the disk before the rename, so a power cut leaves the old file or the new one. A link is
     followed; a pipe or device is written directly. The new file has the permissions of any new file, whatever the
-    writer asked for.
+    writer asked for. What a killed process left of an earlier attempt is removed first.
 
     Raises:
-        OSError: the file cannot be written there.
+        HeadstartError: of the given kind: the file cannot be written there.
     """
-    if path.exists() and not path.is_file() and not path.is_dir():  # a pipe, /dev/stdout
-        yield path
-        return
-    path = path.resolve()
-    part = path.with_name(f".{path.name[:_NAME]}-{uuid.uuid4().hex}.part")
+    with os_errors(path, expected=expected, hint=hint, kind=kind):
+        if path.exists() and not path.is_file() and not path.is_dir():  # a pipe, /dev/stdout
+            yield path
+            return
+        path = path.resolve()
+        part, handle = _open_part(path)
+        try:
+            mode = part.stat().st_mode
+            yield part
+            part.chmod(mode)  # safetensors and mkstemp make files that only their owner can read
+            flush(part)
+            handle = _closed(handle)  # Windows cannot rename an open file
+            part.replace(path)
+            flush(path.parent)
+        finally:
+            _closed(handle)
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
+
+
+def _open_part(path: Path) -> tuple[Path, int]:
+    """A new file beside a path, and the handle by which this process holds it while it lives."""
+    name = path.name[:_NAME]
+    usual = path.with_name(f".{name}.part")
+    remove_abandoned_part(usual)
+    for part in (usual, path.with_name(f".{name}-{uuid.uuid4().hex}.part")):  # the second: another process writes now
+        with contextlib.suppress(FileExistsError):
+            handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+            _hold(handle)
+            return part, handle
+    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(part))
+
+
+def _closed(handle: int) -> int:
+    if handle >= 0:
+        os.close(handle)
+    return -1
+
+
+def _hold(handle: int) -> bool:
+    """Lock an open file for as long as it is open; False where another process holds it."""
+    if os.name == "nt":
+        return True  # there an open file cannot be removed: nothing else is needed
+    import fcntl
+
     try:
-        part.touch()
-        mode = part.stat().st_mode
-        yield part
-        part.chmod(mode)  # safetensors and mkstemp make files that only their owner can read
-        flush(part)
-        part.replace(path)
-        flush(path.parent)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return False
+    return True
+
+
+def remove_abandoned_part(part: Path) -> None:
+    """Remove the temporary file of a process that is gone; one that is being written stays."""
+    try:
+        handle = os.open(part, os.O_RDWR)
+    except OSError:  # there is none
+        return
+    abandoned = _hold(handle)
+    os.close(handle)
+    if abandoned:
+        with contextlib.suppress(OSError):  # on Windows: another process has it open
+            part.unlink()
+
+
+class FolderLock:
+    """That this process works in a folder: held until `release` or until the process ends, however it ends.
+
+    On a file system without locks nobody is kept out.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        import filelock  # here: most commands need no lock
+
+        self.folder = folder
+        self._lock = filelock.FileLock(folder / _LOCK, fallback_to_soft=False)
+        self._taken = filelock.Timeout
+
+    def acquire(self) -> bool:
+        """Take the lock; False where another process, or another training of this one, has it.
+
+        Raises:
+            OSError: the folder is not there, or cannot be written to.
+        """
+        try:
+            self._lock.acquire(timeout=0)
+        except self._taken:
+            return False
+        except NotImplementedError:
+            return True
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+        return True
+
+    @property
+    def is_held(self) -> bool:
+        """Whether this object holds the lock; False on a file system without locks."""
+        return self._lock.is_locked
+
+    def release(self) -> None:
+        """Let others work there."""
+        self._lock.release()
+
+
+def is_abandoned(folder: Path) -> bool:
+    """Whether nobody works in a folder of unfinished work: the process that made it is gone."""
+    lock = FolderLock(folder)
+    try:
+        return lock.acquire() and lock.is_held
+    except OSError:
+        return False
     finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
+        lock.release()
+
+
+@contextlib.contextmanager
+def work_folder(
+    target: Path,
+    *,
+    expected: str = "a folder that can be written",
+    hint: str = FOR_OUT,
+    kind: type[HeadstartError] = RunError,
+) -> Iterator[Path]:
+    """Yield a new folder for the unfinished form of `target`, in a hidden one beside it that is removed afterwards.
+
+    `publish_folder` moves the finished one to its place. The hidden folder is locked while the process lives; what a
+    killed process left is removed by the next call for the same target.
+
+    Raises:
+        HeadstartError: of the given kind: the folder cannot be made.
+    """
+    hidden = target.with_name(f".{target.name[:_NAME]}-{uuid.uuid4().hex[:8]}.part")
+    lock: FolderLock | None = None
+    try:
+        with os_errors(target.parent, expected=expected, hint=hint, kind=kind):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            remove_abandoned(target)
+            hidden.mkdir()
+            lock = FolderLock(hidden)
+            lock.acquire()
+            inner = hidden / target.name  # a name that is too long is refused here, not when all is done
+            inner.mkdir()
+        yield inner
+    finally:
+        if lock is not None:
+            lock.release()  # Windows cannot remove an open file
+        shutil.rmtree(hidden, ignore_errors=True)
+
+
+def publish_folder(folder: Path, target: Path) -> Path:
+    """Give a finished folder of `work_folder` its name: the first of `target`, `target-2`, … that is free.
+
+    Raises:
+        RunError: it cannot be renamed.
+    """
+    number, name = 1, target.name
+    with os_errors(target, expected="a folder that can be renamed", hint=FOR_OUT):
+        while True:
+            final = target.with_name(name if number == 1 else f"{name}-{number}")
+            if not final.exists():
+                try:
+                    return folder.rename(final)
+                except OSError:
+                    if not final.exists():  # not a race lost to another process: a real failure
+                        raise
+            number += 1
+
+
+def remove_abandoned(target: Path) -> None:
+    """Remove the hidden folders that killed processes left of unfinished forms of a target."""
+    prefix = f".{target.name[:_NAME]}-"
+    for entry in sorted(target.parent.iterdir()):
+        if entry.name.startswith(prefix) and entry.name.endswith(".part") and entry.is_dir() and is_abandoned(entry):
+            shutil.rmtree(entry, ignore_errors=True)
+
+
+def remove(path: Path, *, strict: bool = False) -> None:
+    """Remove a file, or a folder with all it holds; what is not there is no mistake.
+
+    Args:
+        strict: whether what cannot be removed is an error; else it is left as it is.
+
+    Raises:
+        RunError: with `strict`: the system refuses.
+    """
+    try:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    except FileNotFoundError:  # another process was faster
+        return
+    except OSError as error:
+        if strict:
+            raise os_error(error, path, expected="a file or folder that can be removed") from error
+        shutil.rmtree(path, ignore_errors=True)  # the rest of it
+
+
+def replace_file(path: Path, target: Path, *, kind: type[HeadstartError] = RunError) -> None:
+    """Give a file another name, in place of what has it.
+
+    Raises:
+        HeadstartError: of the given kind: it cannot be renamed.
+    """
+    with os_errors(target, expected="a file that can be renamed", kind=kind):
+        path.replace(target)
+
+
+def make_folder(
+    path: Path,
+    *,
+    expected: str = "a folder that can be written",
+    hint: str = FOR_OUT,
+    kind: type[HeadstartError] = RunError,
+) -> Path:
+    """Make a folder with those above it, unless it is there.
+
+    Raises:
+        HeadstartError: of the given kind: it cannot be made.
+    """
+    with os_errors(path, expected=expected, hint=hint, kind=kind):
+        path.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def flush(path: Path) -> None:
@@ -63,23 +325,23 @@ def flush(path: Path) -> None:
         os.close(handle)
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, *, expected: str = "a file that can be written", hint: str = "") -> None:
     """Write a text file in UTF-8, whole or not at all; names that are not valid Unicode are kept.
 
     Raises:
-        OSError: it cannot be written there.
+        RunError: it cannot be written there.
     """
-    with atomic_write(path) as part:
+    with atomic_write(path, expected=expected, hint=hint) as part:
         part.write_text(text, encoding="utf-8", errors="surrogatepass")
 
 
-def write_json(path: Path, values: Any) -> None:
+def write_json(path: Path, values: Any, *, hint: str = "") -> None:
     """Write strict JSON (no NaN), indented, whole or not at all.
 
     Raises:
-        OSError: it cannot be written there. ValueError: a number is not finite.
+        RunError: it cannot be written there. ValueError: a number is not finite.
     """
-    write_text(path, json.dumps(values, indent=1, allow_nan=False, ensure_ascii=False))
+    write_text(path, json.dumps(values, indent=1, allow_nan=False, ensure_ascii=False), hint=hint)
 
 
 def reserve(path: Path) -> None:
@@ -102,11 +364,22 @@ def reserve(path: Path) -> None:
                 raise
 
 
-def disk_full(folder: Path, needed: int, error: Exception, *, hint: str) -> RunError:
-    """The error for a folder that cannot take `needed` bytes."""
+def disk_full(folder: Path, needed: int, error: Exception, *, hint: str) -> HeadstartError:
+    """The error for a folder that cannot take `needed` bytes; another reason than a full disk is named as it is."""
+    number = error.errno if isinstance(error, OSError) else None
+    is_full = number in _FULL or "(os error 28)" in str(error) or "(os error 122)" in str(error)  # of safetensors
+    if not is_full:
+        refused = error if isinstance(error, OSError) else OSError(0, str(error))
+        return os_error(refused, folder, expected="a folder that can be written to", hint=hint if not number else "")
     return RunError(
         expected=f"{needed / 1e6:.1f} MB that can be written",
         found=f"{runtime.free_bytes(folder) / 1e6:.1f} MB free ({error})",
         where=folder,
         hint=hint,
     )
+
+
+def _printable(path: object) -> str:
+    """A path as text that can be printed and sent; bytes that are not UTF-8 are escaped."""
+    text = os.fsdecode(path) if isinstance(path, bytes) else str(path)
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from headstart.errors import TrainingError, near
 from headstart.plain import Plain
+from headstart.public_api import public_api
 
 
 @runtime_checkable
@@ -72,6 +73,7 @@ class FreezePolicy(Plain):
         return f"frozen: {', '.join(self.modules) or 'nothing'} ({len(self.tensors)} tensors)"
 
 
+@public_api
 def freeze(module: nn.Module | Staged, until: str | None = None) -> FreezePolicy:
     """Freeze every module before the named one: weights, batch-norm statistics, dropout.
 
@@ -95,6 +97,7 @@ def freeze(module: nn.Module | Staged, until: str | None = None) -> FreezePolicy
     return policy_of(network)
 
 
+@public_api
 def thaw(module: nn.Module | Staged, until: str | None = None) -> FreezePolicy:
     """Let modules train again: all, or only the named one and those after it.
 

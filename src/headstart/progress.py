@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable
@@ -66,12 +67,18 @@ def silent(event: Event) -> None:
 
 
 def print_event(event: Event) -> None:
-    """Print progress, notices and places to stderr, one line each: the default in scripts and notebooks."""
+    """Print progress, notices and places to stderr, one line each: the default in scripts and notebooks.
+
+    Where stderr is closed nothing is printed: no job fails for want of a reader.
+    """
     if isinstance(event, Progress):
-        end = "\n" if event.done >= event.total else "\r"
-        print(progress_line(event), end=end, file=sys.stderr, flush=True)
-    elif text := str(getattr(event, "text", "")):
-        print(text, file=sys.stderr)
+        text, end = progress_line(event), "\n" if event.done >= event.total else "\r"
+    else:
+        text, end = str(getattr(event, "text", "")), "\n"
+    if not text or sys.stderr is None:
+        return
+    with contextlib.suppress(OSError, ValueError):  # ValueError: closed
+        print(text, end=end, file=sys.stderr, flush=True)
 
 
 def progress_line(event: Progress) -> str:

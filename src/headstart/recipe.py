@@ -17,7 +17,8 @@ from typing import Any, TypeVar
 
 from typing_extensions import TypedDict
 
-from headstart.errors import RecipeError, near
+from headstart.errors import HeadstartError, RecipeError, near
+from headstart.public_api import as_headstart_error
 from headstart.registry import ENGINES, HEADS
 
 _Verb = TypeVar("_Verb", bound=Callable[..., Any])
@@ -342,16 +343,16 @@ def takes(options: type) -> Callable[[_Verb], _Verb]:
 
         @functools.wraps(verb)
         def checked(*args: Any, **values: Any) -> Any:
-            for name in values:
-                if name not in known:
-                    elsewhere = "It comes from the run or its classifier's card, or has no effect here."
-                    raise RecipeError(
-                        expected=f"an option of {verb.__name__}",
-                        found=repr(name),
-                        where="options",
-                        hint=elsewhere if name in specs else near(name, known),
-                    )
-            return verb(*args, **values)
+            _check_names(verb, values, known)
+            try:
+                return verb(*args, **values)
+            except HeadstartError:
+                raise
+            except Exception as error:  # of a file, or of a wrong argument: see public_api
+                mistake = as_headstart_error(error, verb, args, values)
+                if mistake is None:
+                    raise
+                raise mistake from error
 
         more = [
             inspect.Parameter(
@@ -364,9 +365,23 @@ def takes(options: type) -> Callable[[_Verb], _Verb]:
         ]
         checked.__signature__ = inspect.signature(verb).replace(parameters=[*own, *more])  # type: ignore[attr-defined]
         checked.option_names = names  # type: ignore[attr-defined]
+        checked.is_public_api = True  # type: ignore[attr-defined]
         return checked  # type: ignore[return-value]
 
     return decorate
+
+
+def _check_names(verb: Callable[..., Any], values: Mapping[str, Any], known: set[str]) -> None:
+    fields = {spec.name for spec in dataclasses.fields(Recipe)}
+    for name in values:
+        if name not in known:
+            elsewhere = "It comes from the run or its classifier's card, or has no effect here."
+            raise RecipeError(
+                expected=f"an option of {verb.__name__}",
+                found=repr(name),
+                where="options",
+                hint=elsewhere if name in fields else near(name, known),
+            )
 
 
 _TYPES: dict[str, tuple[type, ...]] = {

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
 from headstart.errors import RecipeError, near
+from headstart.public_api import public_api
 
 _Value = TypeVar("_Value")
 
@@ -34,6 +35,7 @@ class Registry(Mapping[str, _Value], Generic[_Value]):
         self._names = dict.fromkeys(self._imports)  # in the order in which they were met: own ones first
         self._knows_plugins = False
 
+    @public_api
     def register(self, name: str) -> Callable[[_Value], _Value]:
         """A decorator that adds a value under a name and returns it unchanged.
 

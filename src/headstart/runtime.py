@@ -18,11 +18,27 @@ _PACKAGES = ("headstart", "torch", "torchvision", "timm", "numpy", "scipy", "pil
 
 
 def cache_folder() -> Path:
-    """Folder for everything that can be made again: `HEADSTART_CACHE`, else the user's cache folder of the system."""
+    """Folder for everything that can be made again: `HEADSTART_CACHE`, else the user's cache folder of the system.
+
+    Raises:
+        RecipeError: the user after ~ is unknown, or no disk can hold such a name.
+    """
     import platformdirs
 
     named = os.environ.get("HEADSTART_CACHE")
-    return Path(named).expanduser() if named else Path(platformdirs.user_cache_dir("headstart", appauthor=False))
+    try:
+        folder = Path(named).expanduser() if named else Path(platformdirs.user_cache_dir("headstart", appauthor=False))
+        folder.exists()  # refuses a name that is too long
+    except (RuntimeError, OSError) as error:
+        if isinstance(error, PermissionError):  # it is there, for others: whoever writes says so
+            return folder
+        raise RecipeError(
+            expected="a folder in HEADSTART_CACHE",
+            found=f"{(named or '~')[:60]!r} ({getattr(error, 'strerror', None) or error})",
+            where="HEADSTART_CACHE",
+            hint="Set it to a folder that you may write to.",
+        ) from error
+    return folder
 
 
 def cores() -> int:
@@ -35,9 +51,13 @@ def cores() -> int:
 def free_bytes(folder: Path) -> int:
     """Free space on the disk that holds the folder, or would hold it once made."""
     there = folder.absolute()
-    while not there.exists():
-        there = there.parent
-    return shutil.disk_usage(there).free
+    while True:
+        try:
+            return shutil.disk_usage(there).free
+        except OSError:  # not made yet, or no name for this disk
+            if there == there.parent:
+                return 0
+            there = there.parent
 
 
 def free_memory(device: str = "cpu") -> int:

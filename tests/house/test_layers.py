@@ -9,7 +9,19 @@ from pathlib import Path
 
 SOURCE = Path(__file__).parents[2] / "src" / "headstart"
 
-LEAVES = {"recipe", "runtime", "preserve", "hooks", "freezing", "files", "progress", "plain", "registry", "wording"}
+LEAVES = {
+    "recipe",
+    "runtime",
+    "preserve",
+    "hooks",
+    "freezing",
+    "files",
+    "progress",
+    "plain",
+    "public_api",
+    "registry",
+    "wording",
+}
 FOUNDATION = {"errors", "download", *LEAVES, "evaluation", "figures"}
 DATA = FOUNDATION | {"data"}
 BACKBONES = FOUNDATION | {"backbones"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -35,9 +37,57 @@ def test_a_job_is_found_again_by_the_name_of_its_run(tmp_path: Path) -> None:
 
 
 def test_two_jobs_never_share_a_name_nor_take_that_of_a_run(tmp_path: Path) -> None:
-    assert [begun(tmp_path).target.name for _ in range(2)] == ["a", "a-2"]
+    jobs = [begun(tmp_path) for _ in range(2)]
+    assert [job.target.name for job in jobs] == ["a", "a-2"]
     (tmp_path / "runs" / "a-3").mkdir()
     assert begun(tmp_path).target.name == "a-4"
+
+
+def test_what_was_killed_before_its_first_checkpoint_blocks_no_name(tmp_path: Path) -> None:
+    job = begun(tmp_path)
+    (job.folder / ".job.json.part").write_text("{")
+    job.lock.release()  # as the system does when a process is killed
+
+    again = begun(tmp_path)
+
+    assert again.target == job.target
+    assert not (job.folder / ".job.json.part").exists()
+
+
+def test_work_that_can_go_on_is_kept_and_blocks_its_name(tmp_path: Path) -> None:
+    job = begun(tmp_path)
+    (job.folder / "checkpoint.pth").touch()
+    job.lock.release()
+
+    assert begun(tmp_path).target.name == "a-2"
+    assert Job.find(job.target).has_checkpoint
+
+
+def test_a_job_whose_run_is_there_is_over(tmp_path: Path) -> None:
+    """Killed between the two steps: the run has its name, the job is not yet removed."""
+    job = begun(tmp_path)
+    (job.folder / "checkpoint.pth").touch()
+    job.target.mkdir()
+    (job.target / "run.json").write_text("{}")
+    job.seal(job.target)
+    job.lock.release()
+
+    with pytest.raises(RunError, match="a finished run"):
+        Job.find(job.target)
+    assert not job.folder.exists()
+
+
+def test_only_one_process_works_on_a_job(tmp_path: Path) -> None:
+    job = begun(tmp_path)
+    code = "import sys; from headstart.workbench.job import Job\nwith Job.find(sys.argv[1]).claimed(): print('mine')"
+    command = [sys.executable, "-c", code, str(job.target)]
+
+    refused = subprocess.run(command, capture_output=True, text=True, check=False)
+    job.lock.release()
+    taken = subprocess.run(command, capture_output=True, text=True, check=True)
+
+    assert "another process that works on it" in refused.stderr
+    assert taken.stdout == "mine\n"
 
 
 def test_the_plan_comes_back_as_it_was_noted(tmp_path: Path) -> None:

@@ -14,9 +14,7 @@ from headstart.workbench.run import (
     Run,
     classifier_of,
     find_run,
-    finish_run,
     neutral_cell,
-    new_run,
     out_folder,
     restore_cell,
     run_name,
@@ -63,16 +61,6 @@ def test_a_run_lies_beside_its_file_only(run: Run, tmp_path: Path) -> None:
     lone = shutil.copy(run.folder / "classifier.safetensors", tmp_path)
     assert find_run(lone, run.classifier)[0] is None
     assert find_run(run.classifier, run.classifier) == (None, "a loaded classifier has no run folder")
-
-
-def test_a_run_gets_the_first_free_name_and_a_failed_one_leaves_nothing(tmp_path: Path) -> None:
-    (tmp_path / "runs" / "a").mkdir(parents=True)
-    with new_run(tmp_path / "runs" / "a") as work:
-        (work / "file").touch()
-        assert finish_run(work, "a") == tmp_path / "runs" / "a-2"
-    with pytest.raises(ZeroDivisionError), new_run(tmp_path / "runs" / "b") as work:
-        raise ZeroDivisionError
-    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["a", "a-2"]
 
 
 def test_a_folder_that_is_no_run_is_a_clear_error(tmp_path: Path) -> None:

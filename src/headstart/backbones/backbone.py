@@ -26,6 +26,7 @@ from headstart.backbones.weights import load_weights
 from headstart.download import Note, Progress
 from headstart.errors import BackboneError
 from headstart.plain import Plain
+from headstart.public_api import public_api, public_methods
 
 _NAMED = 8  # tensors listed in an error
 _LEAST_SIDE = 32  # px; smaller images leave most networks with an empty map
@@ -40,6 +41,7 @@ class Provenance(Plain):
     licence: str
 
 
+@public_methods("from_module", "set_image_size", "feature_extractor", "load_state", "child_of", "pretrained_logits")
 class Backbone:
     """A network with all gradients off, and the spec it was built from; its features are always those of eval mode.
 
@@ -237,6 +239,7 @@ class Backbone:
         return tensor_hash(self.state())
 
 
+@public_api
 def load_backbone(
     name: str,
     *,

@@ -21,6 +21,7 @@ from torchvision.transforms.v2 import functional as transforms  # type: ignore[i
 from headstart.backbones.spec import IMAGENET_MEAN, IMAGENET_STD, BackboneSpec
 from headstart.errors import BackboneError, near
 from headstart.plain import Plain
+from headstart.public_api import public_methods
 
 _SMOOTH = {"bilinear": InterpolationMode.BILINEAR, "bicubic": InterpolationMode.BICUBIC}
 _MODES = (*_SMOOTH, "nearest")
@@ -30,6 +31,7 @@ _MOST_RESIZED = 16_000_000  # pixels after the resize; an ordinary photograph ha
 _LONGEST = 20_000  # px of a strip that thin; no camera comes near
 
 
+@public_methods("of", "from_values", "from_dict")
 @dataclass(frozen=True)
 class Preprocess(Plain):
     """How a decoded image becomes the input of a network.

@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from headstart.errors import BackboneError
 from headstart.hooks import watch_inputs
+from headstart.public_api import public_api
 
 Batches = Callable[[], Iterable[Tensor]]
 """Starts a new pass over the same batches of pixels N×3×S×S."""
@@ -49,6 +50,7 @@ class _Moments:
         return centre + away, biased.clamp_min(0.0) * (self.count / max(self.count - 1, 1))
 
 
+@public_api
 @torch.no_grad()
 def recalibrate_batch_norm(
     network: nn.Module, batches: Batches, *, prior: float = 0.0, names: Collection[str] | None = None

@@ -14,10 +14,12 @@ from headstart.backbones.module_spec import Stages
 from headstart.backbones.preprocess import Preprocess
 from headstart.backbones.spec import BackboneSpec
 from headstart.errors import BackboneError, near
+from headstart.public_api import public_api
 
 _Function = TypeVar("_Function", bound=Callable[[], "nn.Module | Backbone"])
 
 
+@public_api
 def register_backbone(
     name: str,
     *,

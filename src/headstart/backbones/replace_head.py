@@ -6,6 +6,7 @@ from torch import nn
 
 from headstart.backbones.spec import BackboneSpec
 from headstart.errors import BackboneError
+from headstart.public_api import public_api
 
 
 def in_classification_head(name: str, spec: BackboneSpec) -> bool:
@@ -13,6 +14,7 @@ def in_classification_head(name: str, spec: BackboneSpec) -> bool:
     return any(name.startswith(prefix + ".") for prefix in spec.head)
 
 
+@public_api
 def replace_head(network: nn.Module, spec: BackboneSpec, classes: int) -> nn.Module:
     """Give a network a new linear head for this number of classes, in place; inception's auxiliary head as well.
 

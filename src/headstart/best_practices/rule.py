@@ -10,6 +10,7 @@ from torch import nn
 from headstart.best_practices.examination import INPUTS, Examination
 from headstart.errors import RecipeError, near
 from headstart.plain import Plain
+from headstart.public_api import public_api
 from headstart.registry import Registry
 
 SEVERITIES = ("error", "warning", "advice")  # wrong results · probably a mistake · could be better
@@ -73,6 +74,7 @@ RULES: Registry[Rule] = Registry("rule", "rules")
 """All rules by name; `rules.py` puts headstart's own into it first."""
 
 
+@public_api
 def register_rule(
     name: str,
     *severities: str,

@@ -20,9 +20,10 @@ from headstart.backbones.backbone import Backbone
 from headstart.classifier.card import Card
 from headstart.classifier.file import read_classifier, write_classifier
 from headstart.data.batches import pixel_batches
-from headstart.data.images import BadImage, ImageRules, open_image
-from headstart.errors import ClassifierError
+from headstart.data.images import BadImage, ImageRules, as_path, open_image
+from headstart.errors import ClassifierError, DataError, RecipeError
 from headstart.heads.head import Head
+from headstart.public_api import public_methods
 
 Source = str | Path | bytes
 Forward = Callable[[torch.Tensor], torch.Tensor]
@@ -68,6 +69,7 @@ class Prediction:
         return f"{self.name}: {self.label} ({self.probability:.1%})"
 
 
+@public_methods("load", "save")
 class Classifier:
     """A backbone and a head that belong together, with the card that says where they come from.
 
@@ -116,6 +118,9 @@ class Classifier:
 
         Returns:
             A Prediction for one source, a list for a sequence; an unreadable image is a Prediction with its error.
+
+        Raises:
+            DataError: the source is neither a path nor the bytes of a file, nor a sequence of these.
         """
         if isinstance(source, (str, Path, bytes)):
             return self._predict_one(source)
@@ -141,8 +146,21 @@ class Classifier:
 
         Args:
             forward: an engine's function from pixels to features; None runs the network itself.
+
+        Raises:
+            DataError: one of the sources is neither a path nor the bytes of a file. RecipeError: a number is below 1.
         """
-        files = [Path(source) if isinstance(source, str) else source for source in sources]
+        if not isinstance(sources, Sequence) or isinstance(sources, (str, bytes, bytearray, memoryview)):
+            raise DataError(
+                expected="a path, the bytes of an image file, or a list of these",
+                found=f"{type(sources).__name__}",
+                where="Classifier.predict",
+                hint="Save the picture into a file, or give its encoded bytes.",
+            )
+        for name, number in (("workers", workers), ("batch_size", batch_size)):
+            if not isinstance(number, int) or number < 1:
+                raise RecipeError(expected=f"a whole number of at least 1 as {name}", found=repr(number), where=name)
+        files = [source if isinstance(source, (bytes, Path)) else as_path(source) for source in sources]
         prepare, names = self.backbone.preprocess.prepare, [_name_of(source) for source in sources]
         for batch in pixel_batches(files, prepare, rules=self.rules, batch_size=batch_size, workers=workers):
             answers: dict[int, Prediction] = {

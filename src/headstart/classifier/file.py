@@ -17,7 +17,7 @@ from headstart.backbones.flip_tta import FlipTTA
 from headstart.backbones.preprocess import Preprocess
 from headstart.classifier.card import Card
 from headstart.errors import BackboneError, ClassifierError
-from headstart.files import atomic_write
+from headstart.files import FOR_OUT, atomic_write, make_folder
 
 Matrix = NDArray[np.float64]
 
@@ -30,15 +30,14 @@ def write_classifier(path: Path, tensors: dict[str, torch.Tensor], card: Card) -
     Raises:
         ClassifierError: the folder cannot be written, or the disk is full.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        plain = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
-        with atomic_write(path) as part:
+    expected = "to write the classifier"
+    make_folder(path.parent, expected=expected, kind=ClassifierError)
+    plain = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
+    with atomic_write(path, expected=expected, hint=FOR_OUT, kind=ClassifierError) as part:
+        try:
             save_file(plain, part, {_KEY: card.to_json()})
-    except (OSError, SafetensorError) as error:
-        raise ClassifierError(
-            expected="to write the classifier", found=str(error), where=path, hint="Choose another folder with --out."
-        ) from error
+        except SafetensorError as error:
+            raise ClassifierError(expected=expected, found=str(error), where=path, hint=FOR_OUT) from error
     return path
 
 

@@ -15,6 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from headstart.errors import HeadstartError, RecipeError, shown
+from headstart.files import os_error
 from headstart.plain import to_plain
 from headstart.recipe import Recipe
 
@@ -63,7 +64,7 @@ def command(
 
     Its parameters become arguments and options; with `**options: Unpack[...]` also the fields of Recipe that the
     TypedDict names. If it takes `on_event`, the terminal draws the events. A HeadstartError ends the command with exit
-    code 2, Ctrl-C with 130.
+    code 2, Ctrl-C with 130, SIGTERM with 143.
 
     Args:
         name: of the command; None: the function's.
@@ -141,15 +142,23 @@ def _terminal(*, as_json: bool = False, quiet: bool = False) -> Any:
     return Terminal(results=not as_json, quiet=quiet)
 
 
+def show_error(error: HeadstartError) -> None:
+    """Print a user's mistake to stderr: its kind, then what was expected, what was found, where, and what is next."""
+    kind = "option" if isinstance(error, RecipeError) else type(error).__name__.removesuffix("Error").lower()
+    print(f"{kind} error", file=sys.stderr)
+    for name, text in error.lines():
+        print(f"  {name + ':':10}{shown(text)}", file=sys.stderr)
+
+
 @contextlib.contextmanager
 def _errors_shown() -> Iterator[None]:
     try:
         yield
     except HeadstartError as error:
-        kind = "option" if isinstance(error, RecipeError) else type(error).__name__.removesuffix("Error").lower()
-        print(f"{kind} error", file=sys.stderr)
-        for name, text in error.lines():
-            print(f"  {name + ':':10}{shown(text)}", file=sys.stderr)
+        show_error(error)
+        raise typer.Exit(2) from None
+    except OSError as error:  # of a command without a verb
+        show_error(os_error(error))
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
         print(f"\n{_STOPPED}", file=sys.stderr)

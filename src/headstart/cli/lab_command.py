@@ -60,8 +60,5 @@ def _setting(text: str) -> tuple[str, Any]:
 
 
 def _write(figure: Any, path: Path) -> None:
-    try:
-        with atomic_write(path) as part:
-            figure.savefig(part, dpi=150, format=path.suffix[1:].lower())
-    except OSError as error:
-        raise RecipeError(expected="a file that can be written", found=str(error), where="--figure") from error
+    with atomic_write(path) as part:
+        figure.savefig(part, dpi=150, format=path.suffix[1:].lower())

@@ -1,7 +1,7 @@
 """The command line: parse, call one verb, show its result. Options come from Recipe; verbs are imported when used.
 
 Exit codes: 0 done; 1 done, but an image could not be read, a check failed or a claim of the lab does not hold; 2 a
-mistake that the user can fix; 130 stopped (Ctrl-C).
+mistake that the user can fix; 130 stopped (Ctrl-C), 143 by SIGTERM.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing_extensions import Unpack
 
 from headstart import __version__
 from headstart.cli import inspection_commands, lab_command, training_commands  # noqa: F401  # they register commands
-from headstart.cli.command import app, command
+from headstart.cli.command import app, command, show_error
+from headstart.cli.streams import StandardStreams, signals_as_interrupt
 from headstart.cli.tables import print_backbones, print_cache
 from headstart.progress import OnEvent
 from headstart.recipe import AuditOptions, EvaluateOptions, RunOptions, TrainOptions
@@ -174,9 +175,26 @@ def _app(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and leave with its exit code; a user's mistake never shows a traceback."""
+    """Run the command line and leave with its exit code; a user's mistake never shows a traceback.
+
+    What is printed can get lost without harm: the command's work is done whether somebody reads it or not.
+    """
+    streams = StandardStreams()
+    try:
+        with signals_as_interrupt() as came:
+            code = _exit_code(arguments)
+        lost = streams.lost_output
+        if lost is not None:
+            show_error(lost)
+            code = code or 2
+    finally:
+        streams.close()
+    sys.exit(128 + came[0] if came else code)
+
+
+def _exit_code(arguments: Sequence[str] | None) -> int:
     try:
         app(args=list(arguments) if arguments is not None else None, prog_name="headstart")
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
-        sys.stderr.close()
-        sys.exit(0)
+    except SystemExit as left:
+        return left.code if isinstance(left.code, int) else int(left.code is not None)
+    return 0

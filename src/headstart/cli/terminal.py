@@ -43,12 +43,17 @@ class Terminal:
         self._bar: Progress | None = None
         self._step = ""
         self._tenth = -1
+        self._next_sign: dict[str, float] = {}  # step → seconds from which on a log gets the next sign of life
 
     def on_event(self, event: progress.Event) -> None:
         """Show one event."""
         if isinstance(event, progress.Progress):
             if not self._quiet:
                 self._progress(event)
+            return
+        if isinstance(event, progress.Working):
+            if not self._quiet:
+                self._working(event)
             return
         self._stop_bar()
         if isinstance(event, progress.Notice):
@@ -83,6 +88,23 @@ class Terminal:
         if event.done >= event.total:
             self._stop_bar()
             self._err.print(Text(line, style="dim"))
+
+    def _working(self, event: progress.Working) -> None:
+        """A step that says nothing of itself; in a log after twice the time each, for it may take an hour."""
+        if not self._err.is_terminal:
+            if event.seconds < self._next_sign.get(event.step, 0.0):
+                return
+            self._next_sign[event.step] = 2 * event.seconds
+            print(event.text, file=sys.stderr, flush=True)
+            return
+        if self._bar is None:
+            self._bar = Progress(TextColumn("{task.description}"), console=self._err, transient=True)
+            self._bar.add_task("", total=None)
+            self._bar.start()
+            self._step = ""
+        elif self._step:
+            return  # the bar of a step that reports its progress stays
+        self._bar.update(self._bar.task_ids[0], description=escape(event.text))
 
     def _stop_bar(self) -> None:
         if self._bar is not None:

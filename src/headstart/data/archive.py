@@ -11,14 +11,9 @@ import errno
 import gzip
 import lzma
 import re
-import shutil
 import stat
-import struct
 import tarfile
-import tempfile
-import time
 import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BufferedIOBase
@@ -28,16 +23,15 @@ from typing import IO
 from headstart import runtime
 from headstart.data.folder_scan import as_text
 from headstart.download import DISK_FULL, sha256_of
-from headstart.errors import DataError
+from headstart.errors import DataError, HeadstartError
+from headstart.files import is_abandoned, os_errors, remove, work_folder
 
 TOO_LARGE = "Unpack it yourself, or raise --max-gb of fetch, if you trust it."
 _BLOCK = 1 << 20  # bytes read and written at once
 _HEADERS = 8 << 20  # bytes of one tar member's headers; a long-name header would otherwise be read whole into memory
 _RATIO_FROM = 1_000_000_000  # bytes: a smaller result is never suspicious, drawings can shrink a thousandfold
 _SPARE = 200_000_000  # bytes left free on the disk
-_STALE = 86_400  # seconds after which an unfinished folder is removed
-_DAMAGE = (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError,
-           NotImplementedError, struct.error, ValueError, OverflowError, RuntimeError)  # fmt: skip
+_READABLE = "an archive that can be read and a folder that can be written"
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0")  # gzip, bzip2, xz
 _SUFFIXES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".tar.gz", ".tar.bz2", ".tar.xz")
 
@@ -81,40 +75,26 @@ def unpack(
     folder = _folder_of(archive, into)
     if folder.is_dir():
         return folder
-    most = int(min(max_bytes, max(_RATIO_FROM, max_ratio * archive.stat().st_size)))
-    unfinished = Path(tempfile.mkdtemp(prefix=".unpacking-", dir=into))
-    try:
+    where = as_text(str(archive))
+    with os_errors(where, expected=_READABLE, kind=DataError), work_folder(folder, kind=DataError) as unfinished:
+        most = int(min(max_bytes, max(_RATIO_FROM, max_ratio * archive.stat().st_size)))
         _unpack_all(_Target(archive, unfinished, max_bytes=most, max_files=max_files))
-        _rename(unfinished, folder)
-    finally:  # also on Ctrl-C; renamed already after success
-        shutil.rmtree(unfinished, ignore_errors=True)
+        try:
+            return unfinished.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # else another process was faster, with the same bytes
+                raise
     return folder
 
 
 def _folder_of(archive: Path, into: Path) -> Path:
-    try:
+    with os_errors(as_text(str(archive)), expected=_READABLE, kind=DataError):
         folder = into / sha256_of(archive)
         into.mkdir(parents=True, exist_ok=True)
-        _clear_stale(into)
-    except OSError as error:
-        expected = "an archive that can be read and a folder that can be written"
-        raise DataError(expected=expected, found=str(error), where=as_text(str(archive))) from error
+        for hidden in into.glob(".*.part"):  # of other archives, whose unpacking was killed
+            if is_abandoned(hidden):
+                remove(hidden)
     return folder
-
-
-def _clear_stale(into: Path) -> None:
-    for folder in into.glob(".unpacking-*"):
-        if time.time() - folder.stat().st_mtime > _STALE:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _rename(unfinished: Path, folder: Path) -> None:
-    unfinished.chmod(unfinished.parent.stat().st_mode)  # mkdtemp makes it private, whatever the umask
-    try:
-        unfinished.rename(folder)
-    except OSError:
-        if not folder.is_dir():  # else another process was faster, with the same bytes
-            raise
 
 
 @dataclass
@@ -141,7 +121,7 @@ class _Target:
         if self.written + size > self.max_bytes:
             raise self.error(f"at most {self.max_bytes:,} bytes unpacked", "more", TOO_LARGE)
         if runtime.free_bytes(self.folder) < size + _SPARE:
-            raise self.error(f"{(size + _SPARE) / 1e9:.1f} GB free on the disk of {self.folder.parent}", "less",
+            raise self.error(f"{(size + _SPARE) / 1e9:.1f} GB free on the disk of {self.folder.parents[1]}", "less",
                              DISK_FULL)  # fmt: skip
 
     def path(self, name: str) -> Path | None:
@@ -192,15 +172,23 @@ def _unpack_all(target: _Target) -> None:
         (_unpack_zip if is_zip else _unpack_tar)(target)
         if not target.entries:  # zeros are a valid tar without entries
             raise EOFError("no entries")
-    except _DAMAGE as error:
-        found = f"one that is damaged, truncated or something else ({error})"
-        raise target.error("a complete zip or tar archive", found, "Download or create it again.") from error
+    except HeadstartError:
+        raise
     except OSError as error:
+        if isinstance(error, gzip.BadGzipFile):
+            raise _damaged(target, error) from error
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         found = "a full disk" if full else f"one that cannot be unpacked ({error})"
         raise target.error(
             "a complete zip or tar archive, and disk space for it", found, DISK_FULL if full else ""
         ) from error
+    except Exception as error:  # what the parsers raise for bytes that nobody intended has no end: IndexError, struct…
+        raise _damaged(target, error) from error
+
+
+def _damaged(target: _Target, error: Exception) -> DataError:
+    found = f"one that is damaged, truncated or something else ({error or type(error).__name__})"
+    return target.error("a complete zip or tar archive", as_text(found), "Download or create it again.")
 
 
 def _unpack_zip(target: _Target) -> None:

@@ -23,6 +23,7 @@ from headstart.data.image_set import ImageSet, Sample, scan
 from headstart.data.images import ImageRules
 from headstart.data.split import DataSplit, SplitInput, find_leaks, make_split, merge_groups
 from headstart.errors import DataError
+from headstart.public_api import public_methods
 from headstart.recipe import Recipe
 
 Labels = NDArray[np.int64]
@@ -31,6 +32,7 @@ Progress = Callable[[int, int], None]
 SPLITS = ("train", "validation", "test", "unknown")
 
 
+@public_methods("indices", "labels_in", "with_split", "subset")
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """N readable images and what is known about them; every field is aligned with `samples`, sorted by name.

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from headstart.plain import Plain
+from headstart.public_api import public_methods
 
 SEVERITIES = ("note", "warning", "problem")  # for information · check it · wrong numbers or lost images if ignored
 NAMED = 1000
@@ -14,6 +15,7 @@ SCAN_NAMED = 20
 """The most names that a finding of the scan carries: it can concern every file of a disk."""
 
 
+@public_methods()
 @dataclass(frozen=True)
 class Finding(Plain):
     """One statement about the data.

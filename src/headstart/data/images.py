@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageColor, ImageFile
 
-from headstart.errors import RecipeError
+from headstart.errors import DataError, RecipeError
 
 try:  # optional: the same pixels as Pillow's decoder, about a quarter faster
     import simplejpeg
@@ -83,12 +83,15 @@ class _Unbounded:
 _UNBOUNDED = _Unbounded()
 
 
-class BadImage(Exception):
+class BadImage(DataError):
     """An image that cannot be used; the caller makes a Finding or a failed row of its reason."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
-        super().__init__(reason)
+        super().__init__(expected="an image that can be used", found=reason)
+
+    def __str__(self) -> str:
+        return self.reason
 
 
 @dataclass(frozen=True)
@@ -148,8 +151,8 @@ def read_bytes(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             data = file.read(_MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise BadImage(f"cannot be read: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:  # ValueError: NUL in a name
+        raise BadImage(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
     if not data:
         raise BadImage("the file is empty (0 bytes)")
     if len(data) > _MAX_FILE_BYTES:
@@ -157,7 +160,7 @@ def read_bytes(path: Path) -> bytes:
     return data
 
 
-def open_image(source: Path | bytes, rules: ImageRules | None = None) -> OpenedImage:
+def open_image(source: str | Path | bytes, rules: ImageRules | None = None) -> OpenedImage:
     """Decode one image to RGB.
 
     Args:
@@ -167,7 +170,11 @@ def open_image(source: Path | bytes, rules: ImageRules | None = None) -> OpenedI
     Raises:
         BadImage: with the reason as a short text for people.
     """
-    rules = rules or ImageRules()
+    rules = ImageRules() if rules is None else rules
+    if not isinstance(rules, ImageRules):
+        raise RecipeError(expected="ImageRules or None", found=type(rules).__name__, where="open_image")
+    if not isinstance(source, bytes):
+        source = as_path(source)
     data = source if isinstance(source, bytes) else read_bytes(source)
     if not data:
         raise BadImage("the file is empty (0 bytes)")
@@ -180,6 +187,24 @@ def open_image(source: Path | bytes, rules: ImageRules | None = None) -> OpenedI
     except Exception as error:  # decoders raise anything on hostile bytes; the reason becomes a Finding
         raise BadImage(_reason(error)) from error
     return OpenedImage(rgb, str(image.format), image.mode, tuple(notes))
+
+
+def as_path(source: object) -> Path:
+    """The path of an image file, as a user named it.
+
+    Raises:
+        DataError: it is neither a path nor a text.
+    """
+    if isinstance(source, Path):
+        return source
+    if isinstance(source, str):
+        return Path(source)
+    raise DataError(
+        expected="an image: a path, or the bytes of a file",
+        found=f"{type(source).__name__}",
+        where="source",
+        hint="Save the picture into a file, or give its encoded bytes.",
+    )
 
 
 def suffix_notes(path: Path, format: str) -> tuple[str, ...]:

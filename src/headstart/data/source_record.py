@@ -51,11 +51,11 @@ def write_record(folder: Path, record: SourceRecord) -> None:
     """Write `source.json`; a file of that name from the archive itself is kept as `source-of-archive.json`.
 
     Raises:
-        OSError: it cannot be written there.
+        RunError: it cannot be written there.
     """
     path = folder / NAME
     if path.exists():
-        path.rename(folder / "source-of-archive.json")
+        files.replace_file(path, folder / "source-of-archive.json")
     files.write_json(path, {"format": _FORMAT, **record.to_dict()})
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,8 @@ from headstart.datasets import hand_shapes as shapes
 from headstart.datasets.hand_scene import Skin
 from headstart.datasets.hand_shapes import Array, Build, Pose, View, vector
 from headstart.errors import DataError, near
+from headstart.files import make_folder, os_errors, work_folder
+from headstart.public_api import public_api
 
 HAND_CLASSES = ("paper", "rock", "scissors")
 FRAMES_PER_HAND = 3  # in each class: few frames of many hands teach more than many frames of few
@@ -47,6 +48,7 @@ class Hand:
     shows_back: float  # share of the pictures with the back of the hand
 
 
+@public_api
 def draw_hand(kind: str, *, seed: int, identity: int | None = None, size: int = 128) -> Image.Image:
     """Picture of one hand that shows rock, paper or scissors; the same numbers give the same bits.
 
@@ -86,6 +88,7 @@ def draw_hand(kind: str, *, seed: int, identity: int | None = None, size: int = 
     return scene.photograph(picture, size, rng)
 
 
+@public_api
 def draw_hands(
     folder: Path,
     *,
@@ -107,15 +110,13 @@ def draw_hands(
     Raises:
         DataError: the folder holds something, or a number is out of range.
     """
+    folder = Path(folder)
     _check_folder(folder)
     _check_numbers(train_per_class, test_per_class, seed)
     wanted = [*_plan("train", train_per_class, 0), *_plan("test", test_per_class, FIRST_TEST_HAND)]
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as work:
-        drawn = Path(work) / "hands"
+    with work_folder(folder, kind=DataError) as drawn, os_errors(folder, kind=DataError):
         for done, (split, kind, number, frame) in enumerate(wanted, start=1):
-            target = drawn / split / kind
-            target.mkdir(parents=True, exist_ok=True)
+            target = make_folder(drawn / split / kind, kind=DataError)
             own = int(np.random.SeedSequence([seed, number, frame]).generate_state(1)[0])
             picture = draw_hand(kind, seed=own, identity=seed * 1000 + number, size=size)
             picture.save(target / f"hand{number:03d}-{frame:03d}.png", compress_level=1)

@@ -16,8 +16,8 @@ from torch import Tensor, fx
 
 from headstart.backbones.backbone import Backbone
 from headstart.engines.fold import fold
-from headstart.errors import BackboneError
-from headstart.files import atomic_write
+from headstart.errors import BackboneError, RunError
+from headstart.files import atomic_write, make_folder
 
 INSTALL = "pip install 'headstart[onnx]'"
 _PACKAGES = ("onnxruntime", "onnx", "onnxscript")
@@ -99,8 +99,8 @@ def read_export(path: Path) -> bytes | None:
 
 def write_export(path: Path, model: bytes) -> None:
     """Keep the export, with a hash before it; on a full disk it is not kept, and that is all."""
-    with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(RunError):
+        make_folder(path.parent)
         with atomic_write(path) as part:
             part.write_bytes(hashlib.sha256(model).digest() + model)
 

@@ -13,6 +13,7 @@ from headstart.errors import RunError, shown
 from headstart.evaluation.calibration import Calibration
 from headstart.evaluation.intervals import Interval
 from headstart.plain import Plain
+from headstart.public_api import public_methods
 from headstart.wording import counted
 
 
@@ -58,6 +59,7 @@ class Mistake:
     probability: float
 
 
+@public_methods("from_dict")
 @dataclass(frozen=True)
 class Evaluation(Plain):
     """All that was measured on the test images.

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from headstart.errors import DataError
 from headstart.plain import Plain
+from headstart.public_api import public_api
 
 Indices = NDArray[np.int64]
 Values = NDArray[np.float64]
@@ -59,6 +60,7 @@ class Interval(Plain):
         return hash(tuple(self.to_dict().values()))
 
 
+@public_api
 def wilson(successes: int, n: int, confidence: float = CONFIDENCE) -> Interval:
     """Wilson score interval of a share: correct also for few images and near 0 or 1.
 

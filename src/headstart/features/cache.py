@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,15 +21,23 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from headstart.errors import RunError
-from headstart.files import FOR_CACHE, atomic_write, disk_full, write_text
+from headstart.files import (
+    FOR_CACHE,
+    atomic_write,
+    disk_full,
+    os_errors,
+    remove,
+    remove_abandoned_part,
+    write_text,
+)
 
 Rows = NDArray[np.float32]
 
 READER = "2"
 """Part of every key; raised when data/images.py or a Preprocess gives other pixels than before."""
 
-_SHARD = "*.safetensors"
+_SHARD, _CARD = "*.safetensors", "about.json"
+_WRITABLE, _ELSEWHERE = "a cache folder that can be written to", "Set HEADSTART_CACHE to another folder."
 
 
 @dataclass(frozen=True)
@@ -63,8 +70,9 @@ class CacheEntry:
 class FeatureStore:
     """The shards of one kind of features; knows which contents it has."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, about: dict[str, str] | None = None) -> None:
         self.folder = folder
+        self.about = about or {}
         self._rows: dict[str, tuple[Path, int]] = {}  # content → (shard, row)
         for shard in sorted(folder.glob(_SHARD)):
             for row, content in enumerate(_contents_of(shard)):
@@ -86,11 +94,18 @@ class FeatureStore:
         codes = np.frombuffer(bytes.fromhex("".join(contents)), dtype=np.uint8).reshape(len(contents), -1)
         rows = np.ascontiguousarray(rows, dtype=np.float32)
         try:
-            with atomic_write(shard) as part:
+            self._make_again()
+            with atomic_write(shard, expected="a cache that can be written to", hint=FOR_CACHE) as part:
                 save_file({"features": rows, "contents": codes}, part, {"sha256": _checksum(codes, rows)})
         except (SafetensorError, OSError) as error:
             raise disk_full(self.folder, rows.nbytes + codes.nbytes, error, hint=FOR_CACHE) from error
         self._rows |= {content: (shard, row) for row, content in enumerate(contents)}
+
+    def _make_again(self) -> None:
+        """The folder, where someone has removed the cache since it was opened: its rows are computed again."""
+        if not self.folder.is_dir():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_text(self.folder / _CARD, json.dumps(self.about, indent=1), hint=FOR_CACHE)
 
     def read(self, contents: Sequence[str]) -> Iterator[tuple[NDArray[np.int64], Rows]]:
         """Blocks of (positions in `contents`, their rows), shard by shard; contents that are not stored are left out.
@@ -105,7 +120,7 @@ class FeatureStore:
         for shard, pairs in wanted.items():
             rows = _read_shard(shard)
             if rows is None:
-                shard.unlink(missing_ok=True)
+                remove(shard)
                 self._rows = {content: found for content, found in self._rows.items() if found[0] != shard}
                 continue
             positions, indices = np.array(pairs, dtype=np.int64).T
@@ -127,24 +142,19 @@ class FeatureCache:
         """
         key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:32]
         folder = self.folder / key
-        card = folder / "about.json"
-        try:
+        card = folder / _CARD
+        with os_errors(self.folder, expected=_WRITABLE, hint=_ELSEWHERE):
             folder.mkdir(parents=True, exist_ok=True)
+            for part in folder.glob(".*.part"):
+                remove_abandoned_part(part)
             if read_card(card) != about:  # new, or damaged
-                write_text(card, json.dumps(about, indent=1))
+                write_text(card, json.dumps(about, indent=1), expected=_WRITABLE, hint=_ELSEWHERE)
             os.utime(card)
-        except OSError as error:
-            raise RunError(
-                expected="a cache folder that can be written to",
-                found=str(error),
-                where=self.folder,
-                hint="Set HEADSTART_CACHE to another folder.",
-            ) from error
-        return FeatureStore(folder)
+            return FeatureStore(folder, about)
 
     def entries(self) -> tuple[CacheEntry, ...]:
         """The entries, last used first."""
-        cards = [card for card in self.folder.glob("*/about.json") if card.parent.is_dir()]
+        cards = [card for card in self.folder.glob(f"*/{_CARD}") if card.parent.is_dir()]
         found = [_entry(card) for card in cards]
         return tuple(sorted(found, key=lambda entry: -entry.used))
 
@@ -156,14 +166,14 @@ class FeatureCache:
             if total - freed <= self.limit_bytes:
                 break
             if keep is None or keep.folder.name != entry.key:
-                shutil.rmtree(self.folder / entry.key, ignore_errors=True)
+                remove(self.folder / entry.key)
                 freed += entry.size_bytes
         return freed
 
     def clear(self) -> int:
         """Remove everything; returns the bytes freed."""
         freed = sum(entry.size_bytes for entry in self.entries())
-        shutil.rmtree(self.folder, ignore_errors=True)
+        remove(self.folder)
         return freed
 
 
@@ -196,7 +206,7 @@ def _contents_of(shard: Path) -> list[str]:
         with safe_open(shard, framework="np") as file:
             codes = file.get_tensor("contents")
     except (SafetensorError, OSError):
-        shard.unlink(missing_ok=True)  # cut off or foreign: computed again
+        remove(shard)  # cut off or foreign: computed again
         return []
     return [row.tobytes().hex() for row in codes]
 

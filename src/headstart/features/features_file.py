@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 
 from headstart.errors import RunError
 from headstart.features.matrix import Features, Rows
-from headstart.files import FOR_RUN, disk_full, reserve
+from headstart.files import FOR_RUN, disk_full, remove, reserve
 
 
 def create_file(
@@ -51,7 +51,7 @@ def create_file(
             file.write(text_names + codes)
         reserve(path)
     except OSError as error:
-        path.unlink(missing_ok=True)
+        remove(path)
         raise disk_full(path.parent, 8 + len(text) + offset, error, hint=FOR_RUN) from error
     return np.memmap(path, np.float32, "r+", offset=8 + len(text), shape=(count, width))
 

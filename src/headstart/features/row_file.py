@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.features.cache import READER, FeatureCache, read_card
-from headstart.files import FOR_CACHE, disk_full, reserve, write_text
+from headstart.files import FOR_CACHE, disk_full, remove, reserve, write_text
 
 Rows = tuple[NDArray[np.generic], ...]
 Shapes = Sequence[tuple[int, ...]]
@@ -48,7 +48,8 @@ class RowFile:
             self._sums = _open(folder / _CHECKSUMS, (count, 2), "uint32")  # (checksum, 1 where the row is there)
             if is_new:  # else rows may be there, and have their space
                 _reserve(folder)
-            write_text(folder / _ROWS, json.dumps({"rows": count, "keys": list(self.index)}))
+            rows = json.dumps({"rows": count, "keys": list(self.index)})
+            write_text(folder / _ROWS, rows, expected="a cache that can be written to", hint=FOR_CACHE)
         except OSError as error:
             needed = count * (np.dtype(dtype).itemsize * sum(map(math.prod, shapes)) + 8)
             raise disk_full(folder, needed, error, hint=FOR_CACHE) from error
@@ -149,8 +150,8 @@ def _open(path: Path, shape: tuple[int, ...], dtype: str) -> NDArray[np.generic]
             array = np.empty(0)
         if array.shape == shape and array.dtype == np.dtype(dtype):
             return array
-        path.unlink()  # cut off, or of another shape
-        (path.parent / _CHECKSUMS).unlink(missing_ok=True)
+        remove(path)  # cut off, or of another shape
+        remove(path.parent / _CHECKSUMS)
     made: NDArray[np.generic] = np.lib.format.open_memmap(path, "w+", np.dtype(dtype), shape)
     return made
 
@@ -162,5 +163,5 @@ def _reserve(folder: Path) -> None:
             reserve(path)
     except OSError:  # some of the tensors are useless without the others, and would fill the disk
         for path in arrays:
-            path.unlink()
+            remove(path)
         raise

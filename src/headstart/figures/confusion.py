@@ -10,10 +10,12 @@ from matplotlib.patches import Rectangle
 
 from headstart.errors import DataError
 from headstart.figures.style import BLUE, GRID, MUTED, ORANGE, TEXT, new_figure, shorten
+from headstart.public_api import public_api
 
 MAX_CLASSES = 30  # beyond, the cells of a page-wide matrix are too small to read
 
 
+@public_api
 def confusion_figure(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> Figure:
     """A square of counts, coloured by their share of the row: correct predictions in one colour, errors in another.
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from headstart.errors import DataError
 from headstart.figures.images import draw_image, value_range
 from headstart.figures.style import BLUE, MUTED, TEXT, new_figure, style_axes
+from headstart.public_api import public_api
 
 STYLES = ("line", "dashes", "dots", "steps")
 _WIDTH, _HEIGHT = 330, 270  # pixels of a panel with axes
@@ -84,6 +85,7 @@ class ImagePlot:
 Panel = Plot | Bars | ImagePlot
 
 
+@public_api
 def panels_figure(panels: Sequence[Panel], columns: int = 0) -> Figure:
     """All panels in reading order, in rows.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from headstart.errors import RecipeError
+from headstart.public_api import public_api
 from headstart.registry import Registry
 
 NEEDS = ("", "labels", "prepared", "before")
@@ -35,6 +36,7 @@ class Analysis:
 ANALYSES: Registry[Analysis] = Registry("analysis", "analyses")
 
 
+@public_api
 def register_analysis(
     name: str, *, about: str = "", needs: str = "", in_all: bool = True
 ) -> Callable[[_Function], _Function]:

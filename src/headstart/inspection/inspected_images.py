@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from headstart.errors import DataError
+from headstart.public_api import public_methods
 
 BATCH = 32  # images at a time: the maps of ResNet-18 then take 150 MB
 
 
+@public_methods("of")
 @dataclass(frozen=True, eq=False)
 class InspectedImages:
     """N images as a network sees them.

@@ -12,6 +12,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from headstart.plain import Plain, to_plain
+from headstart.public_api import public_methods
 
 Cell = str | int | float
 
@@ -81,6 +82,7 @@ class InspectionResult(ABC):
         return "\n\n".join(["\n".join([self.title, *self.interpretation]), *map(str, self.tables)])
 
 
+@public_methods()
 class SimpleResult(InspectionResult):
     """The result of an analysis that is added from outside: everything that headstart shows of it, as values.
 

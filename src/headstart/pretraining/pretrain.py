@@ -18,7 +18,7 @@ from headstart.backbones.backbone import Backbone
 from headstart.backbones.models.fire_resnet import FireResNet
 from headstart.backbones.recalibrate import recalibrate_batch_norm
 from headstart.errors import TrainingError
-from headstart.files import atomic_write, write_json
+from headstart.files import atomic_write, make_folder, write_json
 from headstart.pretraining.bank import draw_bank
 from headstart.pretraining.distillation import Distiller, DrawnPictures, distillation_loss
 from headstart.pretraining.recipe import PretrainingRecipe
@@ -103,7 +103,7 @@ def pretrain(
         TrainingError: the folder's checkpoint is of another recipe, or it or the log is damaged.
     """
     began = time.monotonic()
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     _check_same(recipe, folder)
     before = _log(folder).get("started_from") or (_log(start) if start is not None else None)
     work = prepare(recipe, teacher)

@@ -9,7 +9,7 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
-from headstart.errors import RunError, shown
+from headstart.errors import shown
 from headstart.files import FOR_RUN, write_text
 from headstart.reports.interpretation import ends
 from headstart.wording import NBSP, counted, duration, percent
@@ -25,11 +25,7 @@ def write_page(path: Path, template: str, view: dict[str, object]) -> Path:
         RunError: the file cannot be written there.
     """
     text = _template(template).render(**view, style=Markup(_file("report.css")))
-    try:
-        write_text(path, text)
-    except OSError as error:
-        found = error.strerror or str(error)
-        raise RunError(expected="a page that can be written", found=found, where=path, hint=FOR_RUN) from error
+    write_text(path, text, expected="a page that can be written", hint=FOR_RUN)
     return path
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from headstart.errors import TrainingError
-from headstart.files import atomic_write
+from headstart.files import atomic_write, make_folder
 from headstart.wording import listed
 
 BOOK_KEYS = ("epoch", "model_state_dict", "optimizer_state_dict", "loss", "val_loss")
@@ -24,7 +24,7 @@ EXTRA = "headstart"
 VERSION = 1
 
 File = Path | IO[bytes]
-
+_UNTOUCHED = "Check the folder, its permissions and the free space; an older checkpoint there is untouched."
 _NAMED = 6  # tensors listed in an error
 
 
@@ -40,17 +40,13 @@ def write_checkpoint(path: File, values: Mapping[str, Any]) -> None:
     if not isinstance(path, Path):
         _write_open(path, values)
         return
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(path) as part:
+    expected = "a folder to write a checkpoint to"
+    make_folder(path.parent, hint=_UNTOUCHED, kind=TrainingError)
+    with atomic_write(path, expected=expected, hint=_UNTOUCHED, kind=TrainingError) as part:
+        try:
             torch.save(dict(values), part)
-    except (OSError, RuntimeError) as error:  # torch turns a full disk into a RuntimeError
-        raise TrainingError(
-            expected="a folder to write a checkpoint to",
-            found=str(error),
-            where=path,
-            hint="Check the folder, its permissions and the free space; an older checkpoint there is untouched.",
-        ) from error
+        except RuntimeError as error:  # torch turns a full disk into one
+            raise TrainingError(expected=expected, found=_first_line(error), where=path, hint=_UNTOUCHED) from error
 
 
 def _write_open(file: IO[bytes], values: Mapping[str, Any]) -> None:

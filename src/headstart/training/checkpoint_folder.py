@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 
 from headstart.errors import TrainingError
-from headstart.files import write_text
+from headstart.files import make_folder, remove, replace_file, write_text
 from headstart.training.stepbystep import StepByStep
 
 LATEST, PREVIOUS = "checkpoint.pth", "checkpoint.previous.pth"
@@ -51,7 +51,7 @@ class CheckpointFolder:
         """Write now; the latest so far becomes the one before it."""
         latest = self.folder / LATEST
         if latest.exists():
-            latest.replace(self.folder / PREVIOUS)
+            replace_file(latest, self.folder / PREVIOUS)
         loop.save_checkpoint(latest)
         self._saved = time.monotonic()
 
@@ -70,6 +70,6 @@ class CheckpointFolder:
         """Remove the checkpoints and note that the batch is halved once more: memory did not suffice."""
         halvings = self.halvings + 1
         for name in (LATEST, PREVIOUS):
-            (self.folder / name).unlink(missing_ok=True)
-        self.folder.mkdir(parents=True, exist_ok=True)
+            remove(self.folder / name)
+        make_folder(self.folder)
         write_text(self.folder / _HALVINGS, "½" * halvings)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from headstart.errors import TrainingError
+from headstart.public_api import public_api
 from headstart.training.batch import logits_of
 from headstart.training.loss_weight import SUM, Weight
 
@@ -109,6 +110,7 @@ class Meters:
         return {name: metric for name, metric in self.metrics.items() if isinstance(metric, Accumulating)}
 
 
+@public_api
 def accuracy(logits: Tensor, y: Tensor) -> Tensor:
     """1 for each correct sample, else 0: arg max over classes, or the sign of a single logit.
 

@@ -19,6 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from headstart.errors import TrainingError
 from headstart.preserve import RandomState, preserve
+from headstart.public_api import public_methods
 from headstart.training.batch import loss_of, run_model, size_of, to_device, unpack
 from headstart.training.captures import paused
 from headstart.training.clipping import apply_clipping, follow_model
@@ -36,6 +37,7 @@ FIRST_CALL_42 = object()
 StepFunction = Callable[[Any, Any], float]
 
 
+@public_methods("set_loaders", "set_lr_scheduler", "save_checkpoint", "load_checkpoint", "predict")
 class StepByStep(Diagnostics):
     """A model, a loss and an optimiser, and the loop over them.
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from headstart.backbones.catalogue import REGISTERED, SPECS
+from headstart.public_api import public_api
 
 
+@public_api
 def list_backbones() -> list[dict[str, object]]:
     """One entry for each backbone: name, title, parameters, input side, accuracy, download, licence, origin, paper.
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from headstart import runtime
 from headstart.features.cache import CacheEntry
+from headstart.files import remove
 from headstart.plain import Plain
+from headstart.public_api import public_api
 from headstart.workbench.session import Session
 
 
@@ -29,6 +30,7 @@ class CacheState(Plain):
     freed_bytes: int = 0
 
 
+@public_api
 def show_cache() -> CacheState:
     """What is in the user's cache; `HEADSTART_CACHE` names another folder."""
     cache, folder = Session().cache, runtime.cache_folder()
@@ -37,21 +39,23 @@ def show_cache() -> CacheState:
     return CacheState(folder, cache.entries(), feature_limit_bytes=cache.limit_bytes, other_bytes=sizes)
 
 
+@public_api
 def clear_cache() -> CacheState:
-    """Remove features, image facts, unpacked archives and exported networks; fetched weights stay."""
+    """Remove features, image facts, unpacked archives and exported networks; fetched weights stay.
+
+    Raises:
+        RunError: something cannot be removed.
+    """
     before = show_cache()
-    freed = Session().cache.clear()
-    for name, size in before.other_bytes.items():
-        if name == "weights":  # a download is dear, and may have been put there by hand
-            continue
-        path = before.folder / name
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
-        freed += size
+    for name in ("features", *before.other_bytes):
+        if name != "weights":  # a download is dear, and may have been put there by hand
+            remove(before.folder / name, strict=True)
     after = show_cache()
-    return replace(after, freed_bytes=freed)
+    return replace(after, freed_bytes=_bytes(before) - _bytes(after))
+
+
+def _bytes(state: CacheState) -> int:
+    return sum(state.other_bytes.values()) + sum(entry.size_bytes for entry in state.features)
 
 
 def _size(path: Path) -> int:

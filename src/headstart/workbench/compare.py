@@ -6,9 +6,11 @@ from pathlib import Path
 
 from headstart.evaluation.comparison import Comparison, RunPredictions
 from headstart.evaluation.comparison import compare as compare_predictions
+from headstart.public_api import public_api
 from headstart.workbench.run import Run
 
 
+@public_api
 def compare(first: str | Path | Run, second: str | Path | Run, *, seed: int = 0) -> Comparison:
     """Difference between two runs, B minus A, in pairs on their common test images.
 

@@ -6,11 +6,13 @@ from pathlib import Path
 
 from headstart.datasets.hands import draw_hands
 from headstart.progress import OnEvent, print_event
+from headstart.public_api import public_api
 from headstart.workbench.run import Run
 from headstart.workbench.session import Session
 from headstart.workbench.train import train
 
 
+@public_api
 def demo(folder: str | Path, *, backbone: str = "auto", on_event: OnEvent | None = print_event) -> Run:
     """Draw `folder/hands` unless it is there already, and train on it into `folder/run`, or `folder/run-2` and on.
 

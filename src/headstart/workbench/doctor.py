@@ -17,6 +17,7 @@ from headstart.best_practices.doctor import doctor as examine
 from headstart.best_practices.examination import Batch, Loss
 from headstart.preserve import keep_random, preserve
 from headstart.progress import OnEvent, print_event
+from headstart.public_api import public_api
 from headstart.training.batch import unpack
 from headstart.training.loaders import generators_of
 from headstart.training.stepbystep import StepByStep
@@ -26,6 +27,7 @@ from headstart.workbench.session import Session
 _SAMPLES = 16  # of a loop's data set: enough to see types, ranges and labels
 
 
+@public_api
 def doctor(
     model: Named,
     *,

@@ -14,14 +14,16 @@ from numpy.typing import NDArray
 from headstart.classifier.classifier import Classifier
 from headstart.data.image_set import Sample, scan_unlabelled
 from headstart.data.images import BadImage, open_image
-from headstart.errors import DataError, RunError
+from headstart.errors import DataError
 from headstart.features.matrix import Features
+from headstart.files import atomic_write, make_folder, os_errors
 from headstart.heads.knn import nearest
 from headstart.inspection.attribution.attribution import explain as explain_images
 from headstart.inspection.attribution.explanation import Explanation, SimilarImage
 from headstart.inspection.attribution.saliency import METHODS
 from headstart.inspection.inspected_images import InspectedImages
 from headstart.progress import OnEvent, print_event
+from headstart.public_api import public_api
 from headstart.workbench.events import FilesWritten
 from headstart.workbench.run import Run, Trained, classifier_of, find_run
 from headstart.workbench.session import Session
@@ -30,6 +32,7 @@ SIMILAR = 3  # training images beside each prediction
 _AT_ONCE = 8  # images explained between two progress events
 
 
+@public_api
 def explain(
     classifier: Trained,
     images: str | Path | Sequence[str | Path],
@@ -135,14 +138,13 @@ class _Names:
 
 
 def _write(session: Session, folder: Path, explanations: Sequence[Explanation]) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
+    with os_errors(folder, expected="a folder that can be read"):
         names = _Names({file.name.casefold() for file in folder.iterdir()})
-        written = []
-        for one in explanations:
-            name = names.of(one.image)
-            one.figure().savefig(folder / name)
-            written.append(name)
-    except OSError as error:
-        raise RunError(expected="a folder that can be written", found=str(error.strerror), where=folder) from error
+    written = []
+    for one in explanations:
+        name = names.of(one.image)
+        with atomic_write(folder / name) as part:
+            one.figure().savefig(part, format="png")
+        written.append(name)
     session.on_event(FilesWritten(folder, tuple(written), ""))

@@ -15,6 +15,7 @@ from headstart.datasets.sources import SOURCES, check_sha256, is_address, source
 from headstart.datasets.staging import Fetched
 from headstart.errors import DataError, near
 from headstart.progress import OnEvent, ProgressReporter, print_event
+from headstart.public_api import public_api
 from headstart.workbench.run import out_folder
 from headstart.workbench.session import Session
 
@@ -45,6 +46,7 @@ class FetchedSet:
         return {**self.fetched.to_dict(), **kept, "unread": self.unread}
 
 
+@public_api
 def fetch(
     source: str,
     name: str | None = None,

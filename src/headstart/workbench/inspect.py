@@ -13,7 +13,7 @@ from typing_extensions import Unpack
 from headstart.best_practices.diagnosis import Diagnosis
 from headstart.best_practices.doctor import doctor as examine
 from headstart.classifier.classifier import Classifier
-from headstart.errors import HeadstartError, RecipeError, RunError
+from headstart.errors import HeadstartError, RecipeError
 from headstart.files import atomic_write
 from headstart.inspection.batch_norm.preprocessing_check import PreprocessingCheck
 from headstart.inspection.catalogue import all_analyses
@@ -198,8 +198,5 @@ def _draw(result: InspectionResult, path: Path) -> None:
     figure = result.figure()
     if figure is None:
         raise RecipeError(expected="an analysis with a figure", found="one without", where="--figure")
-    try:
-        with atomic_write(path) as part:
-            figure.savefig(part, dpi=150, format=path.suffix[1:].lower())
-    except OSError as error:
-        raise RunError(expected="a file that can be written", found=str(error.strerror), where=path) from error
+    with atomic_write(path) as part:
+        figure.savefig(part, dpi=150, format=path.suffix[1:].lower())

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import glob
 import json
-import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from headstart import runtime
+from headstart.download import sha256_of
 from headstart.errors import RecipeError, RunError
-from headstart.files import write_json
+from headstart.files import FOR_OUT, FolderLock, is_abandoned, make_folder, os_errors, remove, write_json, write_text
 from headstart.finetune.plan import FineTunePlan
 from headstart.recipe import Recipe
 from headstart.training.checkpoint_folder import LATEST, PREVIOUS, CheckpointFolder
-from headstart.workbench.run import out_folder
+from headstart.workbench.run import RECORD, out_folder
 
-_CARD, _PLAN = "job.json", "plan.json"
+_CARD, _PLAN, _RUN = "job.json", "plan.json", "run.sha256"
 _VERSION = 1
 
 
@@ -40,25 +43,21 @@ class Job:
     def begin(cls, target: Path, source: Path, recipe: Recipe, *, origin: Path | None = None) -> Job:
         """A new job under the first name that neither a run nor another job has: NAME, NAME-2, …
 
+        This process holds it until `done` or `claimed` ends. What a killed process left before its first checkpoint
+        is removed and blocks no name.
+
         Raises:
             RunError: the folder cannot be made.
         """
         number, free = 1, target
-        while free.exists() or _folder_of(free).exists():
-            number += 1
-            free = target.with_name(f"{target.name}-{number}")
-        job = cls(_folder_of(free), free, source.absolute(), recipe, origin=origin)
-        try:
-            job.folder.mkdir(parents=True)
-            job._write({})
-        except OSError as error:
-            raise RunError(
-                expected="a folder that can be written",
-                found=str(error.strerror),
-                where=free.parent,
-                hint="Choose one with --out.",
-            ) from error
-        return job
+        make_folder(target.parent)
+        with os_errors(target.parent, expected="a folder that can be written", hint=FOR_OUT):
+            while True:
+                job = cls(_folder_of(free), free, source.absolute(), recipe, origin=origin)
+                if not free.exists() and job._claim_new():
+                    return job
+                number += 1
+                free = target.with_name(f"{target.name}-{number}")
 
     @classmethod
     def find(cls, run: str | Path) -> Job:
@@ -69,6 +68,8 @@ class Job:
         """
         target = out_folder(run)
         folder = _folder_of(target)
+        if _is_finished(folder, target) and is_abandoned(folder):
+            remove(folder)  # killed after the run got its name
         if not (folder / _CARD).is_file():
             done = target.exists()
             raise RunError(
@@ -81,7 +82,7 @@ class Job:
             values = json.loads((folder / _CARD).read_text("utf-8"))
             origin = Path(values["origin"]) if values.get("origin") else None
             return cls(folder, target, Path(values["source"]), Recipe.from_dict(values["recipe"]), origin=origin)
-        except (ValueError, KeyError, RecipeError) as error:
+        except (ValueError, KeyError, TypeError, RecipeError) as error:
             raise RunError(
                 expected="the card of an unfinished training",
                 found=str(error),
@@ -104,7 +105,7 @@ class Job:
 
         Args:
             data: fingerprint of the images, their labels and splits. weights: of the backbone before it is fine-tuned.
-            anyway: go on with others.
+            force: go on with others.
 
         Raises:
             RunError: something differs; it is named.
@@ -152,9 +153,58 @@ class Job:
                 expected="the plan made before the first step", found=str(error), where=path, hint="Train again."
             ) from error
 
+    @cached_property
+    def lock(self) -> FolderLock:
+        """Held by the one process that works on the job."""
+        return FolderLock(self.folder)
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Work on it alone: until the block ends, no other process can.
+
+        Raises:
+            RunError: another process works on it.
+        """
+        with os_errors(self.folder, expected="the folder of an unfinished training"):
+            is_free = self.lock.acquire()
+        if not is_free:
+            raise RunError(
+                expected="an unfinished training that nobody works on",
+                found="another process that works on it",
+                where=self.target,
+                hint="Wait until it ends, or stop it.",
+            )
+        try:
+            yield
+        finally:
+            self.lock.release()
+
+    def seal(self, work: Path) -> None:
+        """Note which run comes of it, just before that gets its name: a kill in between is then no unfinished work."""
+        write_text(self.folder / _RUN, sha256_of(work / RECORD))
+
     def done(self) -> None:
-        """Remove the unfinished work; the run is there."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Remove the unfinished work: the run is there, or nothing is worth keeping."""
+        self.lock.release()  # Windows cannot remove an open file
+        remove(self.folder)
+
+    def _claim_new(self) -> bool:
+        """Make the folder and its card; False where another process has it, or it holds work to go on from."""
+        is_over = not self.has_checkpoint or _is_finished(self.folder, self.target)
+        if self.folder.is_dir() and is_over and is_abandoned(self.folder):
+            remove(self.folder)
+        try:
+            self.folder.mkdir()
+        except FileExistsError:
+            return False
+        try:
+            if not self.lock.acquire():  # a process that clears what was abandoned came in between
+                return False
+            self._write({})
+        except BaseException:
+            self.done()
+            raise
+        return True
 
     def _write(self, pinned: Mapping[str, Any]) -> None:
         values = {
@@ -165,6 +215,16 @@ class Job:
             "pinned": pinned,
         }
         write_json(self.folder / _CARD, values)
+
+
+def _is_finished(folder: Path, target: Path) -> bool:
+    """Whether the run of a job is there, although the process was killed before it removed the job."""
+    try:
+        sealed = (folder / _RUN).read_text("utf-8")
+        names = target.parent.glob(f"{glob.escape(target.name)}*/{RECORD}")
+        return any(sha256_of(record) == sealed for record in names)
+    except OSError:
+        return False
 
 
 def _folder_of(target: Path) -> Path:

@@ -15,11 +15,13 @@ from headstart.pretraining.pretrain import pretrain as run_recipe
 from headstart.pretraining.recipe import PretrainingRecipe, recipe_of
 from headstart.pretraining.teacher import NAME as TEACHER
 from headstart.progress import OnEvent, Progress, print_event
+from headstart.public_api import public_api
 from headstart.training.records import EpochRecord
 from headstart.workbench.events import FilesWritten
 from headstart.workbench.session import Session
 
 
+@public_api
 def pretrain(
     recipe: str = "small",
     *,

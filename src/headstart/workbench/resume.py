@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from headstart.progress import OnEvent, print_event
+from headstart.public_api import public_api
 from headstart.workbench.job import Job
 from headstart.workbench.run import Run
 from headstart.workbench.session import Session
 from headstart.workbench.train import work_on
 
 
+@public_api
 def resume(run: str | Path, *, force: bool = False, on_event: OnEvent | None = print_event) -> Run:
     """Finish the interrupted training of a run's folder, by its own recipe and images.
 

@@ -1,6 +1,6 @@
 """Run: the folder that a training leaves behind, as a value: evaluation, classifier, recipe, data.
 
-A run is written into a hidden folder beside its place, which gets its name when everything is there.
+A run is written into a hidden folder beside its place, and gets its name when everything is there.
 """
 
 from __future__ import annotations
@@ -8,10 +8,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-import shutil
-import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,8 +21,9 @@ from headstart.errors import RunError
 from headstart.evaluation.evaluation import Evaluation
 from headstart.features.features_file import load_features
 from headstart.features.matrix import Features
-from headstart.files import atomic_write, write_json
+from headstart.files import FOR_RUN, atomic_write, write_json
 from headstart.plain import to_plain
+from headstart.public_api import public_methods
 
 CLASSIFIER, RECORD, PREDICTIONS = "classifier.safetensors", "run.json", "predictions.csv"
 FEATURES, REPORT, INSIDE = "features.safetensors", "report.html", "inside.html"
@@ -34,6 +32,7 @@ VERSION = 2  # 1: written by headstart 0.1, with other names for some keys; both
 _COLUMNS = {"part": "split"}  # old → new name of a column of predictions.csv
 
 
+@public_methods("load", "predictions")
 @dataclass(frozen=True)
 class Run:
     """A finished training.
@@ -125,49 +124,13 @@ def out_folder(folder: str | Path) -> Path:
     return path
 
 
-@contextmanager
-def new_run(target: Path) -> Iterator[Path]:
-    """A hidden folder beside `target` to write a run into; `finish_run` gives it its name.
-
-    If the block fails, nothing is left behind.
+def write_record(folder: Path, values: Mapping[str, Any]) -> None:
+    """Write run.json, strict JSON.
 
     Raises:
-        RunError: the folder cannot be made.
+        RunError: it cannot be written there.
     """
-    work = target.parent / f".{target.name}-{uuid.uuid4().hex[:8]}.part"
-    try:
-        work.mkdir(parents=True)
-    except OSError as error:
-        raise RunError(
-            expected="a folder that can be written",
-            found=str(error.strerror),
-            where=target.parent,
-            hint="Choose one with --out.",
-        ) from error
-    try:
-        yield work
-    except BaseException:
-        shutil.rmtree(work, ignore_errors=True)
-        raise
-
-
-def finish_run(work: Path, name: str) -> Path:
-    """Give the written folder its name, the first of `name`, `name-2`, `name-3` … that is free."""
-    number = 1
-    while True:
-        final = work.with_name(name if number == 1 else f"{name}-{number}")
-        if not final.exists():
-            try:
-                return work.rename(final)
-            except OSError:
-                if not final.exists():  # not a race lost to another run: a real failure
-                    raise
-        number += 1
-
-
-def write_record(folder: Path, values: Mapping[str, Any]) -> None:
-    """Write run.json, strict JSON."""
-    write_json(folder / RECORD, {"version": VERSION, **to_plain(values)})
+    write_json(folder / RECORD, {"version": VERSION, **to_plain(values)}, hint=FOR_RUN)
 
 
 def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -176,16 +139,13 @@ def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[objec
     Raises:
         RunError: it cannot be written there.
     """
-    try:
-        with (
-            atomic_write(path) as part,
-            part.open("w", encoding="utf-8", newline="", errors="backslashreplace") as file,
-        ):
-            writer = csv.writer(file)
-            writer.writerow([neutral_cell(name) for name in header])
-            writer.writerows([neutral_cell(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
-    except OSError as error:
-        raise RunError(expected="a table that can be written", found=str(error.strerror), where=path) from error
+    with (
+        atomic_write(path, expected="a table that can be written") as part,
+        part.open("w", encoding="utf-8", newline="", errors="backslashreplace") as file,
+    ):
+        writer = csv.writer(file)
+        writer.writerow([neutral_cell(name) for name in header])
+        writer.writerows([neutral_cell(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
 
 
 def neutral_cell(text: str) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 from headstart.datasets.hands import draw_hands
 from headstart.errors import RecipeError, RunError
 from headstart.progress import OnEvent, print_event
+from headstart.public_api import public_api
 from headstart.training.checkpoint_folder import LATEST
 from headstart.workbench.run import Run
 from headstart.workbench.session import Session
@@ -63,6 +64,7 @@ class SelfTest:
         )
 
 
+@public_api
 def selftest(
     what: str, *, strategy: str = "last-stage", kills: int = 3, seed: int = 0, on_event: OnEvent | None = print_event
 ) -> SelfTest:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import NoneType
 
 import torch
 
@@ -21,6 +22,7 @@ from headstart.data.image_set import Sample
 from headstart.data.images import ImageRules
 from headstart.engines.choose import FEW, Engine, choose_engine
 from headstart.engines.forward import Forward
+from headstart.errors import RecipeError
 from headstart.features.cache import FeatureCache, FeatureStore
 from headstart.features.extract import Extraction, ImageFiles, extract_features, open_store
 from headstart.features.matrix import Features
@@ -75,6 +77,9 @@ class Session:
         *,
         backbone: Backbone | None = None,
     ) -> None:
+        if not isinstance(recipe, (Recipe, NoneType)) or not isinstance(backbone, (Backbone, NoneType)):
+            found = f"{type(recipe).__name__} and {type(backbone).__name__}"
+            raise RecipeError(expected="a Recipe or None, and a Backbone or None", found=found, where="Session")
         self.backbone = backbone
         self.recipe = (recipe or Recipe()).with_options(options or {})
         self.seconds: dict[str, float] = {}

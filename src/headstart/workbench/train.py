@@ -17,6 +17,7 @@ from headstart.data.dataset import Dataset
 from headstart.evaluation.evaluate import BaselinePredictions, EvaluatedImages, evaluate_probabilities
 from headstart.evaluation.evaluation import Evaluation
 from headstart.features.matrix import Features
+from headstart.files import publish_folder, remove, work_folder
 from headstart.finetune.auto import check_strategy, idle_options
 from headstart.heads.head import Head
 from headstart.heads.knn import predict_neighbours
@@ -28,7 +29,7 @@ from headstart.workbench.fine_tune import FineTuneOutcome, fine_tune, fine_tune_
 from headstart.workbench.fine_tune_images import FineTuneRows, fine_tune_rows
 from headstart.workbench.job import Job
 from headstart.workbench.preprocessing_check import check_images
-from headstart.workbench.run import FEATURES, FILES, Run, finish_run, new_run, out_folder, run_name
+from headstart.workbench.run import FEATURES, FILES, Run, out_folder, run_name
 from headstart.workbench.session import Extracted, FeatureJob, Session
 from headstart.workbench.starting_point import StartingPoint, check_backbone, choose_backbone, continue_from
 from headstart.workbench.training_plan import layer_choices, plan_rows
@@ -84,21 +85,22 @@ def work_on(session: Session, job: Job, *, resumed: bool = False, force: bool = 
         resumed: the job was unfinished before this call, and stays so when this call fails.
         force: also when images, versions or the device are not those it began with.
     """
-    try:
-        run = _train(session, job.source, job.target, job=job, force=force)
-    except BaseException:
-        if resumed or job.has_checkpoint:
-            session.notice(f"Resume with: headstart resume {shlex.quote(str(job.target))}")
-        else:
-            job.done()
-        raise
-    job.done()
+    with job.claimed():
+        try:
+            run = _train(session, job.source, job.target, job=job, force=force)
+        except BaseException:
+            if resumed or job.has_checkpoint:
+                session.notice(f"Resume with: headstart resume {shlex.quote(str(job.target))}")
+            else:
+                job.done()
+            raise
+        job.done()
     return run
 
 
 def _train(session: Session, source: Path, target: Path, *, job: Job | None = None, force: bool = False) -> Run:
     recipe = session.recipe
-    with new_run(target) as work:
+    with work_folder(target) as work:
         with session.step("audit"):
             dataset = session.dataset(source).with_split(recipe.test_share, recipe.seed)
         summary = summary_of(dataset, source)
@@ -127,7 +129,9 @@ def _train(session: Session, source: Path, target: Path, *, job: Job | None = No
         )
         with session.step("write"):
             write_run(session, work, result)
-        folder = finish_run(work, target.name)
+        if job is not None:
+            job.seal(work)
+        folder = publish_folder(work, target)
     session.on_event(Results(result.evaluation, result.warnings(recipe.strategy), result.selection))
     written = tuple(name for name in FILES if (folder / name).exists())
     session.on_event(FilesWritten(folder, written, next_command(folder)))
@@ -171,7 +175,7 @@ class _Fit:
         with self.session.step("evaluation"):
             self.evaluation = self._evaluate(given)
         del given
-        (self.work / _PROBE_FEATURES).unlink(missing_ok=True)
+        remove(self.work / _PROBE_FEATURES)
 
     def _plan(self, job: FeatureJob, rows: FineTuneRows | None) -> Plan:
         shown = plan_rows(self.session, self.start, job)

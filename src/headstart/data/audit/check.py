@@ -16,6 +16,7 @@ from headstart.data.finding import NAMED, Finding
 from headstart.data.image_index import SIGNATURE_SIDE, ImageFacts
 from headstart.data.image_set import Sample
 from headstart.errors import DataError, shown
+from headstart.public_api import public_api
 from headstart.registry import Registry
 
 Group = tuple[int, ...]
@@ -162,6 +163,7 @@ CHECKS: Registry[Check] = Registry("check", "checks", _OWN)
 """Every check by name, in the order in which their findings appear: headstart's own first."""
 
 
+@public_api
 def register_check(name: str) -> Callable[[Check], Check]:
     """Decorator that adds a check to every audit of this process; the function stays callable as it is.
 

@@ -1,0 +1,189 @@
+"""What leaves a public function when it fails: one of our errors, for a wrong argument or for what the system refuses.
+
+Nothing is checked on the way in, so a call costs what it cost and whatever works keeps working. Only when a call
+fails are its arguments compared with the annotations: the first that does not fit is the mistake, and is named. An
+error that no argument explains is a bug of ours and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import numbers
+import os
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Any, TypeVar
+
+from headstart.errors import HeadstartError, RecipeError, shown
+from headstart.files import os_error
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+_Class = TypeVar("_Class", bound=type)
+
+_SHOWN = 60  # characters of a wrong value
+_LOOKED_AT = 20  # items of a sequence that are compared with its annotation
+_UNIONS = (typing.Union, types.UnionType)
+_BROAD: dict[Any, tuple[type, ...]] = {
+    int: (numbers.Integral,),
+    float: (numbers.Real,),
+    str: (str,),
+    bool: (bool,),
+}  # numpy's numbers are numbers
+
+
+def public_api(function: _Function) -> _Function:
+    """A decorator for a public function or method: what leaves it is a HeadstartError, a bug of ours, or a wrong call.
+
+    Raises:
+        RecipeError: an argument is not of the annotated type.
+        RunError: the system refused a file.
+    """
+
+    @functools.wraps(function)
+    def guarded(*arguments: Any, **named: Any) -> Any:
+        try:
+            return function(*arguments, **named)
+        except HeadstartError:
+            raise
+        except Exception as error:
+            mistake = as_headstart_error(error, function, arguments, named)
+            if mistake is None:
+                raise
+            raise mistake from error
+
+    guarded.is_public_api = True  # type: ignore[attr-defined]
+    return guarded  # type: ignore[return-value]
+
+
+def public_methods(*names: str) -> Callable[[_Class], _Class]:
+    """A decorator for a public class: `public_api` for these methods and class methods, and for `__init__`."""
+
+    def decorate(cls: _Class) -> _Class:
+        for name in ("__init__", *names):
+            method = inspect.getattr_static(cls, name)  # perhaps inherited
+            if isinstance(method, classmethod):
+                setattr(cls, name, classmethod(public_api(method.__func__)))
+            else:
+                setattr(cls, name, public_api(method))
+        return cls
+
+    return decorate
+
+
+def as_headstart_error(
+    error: Exception, function: Callable[..., Any], arguments: Sequence[Any], named: Mapping[str, Any]
+) -> HeadstartError | None:  # four: an error, and the call that raised it
+    """The mistake behind a foreign error of a call; None where the call itself is wrong, or the bug is ours."""
+    if isinstance(error, MemoryError):
+        return None
+    signature = inspect.signature(function)
+    try:
+        bound = signature.bind(*arguments, **named)
+    except TypeError:  # an unknown keyword, or one too few: Python's own words are the best
+        return None
+    mistake = _wrong_argument(function, signature, bound.arguments)
+    if mistake is not None or not isinstance(error, OSError):
+        return mistake
+    return os_error(error)
+
+
+def _wrong_argument(
+    function: Callable[..., Any], signature: inspect.Signature, values: Mapping[str, Any]
+) -> RecipeError | None:
+    hints = _hints(function)
+    name = function.__qualname__.removesuffix(".__init__")
+    for parameter, value in values.items():
+        hint, kind = hints.get(parameter, Any), signature.parameters[parameter].kind
+        if kind is inspect.Parameter.VAR_KEYWORD:
+            continue
+        given = value if kind is inspect.Parameter.VAR_POSITIONAL else (value,)
+        for one in given:
+            if not fits(one, hint):
+                return RecipeError(
+                    expected=f"{in_words(hint)} as {parameter}",
+                    found=f"{_short(one)} ({type(one).__name__})",
+                    where=f"headstart.{name}",
+                )
+            if isinstance(one, (str, os.PathLike)) and "\0" in os.fspath(one):
+                return RecipeError(
+                    expected=f"a text without NUL as {parameter}",
+                    found=_short(os.fspath(one)),
+                    where=f"headstart.{name}",
+                )
+    return None
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(function)
+    except (NameError, TypeError, AttributeError):  # a name that only type checkers know
+        return {}
+
+
+def fits(value: object, hint: Any) -> bool:
+    """Whether a value is of an annotated type, as far as can be said without calling it; in doubt it is."""
+    if hint is Any or hint is object or isinstance(hint, (TypeVar, str)):
+        return True
+    if hint is None or hint is type(None):
+        return value is None
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin in _UNIONS:
+        return any(fits(value, one) for one in inner)
+    if origin is typing.Literal:
+        return value in inner
+    if hint in _BROAD:
+        return isinstance(value, _BROAD[hint]) and not (isinstance(value, bool) and hint is not bool)
+    if origin is not None:
+        return _fits_generic(value, origin, inner)
+    if isinstance(hint, type):
+        try:
+            return isinstance(value, hint)
+        except TypeError:  # a Protocol that cannot be asked
+            return True
+    return True
+
+
+def _fits_generic(value: object, origin: Any, inner: tuple[Any, ...]) -> bool:
+    if not isinstance(origin, type):
+        return True
+    if issubclass(origin, Callable):  # type: ignore[arg-type]
+        return callable(value)
+    if origin is type or not isinstance(value, origin):
+        return isinstance(value, origin)
+    if isinstance(value, Mapping) and len(inner) == 2:
+        some = list(value.items())[:_LOOKED_AT]
+        return all(fits(key, inner[0]) and fits(one, inner[1]) for key, one in some)
+    if isinstance(value, tuple) and inner and inner[-1] is not Ellipsis:
+        return len(value) == len(inner) and all(map(fits, value, inner))
+    if isinstance(value, (Sequence, AbstractSet)) and inner:
+        return all(fits(one, inner[0]) for one in list(value)[:_LOOKED_AT])
+    return True
+
+
+def in_words(hint: Any) -> str:
+    """An annotation as people say it: `str or Path`."""
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin in _UNIONS:
+        return " or ".join(in_words(one) for one in inner)
+    if origin is typing.Literal:
+        return " or ".join(map(repr, inner))
+    if hint is None or hint is type(None):
+        return "None"
+    if isinstance(origin, type) and issubclass(origin, Callable):  # type: ignore[arg-type]
+        return "a function"
+    name = getattr(origin or hint, "__name__", str(hint))
+    if isinstance(origin, type) and issubclass(origin, Iterable) and inner and name != "ndarray":
+        return f"{name} of {', '.join(in_words(one) for one in inner if one is not Ellipsis)}"
+    return name
+
+
+def _short(value: object) -> str:
+    try:
+        text = repr(value)
+    except Exception:  # a foreign object may even fail at that
+        text = "an object"
+    text = shown(" ".join(text.split()))
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
