@@ -6,6 +6,9 @@ import errno
 import json
 import os
 import stat
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +17,17 @@ import pytest
 from headstart.errors import RunError
 from headstart.features.features_file import create_file
 from headstart.features.row_file import RowFile
-from headstart.files import atomic_write, write_json, write_text
+from headstart.files import (
+    FolderLock,
+    atomic_write,
+    expanded,
+    is_abandoned,
+    publish_folder,
+    remove,
+    work_folder,
+    write_json,
+    write_text,
+)
 
 needs_fallocate = pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="the system cannot reserve space")
 WIDTH = 40_000
@@ -137,3 +150,120 @@ def test_names_and_values_of_any_language_are_kept(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "other.json", {"a": float("nan")})
     assert not (tmp_path / "other.json").exists()
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+LEAVE = """
+import os, sys
+from pathlib import Path
+from headstart.files import atomic_write, work_folder
+target = Path(sys.argv[1])
+with work_folder(target) as work, atomic_write(target.with_name("table.csv")) as part:
+    part.write_text("half")
+    (work / "half").touch()
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that writes `run` and `table.csv` in the folder."""
+    command = [sys.executable, "-c", LEAVE, str(tmp_path / "here" / "run")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        yield process
+        process.kill()
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_one(other: subprocess.Popen[str], tmp_path: Path) -> None:
+    here = tmp_path / "here"
+    other.kill()
+    other.wait()
+    assert len(names(here)) == 2
+
+    with work_folder(here / "run") as work:
+        publish_folder(work, here / "run")
+    with atomic_write(here / "table.csv") as part:
+        part.write_text("whole")
+
+    assert names(here) == ["run", "table.csv"]
+    assert names(here / "run") == []
+    assert (here / "table.csv").read_text() == "whole"
+
+
+def test_what_a_living_process_writes_is_left_alone(other: subprocess.Popen[str], tmp_path: Path) -> None:
+    here = tmp_path / "here"
+    before = names(here)
+
+    with work_folder(here / "run") as work, atomic_write(here / "table.csv") as part:
+        assert set(before) < set(names(here))
+        (work / "own").touch()
+        part.write_text("own")
+        publish_folder(work, here / "run")
+
+    assert names(here) == sorted([*before, "run", "table.csv"])
+    assert names(here / "run") == ["own"]
+
+
+def test_a_folder_is_abandoned_when_nobody_holds_it(tmp_path: Path) -> None:
+    lock = FolderLock(tmp_path)
+    assert lock.acquire()
+    assert not FolderLock(tmp_path).acquire()
+    assert not is_abandoned(tmp_path)
+    lock.release()
+    assert is_abandoned(tmp_path)
+    assert not is_abandoned(tmp_path / "nowhere")
+
+
+def test_on_a_disk_without_locks_nobody_waits_and_nothing_counts_as_abandoned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unsupported(self: object, **_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("filelock.FileLock.acquire", unsupported)
+
+    assert FolderLock(tmp_path).acquire()
+    assert not is_abandoned(tmp_path)
+
+
+def test_a_run_gets_the_first_free_name_and_a_failed_one_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "runs" / "a").mkdir(parents=True)
+    with work_folder(tmp_path / "runs" / "a") as work:
+        (work / "file").touch()
+        assert publish_folder(work, tmp_path / "runs" / "a") == tmp_path / "runs" / "a-2"
+    with pytest.raises(ZeroDivisionError), work_folder(tmp_path / "runs" / "b"):
+        raise ZeroDivisionError
+    assert names(tmp_path / "runs") == ["a", "a-2"]
+
+
+@pytest.mark.parametrize("name", ["n" * 256, "d/" * 2500 + "e"])
+def test_a_name_that_no_disk_can_hold_is_refused_before_the_work(name: str, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="File name too long"), work_folder(tmp_path / name):
+        pytest.fail("the work began")
+    with pytest.raises(RunError, match="File name too long"), atomic_write(tmp_path / name) as part:
+        part.touch()
+    assert [one for one in names(tmp_path) if one.startswith(".")] == []
+
+
+def test_a_home_that_nobody_has_is_refused() -> None:
+    with pytest.raises(RunError, match="~nobody-of-this-name"):
+        expanded("~nobody-of-this-name/a")
+
+
+def test_removing_says_what_it_cannot_only_when_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+
+    def refused(path: Path, **_: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr(Path, "unlink", refused)
+    remove(tmp_path / "file")
+    with pytest.raises(RunError, match="Read-only file system"):
+        remove(tmp_path / "file", strict=True)
+    remove(tmp_path / "nowhere" / "file")

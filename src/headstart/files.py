@@ -169,6 +169,8 @@ class FolderLock:
         Raises:
             OSError: the folder is not there, or cannot be written to.
         """
+        if not self.folder.is_dir():  # filelock would make it
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.folder))
         try:
             self._lock.acquire(timeout=0)
         except self._taken:
@@ -309,6 +311,18 @@ def make_folder(
     with os_errors(path, expected=expected, hint=hint, kind=kind):
         path.mkdir(parents=True, exist_ok=True)
     return path
+
+
+def expanded(path: str | Path, *, kind: type[HeadstartError] = RunError, hint: str = "") -> Path:
+    """A path as the user wrote it, with ~ replaced by the home folder.
+
+    Raises:
+        HeadstartError: of the given kind: there is no such user, or nobody knows the home folder.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise kind(expected="a path", found=f"{str(path)!r}: {error}", hint=hint or "Write it out in full.") from error
 
 
 def flush(path: Path) -> None:

@@ -18,6 +18,7 @@ from headstart.backbones.spec import BackboneSpec, WheelFile
 from headstart.backbones.weight_files import SUFFIXES, read_weights, tensor_hash
 from headstart.download import WRONG_HASH, Note, Progress, download, file_matches
 from headstart.errors import BackboneError, DownloadError
+from headstart.files import expanded, remove
 
 _DATE = r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])"  # net-20230815.pth; torchvision's hashes are none
 _HASH_IN_NAME = re.compile(rf"-(?!{_DATE}\.)([0-9a-f]{{8,64}})\.[a-z]+$")  # torchvision's habit: resnet18-f37072fd.pth
@@ -91,7 +92,7 @@ def weights_available(spec: BackboneSpec, weights: str | None = None) -> Weights
         sources = [weights_available(find_spec(name), file) for name, file in zip(spec.parts, files, strict=False)]
         return next((source for source in sources if source.path is None), sources[0])
     if weights and not _is_url(weights):
-        path = Path(weights).expanduser()
+        path = expanded(weights, kind=BackboneError)
         return WeightsSource(path if path.is_file() else None, "", 0.0, _UNKNOWN)
     if weights:
         address = _address(weights)
@@ -128,7 +129,7 @@ def load_weights(
         BackboneError: there is no such file, it cannot be downloaded, its hash differs, or it holds no weights.
     """
     if weights and not _is_url(weights):
-        path = Path(weights).expanduser()
+        path = expanded(weights, kind=BackboneError)
         if "://" in weights:
             raise BackboneError(expected="a file or an http(s) address", found=repr(weights), where="--weights")
         return _load(path, source=path.name)
@@ -214,7 +215,7 @@ def _load(path: Path, *, source: str, licence: str = "", fetched: bool = False) 
         file = read_weights(path)
     except BackboneError:
         if fetched and path.parent == weights_folder():
-            path.unlink(missing_ok=True)  # an error page with the name of weights would be found again next time
+            remove(path)  # an error page with the name of weights would be found again next time
         raise
     return LoadedWeights(
         state=file.state,

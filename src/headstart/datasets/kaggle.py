@@ -24,6 +24,7 @@ from headstart.data.source_record import Origin, SourceRecord
 from headstart.datasets.staging import Fetched, clear_staging, find_fetched, make_staging, publish, today
 from headstart.download import DISK_FULL
 from headstart.errors import DataError
+from headstart.files import expanded
 
 _HANDLE = re.compile(r"[\w-]+/\w[\w.-]*(/versions/\d+)?")
 _PAGE = re.compile(r"https?://(?:www\.)?kaggle\.com/datasets/([\w-]+/\w[\w.-]*(?:/versions/\d+)?)/?(?:[?#].*)?")
@@ -290,7 +291,7 @@ class Credential:
 
 def find_credential() -> Credential | None:
     """The first credential in kagglehub's own order of search, found without reading any secret; None without one."""
-    home = Path("~/.kaggle").expanduser()
+    home = expanded("~/.kaggle", kind=DataError)
     token = os.environ.get("KAGGLE_API_TOKEN", "")
     if token:  # a token, or the path of a file with one
         path = Path(token) if len(token) < 1000 and Path(token).is_file() else None

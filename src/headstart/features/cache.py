@@ -25,6 +25,7 @@ from headstart.files import (
     FOR_CACHE,
     atomic_write,
     disk_full,
+    make_folder,
     os_errors,
     remove,
     remove_abandoned_part,
@@ -104,7 +105,7 @@ class FeatureStore:
     def _make_again(self) -> None:
         """The folder, where someone has removed the cache since it was opened: its rows are computed again."""
         if not self.folder.is_dir():
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder, hint=FOR_CACHE)
             write_text(self.folder / _CARD, json.dumps(self.about, indent=1), hint=FOR_CACHE)
 
     def read(self, contents: Sequence[str]) -> Iterator[tuple[NDArray[np.int64], Rows]]:
@@ -144,7 +145,7 @@ class FeatureCache:
         folder = self.folder / key
         card = folder / _CARD
         with os_errors(self.folder, expected=_WRITABLE, hint=_ELSEWHERE):
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder, expected=_WRITABLE, hint=_ELSEWHERE)
             for part in folder.glob(".*.part"):
                 remove_abandoned_part(part)
             if read_card(card) != about:  # new, or damaged

@@ -21,7 +21,7 @@ from headstart.errors import RunError
 from headstart.evaluation.evaluation import Evaluation
 from headstart.features.features_file import load_features
 from headstart.features.matrix import Features
-from headstart.files import FOR_RUN, atomic_write, write_json
+from headstart.files import FOR_RUN, atomic_write, expanded, write_json
 from headstart.plain import to_plain
 from headstart.public_api import public_methods
 
@@ -114,10 +114,7 @@ def out_folder(folder: str | Path) -> Path:
     Raises:
         RunError: it has no name, such as the root of a disk, or the user after ~ is unknown.
     """
-    try:
-        path = Path(folder).expanduser()
-    except RuntimeError as error:  # ~nobody
-        raise RunError(expected="a folder", found=f"{str(folder)!r}: {error}", hint="Choose one with --out.") from error
+    path = expanded(folder, hint="Choose one with --out.")
     path = path.resolve() if path.name in ("", "..") else path
     if not path.name:
         raise RunError(expected="a folder with a name", found=repr(str(path)), hint="Choose one with --out.")

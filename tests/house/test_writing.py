@@ -1,0 +1,60 @@
+"""Only files.py writes: there what the system refuses becomes one of our errors, and nothing half-written is left."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+SOURCE = Path(__file__).parents[2] / "src" / "headstart"
+METHODS = {"write_text", "write_bytes", "mkdir", "rmdir", "touch", "unlink", "rename", "symlink_to", "hardlink_to"}
+MODULES = {"shutil", "tempfile"}
+HARMLESS = {"shutil.disk_usage", "shutil.get_terminal_size", "shutil.which"}
+ELSEWHERE = {
+    "cli/streams.py": "the null device, in place of an output that is closed",
+    "data/archive.py": "unpacks into a work_folder; each of its errors is one of the archive",
+    "data/fact_store.py": "SQLite has its own file; one that cannot be written is replaced by memory",
+    "datasets/fetch.py": "in its staging folder, under a lock; the verb's door says what the system refuses",
+    "datasets/hands.py": "draws into a work_folder",
+    "datasets/kaggle.py": "in its staging folder, under a lock; the verb's door says what the system refuses",
+    "datasets/staging.py": "the staging folder itself",
+    "download.py": "a partial file that is resumed; each of its errors is one of the download",
+    "engines/onnxruntime_engine.py": "inside atomic_write",
+    "features/features_file.py": "fills a memory map in the run's work folder",
+    "files.py": "it is the place",
+    "workbench/job.py": "claims its folder by making it, which must fail where another process has it",
+    "workbench/run.py": "inside atomic_write",
+    "workbench/selftest.py": "works in a temporary folder",
+}
+
+
+def writes(path: Path) -> list[str]:
+    """Calls in a source file that change files."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if not isinstance(node, ast.Call):
+            continue
+        called = ast.unparse(node.func)
+        owner, _, name = called.rpartition(".")
+        mode = next((ast.unparse(one) for one in node.args if isinstance(one, ast.Constant)), "''")
+        if (
+            (name in METHODS and owner not in ("", "files"))
+            or (owner in MODULES and called not in HARMLESS)
+            or (owner == "os" and name in ("replace", "rename", "remove", "makedirs", "link", "symlink", "truncate"))
+            or (name == "open" and owner != "Image" and set(mode.strip("'")) & set("wxa+") and len(mode) <= 5)
+        ):
+            found.append(f"line {node.lineno}: {called}")
+    return found
+
+
+def test_only_the_named_places_change_files() -> None:
+    found = {str(path.relative_to(SOURCE).as_posix()): writes(path) for path in SOURCE.rglob("*.py")}
+    guilty = {name: lines for name, lines in found.items() if lines}
+
+    assert {name: lines for name, lines in guilty.items() if name not in ELSEWHERE} == {}
+    assert sorted(set(ELSEWHERE) - set(guilty)) == []  # no reason stays that is not needed
+
+
+def test_a_write_is_seen(tmp_path: Path) -> None:
+    file = tmp_path / "one.py"
+    file.write_text("Path('a').mkdir()\nopen('a', 'w')\np.open('rb')\nshutil.rmtree(p)\ntext.replace('a', 'b')\n")
+    assert [line.split(": ")[1] for line in writes(file)] == ["Path('a').mkdir", "open", "shutil.rmtree"]
