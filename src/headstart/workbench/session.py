@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import NoneType
 
 import torch
 
@@ -77,9 +76,11 @@ class Session:
         *,
         backbone: Backbone | None = None,
     ) -> None:
-        if not isinstance(recipe, (Recipe, NoneType)) or not isinstance(backbone, (Backbone, NoneType)):
-            found = f"{type(recipe).__name__} and {type(backbone).__name__}"
-            raise RecipeError(expected="a Recipe or None, and a Backbone or None", found=found, where="Session")
+        given: list[tuple[object, type]] = [(recipe, Recipe), (options, Mapping), (backbone, Backbone)]
+        for value, kind in given:
+            if value is not None and not isinstance(value, kind):
+                expected = f"a {kind.__name__} or None"
+                raise RecipeError(expected=expected, found=type(value).__name__, where="headstart.Session")
         self.backbone = backbone
         self.recipe = (recipe or Recipe()).with_options(options or {})
         self.seconds: dict[str, float] = {}

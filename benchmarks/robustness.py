@@ -1,0 +1,35 @@
+"""Robustness, measured: what goes wrong is provoked on purpose, and counted by its outcome.
+
+    python benchmarks/robustness.py kills --count 100
+
+Parts: `kills` (SIGKILL and SIGTERM at seeded moments, then resumed or run again).
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+PARTS = {"kills": "robustness_kills"}
+"""Part → module of this folder with `run(count, seed) -> dict[str, int]`, the number of trials by their outcome."""
+
+
+def main() -> None:
+    """Run one part and print its counts as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("part", choices=sorted(PARTS))
+    parser.add_argument("--count", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    asked = parser.parse_args()
+    run: Callable[[int, int], dict[str, int]] = importlib.import_module(PARTS[asked.part]).run
+    print(json.dumps({"part": asked.part, "seed": asked.seed, **run(asked.count, asked.seed)}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
