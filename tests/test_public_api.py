@@ -47,7 +47,7 @@ def calls(name: str) -> Iterator[tuple[str, Callable[..., Any], dict[str, object
     """Calls of a public name, and of a class's class methods, with every parameter given something wrong."""
     value = getattr(hs, name)
     doors = {name: value}
-    if inspect.isclass(value):
+    if inspect.isclass(value) and value is not hs.StepByStep:  # its class methods keep the book's own errors
         doors |= {f"{name}.{key}": one for key, one in inspect.getmembers(value, inspect.ismethod) if key[0] != "_"}
     for door, function in doors.items():
         parameters = inspect.signature(function).parameters.values()

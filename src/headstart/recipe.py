@@ -231,6 +231,8 @@ class Recipe:
         Raises:
             RecipeError: a name is unknown (the near ones are in the hint) or a value is not allowed.
         """
+        if not isinstance(values, Mapping):
+            raise RecipeError(expected="options by their names", found=type(values).__name__, where="Recipe.from_dict")
         renamed = {_OLD_NAMES.get(name, name): value for name, value in values.items() if name not in _OLD_NEGATIONS}
         renamed |= {new: not values[old] for old, new in _OLD_NEGATIONS.items() if old in values}
         return cls().with_options(renamed)

@@ -23,5 +23,5 @@ def test_a_finding_is_json_by_its_fields() -> None:
 
 
 def test_an_unknown_severity_is_refused() -> None:
-    with pytest.raises(ValueError, match="one of note, warning, problem, not 'error'"):
+    with pytest.raises(DataError, match="one of note, warning, problem, not 'error'"):
         Finding("leak", "error", "Two.")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from headstart.plain import Plain
+from headstart.errors import DataError
 from headstart.public_api import public_methods
 
 SEVERITIES = ("note", "warning", "problem")  # for information · check it · wrong numbers or lost images if ignored
@@ -29,7 +30,7 @@ class Finding(Plain):
         detail: plain values for JSON (counts, shares, reasons by name).
 
     Raises:
-        ValueError: the severity is unknown.
+        DataError: the severity is unknown.
     """
 
     kind: str
@@ -41,4 +42,4 @@ class Finding(Plain):
 
     def __post_init__(self) -> None:
         if self.severity not in SEVERITIES:
-            raise ValueError(f"severity must be one of {', '.join(SEVERITIES)}, not {self.severity!r}")
+            raise DataError(expected=f"severity {' or '.join(SEVERITIES)}", found=repr(self.severity), where="Finding")
