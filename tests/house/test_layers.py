@@ -20,6 +20,7 @@ LEAVES = {
     "plain",
     "public_api",
     "registry",
+    "untrusted",
     "wording",
 }
 FOUNDATION = {"errors", "download", *LEAVES, "evaluation", "figures"}

@@ -97,12 +97,21 @@ def test_the_plan_comes_back_as_it_was_noted(tmp_path: Path) -> None:
     assert Job.find(job.target).recall() == PLAN
 
 
-def test_a_damaged_plan_is_an_error_with_its_place(tmp_path: Path) -> None:
+def test_a_damaged_plan_is_made_again_and_takes_the_checkpoints_with_it(tmp_path: Path) -> None:
     job = begun(tmp_path)
-    job.note(PLAN)
-    (job.folder / "plan.json").write_text('{"strategy"', "utf-8")
-    with pytest.raises(RunError, match="the plan made before the first step"):
-        job.recall()
+    for damage in (lambda text: text[:20], lambda text: text.replace(str(PLAN.lr), "0.5"), lambda text: "[" * 9999):
+        job.note(PLAN)
+        (job.folder / "checkpoint.pth").touch()
+        path = job.folder / "plan.json"
+        changed = damage(path.read_text("utf-8"))
+        assert changed != path.read_text("utf-8")
+        path.write_text(changed, "utf-8")
+
+        with pytest.warns(UserWarning, match="the fine-tuning starts again"):
+            assert job.recall() is None
+
+        assert not path.exists()
+        assert not job.has_checkpoint
 
 
 def test_other_images_or_weights_are_named_and_need_force(tmp_path: Path) -> None:

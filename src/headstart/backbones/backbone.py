@@ -21,7 +21,7 @@ from headstart.backbones.preprocess import Preprocess
 from headstart.backbones.replace_head import in_classification_head
 from headstart.backbones.spec import BackboneSpec
 from headstart.backbones.timm_specs import require_timm
-from headstart.backbones.weight_files import tensor_hash
+from headstart.backbones.weight_files import check_finite, tensor_hash, without_prefix
 from headstart.backbones.weights import load_weights
 from headstart.download import Note, Progress
 from headstart.errors import BackboneError
@@ -90,6 +90,7 @@ class Backbone:
             BackboneError: it does not run on such images, or a stage is no module that runs.
         """
         wanted = preprocess if isinstance(preprocess, Preprocess) else Preprocess.from_values(preprocess)
+        check_finite(module.state_dict(), type(module).__name__)
         spec = spec_of_module(module, preprocess=wanted, stages=stages, name=name)
         spec = replace(spec, licence=licence or spec.licence)
         backbone = cls(spec, module, Provenance(f"the module {spec.origin}", "", spec.licence))
@@ -271,7 +272,10 @@ def load_backbone(
     if not spec.builder and weights is None:  # a registered function made it with its weights
         return backbone
     loaded = load_weights(spec, weights, offline=offline, progress=progress, note=note)
-    backbone.load_state(loaded.state, Provenance(loaded.source, loaded.sha256, loaded.licence))
+    wanted = [name for name in backbone.state() if not name.endswith("num_batches_tracked")]
+    state, prefix = without_prefix(loaded.state, wanted, loaded.path or loaded.source)
+    source = f"{loaded.source}, prefix {prefix} removed" if prefix else loaded.source
+    backbone.load_state(state, Provenance(source, loaded.sha256, loaded.licence))
     return backbone
 
 
@@ -380,8 +384,22 @@ def _check_names(own: Mapping[str, Tensor], state: Mapping[str, Tensor], spec: B
             expected=f"the tensors of {spec.name}",
             found="; ".join(f"{len(names)} {kind}: {_first(names)}" for kind, names in found.items() if names),
             where="weights",
-            hint="These are weights of another network, or their names were changed. See `headstart backbones`.",
+            hint=_hint(own, state, found),
         )
+
+
+def _hint(own: Mapping[str, Tensor], state: Mapping[str, Tensor], found: Mapping[str, list[str]]) -> str:
+    """Why weights do not fit, as far as their names and shapes show."""
+    shapes = {text.partition(" ")[0] for text in found["of another shape"]}
+    for name in shapes if not found["missing"] else ():
+        given, ours = state[name].shape, own[name].shape
+        if len(ours) == 4 and len(given) == 4 and ours[1] == 3 and given[1] != 3 and given[2:] == ours[2:]:
+            words = {1: "1 channel (grey)", 4: "4 channels (such as RGBA)"}.get(given[1], f"{given[1]} channels")
+            return f"These weights are for images of {words}; images come with 3, RGB. Take weights for RGB."
+    first = {name.partition(".")[0] for name in state}
+    if len(first) == 1 and not any(name.startswith(f"{next(iter(first))}.") for name in own):
+        return f"All names begin with {next(iter(first))!r}., and without it they do not fit either: another network."
+    return "These are weights of another network, or their names were changed. See `headstart backbones`."
 
 
 def _first(names: list[str]) -> str:

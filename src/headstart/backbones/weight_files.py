@@ -1,10 +1,11 @@
-"""Weight files → named tensors, without running any code a file contains; and the hash of such tensors."""
+"""Weight files → named tensors, all finite, without running any code a file contains; and the hash of such tensors."""
 
 from __future__ import annotations
 
 import hashlib
 import pickle
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,39 +13,136 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from headstart.backbones.file_kind import refuse_kind, zip_damage
 from headstart.errors import BackboneError
+from headstart.files import expanded
 
-SUFFIXES = (".safetensors", ".pth", ".pt", ".th", ".bin", ".tar")
-_WRAPPERS = ("state_dict", "model", "model_state_dict")
+SUFFIXES = (".safetensors", ".pth", ".pt", ".th", ".ckpt", ".bin", ".tar")
+_WRAPPERS = (  # entries of a checkpoint that hold the weights, the usual ones first
+    *("state_dict", "model", "model_state_dict", "model_state", "net", "network", "weights", "params", "module"),
+    *("backbone", "encoder", "student", "generator"),
+)
+USUAL = _WRAPPERS[:3]
+"""Entries that need no mention: what nearly every training script writes."""
+
+_NO_WEIGHTS = re.compile(r"optim|sched|scaler|rng|random|hyper|loss|metric|history|args|config", re.IGNORECASE)
+_AVERAGED = re.compile(r"(^|[._])(ema|swa|avg|averaged?|shadow|momentum)([._]|$)", re.IGNORECASE)
+_DEEPEST = 4  # entries inside each other: {"checkpoint": {"model": {"state_dict": ...}}}
+_SMALL = 0.5  # an entry with a smaller share of the largest one's numbers is a part beside the network
+_NAMED = 8
 _LONGEST_LICENCE = 200
 _HINT = "Give a .safetensors file, or a .pth that torch.save wrote from a state_dict()."
 
 
 @dataclass(frozen=True)
 class WeightFile:
-    """The contents of a weight file: tensors by name, and its licence where it states one."""
+    """The contents of a weight file.
+
+    Args:
+        state: tensors by name. licence: where the file states one.
+        entry: of a checkpoint, which of its entries they are; empty: the file holds nothing else.
+        others: entries that could have been meant too, such as an average of the weights; `FILE#ENTRY` takes one.
+    """
 
     state: dict[str, Tensor]
     licence: str
+    entry: str = ""
+    others: tuple[str, ...] = ()
 
 
-def read_weights(path: Path) -> WeightFile:
+def split_entry(weights: str) -> tuple[Path, str]:
+    """The file and the entry of `FILE#ENTRY`; a file whose own name has a `#` is that file."""
+    path = expanded(weights, kind=BackboneError)
+    if path.exists() or "#" not in path.name:
+        return path, ""
+    file, _, entry = weights.rpartition("#")
+    return expanded(file, kind=BackboneError), entry
+
+
+def read_weights(path: Path, entry: str = "") -> WeightFile:
     """Read a `.safetensors` file or a torch checkpoint; floating-point tensors come as float32, on the CPU.
 
-    A checkpoint's `state_dict` or `model` entry is unwrapped, and a `module.` prefix common to all names is removed.
+    What the file is, is seen from its content. A checkpoint's one entry of named tensors is unwrapped: `state_dict`,
+    `model`, `net` or another; of raw and averaged (EMA) weights the raw ones. A `module.` prefix common to all names is
+    removed.
+
+    Args:
+        entry: of a checkpoint, the entry to take, or the beginning of the names to take.
 
     Raises:
-        BackboneError: there is no such file, or it does not hold named tensors alone.
+        BackboneError: there is no such file, it does not hold named tensors alone, it is damaged, a number in it is not
+            finite, or it is not clear which entry is meant.
     """
-    if not path.is_file():
+    if not path.exists():
         raise BackboneError(expected="a file with weights", found="none", where=path, hint=_HINT)
-    found, licence = _read_safetensors(path) if path.suffix == ".safetensors" else (_read_checkpoint(path), "")
-    state = {name: _plain(tensor) for name, tensor in _unwrap(found).items() if isinstance(tensor, Tensor)}
-    if not state:
-        raise _not_weights(path, "no tensors in it")
+    kind = _kind(path)
+    found: object
+    if kind == "safetensors":
+        found, licence = _read_safetensors(path)
+    elif kind in ("torch checkpoint", "a pickle", "a tar archive", ""):
+        found, licence = _read_checkpoint(path), ""
+    else:
+        raise _not_weights(path, kind)
+    taken, tensors, others = _choose(_entries(found), entry, path)
+    state = {name: _plain(tensor) for name, tensor in tensors.items()}
     if all(name.startswith("module.") for name in state):  # left by nn.DataParallel
         state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
-    return WeightFile(state, licence)
+    check_finite(state, path)
+    return WeightFile(state, licence, taken, others)
+
+
+def check_finite(state: Mapping[str, Tensor], where: object) -> None:
+    """Check that weights hold finite numbers only.
+
+    Raises:
+        BackboneError: NaN or infinity; the first tensors are named.
+    """
+    wrong = not_finite(state)
+    if wrong:
+        raise BackboneError(
+            expected="finite numbers in all weights",
+            found=f"NaN or infinity in {', '.join(wrong[:_NAMED])}" + (", …" if wrong[_NAMED:] else ""),
+            where=where,
+            hint="They come from a training that diverged, or the file is damaged: take other weights.",
+        )
+
+
+def not_finite(state: Mapping[str, Tensor]) -> list[str]:
+    """Names of the tensors that hold NaN or infinity.
+
+    A sum is finite only if all its terms are, and costs a twentieth of looking at each; a sum of large numbers that
+    overflows is looked at more closely.
+    """
+    floating = {name: tensor for name, tensor in state.items() if tensor.is_floating_point() or tensor.is_complex()}
+    suspect = {name: one for name, one in floating.items() if not bool(torch.isfinite(one.detach().sum()))}
+    return [name for name, tensor in suspect.items() if not bool(torch.isfinite(tensor).all())]
+
+
+def without_prefix(state: Mapping[str, Tensor], wanted: Sequence[str], where: object) -> tuple[dict[str, Tensor], str]:
+    """Tensors under the names that a network wants, where all of them are there behind one prefix; and that prefix.
+
+    Such are `_orig_mod.` of torch.compile, `model.` of Lightning, `backbone.`, `0.`, and prefixes inside each other;
+    tensors without the prefix are left out.
+
+    Raises:
+        BackboneError: the network is there behind several prefixes, and none of them is the usual one.
+    """
+    if not wanted or all(name in state for name in wanted):
+        return dict(state), ""
+    ends = [name[: -len(wanted[0])] for name in state if name.endswith(f".{wanted[0]}")]
+    fitting = [prefix for prefix in ends if all(prefix + name in state for name in wanted)]
+    usual = [prefix for prefix in fitting if not _AVERAGED.search(prefix)] or fitting
+    if len(usual) > 1:
+        raise BackboneError(
+            expected="the weights of one network",
+            found=f"those of several: names that begin with {' and '.join(map(repr, usual))}",
+            where=where,
+            hint=f"Name one: --weights FILE#{usual[0].rstrip('.')}",
+        )
+    if not usual:
+        return dict(state), ""
+    (prefix,) = usual
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}, prefix
 
 
 def tensor_hash(state: Mapping[str, Tensor]) -> str:
@@ -62,13 +160,20 @@ def tensor_hash(state: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
+def _kind(path: Path) -> str:
+    try:
+        return refuse_kind(path)
+    except OSError as error:
+        raise _not_weights(path, error.strerror or str(error)) from error
+
+
 def _read_safetensors(path: Path) -> tuple[dict[str, object], str]:
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             notes = file.metadata() or {}
             # cloned: the file may be replaced while its memory is still in use
             tensors: dict[str, object] = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise _not_weights(path, str(error)) from error
     licence = notes.get("licence") or notes.get("license") or ""
     return tensors, " ".join(licence.split())[:_LONGEST_LICENCE]
@@ -76,13 +181,26 @@ def _read_safetensors(path: Path) -> tuple[dict[str, object], str]:
 
 def _read_checkpoint(path: Path) -> object:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        damage = zip_damage(path)
+        if damage:
+            raise _not_weights(path, damage)
+        with path.open("rb") as file:  # by its name torch would take it for another kind
+            return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         # torch's own message begins with advice to load it unsafely
         raise _not_weights(path, "a pickle that holds more than tensors, or none at all") from error
     except OSError as error:
         raise _not_weights(path, str(error)) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError, IndexError) as error:
+    except (
+        RuntimeError,
+        EOFError,
+        ValueError,
+        KeyError,
+        AttributeError,
+        TypeError,
+        IndexError,
+        OverflowError,
+    ) as error:
         # the reader's own errors on a text or an image say nothing to a user
         raise _not_weights(path, f"{_size(path)} that are neither safetensors nor a torch file") from error
 
@@ -91,13 +209,75 @@ def _size(path: Path) -> str:
     return f"{path.stat().st_size:,} bytes"
 
 
-def _unwrap(found: object) -> Mapping[str, object]:
-    while isinstance(found, Mapping):
-        inner = next((found[key] for key in _WRAPPERS if isinstance(found.get(key), Mapping)), None)
-        if inner is None:
-            return {str(name): value for name, value in found.items()}
-        found = inner
-    return {}
+def _entries(found: object, at: str = "", depth: int = 0) -> dict[str, dict[str, Tensor]]:
+    """Path of each entry → its named tensors; entries of optimisers and the like are left out."""
+    if isinstance(found, (list, tuple)):
+        found = {str(i): one for i, one in enumerate(found) if not isinstance(one, Tensor)}
+    if not isinstance(found, Mapping) or depth > _DEEPEST:
+        return {}
+    tensors = {name: one for name, one in found.items() if isinstance(name, str) and isinstance(one, Tensor)}
+    entries = {at: tensors} if tensors else {}
+    for name, one in found.items():
+        if not _NO_WEIGHTS.search(str(name)):
+            entries |= _entries(one, f"{at}.{name}" if at else str(name), depth + 1)
+    return entries
+
+
+def _choose(
+    entries: Mapping[str, dict[str, Tensor]], entry: str, path: Path
+) -> tuple[str, dict[str, Tensor], tuple[str, ...]]:
+    """The entry to take with its tensors, and the others that could be meant."""
+    if not entries:
+        raise _not_weights(path, "no tensors in it")
+    sizes = {at: sum(tensor.numel() for tensor in tensors.values()) for at, tensors in entries.items()}
+    large = [at for at in entries if sizes[at] >= _SMALL * max(sizes.values())]
+    at = _asked_for(entries, entry, path) if entry else _usual(large)
+    if at is None:
+        raise BackboneError(
+            expected="one entry with weights, or the name of the one to take",
+            found=f"several: {', '.join(large[:_NAMED])}",
+            where=path,
+            hint=f"Name one: --weights {path.name}#{large[0]}",
+        )
+    tensors = entries.get(at)
+    if tensors is None:  # the beginning of names within an entry
+        start = f"{at.rstrip('.')}."
+        every = next(one for one in entries.values() if any(name.startswith(start) for name in one))
+        return at, {name: tensor for name, tensor in every.items() if name.startswith(start)}, ()
+    return at, tensors, tuple(other for other in large if other != at)
+
+
+def _usual(large: Sequence[str]) -> str | None:
+    """The entry that is usually meant: of raw and averaged ones the raw one; None: not clear."""
+    raw = [at for at in large if not _AVERAGED.search(at)] or list(large)
+    if len(raw) == 1:
+        return raw[0]
+    known = {name: rank for rank, name in enumerate(_WRAPPERS)}
+    ranked = [(known[part], at) for at in raw if (part := at.rpartition(".")[2]) in known]
+    return min(ranked)[1] if ranked else None
+
+
+def _asked_for(entries: Mapping[str, dict[str, Tensor]], entry: str, path: Path) -> str:
+    exact = [at for at in entries if at == entry]
+    ends = [at for at in entries if at.rpartition(".")[2] == entry]
+    averaged = [at for at in entries if _AVERAGED.search(at)] if entry.lower() in ("ema", "swa") else []
+    for found in (exact, ends, averaged):
+        if found:
+            return found[0]
+    start = f"{entry.rstrip('.')}."
+    if any(name.startswith(start) for tensors in entries.values() for name in tensors):
+        return entry
+    raise BackboneError(
+        expected=f"an entry, or names that begin with {entry!r}",
+        found=f"entries {_listed(repr(at) for at in entries)}",
+        where=path,
+        hint="Leave out the # and what follows it to take the usual one.",
+    )
+
+
+def _listed(names: Iterable[str]) -> str:
+    every = list(names)
+    return ", ".join(every[:_NAMED]) + (", …" if every[_NAMED:] else "")
 
 
 def _plain(tensor: Tensor) -> Tensor:

@@ -15,10 +15,18 @@ from torch import Tensor
 from headstart import runtime
 from headstart.backbones.catalogue import find_spec
 from headstart.backbones.spec import BackboneSpec, WheelFile
-from headstart.backbones.weight_files import SUFFIXES, read_weights, tensor_hash
+from headstart.backbones.weight_files import (
+    SUFFIXES,
+    USUAL,
+    WeightFile,
+    check_finite,
+    read_weights,
+    split_entry,
+    tensor_hash,
+)
 from headstart.download import WRONG_HASH, Note, Progress, download, file_matches
 from headstart.errors import BackboneError, DownloadError
-from headstart.files import expanded, remove
+from headstart.files import remove
 
 _DATE = r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])"  # net-20230815.pth; torchvision's hashes are none
 _HASH_IN_NAME = re.compile(rf"-(?!{_DATE}\.)([0-9a-f]{{8,64}})\.[a-z]+$")  # torchvision's habit: resnet18-f37072fd.pth
@@ -92,8 +100,8 @@ def weights_available(spec: BackboneSpec, weights: str | None = None) -> Weights
         sources = [weights_available(find_spec(name), file) for name, file in zip(spec.parts, files, strict=False)]
         return next((source for source in sources if source.path is None), sources[0])
     if weights and not _is_url(weights):
-        path = expanded(weights, kind=BackboneError)
-        return WeightsSource(path if path.is_file() else None, "", 0.0, _UNKNOWN)
+        path, _ = split_entry(weights)
+        return WeightsSource(path if path.exists() and not path.is_dir() else None, "", 0.0, _UNKNOWN)
     if weights:
         address = _address(weights)
         return WeightsSource(_on_disk(address), address.url, 0.0, _UNKNOWN)
@@ -120,7 +128,8 @@ def load_weights(
     """Weights for a spec: the given file or URL, else the spec's own source, from the disk if it is there.
 
     Args:
-        weights: `.safetensors`, `.pth`, `.pt` or `.th` file, or http(s) URL; `URL#sha256=HEX` checks what arrives.
+        weights: `.safetensors`, `.pth`, `.pt` or `.th` file, or http(s) URL; `URL#sha256=HEX` checks what arrives,
+            `FILE#ENTRY` takes one entry of a checkpoint, such as `#state_dict_ema`.
         offline: never use the network.
         progress: called with the bytes done and the total during a download.
         note: called with a sentence when another process downloads the same file and is waited for.
@@ -129,10 +138,10 @@ def load_weights(
         BackboneError: there is no such file, it cannot be downloaded, its hash differs, or it holds no weights.
     """
     if weights and not _is_url(weights):
-        path = expanded(weights, kind=BackboneError)
         if "://" in weights:
             raise BackboneError(expected="a file or an http(s) address", found=repr(weights), where="--weights")
-        return _load(path, source=path.name)
+        path, entry = split_entry(weights)
+        return _load(path, source=path.name, entry=entry)
     if not weights and spec.packaged:
         return _load(_PACKAGE / spec.packaged, source="comes with headstart", licence=spec.licence)
     if not weights and spec.wheel is not None:
@@ -141,6 +150,7 @@ def load_weights(
         from headstart.backbones.timm_specs import timm_state
 
         state, path_or_none = timm_state(spec, offline=offline)
+        check_finite(state, path_or_none or spec.url)
         return LoadedWeights(
             state=state, source=spec.url, sha256=tensor_hash(state), licence=spec.licence, path=path_or_none
         )
@@ -210,20 +220,29 @@ def _load_from_wheel(wheel: WheelFile, *, licence: str) -> LoadedWeights:
     return _load(path, source=f"the package {wheel.distribution}", licence=licence)
 
 
-def _load(path: Path, *, source: str, licence: str = "", fetched: bool = False) -> LoadedWeights:
+def _load(path: Path, *, source: str, licence: str = "", fetched: bool = False, entry: str = "") -> LoadedWeights:
     try:
-        file = read_weights(path)
+        file = read_weights(path, entry)
     except BackboneError:
         if fetched and path.parent == weights_folder():
             remove(path)  # an error page with the name of weights would be found again next time
         raise
     return LoadedWeights(
         state=file.state,
-        source=source,
+        source=source + _taken(file, path.name),
         sha256=tensor_hash(file.state),
         licence=licence or file.licence or _UNKNOWN,
         path=path,
     )
+
+
+def _taken(file: WeightFile, name: str) -> str:
+    """Which weights of a checkpoint were taken, where that is not plain to see."""
+    if file.others:
+        others = " or ".join(f"{name}#{other}" for other in file.others)
+        return f", entry {file.entry or 'at the top'} (not {others})"
+    usual = all(part in USUAL for part in file.entry.split("."))
+    return "" if not file.entry or usual else f", entry {file.entry}"
 
 
 def _download(address: _Address, *, progress: Progress | None, note: Note | None = None) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -14,6 +13,7 @@ from headstart.backbones.preprocess import Preprocess
 from headstart.best_practices.examination import Examination, NotCheckedError
 from headstart.best_practices.rule import Issue, register_rule
 from headstart.classifier.card import FORMAT, MAX_BYTES, Card
+from headstart.untrusted import parse_object
 
 _CLOSE = 1e-3  # of a mean or standard deviation in [0, 1]: a quarter of a grey level
 _OPTIONAL = ("module",)  # entries of a card that are written only where they say something
@@ -116,9 +116,9 @@ def _card_values(file: Path) -> dict[str, object]:
     try:
         with safe_open(path, framework="pt") as opened:
             text = (opened.metadata() or {}).get("headstart", "")
-        values = json.loads(text) if len(text) <= MAX_BYTES else None
+        values = parse_object(text, most=MAX_BYTES)
     except (SafetensorError, OSError, ValueError) as error:
         raise NotCheckedError(f"a classifier file that can be read: {error}") from error
-    if not isinstance(values, dict) or values.get("format") != FORMAT:
+    if values.get("format") != FORMAT:
         raise NotCheckedError("a classifier file of headstart")
     return values

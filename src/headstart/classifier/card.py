@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from headstart.backbones.backbone import Backbone
+from headstart.backbones.preprocess import Preprocess
 from headstart.backbones.spec import POOLS, Stage
-from headstart.errors import ClassifierError
+from headstart.errors import BackboneError, ClassifierError
 from headstart.heads.head import Head
 from headstart.plain import Plain
+from headstart.untrusted import Untrusted, parse_json
 
 FORMAT = "headstart-classifier"
 VERSION = (
     3  # 1: plain; 2: perhaps with flip TTA; 3: perhaps a backbone that is a user's module; older readers know less
 )
 MAX_BYTES = 4_000_000  # 20,000 class names fit; a hostile file cannot fill the memory with its card
+MOST_NAMES = MAX_BYTES // 7  # bytes of all class names in JSON: a card holds them up to six times, for each split too
+COLDEST, HOTTEST = 1e-9, 1e9  # temperatures: what a fit can give for any head that float32 features can have
 
 _KINDS: dict[str, type | tuple[type, ...]] = {
     "format": str,
@@ -126,8 +129,8 @@ class Card(Plain):
         if len(text) > MAX_BYTES:
             raise _wrong(f"a card of at most {MAX_BYTES:,} characters", f"{len(text):,}", where)
         try:
-            values = json.loads(text)
-        except ValueError as error:
+            values = parse_json(text)
+        except Untrusted as error:
             raise _wrong("a card in JSON", str(error), where) from error
         if not isinstance(values, dict) or values.get("format") != FORMAT:
             raise _wrong(f"a card of format {FORMAT}", "something else", where)
@@ -142,7 +145,7 @@ class Card(Plain):
             if not isinstance(known[key], bool):
                 raise _wrong(f"{key} true or false in the card", repr(known[key])[:80], where)
         _check_module(known["module"], where)
-        fields = {key: known[key] for key in cls.__dataclass_fields__}
+        fields = {key: known.get(key, {}) for key in cls.__dataclass_fields__}
         fields |= {key: tuple(fields[key]) for key in ("stages", "classes", "background")}
         return cls(**fields)
 
@@ -159,7 +162,9 @@ def _module_of(backbone: Backbone) -> dict[str, object]:
 
 
 def _check_version(version: object, where: object) -> None:
-    if isinstance(version, int) and version > VERSION:
+    if type(version) is not int or version < 1:
+        raise _wrong("a version in the card", repr(version)[:80], where)
+    if version > VERSION:
         raise ClassifierError(
             expected=f"a classifier file of version {VERSION} or older",
             found=f"version {version}",
@@ -174,12 +179,23 @@ def _check_values(values: Mapping[str, Any], where: object) -> None:
         raise _wrong("at least two different class names", repr(classes)[:80], where)
     if not stages or not all(isinstance(stage, str) for stage in stages):
         raise _wrong("names of stages", repr(stages)[:80], where)
-    if len(background) != 3 or not all(isinstance(value, int) and 0 <= value <= 255 for value in background):
+    if len(background) != 3 or not all(type(value) is int and 0 <= value <= 255 for value in background):
         raise _wrong("three values 0 to 255 as background", repr(background)[:80], where)
-    if not math.isfinite(values["temperature"]) or values["temperature"] <= 0:
-        raise _wrong("a temperature above 0", repr(values["temperature"]), where)
-    if not all(isinstance(text, str) for text in values["weights"].values()):
-        raise _wrong("plain text about the weights", repr(values["weights"])[:80], where)
+    if not COLDEST <= values["temperature"] <= HOTTEST:  # nan too
+        raise _wrong(f"a temperature above 0, from {COLDEST:g} to {HOTTEST:g}", repr(values["temperature"])[:80], where)
+    if not values["head"] or not all(name.strip() for name in classes):
+        raise _wrong("a name of the head and of each class", "an empty one", where)
+    if len(set(stages)) < len(stages):
+        raise _wrong("different stages", repr(stages)[:80], where)
+    try:
+        Preprocess.from_dict(values["preprocess"])
+    except (BackboneError, TypeError) as error:
+        found = error.found if isinstance(error, BackboneError) else str(error)
+        expected = error.expected if isinstance(error, BackboneError) else "plain values"
+        raise _wrong(f"{expected} as preprocessing in the card", found[:80], where) from error
+    for about in ("weights", "versions"):
+        if not all(isinstance(text, str) for text in values[about].values()):
+            raise _wrong(f"plain text about the {about}", repr(values[about])[:80], where)
 
 
 def _check_module(module: object, where: object) -> None:

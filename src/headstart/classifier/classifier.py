@@ -183,6 +183,8 @@ class Classifier:
         return head.probabilities(x)
 
     def _prediction(self, name: str, row: NDArray[np.float64]) -> Prediction:
+        if not np.isfinite(row).all():
+            return _unreadable(name, "no answer: numbers overflow in the network, its weights make no sense")
         classes, order = self.card.classes, np.argsort(-row, kind="stable")
         ranked = {classes[i]: float(row[i]) for i in order}
         return Prediction(name, classes[order[0]], float(row[order[0]]), ranked)

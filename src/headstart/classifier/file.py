@@ -2,43 +2,74 @@
 
 from __future__ import annotations
 
+import json
+import struct
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from headstart.backbones.backbone import Backbone, Provenance, build_backbone
 from headstart.backbones.catalogue import REGISTERED, find_spec
+from headstart.backbones.file_kind import refuse_kind
 from headstart.backbones.flip_tta import FlipTTA
 from headstart.backbones.preprocess import Preprocess
+from headstart.backbones.weight_files import not_finite
 from headstart.classifier.card import Card
 from headstart.errors import BackboneError, ClassifierError
 from headstart.files import FOR_OUT, atomic_write, make_folder
+from headstart.untrusted import parse_object
 
 Matrix = NDArray[np.float64]
 
 _KEY = "headstart"
+_CHECKSUM = "headstart.checksum"
+"""Metadata: the CRC-32 of the card and all tensors; files that headstart wrote before 0.2 have none."""
+_NAMED = 8  # tensors listed in an error
+_LARGEST = 2048  # px, of the option --size
 
 
 def write_classifier(path: Path, tensors: dict[str, torch.Tensor], card: Card) -> Path:
-    """Write tensors and card; the file appears whole or not at all.
+    """Write tensors and card with their checksum; the file is read back, and appears whole or not at all.
 
     Raises:
-        ClassifierError: the folder cannot be written, or the disk is full.
+        ClassifierError: the folder cannot be written, the disk is full, or what was written could not be opened: a
+            number is not finite, a value of the card makes no sense, or the disk gives back other bytes.
     """
     expected = "to write the classifier"
     make_folder(path.parent, expected=expected, kind=ClassifierError)
     plain = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
+    text = card.to_json()
     with atomic_write(path, expected=expected, hint=FOR_OUT, kind=ClassifierError) as part:
         try:
-            save_file(plain, part, {_KEY: card.to_json()})
+            content = save(plain, {_KEY: text})
         except SafetensorError as error:
             raise ClassifierError(expected=expected, found=str(error), where=path, hint=FOR_OUT) from error
+        with part.open("wb") as file:
+            file.writelines(_with_metadata(content, {_KEY: text, _CHECKSUM: _checksum_of(text, plain)}))
+        if part != path:  # a pipe cannot be read back
+            written = _read(part, path)
+            _head(written, path)
+            _check_sum(written, path)
     return path
+
+
+def _with_metadata(content: bytes, metadata: dict[str, str]) -> tuple[bytes, ...]:
+    """The parts of a safetensors file with other metadata, in this order: safetensors writes two keys in any order, and
+    the same classifier is to give the same bytes.
+    """
+    (length,) = struct.unpack("<Q", content[:8])
+    header = {**parse_object(content[8 : 8 + length]), "__metadata__": metadata}
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)), text, content[8 + length :]
 
 
 def read_classifier(path: Path, module: nn.Module | None = None) -> tuple[Backbone, Card, Matrix, Matrix]:
@@ -51,8 +82,9 @@ def read_classifier(path: Path, module: nn.Module | None = None) -> tuple[Backbo
         ClassifierError: the file is missing, no classifier, damaged, newer, its tensors do not fit its card, or the
             module is missing or another.
     """
-    card, tensors = _read(path)
-    weight, bias = _head(card, tensors, path)
+    contents = _read(path)
+    card, tensors = contents.card, contents.tensors
+    weight, bias = _head(contents, path)
     state = {key.removeprefix("backbone."): value for key, value in tensors.items() if key.startswith("backbone.")}
     try:
         backbone = _backbone_of(card, module, path)
@@ -60,12 +92,15 @@ def read_classifier(path: Path, module: nn.Module | None = None) -> tuple[Backbo
         backbone.preprocess = Preprocess.from_dict(card.preprocess)  # as measured, whatever the spec says by now
         backbone.flip_tta = FlipTTA(backbone.widths, card.unit) if card.flip_tta else None
         width = sum(backbone.spec.stage(name).width for name in card.stages)
+        if backbone.preprocess.crop != backbone.spec.crop:
+            _check_size(backbone)
     except BackboneError as error:
         raise ClassifierError(
             expected=error.expected, found=error.found, where=path, hint=error.hint or "The file is damaged."
         ) from error
     if width != len(weight):
         raise _damaged(f"a head for {width} features", f"one for {len(weight)}", path)
+    _check_sum(contents, path)  # last: what is wrong in itself is named
     return backbone, card, weight, bias
 
 
@@ -93,37 +128,103 @@ def _backbone_of(card: Card, module: nn.Module | None, path: Path) -> Backbone:
     return Backbone.from_module(module, preprocess=preprocess, stages=card.module_stages, name=card.backbone)
 
 
-def _read(path: Path) -> tuple[Card, dict[str, torch.Tensor]]:
+@dataclass(frozen=True)
+class _Contents:
+    card: Card
+    tensors: dict[str, torch.Tensor]
+    text: str
+    checksum: str | None
+
+
+def _read(path: Path, shown: Path | None = None) -> _Contents:
+    """What is in a file, with finite numbers only; `shown`: the name that errors give it."""
+    shown = shown or path
     if path.is_dir() and (path / "classifier.safetensors").is_file():
         path = path / "classifier.safetensors"  # the folder of a run stands for its classifier
-    if not path.is_file():
+    if not path.exists():
         raise ClassifierError(
-            expected="a classifier file", found="no such file", where=path, hint="Make one with: headstart train FOLDER"
+            expected="a classifier file",
+            found="no such file",
+            where=shown,
+            hint="Make one with: headstart train FOLDER",
         )
     try:
+        kind = refuse_kind(path)
+        if kind != "safetensors" and (kind or path.suffix != ".safetensors"):
+            raise _another_kind(kind, shown)
         with safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get(_KEY)
+            metadata = file.metadata() or {}
+            text, checksum = metadata.get(_KEY), metadata.get(_CHECKSUM)
             if text is None:
                 raise ClassifierError(
                     expected="a classifier of headstart",
                     found="a safetensors file without headstart's card",
-                    where=path,
+                    where=shown,
                     hint="A file of weights alone goes to `headstart train --weights FILE`.",
                 )
-            card = Card.from_json(text, path)
-            return card, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no mapping
-    except (SafetensorError, OSError, ValueError) as error:
-        raise _damaged("a complete classifier file", str(error), path) from error
+            card = Card.from_json(text, shown)
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no mapping
+    except (SafetensorError, OSError, ValueError, RuntimeError, TypeError) as error:
+        raise _damaged("a complete classifier file", str(error), shown) from error
+    wrong = not_finite(tensors) or [
+        name for name, value in tensors.items() if name.endswith("running_var") and bool((value < 0).any())
+    ]
+    if wrong:
+        found = f"NaN, infinity or a negative variance in {', '.join(wrong[:_NAMED])}" + (
+            ", …" if wrong[_NAMED:] else ""
+        )
+        raise _damaged("finite numbers in all tensors", found, shown)
+    return _Contents(card, tensors, text, checksum)
 
 
-def _head(card: Card, tensors: dict[str, torch.Tensor], path: Path) -> tuple[Matrix, Matrix]:
+def _check_sum(contents: _Contents, path: Path) -> None:
+    if contents.checksum not in (None, _checksum_of(contents.text, contents.tensors)):
+        raise _damaged("the tensors and the card that were written", "others: the checksum is wrong", path)
+
+
+def _checksum_of(text: str, tensors: Mapping[str, torch.Tensor]) -> str:
+    """CRC-32 of the card's text and of the tensors by name, hex."""
+    total = zlib.crc32(text.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        total = zlib.crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode(), total)
+        total = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data, total)
+    return f"{total:08x}"
+
+
+def _check_size(backbone: Backbone) -> None:
+    """Run the network once on an image of the card's size, which is not that of its spec."""
+    side = backbone.preprocess.crop
+    try:
+        if side > _LARGEST or not bool(torch.isfinite(backbone.plain_features(torch.zeros(1, 3, side, side))).all()):
+            raise BackboneError(expected=f"images of at most {_LARGEST} px", found=f"{side} px")
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise BackboneError(expected=f"a size of images that {backbone.spec.name} takes", found=f"{side} px") from error
+
+
+def _another_kind(kind: str, path: Path) -> ClassifierError:
+    weights = kind in ("torch checkpoint", "a pickle")
+    return ClassifierError(
+        expected="a complete classifier file of headstart (.safetensors)",
+        found="a torch checkpoint: weights of a network, without classes and preprocessing"
+        if weights
+        else kind or "no known file",
+        where=path,
+        hint=f"Train a classifier with these weights: headstart train FOLDER --weights {path}"
+        if weights
+        else "Make a classifier with: headstart train FOLDER",
+    )
+
+
+def _head(contents: _Contents, path: Path) -> tuple[Matrix, Matrix]:
+    card, tensors = contents.card, contents.tensors
     weight, bias = tensors.get("head.weight"), tensors.get("head.bias")
     count = len(card.classes)
     if weight is None or bias is None or weight.ndim != 2 or weight.shape[1] != count or bias.shape != (count,):
         found = {key: tuple(value.shape) for key, value in tensors.items() if key.startswith("head.")}
         raise _damaged(f"a head for {count} classes", str(found), path)
-    if not (torch.isfinite(weight).all() and torch.isfinite(bias).all()):
-        raise _damaged("finite numbers in the head", "nan or infinite", path)
+    if not (weight.is_floating_point() and bias.is_floating_point()):
+        raise _damaged("a head of floating-point numbers", f"{weight.dtype}, {bias.dtype}", path)
     return weight.double().numpy(), bias.double().numpy()
 
 

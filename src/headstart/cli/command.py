@@ -101,8 +101,8 @@ def command(
 
 def print_json(result: object) -> None:
     """Print the result of a command, alone, to stdout."""
-    json.dump(to_plain(result), sys.stdout, indent=1, allow_nan=False)
-    sys.stdout.write("\n")
+    text = json.dumps(to_plain(result), indent=1, allow_nan=False)  # whole before its first byte is written
+    sys.stdout.write(f"{text}\n")
 
 
 def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:

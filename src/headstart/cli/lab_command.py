@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +14,7 @@ from headstart.cli.tables import console, print_experiments
 from headstart.errors import RecipeError, shown
 from headstart.files import atomic_write
 from headstart.lab.catalogue import CLAIMS, run_experiment
+from headstart.untrusted import NotFinite, Untrusted, parse_json
 
 _KINDS = (".png", ".svg", ".pdf")
 
@@ -49,13 +49,11 @@ def _setting(text: str) -> tuple[str, Any]:
     if not equals:
         raise RecipeError(expected="NAME=VALUE", found=repr(text), where="--set", hint="For example --set seed=7.")
     try:
-        parsed = json.loads(value)
-    except ValueError:
-        parsed = value  # a word
-    try:
-        json.dumps(parsed, allow_nan=False)
-    except ValueError as error:  # Python reads NaN, Infinity and 1e999, which are no JSON
+        parsed = parse_json(value)
+    except NotFinite as error:  # NaN, Infinity and 1e999 are no JSON, and no words either
         raise RecipeError(expected="a finite number", found=repr(value), where=f"--set {name}") from error
+    except Untrusted:
+        parsed = value  # a word
     return name.strip().replace("-", "_"), tuple(parsed) if isinstance(parsed, list) else parsed
 
 

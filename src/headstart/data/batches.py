@@ -5,6 +5,7 @@ Decoding and resizing release Python's lock, so threads keep all cores busy with
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from headstart.data.images import BadImage, ImageRules, open_image
+from headstart.data.images import BadImage, ImageRules, open_image, read_bytes
 
 Prepare = Callable[[NDArray[np.uint8]], torch.Tensor]
 """H×W×3 uint8 → 3×S×S uint8: a backbone's resize and crop, passed in because `data` does not import `backbones`."""
@@ -38,16 +39,31 @@ class PixelBatch:
 
 
 def pixel_batches(
-    sources: Sequence[Path | bytes], prepare: Prepare, *, rules: ImageRules, batch_size: int, workers: int
+    sources: Sequence[Path | bytes],
+    prepare: Prepare,
+    *,
+    rules: ImageRules,
+    batch_size: int,
+    workers: int,
+    contents: Sequence[str] | None = None,
 ) -> Generator[PixelBatch, None, None]:
     """Decode and prepare every source once, in order; at most three batches are in memory.
 
     A batch may be empty of pixels (0×…) when all of its images failed.
+
+    Args:
+        contents: SHA-256 (hex) that each source's bytes must have: the very bytes that are decoded are hashed, so that
+            nothing is stored under the content of a file that has changed. None: any bytes will do.
     """
 
-    def one(source: Path | bytes) -> torch.Tensor | str:
+    def one(position: int, source: Path | bytes) -> torch.Tensor | str:
         try:
-            return prepare(open_image(source, rules).rgb)
+            if contents is None:
+                return prepare(open_image(source, rules).rgb)
+            data = source if isinstance(source, bytes) else read_bytes(source)
+            if hashlib.sha256(data).hexdigest() != contents[position]:
+                return "the file was changed while it was in use"
+            return prepare(open_image(data, rules).rgb)
         except BadImage as bad:
             return bad.reason
 
@@ -57,7 +73,9 @@ def pixel_batches(
         try:
             while True:
                 free = 2 * batch_size - len(ahead)
-                ahead.extend((position, pool.submit(one, source)) for position, source in islice(waiting, free))
+                ahead.extend(
+                    (position, pool.submit(one, position, source)) for position, source in islice(waiting, free)
+                )
                 if not ahead:
                     return
                 taken = [ahead.popleft() for _ in range(min(batch_size, len(ahead)))]

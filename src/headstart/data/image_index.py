@@ -27,6 +27,7 @@ from headstart.data.fact_store import FactStore, FileKey
 from headstart.data.finding import Finding
 from headstart.data.image_set import Sample
 from headstart.data.images import BadImage, ImageRules, open_image, read_bytes, suffix_notes
+from headstart.untrusted import parse_json
 
 SIGNATURE_SIDE = 32  # pixels: enough for the DCT of a perceptual hash and for fitting a crop; 1 kB per image
 _DECODER = "4"  # raise when images.py changes a pixel, a note or what it refuses, or when the signature changes
@@ -239,7 +240,7 @@ def _pack(facts: ImageFacts) -> bytes:
 
 def _unpack(content: str, packed: bytes) -> ImageFacts:
     plain, _, signature = packed.partition(b"\n")
-    pixels, width, height, format_, mode, notes, error = json.loads(plain)
+    pixels, width, height, format_, mode, notes, error = parse_json(plain)
     return ImageFacts(
         content=content,
         pixels=pixels,

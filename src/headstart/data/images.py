@@ -115,6 +115,8 @@ class ImageRules:
         """
         try:
             colour = ImageColor.getrgb(background)
+            if not all(0 <= value <= 255 for value in colour):
+                raise ValueError(background)
         except ValueError:
             raise RecipeError(
                 expected="a colour such as white, black, grey or #ff8800", found=repr(background), where="--background"

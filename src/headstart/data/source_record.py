@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from headstart import files
 from headstart.plain import Plain
+from headstart.untrusted import check_fields, read_object
 
 NAME = "source.json"
 _FORMAT = "headstart-source-1"
+_MOST_BYTES = 10_000_000  # 50,000 origins; a folder may hold another file of this name
 
 
 @dataclass(frozen=True)
@@ -62,10 +63,10 @@ def write_record(folder: Path, record: SourceRecord) -> None:
 def read_record(folder: Path) -> SourceRecord | None:
     """The record in a folder; None when there is none, or one that headstart did not write."""
     try:
-        found = json.loads((folder / NAME).read_text(encoding="utf-8"))
+        found = read_object(folder / NAME, {"format": str, "origins": list}, most=_MOST_BYTES)
         if found.pop("format") != _FORMAT:
             return None
         origins = tuple(Origin(**origin) for origin in found.pop("origins"))
-        return SourceRecord(**found, origins=origins)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return check_fields(SourceRecord(**found, origins=origins))
+    except (OSError, ValueError, TypeError):
         return None

@@ -14,6 +14,7 @@ from headstart.evaluation.calibration import Calibration
 from headstart.evaluation.intervals import Interval
 from headstart.plain import Plain
 from headstart.public_api import public_methods
+from headstart.untrusted import check_fields
 from headstart.wording import counted
 
 
@@ -108,7 +109,7 @@ class Evaluation(Plain):
             RunError: a field is missing, unknown or of the wrong kind.
         """
         try:
-            return cls(**{**saved, **_restored(saved)})
+            return check_fields(cls(**{**saved, **_restored(saved)}))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             found = f"{type(error).__name__}: {error}"
             raise RunError(

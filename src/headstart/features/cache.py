@@ -31,6 +31,7 @@ from headstart.files import (
     remove_abandoned_part,
     write_text,
 )
+from headstart.untrusted import check_regular, read_object
 
 Rows = NDArray[np.float32]
 
@@ -181,15 +182,18 @@ class FeatureCache:
 def read_card(path: Path) -> dict[str, Any]:
     """The JSON object in a file; an empty one where there is none or it is damaged."""
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        return read_object(path)
     except (OSError, ValueError):
         return {}
 
 
 def _entry(card: Path) -> CacheEntry:
-    folder, about = card.parent, read_card(card)
+    folder = card.parent
+    about = {key: value for key, value in read_card(card).items() if isinstance(value, str)}
     rows = folder / "rows.json"  # of a RowFile, which keeps its rows in one file for each tensor
-    images = read_card(rows).get("rows", 0) if rows.exists() else sum(len(_contents_of(s)) for s in folder.glob(_SHARD))
+    images: Any = read_card(rows).get("rows") if rows.exists() else None
+    if type(images) is not int:
+        images = sum(len(_contents_of(shard)) for shard in folder.glob(_SHARD))
     try:
         size = sum(file.stat().st_size for file in folder.iterdir() if file.suffix in (".safetensors", ".npy"))
         used = card.stat().st_mtime
@@ -204,9 +208,10 @@ def _checksum(codes: NDArray[np.uint8], rows: Rows) -> str:
 
 def _contents_of(shard: Path) -> list[str]:
     try:
+        check_regular(shard)
         with safe_open(shard, framework="np") as file:
             codes = file.get_tensor("contents")
-    except (SafetensorError, OSError):
+    except (SafetensorError, OSError, ValueError):
         remove(shard)  # cut off or foreign: computed again
         return []
     return [row.tobytes().hex() for row in codes]
@@ -214,9 +219,10 @@ def _contents_of(shard: Path) -> list[str]:
 
 def _read_shard(shard: Path) -> Rows | None:
     try:
+        check_regular(shard)
         with safe_open(shard, framework="np") as file:
             codes, rows = file.get_tensor("contents"), np.asarray(file.get_tensor("features"), dtype=np.float32)
             stated = (file.metadata() or {}).get("sha256")
-    except (SafetensorError, OSError):
+    except (SafetensorError, OSError, ValueError):
         return None
     return rows if stated == _checksum(codes, rows) else None

@@ -18,7 +18,7 @@ from headstart.data.batches import pixel_batches
 from headstart.data.images import ImageRules
 from headstart.errors import DataError, RunError
 from headstart.features.cache import READER, FeatureCache, FeatureStore
-from headstart.features.features_file import create_file
+from headstart.features.features_file import create_file, seal_file
 from headstart.features.matrix import Features, Rows
 
 Forward = Callable[[torch.Tensor], torch.Tensor]
@@ -87,7 +87,7 @@ def extract_features(
         progress: called with (images done, images to do).
 
     Raises:
-        DataError: an image can no longer be read.
+        DataError: an image can no longer be read, or was changed since its content was hashed.
     """
     began = time.perf_counter()
     missing = list({content: i for i, content in enumerate(files.contents) if content not in store}.values())
@@ -113,6 +113,8 @@ def extract_features(
         run.compute([int(i) for i in np.flatnonzero(~filled)])
         if not _fill(matrix, store, files.contents).all():
             raise RunError(expected="a cache that keeps what is written", found="damaged files", where=store.folder)
+    if into is not None:
+        seal_file(into, matrix)
     features = Features(matrix, slices, files.names, files.contents)
     return features, Extraction(cached, len(files.contents) - cached, time.perf_counter() - began)
 
@@ -143,6 +145,7 @@ class _Pass:
         batches = pixel_batches(
             [files.paths[i] for i in missing],
             preprocess.prepare,
+            contents=[files.contents[i] for i in missing],
             rules=files.rules,
             batch_size=self.batch_size,
             workers=self.workers,
@@ -152,7 +155,9 @@ class _Pass:
                 for position, reason in batch.failures.items():
                     name = files.names[missing[position]]
                     raise DataError(
-                        expected=f"{name} to stay readable", found=reason, hint="Run again when it is readable again."
+                        expected=f"{name} to stay readable and as it was",
+                        found=reason,
+                        hint="Run again when nothing changes it.",
                     )
                 rows = self.forward(preprocess.normalise(batch.pixels)).cpu().numpy()
                 pending.add([files.contents[missing[position]] for position in batch.positions], rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,7 +13,11 @@ from safetensors import SafetensorError, safe_open
 
 from headstart.errors import RunError
 from headstart.features.matrix import Features, Rows
-from headstart.files import FOR_RUN, disk_full, remove, reserve
+from headstart.files import FOR_RUN, disk_full, os_errors, remove, reserve
+from headstart.untrusted import Untrusted, check_regular, parse_object
+
+_CHECKSUM, _DIGITS = "checksum", 8
+_BLOCK = 1 << 22  # bytes read at once
 
 
 def create_file(
@@ -36,6 +41,7 @@ def create_file(
         ("features", "F32", [count, width], 4 * count * width),
         ("names", "U8", [len(text_names)], len(text_names)),
         ("contents", "U8", [count, len(codes) // max(count, 1)], len(codes)),
+        (_CHECKSUM, "U8", [_DIGITS], _DIGITS),
     ]
     header: dict[str, object] = {"__metadata__": {"slices": json.dumps(dict(slices))}}
     offset = 0
@@ -48,7 +54,7 @@ def create_file(
         with path.open("wb") as file:
             file.write(struct.pack("<Q", len(text)) + text)
             file.seek(4 * count * width, 1)
-            file.write(text_names + codes)
+            file.write(text_names + codes + bytes(_DIGITS))  # `seal_file` writes the checksum when the rows are there
         reserve(path)
     except OSError as error:
         remove(path)
@@ -56,22 +62,53 @@ def create_file(
     return np.memmap(path, np.float32, "r+", offset=8 + len(text), shape=(count, width))
 
 
+def seal_file(path: Path, rows: Rows) -> None:
+    """Write the checksum of a file whose rows are filled: it is the file's last bytes.
+
+    Raises:
+        RunError: the disk refuses.
+    """
+    if isinstance(rows, np.memmap):
+        rows.flush()
+    with os_errors(path, expected="a file that can be written", hint=FOR_RUN), path.open("r+b") as file:
+        file.seek(-_DIGITS, 2)
+        file.write(_checksum(path))
+
+
+def _checksum(path: Path) -> bytes:
+    """CRC-32 of a file's bytes but its last, in hex digits."""
+    total, left = 0, path.stat().st_size - _DIGITS
+    with path.open("rb") as file:
+        while left > 0 and (block := file.read(min(left, _BLOCK))):
+            total, left = zlib.crc32(block, total), left - len(block)
+    return f"{total:08x}".encode()
+
+
 def load_features(path: Path) -> Features:
     """Features of a finished run; the matrix stays on disk.
 
+    The file is read once to compare its checksum, a second for each gigabyte; one that headstart wrote before 0.2 has
+    none.
+
     Raises:
-        RunError: the file is missing, cut off or not a features file.
+        RunError: the file is missing, damaged or not a features file.
     """
     try:
+        check_regular(path)
         with safe_open(path, framework="np") as file:  # checks the header against the file's length
-            slices = {stage: (a, b) for stage, (a, b) in json.loads((file.metadata() or {})["slices"]).items()}
+            slices = {stage: (a, b) for stage, (a, b) in parse_object((file.metadata() or {})["slices"]).items()}
             names = file.get_tensor("names").tobytes().decode("utf-8", "surrogateescape").split("\0")
             contents = [row.tobytes().hex() for row in file.get_tensor("contents")]
             shape = file.get_slice("features").get_shape()
+            stated = file.get_tensor(_CHECKSUM).tobytes() if _CHECKSUM in file.keys() else b""  # noqa: SIM118
+            if stated.strip(b"\0") and stated != _checksum(path):
+                raise Untrusted("a damaged file: its checksum is another")
+        if len(contents) != len(names) or shape != [len(names), max(stop for _, stop in slices.values())]:
+            raise Untrusted("names, contents and features of different numbers")
         with path.open("rb") as raw:
             (length,) = struct.unpack("<Q", raw.read(8))
-            begin = json.loads(raw.read(length))["features"]["data_offsets"][0]
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+            begin = parse_object(raw.read(length))["features"]["data_offsets"][0]
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError, struct.error) as error:
         raise RunError(
             expected="the features of a run", found=str(error), where=path, hint="Run `headstart train` again."
         ) from error

@@ -122,7 +122,8 @@ def _of_kind(cache: FeatureCache, kind: dict[str, str], listed: str) -> list[Pat
 
 def _keys_of(folder: Path) -> list[str]:
     """The keys of a file's rows; none where they cannot be read."""
-    return list(read_card(folder / _ROWS).get("keys", []))
+    keys = read_card(folder / _ROWS).get("keys")
+    return keys if isinstance(keys, list) and all(isinstance(key, str) for key in keys) else []
 
 
 def fill_rows(

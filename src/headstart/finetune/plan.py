@@ -8,6 +8,7 @@ from typing import Any
 
 from headstart.finetune.cost import Cost
 from headstart.plain import Plain
+from headstart.untrusted import check_fields
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class FineTunePlan(Plain):
         """From the plain values.
 
         Raises:
-            KeyError, TypeError: a value is missing or unknown.
+            KeyError, TypeError, ValueError: a value is missing, unknown or of another type.
         """
         cost = {name: value for name, value in values["cost"].items() if name != "seconds"}  # follows from the rest
-        return cls(**{**values, "cost": Cost(**cost), "reasons": tuple(values["reasons"])})
+        return check_fields(cls(**{**values, "cost": Cost(**cost), "reasons": tuple(values["reasons"])}))

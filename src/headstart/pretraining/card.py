@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from headstart.backbones.weight_files import read_weights, tensor_hash
 from headstart.files import write_json
 from headstart.pretraining.gate_result import GateResult
 from headstart.pretraining.pretrain import LOG
+from headstart.untrusted import read_object
 
 CARD = "card.json"
 GOOD_FOR = (
@@ -37,7 +37,7 @@ def write_card(weights: Path, teacher: Backbone, gate: GateResult | None) -> Pat
     Args:
         gate: None if there were no real images; the card says so.
     """
-    log: dict[str, Any] | None = json.loads((weights.parent / LOG).read_text(encoding="utf-8"))
+    log: dict[str, Any] | None = read_object(weights.parent / LOG, {"recipe": dict, "epochs": list})
     runs: list[dict[str, Any]] = []
     while log is not None:  # the last one first
         runs.insert(0, {"recipe": log["recipe"], "log": _summary(log["epochs"])})

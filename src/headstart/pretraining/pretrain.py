@@ -18,7 +18,7 @@ from headstart.backbones.backbone import Backbone
 from headstart.backbones.models.fire_resnet import FireResNet
 from headstart.backbones.recalibrate import recalibrate_batch_norm
 from headstart.errors import TrainingError
-from headstart.files import atomic_write, make_folder, write_json
+from headstart.files import atomic_write, make_folder
 from headstart.pretraining.bank import draw_bank
 from headstart.pretraining.distillation import Distiller, DrawnPictures, distillation_loss
 from headstart.pretraining.recipe import PretrainingRecipe
@@ -26,6 +26,7 @@ from headstart.pretraining.teacher import Teacher
 from headstart.training.checkpoint import check_fits, read_checkpoint
 from headstart.training.records import EpochRecord
 from headstart.training.stepbystep import StepByStep
+from headstart.untrusted import read_object, write_sealed
 
 CHECKPOINT, WEIGHTS, LOG = "checkpoint.pt", "embedded.safetensors", "log.json"
 _SCALE_SEED, _STATISTICS_SEED = 2**31 + 1, 2**32 + 1  # beyond every seed of training
@@ -115,7 +116,7 @@ def pretrain(
     for record in work.epochs():
         loop.save_checkpoint(folder / CHECKPOINT)
         records = [one.to_dict() for one in loop.records]
-        write_json(folder / LOG, {"recipe": recipe.to_dict(), "started_from": before, "epochs": records})
+        write_sealed(folder / LOG, {"recipe": recipe.to_dict(), "started_from": before, "epochs": records})
         after_epoch(record)
         if minutes is not None and time.monotonic() - began > 60 * minutes:
             break
@@ -165,13 +166,11 @@ def _log(folder: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        _ = found["recipe"]
-    except (ValueError, KeyError, TypeError) as error:
+        return read_object(path, {"recipe": dict, "epochs": list})
+    except (OSError, ValueError) as error:
         raise TrainingError(
             expected="the log of a pretraining",
             found=f"a damaged file: {error}",
             where=path,
             hint="Choose another folder, or remove this file if the recipe is the same.",
         ) from error
-    return found

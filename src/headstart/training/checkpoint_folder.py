@@ -9,9 +9,11 @@ from pathlib import Path
 from headstart.errors import TrainingError
 from headstart.files import make_folder, remove, replace_file, write_text
 from headstart.training.stepbystep import StepByStep
+from headstart.untrusted import Untrusted, read_text
 
 LATEST, PREVIOUS = "checkpoint.pth", "checkpoint.previous.pth"
-_HALVINGS = "halved.txt"
+_HALVINGS, _MARK = "halved.txt", "½"
+_MOST_BYTES = 64  # a batch can be halved twelve times
 
 
 class CheckpointFolder:
@@ -62,9 +64,23 @@ class CheckpointFolder:
 
     @property
     def halvings(self) -> int:
-        """How often the batch was halved for want of memory; the checkpoints were trained with such batches."""
+        """How often the batch was halved for want of memory; the checkpoints were trained with such batches.
+
+        Where the note is damaged, the checkpoints are removed: they cannot be followed.
+        """
         path = self.folder / _HALVINGS
-        return len(path.read_text("utf-8")) if path.exists() else 0
+        if not path.exists():
+            return 0
+        try:
+            marks = read_text(path, _MOST_BYTES)
+        except (OSError, Untrusted):
+            marks = ""
+        if not marks or marks != _MARK * len(marks):
+            warnings.warn(f"{_HALVINGS} cannot be used; the fine-tuning starts again", stacklevel=2)
+            for name in (LATEST, PREVIOUS, _HALVINGS):
+                remove(self.folder / name, strict=True)
+            return 0
+        return len(marks)
 
     def start_again(self) -> None:
         """Remove the checkpoints and note that the batch is halved once more: memory did not suffice."""
@@ -72,4 +88,4 @@ class CheckpointFolder:
         for name in (LATEST, PREVIOUS):
             remove(self.folder / name)
         make_folder(self.folder)
-        write_text(self.folder / _HALVINGS, "½" * halvings)
+        write_text(self.folder / _HALVINGS, _MARK * halvings)

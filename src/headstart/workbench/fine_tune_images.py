@@ -89,10 +89,11 @@ def _pixels(session: Session, backbone: Backbone, dataset: Dataset, *, first: di
 
     def make(places: Sequence[int]) -> Rows:
         made = []
-        for batch in session.batches([samples[i].path for i in places], square, dataset.rules):
+        paths, expected = [samples[i].path for i in places], [contents[i] for i in places]
+        for batch in session.batches(paths, square, dataset.rules, contents=expected):
             for position, reason in batch.failures.items():
                 raise DataError(
-                    expected="an image that could be read a moment ago",
+                    expected="an image that stays as it was",
                     found=reason,
                     where=samples[places[position]].path,
                 )

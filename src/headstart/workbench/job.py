@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import glob
-import json
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,14 +14,17 @@ from typing import Any
 from headstart import runtime
 from headstart.download import sha256_of
 from headstart.errors import RecipeError, RunError
-from headstart.files import FOR_OUT, FolderLock, is_abandoned, make_folder, os_errors, remove, write_json, write_text
+from headstart.files import FOR_OUT, FolderLock, is_abandoned, make_folder, os_errors, remove, write_text
 from headstart.finetune.plan import FineTunePlan
 from headstart.recipe import Recipe
 from headstart.training.checkpoint_folder import LATEST, PREVIOUS, CheckpointFolder
+from headstart.untrusted import Kind, check_kinds, read_object, write_sealed
 from headstart.workbench.run import RECORD, out_folder
 
 _CARD, _PLAN, _RUN = "job.json", "plan.json", "run.sha256"
 _VERSION = 1
+_KINDS: dict[str, Kind] = {"source": str, "recipe": dict, "pinned": dict, "origin": (str, type(None))}
+_PINNED: dict[str, Kind] = {"data": str, "weights": str, "versions": dict}
 
 
 @dataclass(frozen=True)
@@ -79,16 +82,12 @@ class Job:
                 hint="It needs no resuming." if done else "Begin one: headstart train FOLDER --strategy last-stage",
             )
         try:
-            values = json.loads((folder / _CARD).read_text("utf-8"))
+            values = read_object(folder / _CARD, _KINDS)
+            _check_pinned(values["pinned"])
             origin = Path(values["origin"]) if values.get("origin") else None
             return cls(folder, target, Path(values["source"]), Recipe.from_dict(values["recipe"]), origin=origin)
-        except (ValueError, KeyError, TypeError, RecipeError) as error:
-            raise RunError(
-                expected="the card of an unfinished training",
-                found=str(error),
-                where=folder / _CARD,
-                hint="Train again.",
-            ) from error
+        except (OSError, ValueError, TypeError, RecipeError) as error:
+            raise _damaged(folder / _CARD, error) from error
 
     @property
     def checkpoints(self) -> CheckpointFolder:
@@ -111,7 +110,7 @@ class Job:
             RunError: something differs; it is named.
         """
         versions, device = runtime.versions(), runtime.choose_device(self.recipe.device)
-        pinned = json.loads((self.folder / _CARD).read_text("utf-8")).get("pinned")
+        pinned = self._pinned()
         if not pinned or force:
             self._write({"data": data, "weights": weights, "versions": versions, "device": device})
             return
@@ -135,23 +134,26 @@ class Job:
 
     def note(self, plan: FineTunePlan) -> None:
         """Keep the plan made on this machine, so that a resumed training follows it."""
-        write_json(self.folder / _PLAN, plan.to_dict())
+        write_sealed(self.folder / _PLAN, plan.to_dict())
 
     def recall(self) -> FineTunePlan | None:
         """The plan made before the training was interrupted; None where there is none.
 
         Raises:
-            RunError: the note cannot be read.
+            RunError: the damaged note cannot be removed.
+
+        A damaged one is made again. The checkpoints followed it, so they go with it: the fine-tuning starts again.
         """
         path = self.folder / _PLAN
         if not path.exists():
             return None
         try:
-            return FineTunePlan.from_dict(json.loads(path.read_text("utf-8")))
-        except (ValueError, KeyError, TypeError) as error:
-            raise RunError(
-                expected="the plan made before the first step", found=str(error), where=path, hint="Train again."
-            ) from error
+            return FineTunePlan.from_dict(read_object(path))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            warnings.warn(f"{_PLAN} cannot be used ({error}); the fine-tuning starts again", stacklevel=2)
+            for name in (_PLAN, LATEST, PREVIOUS):
+                remove(self.folder / name, strict=True)
+            return None
 
     @cached_property
     def lock(self) -> FolderLock:
@@ -206,6 +208,12 @@ class Job:
             raise
         return True
 
+    def _pinned(self) -> dict[str, Any]:
+        try:
+            return _check_pinned(read_object(self.folder / _CARD, _KINDS)["pinned"])
+        except (OSError, ValueError) as error:
+            raise _damaged(self.folder / _CARD, error) from error
+
     def _write(self, pinned: Mapping[str, Any]) -> None:
         values = {
             "version": _VERSION,
@@ -214,7 +222,16 @@ class Job:
             "recipe": self.recipe.to_dict(),
             "pinned": pinned,
         }
-        write_json(self.folder / _CARD, values)
+        write_sealed(self.folder / _CARD, values)
+
+
+def _check_pinned(pinned: dict[str, Any]) -> dict[str, Any]:
+    """What a job has noted of its images, weights and versions; empty before the first time."""
+    return check_kinds(pinned, _PINNED if pinned else {})
+
+
+def _damaged(path: Path, error: Exception) -> RunError:
+    return RunError(expected="the card of an unfinished training", found=str(error), where=path, hint="Train again.")
 
 
 def _is_finished(folder: Path, target: Path) -> bool:

@@ -6,7 +6,7 @@ A run is written into a hidden folder beside its place, and gets its name when e
 from __future__ import annotations
 
 import csv
-import json
+import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,15 +21,18 @@ from headstart.errors import RunError
 from headstart.evaluation.evaluation import Evaluation
 from headstart.features.features_file import load_features
 from headstart.features.matrix import Features
-from headstart.files import FOR_RUN, atomic_write, expanded, write_json
+from headstart.files import FOR_RUN, atomic_write, expanded
 from headstart.plain import to_plain
 from headstart.public_api import public_methods
+from headstart.untrusted import Untrusted, check_kinds, read_object, read_text, write_sealed
 
 CLASSIFIER, RECORD, PREDICTIONS = "classifier.safetensors", "run.json", "predictions.csv"
 FEATURES, REPORT, INSIDE = "features.safetensors", "report.html", "inside.html"
 FILES = (CLASSIFIER, RECORD, PREDICTIONS, FEATURES, REPORT, INSIDE)
 VERSION = 2  # 1: written by headstart 0.1, with other names for some keys; both are read
+_KINDS = {"evaluation": dict, "recipe": dict, "source": str, "data": dict, "backbone": dict}  # of run.json
 _COLUMNS = {"part": "split"}  # old → new name of a column of predictions.csv
+_NEEDED = ("path", "sha256", "split", "group", "label", "predicted", "probability")
 
 
 @public_methods("load", "predictions")
@@ -60,10 +63,18 @@ class Run:
         return load_features(self.folder / FEATURES)
 
     def predictions(self) -> list[dict[str, str]]:
-        """The rows of predictions.csv: one for each image, with its content hash, split, label and prediction."""
-        with (self.folder / PREDICTIONS).open(encoding="utf-8", newline="") as file:
-            rows = csv.DictReader(file)
-            return [{_COLUMNS.get(key, key): restore_cell(value) for key, value in row.items()} for row in rows]
+        """The rows of predictions.csv: one for each image, with its content hash, split, label and prediction.
+
+        Raises:
+            RunError: the table is missing, damaged or another one.
+        """
+        path = self.folder / PREDICTIONS
+        try:
+            return _prediction_rows(path)
+        except (OSError, ValueError, csv.Error) as error:
+            raise RunError(
+                expected="the predictions of a run", found=str(error), where=path, hint="Run `headstart train` again."
+            ) from error
 
     @classmethod
     def load(cls, folder: str | Path, *, module: nn.Module | None = None) -> Run:
@@ -78,19 +89,28 @@ class Run:
         folder = Path(folder)
         record = folder / RECORD
         try:
-            values = json.loads(record.read_text(encoding="utf-8"))
-            version = values["version"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            values = read_object(record, {"version": int})
+            if values["version"] <= VERSION:
+                check_kinds(values, _KINDS)
+                for part in ("data", "backbone"):
+                    check_kinds(values[part], {"fingerprint": str})
+        except FileNotFoundError as error:
             raise RunError(
                 expected="the folder of a run",
                 found=f"no readable {RECORD}",
                 where=folder,
                 hint="Make one: headstart train",
             ) from error
-        if version > VERSION:
+        except (OSError, ValueError) as error:
             raise RunError(
-                expected=f"a run of version {VERSION}", found=f"{version}", where=record, hint="Upgrade headstart."
-            )
+                expected="the folder of a run",
+                found=f"no readable {RECORD}: {error}",
+                where=folder,
+                hint="Copy the run again, or train again: what was computed is cached.",
+            ) from error
+        if values["version"] > VERSION:
+            found = f"{values['version']}"
+            raise RunError(expected=f"a run of version {VERSION}", found=found, where=record, hint="Upgrade headstart.")
         return cls(folder, Evaluation.from_dict(values["evaluation"]), values, module)
 
     def to_dict(self) -> dict[str, Any]:
@@ -98,6 +118,22 @@ class Run:
         evaluation = self.evaluation.to_dict()
         rest = {key: value for key, value in self.record.items() if key not in ("evaluation", "version")}
         return {"evaluation": evaluation, "baselines": evaluation["baselines"], "run": str(self.folder), **rest}
+
+
+def _prediction_rows(path: Path) -> list[dict[str, str]]:
+    table = csv.reader(io.StringIO(read_text(path), newline=""))
+    header = [_COLUMNS.get(name, name) for name in map(restore_cell, next(table, []))]
+    missing = [name for name in _NEEDED if name not in header]
+    if missing:
+        raise Untrusted(f"no column {', '.join(missing)}")
+    at, rows = header.index("probability"), []
+    for cells in table:
+        if len(cells) != len(header):
+            raise Untrusted(f"line {table.line_num} has {len(cells)} cells, the first {len(header)}")
+        if not 0 <= float(cells[at]) <= 1:  # nan too
+            raise Untrusted(f"line {table.line_num} has the probability {cells[at]}")
+        rows.append(dict(zip(header, map(restore_cell, cells), strict=True)))
+    return rows
 
 
 def run_name(source: Path) -> str:
@@ -122,12 +158,12 @@ def out_folder(folder: str | Path) -> Path:
 
 
 def write_record(folder: Path, values: Mapping[str, Any]) -> None:
-    """Write run.json, strict JSON.
+    """Write run.json, strict JSON with its own checksum.
 
     Raises:
         RunError: it cannot be written there.
     """
-    write_json(folder / RECORD, {"version": VERSION, **to_plain(values)}, hint=FOR_RUN)
+    write_sealed(folder / RECORD, {"version": VERSION, **to_plain(values)}, hint=FOR_RUN)
 
 
 def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -246,9 +246,18 @@ class Session:
                 progress(done, len(samples))
         return torch.cat(pictures), kept
 
-    def batches(self, paths: Sequence[Path], preprocess: Preprocess, rules: ImageRules) -> Iterator[PixelBatch]:
-        """Prepared images in batches, decoded by the session's workers."""
-        return pixel_batches(paths, preprocess.prepare, rules=rules, batch_size=_BATCH, workers=self.workers)
+    def batches(
+        self,
+        paths: Sequence[Path],
+        preprocess: Preprocess,
+        rules: ImageRules,
+        *,
+        contents: Sequence[str] | None = None,
+    ) -> Iterator[PixelBatch]:
+        """Prepared images in batches, decoded by the session's workers; `contents`: see `pixel_batches`."""
+        return pixel_batches(
+            paths, preprocess.prepare, rules=rules, batch_size=_BATCH, workers=self.workers, contents=contents
+        )
 
     def read(
         self, samples: Sequence[Sample], preprocess: Preprocess, rules: ImageRules, *, classes: Sequence[str] = ()
