@@ -72,6 +72,20 @@ class FeatureView:
         return np.concatenate([x for _, x in self.blocks()] or [np.empty((0, self.shape[1]))])
 
 
+def constant_stages(features: Features) -> tuple[str, ...]:
+    """Stages whose features are the same numbers for all images, so that no head can tell the images apart.
+
+    Few blocks are read: it ends as soon as each stage has a column that varies.
+    """
+    constant = set(features.slices)
+    for begin in range(0, len(features.matrix), BLOCK_ROWS):
+        same = (features.matrix[begin : begin + BLOCK_ROWS] == features.matrix[0]).all(axis=0)  # D
+        constant -= {stage for stage in constant if not same[slice(*features.slices[stage])].all()}
+        if not constant:
+            break
+    return tuple(stage for stage in features.slices if stage in constant)
+
+
 def scale_stages(stages: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
     """Each stage's rows at unit length, side by side, so that no stage outweighs another.
 

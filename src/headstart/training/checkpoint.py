@@ -69,9 +69,10 @@ def read_checkpoint(path: File) -> dict[str, Any]:
         TrainingError: there is no such file, it is damaged, it holds more than plain values, or a key is missing.
     """
     try:
-        kind, damage = refuse_kind(path), zip_damage(path)
-        if damage or kind not in ("torch checkpoint", "a pickle", ""):
-            raise _unfit("a whole checkpoint", damage or kind, path)
+        if isinstance(path, Path):
+            kind, damage = refuse_kind(path), zip_damage(path)
+            if damage or kind not in ("torch checkpoint", "a pickle", "a tar archive", ""):
+                raise _unfit("a whole checkpoint", damage or kind, path)
         with torch.serialization.safe_globals(_numpy_scalars()):
             values = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:

@@ -14,9 +14,10 @@ from typing_extensions import Unpack
 
 from headstart.backbones.backbone import Backbone
 from headstart.data.dataset import Dataset
+from headstart.errors import BackboneError
 from headstart.evaluation.evaluate import BaselinePredictions, EvaluatedImages, evaluate_probabilities
 from headstart.evaluation.evaluation import Evaluation
-from headstart.features.matrix import Features
+from headstart.features.matrix import Features, constant_stages
 from headstart.files import publish_folder, remove, work_folder
 from headstart.finetune.auto import check_strategy, idle_options
 from headstart.heads.head import Head
@@ -24,6 +25,7 @@ from headstart.heads.knn import predict_neighbours
 from headstart.heads.linear_probe import LinearProbe, TrainingRows, fit_linear_probe
 from headstart.progress import OnEvent, print_event
 from headstart.recipe import Recipe, TrainOptions, takes
+from headstart.wording import listed
 from headstart.workbench.events import FilesWritten, Plan, Results
 from headstart.workbench.fine_tune import FineTuneOutcome, fine_tune, fine_tune_plan
 from headstart.workbench.fine_tune_images import FineTuneRows, fine_tune_rows
@@ -163,6 +165,7 @@ class _Fit:
             into = self.work / (FEATURES if rows is None else _PROBE_FEATURES)
             self.extracted = self.session.features(job, into)
         given = self.extracted.features  # of the backbone before fine-tuning
+        self._check_features(given)
         with self.session.step("head"):
             self.probe = self._solve(given, self.dataset.indices("train"))
         if rows is not None and self.job is not None:
@@ -176,6 +179,21 @@ class _Fit:
             self.evaluation = self._evaluate(given)
         del given
         remove(self.work / _PROBE_FEATURES)
+
+    def _check_features(self, features: Features) -> None:
+        constant, backbone = constant_stages(features), self.start.backbone
+        if not constant or len(set(features.contents)) < 2:
+            return
+        usable = [stage for stage in backbone.spec.choose_stages(self.session.recipe.layers) if stage not in constant]
+        if usable:
+            self.session.notice(f"Constant features: {listed(constant, 6)} gives the same numbers for all images.")
+            return
+        raise BackboneError(
+            expected="features that differ between images",
+            found=f"constant features: all {len(features.names):,} images give the same numbers, nothing can be learned",
+            where=backbone.weights.source,
+            hint="The weights are zero or dead: take others with --weights. headstart doctor shows where.",
+        )
 
     def _plan(self, job: FeatureJob, rows: FineTuneRows | None) -> Plan:
         shown = plan_rows(self.session, self.start, job)
