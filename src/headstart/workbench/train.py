@@ -190,7 +190,7 @@ class _Fit:
             return
         raise BackboneError(
             expected="features that differ between images",
-            found=f"constant features: all {len(features.names):,} images give the same numbers, nothing can be learned",
+            found=f"constant features: all {len(features.names):,} images give the same numbers: nothing to learn",
             where=backbone.weights.source,
             hint="The weights are zero or dead: take others with --weights. headstart doctor shows where.",
         )
