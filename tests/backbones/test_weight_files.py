@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from headstart.backbones.backbone import build_backbone
+from headstart.backbones.backbone import build_backbone, load_backbone
 from headstart.backbones.catalogue import SPECS
 from headstart.backbones.weight_files import read_weights, tensor_hash
 from headstart.backbones.weights import load_weights
@@ -103,3 +103,55 @@ def test_a_truncated_file_is_refused(state: dict[str, Tensor], tmp_path: Path, n
 
     with pytest.raises(BackboneError, match="a file with weights"):
         load_weights(SPEC, str(path))
+
+
+def test_weights_that_are_not_finite_are_refused_with_tensor_and_file(state: dict[str, Tensor], tmp_path: Path) -> None:
+    for value in (torch.nan, torch.inf):
+        broken = {name: tensor.clone() for name, tensor in state.items()}
+        broken["linear.bias"][0] = value
+        torch.save(broken, tmp_path / "broken.pth")
+        with pytest.raises(BackboneError, match=r"linear\.bias.*broken\.pth"):
+            load_weights(SPEC, str(tmp_path / "broken.pth"))
+
+
+@pytest.mark.parametrize("entry", ["net", "state_dict_ema", "model_state", "weights", "something"])
+def test_the_one_entry_with_tensors_is_taken_and_named(state: dict[str, Tensor], tmp_path: Path, entry: str) -> None:
+    optimizer = {"state": {0: {"exp_avg": torch.ones(10**6)}}, "param_groups": []}
+    torch.save({entry: state, "optimizer": optimizer, "epoch": 3}, tmp_path / "a.pth")
+    loaded = load_weights(SPEC, str(tmp_path / "a.pth"))
+    assert loaded.source == f"a.pth, entry {entry}"
+    assert loaded.sha256 == tensor_hash(state)
+
+
+def test_of_raw_and_averaged_weights_the_raw_ones_are_taken_and_the_others_can_be_asked_for(
+    state: dict[str, Tensor], tmp_path: Path
+) -> None:
+    averaged = {name: tensor + 1 for name, tensor in state.items()}
+    torch.save({"state_dict_ema": averaged, "state_dict": state}, tmp_path / "a.pth")
+    raw = load_weights(SPEC, str(tmp_path / "a.pth"))
+    asked = [load_weights(SPEC, f"{tmp_path / 'a.pth'}#{name}") for name in ("state_dict_ema", "ema")]
+    assert raw.source == "a.pth, entry state_dict (not a.pth#state_dict_ema)"
+    assert raw.sha256 == tensor_hash(state)
+    assert {one.sha256 for one in asked} == {tensor_hash(averaged)}
+
+
+@pytest.mark.parametrize("prefix", ["_orig_mod.", "model.", "backbone.", "0.", "model.backbone._orig_mod.module."])
+def test_a_prefix_of_all_names_is_removed_and_said(state: dict[str, Tensor], tmp_path: Path, prefix: str) -> None:
+    torch.save({f"{prefix}{name}": tensor for name, tensor in state.items()} | {"loss.w": torch.ones(3)},
+               tmp_path / "a.pth")  # fmt: skip
+    backbone = load_backbone(SPEC.name, weights=str(tmp_path / "a.pth"))
+    assert torch.equal(backbone.network.state_dict()["conv1.weight"], state["conv1.weight"])
+    assert backbone.weights.source == f"a.pth, prefix {prefix} removed"
+
+
+def test_several_networks_in_a_file_are_named(state: dict[str, Tensor], tmp_path: Path) -> None:
+    two = {
+        f"{name}.{key}": tensor + (name == "teacher")
+        for name in ("student", "teacher")
+        for key, tensor in state.items()
+    }
+    torch.save(two, tmp_path / "a.pth")
+    with pytest.raises(BackboneError, match=r"'student\.' and 'teacher\.'"):
+        load_backbone(SPEC.name, weights=str(tmp_path / "a.pth"))
+    teacher = load_backbone(SPEC.name, weights=f"{tmp_path / 'a.pth'}#teacher")
+    assert torch.equal(teacher.network.state_dict()["conv1.weight"], state["conv1.weight"] + 1)

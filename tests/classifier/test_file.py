@@ -56,6 +56,55 @@ def test_missing_and_infinite_tensors_are_refused(path: Path) -> None:
         Classifier.load(path)
 
 
+def changed_tensor(path: Path, name: str, value: float) -> None:
+    """Write one number into a tensor of the file, and keep all else, the checksum too."""
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    tensors = load_file(path)
+    tensors[name].reshape(-1)[0] = value
+    save_file(tensors, path, metadata)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("name", ["backbone.conv.weight", "backbone.norm.running_mean", "head.weight", "head.bias"])
+def test_a_number_that_is_not_finite_is_refused_with_its_tensor(own: Path, name: str, value: float) -> None:
+    changed_tensor(own, name, value)
+    with pytest.raises(ClassifierError, match=name) as refused:
+        Classifier.load(own, module=Own())
+    assert refused.value.where == str(own)
+
+
+def test_a_negative_variance_is_refused_with_its_tensor(own: Path) -> None:
+    changed_tensor(own, "backbone.norm.running_var", -1.0)
+    with pytest.raises(ClassifierError, match="running_var"):
+        Classifier.load(own, module=Own())
+
+
+def test_flipped_bits_in_tensors_or_card_are_seen(path: Path) -> None:
+    whole = path.read_bytes()
+    start = 8 + struct.unpack("<Q", whole[:8])[0]
+    for at in (start + 4, start + 400_001, whole.index(b"created") - 20):
+        damaged = bytearray(whole)
+        damaged[at] ^= 1
+        path.write_bytes(damaged)
+        with pytest.raises(ClassifierError):
+            Classifier.load(path)
+
+
+def test_what_could_not_be_opened_is_not_written(classifier: Classifier, tmp_path: Path) -> None:
+    broken = classifier.copy()
+    next(broken.backbone.network.parameters()).data[0] = torch.nan
+    with pytest.raises(ClassifierError, match="NaN"):
+        broken.save(tmp_path / "broken.safetensors")
+    assert not (tmp_path / "broken.safetensors").exists()
+
+
+def test_a_torch_checkpoint_is_called_one(tmp_path: Path) -> None:
+    torch.save({"weight": torch.ones(3)}, tmp_path / "network.pth")
+    with pytest.raises(ClassifierError, match=r"a torch checkpoint.*--weights"):
+        Classifier.load(tmp_path / "network.pth")
+
+
 def test_plain_weights_and_missing_files_are_told_apart(tmp_path: Path) -> None:
     save_file({"a": torch.ones(1)}, tmp_path / "weights.safetensors")
     with pytest.raises(ClassifierError, match="without headstart's card"):

@@ -121,6 +121,20 @@ def test_an_image_that_vanishes_is_a_clear_error(photos: Path, backbone: Backbon
         extract_features(gone, backbone, backbone.features, open_store(cache, backbone, RULES))
 
 
+def test_a_file_that_changes_after_it_was_hashed_is_refused_and_nothing_of_it_is_stored(
+    photos: Path, backbone: Backbone, cache: FeatureCache, tmp_path: Path
+) -> None:
+    files, store = files_of(photos, 2), open_store(cache, backbone, RULES)
+    changed = tmp_path / "changed.png"
+    changed.write_bytes(files.paths[1].read_bytes())  # the bytes of the second under the hash of the first
+    poisoned = ImageFiles((changed,), ("changed.png",), files.contents[:1], RULES)
+
+    with pytest.raises(DataError, match=r"changed\.png .*was changed while it was in use"):
+        extract_features(poisoned, backbone, backbone.features, store)
+
+    assert files.contents[0] not in open_store(cache, backbone, RULES)
+
+
 def test_into_a_file_the_matrix_is_a_memory_map(
     photos: Path, backbone: Backbone, cache: FeatureCache, tmp_path: Path
 ) -> None:
