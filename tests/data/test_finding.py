@@ -7,6 +7,7 @@ import json
 import pytest
 
 from headstart.data.finding import Finding
+from headstart.errors import DataError
 
 
 def test_a_finding_is_json_by_its_fields() -> None:

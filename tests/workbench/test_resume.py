@@ -168,6 +168,7 @@ def test_what_was_killed_before_its_first_checkpoint_is_still_there_after_a_resu
 ) -> None:
     job = Job.begin(tmp_path / "run", photos, Recipe(**KNOBS))
     job.pin("other images", "other weights")
+    job.lock.release()  # the process that began it is gone
     told: list[progress.Event] = []
     with pytest.raises(RunError, match="With --force it continues"):
         resume(tmp_path / "run", on_event=told.append)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from headstart.plain import Plain
 from headstart.errors import DataError
+from headstart.plain import Plain
 from headstart.public_api import public_methods
 
 SEVERITIES = ("note", "warning", "problem")  # for information · check it · wrong numbers or lost images if ignored

@@ -144,7 +144,7 @@ def _write(session: Session, folder: Path, explanations: Sequence[Explanation]) 
     written = []
     for one in explanations:
         name = names.of(one.image)
-        with atomic_write(folder / name) as part:
+        with atomic_write(folder / name, expected="a folder that can be written") as part:
             one.figure().savefig(part, format="png")
         written.append(name)
     session.on_event(FilesWritten(folder, tuple(written), ""))
