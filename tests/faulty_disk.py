@@ -23,7 +23,7 @@ from safetensors import SafetensorError
 _SAFETENSORS = {
     "headstart.features.cache": ("save_file", "safe_open"),
     "headstart.features.features_file": ("safe_open",),
-    "headstart.classifier.file": ("save_file", "safe_open"),
+    "headstart.classifier.file": ("safe_open",),
 }
 
 

@@ -24,5 +24,5 @@ def test_a_finding_is_json_by_its_fields() -> None:
 
 
 def test_an_unknown_severity_is_refused() -> None:
-    with pytest.raises(DataError, match="one of note, warning, problem, not 'error'"):
+    with pytest.raises(DataError, match="severity note or warning or problem, found 'error'"):
         Finding("leak", "error", "Two.")

@@ -63,7 +63,7 @@ def test_a_check_that_returns_something_else_becomes_an_error(register: Register
 def test_a_severity_that_does_not_exist_becomes_an_error(register: Register) -> None:
     register(lambda given: [given.finding("x", "y", severity="fatal")])
 
-    with pytest.raises(DataError, match="severity must be one of note, warning, problem, not 'fatal'"):
+    with pytest.raises(DataError, match="severity note or warning or problem, found 'fatal'"):
         run_checks(images())
 
 
