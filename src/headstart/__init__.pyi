@@ -10,7 +10,7 @@ from headstart.backbones.replace_head import replace_head as replace_head
 from headstart.best_practices.rule import Issue as Issue
 from headstart.best_practices.rules import register_rule as register_rule
 from headstart.classifier.classifier import Classifier as Classifier
-from headstart.classifier.classifier import Prediction as Prediction
+from headstart.classifier.predictions import Prediction as Prediction
 from headstart.data.audit.audit import Audit as Audit
 from headstart.data.audit.check import register_check as register_check
 from headstart.data.dataset import Dataset as Dataset
@@ -54,6 +54,7 @@ from headstart.workbench.backbones import list_backbones as list_backbones
 from headstart.workbench.compare import compare as compare
 from headstart.workbench.continue_run import continue_run as continue_run
 from headstart.workbench.doctor import doctor as doctor
+from headstart.workbench.embed import embed as embed
 from headstart.workbench.evaluate import evaluate as evaluate
 from headstart.workbench.explain import explain as explain
 from headstart.workbench.fetch import fetch as fetch

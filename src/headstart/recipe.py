@@ -247,6 +247,24 @@ class RunOptions(TypedDict, total=False):
     engine: str
 
 
+class PredictOptions(RunOptions, total=False):
+    """Options of `predict`."""
+
+    offline: bool
+
+
+class EmbedOptions(PredictOptions, total=False):
+    """Options of `embed`."""
+
+    backbone: Any  # a name, or a Backbone such as Backbone.from_module makes
+    weights: str | None
+    size: int
+    layers: str
+    background: str
+    max_pixels: int
+    cache_limit_gb: float
+
+
 class ReadOptions(TypedDict, total=False):
     """Options of what reads a data set."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from command_line import Headstart
-from headstart.recipe import ContinueOptions, EvaluateOptions, Recipe, RunOptions, TrainOptions
+from headstart.recipe import ContinueOptions, EvaluateOptions, PredictOptions, Recipe, TrainOptions
 
 
 def test_every_field_of_the_recipe_is_an_option_of_train(headstart: Headstart) -> None:
@@ -20,7 +20,7 @@ def test_every_field_of_the_recipe_is_an_option_of_train(headstart: Headstart) -
     assert {field.name for field in dataclasses.fields(Recipe)} == set(TrainOptions.__annotations__)
 
 
-@pytest.mark.parametrize(("name", "options"), [("predict", RunOptions), ("evaluate", EvaluateOptions)])
+@pytest.mark.parametrize(("name", "options"), [("predict", PredictOptions), ("evaluate", EvaluateOptions)])
 def test_a_command_has_the_options_of_its_verb_and_no_others(headstart: Headstart, name: str, options: type) -> None:
     text = headstart(name, "--help").out
 

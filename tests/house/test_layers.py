@@ -59,6 +59,7 @@ ALLOWED: dict[str, set[str]] = {
     "lab": REPORTS | PRETRAINING | {"datasets", "lab"},
     "workbench": WORKBENCH,
     "cli": {"errors", *LEAVES, "workbench", "lab", "cli", "headstart"},
+    "sklearn": WORKBENCH,
     "headstart": set(),
     "__main__": {"cli"},
 }

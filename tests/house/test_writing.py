@@ -13,6 +13,7 @@ ELSEWHERE = {
     "classifier/file.py": "inside atomic_write",
     "cli/streams.py": "the null device, in place of an output that is closed",
     "data/archive.py": "unpacks into a work_folder; each of its errors is one of the archive",
+    "data/image_source.py": "a temporary folder for an image that is fetched",
     "data/fact_store.py": "SQLite has its own file; one that cannot be written is replaced by memory",
     "datasets/fetch.py": "in its staging folder, under a lock; the verb's door says what the system refuses",
     "datasets/hands.py": "draws into a work_folder",

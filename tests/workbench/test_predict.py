@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 import headstart as hs
-from headstart.errors import RunError
+from headstart.data.images import open_image
+from headstart.errors import DataError, RunError
 from headstart.workbench.run import Run
 
 
@@ -61,3 +62,20 @@ def test_a_table_goes_through_links_and_into_pipes(run: Run, photos: Path, tmp_p
         hs.predict(run.folder, photos / "disc", csv=tmp_path / "pipe")
         assert read.result().splitlines() == lines
     assert (tmp_path / "pipe").is_fifo()
+
+
+def test_images_in_memory_get_the_answers_of_their_files(run: Run, photos: Path) -> None:
+    files = sorted(photos.rglob("*.png"))[:3]
+    expected = [p.probabilities for p in hs.predict(run, files, on_event=None)]
+    arrays = [open_image(file).rgb for file in files]
+
+    for images in (arrays, (array for array in arrays), [file.read_bytes() for file in files]):
+        assert [p.probabilities for p in hs.predict(run, images, on_event=None)] == expected
+    assert hs.predict(run, arrays[0], on_event=None)[0].probabilities == pytest.approx(expected[0], abs=1e-6)
+    assert hs.predict(run, files[0].read_bytes(), on_event=None)[0].name == "<bytes>"
+    assert hs.predict(run, [files[0], arrays[1]], on_event=None).to_dict()["path"] == [str(files[0]), "<array>"]
+
+
+def test_an_address_is_not_fetched_offline(run: Run) -> None:
+    with pytest.raises(DataError, match="--offline"):
+        hs.predict(run, "http://127.0.0.1:9/x.png", offline=True, on_event=None)

@@ -5,10 +5,10 @@ It holds its preprocessing and its class names, so that a wrong normalisation or
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import overload
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,54 +19,17 @@ from torch.nn import functional as F
 from headstart.backbones.backbone import Backbone
 from headstart.classifier.card import Card
 from headstart.classifier.file import read_classifier, write_classifier
+from headstart.classifier.predictions import Prediction, Predictions
 from headstart.data.batches import pixel_batches
-from headstart.data.images import BadImage, ImageRules, as_path, open_image
+from headstart.data.image_source import Readable, is_image_source, list_sources, name_of, readable_image
+from headstart.data.images import BadImage, ImageRules, open_image
 from headstart.errors import ClassifierError, DataError, RecipeError
 from headstart.heads.head import Head
 from headstart.public_api import public_methods
 
-Source = str | Path | bytes
 Forward = Callable[[torch.Tensor], torch.Tensor]
 
 BATCH_SIZE = 16  # larger batches are hardly faster on a CPU, and the first prediction comes later
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The prediction for one image; for an unreadable one `error` says why and the rest is empty.
-
-    Args:
-        name: the given path, or `<bytes>`.
-        label: the most probable class.
-        probability: its calibrated probability.
-        probabilities: class → probability, most probable first.
-    """
-
-    name: str
-    label: str | None
-    probability: float
-    probabilities: dict[str, float]
-    error: str | None = None
-
-    @property
-    def top(self) -> tuple[tuple[str, float], ...]:
-        """The three most probable classes with their probabilities."""
-        return tuple(self.probabilities.items())[:3]
-
-    def to_dict(self) -> dict[str, object]:
-        """Plain values for JSON."""
-        return {
-            "path": self.name,
-            "label": self.label,
-            "probability": self.probability if self.label else None,
-            "top": [{"label": label, "probability": probability} for label, probability in self.top],
-            "error": self.error,
-        }
-
-    def __str__(self) -> str:
-        if self.error:
-            return f"{self.name}: {self.error}"
-        return f"{self.name}: {self.label} ({self.probability:.1%})"
 
 
 @public_methods("load", "save")
@@ -105,64 +68,71 @@ class Classifier:
         """How its images are opened: its background under transparent ones."""
         return ImageRules(background=self.card.background)
 
-    @overload
-    def predict(self, source: Source, *, workers: int = ...) -> Prediction: ...  # type: ignore[overload-overlap]  # bytes
-    @overload
-    def predict(self, source: Sequence[Source], *, workers: int = ...) -> list[Prediction]: ...
-    def predict(self, source: Source | Sequence[Source], *, workers: int = 1) -> Prediction | list[Prediction]:
+    def predict(
+        self, source: Any, *, workers: int = 1, bgr: bool = False, network: bool = False
+    ) -> Prediction | Predictions:  # what is given decides what comes back
         """Classify one image, or many in their order.
 
         Args:
-            source: a path or the bytes of an image file, or a sequence of them.
+            source: one image, or an iterable of images, a Dataset or an ImageSet. An image is a path, an address
+                on the web, the bytes of a file, an open file, a Pillow image, an H×W×3 or H×W uint8 array, or a 3×H×W
+                uint8 tensor, in RGB.
             workers: threads that decode images.
+            bgr: the channels of arrays are blue, green, red, as OpenCV gives them.
+            network: whether addresses may be fetched.
 
         Returns:
-            A Prediction for one source, a list for a sequence; an unreadable image is a Prediction with its error.
+            A Prediction for one image, Predictions (a list with `to_frame` and `to_dict`) for several. An unreadable
+            image is a Prediction with its error, as is a missing one among several.
 
         Raises:
-            DataError: the source is neither a path nor the bytes of a file, nor a sequence of these.
+            DataError: the source is no image and holds none, the one file that is asked for is missing, or an address
+                may not or cannot be fetched.
         """
-        if isinstance(source, (str, Path, bytes)):
-            return self._predict_one(source)
-        return list(self.stream(source, workers=workers))
-
-    def _predict_one(self, source: Source) -> Prediction:
-        file, name = Path(source) if isinstance(source, str) else source, _name_of(source)
+        if not _is_path(source) and not is_image_source(source):
+            return Predictions(self.stream(source, workers=workers, bgr=bgr, network=network))
+        name, image = _named(source, bgr=bgr, network=network)
+        if isinstance(image, Path) and not os.path.exists(image):  # noqa: PTH110  # False for names no disk can hold
+            raise DataError(expected="an image file", found="no such file", where=image)
         try:
-            prepared = self.backbone.preprocess.prepare(open_image(file, self.rules).rgb)
+            rgb = image if isinstance(image, np.ndarray) else open_image(image, self.rules).rgb
+            prepared = self.backbone.preprocess.prepare(rgb)
         except BadImage as bad:
             return _unreadable(name, bad.reason)
         return self._prediction(name, self._probabilities(prepared[None], self.backbone.features)[0])
 
     def stream(
         self,
-        sources: Sequence[Source],
+        sources: Any,
         *,
         workers: int = 1,
         batch_size: int = BATCH_SIZE,
         forward: Forward | None = None,
-    ) -> Iterator[Prediction]:
+        bgr: bool = False,
+        network: bool = False,
+    ) -> Iterator[Prediction]:  # how images are read, and how they are run
         """Predictions one after another, in order; memory does not grow with the number of images.
 
         Args:
+            sources: as for `predict`, several. batch_size: images in one forward pass.
             forward: an engine's function from pixels to features; None runs the network itself.
 
         Raises:
-            DataError: one of the sources is neither a path nor the bytes of a file. RecipeError: a number is below 1.
+            DataError: one of the sources is no image. RecipeError: a number is below 1.
         """
-        if not isinstance(sources, Sequence) or isinstance(sources, (str, bytes, bytearray, memoryview)):
-            raise DataError(
-                expected="a path, the bytes of an image file, or a list of these",
-                found=f"{type(sources).__name__}",
-                where="Classifier.predict",
-                hint="Save the picture into a file, or give its encoded bytes.",
-            )
         for name, number in (("workers", workers), ("batch_size", batch_size)):
             if not isinstance(number, int) or number < 1:
                 raise RecipeError(expected=f"a whole number of at least 1 as {name}", found=repr(number), where=name)
-        files = [source if isinstance(source, (bytes, Path)) else as_path(source) for source in sources]
-        prepare, names = self.backbone.preprocess.prepare, [_name_of(source) for source in sources]
-        for batch in pixel_batches(files, prepare, rules=self.rules, batch_size=batch_size, workers=workers):
+        names: list[str] = []
+
+        def images() -> Iterator[Readable]:  # one after another: they may be files, arrays and addresses without end
+            for source in sources if isinstance(sources, (list, tuple)) else list_sources(sources):
+                name, image = _named(source, bgr=bgr, network=network)
+                names.append(name)
+                yield image
+
+        prepare = self.backbone.preprocess.prepare
+        for batch in pixel_batches(images(), prepare, rules=self.rules, batch_size=batch_size, workers=workers):
             answers: dict[int, Prediction] = {
                 position: _unreadable(names[position], reason) for position, reason in batch.failures.items()
             }
@@ -229,5 +199,12 @@ def _unreadable(name: str, reason: str) -> Prediction:
     return Prediction(name=name, label=None, probability=0.0, probabilities={}, error=reason)
 
 
-def _name_of(source: Source) -> str:
-    return "<bytes>" if isinstance(source, bytes) else str(source)
+def _is_path(source: object) -> bool:
+    """Whether it is a path as it stands: the usual case, which needs no look at other kinds."""
+    return isinstance(source, Path) or (isinstance(source, str) and "://" not in source)
+
+
+def _named(source: Any, *, bgr: bool, network: bool) -> tuple[str, Readable]:
+    if _is_path(source):
+        return str(source), Path(source)
+    return name_of(source), readable_image(source, bgr=bgr, network=network)

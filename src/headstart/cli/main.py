@@ -20,7 +20,7 @@ from headstart.cli.command import app, command, show_error
 from headstart.cli.streams import StandardStreams, signals_as_interrupt
 from headstart.cli.tables import print_backbones, print_cache
 from headstart.progress import OnEvent
-from headstart.recipe import AuditOptions, EvaluateOptions, RunOptions, TrainOptions
+from headstart.recipe import AuditOptions, EvaluateOptions, PredictOptions, TrainOptions
 
 _Classifier = Annotated[Path, typer.Argument(help="classifier.safetensors, or the folder of its run.")]
 _Dataset = Annotated[
@@ -49,7 +49,7 @@ def predict(
     *,
     csv: Annotated[Path | None, typer.Option(help="Write all probabilities into this csv file.")] = None,
     on_event: OnEvent,
-    **options: Unpack[RunOptions],
+    **options: Unpack[PredictOptions],
 ) -> object:
     """Predict the class of new images, with calibrated probabilities."""
     from headstart.workbench.predict import predict as verb

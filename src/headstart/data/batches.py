@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -39,7 +39,7 @@ class PixelBatch:
 
 
 def pixel_batches(
-    sources: Sequence[Path | bytes],
+    sources: Iterable[Path | bytes | NDArray[np.uint8]],
     prepare: Prepare,
     *,
     rules: ImageRules,
@@ -49,6 +49,8 @@ def pixel_batches(
 ) -> Generator[PixelBatch, None, None]:
     """Decode and prepare every source once, in order; at most three batches are in memory.
 
+    Sources are paths, the bytes of files, or pixels H×W×3 uint8.
+
     A batch may be empty of pixels (0×…) when all of its images failed.
 
     Args:
@@ -56,7 +58,9 @@ def pixel_batches(
             nothing is stored under the content of a file that has changed. None: any bytes will do.
     """
 
-    def one(position: int, source: Path | bytes) -> torch.Tensor | str:
+    def one(position: int, source: Path | bytes | NDArray[np.uint8]) -> torch.Tensor | str:
+        if isinstance(source, np.ndarray):
+            return prepare(source)
         try:
             if contents is None:
                 return prepare(open_image(source, rules).rgb)

@@ -42,7 +42,7 @@ SUFFIXES: dict[str, tuple[str, ...]] = {
 }
 """The formats that are opened, each with its file suffixes; nothing else is tried, whatever Pillow could do with it."""
 
-_MAX_FILE_BYTES = 2**30  # no photograph is larger; bounds what one read can take
+MAX_FILE_BYTES = 2**30  # no photograph is larger; bounds what one read can take
 _UPRIGHT = {  # EXIF orientation → what makes the picture upright (EXIF 2.3, tag 0x0112)
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -152,12 +152,12 @@ def read_bytes(path: Path) -> bytes:
     """
     try:
         with path.open("rb") as file:
-            data = file.read(_MAX_FILE_BYTES + 1)
+            data = file.read(MAX_FILE_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: NUL in a name
         raise BadImage(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
     if not data:
         raise BadImage("the file is empty (0 bytes)")
-    if len(data) > _MAX_FILE_BYTES:
+    if len(data) > MAX_FILE_BYTES:
         raise BadImage("the file is larger than 1 GB")
     return data
 

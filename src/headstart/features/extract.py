@@ -44,9 +44,11 @@ class Extraction:
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """The images to extract: N paths, their names for people, their content hashes, and how they are opened."""
+    """The images to extract: N paths, encoded bytes or pixels H×W×3, their names for people, their content hashes (of
+    pixels, of their values), and how files are opened.
+    """
 
-    paths: tuple[Path, ...]
+    paths: tuple[Path | bytes | NDArray[np.uint8], ...]
     names: tuple[str, ...]
     contents: tuple[str, ...]
     rules: ImageRules

@@ -32,6 +32,13 @@ class Features:
     names: tuple[str, ...]
     contents: tuple[str, ...]
 
+    def of_stages(self, stages: Sequence[str]) -> Features:
+        """The columns of some stages alone, side by side in that order."""
+        columns = [self.matrix[:, slice(*self.slices[stage])] for stage in stages]
+        ends = np.cumsum([part.shape[1] for part in columns]).tolist()
+        slices = dict(zip(stages, zip([0, *ends[:-1]], ends, strict=True), strict=True))
+        return replace(self, matrix=np.concatenate(columns, axis=1), slices=slices)
+
     def view(self, indices: NDArray[np.int64], stages: Sequence[str], *, unit: bool = True) -> FeatureView:
         """Rows of some images at some stages, read in blocks; `unit`: each stage scaled to unit length."""
         return FeatureView(self, np.asarray(indices, dtype=np.int64), tuple(stages), unit)

@@ -2,39 +2,44 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from typing_extensions import Unpack
 
-from headstart.classifier.classifier import Prediction
+from headstart.classifier.predictions import Prediction, Predictions
 from headstart.data.image_set import scan_unlabelled
+from headstart.data.image_source import is_image_source, list_sources
 from headstart.errors import RunError
 from headstart.progress import OnEvent, print_event
-from headstart.recipe import Recipe, RunOptions, takes
+from headstart.recipe import PredictOptions, Recipe, takes
 from headstart.workbench.run import Trained, classifier_of, write_table
 from headstart.workbench.session import Session
 
 
-@takes(RunOptions)
+@takes(PredictOptions)
 def predict(
     classifier: Trained,
-    images: str | Path | Sequence[str | Path],
+    images: Any,
     *,
     csv: str | Path | None = None,
     recipe: Recipe | None = None,
     on_event: OnEvent | None = print_event,
-    **options: Unpack[RunOptions],
-) -> list[Prediction]:
-    """Classify image files and all images of folders.
+    **options: Unpack[PredictOptions],
+) -> Predictions:
+    """Classify image files and all images of folders, or images in memory.
 
     Args:
         classifier: a file, the folder of a run, a Run, or a loaded Classifier.
-        images: files and folders; a folder stands for its images sorted by name.
+        images: one or several of: files; folders, each for its images sorted by name; addresses, fetched unless
+            `offline`; and whatever `Classifier.predict` takes (arrays, tensors, Pillow images, bytes, a Dataset).
         csv: also write path, class, probability, the probability of every class, and the reason of unreadable images.
 
     Returns:
-        One Prediction per image, in order; an unreadable image has its reason in `error`.
+        One Prediction per image, in order, as a list with `to_frame` and `to_dict`; an unreadable image has its reason
+        in `error`.
 
     Raises:
         ClassifierError: the classifier cannot be opened.
@@ -46,18 +51,35 @@ def predict(
         raise RunError(
             expected="a folder for the table", found="no such folder", where=csv, hint="Create the folder first."
         )
-    files = scan_unlabelled([Path(images)] if isinstance(images, (str, Path)) else [Path(image) for image in images])
+    files = [image for source in _several(images) for image in _images_of(source)]
     model = classifier_of(classifier)
     forward = session.forward(model.backbone, waiting=len(files))
-    progress, predictions = session.progress("predict"), []
+    progress, predictions = session.progress("predict"), Predictions()
     for prediction in model.stream(
-        files, workers=session.workers, batch_size=session.recipe.batch_size, forward=forward
+        files,
+        workers=session.workers,
+        batch_size=session.recipe.batch_size,
+        forward=forward,
+        network=not session.recipe.offline,
     ):
         predictions.append(prediction)
         progress(len(predictions), len(files))
     if csv is not None:
         _write_csv(Path(csv), predictions, model.classes)
     return predictions
+
+
+def _several(images: object) -> Sequence[object]:
+    if isinstance(images, (list, tuple)):
+        return images
+    return [images] if isinstance(images, (str, os.PathLike)) or is_image_source(images) else list_sources(images)
+
+
+def _images_of(source: object) -> Sequence[object]:
+    """The images of a file or folder; anything else is one image itself."""
+    if not isinstance(source, (str, os.PathLike)) or "://" in str(source):
+        return [source]
+    return scan_unlabelled([Path(source)])
 
 
 def _write_csv(path: Path, predictions: Sequence[Prediction], classes: Sequence[str]) -> None:

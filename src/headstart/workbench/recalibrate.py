@@ -12,7 +12,8 @@ from typing_extensions import Unpack
 
 from headstart.backbones.backbone import Provenance
 from headstart.backbones.recalibrate import recalibrate_batch_norm
-from headstart.classifier.classifier import Classifier, Prediction
+from headstart.classifier.classifier import Classifier
+from headstart.classifier.predictions import Prediction
 from headstart.data.image_set import Sample
 from headstart.errors import BackboneError, ClassifierError, DataError
 from headstart.evaluation.comparison import Comparison, RunPredictions, compare

@@ -1,6 +1,6 @@
 """The values that verbs give to faces, under one roof, so that a face needs no other room."""
 
-from headstart.classifier.classifier import Prediction
+from headstart.classifier.predictions import Prediction
 from headstart.data.audit.audit import Audit
 from headstart.data.finding import Finding
 from headstart.evaluation.comparison import Comparison

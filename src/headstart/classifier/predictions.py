@@ -1,0 +1,74 @@
+"""Prediction: the answer for one image; Predictions: those for several, as rows of a table too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from headstart.errors import RunError
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The prediction for one image; for an unreadable one `error` says why and the rest is empty.
+
+    Args:
+        name: the given path; of an image without one, its kind, such as `<array>`.
+        label: the most probable class.
+        probability: its calibrated probability.
+        probabilities: class → probability, most probable first.
+    """
+
+    name: str
+    label: str | None
+    probability: float
+    probabilities: dict[str, float]
+    error: str | None = None
+
+    @property
+    def top(self) -> tuple[tuple[str, float], ...]:
+        """The three most probable classes with their probabilities."""
+        return tuple(self.probabilities.items())[:3]
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values for JSON."""
+        return {
+            "path": self.name,
+            "label": self.label,
+            "probability": self.probability if self.label else None,
+            "top": [{"label": label, "probability": probability} for label, probability in self.top],
+            "error": self.error,
+        }
+
+    def __str__(self) -> str:
+        if self.error:
+            return f"{self.name}: {self.error}"
+        return f"{self.name}: {self.label} ({self.probability:.1%})"
+
+
+class Predictions(list[Prediction]):
+    """A list of predictions, in the order of the images, that becomes a table."""
+
+    def to_dict(self) -> dict[str, list[Any]]:
+        """Flat columns: path, label, probability, `p(<class>)` for each class, error; None where there is none."""
+        classes = sorted({name for prediction in self for name in prediction.probabilities})
+        columns: dict[str, list[Any]] = {
+            "path": [prediction.name for prediction in self],
+            "label": [prediction.label for prediction in self],
+            "probability": [None if prediction.error else prediction.probability for prediction in self],
+        }
+        columns |= {f"p({name})": [prediction.probabilities.get(name) for prediction in self] for name in classes}
+        return columns | {"error": [prediction.error for prediction in self]}
+
+    def to_frame(self) -> Any:
+        """The columns of `to_dict` as a pandas DataFrame.
+
+        Raises:
+            RunError: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            hint = "pip install pandas; to_dict() gives the same columns without it."
+            raise RunError(expected="the package pandas", found="none", hint=hint) from error
+        return pandas.DataFrame(self.to_dict())

@@ -1,0 +1,94 @@
+"""Predictions as rows, columns and a frame, and every way to ask for them."""
+
+from __future__ import annotations
+
+import builtins
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from headstart.classifier.classifier import Classifier
+from headstart.classifier.predictions import Prediction, Predictions
+from headstart.data.images import open_image
+from headstart.errors import DataError, RunError
+
+
+def _two() -> Predictions:
+    return Predictions(
+        [
+            Prediction("a.png", "x", 0.75, {"x": 0.75, "y": 0.25}),
+            Prediction("b.png", None, 0.0, {}, error="the file is empty"),
+        ]
+    )
+
+
+def test_columns_are_flat_and_empty_where_there_is_no_answer() -> None:
+    assert _two().to_dict() == {
+        "path": ["a.png", "b.png"],
+        "label": ["x", None],
+        "probability": [0.75, None],
+        "p(x)": [0.75, None],
+        "p(y)": [0.25, None],
+        "error": [None, "the file is empty"],
+    }
+
+
+def test_a_frame_has_these_columns() -> None:
+    pandas = pytest.importorskip("pandas")
+
+    frame = _two().to_frame()
+
+    assert isinstance(frame, pandas.DataFrame)
+    assert list(frame.columns) == list(_two().to_dict())
+    assert frame["probability"].isna().tolist() == [False, True]
+
+
+def test_without_pandas_the_error_names_what_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def without(name: str, *rest: Any, **named: Any) -> Any:
+        if name == "pandas":
+            raise ImportError(name)
+        return real(name, *rest, **named)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(RunError, match="to_dict"):
+        _two().to_frame()
+
+
+def test_arrays_files_and_tensors_get_the_answer_of_their_file(classifier: Classifier, photos: Path) -> None:
+    file = sorted(photos.rglob("*.png"))[0]
+    rgb = open_image(file).rgb.copy()
+    expected = classifier.predict(file).probabilities  # type: ignore[union-attr]
+
+    tensor = torch.from_numpy(rgb).permute(2, 0, 1)
+    sources = [rgb, tensor, io.BytesIO(file.read_bytes()), file.read_bytes(), Image.fromarray(rgb)]
+    for source in sources:
+        assert classifier.predict(source).probabilities == expected  # type: ignore[union-attr]
+    assert classifier.predict(rgb[..., ::-1], bgr=True).probabilities == expected  # type: ignore[union-attr]
+    assert classifier.predict(rgb[..., ::-1]).probabilities != expected  # type: ignore[union-attr]
+
+
+def test_any_iterable_of_images_gives_a_list_in_its_order(classifier: Classifier, photos: Path) -> None:
+    files = sorted(photos.rglob("*.png"))[:3]
+
+    found = classifier.predict(np.asarray(open_image(file).rgb) for file in files)
+
+    assert isinstance(found, Predictions)
+    assert [p.label for p in found] == [p.label for p in classifier.predict(files)]
+    assert [p.name for p in found] == ["<array>"] * 3
+
+
+def test_one_missing_file_raises_and_among_several_it_is_a_prediction(classifier: Classifier, photos: Path) -> None:
+    file = next(photos.rglob("*.png"))
+    with pytest.raises(DataError, match="no such file"):
+        classifier.predict(photos / "nothing.png")
+
+    found = classifier.predict([file, photos / "nothing.png"])
+
+    assert [bool(p.error) for p in found] == [False, True]  # type: ignore[union-attr]

@@ -1,0 +1,159 @@
+"""Whatever is given as an image becomes the pixels that its file would give."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from headstart.data.image_source import is_image_source, list_sources, name_of, readable_image
+from headstart.data.images import ImageRules, open_image
+from headstart.errors import DataError, DownloadError
+
+Pixels = NDArray[np.uint8]
+
+
+def rgb_of(image: Any, rules: ImageRules) -> Pixels:
+    return image if isinstance(image, np.ndarray) else open_image(image, rules).rgb
+
+
+@pytest.fixture(scope="module")
+def pixels() -> Pixels:
+    return np.random.default_rng(0).integers(0, 256, (7, 5, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def file(pixels: Pixels, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("image") / "x.png"
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+class _PathLike(os.PathLike[str]):
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+
+FORMS: dict[str, tuple[Callable[[Path, Pixels], Any], str]] = {
+    "path": (lambda file, _: file, "x.png"),
+    "text": (lambda file, _: str(file), "x.png"),
+    "path-like": (lambda file, _: _PathLike(file), "x.png"),
+    "bytes": (lambda file, _: file.read_bytes(), "<bytes>"),
+    "bytearray": (lambda file, _: bytearray(file.read_bytes()), "<bytes>"),
+    "memoryview": (lambda file, _: memoryview(file.read_bytes()), "<bytes>"),
+    "BytesIO": (lambda file, _: io.BytesIO(file.read_bytes()), "<image>"),
+    "open file": (lambda file, _: file.open("rb"), "x.png"),
+    "Pillow image": (lambda file, _: Image.open(file), "x.png"),
+    "Pillow image in memory": (lambda _, pixels: Image.fromarray(pixels), "<image>"),
+    "array": (lambda _, pixels: pixels, "<array>"),
+    "array with strides": (lambda _, pixels: np.asfortranarray(pixels), "<array>"),
+    "tensor": (lambda _, pixels: torch.from_numpy(pixels).permute(2, 0, 1), "<tensor>"),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_each_form_gives_the_same_pixels_and_a_name(form: str, file: Path, pixels: Pixels) -> None:
+    source, name = FORMS[form][0](file, pixels), FORMS[form][1]
+
+    assert is_image_source(source)
+    assert name_of(source).endswith(name)
+    np.testing.assert_array_equal(rgb_of(readable_image(source), ImageRules()), pixels)
+    if hasattr(source, "close"):
+        source.close()
+
+
+def test_grey_arrays_get_three_equal_channels(pixels: Pixels) -> None:
+    grey = pixels[..., 0]
+    expected = np.stack([grey, grey, grey], axis=2)
+
+    for source in (grey, grey[..., None], torch.from_numpy(grey)[None]):
+        np.testing.assert_array_equal(readable_image(source), expected)
+
+
+def test_bgr_turns_the_channels_of_an_array_and_of_nothing_else(file: Path, pixels: Pixels) -> None:
+    np.testing.assert_array_equal(readable_image(pixels, bgr=True), pixels[..., ::-1])
+    assert readable_image(file, bgr=True) == file
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "P", "LA", "RGBA", "I;16", "CMYK", "F"])
+def test_a_pillow_image_of_any_mode_is_read_as_its_file_is(mode: str, pixels: Pixels, tmp_path: Path) -> None:
+    if mode == "I;16":
+        image = Image.fromarray(pixels[..., 0].astype(np.uint16) * 257)
+    else:
+        image = Image.fromarray(pixels).convert(mode)
+    path = tmp_path / ("x.tif" if mode in ("CMYK", "F") else "x.png")
+    image.save(path)
+
+    rules = ImageRules(background=(10, 20, 30))
+    np.testing.assert_array_equal(rgb_of(readable_image(image), rules), open_image(path, rules).rgb)
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_a_pillow_image_is_turned_as_its_exif_data_says(turn: int, pixels: Pixels, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    path = tmp_path / "x.png"
+    Image.fromarray(pixels).save(path, exif=exif)
+    with Image.open(path) as image:
+        found = rgb_of(readable_image(image), ImageRules())
+
+    np.testing.assert_array_equal(found, open_image(path).rgb)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (np.zeros((4, 4, 3), np.float32), "float32.*255"),
+        (np.zeros((4, 4, 4), np.uint8), "Pillow"),
+        (np.zeros((2, 4, 4, 3), np.uint8), "list"),
+        (np.zeros((0, 4, 3), np.uint8), "shape"),
+        (np.zeros(4, np.uint8), "shape"),
+        (torch.zeros(4, 4, 3, dtype=torch.uint8), "permute"),
+        (torch.zeros(3, 4, 4), "normalised"),
+        (io.StringIO("text"), "rb"),
+        (None, "NoneType"),
+        (5, "int"),
+    ],
+)
+def test_what_is_no_image_is_refused_with_the_way_to_make_it_one(source: object, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        readable_image(source)
+
+
+def test_several_come_from_anything_that_can_be_iterated(file: Path) -> None:
+    assert list_sources(f for f in (file, b"x")) == [file, b"x"]
+    assert list_sources((file,)) == (file,)
+    with pytest.raises(DataError, match="int"):
+        list_sources(5)
+
+
+@pytest.fixture
+def server(file: Path) -> Iterator[str]:
+    handler = partial(SimpleHTTPRequestHandler, directory=str(file.parent))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_an_address_is_fetched_only_where_the_network_is_allowed(server: str, pixels: Pixels) -> None:
+    with pytest.raises(DataError, match="network=True"):
+        readable_image(f"{server}/x.png")
+    np.testing.assert_array_equal(rgb_of(readable_image(f"{server}/x.png", network=True), ImageRules()), pixels)
+    with pytest.raises(DownloadError):
+        readable_image(f"{server}/nothing.png", network=True)
