@@ -313,6 +313,22 @@ def make_folder(
     return path
 
 
+def copy_into(path: Path, folder: Path) -> Path:
+    """Copy a file into a folder, which is made; a name that is taken there gets a number.
+
+    Raises:
+        RunError: it cannot be read or written.
+    """
+    make_folder(folder)
+    target, number = folder / path.name, 1
+    while target.exists():
+        number += 1
+        target = folder / f"{path.stem}-{number}{path.suffix}"
+    with atomic_write(target) as part:
+        shutil.copyfile(path, part)
+    return target
+
+
 def expanded(path: str | Path, *, kind: type[HeadstartError] = RunError, hint: str = "") -> Path:
     """A path as the user wrote it, with ~ replaced by the home folder.
 

@@ -11,15 +11,23 @@ import functools
 import inspect
 import operator
 import re
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 from typing_extensions import TypedDict
 
+from headstart import untrusted
 from headstart.errors import HeadstartError, RecipeError, near
 from headstart.public_api import as_headstart_error
 from headstart.registry import ENGINES, HEADS
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # type: ignore[import-not-found]
 
 _Verb = TypeVar("_Verb", bound=Callable[..., Any])
 
@@ -236,6 +244,24 @@ class Recipe:
         renamed = {_OLD_NAMES.get(name, name): value for name, value in values.items() if name not in _OLD_NEGATIONS}
         renamed |= {new: not values[old] for old, new in _OLD_NEGATIONS.items() if old in values}
         return cls().with_options(renamed)
+
+
+def read_options(path: Path) -> dict[str, Any]:
+    """Options by their names from a file: a TOML file of them, or the run.json of a run, whose recipe it gives.
+
+    Raises:
+        RecipeError: there is no such file, it cannot be read, an option is unknown, or a value is not allowed.
+    """
+    try:
+        if path.suffix == ".toml":
+            values = tomllib.loads(untrusted.read_text(path))
+        else:
+            values = untrusted.read_object(path)
+            values = values.get("recipe", values)
+    except (untrusted.Untrusted, OSError, tomllib.TOMLDecodeError) as error:
+        raise RecipeError(expected="options in a .toml file, or a run.json", found=str(error), where=path) from error
+    whole = Recipe.from_dict(values).to_dict()
+    return {name: whole[name] for name in whole if name in values}
 
 
 class RunOptions(TypedDict, total=False):

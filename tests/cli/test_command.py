@@ -61,3 +61,46 @@ def test_usage_mistakes_exit_2_with_a_hint(headstart: Headstart, arguments: tupl
 
     assert answer.code == 2
     assert "Error" in answer.err
+
+
+def test_the_common_options_come_first_and_each_field_has_its_group(headstart: Headstart) -> None:
+    text = headstart("train", "--help").out
+
+    groups = ["Common", "Data", "Head", "Fine-tuning", "Speed"]
+    places = [text.index(f" {group} ") for group in groups]
+    assert places == sorted(places)
+    common = text[places[0] : places[1]]
+    assert common.index("--backbone") < common.index("--strategy") < common.index("--offline")
+    assert "--max-pixels" not in common
+
+
+def test_options_of_a_file_are_taken_and_those_given_win(headstart: Headstart, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text('group_by = "none"\nmax_bad_share = 0.5\n', "utf-8")
+
+    taken = json.loads(headstart("audit", photos, "--config", tmp_path / "recipe.toml", "--json").out)
+    (tmp_path / "recipe.toml").write_text("max_pixels = 1000\n", "utf-8")  # too few for any of the photos
+    refused = headstart("audit", photos, "--config", tmp_path / "recipe.toml")
+    won = headstart("audit", photos, "--config", tmp_path / "recipe.toml", "--max-pixels", "1000000")
+
+    assert taken["images"] > 0
+    assert refused.code != 0
+    assert won.code == 0
+
+
+def test_a_file_with_options_that_the_command_does_not_have_is_refused(
+    headstart: Headstart, photos: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "recipe.toml").write_text("epochs = 3\n", "utf-8")
+
+    answer = headstart("audit", photos, "--config", tmp_path / "recipe.toml")
+
+    assert answer.code == 2
+    assert "epochs" in answer.err
+
+
+def test_help_is_a_command_too(headstart: Headstart) -> None:
+    assert "--sort-into" in headstart("help", "predict").out
+    assert "train" in headstart("help").out
+    answer = headstart("help", "predit")
+    assert answer.code == 2
+    assert "predict" in answer.err

@@ -12,6 +12,7 @@ import pytest
 import headstart as hs
 from headstart.data.images import open_image
 from headstart.errors import DataError, RunError
+from headstart.workbench.predict import _folder_name
 from headstart.workbench.run import Run
 
 
@@ -79,3 +80,29 @@ def test_images_in_memory_get_the_answers_of_their_files(run: Run, photos: Path)
 def test_an_address_is_not_fetched_offline(run: Run) -> None:
     with pytest.raises(DataError, match="--offline"):
         hs.predict(run, "http://127.0.0.1:9/x.png", offline=True, on_event=None)
+
+
+def test_images_are_copied_into_folders_of_their_classes(run: Run, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    same = tmp_path / "other" / "bad.png"
+    same.parent.mkdir()
+    same.write_bytes(b"neither")
+    files = [*sorted((photos / "disc").iterdir())[:2], tmp_path / "bad.png", same]
+
+    predictions = hs.predict(run, files, sort_into=tmp_path / "sorted", on_event=None)
+
+    for prediction, file in list(zip(predictions, files, strict=True))[:2]:
+        assert (tmp_path / "sorted" / str(prediction.label) / file.name).read_bytes() == file.read_bytes()
+        assert file.exists()
+    unreadable = sorted((tmp_path / "sorted" / "_unreadable").iterdir())
+    assert [path.name for path in unreadable] == ["bad-2.png", "bad.png"]
+    assert {path.read_bytes() for path in unreadable} == {b"no image", b"neither"}
+
+
+@pytest.mark.parametrize("label", ["../up", "/etc", "a/b", "..", "con:1", "x\ny", " "])
+def test_a_class_name_never_leaves_the_folder(label: str, tmp_path: Path) -> None:
+    name = _folder_name(label)
+
+    assert (tmp_path / name).resolve().parent == tmp_path.resolve()
+    assert name.isprintable()
+    assert name

@@ -9,15 +9,16 @@ import inspect
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
 import typer
 from typer.core import TyperGroup
 
-from headstart.errors import HeadstartError, RecipeError, shown
+from headstart.errors import HeadstartError, RecipeError, near, shown
 from headstart.files import os_error
 from headstart.plain import to_plain
-from headstart.recipe import Recipe
+from headstart.recipe import Recipe, read_options
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -25,8 +26,22 @@ _PANELS = {
     "From images to a classifier": ("train", "predict", "evaluate", "compare", "audit"),
     "Train further": ("resume", "continue", "recalibrate", "selftest"),
     "Inspect": ("inspect", "explain", "doctor", "lab"),
-    "Data sets, backbones, cache": ("fetch", "backbones", "cache", "pretrain", "demo"),
+    "Data sets, backbones, cache": ("fetch", "backbones", "cache", "pretrain", "demo", "help"),
 }
+# options by what they are about, those that most people need first; all others are Advanced
+_GROUPS = {
+    "Common": (
+        ("backbone", "weights", "strategy", "time", "group_by", "test_share", "balance", "seed", "offline", "inside")
+    ),
+    "Data": ("background", "max_pixels", "max_bad_share", "verify"),
+    "Head": ("head", "layers", "size"),
+    "Fine-tuning": (
+        *("unfreeze", "epochs", "lr", "schedule", "mix", "label_smoothing", "average", "flip_tta", "batch_norm"),
+        *("flips", "views", "activations", "checkpoint_every"),
+    ),
+    "Speed": ("batch_size", "workers", "device", "engine", "cache_limit_gb"),
+}
+_GROUP_OF = {name: group for group, names in _GROUPS.items() for name in names}
 _PANEL_OF = {name: panel for panel, names in _PANELS.items() for name in names}
 
 
@@ -43,7 +58,6 @@ app = typer.Typer(
     cls=_InOrder,
     help="From a folder of images to a classifier you can trust.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -51,6 +65,10 @@ app = typer.Typer(
 _STOPPED = "Stopped. No unfinished files are left; what was computed or downloaded so far is kept."
 
 _JSON = Annotated[bool, typer.Option("--json", help="Print the result alone, as JSON, to stdout.")]
+_CONFIG = Annotated[
+    Path | None,
+    typer.Option(help="Options from a TOML file or from the run.json of a run; those given here win."),
+]
 _QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="Show only results, warnings and errors.")]
 
 
@@ -79,6 +97,7 @@ def command(
         @functools.wraps(function)
         def run(*, as_json: bool, quiet: bool = False, **values: Any) -> None:
             with _errors_shown():
+                values = _with_config(values)  # which takes the context away
                 events = {"on_event": _terminal(as_json=as_json, quiet=quiet).on_event} if takes_events else {}
                 result = function(**values, **events)
                 if as_json:
@@ -99,6 +118,27 @@ def command(
     return decorate
 
 
+def _with_config(values: dict[str, Any]) -> dict[str, Any]:
+    """The command's values, with those of `--config` in place of options that were not given."""
+    path, context = values.pop("config", None), values.pop("context", None)
+    if path is None or context is None:
+        return values
+    given = {
+        name: value
+        for name, value in read_options(path).items()
+        if name not in values or context.get_parameter_source(name).name == "DEFAULT"
+    }
+    unknown = [name for name in given if name not in values]
+    if unknown and path.suffix != ".json":  # a run.json holds all options of a training; others need some of them
+        raise RecipeError(
+            expected=f"options of headstart {context.info_name}",
+            found=", ".join(unknown),
+            where=path,
+            hint=near(unknown[0], list(values)),
+        )
+    return values | {name: value for name, value in given.items() if name in values}
+
+
 def print_json(result: object) -> None:
     """Print the result of a command, alone, to stdout."""
     text = json.dumps(to_plain(result), indent=1, allow_nan=False)  # whole before its first byte is written
@@ -113,12 +153,22 @@ def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
         hint = hints[parameter.name]
         if parameter.kind is parameter.VAR_KEYWORD:
             (options,) = get_args(hint)  # of Unpack
-            found += [_option(field) for field in dataclasses.fields(Recipe) if field.name in options.__annotations__]
+            taken = [field for field in dataclasses.fields(Recipe) if field.name in options.__annotations__]
+            found += [_option(field) for field in sorted(taken, key=_rank)]
+            found.append(_parameter("config", None, _CONFIG))
+            found.append(_parameter("context", inspect.Parameter.empty, typer.Context))
         elif parameter.name != "on_event":
             found.append(parameter.replace(annotation=hint))
     if "on_event" in hints:
         found.append(_parameter("quiet", False, _QUIET))
     return {parameter.name: parameter for parameter in (*found, _parameter("as_json", False, _JSON))}
+
+
+def _rank(field: dataclasses.Field[Any]) -> tuple[int, int]:
+    """Groups in their order, and the common options in theirs; the others in that of the Recipe."""
+    group = _GROUP_OF.get(field.name, "")
+    names = _GROUPS.get(group, ())
+    return list(_GROUPS).index(group) if group else len(_GROUPS), names.index(field.name) if group == "Common" else 0
 
 
 def _option(field: dataclasses.Field[Any]) -> inspect.Parameter:
@@ -127,7 +177,8 @@ def _option(field: dataclasses.Field[Any]) -> inspect.Parameter:
     names = f"--{flag}/--no-{flag}" if field.default is True else f"--{flag}"
     choices = field.metadata["choices"]  # for the help only: Recipe checks the value, and knows those of plug-ins
     about = field.metadata["about"] + (f": {', '.join(choices)}" if choices else "")
-    option = typer.Option(names, help=about, rich_help_panel="Recipe", show_default=field.default is not False)
+    group = _GROUP_OF.get(field.name, "Advanced")
+    option = typer.Option(names, help=about, rich_help_panel=group, show_default=field.default is not False)
     annotation = Annotated.__class_getitem__((kinds[str(field.type)], option))  # type: ignore[attr-defined]
     return _parameter(field.name, field.default, annotation)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 from typing_extensions import Unpack
 
 from headstart import __version__
@@ -19,6 +20,7 @@ from headstart.cli import inspection_commands, lab_command, training_commands  #
 from headstart.cli.command import app, command, show_error
 from headstart.cli.streams import StandardStreams, signals_as_interrupt
 from headstart.cli.tables import print_backbones, print_cache
+from headstart.errors import RecipeError, near
 from headstart.progress import OnEvent
 from headstart.recipe import AuditOptions, EvaluateOptions, PredictOptions, TrainOptions
 
@@ -45,16 +47,21 @@ def train(
 @command(failed=lambda predictions: any(prediction.error for prediction in predictions))
 def predict(
     classifier: _Classifier,
-    images: Annotated[list[Path], typer.Argument(help="Image files and folders of images, any number.")],
+    images: Annotated[
+        list[str], typer.Argument(help="Image files, folders of images and addresses, any number.", metavar="{images}")
+    ],
     *,
     csv: Annotated[Path | None, typer.Option(help="Write all probabilities into this csv file.")] = None,
+    sort_into: Annotated[
+        Path | None, typer.Option(help="Copy each image into a folder of its predicted class, below this one.")
+    ] = None,
     on_event: OnEvent,
     **options: Unpack[PredictOptions],
 ) -> object:
     """Predict the class of new images, with calibrated probabilities."""
     from headstart.workbench.predict import predict as verb
 
-    return verb(classifier, images, csv=csv, on_event=on_event, **options)
+    return verb(classifier, images, csv=csv, sort_into=sort_into, on_event=on_event, **options)
 
 
 @command()
@@ -157,6 +164,29 @@ def demo(
     from headstart.workbench.demo import demo as verb
 
     return verb(folder, backbone=backbone, on_event=on_event)
+
+
+@app.command("help", rich_help_panel="Data sets, backbones, cache")
+def show_help(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="A command; without one, all of them are listed.")] = "",
+) -> None:
+    """Show the help of a command."""
+    parent = context.parent
+    if parent is None or not isinstance(parent.command, TyperGroup):
+        raise typer.Abort
+    found = parent.command.get_command(parent, name) if name else parent.command
+    if found is None:
+        show_error(
+            RecipeError(
+                expected="a command",
+                found=repr(name),
+                where="headstart help",
+                hint=near(name, parent.command.list_commands(parent)),
+            )
+        )
+        raise typer.Exit(2)
+    print(found.get_help(typer.Context(found, info_name=name, parent=parent) if name else parent))
 
 
 def _version(wanted: bool) -> None:

@@ -25,6 +25,7 @@ from headstart.workbench.run import Run
 from headstart.workbench.values import Audit, Evaluation, EvaluationResult, FetchedSet, Finding, Prediction
 
 _MARKS = {"problem": ("✗", "bold red"), "warning": ("!", "yellow"), "note": ("·", "dim")}
+_MOST_COUNTED = 12  # classes in the line of counts
 _SHOWN_NAMES = 3  # of one finding, and of one group; the report has more
 
 
@@ -217,6 +218,11 @@ class Terminal:
         # in a file or a pipe each image stays on its line
         out = self._out if self._out.is_terminal else Console(highlight=False, width=10_000)
         out.print(table)
+        if len(predictions) > 1:
+            counts = Counter("unreadable" if one.error else str(one.label) for one in predictions)
+            parts = [f"{count:,} {shown(name)}" for name, count in counts.most_common(_MOST_COUNTED)]
+            more = [f"{len(counts) - _MOST_COUNTED} more classes"] if len(counts) > _MOST_COUNTED else []
+            self._out.print(f"{len(predictions):,} images: {', '.join([*parts, *more])}")
 
     @show.register
     def _(self, result: EvaluationResult) -> None:

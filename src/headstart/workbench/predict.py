@@ -9,6 +9,7 @@ from typing import Any
 
 from typing_extensions import Unpack
 
+from headstart import files
 from headstart.classifier.predictions import Prediction, Predictions
 from headstart.data.image_set import scan_unlabelled
 from headstart.data.image_source import is_image_source, list_sources
@@ -25,6 +26,7 @@ def predict(
     images: Any,
     *,
     csv: str | Path | None = None,
+    sort_into: str | Path | None = None,
     recipe: Recipe | None = None,
     on_event: OnEvent | None = print_event,
     **options: Unpack[PredictOptions],
@@ -35,6 +37,8 @@ def predict(
         classifier: a file, the folder of a run, a Run, or a loaded Classifier.
         images: one or several of: files; folders, each for its images sorted by name; addresses, fetched unless
             `offline`; and whatever `Classifier.predict` takes (arrays, tensors, Pillow images, bytes, a Dataset).
+        sort_into: also copy each image file into `<sort_into>/<class>/`, those that cannot be read into
+            `<sort_into>/_unreadable/`; nothing is moved, a name that is taken gets a number.
         csv: also write path, class, probability, the probability of every class, and the reason of unreadable images.
 
     Returns:
@@ -51,21 +55,23 @@ def predict(
         raise RunError(
             expected="a folder for the table", found="no such folder", where=csv, hint="Create the folder first."
         )
-    files = [image for source in _several(images) for image in _images_of(source)]
+    given = [image for source in _several(images) for image in _images_of(source)]
     model = classifier_of(classifier)
-    forward = session.forward(model.backbone, waiting=len(files))
+    forward = session.forward(model.backbone, waiting=len(given))
     progress, predictions = session.progress("predict"), Predictions()
     for prediction in model.stream(
-        files,
+        given,
         workers=session.workers,
         batch_size=session.recipe.batch_size,
         forward=forward,
         network=not session.recipe.offline,
     ):
         predictions.append(prediction)
-        progress(len(predictions), len(files))
+        progress(len(predictions), len(given))
     if csv is not None:
         _write_csv(Path(csv), predictions, model.classes)
+    if sort_into is not None:
+        _sort(predictions, Path(sort_into))
     return predictions
 
 
@@ -80,6 +86,19 @@ def _images_of(source: object) -> Sequence[object]:
     if not isinstance(source, (str, os.PathLike)) or "://" in str(source):
         return [source]
     return scan_unlabelled([Path(source)])
+
+
+def _sort(predictions: Sequence[Prediction], folder: Path) -> None:
+    for prediction in predictions:
+        source = Path(prediction.name)
+        if os.path.isfile(source):  # noqa: PTH113  # False for names that no disk can hold
+            files.copy_into(source, folder / _folder_name(prediction.label or "_unreadable"))
+
+
+def _folder_name(label: str) -> str:
+    """A class as the name of one folder: class names come out of files, and may hold anything."""
+    plain = "".join(c if c.isprintable() and c not in '/\\:*?"<>|' else "_" for c in label).strip(". ")
+    return plain[:100] or "_"
 
 
 def _write_csv(path: Path, predictions: Sequence[Prediction], classes: Sequence[str]) -> None:
