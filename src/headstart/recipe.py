@@ -149,7 +149,7 @@ class Recipe:
     # none: the head learns the class frequencies of the folder, so its probabilities match it
     balance: str = _option("none", "class weights: as frequent as in the data, or equal", choices=("none", "equal"))
     # any fixed number: two runs on the same images give the same split and the same classifier
-    seed: int = _option(0, "seed of the split, the bootstrap and random weights", low=0, high=2**32 - 1)
+    seed: int = _option(0, "seed of the split, simulated calibration and random weights", low=0, high=2**32 - 1)
     # a fifth: of 250 images 50 are tested, an interval of about ±10 points, while training keeps most images
     test_share: float = _option(
         0.2, "share of the images kept for the test when the data has no split of its own", low=0.01, high=0.9

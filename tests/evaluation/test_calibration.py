@@ -8,10 +8,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
+from scipy.stats import binom
 
 from headstart.errors import DataError
 from headstart.evaluation import calibration
 from headstart.evaluation.calibration import (
+    Calibration,
     adaptive_calibration_error,
     ece_noise_floor,
     expected_calibration_error,
@@ -212,7 +214,13 @@ def test_a_single_bin_has_the_noise_floor_of_a_coin() -> None:
     assert found == ece_noise_floor(np.full(400, 0.5), repeats=4000)
 
 
-@pytest.mark.slow
+def certain(confidence: float, correct: int, n: int) -> Calibration:
+    """All predictions with one confidence, so many of them correct."""
+    return measure_calibration(
+        np.tile([confidence, 1 - confidence], (n, 1)), (np.arange(n) >= correct).astype(np.int64)
+    )
+
+
 def test_a_perfect_model_stays_within_the_noise_and_a_boastful_one_does_not() -> None:
     beyond = 0
     for seed in range(20):
@@ -222,50 +230,143 @@ def test_a_perfect_model_stays_within_the_noise_and_a_boastful_one_does_not() ->
     assert beyond <= 4  # 1 in 20 expected
 
 
-def test_an_error_of_nothing_stays_inside_its_interval() -> None:
+@pytest.mark.parametrize(("correct", "n"), [(24, 30), (27, 30), (30, 30), (70, 76), (380, 400)])
+def test_the_p_value_is_that_of_the_binomial_test_where_all_are_equally_confident(correct: int, n: int) -> None:
+    chances = binom.pmf(np.arange(n + 1), n, 0.8)
+    far = np.abs(np.arange(n + 1) / n - 0.8)
+    observed = abs(correct / n - 0.8)
+    expected = chances[far > observed + 1e-9].sum() + chances[np.abs(far - observed) < 1e-9].sum() / 2
+
+    found = certain(0.8, correct, n)
+
+    assert found.p_value == pytest.approx(min(1.0, 2 * expected), abs=0.04)  # of 2,000 draws, two looks
+
+
+def test_overconfidence_of_few_images_is_found_where_it_is_large() -> None:
+    found = certain(0.758, 50, 75)  # 75.8 % stated, 66.7 % correct: 1.8 standard errors of a perfect model
+    assert not found.is_miscalibrated
+    assert not found.is_precise
+
+    found = certain(0.758, 150, 225)  # the same on three times as many: z = 3.2
+    assert found.overconfidence is not None
+    assert found.overconfidence.value == pytest.approx(0.758 - 2 / 3)
+    assert found.is_miscalibrated
+
+
+def test_overconfidence_has_the_interval_of_the_accuracy_where_all_are_equally_confident() -> None:
+    found = certain(0.9, 54, 60).overconfidence
+    assert found is not None
+    share = wilson(54, 60)
+
+    assert found.value == pytest.approx(0, abs=1e-12)
+    assert (found.low, found.high) == pytest.approx((0.9 - share.high, 0.9 - share.low))
+
+
+def test_confidence_that_knows_the_answer_makes_the_overconfidence_more_certain() -> None:
+    correct = np.arange(200) % 4 > 0
+    knowing, ignorant = np.where(correct, 0.85, 0.55), np.full(200, 0.775)
+
+    def width(confidence: np.ndarray) -> float:
+        p = np.stack([confidence, 1 - confidence], axis=1)
+        found = measure_calibration(p, (~correct).astype(np.int64)).overconfidence
+        assert found is not None
+        assert found.value == pytest.approx(0.025)
+        return found.high - found.low
+
+    # gaps of 0.15 and 0.55 in place of 0.225 and 0.775: their deviation is 0.70 of the other
+    assert width(knowing) / width(ignorant) == pytest.approx(0.70, abs=0.03)
+
+
+def test_an_error_of_nothing_is_zero_and_stays_uncertain() -> None:
     confidence = np.repeat([0.55, 0.75, 0.95], 100)
     y = np.tile(np.arange(100), 3) >= np.repeat([55, 75, 95], 100)  # correct exactly as often as said
 
-    found = measure_calibration(np.stack([confidence, 1 - confidence], axis=1), y.astype(np.int64)).ece
+    found = measure_calibration(np.stack([confidence, 1 - confidence], axis=1), y.astype(np.int64))
 
-    assert found.value == pytest.approx(0, abs=1e-12)
-    assert found.low == 0  # every resample alone reads more, by noise
-    assert 0.01 < found.high < 0.06
+    assert found.plain_ece == pytest.approx(0, abs=1e-12)
+    assert found.ece.low == found.ece.value == 0
+    assert 0.03 < found.ece.high < 0.08
 
 
-def test_the_interval_of_the_error_holds_its_value() -> None:
+def test_the_error_without_its_noise_is_below_the_plain_one_and_in_its_interval() -> None:
     for seed in range(10):
         logits, y = drawn(153, 4, 1.0, seed)
 
-        found = measure_calibration(softmax(logits), y).ece
+        found = measure_calibration(softmax(logits), y)
 
-        assert 0 <= found.low < found.value < found.high <= 1
-        assert found.value == expected_calibration_error(softmax(logits), y)
+        assert found.plain_ece == pytest.approx(expected_calibration_error(softmax(logits), y))
+        assert 0 <= found.ece.low <= found.ece.value < found.ece.high <= 1
+        assert found.plain_ece is not None
+        assert found.ece.value < found.plain_ece
 
 
-def test_groups_widen_the_interval_of_the_error() -> None:
+def test_the_error_of_many_images_is_the_plain_one() -> None:
+    found = certain(0.9, 16_000, 20_000)
+
+    assert found.ece.value == pytest.approx(0.1, abs=0.002)
+    # one bin: the interval is that of the accuracy
+    assert (found.ece.low, found.ece.high) == pytest.approx((0.1 - 0.0055, 0.1 + 0.0055), abs=0.0012)
+
+
+def test_groups_widen_what_is_said_of_calibration() -> None:
     logits, y = (np.repeat(one, 9, axis=0) for one in drawn(60, 3, 0.4))
     groups = np.repeat(np.arange(60), 9).tolist()
 
     plain, grouped = measure_calibration(softmax(logits), y), measure_calibration(softmax(logits), y, groups=groups)
+    alone = measure_calibration(softmax(logits[::9]), y[::9])
 
-    assert grouped.ece.value == plain.ece.value
+    assert grouped.plain_ece == plain.plain_ece
+    assert grouped.noise_floor.mean == pytest.approx(alone.noise_floor.mean, rel=0.05)  # copies tell nothing new
     assert grouped.ece.high - grouped.ece.value > 2 * (plain.ece.high - plain.ece.value)
+    assert grouped.ece.method.endswith("540 images in 60 groups count as 60")
 
 
-def test_an_error_that_all_resamples_share_is_not_certain() -> None:
-    sure = np.tile([0.97, 0.03], (40, 1))  # 40 correct answers, all equally sure
-    found = measure_calibration(sure, np.zeros(40, np.int64)).ece
-    assert found.value == pytest.approx(0.03)
-    below = 1 - 40 / (40 + 1.959964**2)  # Wilson's lower end of 40 of 40 is n / (n + z²)
-    assert (found.low, found.high) == pytest.approx((0, 0.03 + below))
+def test_all_correct_is_not_certainty() -> None:
+    found = certain(0.97, 40, 40)
+    assert found.ece.low == 0
+    assert found.ece.high > 0.05  # an accuracy of 92 % is all correct on 40 images in 1 of 28 cases
 
     labels = np.repeat([0, 1], [19, 1])  # one burst of 20, of which 19 are correct: a single draw
     sure = np.tile([0.9, 0.1], (20, 1))
-    grouped = measure_calibration(sure, labels, groups=["burst"] * 20).ece
-    assert grouped.value == pytest.approx(0.05)
-    assert grouped.high - grouped.value > 0.5
-    assert grouped.method == "Wilson over 1 groups"
+    grouped = measure_calibration(sure, labels, groups=["burst"] * 20)
+    assert grouped.overconfidence is not None
+    assert grouped.overconfidence.high - grouped.overconfidence.low > 0.5
+    assert not grouped.is_precise
+
+
+def test_a_temperature_from_few_images_is_shrunk_and_one_from_many_is_not() -> None:
+    for n, least, most in ((23, 1.3, 2.6), (20_000, 3.8, 4.2)):
+        logits, labels = drawn(n, 4, 4.0, seed=2)
+        assert least < fit_temperature(logits, labels, shrink=0.5).value < most
+
+    logits, labels = drawn(60, 4, 4.0, seed=2)
+    eps = 1 / 62
+    targets = np.where(np.eye(4)[labels] == 1, 1 - eps, eps / 3)
+
+    def posterior(log_temperature: float) -> float:
+        likelihood = (targets * np.log(softmax(logits, math.exp(log_temperature)))).sum()
+        return float(log_temperature**2 / (2 * 0.5**2) - likelihood)
+
+    found = fit_temperature(logits, labels, shrink=0.5)
+    searched = minimize_scalar(posterior, bounds=(-1, 2), method="bounded", options={"xatol": 1e-9})
+    assert math.log(found.value) == pytest.approx(searched.x, abs=1e-6)
+    for end in (found.low, found.high):
+        assert 2 * (posterior(math.log(end)) - posterior(searched.x)) == pytest.approx(3.841459, abs=1e-4)
+
+
+def test_the_interval_of_a_temperature_narrows_with_the_root_of_n() -> None:
+    spans = []
+    for n in (500, 8000):
+        found = fit_temperature(*drawn(n, 3, 2.0))
+        assert found.low < 2.0 < found.high
+        spans.append(math.log(found.high / found.low))
+    assert spans[0] / spans[1] == pytest.approx(4, rel=0.15)
+
+
+def test_logits_that_say_nothing_bound_no_temperature() -> None:
+    found = fit_temperature(np.full((10, 4), 2.0), np.zeros(10, np.int64))
+    assert (found.low, found.high) == (0.0, math.inf)
+    assert "the scores say nothing about the classes" in str(found)
 
 
 def test_confidences_out_of_range_are_refused() -> None:

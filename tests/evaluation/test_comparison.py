@@ -1,4 +1,4 @@
-"""Comparison of two runs: pairing by content, McNemar by hand, and a verdict that claims no more than it can."""
+"""Comparison of two runs: pairing by content, intervals by groups, a verdict that claims no more than it can."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
 
 from headstart.errors import DataError
-from headstart.evaluation.comparison import RunPredictions, compare, mcnemar
+from headstart.evaluation.comparison import RunPredictions, compare
 from headstart.evaluation.evaluate import EvaluatedImages, evaluate_probabilities
-from headstart.evaluation.intervals import accuracy_over_groups, add_intervals, wilson
+from headstart.evaluation.intervals import add_intervals, share_interval, wilson
+from headstart.evaluation.paired import mcnemar, paired_difference
 
 CLASSES = ("ant", "bee")
 
@@ -39,14 +39,6 @@ def run(keys: str, labels: str, predicted: str) -> RunPredictions:
     )
 
 
-def test_mcnemar_by_hand_and_by_the_binomial_test() -> None:
-    assert mcnemar(1, 7) == pytest.approx(2 * (1 + 8) / 2**8)
-    assert mcnemar(0, 0) == 1.0
-    assert mcnemar(4, 4) == 1.0
-    for a, b in [(0, 5), (3, 11), (40, 22)]:
-        assert mcnemar(a, b) == pytest.approx(binomtest(a, a + b, 0.5).pvalue)
-
-
 def test_a_clear_difference_is_named_with_its_size() -> None:
     a = predictions([i >= 30 for i in range(150)])  # wrong on 30
     b = predictions([i >= 30 or i < 24 for i in range(150)])  # wrong on 6 of these
@@ -58,7 +50,7 @@ def test_a_clear_difference_is_named_with_its_size() -> None:
     assert found.difference.value == pytest.approx(0.16)
     half = 1.96 * np.sqrt(0.16 * 0.84 / 150)  # closed form of a share that is gained or not
     assert (found.difference.low, found.difference.high) == pytest.approx((0.16 - half, 0.16 + half), abs=0.01)
-    assert found.p_value == pytest.approx(2 / 2**24)
+    assert found.p_value == mcnemar(0, 24) == pytest.approx(1 / 2**24)
     assert found.verdict.startswith("B is better than A by 16.0 points [")
 
 
@@ -79,14 +71,14 @@ def test_a_small_difference_is_not_claimed() -> None:
     found = compare(a, b)
 
     assert found.verdict.startswith("No significant difference on these 153 images: B - A is +2.0 points [")
-    assert "only A correct 0, only B correct 3, McNemar p = 0.25" in str(found)
+    assert "only A correct 0, only B correct 3, McNemar: p = 0.125 (mid-p)" in str(found)
 
 
 def test_the_interval_alone_does_not_make_a_winner() -> None:
-    found = compare(predictions([i >= 5 for i in range(153)]), predictions([True] * 153))
+    found = compare(predictions([i >= 4 for i in range(153)]), predictions([True] * 153))
 
     assert found.difference.low > 0
-    assert found.p_value == pytest.approx(2 / 2**5)
+    assert found.p_value == pytest.approx(1 / 2**4)
     assert not found.is_significant
 
 
@@ -96,7 +88,8 @@ def test_equal_answers_still_leave_room_for_a_difference() -> None:
     found = compare(a, a)
 
     assert found.difference.value == 0
-    assert found.difference.high == wilson(0, 20).high == -found.difference.low
+    assert found.difference.high == pytest.approx(wilson(0, 20).high)
+    assert found.difference.low == pytest.approx(-wilson(0, 20).high)
     assert (found.p_value, found.is_significant) == (1.0, False)
 
 
@@ -148,7 +141,8 @@ def test_groups_widen_the_difference() -> None:
 
     assert grouped.difference.value == plain.difference.value
     assert width(grouped) / width(plain) == pytest.approx(np.sqrt(8), rel=0.1)
-    assert grouped.difference.method == "bootstrap over 60 groups"
+    assert grouped.difference.method == "Tango, paired, 480 images in 60 groups count as 60"
+    assert "sign flips of 60 groups: p = " in str(grouped)
     assert compare(predictions(a), predictions(b, groups=groups)).difference == grouped.difference
 
 
@@ -161,8 +155,10 @@ def test_groups_known_to_one_run_follow_their_images() -> None:
 
     found = compare(turned, halved)  # images 2, 1, 0 of the first run: B gains 1, 1, 0 in groups y, x, x
 
-    assert found.difference.method == "bootstrap over 2 groups"
-    assert (found.difference.low, found.difference.high) == (0.5, 1.0)  # x twice, y twice
+    expected = paired_difference([1, 1, 0], ["y", "x", "x"])
+    assert (found.difference, found.p_value) == (expected.difference, expected.p_value)
+    assert found.groups == 2
+    assert "Only 2 groups of images: the intervals are a rough guide." in str(found)
 
 
 def test_without_a_common_image_the_runs_are_not_paired() -> None:
@@ -183,7 +179,7 @@ def test_without_a_common_image_groups_still_count() -> None:
     found = compare(predictions(correct, groups=groups), predictions([True] * 70, "other"))
 
     assert found.a == wilson(sum(correct), 80)
-    assert found.a_over_groups == accuracy_over_groups(np.array(correct), groups)
+    assert found.a_over_groups == share_interval(np.array(correct), groups)
     assert found.b_over_groups is None
     assert found.difference == add_intervals([found.b, found.a_over_groups], [1, -1], "Newcombe, different images")
 
@@ -203,7 +199,6 @@ def test_a_run_has_the_intervals_of_its_own_report(other: str, size: int) -> Non
         predicted=tuple(CLASSES[i] for i in predicted),
         classes=CLASSES,
         groups=tuple(groups),
-        seed=7,
     )
     order = rng.permutation(60)
     theirs = RunPredictions(
@@ -219,8 +214,11 @@ def test_a_run_has_the_intervals_of_its_own_report(other: str, size: int) -> Non
     assert as_a.a == as_b.b == reported.accuracy
     assert as_a.a_over_groups == as_b.b_over_groups == reported.accuracy_over_groups
     assert (reported.accuracy_over_groups is None) == (size == 1)
-    paired = "bootstrap over images" if size == 1 else "bootstrap over 12 groups"
-    assert as_a.difference.method == (paired if as_a.paired else "Newcombe, different images")
+    if as_a.paired:
+        gain = np.ones(60, np.int64) - (predicted == y)
+        assert as_a.difference == paired_difference(gain, groups if size > 1 else None).difference
+    else:
+        assert as_a.difference.method == "Newcombe, different images"
     assert str(reported.accuracy) in str(as_a)
 
 

@@ -10,7 +10,8 @@ from sklearn import metrics as sk
 
 from headstart.errors import DataError
 from headstart.evaluation.evaluate import BaselinePredictions, evaluate_probabilities
-from headstart.evaluation.intervals import accuracy_over_groups, wilson
+from headstart.evaluation.intervals import macro_f1_interval, mean_share_interval, share_interval, wilson
+from headstart.evaluation.paired import paired_difference
 from small_evaluations import CLASSES, evaluation, images, predictions
 
 
@@ -28,7 +29,8 @@ def test_the_numbers_are_those_of_their_instruments() -> None:
     assert e.calibration.brier == pytest.approx(sk.brier_score_loss(y, p, scale_by_half=False))
     for interval in (e.balanced_accuracy, e.macro_f1):
         assert interval.low < interval.value < interval.high
-        assert interval.method == "bootstrap over images within classes"
+    assert e.balanced_accuracy == mean_share_interval(predicted == y, y)
+    assert e.macro_f1 == macro_f1_interval(predicted, y)
 
 
 def test_per_class_scores_and_the_worst_class() -> None:
@@ -42,7 +44,11 @@ def test_per_class_scores_and_the_worst_class() -> None:
     assert [s.recall.value for s in e.per_class] == pytest.approx(recall.tolist())
     assert [s.precision for s in e.per_class] == pytest.approx(precision.tolist())
     assert [s.f1 for s in e.per_class] == pytest.approx(f1.tolist())
-    assert e.worst_class == e.per_class[int(recall.argmin())]
+    worst = e.per_class[int(recall.argmin())]
+    assert (e.worst_class.name, e.worst_class.recall.value) == (worst.name, worst.recall.value)
+    picked = wilson(round(worst.recall.value * worst.support), worst.support, 1 - 0.05 / 3)
+    assert (e.worst_class.recall.low, e.worst_class.recall.high) == (picked.low, picked.high)
+    assert e.worst_class.recall.method == "Wilson, lowest of 3 classes"
 
 
 def test_the_majority_is_that_of_the_training_images() -> None:
@@ -74,10 +80,15 @@ def test_further_baselines_follow_the_majority() -> None:
 
     assert [one.name for one in e.baselines] == ["majority", "kNN"]
     assert e.baselines[1].accuracy == wilson(90, 120)
+    assert e.baselines[0].is_beaten
     assert list(e.to_dict()["baselines"]) == ["majority", "kNN"]
+    p, _ = predictions()
+    found = paired_difference((p.argmax(axis=1) == y).astype(int) - (knn == y))
     assert e.to_dict()["baselines"]["kNN"] == {
         "accuracy": wilson(90, 120).to_dict(),
         "about": "20 nearest training images",
+        "difference": found.difference.to_dict(),
+        "p_value": found.p_value,
     }
 
 
@@ -89,15 +100,25 @@ def test_groups_widen_what_rests_on_them() -> None:
     grouped = evaluate_probabilities(p, images(y, groups=groups))
     plain = evaluate_probabilities(p, images(y))
 
-    assert grouped.accuracy_over_groups == accuracy_over_groups(p.argmax(axis=1) == y, groups)
+    correct = p.argmax(axis=1) == y
+    assert grouped.accuracy_over_groups == share_interval(correct, groups)
+    assert (grouped.groups, plain.groups) == (40, 0)
     assert grouped.accuracy == plain.accuracy
     assert plain.accuracy_over_groups is None
     for name in ("balanced_accuracy", "macro_f1"):
         wide, narrow = getattr(grouped, name), getattr(plain, name)
         assert wide.value == narrow.value
         assert wide.high - wide.low > 1.7 * (narrow.high - narrow.low)
-        assert wide.method == "bootstrap over 40 groups"
-    assert grouped.calibration.ece.method == "recentred bootstrap over 40 groups"
+        assert "240 images in 40 groups" in wide.method
+    for score in (grouped.worst_class, *grouped.per_class):
+        assert "groups count as" in score.recall.method
+    (majority,) = grouped.baselines
+    assert majority.accuracy == share_interval(y == np.bincount(y).argmax(), groups)
+    assert (
+        majority.difference
+        == paired_difference(correct.astype(int) - (y == np.bincount(y).argmax()), groups).difference
+    )
+    assert "240 images in 40 groups" in grouped.calibration.ece.method
 
 
 def test_groups_of_one_are_no_groups() -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from headstart.errors import RunError, shown
 from headstart.evaluation.evaluate import evaluate_probabilities
-from headstart.evaluation.evaluation import Evaluation
+from headstart.evaluation.evaluation import Baseline, Evaluation, HeldOutAccuracy
+from headstart.evaluation.intervals import Interval, wilson
 from small_evaluations import evaluation, images
 
 
@@ -19,7 +20,13 @@ def test_an_evaluation_survives_strict_json(missing: bool) -> None:
     if missing:  # one class without test images, never answered: nan everywhere it can be
         e = evaluate_probabilities(np.eye(3)[[0, 1, 1]], images([0, 1, 0]))
     else:
-        e = evaluation(leaked=np.arange(120) < 9, groups=[str(i // 2) for i in range(120)], unknown={"dog": 2})
+        held_out = HeldOutAccuracy(wilson(200, 240), "240 training images, leaving out one image at a time")
+        e = evaluation(
+            leaked=np.arange(120) < 9,
+            groups=[str(i // 2) for i in range(120)],
+            unknown={"dog": 2},
+            held_out=held_out,
+        )
 
     text = json.dumps(e.to_dict(), allow_nan=False)
 
@@ -65,9 +72,35 @@ def test_the_table_has_a_row_for_each_number() -> None:
     )
     assert any(line.startswith("baseline majority") and str(e.baselines[0].accuracy) in line for line in lines)
     assert any(line.startswith(f"worst class {e.worst_class.name}") for line in lines)
+    assert any("classifier minus baseline +" in line and "p = " in line for line in lines)
+    assert any(line.startswith("overconfidence") and "mean confidence minus accuracy" in line for line in lines)
     assert any(line.startswith("calibration error") and "a perfectly calibrated model" in line for line in lines)
     assert "unknown class wa\\x1b[31msp" in str(e)
     assert "\x1b" not in str(e)
+
+
+def test_the_held_out_accuracy_is_shown_beside_the_test() -> None:
+    held_out = HeldOutAccuracy(wilson(200, 240), "240 training images, leaving out one image at a time")
+
+    lines = str(evaluation(held_out=held_out)).splitlines()
+
+    (line,) = [line for line in lines if line.startswith("  held out")]
+    assert str(wilson(200, 240)) in line
+    assert "240 training images, leaving out one image at a time; not the test images" in line
+
+
+def test_few_groups_are_said() -> None:
+    assert "fewer than 10 groups" in str(evaluation(groups=[str(i // 20) for i in range(120)]))
+    assert "fewer than 10 groups" not in str(evaluation(groups=[str(i // 4) for i in range(120)]))
+
+
+@pytest.mark.parametrize(
+    ("low", "p_value", "beaten"), [(0.01, 0.03, True), (0.01, 0.06, False), (-0.01, 0.03, False), (-0.2, 0.001, False)]
+)
+def test_a_baseline_is_beaten_where_interval_and_test_agree(low: float, p_value: float, beaten: bool) -> None:
+    difference = Interval(low + 0.05, low, low + 0.1, 100, "Tango, paired")
+
+    assert Baseline("kNN", wilson(80, 100), "", difference, p_value).is_beaten is beaten
 
 
 def test_names_of_any_language_are_shown_as_they_are() -> None:
@@ -84,7 +117,15 @@ def test_an_evaluation_of_version_0_1_still_opens() -> None:
     assert e.correct == 10
     assert e.accuracy_over_groups is not None
     assert e.accuracy_over_groups.method == "bootstrap over 6 groups"
+    assert [one.is_beaten for one in e.baselines] == [None, None]
+    assert (e.calibration.overconfidence, e.calibration.is_precise) == (None, True)
     assert [one.name for one in e.baselines] == ["majority", "kNN"]
     assert (e.leaked, e.unknown, e.classes) == (2, {"wasp": 2}, ("ant", "bee", "cat", "dog"))
     assert [one.name for one in e.mistakes] == [one["name"] for one in saved["mistakes"]]
-    assert e.to_dict() == saved
+    again = e.to_dict()
+    assert {key: again[key] for key in saved} == {
+        **saved,
+        "baselines": {name: {**one, "difference": None, "p_value": None} for name, one in saved["baselines"].items()},
+        "calibration": {**saved["calibration"], "plain_ece": None, "overconfidence": None, "p_value": None},
+    }
+    assert Evaluation.from_dict(again) == e

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize
+from scipy.stats import ttest_1samp
+from sklearn.metrics import f1_score
 
 from headstart.errors import DataError
 from headstart.evaluation.intervals import (
     Interval,
-    Resampling,
-    accuracy_over_groups,
+    accuracy_intervals,
     add_intervals,
-    bootstrap,
-    count_groups,
+    macro_f1_interval,
+    mean_interval,
+    mean_share_interval,
+    points,
+    share_interval,
     wilson,
 )
 
@@ -84,115 +90,122 @@ def test_newcombe_difference_gives_the_published_example() -> None:
         assert (found.low, found.high) == pytest.approx((low, high), abs=1e-4)
 
 
-def test_bootstrap_of_a_mean_matches_the_closed_form() -> None:
-    values = np.random.default_rng(3).normal(size=400)
-
-    found = bootstrap(lambda index: float(values[index].mean()), Resampling(n=400, seed=1))
-
-    half = 1.96 * values.std() / 20
-    assert found.value == pytest.approx(values.mean())
-    assert (found.low, found.high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.07 * half)
-
-
-def test_bootstrap_covers_the_truth_about_as_often_as_it_says() -> None:
-    rng, inside = np.random.default_rng(0), 0
-
-    for trial in range(300):
-        values = rng.exponential(size=80)
-        found = bootstrap(
-            lambda index, values=values: float(values[index].mean()), Resampling(n=80, repeats=300, seed=trial)
-        )
-        inside += found.low <= 1.0 <= found.high
-
-    assert 0.90 <= inside / 300 <= 0.98  # 95 % promised, a little less kept at n = 80 for a skewed mean
-
-
-def test_the_same_seed_gives_the_same_interval() -> None:
-    values = np.arange(50.0)
-
-    first, again, other = (
-        bootstrap(lambda i: float(values[i].mean()), Resampling(n=50, seed=seed, repeats=200)) for seed in (1, 1, 2)
-    )
-
-    assert first == again
-    assert first != other
-
-
-def test_strata_keep_their_sizes_in_every_resample() -> None:
-    strata = ["a", "b", "b", "c", "c", "c"] * 4
-    codes = np.array([ord(name) - ord("a") for name in strata])
-
-    for index in Resampling(n=24, repeats=50, strata=strata):
-        assert np.bincount(codes[index]).tolist() == [4, 8, 12]
-
-
-def test_every_image_of_a_stratum_is_drawn_equally_often() -> None:
-    drawn = np.concatenate(list(Resampling(n=6, repeats=6000, strata=[0, 0, 1, 1, 1, 1])))
-
-    assert np.bincount(drawn) == pytest.approx(np.full(6, 6000), rel=0.05)
-
-
-def test_groups_are_drawn_whole() -> None:
-    groups = ["x", None, "y", "x", None, "x", "y"]  # x: 0 3 5, y: 2 6, alone: 1 and 4
-
-    drawn = list(Resampling(n=7, repeats=200, groups=groups))
-
-    assert count_groups(groups) == 4
-    for index in drawn:
-        counts = np.bincount(index, minlength=7)
-        assert counts[0] == counts[3] == counts[5]
-        assert counts[2] == counts[6]
-        assert counts[0] + counts[1] + counts[2] + counts[4] == 4
-    assert any(np.bincount(index, minlength=7)[1] != np.bincount(index, minlength=7)[4] for index in drawn)
-
-
-def test_groups_within_strata_stay_in_their_stratum() -> None:
-    groups = ["p1", "p1", "p2", "q1", "q2", "q2"]
-    strata = ["p", "p", "p", "q", "q", "q"]
-
-    for index in Resampling(n=6, repeats=50, groups=groups, strata=strata):
-        names = [groups[i] for i in index]
-        whole = names.count("p1") / 2 + names.count("p2"), names.count("q1") + names.count("q2") / 2
-        assert whole == (2, 2)
-
-
-def test_images_that_stand_or_fall_together_count_as_one() -> None:
+def test_a_share_over_groups_counts_copies_once() -> None:
     rng = np.random.default_rng(5)
     correct = np.repeat(rng.random(100) < 0.8, 9)
     groups = np.repeat(np.arange(100), 9).tolist()
 
-    found = accuracy_over_groups(correct, groups)
-    naive = wilson(int(correct.sum()), 900)
+    found, naive, one = share_interval(correct, groups), share_interval(correct), share_interval(correct[::9])
 
-    assert found.value == naive.value
-    assert (found.high - found.low) / (naive.high - naive.low) == pytest.approx(3, rel=0.08)  # sqrt of 9 in a group
+    assert naive == wilson(int(correct.sum()), 900)
+    assert found.value == naive.value == one.value
+    assert (found.low, found.high) == pytest.approx((one.low, one.high), abs=0.004)
+    assert found.method == "Wilson, 900 images in 100 groups count as 100"
 
 
 def test_all_correct_in_few_groups_is_not_certainty() -> None:
-    found = accuracy_over_groups(np.ones(120, np.bool_), ["a"] * 60 + ["b"] * 60)
+    found = share_interval(np.ones(120, np.bool_), ["a"] * 60 + ["b"] * 60)
 
     assert (found.low, found.high) == pytest.approx((wilson(2, 2).low, 1.0))
     assert found.n == 120
-    assert found.method == "Wilson over 2 groups"
+    assert found.method == "Wilson, 120 images in 2 groups count as 2"
 
 
-def test_recentring_brings_a_noisy_statistic_back_around_its_value() -> None:
-    values = np.random.default_rng(0).normal(size=100)  # |mean| grows with noise when resampled
-
-    def distance(index: np.ndarray) -> float:
-        return float(abs(values[index].mean() - values.mean()))
-
-    plain = bootstrap(distance, Resampling(n=100))
-    recentred = bootstrap(distance, Resampling(n=100), recentre=True)
-
-    assert plain.low > plain.value == pytest.approx(0)
-    assert recentred.low < recentred.value < recentred.high
+def test_a_share_of_nothing_and_one_group_short_are_known() -> None:
+    assert share_interval(np.empty(0, np.bool_)) == wilson(0, 0)
+    with pytest.raises(DataError, match=r"one group for each image, found lengths \[2, 3\]"):
+        share_interval(np.ones(3, np.bool_), ["a", "b"])
 
 
-def test_lengths_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(
-        DataError, match=r"at least one image, with one stratum and one group each, found lengths \[2, 3\]"
-    ):
-        Resampling(n=3, groups=["a", "b"])
-    with pytest.raises(DataError, match=r"found lengths \[0\]"):
-        Resampling(n=0)
+def test_the_two_accuracies_are_those_of_images_and_of_groups() -> None:
+    correct = np.arange(40) % 5 > 0
+
+    assert accuracy_intervals(correct) == (wilson(32, 40), None)
+    assert accuracy_intervals(correct, [str(i) for i in range(40)]) == (wilson(32, 40), None)
+    plain, over = accuracy_intervals(correct, [str(i // 4) for i in range(40)])
+    assert (plain, over) == (wilson(32, 40), share_interval(correct, [str(i // 4) for i in range(40)]))
+
+
+def test_the_mean_of_one_class_has_wilsons_interval() -> None:
+    for k in (0, 3, 19, 20):
+        found = mean_share_interval(np.arange(20) < k, np.zeros(20, np.int64))
+        if k in (0, 20):
+            assert (found.low, found.high) == pytest.approx((wilson(k, 20).low, wilson(k, 20).high), abs=0.03)
+        else:  # two imagined images change the variance a little
+            assert (found.low, found.high) == pytest.approx((wilson(k, 20).low, wilson(k, 20).high), abs=0.012)
+
+
+def test_the_ends_of_a_mean_of_shares_are_where_the_score_test_just_rejects() -> None:
+    hits = np.concatenate([np.arange(8) < 6, np.arange(40) < 37, np.arange(15) < 15])
+    strata = np.repeat([0, 1, 2], [8, 40, 15])
+
+    found = mean_share_interval(hits, strata)
+
+    n = np.array([8, 40, 15])
+    pooled, shares = (58 + 0.5) / 64, np.array([6 / 8, 37 / 40, 1.0])
+    counts, smoothed = np.array([6, 37, 15]) + 2 * pooled, n + 2
+    assert found.value == pytest.approx(shares.mean())
+    for end, sign in ((found.low, 1), (found.high, -1)):
+
+        def loss(r: np.ndarray) -> float:
+            return float(-(counts * np.log(r) + (smoothed - counts) * np.log(1 - r)).sum())
+
+        constraint = {"type": "eq", "fun": lambda r, end=end: r.mean() - end}
+        likely = minimize(loss, shares.clip(0.05, 0.95), bounds=[(1e-6, 1 - 1e-6)] * 3, constraints=[constraint]).x
+        error = np.sqrt((likely * (1 - likely) / n).sum()) / 3
+        assert sign * (found.value - end) / error == pytest.approx(1.959964, abs=5e-3)
+
+
+def test_the_mean_of_shares_leaves_room_above_two_errors() -> None:
+    hits = np.concatenate([np.arange(30) >= 2, np.ones(30, np.bool_)])
+
+    found = mean_share_interval(hits, np.repeat([0, 1], 30))
+
+    assert found.high < 1
+    assert found.low > wilson(58, 60).low - 0.03
+
+
+def test_macro_f1_has_the_variance_of_the_delta_method() -> None:
+    rng = np.random.default_rng(2)
+    labels = rng.choice(3, 3000, p=[0.5, 0.3, 0.2])
+    predicted = np.where(rng.random(3000) < 0.75, labels, rng.integers(0, 3, 3000))
+
+    found = macro_f1_interval(predicted, labels)
+
+    def f1(rows: np.ndarray) -> float:
+        return float(f1_score(labels[rows], predicted[rows], average="macro"))
+
+    assert found.value == pytest.approx(f1(np.arange(3000)))
+    resampled = np.concatenate([np.flatnonzero(labels == c) for c in range(3)])  # within classes
+    starts = np.cumsum([0, *np.bincount(labels)])
+    draws = [f1(np.concatenate([rng.choice(resampled[a:b], b - a) for a, b in pairwise(starts)])) for _ in range(300)]
+    assert (found.high - found.low) / (2 * 1.96) == pytest.approx(np.std(draws), rel=0.12)
+
+
+def test_macro_f1_without_an_error_is_not_certain() -> None:
+    labels = np.arange(60) % 3
+
+    found = macro_f1_interval(labels, labels)
+
+    assert (found.value, found.high) == (1.0, 1.0)
+    assert found.low == pytest.approx(wilson(60, 60).low, abs=0.01)
+    wide = macro_f1_interval(labels, labels, (np.arange(60) // 6).tolist())
+    assert wide.low == pytest.approx(wilson(10, 10).low, abs=0.05)
+
+
+def test_a_mean_has_students_interval() -> None:
+    values = np.random.default_rng(3).normal(size=25)
+    expected = ttest_1samp(values, 0).confidence_interval()
+
+    found = mean_interval(values)
+
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    copies = mean_interval(np.repeat(values, 4), np.repeat(np.arange(25), 4).tolist())
+    assert copies.high - copies.low == pytest.approx(found.high - found.low, rel=0.15)
+    assert mean_interval(values[:1]).high == math.inf
+    with pytest.raises(DataError, match="at least one value"):
+        mean_interval(np.empty(0))
+
+
+def test_a_difference_has_its_sign() -> None:
+    assert points(Interval(-0.013, -0.05, 0.024, 9, "")) == "-1.3 points [-5.0, +2.4]"

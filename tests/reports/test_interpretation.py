@@ -9,10 +9,10 @@ import pytest
 
 from headstart.evaluation.calibration import measure_calibration
 from headstart.evaluation.evaluate import BaselinePredictions
-from headstart.evaluation.evaluation import Baseline, Evaluation
-from headstart.evaluation.intervals import wilson
+from headstart.evaluation.evaluation import Evaluation
+from headstart.evaluation.intervals import points, wilson
 from headstart.reports.interpretation import calibration_evidence, calibration_verdict, caveats, ends
-from small_evaluations import evaluation
+from small_evaluations import evaluation, predictions
 
 
 def plain(sentences: list[str]) -> list[str]:
@@ -53,21 +53,51 @@ def test_groups_and_unknown_classes_are_caveats() -> None:
     groups, unknown = plain(caveats(e))
 
     assert f"interval is {e.accuracy_over_groups.low * 100:.1f} to" in groups
-    assert "bootstrap over 30 groups" in groups
+    assert "120 images in 30 groups count as" in groups
     assert unknown == "Not scored, since the training set has no such class: wasp (1 image), fly (2 images)."
 
 
-@pytest.mark.parametrize(
-    ("correct", "words"), [(119, "above the whole interval"), (90, "inside the interval"), (20, None)]
-)
-def test_a_baseline_is_a_caveat_from_the_lower_end_of_the_interval(correct: int, words: str | None) -> None:
-    e = dataclasses.replace(without_baselines(), accuracy=wilson(90, 120))
-    e = dataclasses.replace(e, baselines=(Baseline("kNN", wilson(correct, 120), ""),))
+def test_few_groups_are_a_caveat() -> None:
+    found = plain(caveats(without_baselines(groups=[str(i // 20) for i in range(120)])))
 
-    found = plain(caveats(e))
+    assert (
+        "The test images form only 6 groups: all intervals are a rough guide. Test on more independent images." in found
+    )
 
-    assert len(found) == (words is not None)
-    assert all(f"The baseline kNN reaches {correct / 1.2:.1f} %, {words}" in sentence for sentence in found)
+
+def compared(knn: np.ndarray) -> Evaluation:
+    """The evaluation with a baseline that predicts these labels."""
+    return evaluation(leaked=np.zeros(120, np.bool_), baselines={"kNN": BaselinePredictions(knn, "")})
+
+
+def test_a_baseline_is_a_caveat_where_the_paired_test_does_not_show_a_lead() -> None:
+    p, y = predictions()
+    ours = p.argmax(axis=1)
+    wrong = np.flatnonzero(ours != y)
+    slightly_worse, much_better = ours.copy(), ours.copy()
+    slightly_worse[np.flatnonzero(ours == y)[:2]] = (y[np.flatnonzero(ours == y)[:2]] + 1) % 3
+    much_better[wrong[:12]] = y[wrong[:12]]
+
+    (close,) = plain(caveats(compared(slightly_worse)))
+    (better,) = plain(caveats(compared(much_better)))
+
+    assert "This test set does not show that the classifier is better (classifier minus baseline +1.7 points [" in close
+    assert "p = 0.25, paired test)" in close
+    assert "It is better than this classifier (classifier minus baseline -10.0 points [" in better
+    assert "Check the training, or use the baseline." in better
+    assert caveats(compared((y + (np.arange(120) % 2)) % 3)) == []  # half of it wrong: beaten
+
+
+def test_a_lead_inside_the_interval_of_the_accuracy_may_be_beyond_doubt_in_pairs() -> None:
+    p, y = predictions()
+    ours = p.argmax(axis=1)
+    knn = ours.copy()
+    knn[np.flatnonzero(ours == y)[:7]] = (y[np.flatnonzero(ours == y)[:7]] + 1) % 3  # wrong on seven more, none less
+
+    e = compared(knn)
+
+    assert e.baselines[1].accuracy.value > e.accuracy.low
+    assert caveats(e) == []
 
 
 def test_the_best_baseline_is_named() -> None:
@@ -95,6 +125,17 @@ def test_the_verdict_on_calibration_names_its_direction(share: float, verdict: s
     assert calibration_verdict(measure_calibration(*calibrated(share))) == verdict
 
 
+def test_few_images_say_how_far_the_confidence_could_be_off() -> None:
+    found = measure_calibration(*calibrated(0.8, n=40))
+    assert found.overconfidence is not None
+
+    high, low = found.overconfidence.high * 100, -found.overconfidence.low * 100
+    assert calibration_verdict(found) == (
+        "Too few images to judge calibration: on average the confidence may be up to "
+        f"{high:.1f} points too high or up to {low:.1f} points too low."
+    )
+
+
 def test_errors_that_cancel_are_no_direction() -> None:
     high, low = calibrated(0.6), calibrated(1.0, 0.6)  # 20 points too high, 40 too low on half as many
     p, y = np.concatenate([high[0], low[0][:200]]), np.concatenate([high[1], low[1][:200]])
@@ -107,7 +148,11 @@ def test_the_evidence_has_the_error_and_that_of_a_perfect_model() -> None:
 
     text = calibration_evidence(found).replace("\xa0", " ")
 
-    assert f"differ by {found.ece.value * 100:.1f} % on average" in text
+    assert found.plain_ece is not None
+    assert found.overconfidence is not None
+    assert f"differ by {found.plain_ece * 100:.1f} % on average" in text
+    assert f"Without that noise the error is {found.ece.value * 100:.1f} % (95 % interval" in text
+    assert f"Mean confidence minus accuracy: {points(found.overconfidence)}" in text
     assert f"would show {found.noise_floor.mean * 100:.1f} % on a test set of this size" in text
     assert f"less than {found.noise_floor.high * 100:.1f} % in 95 of 100 cases" in text
 

@@ -11,21 +11,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import bdtr
 
 from headstart.errors import DataError
-from headstart.evaluation.intervals import (
-    Indices,
-    Interval,
-    Resampling,
-    accuracy_intervals,
-    add_intervals,
-    bootstrap,
-    count_groups,
-    replace_degenerate,
-    shared_groups,
-    wilson,
-)
+from headstart.evaluation.design_effect import FEW_GROUPS, count_groups, shared_groups
+from headstart.evaluation.intervals import Indices, Interval, accuracy_intervals, add_intervals, points
+from headstart.evaluation.paired import is_significant, paired_difference
 from headstart.plain import Plain
 
 Correct = NDArray[np.bool_]
@@ -40,7 +30,6 @@ class RunPredictions:
         labels, predicted: N, names of the true and of the predicted class.
         classes: names that the classifier can predict, in any order.
         groups: N, images of one group (burst, duplicates) are not independent; None stands alone.
-        seed: of the run's own intervals, so that they are those of its report.
     """
 
     keys: tuple[str, ...]
@@ -48,7 +37,6 @@ class RunPredictions:
     predicted: tuple[str, ...]
     classes: tuple[str, ...]
     groups: tuple[str | None, ...] | None = None
-    seed: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +50,8 @@ class Comparison(Plain):
         paired: whether the runs share test images; if not, each was measured on its own.
         n: images compared in pairs, 0 if not paired.
         only_a_correct, only_b_correct: images that only one of the two predicted correctly.
-        p_value: of McNemar's exact test, two-sided; None if not paired.
+        p_value: two-sided, of McNemar's test (mid-p), or by sign flips of whole groups; None if not paired.
+        groups: independent draws among the images compared; 0 where each image is one.
         not_compared: images of A or B that were not compared: in one run only, or with another true class in the other.
     """
 
@@ -77,6 +66,7 @@ class Comparison(Plain):
     only_b_correct: int = 0
     p_value: float | None = None
     not_compared: int = 0
+    groups: int = 0
 
     @property
     def verdict(self) -> str:
@@ -88,13 +78,12 @@ class Comparison(Plain):
             low, high = sorted((abs(d.low), abs(d.high)))
             winner, loser = ("B", "A") if d.value > 0 else ("A", "B")
             return f"{winner} is better than {loser} by {size} [{low * 100:.1f}, {high * 100:.1f}] on {images}."
-        return f"No significant difference on {images}: B - A is {_points(d)}."
+        return f"No significant difference on {images}: B - A is {points(d)}."
 
     @property
     def is_significant(self) -> bool:
-        """Whether the interval leaves out 0 and, in pairs, McNemar's test agrees at 5 %."""
-        d = self.difference
-        return (d.low > 0 or d.high < 0) and (self.p_value is None or self.p_value < 0.05)
+        """Whether the interval leaves out 0 and, in pairs, the test agrees at 5 %."""
+        return is_significant(self.difference, 0.0 if self.p_value is None else self.p_value)
 
     def to_dict(self) -> dict[str, Any]:
         """The verdict, then the fields as plain values for strict JSON."""
@@ -104,30 +93,30 @@ class Comparison(Plain):
         lines = [self.verdict]
         for name, plain, over in (("A", self.a, self.a_over_groups), ("B", self.b, self.b_over_groups)):
             lines.append(f"{name}  {plain}" if over is None else f"{name}  {plain}, over groups {over}")
-        lines.append(f"B - A  {_points(self.difference)}  {self.difference.method}")
+        lines.append(f"B - A  {points(self.difference)}  {self.difference.method}")
         if self.p_value is not None:
             counts = f"only A correct {self.only_a_correct}, only B correct {self.only_b_correct}"
-            lines.append(f"{counts}, McNemar p = {self.p_value:.3g}")
+            test = f"sign flips of {self.groups} groups" if self.groups else "McNemar"
+            lines.append(f"{counts}, {test}: p = {self.p_value:.3g} (mid-p)")
         else:
             lines.append("The two runs share no test image, so the difference includes that of the images.")
+        if 0 < self.groups < FEW_GROUPS:
+            lines.append(f"Only {self.groups} groups of images: the intervals are a rough guide.")
         if self.not_compared:
             lines.append(f"{self.not_compared} images were not compared: in one run only, or with another true class.")
         return "\n".join(lines)
 
 
-def compare(a: RunPredictions, b: RunPredictions, *, seed: int = 0) -> Comparison:
+def compare(a: RunPredictions, b: RunPredictions) -> Comparison:
     """Difference between two runs: in pairs on the images common to both, else between their two accuracies.
 
-    In pairs: bootstrap over images (over groups where images come in groups) and McNemar's exact test. Without a common
-    image: Newcombe's interval from each run's own.
-
-    Args:
-        seed: of the difference's bootstrap.
+    In pairs: Tango's interval and McNemar's test; where images come in groups, at the effective n, and by sign flips of
+    whole groups. Without a common image: Newcombe's interval from each run's own.
 
     Raises:
         DataError: a run has no images or lists of unequal length, or the two know different classes.
 
-    Source: McNemar 1947, Psychometrika 12:153, as a binomial test; Newcombe 1998, Statistics in Medicine 17:873.
+    Source: `paired.paired_difference`; Newcombe 1998, Statistics in Medicine 17:873.
     """
     _check(a, "A")
     _check(b, "B")
@@ -140,36 +129,30 @@ def compare(a: RunPredictions, b: RunPredictions, *, seed: int = 0) -> Compariso
     if not common:
         return _unpaired(a, b)
     first, second = (np.array(column) for column in zip(*common, strict=True))
-    return _paired((a, first), (b, second), seed)
+    return _paired((a, first), (b, second))
 
 
-def mcnemar(only_a: int, only_b: int) -> float:
-    """Exact two-sided McNemar p: twice the smaller binomial tail of the discordant images at 1/2, at most 1."""
-    # as scipy.stats.binomtest, whose module takes a second to import
-    return float(min(1.0, 2 * bdtr(min(only_a, only_b), only_a + only_b, 0.5)))
-
-
-def _paired(a: tuple[RunPredictions, Indices], b: tuple[RunPredictions, Indices], seed: int) -> Comparison:
+def _paired(a: tuple[RunPredictions, Indices], b: tuple[RunPredictions, Indices]) -> Comparison:
     """Comparison on common images, given by their positions in either run."""
     (run_a, at_a), (run_b, at_b) = a, b
     correct_a, correct_b = _correct(run_a)[at_a], _correct(run_b)[at_b]
-    gain = correct_b.astype(np.float64) - correct_a
+    gain = correct_b.astype(np.int64) - correct_a
     groups = shared_groups(_groups(run_a, at_a)) or shared_groups(_groups(run_b, at_b))
-    found = bootstrap(lambda index: float(gain[index].mean()), Resampling(n=len(gain), groups=groups, seed=seed))
-    only_a, only_b = int((gain < 0).sum()), int((gain > 0).sum())
+    found = paired_difference(gain, groups)
     a_plain, a_over = _accuracy(run_a, at_a)
     b_plain, b_over = _accuracy(run_b, at_b)
     return Comparison(
-        difference=_never_equal(found, len(gain) if groups is None else count_groups(groups)),
+        difference=found.difference,
         a=a_plain,
         b=b_plain,
         a_over_groups=a_over,
         b_over_groups=b_over,
         paired=True,
         n=len(gain),
-        only_a_correct=only_a,
-        only_b_correct=only_b,
-        p_value=mcnemar(only_a, only_b),
+        only_a_correct=int((gain < 0).sum()),
+        only_b_correct=int((gain > 0).sum()),
+        p_value=found.p_value,
+        groups=0 if groups is None else count_groups(groups),
         not_compared=len(run_a.keys) + len(run_b.keys) - 2 * len(gain),
     )
 
@@ -184,14 +167,7 @@ def _unpaired(a: RunPredictions, b: RunPredictions) -> Comparison:
 def _accuracy(run: RunPredictions, positions: Indices) -> tuple[Interval, Interval | None]:
     """The run's own intervals, over its images in its own order, as its report has them."""
     own = np.sort(positions)
-    return accuracy_intervals(_correct(run)[own], _groups(run, own), seed=run.seed)
-
-
-def _never_equal(found: Interval, draws: int) -> Interval:
-    """Two runs that agree on a few images may still differ on the next: then by as much as 0 of n allows."""
-    reach = wilson(0, draws).high
-    method = f"Wilson: 0 of {draws} differ from the rest"
-    return replace_degenerate(found, Interval(0.0, -reach, reach, draws, method=method), least=-1.0)
+    return accuracy_intervals(_correct(run)[own], _groups(run, own))
 
 
 def _groups(run: RunPredictions, positions: Indices) -> list[Hashable] | None:
@@ -218,7 +194,3 @@ def _check(run: RunPredictions, name: str) -> None:
         found = f"lengths {sorted(lengths)}"
         expected = "one label and one prediction for each of 1 or more images"
         raise DataError(expected=expected, found=found, where=f"run {name}")
-
-
-def _points(difference: Interval) -> str:
-    return f"{difference.value * 100:+.1f} points [{difference.low * 100:+.1f}, {difference.high * 100:+.1f}]"

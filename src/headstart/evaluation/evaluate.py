@@ -6,27 +6,25 @@ In: probabilities N×C and the test images they belong to. Out: Evaluation.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from headstart.errors import DataError, shown
 from headstart.evaluation.calibration import measure_calibration
-from headstart.evaluation.evaluation import Baseline, ClassScore, Evaluation, Mistake
+from headstart.evaluation.design_effect import count_groups, groups_of, shared_groups
+from headstart.evaluation.evaluation import Baseline, ClassScore, Evaluation, HeldOutAccuracy, Mistake
 from headstart.evaluation.intervals import (
-    Indices,
-    Interval,
-    Resampling,
+    CONFIDENCE,
     accuracy_intervals,
-    add_intervals,
-    bootstrap,
-    replace_degenerate,
-    shared_groups,
-    wilson,
+    macro_f1_interval,
+    mean_share_interval,
+    share_interval,
 )
 from headstart.evaluation.metrics import checked, checked_labels, confusion_of, f1_of, precision_of
+from headstart.evaluation.paired import paired_difference
 
 Labels = NDArray[np.int64]
 Counts = NDArray[np.intp]
@@ -70,6 +68,7 @@ def evaluate_probabilities(
     *,
     train_counts: Sequence[int] | None = None,
     baselines: Mapping[str, BaselinePredictions] | None = None,
+    held_out: HeldOutAccuracy | None = None,
     seed: int = 0,
 ) -> Evaluation:
     """Everything that can be said about one set of predictions.
@@ -78,7 +77,8 @@ def evaluate_probabilities(
         probabilities: N×C, calibrated or not, rows sum to 1.
         train_counts: training images per class, C; None when not known.
         baselines: further baselines by name, e.g. `kNN`; the majority class is always measured.
-        seed: of the bootstrap.
+        held_out: accuracy on training images, each predicted by a head that did not see it; shown beside the test's.
+        seed: of the simulated perfect models that calibration is compared with.
 
     Raises:
         DataError: there is no test image, or an argument does not fit the others.
@@ -88,63 +88,43 @@ def evaluate_probabilities(
     groups = shared_groups(images.groups)
     predicted = p.argmax(axis=1)
     correct, confusion = predicted == y, confusion_of(predicted, y, p.shape[1])
-    accuracy, over_groups = accuracy_intervals(correct, groups, seed=seed)
-    resampling = Resampling(n=len(y), strata=y.tolist() if groups is None else None, groups=groups, seed=seed)
-    balanced, f1 = _averages(predicted, y, resampling)
-    fallback = over_groups or _wilson_average(confusion)
-    scores = _class_scores(images.classes, confusion)
+    accuracy, over_groups = accuracy_intervals(correct, groups)
+    scores = _class_scores(images.classes, y, predicted, groups=groups)
     clean = None if images.leaked is None else ~np.asarray(images.leaked)
+    majority = _majority(images.classes, confusion.sum(axis=1), train_counts)
     return Evaluation(
         accuracy=accuracy,
         accuracy_over_groups=over_groups,
-        balanced_accuracy=replace_degenerate(balanced, fallback),
-        macro_f1=replace_degenerate(f1, fallback),
-        worst_class=min((s for s in scores if s.support), key=lambda s: (s.recall.value, s.recall.high, s.recall.low)),
+        balanced_accuracy=mean_share_interval(correct, y, groups),
+        macro_f1=macro_f1_interval(predicted, y, groups),
+        worst_class=_worst(scores, y, correct, groups=groups),
         per_class=scores,
         calibration=measure_calibration(p, y, groups=groups, seed=seed),
-        baselines=(_majority(images.classes, confusion.sum(axis=1), train_counts), *_measured(baselines or {}, y, p)),
-        without_leaks=None if clean is None else wilson(int(correct[clean].sum()), int(clean.sum())),
+        baselines=tuple(
+            _baseline(name, one, y, correct=correct, groups=groups)
+            for name, one in (majority | _checked_baselines(baselines or {}, p.shape)).items()
+        ),
+        without_leaks=None if clean is None else share_interval(correct[clean], groups_of(groups, clean)),
         leaked=0 if clean is None else int((~clean).sum()),
         unknown=dict(images.unknown),
         classes=tuple(images.classes),
         confusion=tuple(tuple(row) for row in confusion.tolist()),
         mistakes=_mistakes(p, y, images),
+        groups=0 if groups is None else count_groups(groups),
+        held_out=held_out,
     )
 
 
-def _averages(predicted: Labels, y: Labels, resampling: Resampling) -> tuple[Interval, Interval]:
-    """Balanced accuracy and macro F1 with bootstrap intervals: within classes, or over groups where there are some."""
-    width = int(max(y.max(), predicted.max())) + 1
-    hit = np.where(predicted == y, y, width)  # errors are counted in an extra bin
-
-    def counts(index: Indices) -> tuple[Counts, Counts, Counts]:
-        support, chosen = np.bincount(y[index], minlength=width), np.bincount(predicted[index], minlength=width)
-        present = support > 0
-        return np.bincount(hit[index], minlength=width + 1)[:width][present], support[present], chosen[present]
-
-    def balanced(index: Indices) -> float:
-        hits, support, _ = counts(index)
-        return float((hits / support).mean())
-
-    def f1(index: Indices) -> float:
-        hits, support, chosen = counts(index)
-        return float((2 * hits / (support + chosen)).mean())
-
-    return bootstrap(balanced, resampling), bootstrap(f1, resampling)
-
-
-def _wilson_average(confusion: Labels) -> Interval:
-    recalls = [wilson(int(row[c]), int(row.sum())) for c, row in enumerate(confusion) if row.sum()]
-    return add_intervals(recalls, [1 / len(recalls)] * len(recalls), "Wilson per class")
-
-
-def _class_scores(classes: Sequence[str], confusion: Labels) -> tuple[ClassScore, ...]:
+def _class_scores(
+    classes: Sequence[str], y: Labels, predicted: Labels, *, groups: Sequence[Hashable] | None
+) -> tuple[ClassScore, ...]:
+    confusion = confusion_of(predicted, y, len(classes))
     support, precision, f1 = confusion.sum(axis=1), _defined(precision_of(confusion)), _defined(f1_of(confusion))
     return tuple(
         ClassScore(
             name=name,
             support=int(support[c]),
-            recall=wilson(int(confusion[c, c]), int(support[c])),
+            recall=share_interval((predicted == y)[y == c], groups_of(groups, y == c)),
             precision=precision[c],
             f1=f1[c],
         )
@@ -152,11 +132,28 @@ def _class_scores(classes: Sequence[str], confusion: Labels) -> tuple[ClassScore
     )
 
 
+def _worst(
+    scores: Sequence[ClassScore], y: Labels, correct: NDArray[np.bool_], *, groups: Sequence[Hashable] | None
+) -> ClassScore:
+    """The class with the lowest recall; its interval allows for having been picked among all of them.
+
+    Source: Bonferroni: with C classes at 1 - 0.05/C each, all their intervals hold in 95 % of cases, so the lowest too.
+    """
+    tested = [(c, score) for c, score in enumerate(scores) if score.support]
+    c, worst = min(tested, key=lambda one: (one[1].recall.value, one[1].recall.high, one[1].recall.low))
+    confidence = 1 - (1 - CONFIDENCE) / len(tested)
+    recall = share_interval(correct[y == c], groups_of(groups, y == c), confidence=confidence)
+    picked = f"{recall.method}, lowest of {len(tested)} classes" if len(tested) > 1 else recall.method
+    return replace(worst, recall=replace(recall, method=picked))
+
+
 def _defined(values: Values) -> list[float | None]:
     return [None if math.isnan(value) else value for value in values.tolist()]
 
 
-def _majority(classes: Sequence[str], support: Labels, train_counts: Sequence[int] | None) -> Baseline:
+def _majority(
+    classes: Sequence[str], support: Labels, train_counts: Sequence[int] | None
+) -> dict[str, BaselinePredictions]:
     counts = support if train_counts is None else np.asarray(train_counts)
     largest, n = int(counts.argmax()), int(counts.sum())
     about = f"always predicts {shown(classes[largest])}, the largest class of "
@@ -164,17 +161,31 @@ def _majority(classes: Sequence[str], support: Labels, train_counts: Sequence[in
         about += f"the test images themselves ({counts[largest]} of {n}), as the training counts are not known"
     else:
         about += f"the training images ({counts[largest]} of {n})"
-    return Baseline("majority", wilson(int(support[largest]), int(support.sum())), about)
+    return {"majority": BaselinePredictions(np.full(int(support.sum()), largest), about)}
 
 
-def _measured(baselines: Mapping[str, BaselinePredictions], y: Labels, p: Values) -> list[Baseline]:
+def _checked_baselines(
+    baselines: Mapping[str, BaselinePredictions], shape: tuple[int, ...]
+) -> dict[str, BaselinePredictions]:
     if "majority" in baselines:
         raise DataError(expected="another name for this baseline", found="'majority'", hint="It is always measured.")
-    predicted = {name: checked_labels(one.labels, *p.shape) for name, one in baselines.items()}
-    return [
-        Baseline(name, wilson(int((labels == y).sum()), len(y)), baselines[name].about)
-        for name, labels in predicted.items()
-    ]
+    return {name: replace(one, labels=checked_labels(one.labels, *shape)) for name, one in baselines.items()}
+
+
+def _baseline(
+    name: str,
+    predictions: BaselinePredictions,
+    y: Labels,
+    *,
+    correct: NDArray[np.bool_],
+    groups: Sequence[Hashable] | None,
+) -> Baseline:
+    """A baseline's accuracy, and the classifier's lead over it on the same images."""
+    its = np.asarray(predictions.labels) == y
+    found = paired_difference(correct.astype(np.int64) - its, groups)
+    return Baseline(
+        name, share_interval(its, groups), predictions.about, difference=found.difference, p_value=found.p_value
+    )
 
 
 def _mistakes(p: Values, y: Labels, images: EvaluatedImages) -> tuple[Mistake, ...]:

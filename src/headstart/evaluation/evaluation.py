@@ -11,7 +11,9 @@ from typing import Any
 
 from headstart.errors import RunError, shown
 from headstart.evaluation.calibration import Calibration
-from headstart.evaluation.intervals import Interval
+from headstart.evaluation.design_effect import FEW_GROUPS
+from headstart.evaluation.intervals import Interval, points
+from headstart.evaluation.paired import is_significant
 from headstart.plain import Plain
 from headstart.public_api import public_methods
 from headstart.untrusted import check_fields
@@ -43,11 +45,62 @@ class ClassScore:
 
 @dataclass(frozen=True)
 class Baseline:
-    """A simple method on the same test images; `about` says in words what it does."""
+    """A simple method on the same test images; `about` says in words what it does.
+
+    Args:
+        difference: accuracy of the classifier minus that of the baseline, in pairs; None in evaluations before 0.2.
+        p_value: of the paired test, two-sided (mid-p of McNemar's, or by sign flips of whole groups); None before 0.2.
+    """
 
     name: str
     accuracy: Interval
     about: str
+    difference: Interval | None = None
+    p_value: float | None = None
+
+    @property
+    def is_beaten(self) -> bool | None:
+        """Whether the classifier is better, by the paired test at 5 %; None where it was not compared."""
+        if self.difference is None or self.p_value is None:
+            return None
+        return self.difference.low > 0 and is_significant(self.difference, self.p_value)
+
+    @property
+    def comparison(self) -> str:
+        """`+1.3 points [-2.6, +5.3], p = 0.53`; empty where it was not compared."""
+        if self.difference is None or self.p_value is None:
+            return ""
+        return f"{points(self.difference)}, p = {self.p_value:.2g}"
+
+    @classmethod
+    def from_dict(cls, name: str, saved: Mapping[str, Any]) -> Baseline:
+        """The baseline that `Evaluation.to_dict` wrote."""
+        difference = saved.get("difference")
+        return cls(
+            name,
+            Interval.from_dict(saved["accuracy"]),
+            saved["about"],
+            difference=None if difference is None else Interval.from_dict(difference),
+            p_value=saved.get("p_value"),
+        )
+
+
+@dataclass(frozen=True)
+class HeldOutAccuracy(Plain):
+    """Accuracy on training images, each predicted by a head that did not see it.
+
+    Args:
+        accuracy: with its interval, over groups where images come in groups.
+        about: which images, and how they were held out, in words.
+    """
+
+    accuracy: Interval
+    about: str
+
+    @classmethod
+    def from_dict(cls, saved: Mapping[str, Any]) -> HeldOutAccuracy:
+        """The accuracy that `Evaluation.to_dict` wrote."""
+        return cls(Interval.from_dict(saved["accuracy"]), saved["about"])
 
 
 @dataclass(frozen=True)
@@ -67,9 +120,10 @@ class Evaluation(Plain):
 
     Args:
         accuracy: share of correct predictions, Wilson interval.
-        accuracy_over_groups: the same with whole groups (bursts, duplicates) as the draws; None without groups.
-        balanced_accuracy, macro_f1: means over the classes that have test images, bootstrap intervals.
-        worst_class: the class with the lowest recall.
+        accuracy_over_groups: the same, allowing for groups of images (bursts, duplicates) that are not independent;
+            None without groups. Where there are some, all other intervals allow for them too.
+        balanced_accuracy, macro_f1: means over the classes that have test images.
+        worst_class: the class with the lowest recall; its interval allows for having been picked.
         per_class: one score per class, in the order of `classes`.
         calibration: how far confidence and accuracy are apart.
         baselines: simple methods on the same images, the majority class first.
@@ -79,6 +133,8 @@ class Evaluation(Plain):
         classes: names, in the order of the columns.
         confusion: rows are the true classes, columns the predictions.
         mistakes: most confident first, at most 50.
+        groups: independent draws among the test images; 0 where each image is one.
+        held_out: accuracy on training images that were left out in turn; None where the classifier was not solved so.
     """
 
     accuracy: Interval
@@ -95,11 +151,15 @@ class Evaluation(Plain):
     classes: tuple[str, ...]
     confusion: tuple[tuple[int, ...], ...]
     mistakes: tuple[Mistake, ...]
+    groups: int = 0
+    held_out: HeldOutAccuracy | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for strict JSON, `accuracy` first; what is not defined is None."""
-        baselines = {one.name: {"accuracy": one.accuracy.to_dict(), "about": one.about} for one in self.baselines}
-        return {**super().to_dict(), "baselines": baselines}
+        values = super().to_dict()
+        named = {one.name: saved for one, saved in zip(self.baselines, values["baselines"], strict=True)}
+        baselines = {name: {key: saved[key] for key in saved if key != "name"} for name, saved in named.items()}
+        return {**values, "baselines": baselines}
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> Evaluation:
@@ -121,6 +181,11 @@ class Evaluation(Plain):
         """Test images that were classified correctly: the diagonal of the confusion matrix."""
         return sum(row[i] for i, row in enumerate(self.confusion))
 
+    @property
+    def _few_groups(self) -> str:
+        few = 0 < self.groups < FEW_GROUPS
+        return f"; fewer than {FEW_GROUPS} groups: a rough guide" if few else ""
+
     def __str__(self) -> str:
         rows = self.rows()
         names, values = max(len(row[0]) for row in rows), max(len(row[1]) for row in rows)
@@ -133,14 +198,23 @@ class Evaluation(Plain):
         correct = f"{self.correct:,} of {counted(self.accuracy.n, 'test image')} correct; 95 % interval, Wilson"
         rows = [("accuracy", str(self.accuracy), correct)]
         if over is not None:
-            rows.append(("  over groups", str(over), f"{over.method}, each one draw"))
+            rows.append(("  over groups", str(over), over.method + self._few_groups))
         if self.without_leaks is not None:
             rows.append(("  without leaks", str(self.without_leaks), _leaks(self.leaked)))
-        rows += [(f"baseline {shown(one.name)}", str(one.accuracy), shown(one.about)) for one in self.baselines]
+        if self.held_out is not None:
+            rows.append(("  held out", str(self.held_out.accuracy), f"{self.held_out.about}; not the test images"))
+        for one in self.baselines:
+            lead = f"; classifier minus baseline {one.comparison}" if one.comparison else ""
+            rows.append((f"baseline {shown(one.name)}", str(one.accuracy), shown(one.about) + lead))
         rows.append(("balanced accuracy", str(self.balanced_accuracy), f"mean recall of {scored}"))
         rows.append(("macro F1", str(self.macro_f1), f"mean F1 of {scored}"))
         support = counted(worst.support, "test image")
-        rows.append((f"worst class {shown(worst.name)}", str(worst.recall), f"recall on {support}"))
+        picked = f", the lowest of {scored}" if scored != "1 class" else ""
+        rows.append((f"worst class {shown(worst.name)}", str(worst.recall), f"recall on {support}{picked}"))
+        gap = self.calibration.overconfidence
+        if gap is not None:
+            doubt = "" if self.calibration.is_precise else "; too few images to rule out 5 points or more"
+            rows.append(("overconfidence", points(gap), f"mean confidence minus accuracy{doubt}"))
         rows.append(("calibration error", str(self.calibration.ece), self.calibration.verdict))
         for name, count in self.unknown.items():
             rows.append((f"unknown class {shown(name)}", counted(count, "image"), "not scored"))
@@ -162,7 +236,8 @@ def _restored(saved: Mapping[str, Any]) -> dict[str, Any]:
         "worst_class": ClassScore.from_dict(saved["worst_class"]),
         "per_class": tuple(ClassScore.from_dict(score) for score in saved["per_class"]),
         "calibration": Calibration.from_dict(saved["calibration"]),
-        "baselines": tuple(Baseline(name, Interval.from_dict(b["accuracy"]), b["about"]) for name, b in baselines),
+        "baselines": tuple(Baseline.from_dict(name, one) for name, one in baselines),
+        "held_out": None if saved.get("held_out") is None else HeldOutAccuracy.from_dict(saved["held_out"]),
         "unknown": dict(saved["unknown"]),
         "classes": tuple(saved["classes"]),
         "confusion": tuple(tuple(row) for row in saved["confusion"]),

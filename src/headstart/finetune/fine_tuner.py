@@ -166,7 +166,7 @@ class FineTuner:
         with preserve(trained, weights=False), torch.inference_mode():
             trained.eval()
             logits = torch.cat([run_model(trained, to_device(x, device)).float().cpu() for x, _ in held])
-        return HeldOut.of(logits.double().numpy(), held.labels)
+        return HeldOut.of(logits.double().numpy(), held.labels, self.images.validation_groups)
 
     def random_views(self, positions: Labels, seed: int) -> Tensor:
         """Pixels of training images, a view of each drawn from (seed, image)."""
@@ -247,7 +247,9 @@ class FineTuner:
             self.task.report("Flip TTA is not used: no image is held out to compare it on.")
             return (), plain
         flipped = RowLoader(self.flipped_views, self.images.validation_labels, _EVALUATION_BATCH, shuffle=False)
-        variants, held_out, sentence = compare_flips(plain, self.measure(self.network, flipped, device))
+        variants, held_out, sentence = compare_flips(
+            plain, self.measure(self.network, flipped, device), self.images.validation_groups
+        )
         self.task.report(sentence)
         return variants, held_out
 

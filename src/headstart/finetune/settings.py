@@ -110,6 +110,7 @@ class FineTuneImages:
         pixels: uint8 squares of every image.
         rows: row in `pixels` of each of the N training images. labels: N.
         validation_rows: M, never trained on; they fit the temperature. validation_labels: M.
+        validation_groups: M; images of one group are not independent. None: each image is one.
         contents: hash of the content of each row in `pixels`.
         class_weights: C; None: all 1. background: RGB under transparent images.
     """
@@ -120,6 +121,7 @@ class FineTuneImages:
     validation_rows: Labels
     validation_labels: Labels
     contents: tuple[str, ...]
+    validation_groups: Labels | None = None
     class_weights: tuple[float, ...] | None = None
     background: tuple[int, int, int] = (255, 255, 255)
 

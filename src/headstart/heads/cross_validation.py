@@ -62,13 +62,15 @@ def cross_validated(
     progress(1, len(folds) + 1)
     if validation is not None:
         scores, labels, held_out = validation.view.array() @ weight + bias, validation.labels, validation.held_out
+        held_groups = None
     else:
         found = []
         for number, (train, held) in enumerate(folds):
             fold_weight, fold_bias = solve(x[train], data.labels[train], data.groups[train])
             found.append(x[held] @ fold_weight + fold_bias)
             progress(number + 2, len(folds) + 1)
-        scores, labels = np.concatenate(found), data.labels[np.concatenate([held for _, held in folds])]
+        rows = np.concatenate([held for _, held in folds])
+        scores, labels, held_groups = np.concatenate(found), data.labels[rows], data.groups[rows]
         held_out = f"in {len(folds)} folds of whole groups"
     log_probability = log_softmax(scores, axis=1)[np.arange(len(labels)), labels]
     return RegularizationPath(
@@ -81,6 +83,7 @@ def cross_validated(
         held_scores=scores,
         held_labels=labels,
         held_out=held_out,
+        held_groups=held_groups,
     )
 
 

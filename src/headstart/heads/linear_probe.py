@@ -13,7 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.errors import RecipeError
-from headstart.evaluation.calibration import fit_temperature
+from headstart.evaluation.calibration import Temperature, fit_temperature
+from headstart.evaluation.design_effect import shared_groups
+from headstart.evaluation.evaluation import HeldOutAccuracy
+from headstart.evaluation.intervals import share_interval
 from headstart.features.matrix import Features
 from headstart.heads.cross_validation import cross_validated
 from headstart.heads.head import Head
@@ -27,6 +30,7 @@ from headstart.heads.regularization_path import (
     no_progress,
 )
 from headstart.registry import HEADS
+from headstart.wording import counted
 
 _LEAST_VALIDATION = 50  # below, a validation accuracy has an interval wider than ±14 points: leaving out chooses better
 
@@ -81,11 +85,28 @@ class LinearProbe:
     Args:
         path: the lambdas that were tried, with held-out losses.
         choices: the held-out score of every choice of stages; the first is the one used.
+        temperature: of the head, as fitted on the held-out rows.
     """
 
     head: Head
     path: RegularizationPath
     choices: tuple[LayerScore, ...]
+    temperature: Temperature
+
+    @property
+    def at_bound(self) -> bool:
+        """Whether the held-out scores say nothing about the classes, so that no temperature is the best."""
+        return self.temperature.at_bound
+
+    @property
+    def held_out_accuracy(self) -> HeldOutAccuracy:
+        """Accuracy on the rows held out to choose lambda, with its interval; over groups if there are any."""
+        path = self.path
+        correct = path.held_scores.argmax(axis=1) == path.held_labels
+        if path.held_groups is None:
+            return HeldOutAccuracy(share_interval(correct), counted(len(correct), "validation image"))
+        accuracy = share_interval(correct, shared_groups(path.held_groups.tolist()))
+        return HeldOutAccuracy(accuracy, f"{counted(len(correct), 'training image')}, {path.held_out}")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -94,6 +115,8 @@ class LinearProbe:
             "stages": list(self.head.stages),
             "lambda": self.path.lambda_,
             "temperature": self.head.temperature,
+            "temperature_interval": [self.temperature.low, self.temperature.high],
+            "temperature_at_bound": self.temperature.at_bound,
             "held_out": self.path.held_out,
             "held_out_accuracy": self.path.accuracy,
             "choices": [choice.to_dict() for choice in self.choices],
@@ -131,9 +154,9 @@ def fit_linear_probe(
         )
     progress(100, 100)
     path, stages = paths[0], choices[0].stages
-    temperature = fit_temperature(path.held_scores, path.held_labels).value
-    head = Head(kind=kind, stages=stages, weight=path.weight, bias=path.bias, temperature=temperature)
-    return LinearProbe(head, path, tuple(choices))
+    temperature = fit_temperature(path.held_scores, path.held_labels)
+    head = Head(kind=kind, stages=stages, weight=path.weight, bias=path.bias, temperature=temperature.value)
+    return LinearProbe(head, path, tuple(choices), temperature)
 
 
 def class_weights(labels: Labels, classes: int) -> NDArray[np.float64]:
@@ -154,7 +177,9 @@ def _solve(
 ) -> RegularizationPath:
     validation = None
     if training.validates:
-        validation = Validation(features.view(training.validation_rows, stages), training.validation_labels)
+        held = training.validation_labels
+        weights = class_weights(held, training.classes) if balance == "equal" else None
+        validation = Validation(features.view(training.validation_rows, stages), held, weights)
     data = LabelledFeatures.of(
         features.view(training.rows, stages),
         training.labels,

@@ -1,7 +1,7 @@
 """Multinomial logistic regression by L-BFGS on standardised features, along a path of lambdas with warm starts.
 
 In: labelled features. Out: RegularizationPath; the standardisation is folded into its weight and bias. Lambda is chosen
-by cross-entropy on rows held out in whole groups.
+by cross-entropy on rows held out in whole groups, weighted as the rows that are solved for.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ def solve_logistic(
     if validation is not None:
         steps = _Steps(progress, 2 * len(LAMBDAS))
         held = _held_out_scores(problem, problem.transform(validation.view.array()), steps)
-        held_labels, held_out = validation.labels, validation.held_out
+        held_labels, held_out, held_groups = validation.labels, validation.held_out, None
+        weights = validation.weights
     else:
         folds = group_folds(data.labels, data.groups)
         dealt = int(folds.max()) + 1
@@ -56,13 +57,12 @@ def solve_logistic(
             _held_out_scores(problem.subset(np.flatnonzero(folds != fold)), problem.x[folds == fold], steps)
             for fold in used
         ]
-        held, held_labels = (
-            np.concatenate(scores, axis=1),
-            np.concatenate([data.labels[folds == fold] for fold in used]),
-        )
+        rows = np.concatenate([np.flatnonzero(folds == fold) for fold in used])
+        held, held_labels, held_groups = np.concatenate(scores, axis=1), data.labels[rows], data.groups[rows]
+        weights = data.weights[rows]
         held_out = f"in {len(used)} of {dealt} folds of whole groups"
     log_probability = log_softmax(held, axis=2)[:, np.arange(len(held_labels)), held_labels]
-    losses = -log_probability.mean(axis=1)
+    losses = -np.average(log_probability, axis=1, weights=weights)
     best = int(np.argmin(losses))
     theta = np.zeros(problem.size)
     for lambda_ in LAMBDAS[: best + 1]:
@@ -79,6 +79,7 @@ def solve_logistic(
         held_scores=held[best],
         held_labels=held_labels,
         held_out=held_out,
+        held_groups=held_groups,
     )
 
 

@@ -73,10 +73,15 @@ class LabelledFeatures:
 
 @dataclass(frozen=True)
 class Validation:
-    """Images that may choose lambda but are neither trained on nor reported: M rows and their labels."""
+    """Images that may choose lambda but are neither trained on nor reported: M rows and their labels.
+
+    Args:
+        weights: M, as the training rows are weighted; None: all rows weigh the same.
+    """
 
     view: FeatureView
     labels: Labels
+    weights: Matrix | None = None
 
     @property
     def held_out(self) -> str:
@@ -96,6 +101,7 @@ class RegularizationPath:
         weight: D×C, bias: C: scores are x @ weight + bias.
         held_scores: M×C scores of the held-out rows at the best lambda; held_labels: M.
         held_out: how rows were held out, in words.
+        held_groups: M groups of these rows; None for validation rows.
     """
 
     lambdas: Matrix
@@ -107,6 +113,7 @@ class RegularizationPath:
     held_scores: Matrix
     held_labels: Labels
     held_out: str
+    held_groups: Labels | None = None
 
     @property
     def lambda_(self) -> float | None:

@@ -80,6 +80,7 @@ def solve_ridge(
         held_scores=held_scores,
         held_labels=data.labels,
         held_out=f"leaving out one {one} at a time",
+        held_groups=data.groups,
     )
 
 
@@ -91,7 +92,8 @@ def _chosen_by(validation: Validation, ridge: RidgeProblem, lambdas: Matrix) -> 
     x = validation.view.array()
     scores = [x @ weight + bias for weight, bias in heads]
     targets = indicators(validation.labels, ridge.data.classes)
-    losses = np.array([np.square(held - targets).mean() for held in scores])
+    weights = validation.weights
+    losses = np.array([np.average(np.square(held - targets).mean(axis=1), weights=weights) for held in scores])
     best = int(np.argmin(losses))
     return RegularizationPath(
         lambdas=lambdas,

@@ -11,18 +11,15 @@ from headstart.workbench.run import Run
 
 
 @public_api
-def compare(first: str | Path | Run, second: str | Path | Run, *, seed: int = 0) -> Comparison:
+def compare(first: str | Path | Run, second: str | Path | Run) -> Comparison:
     """Difference between two runs, B minus A, in pairs on their common test images.
-
-    Args:
-        seed: of the bootstrap.
 
     Raises:
         RunError: one is not a run.
         DataError: the two know different classes.
     """
     a, b = (run if isinstance(run, Run) else Run.load(run) for run in (first, second))
-    return compare_predictions(_predictions(a), _predictions(b), seed=seed)
+    return compare_predictions(_predictions(a), _predictions(b))
 
 
 def _predictions(run: Run) -> RunPredictions:
@@ -33,5 +30,4 @@ def _predictions(run: Run) -> RunPredictions:
         predicted=tuple(row["predicted"] for row in rows),
         classes=run.evaluation.classes,
         groups=tuple(row["group"] for row in rows),
-        seed=int(run.record["recipe"]["seed"]),
     )

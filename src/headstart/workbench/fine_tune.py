@@ -20,7 +20,7 @@ from headstart.heads.head import Head
 from headstart.progress import ProgressReporter
 from headstart.recipe import Recipe
 from headstart.training.records import EpochRecord, StepRecord
-from headstart.wording import duration
+from headstart.wording import counted, duration
 from headstart.workbench.fine_tune_images import FineTuneRows, fine_tune_images
 from headstart.workbench.job import Job
 from headstart.workbench.session import Session
@@ -97,6 +97,8 @@ def fine_tune(
     task = replace(task, settings=settings, checkpoints=job.checkpoints, report=report)
     tuned = STRATEGIES[plan.strategy](task)
     seconds = time.monotonic() - began
+    if tuned.held_out.fitted is not None:
+        session.notice(f"Temperature {tuned.held_out.fitted}, from {counted(tuned.held_out.n, 'held-out image')}")
     session.notice(f"{tuned.proof}; took {duration(seconds)}, predicted {duration(plan.cost.seconds)}")
     gain = None
     if recipe.strategy != "auto":
@@ -104,8 +106,8 @@ def fine_tune(
             session.notice(tuned.harm)
     else:
         groups = dataset.groups()
-        gain, better = tuned.gain([str(groups[i]) for i in rows.held_out], recipe.seed)
-        size = f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}] nats per image on {tuned.held_out.n} held out"
+        gain, better = tuned.gain([str(groups[i]) for i in rows.held_out])
+        size = _size(gain, plan)
         if not better:
             _restore(backbone, given)
             session.notice(f"auto: keeping {start_of(head)}; {plan.strategy} is not better beyond the interval: {size}")
@@ -114,6 +116,14 @@ def fine_tune(
     source = f"{backbone.weights.source}, fine-tuned here ({tuned.strategy}, {plan.epochs} epochs)"
     backbone.weights = Provenance(source, backbone.fingerprint, backbone.weights.licence)
     return FineTuneOutcome(tuned, plan, seconds, gain)
+
+
+def _size(gain: Interval, plan: FineTunePlan) -> str:
+    """The gain in words; where pilots were compared on the same images, that too."""
+    size = f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}] nats per image on {gain.n} held out"
+    if len(plan.pilots) < 2:
+        return size
+    return f"{size}, which also chose among {len(plan.pilots)} pilots: expect somewhat less on new images"
 
 
 def _restore(backbone: Backbone, state: dict[str, torch.Tensor]) -> None:

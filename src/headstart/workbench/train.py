@@ -271,5 +271,6 @@ class _Fit:
             ),
             train_counts=np.bincount(labels[train], minlength=len(classes)).tolist(),
             baselines=baselines,
+            held_out=self.probe.held_out_accuracy if self._is_probe else None,
             seed=self.session.recipe.seed,
         )

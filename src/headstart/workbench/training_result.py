@@ -11,12 +11,13 @@ from headstart.evaluation.evaluation import Evaluation
 from headstart.heads.head import Head
 from headstart.heads.linear_probe import LinearProbe
 from headstart.inspection.batch_norm.preprocessing_check import PreprocessingCheck
+from headstart.wording import counted
 from headstart.workbench.events import DatasetSummary, Plan
 from headstart.workbench.fine_tune import FineTuneOutcome
 from headstart.workbench.session import Extracted
 from headstart.workbench.starting_point import StartingPoint
 
-_FEW = 50  # test images: with fewer the interval is wider than ±14 points
+_FEW = 50  # independent test images, or groups of them: with fewer the interval is wider than ±14 points
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +62,8 @@ class TrainingResult:
         if not tuned.held_out.n:
             return "Too few images to hold any out: the temperature is 1"
         selected = "Flip TTA was judged and the temperature was" if tuned.flip_tta else "The temperature was"
-        return f"{selected} fitted on {tuned.held_out.n} images that were not trained on"
+        fitted = f": {tuned.held_out.fitted}" if tuned.held_out.fitted is not None else ""
+        return f"{selected} fitted on {tuned.held_out.n} images that were not trained on{fitted}"
 
     def warnings(self, strategy: str) -> tuple[str, ...]:
         """What must be said beside the accuracy, one sentence each."""
@@ -73,8 +75,14 @@ class TrainingResult:
         tuned = None if self.fine_tuned is None else self.fine_tuned.fine_tuned
         if tuned is not None and strategy != "auto" and tuned.harm:
             warnings.append(tuned.harm)
-        if self.evaluation.accuracy.n < _FEW:
-            warnings.append(f"Only {self.evaluation.accuracy.n} test images: mind the width of the interval.")
+        held = None if tuned is None else tuned.held_out.fitted
+        if (held is not None and held.at_bound) or (tuned is None and self.start.head is None and self.probe.at_bound):
+            warnings.append("The held-out scores say nothing about the classes: no temperature makes them calibrated.")
+        draws = self.evaluation.groups or self.evaluation.accuracy.n
+        if draws < _FEW:
+            kind = "independent group" if self.evaluation.groups else "test image"
+            of = f" among {counted(self.evaluation.accuracy.n, 'test image')}" if self.evaluation.groups else ""
+            warnings.append(f"Only {counted(draws, kind)}{of}: mind the width of the interval.")
         return tuple(warnings)
 
 

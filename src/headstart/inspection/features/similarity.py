@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from headstart.errors import DataError, shown
-from headstart.evaluation.comparison import mcnemar
 from headstart.evaluation.intervals import wilson
+from headstart.evaluation.paired import mcnemar
 from headstart.figures.panels import Bars, Line, Plot, panels_figure
 from headstart.figures.style import BLUE, ORANGE, TEXT
 from headstart.inspection.features.cka import LEAST, cka_with_error
