@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from headstart.finetune.result import HeldOut, Labels, Variant
+from headstart.finetune.result import HeldOut, Variant
 from headstart.wording import counted, percent
 
 State = dict[str, Tensor]
@@ -73,13 +73,11 @@ def best_of(
     return found[best][0].state, averages if len(found) > 1 else (), found[best][1]
 
 
-def compare_flips(
-    plain: HeldOut, flipped: HeldOut, groups: Labels | None = None
-) -> tuple[tuple[Variant, Variant], HeldOut, str]:
+def compare_flips(plain: HeldOut, flipped: HeldOut) -> tuple[tuple[Variant, Variant], HeldOut, str]:
     """Whether the mean of the scores for an image and its horizontal flip has the lower log loss, each calibrated.
 
     Args:
-        plain: held-out images. flipped: the same images, flipped. groups: of these images.
+        plain: held-out images. flipped: the same images, flipped.
 
     Returns:
         What was measured without and with flips; the scores that are taken, plain ones of equals; a sentence.
@@ -87,7 +85,7 @@ def compare_flips(
     Source: Simonyan and Zisserman 2015, arXiv:1409.1556, section 3.2; there the mean is of probabilities, and always
     taken.
     """
-    mean = HeldOut.of((plain.scores + flipped.scores) / 2, plain.labels, groups)
+    mean = HeldOut.of((plain.scores + flipped.scores) / 2, plain.labels, plain.groups)
     taken = mean.log_loss < plain.log_loss
     variants = (
         Variant("without flips", plain.accuracy, plain.log_loss, not taken),

@@ -247,9 +247,7 @@ class FineTuner:
             self.task.report("Flip TTA is not used: no image is held out to compare it on.")
             return (), plain
         flipped = RowLoader(self.flipped_views, self.images.validation_labels, _EVALUATION_BATCH, shuffle=False)
-        variants, held_out, sentence = compare_flips(
-            plain, self.measure(self.network, flipped, device), self.images.validation_groups
-        )
+        variants, held_out, sentence = compare_flips(plain, self.measure(self.network, flipped, device))
         self.task.report(sentence)
         return variants, held_out
 

@@ -34,7 +34,7 @@ class HeldOut:
     """Scores of a network on the M held-out images.
 
     Args:
-        scores: M×C. labels: M.
+        scores: M×C. labels: M. groups: M; images of one group are not independent. None: each image is one.
         accuracy: NaN without images. fitted: the temperature that suits them; None without images. n: how many.
         log_losses: M, -log of the calibrated probability of each image's class, with a temperature that was fitted
             without its fold of images: on few images the one that was fitted on them would flatter.
@@ -46,6 +46,7 @@ class HeldOut:
     fitted: Temperature | None
     n: int
     log_losses: Scores = field(repr=False, compare=False)
+    groups: Labels | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def of(cls, scores: Scores, labels: Labels, groups: Labels | None = None) -> HeldOut:
@@ -64,6 +65,7 @@ class HeldOut:
             fitted=fit_temperature(scores, labels, shrink=SHRINK),
             n=len(labels),
             log_losses=_cross_fitted(scores, labels, np.arange(len(labels)) if groups is None else groups),
+            groups=groups,
         )
 
     @property

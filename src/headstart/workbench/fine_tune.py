@@ -101,29 +101,28 @@ def fine_tune(
         session.notice(f"Temperature {tuned.held_out.fitted}, from {counted(tuned.held_out.n, 'held-out image')}")
     session.notice(f"{tuned.proof}; took {duration(seconds)}, predicted {duration(plan.cost.seconds)}")
     gain = None
-    if recipe.strategy != "auto":
-        if tuned.harm:
-            session.notice(tuned.harm)
-    else:
+    if recipe.strategy == "auto":
         groups = dataset.groups()
         gain, better = tuned.gain([str(groups[i]) for i in rows.held_out])
-        size = _size(gain, plan)
+        _report_choice(session, head, plan, gain=gain, better=better)
         if not better:
             _restore(backbone, given)
-            session.notice(f"auto: keeping {start_of(head)}; {plan.strategy} is not better beyond the interval: {size}")
             return FineTuneOutcome(None, plan, seconds, gain)
-        session.notice(f"auto: keeping {plan.strategy}; better than {start_of(head)} by {size}")
+    elif tuned.harm:
+        session.notice(tuned.harm)
     source = f"{backbone.weights.source}, fine-tuned here ({tuned.strategy}, {plan.epochs} epochs)"
     backbone.weights = Provenance(source, backbone.fingerprint, backbone.weights.licence)
     return FineTuneOutcome(tuned, plan, seconds, gain)
 
 
-def _size(gain: Interval, plan: FineTunePlan) -> str:
-    """The gain in words; where pilots were compared on the same images, that too."""
+def _report_choice(session: Session, head: Head, plan: FineTunePlan, *, gain: Interval, better: bool) -> None:
     size = f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}] nats per image on {gain.n} held out"
-    if len(plan.pilots) < 2:
-        return size
-    return f"{size}, which also chose among {len(plan.pilots)} pilots: expect somewhat less on new images"
+    if len(plan.pilots) > 1:
+        size += f", which also chose among {len(plan.pilots)} pilots: expect somewhat less on new images"
+    if better:
+        session.notice(f"auto: keeping {plan.strategy}; better than {start_of(head)} by {size}")
+    else:
+        session.notice(f"auto: keeping {start_of(head)}; {plan.strategy} is not better beyond the interval: {size}")
 
 
 def _restore(backbone: Backbone, state: dict[str, torch.Tensor]) -> None:
