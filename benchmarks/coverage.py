@@ -45,7 +45,8 @@ FEW = "with fewer than 10 groups: their variance is hardly known, and the user i
 DISCRETE = "discrete: with so few errors possible, neighbouring outcomes jump over the level"
 BOUND = "one-sided at 0: the lower end alone can miss"
 SAFE = "wide rather than narrow: groups are taken to matter unless the images speak against it"
-PICKED = "wide by construction (Bonferroni): it must hold whichever class is picked"
+PICKED = "wide by construction (Bonferroni, exact): it must hold whichever class is picked"
+TINY = "a class of two images: its share of the variance is a guess"
 SKEWED = "skewed: a few groups, or images, carry the errors"
 
 
@@ -254,7 +255,7 @@ def average_cells() -> Iterator[Cell]:
         name = f"{shown}, recall {recalls[0] if equal else ', '.join(map(str, dict.fromkeys(recalls)))}"
         quick = classes in (2, 10) and sizes[0] in (70, 10)
         yield Cell("balanced accuracy", name, balanced, reason=DISCRETE, cost=2, quick=quick)
-        yield Cell("macro F1", name, macro, reason=DISCRETE, quick=quick)
+        yield Cell("macro F1", name, macro, reason=TINY if min(sizes) < 5 else DISCRETE, quick=quick)
 
 
 def average_group_cells() -> Iterator[Cell]:
@@ -481,7 +482,7 @@ def temperature_cells() -> Iterator[Cell]:
                 found = fit_temperature(true * logits, labels, shrink=shrink)
                 return found.low <= true <= found.high
 
-            reason = "wide: the imagined error of the fit pulls T up on few images"
+            reason = "biased: the imagined error of the fit pulls T up on few images"
             name = f"n {n}, {'shrunk' if shrink else 'plain'}"
             yield Cell("temperature", name, trial, reason=reason, quick=n == 150)
 

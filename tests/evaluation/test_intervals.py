@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from scipy.optimize import minimize
-from scipy.stats import ttest_1samp
+from scipy.stats import binomtest, ttest_1samp
 from sklearn.metrics import f1_score
 
 from headstart.errors import DataError
@@ -19,6 +19,7 @@ from headstart.evaluation.intervals import (
     macro_f1_interval,
     mean_interval,
     mean_share_interval,
+    picked_share_interval,
     points,
     share_interval,
     wilson,
@@ -115,6 +116,17 @@ def test_a_share_of_nothing_and_one_group_short_are_known() -> None:
     assert share_interval(np.empty(0, np.bool_)) == wilson(0, 0)
     with pytest.raises(DataError, match=r"one group for each image, found lengths \[2, 3\]"):
         share_interval(np.ones(3, np.bool_), ["a", "b"])
+
+
+def test_a_picked_share_has_the_exact_interval_at_a_level_that_allows_for_it() -> None:
+    for k in (0, 14, 20):
+        exact = binomtest(k, 20).proportion_ci(1 - 0.05 / 10, method="exact")
+        found = picked_share_interval(np.arange(20) < k, among=10)
+        assert (found.low, found.high) == pytest.approx((exact.low, exact.high))
+    assert picked_share_interval(np.arange(20) < 14, among=1) == wilson(14, 20)
+    copies = picked_share_interval(np.repeat(np.arange(20) < 14, 5), np.repeat(np.arange(20), 5).tolist(), among=10)
+    one = picked_share_interval(np.arange(20) < 14, among=10)
+    assert copies.high - copies.low == pytest.approx(one.high - one.low, rel=0.2)
 
 
 def test_the_two_accuracies_are_those_of_images_and_of_groups() -> None:

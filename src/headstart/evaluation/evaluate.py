@@ -17,10 +17,10 @@ from headstart.evaluation.calibration import measure_calibration
 from headstart.evaluation.design_effect import count_groups, groups_of, shared_groups
 from headstart.evaluation.evaluation import Baseline, ClassScore, Evaluation, HeldOutAccuracy, Mistake
 from headstart.evaluation.intervals import (
-    CONFIDENCE,
     accuracy_intervals,
     macro_f1_interval,
     mean_share_interval,
+    picked_share_interval,
     share_interval,
 )
 from headstart.evaluation.metrics import checked, checked_labels, confusion_of, f1_of, precision_of
@@ -135,16 +135,11 @@ def _class_scores(
 def _worst(
     scores: Sequence[ClassScore], y: Labels, correct: NDArray[np.bool_], *, groups: Sequence[Hashable] | None
 ) -> ClassScore:
-    """The class with the lowest recall; its interval allows for having been picked among all of them.
-
-    Source: Bonferroni: with C classes at 1 - 0.05/C each, all their intervals hold in 95 % of cases, so the lowest too.
-    """
+    """The class with the lowest recall; its interval allows for having been picked among all of them."""
     tested = [(c, score) for c, score in enumerate(scores) if score.support]
     c, worst = min(tested, key=lambda one: (one[1].recall.value, one[1].recall.high, one[1].recall.low))
-    confidence = 1 - (1 - CONFIDENCE) / len(tested)
-    recall = share_interval(correct[y == c], groups_of(groups, y == c), confidence=confidence)
-    picked = f"{recall.method}, lowest of {len(tested)} classes" if len(tested) > 1 else recall.method
-    return replace(worst, recall=replace(recall, method=picked))
+    picked = picked_share_interval(correct[y == c], groups_of(groups, y == c), among=len(tested))
+    return replace(worst, recall=picked)
 
 
 def _defined(values: Values) -> list[float | None]:
