@@ -38,7 +38,7 @@ def quiet(event: Event) -> None:
 
 def in_favour(plain: HeldOut, flipped: HeldOut) -> tuple[tuple[Variant, Variant], HeldOut, str]:
     """As it is, but that plain answers are badly calibrated."""
-    return compare_flips(replace(plain, temperature=1e6), flipped)
+    return compare_flips(replace(plain, log_losses=plain.log_losses + 100), flipped)
 
 
 @pytest.fixture
@@ -130,7 +130,8 @@ def test_a_continuation_starts_without_flips_and_compares_them_again(run: Run, t
     then, now = run.record["fine_tuning"], further.record["fine_tuning"]
     assert now["held_out"]["before"] == then["flip_tta"][0]["accuracy"]
     # so small a learning rate leaves the weights as they were, and now nothing favours flips
-    assert now["flip_tta"][1]["log_loss"] == pytest.approx(then["flip_tta"][1]["log_loss"], abs=1e-3)
+    assert now["flip_tta"][1]["accuracy"] == then["flip_tta"][1]["accuracy"]
+    # the log loss differs: on so few images the temperature is shrunk, here towards that of the run before
     assert further.classifier.card.flip_tta == now["flip_tta"][1]["taken"]
 
 
