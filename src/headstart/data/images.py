@@ -1,18 +1,20 @@
 """The only file that opens images: bytes of any common kind become H×W×3 uint8 RGB, or a BadImage with its reason.
 
-Decoding is always the same: the header is checked against the pixel bound before anything is decoded; the first frame
-of an animation is used; the EXIF rotation is applied; transparency is blended with a stated colour; grey, palette, CMYK
-and 16-bit images become 8-bit RGB (16 bit: value / 257, so that the format's white stays white). Colour profiles are
-not applied. The file itself is only read.
+Decoding is always the same: the header is checked against the bounds of pixels and memory before anything is decoded;
+a file whose structure or decoder speaks of damage is refused, or used and said to be damaged; the first frame of an
+animation is used; the EXIF rotation is applied; transparency is blended with a stated colour; grey, palette, CMYK and
+16-bit images become 8-bit RGB (16 bit: value / 257, so that the format's white stays white). Images of more than 32
+million pixels are reduced to a half, a quarter or an eighth of their sides, so that one takes at most 1 GB of memory,
+and those that many threads decode at once take no more together. Colour profiles are not applied. The file itself is
+only read.
 """
 
 from __future__ import annotations
 
 import functools
 import io
-import struct
 import threading
-import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,9 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageColor, ImageFile
 
+from headstart.data import deep_pixels
+from headstart.data.image_damage import find_damage, libjpeg_warning, reason_of_unknown
+from headstart.data.image_memory import MOST_BYTES, MOST_PIXELS, MemoryBudget, bytes_needed, reduction
 from headstart.errors import DataError, RecipeError
 
-try:  # optional: the same pixels as Pillow's decoder, about a quarter faster
+try:  # optional: the same pixels as Pillow's decoder, about a quarter faster, and it says what libjpeg filled in
     import simplejpeg
 except ImportError:
     simplejpeg = None
@@ -43,16 +48,19 @@ SUFFIXES: dict[str, tuple[str, ...]] = {
 """The formats that are opened, each with its file suffixes; nothing else is tried, whatever Pillow could do with it."""
 
 MAX_FILE_BYTES = 2**30  # no photograph is larger; bounds what one read can take
-_UPRIGHT = {  # EXIF orientation → what makes the picture upright (EXIF 2.3, tag 0x0112)
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+_UPRIGHT: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
+    # EXIF orientation → what makes H×W×3 pixels upright (EXIF 2.3, tag 0x0112)
+    2: lambda rgb: rgb[:, ::-1],
+    3: lambda rgb: rgb[::-1, ::-1],
+    4: lambda rgb: rgb[::-1],
+    5: lambda rgb: rgb.swapaxes(0, 1),
+    6: lambda rgb: rgb[::-1].swapaxes(0, 1),
+    7: lambda rgb: rgb[::-1, ::-1].swapaxes(0, 1),
+    8: lambda rgb: rgb[:, ::-1].swapaxes(0, 1),
 }
-_PNG_CHECKED = (b"IHDR", b"PLTE", b"tRNS", b"IDAT")  # the chunks that decide the pixels
+_JPEG_COLOURS = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}  # Pillow's mode → simplejpeg's name
+_BROKEN = ("truncated", "broken data stream", "unrecognized data stream", "decoder error", "failed to read next frame")
+_DARK = 64  # upper byte of 16-bit colours: below it the lower one is looked at, too
 _ANIMATED = ("GIF", "WEBP", "PNG", "TIFF", "AVIF", "MPO")
 
 
@@ -80,7 +88,39 @@ class _Unbounded:
                 Image.MAX_IMAGE_PIXELS = self._bound
 
 
+class _Tolerant:
+    """While a thread is inside, Pillow gives it what it could decode of a broken file, and other threads an error.
+
+    Pillow's flag for that is global; this object takes its place and answers for each thread.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._before: object = False
+        self._thread = threading.local()
+
+    def __bool__(self) -> bool:
+        return getattr(self._thread, "inside", False) or bool(self._before)
+
+    def __enter__(self) -> None:
+        self._thread.inside = True
+        with self._lock:
+            if not self._inside:
+                self._before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, self  # type: ignore[assignment]
+            self._inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        self._thread.inside = False
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                ImageFile.LOAD_TRUNCATED_IMAGES = self._before  # type: ignore[assignment]
+
+
 _UNBOUNDED = _Unbounded()
+_TOLERANT = _Tolerant()
+_MEMORY = MemoryBudget(MOST_BYTES)
 
 
 class BadImage(DataError):
@@ -101,13 +141,19 @@ class ImageRules:
     Args:
         background: RGB, 0 to 255, behind transparent pixels.
         max_pixels: an image whose header states more is refused before it is decoded.
+        keep_damaged: use what can be decoded of a damaged image instead of refusing it; its `damage` says why.
+        bit_depth: of the values in 16-bit files, 8 to 16: 2^bit_depth − 1 becomes white.
     """
 
     background: tuple[int, int, int] = (255, 255, 255)
-    max_pixels: int = 210_000_000  # above the largest phone camera (201 million), 0.6 GB decoded
+    max_pixels: int = 210_000_000  # above the largest phone camera (201 million)
+    keep_damaged: bool = False
+    bit_depth: int = 16
 
     @classmethod
-    def named(cls, background: str, max_pixels: int) -> ImageRules:
+    def named(
+        cls, background: str, max_pixels: int, *, keep_damaged: bool = False, bit_depth: int = 16
+    ) -> ImageRules:
         """Rules with the colour given as white, black, grey or #rrggbb.
 
         Raises:
@@ -121,17 +167,24 @@ class ImageRules:
             raise RecipeError(
                 expected="a colour such as white, black, grey or #ff8800", found=repr(background), where="--background"
             ) from None
-        return cls((colour[0], colour[1], colour[2]), max_pixels)
+        return cls((colour[0], colour[1], colour[2]), max_pixels, keep_damaged=keep_damaged, bit_depth=bit_depth)
 
 
 @dataclass(frozen=True)
 class OpenedImage:
-    """A decoded image: `rgb` is H×W×3 uint8; format and mode are the file's own, notes say what was done to it."""
+    """A decoded image: `rgb` is H×W×3 uint8; format and mode are the file's own, notes say what was done to it.
+
+    Args:
+        damage: why the file cannot be whole, for an image that is used in spite of it; None for a whole one.
+        brightest: largest value of an image of 16 bits, 0 to 65535; 0 for others.
+    """
 
     rgb: NDArray[np.uint8]
     format: str
     mode: str
     notes: tuple[str, ...]
+    damage: str | None = None
+    brightest: int = 0
 
     @property
     def width(self) -> int:
@@ -167,7 +220,7 @@ def open_image(source: str | Path | bytes, rules: ImageRules | None = None) -> O
 
     Args:
         source: a path, or the bytes of a file.
-        rules: background colour and pixel bound; the defaults of ImageRules when left out.
+        rules: background colour and bounds; the defaults of ImageRules when left out.
 
     Raises:
         BadImage: with the reason as a short text for people.
@@ -180,15 +233,22 @@ def open_image(source: str | Path | bytes, rules: ImageRules | None = None) -> O
     data = source if isinstance(source, bytes) else read_bytes(source)
     if not data:
         raise BadImage("the file is empty (0 bytes)")
-    image = _open_header(data, rules)
-    notes = [] if isinstance(source, bytes) else list(suffix_notes(source, str(image.format)))
-    try:
-        rgb = _decode(image, data, rules, notes=notes)
-    except BadImage:
-        raise
-    except Exception as error:  # decoders raise anything on hostile bytes; the reason becomes a Finding
-        raise BadImage(_reason(error)) from error
-    return OpenedImage(rgb, str(image.format), image.mode, tuple(notes))
+    reading = _Reading(data, rules)
+    image = reading.open()
+    if not isinstance(source, bytes):
+        reading.notes += suffix_notes(source, str(image.format))
+    format_, mode = str(image.format), image.mode  # decoding at reduced size may change the mode
+    needed = bytes_needed(image, len(data))
+    if needed > MOST_BYTES:
+        raise BadImage(
+            f"{image.width}×{image.height} pixels of {format_} need {needed / 1e9:.1f} GB of memory to decode, more "
+            f"than the bound of {MOST_BYTES / 1e9:.0f} GB; save it smaller"
+        )
+    with _MEMORY.reserved(needed):
+        rgb = reading.decode(image)
+    return OpenedImage(
+        rgb, format_, mode, tuple(reading.notes), damage=reading.damage, brightest=reading.brightest
+    )
 
 
 def as_path(source: object) -> Path:
@@ -217,18 +277,66 @@ def suffix_notes(path: Path, format: str) -> tuple[str, ...]:
     return (f"named {suffix or 'without suffix'}, but the content is {format}",)
 
 
-def _open_header(data: bytes, rules: ImageRules) -> ImageFile.ImageFile:
-    try:
+class _Reading:
+    """One file while it is read: what is done to it, and what speaks of damage."""
+
+    def __init__(self, data: bytes, rules: ImageRules) -> None:
+        self.data = data
+        self.rules = rules
+        self.notes: list[str] = []
+        self.damage: str | None = None
+        self.brightest = 0
+
+    def open(self) -> ImageFile.ImageFile:
+        """The image with its header read, within the bound of pixels."""
+        try:
+            image = self._header()
+        except Exception as error:
+            reason = reason_of_unknown(self.data) or _reason(error)
+            if not self.rules.keep_damaged:
+                raise BadImage(reason) from error
+            try:
+                with _TOLERANT:
+                    image = self._header()
+            except Exception:
+                raise BadImage(reason) from error
+            self.damage = reason
+        pixels = image.width * image.height
+        if pixels > self.rules.max_pixels:
+            bound = f"{image.width}×{image.height} pixels are more than the bound of {self.rules.max_pixels:,}"
+            raise BadImage(f"{bound} (--max-pixels)")
+        return image
+
+    def _header(self) -> ImageFile.ImageFile:
         with _UNBOUNDED:
-            image = Image.open(io.BytesIO(data), formats=_formats())
-    except Exception as error:
-        raise BadImage(_reason(error)) from error
-    pixels = image.width * image.height
-    if pixels > rules.max_pixels:
-        raise BadImage(
-            f"{image.width}×{image.height} pixels are more than the bound of {rules.max_pixels:,} (--max-pixels)"
-        )
-    return image
+            return Image.open(io.BytesIO(self.data), formats=_formats())
+
+    def blame(self, reason: str | None) -> None:
+        """Refuse the image for this reason, or remember it where damaged images are used."""
+        if reason is None:
+            return
+        if not self.rules.keep_damaged:
+            raise BadImage(reason)
+        self.damage = self.damage or reason
+
+    def decode(self, image: ImageFile.ImageFile) -> NDArray[np.uint8]:
+        """H×W×3 pixels of an opened image; what can be had of a damaged one where the rules say so."""
+        self.blame(find_damage(image, self.data))
+        kept = list(self.notes)
+        try:
+            return _decode(image, self)
+        except BadImage:
+            raise
+        except Exception as error:  # decoders raise anything on hostile bytes; the reason becomes a Finding
+            if not self.rules.keep_damaged or isinstance(error, MemoryError):
+                raise BadImage(_reason(error)) from error
+            self.blame(_reason(error))
+        self.notes = kept
+        try:
+            with _TOLERANT:
+                return _decode(self._header(), self)
+        except Exception as error:
+            raise BadImage(self.damage or _reason(error)) from error
 
 
 @functools.cache
@@ -238,46 +346,26 @@ def _formats() -> tuple[str, ...]:
     return tuple(format for format in SUFFIXES if format in Image.OPEN)
 
 
-def _decode(image: ImageFile.ImageFile, data: bytes, rules: ImageRules, *, notes: list[str]) -> NDArray[np.uint8]:
+def _decode(image: ImageFile.ImageFile, reading: _Reading) -> NDArray[np.uint8]:
     if image.format == "PNG":
-        _check_png(data)
         image.load()  # `getexif` decodes a PNG: an error in its pixels must not be reported as one of its EXIF data
+    notes = reading.notes
     orientation = _exif_orientation(image, notes)
-    if image.format == "JPEG" and image.mode == "RGB" and orientation not in _UPRIGHT:
-        return _decode_plain_jpeg(image, data)
     frames = getattr(image, "n_frames", 1) if image.format in _ANIMATED else 1
     if frames > 1:
         image.seek(0)
         notes.append(f"first of {frames} frames")
-    upright: Image.Image = image
-    if image.format == "TIFF":
-        with _UNBOUNDED:  # here Pillow checks its bound a second time
-            image.load()  # and makes the picture upright, as for no other format
-    else:
-        image.load()
-        upright = image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
+    factor = reduction(image.width * image.height)
+    if factor > 1:
+        notes.append(f"reduced to 1/{factor} of its sides ({image.width}×{image.height} pixels)")
+    rgb = _decode_jpeg(image, reading, factor) if image.format in ("JPEG", "MPO") else None
+    if rgb is None:
+        rgb = _decode_with_pillow(image, reading, factor)
     if orientation in _UPRIGHT:
         notes.append(f"rotated as its EXIF tag says ({orientation})")
-    return np.ascontiguousarray(_to_rgb(upright, rules, notes))
-
-
-def _check_png(data: bytes) -> None:
-    """Raise BadImage when a chunk of pixels fails its checksum or the end is missing: Pillow checks neither.
-
-    Source: PNG specification, third edition, 5.3 (chunk layout) and 5.5 (CRC).
-    """
-    view, position = memoryview(data), 8
-    while position + 12 <= len(data):
-        length, name = struct.unpack_from(">I4s", data, position)
-        end = position + 8 + length
-        if name == b"IEND":
-            return
-        if not name.isalpha() or end + 4 > len(data):
-            break
-        if name in _PNG_CHECKED and zlib.crc32(view[position + 4 : end]) != struct.unpack_from(">I", data, end)[0]:
-            raise BadImage(f"damaged (the checksum of its {name.decode()} chunk at byte {position:,} is wrong)")
-        position = end + 4
-    raise BadImage(f"truncated or damaged (no valid PNG chunk at byte {position:,}, before the end of the image)")
+        if image.format != "TIFF":  # Pillow makes these upright while it decodes, as no other format
+            rgb = _UPRIGHT[orientation](rgb)
+    return np.ascontiguousarray(rgb)
 
 
 def _exif_orientation(image: ImageFile.ImageFile, notes: list[str]) -> int:
@@ -288,49 +376,134 @@ def _exif_orientation(image: ImageFile.ImageFile, notes: list[str]) -> int:
         return 1
 
 
-def _decode_plain_jpeg(image: ImageFile.ImageFile, data: bytes) -> NDArray[np.uint8]:
-    if simplejpeg is not None:
-        try:
-            return np.asarray(simplejpeg.decode_jpeg(data, colorspace="RGB", strict=True), dtype=np.uint8)
-        except ValueError:
-            pass  # damaged or unsupported: Pillow decides, so that both installations give the same answer
-    return np.ascontiguousarray(np.asarray(image, dtype=np.uint8))
+def _decode_jpeg(image: ImageFile.ImageFile, reading: _Reading, factor: int) -> NDArray[np.uint8] | None:
+    """Pixels of a JPEG, or None where only Pillow can decode it; what libjpeg says of damage is heard in any case."""
+    colours = _JPEG_COLOURS.get(image.mode)
+    least = (image.width // factor, image.height // factor) if factor > 1 else (0, 0)
+    if simplejpeg is not None and colours:
+        decode = functools.partial(
+            simplejpeg.decode_jpeg, reading.data, colorspace=colours, min_width=least[0], min_height=least[1]
+        )
+        if colours == "CMYK":  # as Adobe writes it, inverted or not: Pillow knows
+            reading.blame(libjpeg_warning(reading.data, colours))
+        else:
+            try:
+                return _three_channels(decode(strict=True))
+            except ValueError:  # damaged or unsupported
+                reading.blame(libjpeg_warning(reading.data, colours))
+            try:
+                return _three_channels(decode(strict=False))
+            except ValueError:
+                pass  # Pillow decides, so that both installations give the same answer
+    if factor > 1:
+        image.draft(image.mode, least)
+    if simplejpeg is None and colours:
+        image.load()
+        reading.blame(_missing_end(image, reading.data))
+    return None
 
 
-def _to_rgb(image: Image.Image, rules: ImageRules, notes: list[str]) -> NDArray[np.uint8]:
-    if image.mode.startswith("I") or image.mode == "F":
-        return _deep_to_rgb(image, notes)
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        layer = image.convert("RGBA")
-        if np.asarray(layer.getchannel("A")).min() < 255:
-            notes.append("transparency blended with the background")
-        page = Image.new("RGBA", layer.size, (*rules.background, 255))
-        image = Image.alpha_composite(page, layer)
-    return np.asarray(image.convert("RGB"), dtype=np.uint8)
+def _three_channels(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.repeat(pixels.reshape(*pixels.shape[:2], 1), 3, axis=2) if pixels.shape[2] == 1 else pixels
 
 
-def _deep_to_rgb(image: Image.Image, notes: list[str]) -> NDArray[np.uint8]:
-    values = np.asarray(image, dtype=np.float64)
-    if not np.isfinite(values).all():
-        raise BadImage("its values are not all finite numbers")
-    low, high = float(values.min()), float(values.max())
-    if image.mode != "F" and low >= 0 and high <= 65535:
-        grey = values / 257  # 65535 → 255: a fixed scale, so that images stay comparable
-        notes.append(f"16 bit, brightest value {high:.0f} of 65535")
-    elif image.mode == "F" and low >= 0 and high <= 1:
-        grey = values * 255
+def _missing_end(image: Image.Image, data: bytes) -> str | None:
+    """Damage that Pillow does not pass on: the data of a JPEG end early, and the rest of the picture is filled in.
+
+    What is filled in is even grey, to the last corner. Data put before the end mark change it; a whole picture with a
+    grey corner has no use for them and stays as it is.
+    """
+    corner = np.asarray(image.crop((max(image.width - 8, 0), max(image.height - 8, 0), image.width, image.height)))
+    end = data.rfind(b"\xff\xd9")
+    if corner.min() != corner.max() or end < 0:
+        return None
+    longer = Image.open(io.BytesIO(data[:end] + b"\x55\xaa\x33" * 40 + data[end:]), formats=("JPEG",))
+    changed = not np.array_equal(np.asarray(longer), np.asarray(image))
+    return "truncated or damaged (its data end before the last pixels)" if changed else None
+
+
+def _decode_with_pillow(image: ImageFile.ImageFile, reading: _Reading, factor: int) -> NDArray[np.uint8]:
+    other = deep_pixels.other_bytes(image)
+    if image.format == "TIFF":
+        with _UNBOUNDED:  # here Pillow checks its bound a second time
+            image.load()  # and makes the picture upright, as for no other format
     else:
-        grey = (values - low) * (255 / max(high - low, 1e-12))
-        notes.append(f"values {low:g} to {high:g} scaled to 0…255")
-    grey8 = grey.round().astype(np.uint8)
-    return np.repeat(grey8[:, :, None], 3, axis=2)
+        image.load()
+    if image.format in ("JPEG", "MPO"):
+        factor = 1  # reduced already
+    decoded: Image.Image = image if other is None else _deep_colours(image, reading, other)
+    convert = _converter(decoded, reading)
+    parts = [_reduced(convert(band), factor) for band in deep_pixels.bands(decoded, rows=factor)]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _reduced(rgb: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
+    """Averages of factor × factor pixels."""
+    return rgb if factor == 1 else np.asarray(Image.fromarray(rgb).reduce(factor))
+
+
+def _converter(image: Image.Image, reading: _Reading) -> Callable[[Image.Image], NDArray[np.uint8]]:
+    """A function from a band of the image to its RGB pixels."""
+    if deep_pixels.is_deep(image.mode):
+        return _deep_converter(image, reading)
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        return functools.partial(_blended, reading=reading)
+    return lambda band: np.asarray(band.convert("RGB"), dtype=np.uint8)
+
+
+def _blended(band: Image.Image, reading: _Reading) -> NDArray[np.uint8]:
+    layer, note = band.convert("RGBA"), "transparency blended with the background"
+    if note not in reading.notes and np.asarray(layer.getchannel("A")).min() < 255:
+        reading.notes.append(note)
+    page = Image.new("RGBA", layer.size, (*reading.rules.background, 255))
+    return np.asarray(Image.alpha_composite(page, layer).convert("RGB"), dtype=np.uint8)
+
+
+def _deep_converter(image: Image.Image, reading: _Reading) -> Callable[[Image.Image], NDArray[np.uint8]]:
+    scale = deep_pixels.grey_scale(image, reading.rules.bit_depth)
+    if scale is None:
+        raise BadImage("its values are not all finite numbers")
+    reading.brightest = scale.brightest
+    if scale.note:
+        reading.notes.append(scale.note)
+
+    def convert(band: Image.Image) -> NDArray[np.uint8]:
+        grey = deep_pixels.to_grey(deep_pixels.values_of(image, band), scale)
+        return np.repeat(grey[:, :, None], 3, axis=2)
+
+    return convert
+
+
+def _deep_colours(image: ImageFile.ImageFile, reading: _Reading, other: str) -> Image.Image:
+    """An image of 16-bit colours, of which Pillow kept the upper byte, with 8 bits on the scale of the rules."""
+    upper, depth = np.asarray(image), reading.rules.bit_depth
+    reading.brightest = int(upper[..., :3].max()) * 257
+    if depth == 16 and (int(upper[..., :3].max()) >= _DARK or not other):
+        return image
+    if not other or image.width * image.height > MOST_PIXELS:
+        raise BadImage(f"its 16-bit colours cannot be read as {depth} bit (--bit-depth)")
+    second = Image.open(io.BytesIO(reading.data), formats=(str(image.format),))
+    second.tile = [
+        tile._replace(args=(other, *tile.args[1:]) if isinstance(tile.args, tuple) else other) for tile in second.tile
+    ]
+    values = upper.astype(np.float64) * 256 + np.asarray(second)
+    colours = values[..., :3]
+    reading.brightest = int(colours.max())
+    reading.notes.append(deep_pixels.deep_note(reading.brightest, depth))
+    if depth == 16:
+        return image
+    scale = deep_pixels.GreyScale(0.0, 255 / (2**depth - 1))
+    pixels = deep_pixels.to_grey(colours, scale)
+    return Image.fromarray(np.concatenate([pixels, upper[..., 3:]], axis=2))
 
 
 def _reason(error: Exception) -> str:
     text = str(error)
+    if text.startswith("unrecognized image mode") or "unknown pixel mode" in text:
+        return f"pixels of a kind that is not supported ({text})"
     if "cannot identify image file" in text:
         return f"not an image of a known format ({', '.join(SUFFIXES)})"
-    if "truncated" in text or isinstance(error, (EOFError, SyntaxError)):
+    if isinstance(error, (EOFError, SyntaxError)) or any(words in text for words in _BROKEN):
         return f"truncated or damaged ({text or type(error).__name__})"
     if isinstance(error, MemoryError):
         return "not enough memory to decode it"
