@@ -162,8 +162,14 @@ class Recipe:
     )
     # white: cut-out pictures and drawings mostly come from white pages
     background: str = _option("white", "colour laid under transparent images: white, black, grey or #rrggbb")
-    # above the largest phone camera (201 million), 0.6 GB decoded
+    # above the largest phone camera (201 million)
     max_pixels: int = _option(210_000_000, "images with more pixels are refused unopened", low=1)
+    # False: what is filled in with grey is not what was photographed
+    keep_damaged: bool = _option(False, "use what can be decoded of damaged images, and name each of them")
+    # 16: the format's own white stays white
+    bit_depth: int = _option(
+        16, "bits of the values in 16-bit files: 12 for a 12-bit camera; one scale for all images", low=8, high=16
+    )
     # one in twenty: above it the reader is suspected, not the images
     max_bad_share: float = _option(0.05, "stop when a larger share of the images cannot be read", low=0.0, high=1.0)
     # 32: larger batches are no faster on a CPU, and memory stays under 100 MB
@@ -297,6 +303,7 @@ class ReadOptions(TypedDict, total=False):
     workers: int
     max_pixels: int
     max_bad_share: float
+    keep_damaged: bool
     verify: bool
     group_by: str
 
@@ -305,6 +312,7 @@ class AuditOptions(ReadOptions, total=False):
     """Options of `audit`."""
 
     background: str
+    bit_depth: int
 
 
 class EvaluateOptions(ReadOptions, RunOptions, total=False):

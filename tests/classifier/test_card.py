@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 from pathlib import Path
@@ -10,9 +11,9 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from classifier.cards import change_card, stated, with_flips, write_card
-from headstart.classifier.card import VERSION, Card
+from headstart.classifier.card import VERSION, Card, check_class_names
 from headstart.classifier.classifier import Classifier
-from headstart.errors import ClassifierError
+from headstart.errors import ClassifierError, DataError
 from small_models import make_classifier
 
 OLD = Path(__file__).with_name("card_0.1.json")  # written by headstart 0.1 for a drawn set
@@ -106,3 +107,23 @@ def test_a_card_that_is_no_json_or_too_long_is_refused(path: Path) -> None:
     save_file(tensors, path, {"headstart": " " * 5_000_000})
     with pytest.raises(ClassifierError, match="at most"):
         Classifier.load(path)
+
+
+def test_another_bit_depth_is_kept_and_older_readers_refuse_the_card() -> None:
+    card = make_classifier().card
+    usual = json.loads(card.to_json())
+    other = dataclasses.replace(card, bit_depth=12)
+
+    assert "bit_depth" not in usual
+    assert (usual["version"], json.loads(other.to_json())["version"]) == (1, 4)
+    assert Card.from_json(other.to_json(), "x").bit_depth == 12
+    for wrong in (7, 17, True, "12"):
+        text = json.dumps({**json.loads(other.to_json()), "bit_depth": wrong})
+        with pytest.raises(ClassifierError, match="bit depth"):
+            Card.from_json(text, "x")
+
+
+def test_names_that_no_card_can_hold_are_refused() -> None:
+    check_class_names(["a", "b"])
+    with pytest.raises(DataError, match="shorter"):
+        check_class_names(["a" * 400_000, "b" * 400_000])

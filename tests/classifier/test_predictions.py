@@ -35,6 +35,7 @@ def test_columns_are_flat_and_empty_where_there_is_no_answer() -> None:
         "p(x)": [0.75, None],
         "p(y)": [0.25, None],
         "error": [None, "the file is empty"],
+        "damaged": [None, None],
     }
 
 

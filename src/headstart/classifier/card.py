@@ -10,15 +10,15 @@ from typing import Any
 from headstart.backbones.backbone import Backbone
 from headstart.backbones.preprocess import Preprocess
 from headstart.backbones.spec import POOLS, Stage
-from headstart.errors import BackboneError, ClassifierError
+from headstart.errors import BackboneError, ClassifierError, DataError
 from headstart.heads.head import Head
 from headstart.plain import Plain
 from headstart.untrusted import Untrusted, parse_json
 
 FORMAT = "headstart-classifier"
-VERSION = (
-    3  # 1: plain; 2: perhaps with flip TTA; 3: perhaps a backbone that is a user's module; older readers know less
-)
+# 1: plain; 2: perhaps with flip TTA; 3: perhaps a backbone that is a user's module; 4: perhaps another bit depth; older
+# readers know less
+VERSION = 4
 MAX_BYTES = 4_000_000  # 20,000 class names fit; a hostile file cannot fill the memory with its card
 MOST_NAMES = MAX_BYTES // 7  # bytes of all class names in JSON: a card holds them up to six times, for each split too
 COLDEST, HOTTEST = 1e-9, 1e9  # temperatures: what a fit can give for any head that float32 features can have
@@ -58,6 +58,7 @@ class Card(Plain):
         head: solver of the head, such as `ridge`; `trained` by gradient descent. temperature: of the softmax.
         unit: whether stages are scaled to unit length.
         flip_tta: whether scores are averaged over an image and its horizontal flip.
+        bit_depth: of the values in 16-bit files; 2^bit_depth − 1 is white.
         weights: source, sha256 and licence of the pretrained weights.
         module: of a user's module: its class, package, number of parameters, stages, and the modules of its own head.
         data: name, fingerprint and counts of the training images.
@@ -75,6 +76,7 @@ class Card(Plain):
     weights: Mapping[str, str]
     unit: bool = True
     flip_tta: bool = False
+    bit_depth: int = 16
     module: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
@@ -86,7 +88,7 @@ class Card(Plain):
         """The card of a backbone, a head and class names.
 
         Args:
-            facts: `background` (white unless stated), `data`, `metrics`, `versions`, `created`.
+            facts: `background` (white unless stated), `bit_depth` (16), `data`, `metrics`, `versions`, `created`.
         """
         return cls(
             backbone=backbone.spec.name,
@@ -105,7 +107,7 @@ class Card(Plain):
     @property
     def version(self) -> int:
         """The oldest version that knows all of it: older readers must not open the file, for they would misread it."""
-        return 3 if self.module else 2 if self.flip_tta else 1
+        return 4 if self.bit_depth != 16 else 3 if self.module else 2 if self.flip_tta else 1
 
     @property
     def module_stages(self) -> tuple[Stage, ...]:
@@ -115,8 +117,9 @@ class Card(Plain):
     def to_json(self) -> str:
         """Strict JSON, format and version first."""
         values = {"format": FORMAT, "version": self.version, **self.to_dict()}
-        if not self.module:
-            del values["module"]
+        for key, usual in (("module", {}), ("bit_depth", 16)):
+            if values[key] == usual:
+                del values[key]
         return json.dumps(values, allow_nan=False)
 
     @classmethod
@@ -139,15 +142,32 @@ class Card(Plain):
             if not isinstance(values.get(key), kind) or isinstance(values[key], bool):
                 raise _wrong(f"{key} in the card", repr(values.get(key))[:80], where)
         _check_values(values, where)
-        known = {**_FLAGS, "module": {}, **values}
+        known = {**_FLAGS, "module": {}, "bit_depth": 16, **values}
         known |= {new: values[old] for old, new in _OLD_KEYS.items() if old in values and new not in values}
         for key in _FLAGS:
             if not isinstance(known[key], bool):
                 raise _wrong(f"{key} true or false in the card", repr(known[key])[:80], where)
+        if type(known["bit_depth"]) is not int or not 8 <= known["bit_depth"] <= 16:
+            raise _wrong("a bit depth from 8 to 16 in the card", repr(known["bit_depth"])[:80], where)
         _check_module(known["module"], where)
         fields = {key: known.get(key, {}) for key in cls.__dataclass_fields__}
         fields |= {key: tuple(fields[key]) for key in ("stages", "classes", "background")}
         return cls(**fields)
+
+
+def check_class_names(classes: Sequence[str]) -> None:
+    """Check that the names of the classes fit into a card, before anything is trained.
+
+    Raises:
+        DataError: they are too long.
+    """
+    taken = len(json.dumps(list(classes)))
+    if taken > MOST_NAMES:
+        raise DataError(
+            expected=f"class names of at most {MOST_NAMES:,} characters in all",
+            found=f"{taken:,}, of {len(classes):,} classes",
+            hint="Give them shorter names.",
+        )
 
 
 def _module_of(backbone: Backbone) -> dict[str, object]:

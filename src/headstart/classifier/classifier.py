@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +66,8 @@ class Classifier:
 
     @property
     def rules(self) -> ImageRules:
-        """How its images are opened: its background under transparent ones."""
-        return ImageRules(background=self.card.background)
+        """How its images are opened: its background under transparent ones, its bit depth of 16-bit files."""
+        return ImageRules(background=self.card.background, bit_depth=self.card.bit_depth)
 
     def predict(
         self, source: Any, *, workers: int = 1, bgr: bool = False, network: bool = False
@@ -83,7 +84,8 @@ class Classifier:
 
         Returns:
             A Prediction for one image, Predictions (a list with `to_frame` and `to_dict`) for several. An unreadable
-            image is a Prediction with its error, as is a missing one among several.
+            image is a Prediction with its error, as is a missing one among several; that for what could be decoded of a
+            damaged image says so in `damaged`.
 
         Raises:
             DataError: the source is no image and holds none, the one file that is asked for is missing, or an address
@@ -95,11 +97,21 @@ class Classifier:
         if isinstance(image, Path) and not os.path.exists(image):  # noqa: PTH110  # False for names no disk can hold
             raise DataError(expected="an image file", found="no such file", where=image)
         try:
-            rgb = image if isinstance(image, np.ndarray) else open_image(image, self.rules).rgb
-            prepared = self.backbone.preprocess.prepare(rgb)
+            rgb, damage = (image, None) if isinstance(image, np.ndarray) else self._opened(image)
         except BadImage as bad:
             return _unreadable(name, bad.reason)
-        return self._prediction(name, self._probabilities(prepared[None], self.backbone.features)[0])
+        prepared = self.backbone.preprocess.prepare(rgb)
+        row = self._probabilities(prepared[None], self.backbone.features)[0]
+        return self._prediction(name, row, damaged=damage)
+
+    def _opened(self, image: Path | bytes) -> tuple[NDArray[np.uint8], str | None]:
+        opened = open_image(image, self._lenient)
+        return opened.rgb, opened.damage
+
+    @property
+    def _lenient(self) -> ImageRules:
+        """A prediction may be for what is left of a damaged image, as long as it says so."""
+        return replace(self.rules, keep_damaged=True)
 
     def stream(
         self,
@@ -132,14 +144,14 @@ class Classifier:
                 yield image
 
         prepare = self.backbone.preprocess.prepare
-        for batch in pixel_batches(images(), prepare, rules=self.rules, batch_size=batch_size, workers=workers):
+        for batch in pixel_batches(images(), prepare, rules=self._lenient, batch_size=batch_size, workers=workers):
             answers: dict[int, Prediction] = {
                 position: _unreadable(names[position], reason) for position, reason in batch.failures.items()
             }
             if batch.positions:
                 probabilities = self._probabilities(batch.pixels, forward or self.backbone.features)
                 for position, row in zip(batch.positions, probabilities, strict=True):
-                    answers[position] = self._prediction(names[position], row)
+                    answers[position] = self._prediction(names[position], row, damaged=batch.damage.get(position))
             yield from (answers[position] for position in sorted(answers))
 
     def _probabilities(self, prepared: torch.Tensor, forward: Forward) -> NDArray[np.float64]:
@@ -152,12 +164,12 @@ class Classifier:
             x: NDArray[np.float64] = torch.cat(stages, dim=1).numpy()
         return head.probabilities(x)
 
-    def _prediction(self, name: str, row: NDArray[np.float64]) -> Prediction:
+    def _prediction(self, name: str, row: NDArray[np.float64], *, damaged: str | None) -> Prediction:
         if not np.isfinite(row).all():
             return _unreadable(name, "no answer: numbers overflow in the network, its weights make no sense")
         classes, order = self.card.classes, np.argsort(-row, kind="stable")
         ranked = {classes[i]: float(row[i]) for i in order}
-        return Prediction(name, classes[order[0]], float(row[order[0]]), ranked)
+        return Prediction(name, classes[order[0]], float(row[order[0]]), ranked, damaged=damaged)
 
     def copy(self) -> Classifier:
         """Another classifier with its own network, so that changing one leaves the other unchanged."""

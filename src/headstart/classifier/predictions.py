@@ -17,6 +17,7 @@ class Prediction:
         label: the most probable class.
         probability: its calibrated probability.
         probabilities: class → probability, most probable first.
+        damaged: why the file cannot be whole, where only a part of it could be decoded; the prediction is for that.
     """
 
     name: str
@@ -24,6 +25,7 @@ class Prediction:
     probability: float
     probabilities: dict[str, float]
     error: str | None = None
+    damaged: str | None = None
 
     @property
     def top(self) -> tuple[tuple[str, float], ...]:
@@ -38,19 +40,21 @@ class Prediction:
             "probability": self.probability if self.label else None,
             "top": [{"label": label, "probability": probability} for label, probability in self.top],
             "error": self.error,
+            "damaged": self.damaged,
         }
 
     def __str__(self) -> str:
         if self.error:
             return f"{self.name}: {self.error}"
-        return f"{self.name}: {self.label} ({self.probability:.1%})"
+        damaged = f"; the file is damaged: {self.damaged}" if self.damaged else ""
+        return f"{self.name}: {self.label} ({self.probability:.1%}){damaged}"
 
 
 class Predictions(list[Prediction]):
     """A list of predictions, in the order of the images, that becomes a table."""
 
     def to_dict(self) -> dict[str, list[Any]]:
-        """Flat columns: path, label, probability, `p(<class>)` for each class, error; None where there is none."""
+        """Flat columns: path, label, probability, `p(<class>)` for each class, error, damaged; None where there is none."""
         classes = sorted({name for prediction in self for name in prediction.probabilities})
         columns: dict[str, list[Any]] = {
             "path": [prediction.name for prediction in self],
@@ -58,7 +62,8 @@ class Predictions(list[Prediction]):
             "probability": [None if prediction.error else prediction.probability for prediction in self],
         }
         columns |= {f"p({name})": [prediction.probabilities.get(name) for prediction in self] for name in classes}
-        return columns | {"error": [prediction.error for prediction in self]}
+        said = {"error": [p.error for p in self], "damaged": [p.damaged for p in self]}
+        return columns | said
 
     def to_frame(self) -> Any:
         """The columns of `to_dict` as a pandas DataFrame.

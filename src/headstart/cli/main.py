@@ -1,7 +1,7 @@
 """The command line: parse, call one verb, show its result. Options come from Recipe; verbs are imported when used.
 
-Exit codes: 0 done; 1 done, but an image could not be read, a check failed or a claim of the lab does not hold; 2 a
-mistake that the user can fix; 130 stopped (Ctrl-C), 143 by SIGTERM.
+Exit codes: 0 done; 1 done, but an image could not be read or is damaged, a check failed or a claim of the lab does not
+hold; 2 a mistake that the user can fix; 130 stopped (Ctrl-C), 143 by SIGTERM.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def train(
     return verb(source, out=out, on_event=on_event, **options)
 
 
-@command(failed=lambda predictions: any(prediction.error for prediction in predictions))
+@command(failed=lambda predictions: any(p.error or p.damaged for p in predictions))
 def predict(
     classifier: _Classifier,
     images: Annotated[

@@ -212,9 +212,9 @@ class Terminal:
                 table.add_row(safe(prediction.name), Text("unreadable", style="red"), "", safe(prediction.error))
                 continue
             rest = ", ".join(f"{shown(label)} {share:.1%}" for label, share in prediction.top[1:])
-            table.add_row(
-                safe(prediction.name), safe(prediction.label or ""), f"{prediction.probability:.1%}", Text(rest)
-            )
+            said = Text(f"{shown(prediction.damaged)}; ", style="yellow") if prediction.damaged else Text("")
+            share = f"{prediction.probability:.1%}"
+            table.add_row(safe(prediction.name), safe(prediction.label or ""), share, said + Text(rest))
         # in a file or a pipe each image stays on its line
         out = self._out if self._out.is_terminal else Console(highlight=False, width=10_000)
         out.print(table)

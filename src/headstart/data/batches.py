@@ -9,7 +9,7 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
@@ -31,11 +31,16 @@ class PixelBatch:
         positions: n, index of each image in the sources.
         pixels: n×3×S×S uint8.
         failures: index → reason, for images of this batch that could not be read; they have no pixels.
+        damage: index → reason, for damaged images that are used because the rules say so.
     """
 
     positions: tuple[int, ...]
     pixels: torch.Tensor
     failures: dict[int, str]
+    damage: dict[int, str] = field(default_factory=dict)
+
+
+_Prepared = tuple[torch.Tensor | None, str | None]  # pixels, or None; why not, or what is wrong with them
 
 
 def pixel_batches(
@@ -58,21 +63,22 @@ def pixel_batches(
             nothing is stored under the content of a file that has changed. None: any bytes will do.
     """
 
-    def one(position: int, source: Path | bytes | NDArray[np.uint8]) -> torch.Tensor | str:
+    def one(position: int, source: Path | bytes | NDArray[np.uint8]) -> _Prepared:
         if isinstance(source, np.ndarray):
-            return prepare(source)
+            return prepare(source), None
         try:
-            if contents is None:
-                return prepare(open_image(source, rules).rgb)
-            data = source if isinstance(source, bytes) else read_bytes(source)
-            if hashlib.sha256(data).hexdigest() != contents[position]:
-                return "the file was changed while it was in use"
-            return prepare(open_image(data, rules).rgb)
+            data: Path | bytes = source
+            if contents is not None:
+                data = source if isinstance(source, bytes) else read_bytes(source)
+                if hashlib.sha256(data).hexdigest() != contents[position]:
+                    return None, "the file was changed while it was in use"
+            image = open_image(data, rules)
         except BadImage as bad:
-            return bad.reason
+            return None, bad.reason
+        return prepare(image.rgb), image.damage
 
     waiting = iter(enumerate(sources))
-    ahead: deque[tuple[int, Future[torch.Tensor | str]]] = deque()
+    ahead: deque[tuple[int, Future[_Prepared]]] = deque()
     with ThreadPoolExecutor(max(workers, 1), thread_name_prefix="decode") as pool:
         try:
             while True:
@@ -89,8 +95,12 @@ def pixel_batches(
                 future.cancel()
 
 
-def _batch(results: list[tuple[int, torch.Tensor | str]]) -> PixelBatch:
-    good = [(position, value) for position, value in results if isinstance(value, torch.Tensor)]
-    failures = {position: value for position, value in results if isinstance(value, str)}
-    pixels = torch.stack([value for _, value in good]) if good else torch.empty(0, 3, 0, 0, dtype=torch.uint8)
-    return PixelBatch(tuple(position for position, _ in good), pixels, failures)
+def _batch(results: list[tuple[int, _Prepared]]) -> PixelBatch:
+    good = [(position, pixels) for position, (pixels, _) in results if pixels is not None]
+    said = {position: (pixels is None, text) for position, (pixels, text) in results if text is not None}
+    return PixelBatch(
+        positions=tuple(position for position, _ in good),
+        pixels=torch.stack([pixels for _, pixels in good]) if good else torch.empty(0, 3, 0, 0, dtype=torch.uint8),
+        failures={position: text for position, (failed, text) in said.items() if failed},
+        damage={position: text for position, (failed, text) in said.items() if not failed},
+    )

@@ -193,6 +193,17 @@ class Dataset:
         )
 
 
+def rules_of(recipe: Recipe) -> ImageRules:
+    """How a recipe opens images.
+
+    Raises:
+        RecipeError: the background is not a colour.
+    """
+    return ImageRules.named(
+        recipe.background, recipe.max_pixels, keep_damaged=recipe.keep_damaged, bit_depth=recipe.bit_depth
+    )
+
+
 def load_dataset(
     source: Path,
     recipe: Recipe,
@@ -212,7 +223,7 @@ def load_dataset(
         DataError: there is no usable set, or more images than `max_bad_share` cannot be read.
         RecipeError: `group_by` is not a valid pattern.
     """
-    rules = rules or ImageRules.named(recipe.background, recipe.max_pixels)
+    rules = rules or rules_of(recipe)
     cache = runtime.cache_folder()
     image_set = scan(source, unpack_into=cache / "archives", least_classes=least_classes)
     settings = AuditSettings(

@@ -30,7 +30,7 @@ from headstart.data.images import BadImage, ImageRules, open_image, read_bytes, 
 from headstart.untrusted import parse_json
 
 SIGNATURE_SIDE = 32  # pixels: enough for the DCT of a perceptual hash and for fitting a crop; 1 kB per image
-_DECODER = "4"  # raise when images.py changes a pixel, a note or what it refuses, or when the signature changes
+_DECODER = "5"  # raise when images.py changes a pixel, a note or what it refuses, or when the signature changes
 _BATCH = 64  # results between two commits: the most that an interruption can lose
 _READ_AHEAD = 4  # files in flight per worker, so that memory stays flat
 
@@ -52,6 +52,8 @@ class ImageFacts:
         notes: what was done to it while reading (EXIF rotation, alpha, 16 bit, first frame), and a wrong suffix.
         signature: SIGNATURE_SIDE² bytes: the grey picture squeezed to a square, line by line.
         error: the reason why it cannot be used, or None.
+        damage: the reason why an image that is used in spite of it cannot be whole, or None.
+        brightest: largest value of an image of 16 bits, 0 to 65535; 0 for others.
     """
 
     content: str
@@ -63,6 +65,8 @@ class ImageFacts:
     notes: tuple[str, ...] = ()
     signature: bytes = b""
     error: str | None = None
+    damage: str | None = None
+    brightest: int = 0
 
 
 class ImageIndex:
@@ -126,7 +130,8 @@ class _FactReader:
         self._store = store
         self._rules = rules
         colour = ",".join(map(str, rules.background))
-        self.name = f"{_DECODER} pillow {PIL.__version__} on {colour} up to {rules.max_pixels}"
+        self.name = f"{_DECODER} pillow {PIL.__version__} on {colour} up to {rules.max_pixels} at {rules.bit_depth} bit"
+        self.name += " with damaged" if rules.keep_damaged else ""
 
     def stored(self, keys: Sequence[FileKey | None]) -> list[ImageFacts | None]:
         """Facts of files that did not change since they were read; None for the others."""
@@ -210,6 +215,8 @@ def read_facts(content: str, data: bytes, rules: ImageRules) -> ImageFacts:
         mode=image.mode,
         notes=image.notes,
         signature=signature_of(image.rgb),
+        damage=image.damage,
+        brightest=image.brightest,
     )
 
 
@@ -235,12 +242,13 @@ def _with_suffix_notes(facts: ImageFacts, path: Path) -> ImageFacts:
 
 def _pack(facts: ImageFacts) -> bytes:
     plain = [facts.pixels, facts.width, facts.height, facts.format, facts.mode, facts.notes, facts.error]
+    plain += [facts.damage, facts.brightest]
     return json.dumps(plain).encode() + b"\n" + facts.signature
 
 
 def _unpack(content: str, packed: bytes) -> ImageFacts:
     plain, _, signature = packed.partition(b"\n")
-    pixels, width, height, format_, mode, notes, error = parse_json(plain)
+    pixels, width, height, format_, mode, notes, error, damage, brightest = parse_json(plain)
     return ImageFacts(
         content=content,
         pixels=pixels,
@@ -251,6 +259,8 @@ def _unpack(content: str, packed: bytes) -> ImageFacts:
         notes=tuple(notes),
         signature=signature,
         error=error,
+        damage=damage,
+        brightest=brightest,
     )
 
 

@@ -151,9 +151,7 @@ class ImageRules:
     bit_depth: int = 16
 
     @classmethod
-    def named(
-        cls, background: str, max_pixels: int, *, keep_damaged: bool = False, bit_depth: int = 16
-    ) -> ImageRules:
+    def named(cls, background: str, max_pixels: int, *, keep_damaged: bool = False, bit_depth: int = 16) -> ImageRules:
         """Rules with the colour given as white, black, grey or #rrggbb.
 
         Raises:
@@ -246,9 +244,7 @@ def open_image(source: str | Path | bytes, rules: ImageRules | None = None) -> O
         )
     with _MEMORY.reserved(needed):
         rgb = reading.decode(image)
-    return OpenedImage(
-        rgb, format_, mode, tuple(reading.notes), damage=reading.damage, brightest=reading.brightest
-    )
+    return OpenedImage(rgb, format_, mode, tuple(reading.notes), damage=reading.damage, brightest=reading.brightest)
 
 
 def as_path(source: object) -> Path:

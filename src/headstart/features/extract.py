@@ -62,6 +62,7 @@ def open_store(cache: FeatureCache, backbone: Backbone, rules: ImageRules) -> Fe
         "preprocess": json.dumps(backbone.preprocess.to_dict(), sort_keys=True),
         "stages": ",".join(backbone.stages),
         "background": ",".join(map(str, rules.background)),
+        "bit_depth": str(rules.bit_depth),
         "dtype": "float32",
         "reader": READER,
     }

@@ -64,6 +64,7 @@ class Activations:
             "weights": backbone.fingerprint,
             "preprocess": json.dumps(backbone.preprocess.to_dict(), sort_keys=True),
             "background": ",".join(map(str, images.background)),
+            "bit_depth": str(images.bit_depth),
             "until": task.until,
             "nodes": ",".join(str(node.target) for node in cut.prefix.graph.nodes),
             "augmentation": json.dumps(asdict(settings.augmentation)),

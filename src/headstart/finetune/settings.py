@@ -113,6 +113,7 @@ class FineTuneImages:
         validation_groups: M; images of one group are not independent. None: each image is one.
         contents: hash of the content of each row in `pixels`.
         class_weights: C; None: all 1. background: RGB under transparent images.
+        bit_depth: of the values in 16-bit files.
     """
 
     pixels: RowFile
@@ -124,6 +125,7 @@ class FineTuneImages:
     validation_groups: Labels | None = None
     class_weights: tuple[float, ...] | None = None
     background: tuple[int, int, int] = (255, 255, 255)
+    bit_depth: int = 16
 
 
 def no_report(record: StepRecord | EpochRecord | str) -> None:

@@ -73,7 +73,7 @@ def evaluate(
     """
     session = Session(recipe, options, on_event)
     model = classifier_of(classifier)
-    rules = replace(model.rules, max_pixels=session.recipe.max_pixels)
+    rules = replace(model.rules, max_pixels=session.recipe.max_pixels, keep_damaged=session.recipe.keep_damaged)
     dataset = session.dataset(source, least_classes=1, rules=rules)
     with session.step("features"):
         features = session.features(session.feature_job(dataset, model.backbone)).features

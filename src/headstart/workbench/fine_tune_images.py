@@ -71,6 +71,7 @@ def fine_tune_images(session: Session, backbone: Backbone, dataset: Dataset, *, 
         contents=tuple(first),
         class_weights=tuple((counts.sum() / (len(counts) * counts)).tolist()) if equal else None,
         background=dataset.rules.background,
+        bit_depth=dataset.rules.bit_depth,
     )
 
 
@@ -84,6 +85,7 @@ def _pixels(session: Session, backbone: Backbone, dataset: Dataset, *, first: di
         "backbone": backbone.spec.name,
         "preprocess": str(square.to_dict()),
         "background": ",".join(map(str, dataset.rules.background)),
+        "bit_depth": str(dataset.rules.bit_depth),
     }
     contents, samples = tuple(first), [dataset.samples[i] for i in first.values()]
     pixels = open_rows(session.cache, about, contents, shapes=[(3, side, side)], dtype="uint8")

@@ -39,11 +39,12 @@ def predict(
             `offline`; and whatever `Classifier.predict` takes (arrays, tensors, Pillow images, bytes, a Dataset).
         sort_into: also copy each image file into `<sort_into>/<class>/`, those that cannot be read into
             `<sort_into>/_unreadable/`; nothing is moved, a name that is taken gets a number.
-        csv: also write path, class, probability, the probability of every class, and the reason of unreadable images.
+        csv: also write path, class, probability, the probability of every class, and the reason of unreadable and
+            damaged images.
 
     Returns:
         One Prediction per image, in order, as a list with `to_frame` and `to_dict`; an unreadable image has its reason
-        in `error`.
+        in `error`, and a damaged one, of which a part could be decoded, in `damaged`.
 
     Raises:
         ClassifierError: the classifier cannot be opened.
@@ -102,8 +103,8 @@ def _folder_name(label: str) -> str:
 
 
 def _write_csv(path: Path, predictions: Sequence[Prediction], classes: Sequence[str]) -> None:
-    header = ["path", "predicted", "probability", *[f"p({name})" for name in classes], "error"]
-    rows = ([p.name, p.label or "", *_numbers(p, classes), p.error or ""] for p in predictions)
+    header = ["path", "predicted", "probability", *[f"p({name})" for name in classes], "error", "damaged"]
+    rows = ([p.name, p.label or "", *_numbers(p, classes), p.error or "", p.damaged or ""] for p in predictions)
     write_table(path, header, rows)
 
 

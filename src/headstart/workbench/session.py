@@ -16,7 +16,7 @@ from headstart import runtime
 from headstart.backbones.backbone import Backbone
 from headstart.backbones.preprocess import Preprocess
 from headstart.data.batches import PixelBatch, pixel_batches
-from headstart.data.dataset import Dataset, load_dataset
+from headstart.data.dataset import Dataset, load_dataset, rules_of
 from headstart.data.image_set import Sample
 from headstart.data.images import ImageRules
 from headstart.engines.choose import FEW, Engine, choose_engine
@@ -154,7 +154,7 @@ class Session:
         Raises:
             RecipeError: the background is not a colour.
         """
-        return ImageRules.named(self.recipe.background, self.recipe.max_pixels)
+        return rules_of(self.recipe)
 
     def dataset(self, source: str | Path, *, least_classes: int = 2, rules: ImageRules | None = None) -> Dataset:
         """The audited images of a source; see `load_dataset`.

@@ -13,6 +13,7 @@ import numpy as np
 from typing_extensions import Unpack
 
 from headstart.backbones.backbone import Backbone
+from headstart.classifier.card import check_class_names
 from headstart.data.dataset import Dataset
 from headstart.errors import BackboneError
 from headstart.evaluation.evaluate import BaselinePredictions, EvaluatedImages, evaluate_probabilities
@@ -105,6 +106,7 @@ def _train(session: Session, source: Path, target: Path, *, job: Job | None = No
     with work_folder(target) as work:
         with session.step("audit"):
             dataset = session.dataset(source).with_split(recipe.test_share, recipe.seed)
+        check_class_names(dataset.classes)
         summary = summary_of(dataset, source)
         session.on_event(summary)
         with session.step("backbone"):

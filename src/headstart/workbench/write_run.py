@@ -48,6 +48,7 @@ def _classifier(result: TrainingResult) -> Classifier:
         head,
         result.dataset.classes,
         background=result.dataset.rules.background,
+        bit_depth=result.dataset.rules.bit_depth,
         data=_data(result),
         metrics={key: evaluation[key] for key in shown},
         versions=runtime.versions(),

@@ -117,6 +117,7 @@ def audit_images(
         duplicate_groups=find_duplicates(facts, read, progress=pair_progress),
         groupings=groupings,
         groups_are_guessed=settings.group_by == "auto",
+        bit_depth=settings.rules.bit_depth,
     )
     return images, audit(images, earlier=(*image_set.findings, *index.findings))
 

@@ -39,6 +39,7 @@ class AuditInput:
         duplicate_groups: confirmed duplicates, exact and near, as indices.
         groupings: images that belong together by table or by name; each grouping has a group or None for every image.
         groups_are_guessed: groups that no table names were guessed from file names.
+        bit_depth: of the values in 16-bit files, as the user stated it; 16 unless stated.
     """
 
     samples: tuple[Sample, ...]
@@ -47,6 +48,7 @@ class AuditInput:
     duplicate_groups: tuple[Group, ...] = ()
     groupings: tuple[tuple[str | None, ...], ...] = ()
     groups_are_guessed: bool = False
+    bit_depth: int = 16
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -151,11 +153,13 @@ Check = Callable[[AuditInput], Iterable[Finding]]
 _HERE = "headstart.data.audit"
 _OWN = {
     "unreadable": f"{_HERE}.unreadable:check_unreadable",
+    "damaged": f"{_HERE}.damaged:check_damaged",
     "leaks": f"{_HERE}.leaks:check_leaks",
     "two-labels": f"{_HERE}.two_labels:check_two_labels",
     "duplicates": f"{_HERE}.duplicates:check_duplicates",
     "class-balance": f"{_HERE}.class_balance:check_class_balance",
     "image-sizes": f"{_HERE}.image_sizes:check_image_sizes",
+    "bit-depth": f"{_HERE}.bit_depth:check_bit_depth",
     "conversions": f"{_HERE}.conversions:check_conversions",
     "groups-across-splits": f"{_HERE}.groups_across_splits:check_groups_across_splits",
 }

@@ -9,7 +9,8 @@ from headstart.wording import counted
 _KINDS = {  # how a note on one image begins → one text for all such images
     "first of": "only the first frame is used",
     "rotated": "rotated as the EXIF tag says",
-    "16 bit": "16 bit, divided by 257",
+    "16 bit": "16 bit, reduced to 8",
+    "reduced to": "very large, reduced while it was decoded",
     "values": "values scaled to 0…255",
     "named": "the file suffix does not match the content; the content counts",
 }
