@@ -45,15 +45,17 @@ def walk(call: Callable[[], object]) -> tuple[set[str], int]:
     return files, moves[0]
 
 
-def test_predicting_one_image_passes_five_files_in_fifteen_moves(run: hs.Run, photos: Path) -> None:
+def test_predicting_one_image_passes_eight_files_in_thirty_moves(run: hs.Run, photos: Path) -> None:
     classifier, image = run.classifier, next(photos.rglob("*.png"))
     classifier.predict(image)  # warm: graphs are traced once
 
     files, moves = walk(lambda: classifier.predict(image))
 
     assert "data/images.py" in files  # the count is of something
-    assert len(files) <= 5, sorted(files)
-    assert moves <= 15
+    assert len(files) <= 8, sorted(
+        files
+    )  # five and three that look whether the file is whole and fits; decisions/walk.md
+    assert moves <= 30
 
 
 def test_predicting_with_a_run_passes_twelve_files_and_traces_no_network(
@@ -94,4 +96,4 @@ def test_training_passes_no_more_files_than_it_does_today(photos: Path, tmp_path
     files, _ = walk(lambda: hs.train(photos, out=tmp_path / "second", **options))
 
     assert "workbench/train.py" in files
-    assert len(files) <= 126, sorted(files)  # three of them hold what intervals are made of
+    assert len(files) <= 134, sorted(files)  # eleven more than before files, intervals and images were checked so much

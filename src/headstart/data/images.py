@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageColor, ImageFile
 
 from headstart.data import deep_pixels
-from headstart.data.image_damage import find_damage, libjpeg_warning, reason_of_unknown
+from headstart.data.image_damage import find_damage, reason_of_unknown
 from headstart.data.image_memory import MOST_BYTES, MOST_PIXELS, MemoryBudget, bytes_needed, reduction
+from headstart.data.jpeg_damage import libjpeg_warning, missing_end
 from headstart.errors import DataError, RecipeError
 
 try:  # optional: the same pixels as Pillow's decoder, about a quarter faster, and it says what libjpeg filled in
@@ -395,27 +396,12 @@ def _decode_jpeg(image: ImageFile.ImageFile, reading: _Reading, factor: int) -> 
         image.draft(image.mode, least)
     if simplejpeg is None and colours:
         image.load()
-        reading.blame(_missing_end(image, reading.data))
+        reading.blame(missing_end(image, reading.data))
     return None
 
 
 def _three_channels(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.repeat(pixels.reshape(*pixels.shape[:2], 1), 3, axis=2) if pixels.shape[2] == 1 else pixels
-
-
-def _missing_end(image: Image.Image, data: bytes) -> str | None:
-    """Damage that Pillow does not pass on: the data of a JPEG end early, and the rest of the picture is filled in.
-
-    What is filled in is even grey, to the last corner. Data put before the end mark change it; a whole picture with a
-    grey corner has no use for them and stays as it is.
-    """
-    corner = np.asarray(image.crop((max(image.width - 8, 0), max(image.height - 8, 0), image.width, image.height)))
-    end = data.rfind(b"\xff\xd9")
-    if corner.min() != corner.max() or end < 0:
-        return None
-    longer = Image.open(io.BytesIO(data[:end] + b"\x55\xaa\x33" * 40 + data[end:]), formats=("JPEG",))
-    changed = not np.array_equal(np.asarray(longer), np.asarray(image))
-    return "truncated or damaged (its data end before the last pixels)" if changed else None
 
 
 def _decode_with_pillow(image: ImageFile.ImageFile, reading: _Reading, factor: int) -> NDArray[np.uint8]:

@@ -134,7 +134,7 @@ def test_more_than_five_percent_unreadable_images_are_an_error_with_names_and_re
     with pytest.raises(DataError, match="3 of 40") as caught:
         audited(root, tmp_path / "index")
 
-    assert "train/ant/x0.png: not an image" in str(caught.value)
+    assert "train/ant/x0.png: truncated or damaged" in str(caught.value)
     assert len(audited(root, tmp_path / "index", max_bad_share=0.1).unreadable) == 3
 
 

@@ -13,8 +13,10 @@ from headstart.data.finding import Finding
 from headstart.data.image_index import SIGNATURE_SIDE, ImageFacts
 from headstart.errors import DataError, RecipeError
 
-OWN = ("unreadable", "leaks", "two-labels", "duplicates", "class-balance", "image-sizes", "conversions",
-       "groups-across-splits")  # fmt: skip
+OWN = tuple(
+    "unreadable damaged leaks two-labels duplicates class-balance image-sizes bit-depth conversions "
+    "groups-across-splits".split()
+)
 Register = Callable[[Check], Check]
 
 

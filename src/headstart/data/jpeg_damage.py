@@ -1,0 +1,184 @@
+"""Whether a JPEG is whole: its segments, what libjpeg says while it decodes, and what it fills in without a word."""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+from collections.abc import Iterator
+
+import numpy as np
+from PIL import Image, ImageFile
+
+try:  # optional: it says what libjpeg filled in
+    import simplejpeg
+except ImportError:
+    simplejpeg = None
+
+ZEROS = 24  # bytes: arithmetic and Huffman codes have no such run at their end
+_FILLER = (0x00, 0x20, 0xFF)  # bytes that cameras and scanners pad with
+_ROUNDS = 8  # harmless oddities of one JPEG that are looked behind
+
+
+def libjpeg_warning(data: bytes, colours: str) -> str | None:
+    """What libjpeg says about a JPEG whose pixels it fills in; None when it says nothing or cannot be asked.
+
+    Bytes between the header's segments, and padding after the pixels, are common in intact photographs: they are taken
+    out and the file is asked again, so that they neither count nor hide what comes after them.
+
+    Args:
+        colours: GRAY, RGB or CMYK, as the file has them.
+    """
+    if simplejpeg is None:
+        return None
+    said: str | None = ""
+    for _ in range(_ROUNDS):
+        said = _first_warning(data, colours)
+        without = _without_filler(data, said) if said else None
+        if without is None:
+            break
+        data = without
+    if not said:
+        return None
+    return f"{'truncated or damaged' if 'remature end' in said else 'damaged'} (libjpeg: {said})"
+
+
+def missing_end(image: Image.Image, data: bytes) -> str | None:
+    """Damage that Pillow does not pass on: the data of a JPEG end early, and the rest of the picture is filled in.
+
+    What is filled in is even grey, to the last corner. Data put before the end mark change it; a whole picture with a
+    grey corner has no use for them and stays as it is.
+    """
+    corner = np.asarray(image.crop((max(image.width - 8, 0), max(image.height - 8, 0), image.width, image.height)))
+    end = data.rfind(b"\xff\xd9")
+    if corner.min() != corner.max() or end < 0:
+        return None
+    longer = Image.open(io.BytesIO(data[:end] + b"\x55\xaa\x33" * 40 + data[end:]), formats=("JPEG",))
+    changed = not np.array_equal(np.asarray(longer), np.asarray(image))
+    return "truncated or damaged (its data end before the last pixels)" if changed else None
+
+
+def _first_warning(data: bytes, colours: str) -> str | None:
+    """The first warning of libjpeg; None without one, also where simplejpeg cannot decode such a file at all."""
+    try:
+        simplejpeg.decode_jpeg(data, colorspace=colours, strict=True)
+    except ValueError as error:
+        try:
+            simplejpeg.decode_jpeg(data, colorspace=colours, strict=False)
+        except ValueError:
+            return None  # an error and not a warning: Pillow's decoder raises it too, or can read such a file
+        return str(error).removeprefix("Corrupt JPEG data: ")
+    return None
+
+
+def _without_filler(data: bytes, said: str) -> bytes | None:
+    """The file without what a harmless warning is about; None when the warning is about damage."""
+    if "ICC marker" in said or "JFIF revision" in said:
+        return _without_applications(data)
+    found = re.match(r"(\d+) extraneous bytes before marker 0x(\w\w)", said)
+    if not found:
+        return None
+    count, wanted = int(found[1]), int(found[2], 16)
+    last, is_header = 2, True
+    for marker, start, end in _segments(data):
+        between = data[start - count : start] if start - count >= last else b""
+        is_filler = len(set(between)) == 1 and between[0] in _FILLER
+        if marker == wanted and between and (start - last == count if is_header else is_filler):
+            return data[: start - count] + data[start:]
+        last, is_header = end, is_header and marker != 0xDA
+    return None
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Marker, start and end of each JPEG segment; after a scan header, of the first marker behind its data."""
+    position = 2
+    while position + 4 <= len(data):
+        if data[position] != 0xFF or data[position + 1] in (0x00, 0xFF):
+            position = data.find(b"\xff", position + 1)
+            if position < 0:
+                return
+            continue
+        marker = data[position + 1]
+        if marker == 0xD9 or 0xD0 <= marker <= 0xD8 or marker == 0x01:
+            yield marker, position, position + 2
+            if marker == 0xD9:
+                return
+            position += 2
+            continue
+        end = position + 2 + int(struct.unpack_from(">H", data, position + 2)[0])
+        yield marker, position, end
+        position = _end_of_scan(data, end) if marker == 0xDA else end
+    if position + 2 <= len(data):
+        yield data[position + 1], position, position + 2
+
+
+def _end_of_scan(data: bytes, start: int) -> int:
+    """Position of the first marker in entropy-coded data that ends it, or of the end of the file."""
+    bytes_ = np.frombuffer(data, dtype=np.uint8)
+    for block in range(start, len(data) - 1, 1 << 16):
+        places = np.flatnonzero(bytes_[block : block + (1 << 16)] == 0xFF) + block
+        places = places[places + 1 < len(data)]
+        after = bytes_[places + 1]
+        ends = places[(after != 0) & (after != 0xFF) & ((after < 0xD0) | (after > 0xD7))]
+        if len(ends):
+            return int(ends[0])
+    return len(data)
+
+
+def _without_applications(data: bytes) -> bytes | None:
+    """A JPEG without its APPn segments but Adobe's, which decides its colours; None when there are none."""
+    parts, last = [], 0
+    for marker, start, end in _segments(data):
+        if marker == 0xDA:
+            break
+        if 0xE0 <= marker <= 0xEF and marker != 0xEE:
+            parts.append(data[last:start])
+            last = end
+    return b"".join([*parts, data[last:]]) if last else None
+
+
+def check_jpeg(image: ImageFile.ImageFile, data: bytes) -> str | None:
+    """Every component has its scans, down to the last bit of every coefficient.
+
+    Source: ITU T.81, B.2.3 (scan header) and G.1.1.1 (progressive scans).
+    """
+    components: list[int] = []
+    progressive = bool(image.info.get("progressive"))
+    missing: set[tuple[int, int]] = set()
+    zeros_are_flat = True
+    for marker, start, end in _segments(data):
+        if marker == 0xC4:
+            zeros_are_flat = zeros_are_flat and _zeros_mean_flat(data[start + 4 : end])
+        if marker in (0xC0, 0xC1, 0xC2) and not components:
+            count = data[start + 9]
+            components = [data[start + 10 + 3 * i] for i in range(count)]
+            coefficients = range(64) if progressive else range(1)
+            missing = {(component, k) for component in components for k in coefficients}
+        if marker == 0xDA:
+            count = data[start + 4]
+            first, last, bits = data[start + 5 + 2 * count : start + 8 + 2 * count]
+            if not progressive or not bits & 0x0F:
+                covered = range(first, last + 1) if progressive else range(1)
+                missing -= {(data[start + 5 + 2 * i], k) for i in range(count) for k in covered}
+            if not missing:
+                if progressive or zeros_are_flat or count < len(components):
+                    return None
+                zeros = data.find(bytes(ZEROS), end)
+                return "damaged (its image data are zeros in between)" if 0 <= zeros < _end_of_scan(data, end) else None
+    if not components:
+        return None  # lossless or arithmetic coding: the decoder decides
+    return "truncated (its last scans are missing)" if missing else None
+
+
+def _zeros_mean_flat(tables: bytes) -> bool:
+    """Whether zero bits are an even area in these Huffman tables: the shortest code is then "end of block".
+
+    Only then can an intact picture hold many zero bytes; the usual tables give that code to brightness that changes.
+    """
+    position = 0
+    while position + 17 <= len(tables):
+        kind, counts = tables[position], tables[position + 1 : position + 17]
+        if kind & 0x10 and tables[position + 17] != 0:  # a table of AC coefficients
+            return False
+        position += 17 + sum(counts)
+    return True

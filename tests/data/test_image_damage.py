@@ -1,0 +1,90 @@
+"""A damaged file is refused with a reason, whatever its format; a whole one never is."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from headstart.data.image_damage import reason_of_unknown
+from headstart.data.images import BadImage, ImageRules, open_image
+from mutated_images import FORMATS, mutations, whole_file
+
+TOLERANCE = 8  # grey levels of the mean difference: below, nobody sees damage
+_LOSSLESS = {"png", "png-palette", "png-alpha", "gif", "bmp", "ppm", "tiff", "tiff-lzw", "tiff-deflate"}
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+@pytest.mark.parametrize("variant", range(2))
+def test_whole_files_of_every_format_are_whole(format_: str, variant: int) -> None:
+    try:
+        opened = open_image(whole_file(format_, variant))
+    except KeyError:
+        pytest.skip(f"this Pillow cannot write {format_}")
+    assert opened.damage is None
+
+
+@pytest.mark.slow
+def test_of_300_damaged_files_none_shows_damage_without_a_word() -> None:
+    """Outcomes: refused with a reason; or opened, and then as the whole file but for what nobody sees."""
+    wrong, refused = [], 0
+    for mutation in mutations(300, seed=7):
+        try:
+            opened = open_image(mutation.damaged)
+        except BadImage as bad:
+            refused += 1
+            if not bad.reason or "EXIF" in bad.reason:
+                wrong.append(f"{mutation.name}: refused with {bad.reason!r}")
+            continue
+        whole = open_image(mutation.whole).rgb
+        if opened.rgb.shape != whole.shape:
+            wrong.append(f"{mutation.name}: {opened.rgb.shape} instead of {whole.shape}")
+        elif mutation.format in _LOSSLESS and mutation.kind in ("byte", "bytes"):
+            continue  # a change of stored pixels is another picture, which no format without checksums can tell
+        elif np.abs(opened.rgb.astype(int) - whole).mean() > TOLERANCE:
+            wrong.append(f"{mutation.name}: {np.abs(opened.rgb.astype(int) - whole).mean():.0f} levels away")
+
+    assert refused >= 240
+    # most formats have no checksum: changed bytes that still decode are another picture. Never of a PNG, never cut
+    assert len(wrong) <= 16, wrong
+    assert not [name for name in wrong if "-png" in name or "cut" in name]
+
+
+def test_what_is_left_of_a_damaged_image_is_used_only_when_asked_for() -> None:
+    whole = whole_file("jpeg", 0)
+    cut = whole[: len(whole) // 2] + whole[-2:]
+
+    with pytest.raises(BadImage, match="truncated or damaged"):
+        open_image(cut)
+    kept = open_image(cut, ImageRules(keep_damaged=True))
+
+    assert kept.damage is not None
+    assert "damaged" in kept.damage
+    top = kept.rgb[: kept.rgb.shape[0] // 4].astype(int)
+    assert np.abs(top - open_image(whole).rgb[: len(top)]).mean() < 2
+
+
+def test_a_known_beginning_is_named_and_another_is_not() -> None:
+    assert "PNG" in (reason_of_unknown(b"\x89PNG\r\n\x1a\nrest") or "")
+    assert reason_of_unknown(b"plain text") is None
+
+
+@pytest.mark.slow
+def test_no_real_image_is_called_damaged(test_data: Path) -> None:
+    files = [path for path in sorted(test_data.rglob("*")) if path.suffix.lower() in (".jpg", ".jpeg", ".png")]
+    called = [f"{path.name}: {open_image(path).damage}" for path in files[::4] if open_image(path).damage]
+
+    assert len(files) > 1000
+    assert called == []
+
+
+def test_a_header_that_promises_more_than_there_is_is_refused() -> None:
+    image = io.BytesIO()
+    Image.fromarray(np.full((40, 40, 3), 90, np.uint8)).save(image, "BMP")
+    data = image.getvalue()
+
+    with pytest.raises(BadImage):
+        open_image(data[:18] + (1400).to_bytes(4, "little") * 2 + data[26:])
