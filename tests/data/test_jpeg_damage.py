@@ -24,5 +24,5 @@ def test_data_that_end_early_are_damage_with_and_without_an_end_mark(format_: st
     cut = whole[: int(share * len(whole))]
 
     for damaged in (cut, cut + whole[-2:], cut + bytes(len(whole) - len(cut))):
-        with pytest.raises(BadImage, match="damaged|truncated"):
+        with pytest.raises(BadImage, match=r"damaged|truncated"):
             open_image(damaged)

@@ -54,7 +54,7 @@ class Predictions(list[Prediction]):
     """A list of predictions, in the order of the images, that becomes a table."""
 
     def to_dict(self) -> dict[str, list[Any]]:
-        """Flat columns: path, label, probability, `p(<class>)` for each class, error, damaged; None where there is none."""
+        """Flat columns: path, label, probability, `p(<class>)` for each class, error, damaged; else None."""
         classes = sorted({name for prediction in self for name in prediction.probabilities})
         columns: dict[str, list[Any]] = {
             "path": [prediction.name for prediction in self],

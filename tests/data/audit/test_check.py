@@ -13,10 +13,8 @@ from headstart.data.finding import Finding
 from headstart.data.image_index import SIGNATURE_SIDE, ImageFacts
 from headstart.errors import DataError, RecipeError
 
-OWN = tuple(
-    "unreadable damaged leaks two-labels duplicates class-balance image-sizes bit-depth conversions "
-    "groups-across-splits".split()
-)
+OWN = ("unreadable", "damaged", "leaks", "two-labels", "duplicates", "class-balance", "image-sizes", "bit-depth",
+       "conversions", "groups-across-splits")  # fmt: skip
 Register = Callable[[Check], Check]
 
 
