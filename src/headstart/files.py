@@ -225,9 +225,12 @@ def work_folder(
         with os_errors(target.parent, expected=expected, hint=hint, kind=kind):
             target.parent.mkdir(parents=True, exist_ok=True)
             remove_abandoned(target)
-            hidden.mkdir()
-            lock = FolderLock(hidden)
+            made = hidden if os.name == "nt" else hidden.with_suffix(".new")  # there no locked folder can be renamed
+            made.mkdir()
+            lock = FolderLock(made)
             lock.acquire()
+            if made != hidden:  # which others take for abandoned unless it is locked
+                made.rename(hidden)
             inner = hidden / target.name  # a name that is too long is refused here, not when all is done
             inner.mkdir()
         yield inner

@@ -16,7 +16,7 @@ from headstart.classifier.card import FORMAT, MAX_BYTES, Card
 from headstart.untrusted import parse_object
 
 _CLOSE = 1e-3  # of a mean or standard deviation in [0, 1]: a quarter of a grey level
-_OPTIONAL = ("module",)  # entries of a card that are written only where they say something
+_OPTIONAL = ("module", "bit_depth")  # entries of a card that are written only where they say something
 _OUTSIDE = 0.05  # in units of normalised pixels; bicubic resizing overshoots before it is rounded, not after
 
 
