@@ -223,8 +223,12 @@ def test_a_missing_folder_names_the_near_ones(photos: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-def test_auto_without_weights_and_network_falls_back_in_plain_words(photos: Path, tmp_path: Path) -> None:
+def test_auto_without_weights_and_network_falls_back_in_plain_words(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     told: list[progress.Event] = []
+    monkeypatch.setattr("headstart.backbones.weights._in_wheel", lambda wheel: None)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
 
     run = train(photos, out=tmp_path / "run", on_event=told.append, offline=True)
 

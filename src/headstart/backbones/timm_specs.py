@@ -97,7 +97,9 @@ def require_timm() -> Any:
         BackboneError: it is not installed.
     """
     try:
-        import timm
+        with warnings.catch_warnings():  # its hub's progress bars tell notebooks without ipywidgets so
+            warnings.simplefilter("ignore")
+            import timm
     except ImportError as error:
         raise BackboneError(expected="the package timm", found="none", where="--backbone", hint=_INSTALL) from error
     return timm
