@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 
 from headstart import recipe as module
 from headstart.errors import RecipeError
-from headstart.recipe import Recipe, read_options
+from headstart.recipe import Recipe
 
 
 def test_a_recipe_comes_back_from_its_own_values() -> None:
@@ -47,29 +46,3 @@ def test_every_field_has_a_reason_in_the_comment_above_it() -> None:
         place = next(i for i, line in enumerate(lines) if re.match(rf"    {spec.name}: ", line))
         assert lines[place - 1].strip().startswith("#"), spec.name
         assert spec.metadata["about"]
-
-
-def test_options_come_from_a_toml_file_or_the_record_of_a_run(tmp_path: Path) -> None:
-    toml, record = tmp_path / "recipe.toml", tmp_path / "run.json"
-    toml.write_text('backbone = "embedded"\nseed = 3\nflips = false\n', "utf-8")
-    record.write_text(json.dumps({"version": 2, "recipe": {"backbone": "random", "seed": 5}}), "utf-8")
-
-    assert read_options(toml) == {"backbone": "embedded", "seed": 3, "flips": False}
-    assert read_options(record) == {"backbone": "random", "seed": 5}
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "message"),
-    [
-        ("a.toml", "seed = ", "options in a .toml"),
-        ("a.toml", "sed = 3", "seed"),
-        ("a.toml", 'seed = "x"', "seed"),
-        ("a.json", "[1]", "options in a .toml"),
-        ("missing.toml", None, "options in a .toml"),
-    ],
-)
-def test_a_file_that_holds_no_options_is_refused(name: str, text: str | None, message: str, tmp_path: Path) -> None:
-    if text is not None:
-        (tmp_path / name).write_text(text, "utf-8")
-    with pytest.raises(RecipeError, match=message):
-        read_options(tmp_path / name)

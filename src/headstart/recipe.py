@@ -11,23 +11,16 @@ import functools
 import inspect
 import operator
 import re
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeVar
 
 from typing_extensions import TypedDict
 
-from headstart import untrusted
 from headstart.errors import HeadstartError, RecipeError, near
 from headstart.public_api import as_headstart_error
 from headstart.registry import ENGINES, HEADS
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib  # type: ignore[import-not-found]
+from headstart.source_layout import SourceLayout
 
 _Verb = TypeVar("_Verb", bound=Callable[..., Any])
 
@@ -160,6 +153,28 @@ class Recipe:
         "what belongs together: auto (bursts and duplicates), none (duplicates only), parent (the folder), or a "
         "regular expression on the path whose first group names it",
     )
+    # none: found by the words of the header, and by which cells name images
+    # none: the header says it, in the words that people use
+    path_column: str | None = _option(None, "table: header of the column of paths [default: found by its words]")
+    # none: as for paths
+    label_column: str | None = _option(None, "table: header of the column of labels [default: found by its words]")
+    # none: a column of the usual names whose values are plainly splits
+    split_column: str | None = _option(
+        None,
+        "table: header of the column that says train, validation or test; HEADER=VALUE tests on the lines with this "
+        "value and trains on all others [default: found by its words and values]",
+    )
+    # none: the header shows it
+    # none: that which makes columns of the header
+    delimiter: str | None = _option(
+        None, "table: what stands between cells: comma, semicolon, tab, pipe or a character [default: by the header]"
+    )
+    # auto: the outermost folder is the usual one; where all of them share the same subfolders only the user can know
+    label_from: str = _option(
+        "auto",
+        "folders: the level that names the class: first (outermost), last (innermost), a number from 1, or auto: "
+        "first, but stop if all classes share the same subfolders",
+    )
     # white: cut-out pictures and drawings mostly come from white pages
     background: str = _option("white", "colour laid under transparent images: white, black, grey or #rrggbb")
     # above the largest phone camera (201 million)
@@ -201,6 +216,8 @@ class Recipe:
             _check_type(spec, value)
             _check_range(spec, value)
         _ = self.seconds
+        if self.delimiter is not None or self.label_from != "auto":
+            _ = self.layout
         if self.flip_tta and not self.flips:
             raise RecipeError(
                 expected="horizontal flips that show the same thing, or no flips at all",
@@ -221,6 +238,21 @@ class Recipe:
         if seconds <= 0:
             raise RecipeError(expected="a time such as 90s, 10min or 2h", found=repr(self.time), where="--time")
         return seconds
+
+    @property
+    def layout(self) -> SourceLayout:
+        """How tables and folders are read.
+
+        Raises:
+            RecipeError: the delimiter or the level of the class is none.
+        """
+        return SourceLayout(
+            path_column=self.path_column,
+            label_column=self.label_column,
+            split_column=self.split_column,
+            delimiter=self.delimiter,
+            label_from=self.label_from,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """All fields as plain values, in order."""
@@ -252,24 +284,6 @@ class Recipe:
         return cls().with_options(renamed)
 
 
-def read_options(path: Path) -> dict[str, Any]:
-    """Options by their names from a file: a TOML file of them, or the run.json of a run, whose recipe it gives.
-
-    Raises:
-        RecipeError: there is no such file, it cannot be read, an option is unknown, or a value is not allowed.
-    """
-    try:
-        if path.suffix == ".toml":
-            values = tomllib.loads(untrusted.read_text(path))
-        else:
-            values = untrusted.read_object(path)
-            values = values.get("recipe", values)
-    except (untrusted.Untrusted, OSError, tomllib.TOMLDecodeError) as error:
-        raise RecipeError(expected="options in a .toml file, or a run.json", found=str(error), where=path) from error
-    whole = Recipe.from_dict(values).to_dict()
-    return {name: whole[name] for name in whole if name in values}
-
-
 class RunOptions(TypedDict, total=False):
     """Options of what runs a network."""
 
@@ -297,7 +311,17 @@ class EmbedOptions(PredictOptions, total=False):
     cache_limit_gb: float
 
 
-class ReadOptions(TypedDict, total=False):
+class SourceOptions(TypedDict, total=False):
+    """Options of what finds images and their labels."""
+
+    path_column: str | None
+    label_column: str | None
+    split_column: str | None
+    delimiter: str | None
+    label_from: str
+
+
+class ReadOptions(SourceOptions, total=False):
     """Options of what reads a data set."""
 
     workers: int
@@ -322,7 +346,7 @@ class EvaluateOptions(ReadOptions, RunOptions, total=False):
     cache_limit_gb: float
 
 
-class InspectOptions(TypedDict, total=False):
+class InspectOptions(SourceOptions, total=False):
     """Options of `inspect`."""
 
     weights: str | None
@@ -332,7 +356,7 @@ class InspectOptions(TypedDict, total=False):
     workers: int
 
 
-class RecalibrateOptions(TypedDict, total=False):
+class RecalibrateOptions(SourceOptions, total=False):
     """Options of `recalibrate`."""
 
     workers: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from headstart.data.finding import Finding
 from headstart.data.table import TableRow, names_images, read_table
 from headstart.errors import DataError
+from headstart.source_layout import SourceLayout
 
 
 @pytest.fixture
@@ -55,7 +57,7 @@ def test_usual_names_of_the_columns_are_known_in_any_order(folder: Path, path: s
         ("t.csv", "\ufeffpath,label\n1.jpg,cat\n2.jpg,dog"),
         ("t.csv", "path;label\n1.jpg;cat\n2.jpg;dog\n"),
         ("t.tsv", "path\tlabel\n1.jpg\tcat\n2.jpg\tdog\n"),
-        ("t.TSV", "path\tlabel\textra\n1.jpg\tcat\n2.jpg\tdog\t\tmore\n"),
+        ("t.TSV", "path\tlabel\t\n1.jpg\tcat\n2.jpg\tdog\t\t\n"),
         ("t.csv", 'path,label\n"1.jpg"," cat"\n ./2.jpg ,dog\n'),
     ],
 )
@@ -121,14 +123,10 @@ def test_a_cell_over_two_lines_keeps_the_line_numbers_right(folder: Path) -> Non
     ("text", "message"),
     [
         ("", "an empty table"),
-        ("path,label\n", "no line below the first"),
         ("1.jpg,cat\n2.jpg,dog\n", "without path and label"),
         ("path,width\n1.jpg,10\n", "without label"),
         ("file,image,label\n1.jpg,2.jpg,cat\n", "one column for the path, found file and image"),
         ("path,label,label\n1.jpg,cat,dog\n", "one column for the label"),
-        ("path,label,split\n1.jpg,cat,train\n2.jpg,dog,trian\n", r"found 'trian' in line 3"),
-        ("path,label,split\n1.jpg,cat,train\n2.jpg,dog,\n", "a split in every line, or in none, found none in line 3"),
-        ("path,label\nx.jpg,cat\ny.jpg,dog\n", "file that exists, found Lines 2, 3 name a file"),
         ('path,label\n"1.jpg,cat\n', "UTF-8 text"),
         ("path,label\n" + "x" * 200_000 + ",cat\n", "UTF-8 text"),
     ],
@@ -144,11 +142,89 @@ def test_a_preferred_column_wins_over_another_of_its_role(folder: Path) -> None:
     assert [(row.name, row.label) for row in rows] == [("1.jpg", "cat")]
 
 
-def test_text_in_another_encoding_is_refused_with_a_hint(folder: Path) -> None:
-    (folder / "t.csv").write_bytes("path,label\n1.jpg,Käfer\n".encode("latin-1"))
+@pytest.mark.parametrize(
+    ("text", "kind", "message"),
+    [
+        ("path,label\n", "no-usable-line", "no line below the first"),
+        ("path,label,split\n1.jpg,cat,train\n2.jpg,dog,trian\n", "unknown-split", r"found 'trian' in line 3"),
+        ("path,label,split\n1.jpg,cat,train\n2.jpg,dog,\n", "partial-split", r"or in none, found none in line 3"),
+        ("path,label\nx.jpg,cat\ny.jpg,dog\n", "no-usable-line", r"exists, found Lines 2, 3 name a file"),
+        ("path,label\n1.jpg,cat\n2.jpg,dog\nsub/3.jpg,cat|dog\n", "several-labels", r"found 'cat\|dog' in line 4"),
+        ("path,label\n1.jpg,0\n2.jpg,0.0\n", "two-spellings", r"found '0' and '0.0': the same number"),
+    ],
+)
+def test_what_stops_a_training_is_a_finding_for_the_audit(folder: Path, text: str, kind: str, message: str) -> None:
+    stops = [finding for finding in read(folder, text)[1] if finding.stops_training]
 
-    with pytest.raises(DataError, match="Save it as CSV UTF-8"):
-        read_table(folder / "t.csv", folder)
+    assert stops[0].kind == kind
+    assert re.search(message, stops[0].message)
+    with pytest.raises(DataError, match=message):
+        raise stops[0].to_error(folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("path,label\n1.jpg,cat\n2.jpg,\n", "Line 3 has no label: 1 (2.jpg)."),
+        ("path,label\n1.jpg,cat\n2.jpg,\nsub/3.jpg,\n", "Lines 3, 4 have no label: 2 (2.jpg, sub/3.jpg)."),
+        ("path,label\n1.jpg,cat\nx.jpg,cat\n", "Line 3 names a file that does not exist: 1 (x.jpg)."),
+        ("path,label\n1.jpg,cat\n1.jpg,cat\n", "Line 3 repeats an earlier line: 1 (1.jpg)."),
+    ],
+)
+def test_messages_speak_of_one_line_or_of_several(folder: Path, text: str, message: str) -> None:
+    assert [finding.message for finding in read(folder, text)[1]] == [message]
+
+
+@pytest.mark.parametrize("written", ["1", "photos/1", "3", "sub/3", "3.jpg", "sub\\3"])
+def test_a_path_without_suffix_or_folder_leads_to_the_only_image_it_can_mean(folder: Path, written: str) -> None:
+    rows, (note,) = read(folder.parent, f"path,label\n{written},cat\n")
+
+    assert [row.path.stem for row in rows] == [written.removesuffix(".jpg")[-1]]
+    assert (note.kind, note.severity, note.names) == ("completed-path", "note", (rows[0].name,))
+
+
+def test_a_path_that_can_mean_two_images_names_both(folder: Path) -> None:
+    (folder / "sub" / "1.png").write_bytes(b"image")
+
+    rows, findings = read(folder, "path,label\n2.jpg,dog\n1,cat\n")
+
+    assert [row.name for row in rows] == ["2.jpg"]
+    found = {finding.kind: finding.message for finding in findings}
+    assert found["ambiguous-file"] == "Line 3 means one of several files; line 3: 1.jpg or sub/1.png."
+    assert found["missing-file"].startswith("Line 3 names a file that does not exist")
+
+
+def test_all_columns_that_are_not_used_are_named_once(folder: Path) -> None:
+    _, (finding,) = read(folder, "path,width,label,fold,patient\n1.jpg,3,cat,0,a\n2.jpg,3,dog,1,b\n")
+
+    assert (finding.kind, finding.severity) == ("unused-columns", "warning")
+    assert finding.detail == {"columns": ["width", "fold", "patient"]}
+    assert finding.message.startswith("Columns not used: width, fold, patient. fold (0, 1) does not say train")
+    assert "--split-column fold=0" in finding.message
+    assert "images of one patient belong together" in finding.message
+
+
+def test_one_value_of_a_fold_column_can_be_tested_on(folder: Path) -> None:
+    (folder / "t.csv").write_text("path,label,fold\n1.jpg,cat,0\n2.jpg,dog,1\nsub/3.jpg,dog,0\n")
+
+    rows, findings = read_table(folder / "t.csv", folder, layout=SourceLayout(split_column="fold=0"))
+
+    assert [row.split for row in rows] == ["test", "train", "test"]
+    assert [finding.kind for finding in findings] == ["table-split"]
+
+
+@pytest.mark.parametrize(
+    ("header", "kept", "severity"), [("path,label", 1, "problem"), ("path,label,note", 2, "warning")]
+)
+def test_more_cells_than_the_first_line_names_are_never_dropped_in_silence(
+    folder: Path, header: str, kept: int, severity: str
+) -> None:
+    tail = "" if header == "path,label" else ",x"
+    rows, findings = read(folder, f"{header}\n1.jpg,cat{tail}\n2.jpg,dog{tail},cat\n")
+
+    assert len(rows) == kept
+    found = {finding.kind: (finding.severity, finding.detail) for finding in findings}
+    assert found["extra-cells"] == (severity, {"count": 1, "lines": [3]})
 
 
 def test_a_users_own_table_may_name_files_outside_its_folder(folder: Path) -> None:
@@ -167,11 +243,26 @@ def test_a_strangers_table_may_not(folder: Path, path: str) -> None:
 
 
 def test_only_a_table_with_paths_and_labels_describes_an_image_set(folder: Path) -> None:
-    for name, text in {"a.csv": "path,label\n", "b.csv": "x,y\n1,2\n", "c.csv": "", "d.tsv": "file\tclass\n"}.items():
+    for name, text in {
+        "a.csv": "path,label\n",
+        "f.csv": "id,breed\n1,cat\n",
+        "g.csv": "id,breed\n9,cat\n",
+        "b.csv": "x,y\n1,2\n",
+        "c.csv": "",
+        "d.tsv": "file\tclass\n",
+    }.items():
         (folder / name).write_text(text)
     (folder / "e.csv").write_bytes(b"\xff\xfe\x00")
 
-    assert [names_images(path) for path in sorted(folder.glob("*.[ct]sv"))] == [True, False, False, True, False]
+    assert [names_images(path) for path in sorted(folder.glob("*.[ct]sv"))] == [
+        True,
+        False,
+        False,
+        True,
+        False,
+        True,
+        False,
+    ]
 
 
 @pytest.mark.parametrize("long", ["x" * 300 + ".jpg", "x" * 300 + "\\1.jpg", "/".join(["x" * 200] * 30)])

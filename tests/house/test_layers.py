@@ -11,6 +11,8 @@ SOURCE = Path(__file__).parents[2] / "src" / "headstart"
 
 LEAVES = {
     "recipe",
+    "recipe_file",
+    "source_layout",
     "runtime",
     "preserve",
     "hooks",

@@ -18,7 +18,8 @@ from typer.core import TyperGroup
 from headstart.errors import HeadstartError, RecipeError, near, shown
 from headstart.files import os_error
 from headstart.plain import to_plain
-from headstart.recipe import Recipe, read_options
+from headstart.recipe import Recipe
+from headstart.recipe_file import read_options
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 

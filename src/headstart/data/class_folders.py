@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from headstart.data.finding import SCAN_NAMED, Finding
+from headstart.data.finding import SCAN_NAMED, Finding, stopping
 from headstart.data.folder_scan import Tree, as_text, numbered_names
+from headstart.source_layout import AUTO, SourceLayout
 
 SPLITS = ("train", "validation", "test")
-_SPLIT_WORDS = {
+SPLIT_WORDS = {
     "train": "train", "training": "train",
     "val": "validation", "valid": "validation", "validation": "validation", "dev": "validation",
     "test": "test", "testing": "test",
@@ -23,14 +24,22 @@ _EVALUATION = ("eval", "evaluation")  # the test split; beside a folder called t
 
 
 def parse_splits(words: Iterable[str]) -> dict[str, str]:
-    """Split that each word names, in any case; words that name none are absent.
+    """Split that each folder name says, in any case; names that say none are absent.
 
     `eval` and `evaluation` mean the test split, or the validation split where another word names the test split.
     """
-    written = list(words)
-    known = {word: _SPLIT_WORDS[key] for word in written if (key := word.strip().lower()) in _SPLIT_WORDS}
+    return match_splits({word: word.strip().lower() for word in words}, SPLIT_WORDS)
+
+
+def match_splits(written: Mapping[str, str], words: Mapping[str, str]) -> dict[str, str]:
+    """Split of each text, by what is left of it to compare.
+
+    Args:
+        written: text → the same to compare. words: those that are known → their split.
+    """
+    known = {text: words[word] for text, word in written.items() if word in words}
     evaluation = "validation" if "test" in known.values() else "test"
-    return known | {word: evaluation for word in written if word.strip().lower() in _EVALUATION}
+    return known | {text: evaluation for text, word in written.items() if word in _EVALUATION}
 
 
 @dataclass(frozen=True)
@@ -67,27 +76,110 @@ def _children(tree: Tree, folder: str) -> tuple[int, set[str]]:
     return sum("/" not in path for path in below), {path.split("/", 1)[0] for path in below if "/" in path}
 
 
-def read_class_folders(tree: Tree, root: str) -> tuple[list[LabelledPath], list[Finding]]:
+def read_class_folders(tree: Tree, root: str, layout: SourceLayout = AUTO) -> tuple[list[LabelledPath], list[Finding]]:
     """Label and split of every image that stands in a class folder, and Findings for those that do not.
 
-    The class is the first folder below the split (or below `root`); deeper folders are allowed and mean nothing. Class
-    names are brought to Unicode's composed form (NFC), so that a Mac's and a zip's spelling of one name are one class.
+    The class is the first folder below the split (or below `root`), or the one at the level that the user names; other
+    folders mean nothing, but that `train` and `test` inside every class are splits. If all classes share the same
+    subfolders, these may be the classes: a finding that stops a training. Class names are brought to Unicode's composed
+    form (NFC), so that a Mac's and a zip's spelling of one name are one class.
     """
     splits = _find_splits(tree, root)
+    inner = {} if splits else _find_inner_splits(tree, root)
     findings = _split_findings(tree, root, splits)
     labelled, unlabelled, outside = [], [], []
     for path in tree.images:
-        head, *rest = path[len(root) :].split("/") if path.startswith(root) else [""]
-        if splits and head not in splits and rest:
-            outside.append(path)
-        elif len(rest) < (2 if splits else 1):
+        *folders, _ = path[len(root) :].split("/") if path.startswith(root) else [""]
+        split = None
+        if splits and folders:
+            if folders[0] not in splits:
+                outside.append(path)
+                continue
+            split = splits[folders.pop(0)]
+        elif inner and len(folders) > 1:
+            split = inner[folders.pop(1)]
+        level = layout.level(len(folders))
+        if not 0 <= level < len(folders):
             unlabelled.append(path)
         else:
-            label = unicodedata.normalize("NFC", as_text(rest[0] if splits else head))
-            labelled.append(LabelledPath(path, label, splits.get(head)))
+            label = unicodedata.normalize("NFC", as_text(folders[level]))
+            labelled.append(LabelledPath(path, label, split))
+    if inner:
+        message = f"The folders {' and '.join(inner)} inside every class are used as splits."
+        findings.append(Finding("inner-splits", "note", message, detail={"splits": inner}))
     findings += _unused("no-class-folder", "in no class folder", unlabelled)
     findings += _unused("unused-folder", "beside the folders of the splits", outside)
-    return labelled, [*findings, *_empty_folders(tree, root, splits, labelled=labelled)]
+    if layout.label_from == "auto":
+        findings += _two_levels([path[len(root) :] for path in tree.images if path.startswith(root)], splits, inner)
+    elif labelled:
+        where = {"first": "the outermost folder", "last": "the innermost folder"}
+        named = where.get(layout.label_from, f"the folder at level {layout.label_from}")
+        findings.append(Finding("label-level", "note", f"The class is {named}, as --label-from says."))
+    if layout.label_from == "auto" or layout.level(9) == 0:
+        findings += _empty_folders(tree, root, splits, labelled=labelled)
+    return labelled, findings
+
+
+def _two_levels(paths: list[str], splits: dict[str, str], inner: dict[str, str]) -> list[Finding]:
+    """What stops a training where the folders inside the classes have the same names in all of them."""
+    inside: dict[str, dict[int, set[str]]] = defaultdict(lambda: defaultdict(set))  # class → level → names
+    direct: Counter[str] = Counter()
+    deeper: Counter[str] = Counter()
+    for path in paths:
+        folders = path.split("/")[:-1]
+        if splits and folders:
+            folders.pop(0)
+        if inner and len(folders) > 1:
+            folders.pop(1)
+        if not folders:
+            continue
+        (deeper if len(folders) > 1 else direct)[folders[0]] += 1
+        for level, name in enumerate(folders[1:]):
+            inside[folders[0]][level].add(name)
+    classes = set(direct) | set(deeper)
+    # images beside the subfolders say that the class is the folder they are in
+    if len(classes) < 2 or deeper.total() <= direct.total():
+        return []
+    for level in range(max(len(levels) for levels in inside.values())):
+        names = {name: inside[name][level] for name in classes if inside[name][level]}
+        counts = Counter(name for found in names.values() for name in found)
+        shared = sorted(name for name, count in counts.items() if count > 1)
+        # two names at least: one, such as `images`, only wraps; half of all: a few may be missing in places
+        if (
+            len(shared) > 1
+            and 2 * len(shared) >= len(counts)
+            and 2 * sum(bool(found & set(shared)) for found in names.values()) > len(classes)
+        ):
+            return [_ask_for_level(sorted(classes), shared)]
+    return []
+
+
+def _ask_for_level(classes: list[str], shared: list[str]) -> Finding:
+    outer, inner = (", ".join(as_text(name) for name in names[:4]) + (", …" if len(names) > 4 else "")
+                    for names in (classes, shared))  # fmt: skip
+    return stopping(
+        "two-levels",
+        expected="one level of folders that names the class",
+        found=f"the same folders ({inner}) inside {outer}",
+        hint=f"--label-from first if the classes are {outer}; --label-from last if they are {inner}.",
+        outer=classes[:SCAN_NAMED],
+        inner=shared[:SCAN_NAMED],
+    )
+
+
+def _find_inner_splits(tree: Tree, root: str) -> dict[str, str]:
+    """Folder name → split, where every class holds nothing but folders of splits: cat/train, cat/test, dog/train …"""
+    direct, classes = _children(tree, root)
+    if direct or len(classes) < 2:
+        return {}
+    words: set[str] = set()
+    for name in classes:
+        images, folders = _children(tree, f"{root}{name}/")
+        if images or not folders or len(parse_splits(sorted(folders))) < len(folders):
+            return {}
+        words |= folders
+    splits = parse_splits(sorted(words))
+    return splits if "train" in splits.values() and len(set(splits.values())) > 1 else {}
 
 
 def _find_splits(tree: Tree, root: str) -> dict[str, str]:

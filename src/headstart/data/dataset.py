@@ -211,6 +211,7 @@ def load_dataset(
     progress: Callable[[str, str], Progress],
     least_classes: int = 2,
     rules: ImageRules | None = None,
+    stop: bool = True,
 ) -> Dataset:
     """Scan and audit a source; files seen before, by path, size and time, are not read again.
 
@@ -218,6 +219,7 @@ def load_dataset(
         progress: (name of the step, unit) → a function that is called with (done, total).
         least_classes: 1 accepts a set of one class, to evaluate a classifier on it.
         rules: how images are opened; None: as the recipe says.
+        stop: False, as for an audit: whatever would stop a training is a finding.
 
     Raises:
         DataError: there is no usable set, or more images than `max_bad_share` cannot be read.
@@ -225,11 +227,13 @@ def load_dataset(
     """
     rules = rules or rules_of(recipe)
     cache = runtime.cache_folder()
-    image_set = scan(source, unpack_into=cache / "archives", least_classes=least_classes)
+    layout = recipe.layout
+    image_set = scan(source, unpack_into=cache / "archives", least_classes=least_classes, layout=layout, stop=stop)
     settings = AuditSettings(
         rules=rules,
         group_by=recipe.group_by,
         max_bad_share=recipe.max_bad_share,
+        stop=stop,
         verify=recipe.verify,
         workers=recipe.workers or runtime.cores(),
     )

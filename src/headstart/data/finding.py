@@ -43,3 +43,24 @@ class Finding(Plain):
     def __post_init__(self) -> None:
         if self.severity not in SEVERITIES:
             raise DataError(expected=f"severity {' or '.join(SEVERITIES)}", found=repr(self.severity), where="Finding")
+
+    @property
+    def stops_training(self) -> bool:
+        """Whether the audit goes on but a training must not: the data can be read in two ways, or in none."""
+        return bool(self.detail.get("stops_training"))
+
+    def to_error(self, where: object) -> DataError:
+        """The error that a training raises for it."""
+        given = {key: str(self.detail.get(key, "")) for key in ("expected", "found", "hint")}
+        return DataError(where=str(where), **given)
+
+
+def stopping(kind: str, *, expected: str, found: str, hint: str = "", **detail: Any) -> Finding:
+    """A problem that the audit lists and that stops everything else, with the words of its error.
+
+    Args:
+        detail: more plain values for JSON.
+    """
+    message = f"Expected {expected}, found {found.rstrip('.')}.{' ' if hint else ''}{hint}"
+    words = {"expected": expected, "found": found, "hint": hint}
+    return Finding(kind, "problem", message, detail={**detail, **words, "stops_training": True})

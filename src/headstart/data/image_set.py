@@ -14,10 +14,12 @@ from typing import Any
 
 from headstart.data.archive import is_archive, unpack
 from headstart.data.class_folders import SPLITS, case_collisions, find_root, read_class_folders, similar_class_names
-from headstart.data.finding import SCAN_NAMED, Finding
+from headstart.data.finding import SCAN_NAMED, Finding, stopping
 from headstart.data.folder_scan import IMAGE_SUFFIXES, Tree, as_text, exists, is_image, numbered_names, read_tree
-from headstart.data.table import is_table, names_images, read_table
+from headstart.data.table import names_images, read_table
+from headstart.data.table_cells import is_table
 from headstart.errors import DataError, near
+from headstart.source_layout import AUTO, SourceLayout
 
 _LAYOUT = "Put each class in its own folder (photos/cat, photos/dog), or list images and labels in a csv table."
 
@@ -75,21 +77,26 @@ def scan(
     unpack_into: Path | None = None,
     image_suffixes: frozenset[str] = IMAGE_SUFFIXES,
     least_classes: int = 2,
-) -> ImageSet:
+    layout: SourceLayout = AUTO,
+    stop: bool = True,
+) -> ImageSet:  # six: the last two by name, for those who know more than the names say
     """Find the images of a data set and their labels, without opening any.
 
     Args:
-        source: folder, csv or tsv table, zip or tar archive.
+        source: folder, csv, tsv or xlsx table, zip or tar archive.
         unpack_into: folder in which archives are unpacked, each under its own checksum.
         image_suffixes: lower case, with the dot.
         least_classes: 1 accepts a single class, to evaluate a classifier on it.
+        layout: what the user says about columns and folders.
+        stop: False, as for an audit: whatever would stop a training is a finding, and images without a usable label
+            have none.
 
     Raises:
         DataError: nothing there, no images, no class folders, too few classes, an unusable table or archive.
     """
     source = Path(source)
     _check_exists(source)
-    scanner = _Scanner(source, _absolute(source), least_classes)
+    scanner = _Scanner(source, _absolute(source), least_classes, layout=layout, stop=stop)
     if source.is_dir():
         return scanner.read_folder(image_suffixes)
     if is_table(source):
@@ -157,50 +164,66 @@ class _Scanner:
     root: Path
     least_classes: int
     is_archive: bool = False
+    layout: SourceLayout = AUTO
+    stop: bool = True
 
     def read_folder(self, suffixes: frozenset[str]) -> ImageSet:
         tree = read_tree(self.root, suffixes)
         others = tree.others.get("not-image", ())
-        tables = [path for path in others if is_table(Path(path)) and names_images(self.root / path)]
+        tables = [path for path in others if is_table(Path(path)) and names_images(self.root / path, self.layout)]
         folders = {path.rpartition("/")[0] for path in tables}
         folder = find_root(tree, lambda prefix: prefix.rstrip("/") in folders)
         beside = [path for path in tables if path.rpartition("/")[0] == folder.rstrip("/")]
         findings = [_wrapped(folder)] if folder else []
         if len(beside) == 1:
-            findings += tree.findings(used=beside)
-            image_set = self.read_table(self.root / beside[0], findings)
+            image_set = self.read_table(self.root / beside[0], [*findings, *tree.findings(used=beside)])
             return replace(image_set, findings=(*image_set.findings, *_not_in_table(tree, folder, image_set)))
-        labelled, more = read_class_folders(tree, folder)
+        labelled, more = read_class_folders(tree, folder, self.layout)
+        findings += tree.findings()
         if beside and len({item.label for item in labelled}) < 2:
-            raise DataError(
+            several = stopping(
+                "several-tables",
                 expected="one table that lists images",
                 found=numbered_names(map(as_text, beside)),
-                where=as_text(str(self.source)),
                 hint="Name the table to read; its split column can hold all splits.",
             )
+            return self._assemble([], [*findings, several], tree.images)
         samples = [Sample(self.root / item.path, as_text(item.path), item.label, item.split) for item in labelled]
-        return self._assemble(samples, [*findings, *tree.findings(), *more])
+        return self._assemble(samples, [*findings, *more], tree.images)
 
     def read_table(self, table: Path, findings: list[Finding]) -> ImageSet:
-        rows, more = read_table(table, self.root, may_leave=not self.is_archive)
         message = f"Labels come from the table {as_text(table.name)}; folders are not used as classes."
+        findings = [Finding("table", "note", message), *findings]
+        try:
+            rows, more = read_table(table, self.root, may_leave=not self.is_archive, layout=self.layout)
+        except DataError as error:
+            if self.stop:
+                raise
+            rows, more = [], [stopping("table", expected=error.expected, found=error.found, hint=error.hint)]
         samples = [Sample(row.path, row.name, row.label, row.split, group=row.group) for row in rows]
-        return self._assemble(samples, [Finding("table", "note", message), *findings, *more])
+        return self._assemble(samples, [*findings, *more])
 
-    def _assemble(self, samples: list[Sample], findings: list[Finding]) -> ImageSet:
+    def _assemble(self, samples: list[Sample], findings: list[Finding], images: Sequence[str] = ()) -> ImageSet:
+        """The image set, or the error of the first thing that stops a training.
+
+        Args:
+            images: all of the source, to audit those that have no label where none has one.
+        """
         where = as_text(str(self.source))
-        messages = " ".join(finding.message for finding in findings)
-        if not samples:
-            found = f"none. {messages or 'an empty folder'}"
-            raise DataError(expected="images in class folders", found=found, where=where, hint=_LAYOUT)
         samples.sort(key=lambda sample: sample.name)
         labels = {sample.label or "" for sample in samples}
         training = {sample.label or "" for sample in samples if sample.split in (None, "train")}
         classes = tuple(sorted(training or labels))
-        if len(classes) < self.least_classes:
-            found = f"{len(classes)} ({', '.join(map(repr, classes))}). {messages}".rstrip()
-            expected = f"at least {self.least_classes} classes with images"
-            raise DataError(expected=expected, found=found, where=where, hint=_LAYOUT)
+        if not any(finding.stops_training for finding in findings):
+            findings = [*findings, *self._too_few(classes, findings)]
+        stops = [finding for finding in findings if finding.stops_training]
+        if stops and self.stop:
+            raise stops[0].to_error(where)
+        if not samples:
+            names = images or read_tree(self.root).images
+            if not names:
+                raise stops[0].to_error(where)
+            samples = [Sample(self.root / name, as_text(name)) for name in names]
         names = [sample.name for sample in samples]
         findings = [*findings, *_class_mismatches(samples, classes), *similar_class_names(labels)]
         return ImageSet(
@@ -210,6 +233,23 @@ class _Scanner:
             findings=(*findings, *case_collisions(names)),
             source=where,
         )
+
+    def _too_few(self, classes: Sequence[str], findings: Sequence[Finding]) -> list[Finding]:
+        if len(classes) >= self.least_classes:
+            return []
+        messages = " ".join(finding.message for finding in findings)
+        if not classes:
+            return [
+                stopping(
+                    "no-labels",
+                    expected="images in class folders",
+                    found=f"none. {messages or 'an empty folder'}",
+                    hint=_LAYOUT,
+                )
+            ]
+        found = f"{len(classes)} ({', '.join(map(repr, classes))}). {messages}".rstrip()
+        expected = f"at least {self.least_classes} classes with images"
+        return [stopping("few-classes", expected=expected, found=found, hint=_LAYOUT)]
 
 
 def _wrapped(prefix: str) -> Finding:

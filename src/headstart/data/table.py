@@ -1,33 +1,29 @@
-"""A csv or tsv file that lists images and their labels, with optional split and group.
+"""A table that lists images and their labels, with optional split and group: csv, tsv or an Excel workbook.
 
 In: the table's path. Out: rows whose files exist, and Findings with the line numbers of all others.
 """
 
 from __future__ import annotations
 
-import csv
-import os
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from headstart.data.class_folders import parse_splits
-from headstart.data.finding import Finding
-from headstart.data.folder_scan import as_text, exists, numbered_names
+from headstart.data.finding import SCAN_NAMED, Finding, stopping
+from headstart.data.folder_scan import as_text, numbered_names
+from headstart.data.table_cells import Cells, is_text_table, read_cells
+from headstart.data.table_columns import HINT, TableColumns, find_columns, has_columns, has_usual_columns
+from headstart.data.table_labels import check_labels
+from headstart.data.table_paths import TablePaths, is_file, plain_path
+from headstart.data.table_splits import parse_values
 from headstart.errors import DataError
+from headstart.source_layout import AUTO, SourceLayout
 
-# role → names of its column, in any case; the first is preferred, of the others only one may be there
-COLUMNS = {
-    "path": ("path", "file", "filename", "file_name", "image", "filepath", "file_path", "image_path"),
-    "label": ("label", "class", "target", "category"),
-    "split": ("split", "part", "set", "subset"),
-    "group": ("group",),
-}
-_REQUIRED = ("path", "label")
 _LINES = 20  # line numbers in the message of a finding; its detail has them all
-_HINT = "The first line names the columns: path,label and, optionally, split and group."
+_FIRST = 20  # lines that must lead to an image before a table of rarer headers counts as one of images
 
 
 @dataclass(frozen=True)
@@ -42,145 +38,202 @@ class TableRow:
     group: str | None
 
 
-def is_table(path: Path) -> bool:
-    """True when the suffix is that of a table."""
-    return path.suffix.lower() in (".csv", ".tsv")
+def names_images(table: Path, layout: SourceLayout = AUTO) -> bool:
+    """True when a csv or tsv file has columns of paths and labels: it can describe an image set.
 
-
-def names_images(table: Path) -> bool:
-    """True when a table's first line has a column of paths and one of labels: it can describe an image set."""
+    By the usual words for the columns, or by others whose first lines lead to an image.
+    """
     try:
-        header = _read_cells(table, most=1)[0][1]
-        return all(role in _find_columns(header, table) for role in _REQUIRED)
-    except (DataError, IndexError):
+        cells = _cells(table, layout, most=_FIRST)[0] if is_text_table(table) else []
+        if cells and has_usual_columns(cells[0][1], layout):
+            return True
+        if not cells or not has_columns(cells[0][1], layout):
+            return False
+        paths = TablePaths(table.parent)
+        columns = find_columns(cells, table, names_file=paths.is_there, layout=replace(layout, split_column=None))
+        return any(paths.is_there(_cell(row, columns.path)) for _, row in cells[1:])
+    except DataError:
         return False
 
 
-def read_table(table: Path, root: Path, *, may_leave: bool = True) -> tuple[list[TableRow], list[Finding]]:
+def read_table(
+    table: Path, root: Path, *, may_leave: bool = True, layout: SourceLayout = AUTO
+) -> tuple[list[TableRow], list[Finding]]:
     """Rows of a table whose image files exist, in the table's order, and what is wrong with the others.
 
-    Paths are relative to the table's folder; backslashes are tried as separators. Left out and reported by line:
-    missing files, empty labels, files with two labels or in two splits (all their lines), and lines that repeat an
-    earlier one.
+    Paths are relative to the table's folder; backslashes are tried as separators, and a path that is not there may lead
+    to the only image below that ends so, or does with a suffix. Left out and reported by line: missing files, empty
+    labels, files with two labels or in two splits (all their lines), and lines that repeat an earlier one. Columns that
+    are not used are named. What stops a training is a finding too: several labels in one cell, one number in two
+    spellings, a mistyped split, splits in some lines only, and no line that can be used.
 
     Args:
         root: folder that names are relative to.
         may_leave: False refuses paths outside the table's folder, as for a table from somebody else's archive.
+        layout: columns and delimiter that the user names.
 
     Raises:
-        DataError: not UTF-8 text, no path or label column, two columns for one role, an unknown word for a split,
-            splits in some lines only, a path outside when that is refused, or no line that can be used.
+        DataError: no text, no path or label column, two columns for one role, or a path outside when that is refused.
     """
-    cells = _read_cells(table)
+    cells, findings = _cells(table, layout)
     if not cells:
-        raise DataError(expected="a first line that names the columns", found="an empty table", where=table, hint=_HINT)
-    columns = _find_columns(cells[0][1], table)
-    missing = [role for role in _REQUIRED if role not in columns]
-    if missing:
-        names = ", ".join(cell.strip() or "(empty)" for cell in cells[0][1])
-        raise DataError(expected=f"columns path and label, without {' and '.join(missing)} nothing can be read",
-                        found=f"columns {as_text(names)}", where=table, hint=_HINT)  # fmt: skip
-    rows, findings = _usable(_TableReader(table, columns, root, may_leave=may_leave).rows(cells[1:]), table)
-    _check_splits(rows, table)
-    return rows, findings
+        raise DataError(expected="a first line that names the columns", found="an empty table", where=table, hint=HINT)
+    paths = TablePaths(table.parent)
+    columns = find_columns(cells, table, names_file=paths.is_there, layout=layout)
+    reader = _TableReader(table, cells[0][1], columns, paths, root=root, may_leave=may_leave)
+    read = reader.rows(cells[1:])
+    rows, more = _usable(read, table)
+    return rows, [*findings, *_column_findings(columns), *reader.findings, *more, *_stopping(rows)]
 
 
-def _read_cells(table: Path, most: int | None = None) -> list[tuple[int, list[str]]]:
-    """(line number, cells) of every line that is not blank; the header, at line 1, comes first."""
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            first = file.readline()
-            file.seek(0)
-            tab = table.suffix.lower() == ".tsv"
-            # spreadsheets of half Europe write semicolons into .csv
-            delimiter = "\t" if tab else ";" if ";" in first and "," not in first else ","
-            reader = csv.reader(file, delimiter=delimiter, strict=True)
-            cells = []
-            for row in reader:
-                if any(cell.strip() for cell in row):
-                    cells.append((reader.line_num, row))
-                if most is not None and len(cells) >= most:
-                    break
-            return cells
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(
-            expected="a table as UTF-8 text", found=str(error), where=table, hint="Save it as CSV UTF-8."
-        ) from error
-    except OSError as error:
-        raise DataError(expected="a table that can be read", found=str(error.strerror), where=table) from error
+def _cells(table: Path, layout: SourceLayout, most: int | None = None) -> tuple[Cells, list[Finding]]:
+    return read_cells(table, delimiter=layout.character, fits=lambda header: has_columns(header, layout), most=most)
 
 
-def _find_columns(header: Sequence[str], table: Path) -> dict[str, int]:
-    """Number of the column for each role that has one."""
-    words = [cell.strip().lower() for cell in header]
-    columns = {}
-    for role, names in COLUMNS.items():
-        there = [word for word in words if word in names]
-        if len(there) > 1 and there.count(names[0]) != 1:
-            raise DataError(expected=f"one column for the {role}", found=" and ".join(there), where=table,
-                            hint=f"Name the column to use {names[0]!r}, once.")  # fmt: skip
-        if there:
-            columns[role] = words.index(names[0] if names[0] in there else there[0])
-    return columns
+def _cell(row: Sequence[str], column: int | None) -> str:
+    return row[column].strip() if column is not None and column < len(row) else ""
 
 
-@dataclass(frozen=True)
 class _TableReader:
-    """Reads lines of one table; `columns` gives the number of the column for each role."""
+    """Reads lines of one table; `findings` has what was completed, cannot be told apart, or is too much."""
 
-    table: Path
-    columns: dict[str, int]
-    root: Path
-    may_leave: bool
+    def __init__(
+        self,
+        table: Path,
+        header: Sequence[str],
+        columns: TableColumns,
+        paths: TablePaths,
+        *,
+        root: Path,
+        may_leave: bool,
+    ) -> None:  # six: a table, its columns, and how paths are read
+        self.table, self.header, self.columns, self.paths = table, header, columns, paths
+        self.root, self.may_leave = plain_path(root), may_leave
+        self.findings: list[Finding] = []
+        self._completed: dict[int, str] = {}  # line → the file that a shorter path led to
+        self._several: dict[int, tuple[str, ...]] = {}  # line → the files that it could mean
 
-    def rows(self, cells: Sequence[tuple[int, list[str]]]) -> list[TableRow]:
-        words = self._split_words([(line, self._cell(row, "split")) for line, row in cells])
+    def rows(self, cells: Cells) -> list[TableRow]:
+        """All lines, usable or not."""
+        splits = self._splits(cells)
         rows = []
         for line, row in cells:
-            path = self._resolve(self._cell(row, "path"), line)
+            path = self._resolve(_cell(row, self.columns.path), line)
             rows.append(
                 TableRow(
                     line=line,
                     path=path,
                     name=self._name(path),
-                    label=unicodedata.normalize("NFC", self._cell(row, "label")),
-                    split=words[self._cell(row, "split")],
-                    group=self._cell(row, "group") or None,
+                    label=unicodedata.normalize("NFC", _cell(row, self.columns.label)),
+                    split=splits[_cell(row, self.columns.split)],
+                    group=_cell(row, self.columns.group) or None,
                 )
             )
-        return rows
+        self._report()
+        return self._without_cut_labels(cells, rows)
 
-    def _cell(self, row: list[str], role: str) -> str:
-        column = self.columns.get(role)
-        return row[column].strip() if column is not None and column < len(row) else ""
-
-    def _split_words(self, written: Sequence[tuple[int, str]]) -> dict[str, str | None]:
-        known: dict[str, str | None] = {"": None, **parse_splits({word for _, word in written})}
-        wrong = [(line, word) for line, word in written if word not in known]
+    def _splits(self, cells: Cells) -> dict[str, str | None]:
+        written = [(line, _cell(row, self.columns.split)) for line, row in cells]
+        if self.columns.test_value is not None:
+            return {value: "test" if value == self.columns.test_value else "train" for _, value in written}
+        values = {value for _, value in written} - {""}
+        name = self.header[self.columns.split] if self.columns.split is not None else ""
+        known: dict[str, str | None] = {"": None, **parse_values(name, values)}
+        wrong = [(line, value) for line, value in written if value not in known]
         if wrong:
             found = f"{as_text(wrong[0][1])!r} in {_lines(line for line, _ in wrong)}"
-            raise DataError(expected="train, validation or test as the split", found=found, where=self.table)
-        return known
+            self.findings.append(stopping("unknown-split", expected="train, validation or test as the split",
+                                          found=found, lines=[line for line, _ in wrong]))  # fmt: skip
+        return known | dict.fromkeys((value for _, value in wrong), None)
 
     def _resolve(self, written: str, line: int) -> Path:
-        folder = _plain(self.table.parent)
-        path = _plain(folder / written.replace("\0", ""))
-        if "\\" in written and not exists(path):
-            path = _plain(folder / written.replace("\\", "/"))
-        if not self.may_leave and not path.is_relative_to(folder):
+        path = self.paths.written(written)
+        if not self.may_leave and not path.is_relative_to(self.paths.folder):
             found = f"{as_text(written)!r} in line {line}"
             raise DataError(expected="paths inside the archive", found=found, where=self.table,
                             hint="Repack the archive with its images inside.")  # fmt: skip
+        if not written or is_file(path):
+            return path
+        meant = self.paths.meant(path)
+        if len(meant) == 1:
+            self._completed[line] = self._name(meant[0])
+            return meant[0]
+        if meant:
+            self._several[line] = tuple(self._name(one) for one in meant)
         return path
 
     def _name(self, path: Path) -> str:
-        root = _plain(self.root)
-        return as_text((path.relative_to(root) if path.is_relative_to(root) else path).as_posix())
+        return as_text((path.relative_to(self.root) if path.is_relative_to(self.root) else path).as_posix())
+
+    def _report(self) -> None:
+        if self._completed:
+            names = tuple(self._completed.values())
+            message = (
+                f"{numbered_names(names)}: found below the table's folder by the end of the path, or with a suffix "
+                "that the table does not write."
+            )
+            detail: dict[str, Any] = {"count": len(names)}
+            self.findings.append(Finding("completed-path", "note", message, names[:SCAN_NAMED], detail=detail))
+        if self._several:
+            lines = list(self._several)
+            examples = " or ".join(self._several[lines[0]][:4])
+            verb = "means" if len(lines) == 1 else "mean"
+            message = f"{_lines(lines).capitalize()} {verb} one of several files; line {lines[0]}: {examples}."
+            detail = {"count": len(lines), "lines": lines}
+            self.findings.append(Finding("ambiguous-file", "problem", message, detail=detail))
+
+    def _without_cut_labels(self, cells: Cells, rows: list[TableRow]) -> list[TableRow]:
+        """Lines with more cells than the first are kept unless a comma without quotes may have cut their label."""
+        longer = [line for line, row in cells if any(cell.strip() for cell in row[len(self.header) :])]
+        if not longer:
+            return rows
+        is_cut = self.columns.label == len(self.header) - 1 or self.columns.path == len(self.header) - 1
+        verb = "has" if len(longer) == 1 else "have"
+        message = f"{_lines(longer).capitalize()} {verb} more cells than the first line names; " + (
+            "left out, since a label or path may be cut: put it in quotes." if is_cut else "these are not used."
+        )
+        severity = "problem" if is_cut else "warning"
+        detail = {"count": len(longer), "lines": longer}
+        self.findings.append(Finding("extra-cells", severity, message, detail=detail))
+        left_out = set(longer) if is_cut else set()
+        return [row for row in rows if row.line not in left_out]
 
 
-def _plain(path: Path) -> Path:
-    """Absolute and without `..`, links left as they are."""
-    return Path(os.path.normpath(path.absolute()))
+def _column_findings(columns: TableColumns) -> list[Finding]:
+    """One for columns that were recognised by what they hold, and one that names all that are not used."""
+    findings = []
+    if columns.guessed:
+        findings.append(Finding("table-columns", "note", " ".join(columns.guessed)))
+    if columns.test_value is not None:
+        message = f"Lines with {columns.test_value!r} in the split column are the test split, all others training."
+        findings.append(Finding("table-split", "note", message))
+    if columns.unused:
+        several = len(columns.unused) > 1
+        names = ", ".join(as_text(name) for name in columns.unused)
+        message = f"Column{'s' if several else ''} not used: {names}. {' '.join(columns.hints)}".rstrip()
+        detail = {"columns": list(columns.unused)}
+        severity = "warning" if columns.hints else "note"
+        findings.append(Finding("unused-columns", severity, message, detail=detail))
+    return findings
+
+
+def _stopping(rows: Sequence[TableRow]) -> list[Finding]:
+    lines: dict[str, list[int]] = defaultdict(list)
+    for row in rows:
+        lines[row.label].append(row.line)
+    findings = check_labels(lines)
+    without = [row.line for row in rows if row.split is None]
+    if without and len(without) < len(rows):
+        findings.append(
+            stopping(
+                "partial-split",
+                expected="a split in every line, or in none",
+                found=f"none in {_lines(without)}",
+                hint="Write train, validation or test there, or leave the column out.",
+                lines=without,
+            )
+        )
+    return findings
 
 
 def _usable(rows: Sequence[TableRow], table: Path) -> tuple[list[TableRow], list[Finding]]:
@@ -196,14 +249,20 @@ def _usable(rows: Sequence[TableRow], table: Path) -> tuple[list[TableRow], list
     findings = [_finding(reason, wrong[reason]) for reason in _REASONS if wrong[reason]]
     if not kept:
         found = "; ".join(finding.message for finding in findings) or "no line below the first"
-        raise DataError(expected="at least one line with a label and a file that exists", found=found, where=table,
-                        hint=f"Paths are read relative to {table.parent}.")  # fmt: skip
+        findings.append(
+            stopping(
+                "no-usable-line",
+                expected="at least one line with a label and a file that exists",
+                found=found,
+                hint=f"Paths are read relative to {table.parent}.",
+            )
+        )
     return kept, findings
 
 
 def _reason(row: TableRow, same: Sequence[TableRow]) -> str:
     """Why a row cannot be used, empty if it can; `same` are all rows of its file."""
-    if not (exists(row.path) and row.path.is_file()):
+    if not is_file(row.path):
         return "missing-file"
     if not row.label:
         return "empty-label"
@@ -215,28 +274,22 @@ def _reason(row: TableRow, same: Sequence[TableRow]) -> str:
     return "repeated-row" if labelled[0] is not row else ""
 
 
-_REASONS = {  # severity, message after the line numbers
-    "missing-file": ("problem", "name a file that does not exist"),
-    "empty-label": ("problem", "have no label"),
-    "two-labels": ("problem", "give one file two labels; it is left out"),
-    "two-splits": ("problem", "put one file into two splits; it is left out"),
-    "repeated-row": ("warning", "repeat an earlier line"),
-}
+_REASONS = {  # severity, what one line does, what several do
+    "missing-file": ("problem", "names a file that does not exist", "name a file that does not exist"),
+    "empty-label": ("problem", "has no label", "have no label"),
+    "two-labels": ("problem", "gives one file two labels; it is left out", "give one file two labels; it is left out"),
+    "two-splits": ("problem", "puts one file into two splits; it is left out",
+                   "put one file into two splits; it is left out"),
+    "repeated-row": ("warning", "repeats an earlier line", "repeat an earlier line"),
+}  # fmt: skip
 
 
 def _finding(reason: str, rows: Sequence[TableRow]) -> Finding:
     lines = [row.line for row in rows]
     names = tuple(dict.fromkeys(row.name for row in rows))
-    severity, text = _REASONS[reason]
-    message = f"{_lines(lines).capitalize()} {text}: {numbered_names(names)}."
+    severity, one, several = _REASONS[reason]
+    message = f"{_lines(lines).capitalize()} {one if len(lines) == 1 else several}: {numbered_names(names)}."
     return Finding(reason, severity, message, names, detail={"count": len(rows), "lines": lines})
-
-
-def _check_splits(rows: Sequence[TableRow], table: Path) -> None:
-    without = [row.line for row in rows if row.split is None]
-    if without and len(without) < len(rows):
-        raise DataError(expected="a split in every line, or in none", found=f"none in {_lines(without)}", where=table,
-                        hint="Write train, validation or test there, or leave the column out.")  # fmt: skip
 
 
 def _lines(numbers: Iterable[int]) -> str:

@@ -26,7 +26,8 @@ def audit(
         source: as for `train`.
 
     Raises:
-        DataError: there is no usable set, or so many unreadable images that the reader is suspected.
+        DataError: there is nothing, no image, or an archive that cannot be unpacked. Whatever else would stop a
+            training is a problem in the result.
         RecipeError: an option is unknown or its value not allowed.
     """
-    return Session(recipe, options, on_event).dataset(source).audit
+    return Session(recipe, options, on_event).dataset(source, stop=False).audit

@@ -12,8 +12,10 @@ from headstart import runtime
 from headstart.backbones.backbone import Backbone
 from headstart.classifier.classifier import Classifier
 from headstart.data.image_set import Sample, scan, scan_unlabelled
+from headstart.data.table_cells import is_table
 from headstart.errors import DataError, RecipeError
 from headstart.inspection.inspected_images import InspectedImages
+from headstart.source_layout import AUTO, SourceLayout
 from headstart.training.stepbystep import StepByStep
 from headstart.training.wrappers import unwrapped
 from headstart.workbench.session import Session
@@ -86,7 +88,7 @@ def images_for(
             where="source",
             hint="Give normalised pixels to the functions of headstart.inspection instead.",
         )
-    samples = samples_of(source, classes)
+    samples = samples_of(source, classes, layout=session.layout)
     order = np.random.default_rng(session.recipe.seed).permutation(len(samples))[:most]
     chosen = [samples[i] for i in sorted(order)]
     images = session.read(chosen, backbone.preprocess, rules, classes=classes)
@@ -95,20 +97,30 @@ def images_for(
     return images
 
 
-def samples_of(source: Path, classes: tuple[str, ...], wanted: tuple[str, ...] = NOT_TRAINED_ON) -> list[Sample]:
+def samples_of(
+    source: Path, classes: tuple[str, ...], wanted: tuple[str, ...] = NOT_TRAINED_ON, *, layout: SourceLayout = AUTO
+) -> list[Sample]:
     """Samples of a source, of the first of the wanted splits that it has; without splits all of them.
 
     Args:
         classes: images of others are left out; empty: all are taken. Without class folders there are no labels.
+        layout: what the user says about columns and folders.
 
     Raises:
-        DataError: there is no image, or none of these classes.
+        DataError: there is no image, or none of these classes; a table or folders that can be read in two ways.
     """
     try:
-        image_set = scan(source, unpack_into=runtime.cache_folder() / "archives", least_classes=1)
+        archives = runtime.cache_folder() / "archives"
+        image_set = scan(source, unpack_into=archives, least_classes=1, layout=layout, stop=False)
     except DataError:
-        files = scan_unlabelled([source])
-        return [Sample(path, path.name) for path in files]
+        if is_table(source):
+            raise
+        return _unlabelled(source)
+    for finding in image_set.findings:
+        if finding.kind == "no-labels" and not is_table(source):
+            return _unlabelled(source)
+        if finding.stops_training:
+            raise finding.to_error(source)
     samples = [one for one in image_set.samples if not classes or one.label in classes]
     if not samples:
         raise DataError(
@@ -119,3 +131,7 @@ def samples_of(source: Path, classes: tuple[str, ...], wanted: tuple[str, ...] =
     there = {one.split for one in samples}
     split = next((name for name in wanted if name in there), None)
     return [one for one in samples if split is None or one.split == split]
+
+
+def _unlabelled(source: Path) -> list[Sample]:
+    return [Sample(path, path.name) for path in scan_unlabelled([source])]

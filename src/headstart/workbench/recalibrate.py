@@ -96,8 +96,8 @@ def recalibrate(
     session = Session(recipe, options, on_event)
     before = classifier_of(classifier)
     target = _target(classifier, out)
-    asked = samples_of(Path(source), before.classes, NOT_TRAINED_ON)
-    chosen = _evenly(session, samples_of(Path(source), before.classes, ("train",)))
+    asked = samples_of(Path(source), before.classes, NOT_TRAINED_ON, layout=session.layout)
+    chosen = _evenly(session, samples_of(Path(source), before.classes, ("train",), layout=session.layout))
     pixels, _ = session.pixels(chosen, before.backbone.preprocess, before.rules, step="read images")
     if not len(pixels):
         raise DataError(expected="an image that can be read", found=f"none of {len(chosen)}", where=chosen[0].path)

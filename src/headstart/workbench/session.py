@@ -28,6 +28,7 @@ from headstart.features.matrix import Features
 from headstart.inspection.inspected_images import InspectedImages
 from headstart.progress import Event, Notice, OnEvent, ProgressReporter, Working, silent
 from headstart.recipe import Recipe
+from headstart.source_layout import SourceLayout
 
 SILENCE = 5.0  # seconds without an event after which a step gives a sign of life
 _BATCH = 32  # images decoded at once when they are read into memory
@@ -156,13 +157,31 @@ class Session:
         """
         return rules_of(self.recipe)
 
-    def dataset(self, source: str | Path, *, least_classes: int = 2, rules: ImageRules | None = None) -> Dataset:
+    def dataset(
+        self, source: str | Path, *, least_classes: int = 2, rules: ImageRules | None = None, stop: bool = True
+    ) -> Dataset:
         """The audited images of a source; see `load_dataset`.
 
         Raises:
             DataError: there is no usable set.
         """
-        return load_dataset(Path(source), self.recipe, progress=self.progress, least_classes=least_classes, rules=rules)
+        return load_dataset(
+            Path(source),
+            self.recipe,
+            progress=self.progress,
+            least_classes=least_classes,
+            rules=rules,
+            stop=stop,
+        )
+
+    @property
+    def layout(self) -> SourceLayout:
+        """How the recipe reads tables and folders.
+
+        Raises:
+            RecipeError: the delimiter or the level of the class is none.
+        """
+        return self.recipe.layout
 
     def engine(self, backbone: Backbone, waiting: int) -> Engine:
         """The engine of the recipe for so many images.

@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 from headstart.data.audit.check import AuditInput, Group, run_checks
 from headstart.data.bursts import find_groups
 from headstart.data.duplicates.groups import find_duplicates
-from headstart.data.finding import Finding
+from headstart.data.finding import Finding, stopping
 from headstart.data.image_index import ImageFacts, ImageIndex
 from headstart.data.image_set import ImageSet, Sample
 from headstart.data.images import ImageRules, open_image
 from headstart.data.split import find_leaks
-from headstart.errors import DataError
 
 Progress = Callable[[int, int], None]
 
@@ -69,7 +68,8 @@ class AuditSettings:
     Args:
         rules: how images are opened.
         group_by: which images belong together by their names, see `parse_group_by`.
-        max_bad_share: a larger share of unreadable images is an error.
+        max_bad_share: a larger share of unreadable images is an error, or without `stop` a problem.
+        stop: False: a problem that stops a training is a finding.
         verify: hash every file again instead of trusting path, size and time.
         workers: threads that decode.
     """
@@ -77,6 +77,7 @@ class AuditSettings:
     rules: ImageRules = field(default_factory=ImageRules)
     group_by: str = "auto"
     max_bad_share: float = 0.05
+    stop: bool = True
     verify: bool = False
     workers: int = 2
 
@@ -104,7 +105,9 @@ def audit_images(
     """
     samples = image_set.samples
     facts = index.facts(samples, settings.rules, verify=settings.verify, workers=settings.workers, progress=progress)
-    _check_readable(samples, facts, settings.max_bad_share)
+    too_bad = _check_readable(samples, facts, settings.max_bad_share)
+    if too_bad and settings.stop:
+        raise too_bad[0].to_error(image_set.source)
     groupings = _groupings(samples, facts, settings.group_by)
 
     def read(i: int) -> NDArray[np.uint8]:
@@ -119,7 +122,7 @@ def audit_images(
         groups_are_guessed=settings.group_by == "auto",
         bit_depth=settings.rules.bit_depth,
     )
-    return images, audit(images, earlier=(*image_set.findings, *index.findings))
+    return images, audit(images, earlier=(*image_set.findings, *too_bad, *index.findings))
 
 
 def audit(images: AuditInput, *, earlier: Sequence[Finding] = ()) -> Audit:
@@ -168,13 +171,17 @@ def _groups_for_split(images: AuditInput) -> tuple[int | None, ...]:
     return tuple(numbers)
 
 
-def _check_readable(samples: Sequence[Sample], facts: Sequence[ImageFacts], max_bad_share: float) -> None:
+def _check_readable(samples: Sequence[Sample], facts: Sequence[ImageFacts], max_bad_share: float) -> list[Finding]:
     bad = [(sample.name, fact.error) for sample, fact in zip(samples, facts, strict=True) if fact.error is not None]
-    if len(bad) > max_bad_share * len(samples):
-        examples = "; ".join(f"{name}: {reason}" for name, reason in bad[:3])
-        raise DataError(
+    if len(bad) <= max_bad_share * len(samples):
+        return []
+    examples = "; ".join(f"{name}: {reason}" for name, reason in bad[:3])
+    return [
+        stopping(
+            "too-many-unreadable",
             expected=f"at most {max_bad_share:.0%} of the images to be unreadable",
             found=f"{len(bad)} of {len(samples)} ({examples})",
             hint="So many suggest a wrong folder or format rather than single broken files. Check these; "
             "--max-bad-share allows more.",
         )
+    ]

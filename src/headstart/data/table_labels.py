@@ -1,0 +1,89 @@
+"""Labels of a table that may not be what they seem: several in one cell, or one number in two spellings.
+
+In: labels with their lines. Out: Findings that stop a training, since each spelling would become a class.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+from headstart.data.finding import Finding, stopping
+
+_LISTS = re.compile(r"\s*(\[.*\]|\{.*\}|\(.*,.*\))\s*", re.DOTALL)  # ['cat', 'dog'] as Python and JSON write it
+_SIGNS = ("|", ";")  # nobody writes these inside one name
+_WORDS = (",", "/", "+", "&", " ")  # these may belong to a name: New York; cat, domestic
+_SHOWN = 6
+
+
+def check_labels(lines: Mapping[str, Sequence[int]]) -> list[Finding]:
+    """What stops a training, for the labels of a table and the lines of each."""
+    return [*_several(lines), *_numbers(lines)]
+
+
+def _in_two_lists(labels: Iterable[str]) -> set[str]:
+    """Parts between commas that are in several labels."""
+    counts: dict[str, int] = defaultdict(int)
+    for label in labels:
+        for part in _parts(label, ","):
+            counts[part] += 1
+    return {part for part, count in counts.items() if count > 1}
+
+
+def _parts(label: str, sign: str) -> set[str]:
+    return {part.strip() for part in label.split(sign)} - {""}
+
+
+def _several(lines: Mapping[str, Sequence[int]]) -> list[Finding]:
+    # one pass over what all labels share keeps ten thousand classes fast
+    known = set(lines)
+    shared = _in_two_lists(known)
+    found = []
+    for label in lines:
+        is_list = _LISTS.fullmatch(label) or any(len(_parts(label, sign)) > 1 for sign in _SIGNS)
+        by_words = any(len(parts := _parts(label, sign)) > 1 and parts <= known for sign in _WORDS if sign in label)
+        by_commas = "," in label and len(parts := _parts(label, ",")) > 1 and parts <= shared
+        if is_list or by_words or by_commas:
+            found.append(label)
+    if not found:
+        return []
+    shown = ", ".join(repr(label) for label in found[:_SHOWN]) + (", …" if len(found) > _SHOWN else "")
+    return [
+        stopping(
+            "several-labels",
+            expected="one label for each image",
+            found=f"{shown} in line {min(lines[found[0]])}" if len(found) == 1 else f"{shown}",
+            hint="Several labels for one image are not supported: keep the one that matters, or list the image under "
+            "one class. If it is one name, write it without these signs.",
+            labels=found,
+            lines=sorted(line for label in found for line in lines[label]),
+        )
+    ]
+
+
+def _numbers(lines: Mapping[str, Sequence[int]]) -> list[Finding]:
+    by_value: dict[float, list[str]] = defaultdict(list)
+    for label in lines:
+        try:
+            value = float(label)
+        except ValueError:
+            continue
+        if math.isfinite(value):
+            by_value[value].append(label)
+    several = {value: sorted(labels) for value, labels in by_value.items() if len(labels) > 1}
+    if not several:
+        return []
+    shown = "; ".join(" and ".join(map(repr, labels)) for labels in list(several.values())[:_SHOWN])
+    first = next(iter(several.values()))
+    return [
+        stopping(
+            "two-spellings",
+            expected="one spelling for each class",
+            found=f"{shown}: the same number",
+            hint=f"Write one of them in every line, such as {first[0]}; line {lines[first[0]][0]} has {first[0]!r}, "
+            f"line {lines[first[1]][0]} {first[1]!r}.",
+            labels=[list(labels) for labels in several.values()],
+        )
+    ]

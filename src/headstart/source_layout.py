@@ -1,0 +1,60 @@
+"""SourceLayout: how a table or a tree of folders is to be read, where the user says so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from headstart.errors import RecipeError
+
+_DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|", r"\t": "\t"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceLayout:
+    """How to read a table or folders; None and `auto` leave it to the reader, which stops where it cannot know.
+
+    Args:
+        path_column, label_column: header of the table's column.
+        split_column: header, or `HEADER=VALUE`: lines with this value are the test split, all others training.
+        delimiter: comma, semicolon, tab, pipe, or one character.
+        label_from: level of the folders that names the class: auto, first, last, or a number from 1.
+
+    Raises:
+        RecipeError: the delimiter or the level is none of these.
+    """
+
+    path_column: str | None = None
+    label_column: str | None = None
+    split_column: str | None = None
+    delimiter: str | None = None
+    label_from: str = "auto"
+
+    def __post_init__(self) -> None:
+        if (
+            self.delimiter is not None
+            and self.delimiter not in _DELIMITERS
+            and (len(self.delimiter) != 1 or self.delimiter in '"\r\n')
+        ):
+            raise RecipeError(expected="comma, semicolon, tab, pipe or one character", found=repr(self.delimiter),
+                              where="--delimiter")  # fmt: skip
+        if self.label_from not in ("auto", "first", "last") and not self._number:
+            raise RecipeError(expected="auto, first, last or the number of a level, from 1",
+                              found=repr(self.label_from), where="--label-from")  # fmt: skip
+
+    @property
+    def character(self) -> str | None:
+        """The delimiter itself; None: it is found by the header."""
+        return None if self.delimiter is None else _DELIMITERS.get(self.delimiter, self.delimiter)
+
+    @property
+    def _number(self) -> int:
+        is_number = self.label_from.isascii() and self.label_from.isdigit() and len(self.label_from) < 4
+        return int(self.label_from) if is_number else 0
+
+    def level(self, count: int) -> int:
+        """Index of the folder that names the class among `count` folders; not below `count` where there is none."""
+        return count - 1 if self.label_from == "last" else max(self._number - 1, 0)
+
+
+AUTO = SourceLayout()
+"""Nothing is stated."""

@@ -1,0 +1,70 @@
+"""Labels that seem to be several, and numbers in two spellings; names that only have spaces are left alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from headstart.data.table_labels import check_labels
+
+
+def kinds(*labels: str) -> list[str]:
+    return [finding.kind for finding in check_labels({label: [i] for i, label in enumerate(labels, start=2)})]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ("round|small", "round|big", "square|big"),
+        ("cat;dog", "cat", "dog"),
+        ("cat,dog", "cat", "dog"),
+        ("cat, dog", "cat", "dog"),
+        ("cat dog", "cat", "dog"),
+        ("cat/dog", "cat", "dog"),
+        ("cat+dog", "cat", "dog"),
+        ("cat & dog", "cat", "dog"),
+        ("cat,dog", "dog,bird", "bird,cat"),
+        ("scab rust complex", "scab", "rust", "complex", "healthy"),
+        ("['cat', 'dog']", "['cat']"),
+        ('["cat"]', "x"),
+        ("('cat', 'dog')", "x"),
+    ],
+)
+def test_labels_that_look_like_several_stop(labels: tuple[str, ...]) -> None:
+    assert kinds(*labels) == ["several-labels"]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ("cat", "dog"),
+        ("hot dog", "dog"),
+        ("red apple", "green apple", "apple"),
+        ("Washington, DC", "Paris, France"),
+        ("n/a", "b"),
+        ("cat_dog", "cat", "dog"),
+        ("R&D", "sales"),
+        ("apple (red)", "apple"),
+        ("C++", "C"),
+        ("a|", "b"),
+        ("", "cat"),
+    ],
+)
+def test_names_with_spaces_and_signs_do_not(labels: tuple[str, ...]) -> None:
+    assert kinds(*labels) == []
+
+
+@pytest.mark.parametrize("labels", [("0", "0.0"), ("1", "01"), ("1", "1.0", "cat"), ("1e1", "10"), ("-0", "0")])
+def test_one_number_in_two_spellings_stops(labels: tuple[str, ...]) -> None:
+    assert kinds(*labels) == ["two-spellings"]
+
+
+@pytest.mark.parametrize("labels", [("0", "1"), ("0.5", "5"), ("nan", "inf"), ("1", "one")])
+def test_other_numbers_do_not(labels: tuple[str, ...]) -> None:
+    assert kinds(*labels) == []
+
+
+def test_the_error_names_labels_and_lines() -> None:
+    (finding,) = check_labels({"cat": [2, 5], "dog": [3], "cat|dog": [4, 6]})
+
+    assert finding.message.startswith("Expected one label for each image, found 'cat|dog' in line 4.")
+    assert (finding.detail["labels"], finding.detail["lines"]) == (["cat|dog"], [4, 6])
