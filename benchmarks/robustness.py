@@ -2,7 +2,8 @@
 
     python benchmarks/robustness.py kills --count 100
 
-Parts: `kills` (SIGKILL and SIGTERM at seeded moments, then resumed or run again).
+Parts: `images` (damaged files of every format, opened), `kills` (SIGKILL and SIGTERM at seeded moments, then resumed or
+run again).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-PARTS = {"kills": "robustness_kills"}
+PARTS = {"images": "robustness_images", "kills": "robustness_kills"}
 """Part → module of this folder with `run(count, seed) -> dict[str, int]`, the number of trials by their outcome."""
 
 
