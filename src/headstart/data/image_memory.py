@@ -17,7 +17,8 @@ MOST_PIXELS = 32_000_000  # after reduction: networks see at most 2048×2048 = 4
 _BAND_BYTES = 60_000_000  # while a band is converted, in float64 at most
 
 _STORED = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}  # Pillow's bytes per pixel, else 4
-_WHILE_DECODING = {  # format → bytes per pixel beside those of the decoded image, measured
+# format → bytes per pixel beside those of the decoded image, estimated from what each decoder keeps
+_WHILE_DECODING = {
     "GIF": 4,
     "WEBP": 16,
     "TIFF": 4,
