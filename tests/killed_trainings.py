@@ -5,6 +5,7 @@ A training is a forked child of a process that has imported everything, so that 
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -19,6 +20,9 @@ from pathlib import Path
 import torch
 
 import headstart as hs
+import headstart.cli.terminal
+import headstart.workbench.resume
+import headstart.workbench.train
 from drawn_photos import draw_folder
 from headstart.cli.main import main
 from headstart.workbench.selftest import weights_of
@@ -65,20 +69,22 @@ class Killer:
         while True:
             moment = self.random.uniform(0, seconds) if kills < _MOST_KILLS and code else None
             number_of_signal = self.random.choice((signal.SIGKILL, signal.SIGTERM))
+            before = set(_left(folder, resumable=True))  # of an earlier SIGKILL
             code = self._wait(self._start(folder, strategy, resume=resume), moment, number_of_signal)
             if code not in (-signal.SIGKILL, 128 + signal.SIGTERM, -signal.SIGTERM):
                 break
             kills += 1
             resume = any((folder / ".run.unfinished").glob("checkpoint*.pth")) and not (folder / "run").exists()
-            if code != -signal.SIGKILL and code == 128 + signal.SIGTERM and _left(folder, resumable=True):
+            if code == 128 + signal.SIGTERM and (left := set(_left(folder, resumable=True)) - before):
+                print(left, file=sys.stderr)
                 faults.add("leftovers")  # SIGTERM gives time to clean up
         if code is None:
             faults.add("hang")
-        faults |= self._look(folder, expected)
+        faults |= self._look(folder, strategy, expected)
         shutil.rmtree(folder, ignore_errors=True)
         return Trial(strategy, kills, tuple(sorted(faults)))
 
-    def _look(self, folder: Path, expected: str) -> set[str]:
+    def _look(self, folder: Path, strategy: str, expected: str) -> set[str]:
         found = set()
         log = (folder / "log").read_text("utf-8", "replace")
         if "Traceback" in log:
@@ -87,7 +93,9 @@ class Killer:
         if not (folder / "run").is_dir():
             print(log[-500:], file=sys.stderr)
             return found | {"no run"}
-        if weights_of(hs.Run.load(folder / "run")) != expected:
+        run = hs.Run.load(folder / "run")
+        if weights_of(run) != expected:
+            print(_difference(hs.Run.load(self.place / strategy / "run"), run), file=sys.stderr)
             found.add("other weights")
         if left := _left(folder, resumable=False):
             print(left, file=sys.stderr)
@@ -133,6 +141,17 @@ class Killer:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         return None
+
+
+def _difference(alone: hs.Run, killed: hs.Run) -> str:
+    """What tells two runs with other weights apart: the farthest weight of head and network, and the plans."""
+    one, other = alone.classifier, killed.classifier
+    head = f"head {abs(one.head.weight - other.head.weight).max():.2g}"
+    tensors = other.backbone.state()
+    apart = {name: float((tensor - tensors[name]).abs().max()) for name, tensor in one.backbone.state().items()}
+    worst = max(apart, key=lambda name: apart[name])
+    plans = [json.loads((run.folder / "run.json").read_text()).get("fine_tuning") for run in (alone, killed)]
+    return f"{head}; {worst} {apart[worst]:.2g}; {plans}"
 
 
 def _left(folder: Path, *, resumable: bool) -> list[str]:

@@ -63,7 +63,8 @@ def test_work_that_can_go_on_is_kept_and_blocks_its_name(tmp_path: Path) -> None
     assert Job.find(job.target).has_checkpoint
 
 
-def test_a_job_whose_run_is_there_is_over(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_begun_again", [False, True])
+def test_a_job_whose_run_is_there_is_over(tmp_path: Path, *, is_begun_again: bool) -> None:
     """Killed between the two steps: the run has its name, the job is not yet removed."""
     job = begun(tmp_path)
     (job.folder / "checkpoint.pth").touch()
@@ -72,8 +73,11 @@ def test_a_job_whose_run_is_there_is_over(tmp_path: Path) -> None:
     job.seal(job.target)
     job.lock.release()
 
-    with pytest.raises(RunError, match="a finished run"):
-        Job.find(job.target)
+    if is_begun_again:
+        assert begun(tmp_path).target != job.target
+    else:
+        with pytest.raises(RunError, match="a finished run"):
+            Job.find(job.target)
     assert not job.folder.exists()
 
 

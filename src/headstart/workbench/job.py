@@ -57,6 +57,7 @@ class Job:
         with os_errors(target.parent, expected="a folder that can be written", hint=FOR_OUT):
             while True:
                 job = cls(_folder_of(free), free, source.absolute(), recipe, origin=origin)
+                _clear_finished(job.folder, free)
                 if not free.exists() and job._claim_new():
                     return job
                 number += 1
@@ -71,8 +72,7 @@ class Job:
         """
         target = out_folder(run)
         folder = _folder_of(target)
-        if _is_finished(folder, target) and is_abandoned(folder):
-            remove(folder)  # killed after the run got its name
+        _clear_finished(folder, target)
         if not (folder / _CARD).is_file():
             done = target.exists()
             raise RunError(
@@ -192,8 +192,7 @@ class Job:
 
     def _claim_new(self) -> bool:
         """Make the folder and its card; False where another process has it, or it holds work to go on from."""
-        is_over = not self.has_checkpoint or _is_finished(self.folder, self.target)
-        if self.folder.is_dir() and is_over and is_abandoned(self.folder):
+        if self.folder.is_dir() and not self.has_checkpoint and is_abandoned(self.folder):
             remove(self.folder)
         try:
             self.folder.mkdir()
@@ -242,6 +241,12 @@ def _is_finished(folder: Path, target: Path) -> bool:
         return any(sha256_of(record) == sealed for record in names)
     except OSError:
         return False
+
+
+def _clear_finished(folder: Path, target: Path) -> None:
+    """Remove the job of a process that was killed after its run had got its name."""
+    if _is_finished(folder, target) and is_abandoned(folder):
+        remove(folder)
 
 
 def _folder_of(target: Path) -> Path:
