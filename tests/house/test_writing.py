@@ -15,6 +15,7 @@ ELSEWHERE = {
     "data/archive.py": "unpacks into a work_folder; each of its errors is one of the archive",
     "data/image_source.py": "a temporary folder for an image that is fetched",
     "data/fact_store.py": "SQLite has its own file; one that cannot be written is replaced by memory",
+    "data/python_source.py": "in a work_folder, inside os_errors",
     "datasets/fetch.py": "in its staging folder, under a lock; the verb's door says what the system refuses",
     "datasets/hands.py": "draws into a work_folder",
     "datasets/kaggle.py": "in its staging folder, under a lock; the verb's door says what the system refuses",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import headstart as hs
@@ -40,3 +41,11 @@ def test_more_bad_images_than_a_twentieth_stop_the_job(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match="6 of 54"):
         hs.train(folder, out=tmp_path / "run", backbone="embedded", inside=False)
+
+
+def test_images_in_memory_are_audited_by_their_index() -> None:
+    rng = np.random.default_rng(0)
+    pairs = [(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8), "ab"[i % 2]) for i in range(6)]
+    found = hs.audit([*pairs, (pairs[0][0], "b"), (b"no image", "a")], on_event=None, max_bad_share=0.2)
+    assert found.exact_duplicate_groups == ((0, 6),)
+    assert found.unreadable == (7,)

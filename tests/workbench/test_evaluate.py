@@ -111,3 +111,9 @@ def test_evaluate_aligns_by_name_and_counts_unknown_classes(run: Run, tmp_path: 
     shutil.rmtree(other / "stripes")
     with pytest.raises(DataError, match=r"only .*Name the class folders"):
         hs.evaluate(run.folder, other)
+
+
+def test_pairs_are_measured_like_the_folder_they_come_from(run: Run, photos: Path) -> None:
+    pairs = [(path, path.parent.name) for path in photos.glob("*/*.png")]
+    on_disk = hs.evaluate(run, photos, on_event=None)
+    assert hs.evaluate(run, pairs, on_event=None).evaluation.accuracy == on_disk.evaluation.accuracy

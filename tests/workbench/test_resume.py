@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from headstart import progress
 from headstart.backbones.backbone import build_backbone
 from headstart.backbones.catalogue import SPECS
+from headstart.data.images import open_image
 from headstart.errors import RunError
 from headstart.recipe import Recipe
 from headstart.training.checkpoint_folder import LATEST, PREVIOUS
@@ -74,6 +75,22 @@ def test_interrupted_at_any_step_and_resumed_it_ends_with_the_same_weights(
     assert finished.evaluation == whole.evaluation
     assert sorted(path.name for path in out.iterdir()) == sorted(FILES)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "run"]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("every_step")
+def test_images_in_memory_are_kept_so_that_their_training_can_be_resumed(photos: Path, tmp_path: Path) -> None:
+    pairs = [(open_image(path).rgb, path.parent.name) for path in sorted(photos.glob("*/*.png"))]
+    knobs = {**KNOBS, "epochs": 2, "inside": False}
+    uninterrupted = train(pairs, out=tmp_path / "whole", on_event=lambda event: None, **knobs)
+    with pytest.raises(KeyboardInterrupt):
+        train(pairs, out=tmp_path / "run", on_event=stop_at(1), **knobs)
+    del pairs
+
+    finished = resume(tmp_path / "run", on_event=lambda event: None)
+
+    assert weights(finished) == weights(uninterrupted)
+    assert finished.evaluation == uninterrupted.evaluation
 
 
 @pytest.mark.slow

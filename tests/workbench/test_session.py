@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from headstart.backbones.backbone import load_backbone
-from headstart.errors import RecipeError
+from headstart.data.images import open_image
+from headstart.errors import DataError, RecipeError
 from headstart.progress import Event, Notice, Progress, Working
 from headstart.recipe import Recipe
 from headstart.workbench.session import Session
@@ -80,3 +81,22 @@ def test_unreadable_images_are_reported_and_left_out(photos: Path, tmp_path: Pat
 def test_silence_is_possible(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Session(on_event=None).dataset(photos)
     assert capsys.readouterr() == ("", "")
+
+
+def test_images_in_memory_become_the_dataset_of_their_files(photos: Path, tmp_path: Path) -> None:
+    events: list[Event] = []
+    session = Session(on_event=events.append)
+    on_disk = session.dataset(photos)
+    pairs = [(open_image(one.path).rgb, one.label) for one in on_disk.samples]
+
+    dataset = session.dataset(pairs)
+
+    np.testing.assert_array_equal(dataset.labels, on_disk.labels)
+    assert [fact.pixels for fact in dataset.facts] == [fact.pixels for fact in on_disk.facts]
+    assert [one.name for one in dataset.samples] == [f"{i:05d}.png" for i in range(48)]  # the index in the list
+    (said,) = [event.text for event in events if isinstance(event, Notice)]
+    kept = dataset.image_set.root
+    assert said.startswith(f"48 images from memory kept in {kept} (0.")
+    shutil.rmtree(kept)
+    with pytest.raises(DataError, match="kept in the cache, which has been cleared: give it again"):
+        session.dataset(kept / "list-48-images.csv")

@@ -76,6 +76,18 @@ def test_the_saved_classifier_is_the_one_that_was_measured(run: Run, photos: Pat
         assert prediction.probability == pytest.approx(float(row["probability"]), abs=2e-4)
 
 
+@pytest.mark.slow
+def test_pairs_of_paths_and_labels_give_the_classifier_of_their_folder(photos: Path, tmp_path: Path, run: Run) -> None:
+    pairs = [(path, path.parent.name) for path in photos.glob("*/*.png")]
+
+    again = train(pairs, out=tmp_path / "run", on_event=None, backbone="embedded", inside=False)
+
+    np.testing.assert_array_equal(again.classifier.head.weight, run.classifier.head.weight)
+    assert again.evaluation.accuracy == run.evaluation.accuracy
+    assert again.record["data"]["fingerprint"] == run.record["data"]["fingerprint"]
+    assert Path(again.record["source"]).name == "list-48-images.csv"
+
+
 def test_a_fifth_of_each_class_is_tested_and_never_trained_on(run: Run) -> None:
     rows = run.predictions()
     tested = {row["sha256"] for row in rows if row["split"] == "test"}

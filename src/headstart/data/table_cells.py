@@ -158,7 +158,7 @@ def _read_workbook(table: Path, most: int | None) -> tuple[Cells, list[Finding]]
             names = list(book.sheetnames)
             cells: Cells = []
             for number, row in enumerate(book.worksheets[0].iter_rows(values_only=True), start=1):
-                texts = [_cell_text(value) for value in row]
+                texts = [cell_text(value) for value in row]
                 if any(text.strip() for text in texts):
                     cells.append((number, texts))
                 if most is not None and len(cells) >= most:
@@ -174,9 +174,9 @@ def _read_workbook(table: Path, most: int | None) -> tuple[Cells, list[Finding]]
     return cells, [Finding("unused-sheets", "warning", message, detail={"sheets": names[1:]})]
 
 
-def _cell_text(value: Any) -> str:
-    """As the sheet shows it: whole numbers without a decimal point."""
-    if value is None:
+def cell_text(value: Any) -> str:
+    """As a sheet or a frame shows it: whole numbers without a decimal point, nothing for what is missing."""
+    if value is None or type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and value != value):
         return ""
     if isinstance(value, float) and value.is_integer():
         return str(int(value))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from typing_extensions import Unpack
 
 from headstart.data.audit.audit import Audit
+from headstart.data.python_source import Source
 from headstart.progress import OnEvent, print_event
 from headstart.recipe import AuditOptions, Recipe, takes
 from headstart.workbench.session import Session
@@ -14,7 +13,7 @@ from headstart.workbench.session import Session
 
 @takes(AuditOptions)
 def audit(
-    source: str | Path,
+    source: Source,
     *,
     recipe: Recipe | None = None,
     on_event: OnEvent | None = print_event,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from typing_extensions import Unpack
 from headstart.classifier.classifier import Classifier
 from headstart.data.dataset import Dataset, Labels
 from headstart.data.image_index import ImageFacts
+from headstart.data.python_source import Source
 from headstart.errors import DataError
 from headstart.evaluation.evaluate import BaselinePredictions, EvaluatedImages, evaluate_probabilities
 from headstart.evaluation.evaluation import Evaluation
@@ -52,7 +52,7 @@ class EvaluationResult:
 @takes(EvaluateOptions)
 def evaluate(
     classifier: Trained,
-    source: str | Path,
+    source: Source,
     *,
     recipe: Recipe | None = None,
     on_event: OnEvent | None = print_event,

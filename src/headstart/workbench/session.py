@@ -19,9 +19,10 @@ from headstart.data.batches import PixelBatch, pixel_batches
 from headstart.data.dataset import Dataset, load_dataset, rules_of
 from headstart.data.image_set import Sample
 from headstart.data.images import ImageRules
+from headstart.data.python_source import Source, is_gone, is_path, keep_source
 from headstart.engines.choose import FEW, Engine, choose_engine
 from headstart.engines.forward import Forward
-from headstart.errors import RecipeError
+from headstart.errors import DataError, RecipeError
 from headstart.features.cache import FeatureCache, FeatureStore
 from headstart.features.extract import Extraction, ImageFiles, extract_features, open_store
 from headstart.features.matrix import Features
@@ -29,6 +30,7 @@ from headstart.inspection.inspected_images import InspectedImages
 from headstart.progress import Event, Notice, OnEvent, ProgressReporter, Working, silent
 from headstart.recipe import Recipe
 from headstart.source_layout import SourceLayout
+from headstart.wording import counted
 
 SILENCE = 5.0  # seconds without an event after which a step gives a sign of life
 _BATCH = 32  # images decoded at once when they are read into memory
@@ -157,16 +159,37 @@ class Session:
         """
         return rules_of(self.recipe)
 
+    def source(self, source: Source) -> Path:
+        """The path of a data set; one that is given as values is first kept as a table in the cache.
+
+        Raises:
+            DataError: it is no data set.
+        """
+        cache = runtime.cache_folder()
+        if is_path(source):
+            if is_gone(Path(source), cache):
+                hint = "It was given as values and kept in the cache, which has been cleared: give it again."
+                raise DataError(expected="the kept data set", found="nothing there", where=source, hint=hint)
+            return Path(source)
+        kept = keep_source(source, cache, layout=self.layout, progress=self.progress("keep images"))
+        for text in kept.notes:
+            self.notice(text)
+        if kept.in_memory:
+            where, size = kept.table.parent, f"{kept.size_bytes / 1e6:,.1f} MB"
+            what = f"{counted(kept.in_memory, 'image')} from memory kept in {where} ({size}), to be read again;"
+            self.notice(f"{what} headstart cache --clear removes them.")
+        return kept.table
+
     def dataset(
-        self, source: str | Path, *, least_classes: int = 2, rules: ImageRules | None = None, stop: bool = True
+        self, source: Source, *, least_classes: int = 2, rules: ImageRules | None = None, stop: bool = True
     ) -> Dataset:
-        """The audited images of a source; see `load_dataset`.
+        """The audited images of a source; see `load_dataset` and, for one that is no path, `keep_source`.
 
         Raises:
             DataError: there is no usable set.
         """
         return load_dataset(
-            Path(source),
+            self.source(source),
             self.recipe,
             progress=self.progress,
             least_classes=least_classes,

@@ -15,6 +15,7 @@ from typing_extensions import Unpack
 from headstart.backbones.backbone import Backbone
 from headstart.classifier.card import check_class_names
 from headstart.data.dataset import Dataset
+from headstart.data.python_source import Source
 from headstart.errors import BackboneError
 from headstart.evaluation.evaluate import BaselinePredictions, EvaluatedImages, evaluate_probabilities
 from headstart.evaluation.evaluation import Evaluation
@@ -44,17 +45,19 @@ _PROBE_FEATURES = "probe-features.safetensors"  # of the backbone before it is f
 
 @takes(TrainOptions)
 def train(
-    source: str | Path,
+    source: Source,
     *,
     out: str | Path | None = None,
     recipe: Recipe | None = None,
     on_event: OnEvent | None = print_event,
     **options: Unpack[TrainOptions],
 ) -> Run:
-    """Train a classifier on a folder, a table or an archive of images, and measure it on images it never saw.
+    """Train a classifier on images with labels, and measure it on images it never saw.
 
     Args:
-        source: a folder per class; or train/ val/ test/ with these; or a csv table; or a zip or tar of either.
+        source: a folder per class; or train/ val/ test/ with these; or a csv table; or a zip or tar of either. Or a
+            DataFrame with the columns of such a table; (image, label) pairs; a dataset of torchvision's kind; a Dataset
+            or an ImageSet. Images in memory are anything `predict` takes; they are kept in the cache.
         out: folder of the run; default `runs/NAME`. A folder that exists is never overwritten: `NAME-2` is made.
         recipe: where the options start from.
         on_event: called with what happens, see `headstart.progress`; None: silence.
@@ -67,7 +70,7 @@ def train(
     own = own if isinstance(own, Backbone) else None
     if own is not None:
         options["backbone"] = own.spec.name
-    session, source = Session(recipe, options, on_event, backbone=own), Path(source)
+    session = Session(recipe, options, on_event, backbone=own)
     recipe = session.recipe
     check_backbone(session)
     check_strategy(recipe)
@@ -75,10 +78,12 @@ def train(
         have = "has" if len(idle) == 1 else "have"
         session.notice(f"{', '.join(idle)} {have} no effect with --strategy probe: only the head is trained.")
     _ = session.device, session.rules  # mistakes in --device and --background are found before anything is read
-    target = out_folder(out) if out is not None else Path("runs") / run_name(source)
+    path = session.source(source)
+    recipe = session.recipe  # with the classes of the source, where it orders them itself
+    target = out_folder(out) if out is not None else Path("runs") / run_name(path)
     if recipe.strategy == "probe":
-        return _train(session, source, target)
-    return work_on(session, Job.begin(target, source, recipe))
+        return _train(session, path, target)
+    return work_on(session, Job.begin(target, path, recipe))
 
 
 def work_on(session: Session, job: Job, *, resumed: bool = False, force: bool = False) -> Run:
