@@ -41,10 +41,10 @@ COVERAGE, ALARMS = (0.93, 0.975), (0.03, 0.065)
 REPEATS, QUICK = 2000, 300
 SLOW = 4  # a simulation within the simulation gets as many times fewer repeats
 
-FEW = "with fewer than 10 groups: their variance is hardly known, and the user is told that it is a rough guide"
+FEW = "with fewer than 10 groups: their variance is hardly known, and headstart says that it is a rough guide"
 DISCRETE = "discrete: with so few errors possible, neighbouring outcomes jump over the level"
 BOUND = "one-sided at 0: the lower end alone can miss"
-SAFE = "wide rather than narrow: groups are taken to matter unless the images speak against it"
+SAFE = "wide rather than narrow: groups count as correlated unless the images show otherwise"
 PICKED = "wide by construction (Bonferroni, exact): it must hold whichever class is picked"
 FEW_DIFFER = "few groups differ: the test has few sign flips, and interval and test must agree before one is better"
 TINY = "a class of two images: its share of the variance is a guess"

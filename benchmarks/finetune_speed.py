@@ -225,7 +225,7 @@ def plain(
 
 
 def decoded(backbone: Backbone, paths: list[Path]) -> Tensor:
-    """Pixels of image files, opened anew."""
+    """Pixels of image files, opened each time."""
     preprocess = backbone.preprocess
     pictures = [preprocess.prepare(np.asarray(Image.open(path).convert("RGB"))) for path in paths]
     return preprocess.normalise(torch.stack(pictures))

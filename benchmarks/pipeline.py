@@ -173,7 +173,7 @@ def whole_train(photographs: Photographs, work: Path) -> Line:
 
 
 class Stamps:
-    """Processor seconds at the moments that `train` tells of."""
+    """Processor seconds at the events of `train`."""
 
     def __init__(self) -> None:
         self.at = {"start": cpu_seconds()}

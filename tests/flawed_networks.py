@@ -30,6 +30,26 @@ class Example:
     sound: Callable[[], Given]
 
 
+class RuleExamples:
+    """Tests of a file of rules by its examples; `rule` goes through them, see `best_practices/conftest.py`."""
+
+    file: ModuleType
+    examples: dict[str, Example]
+    elsewhere: frozenset[str] = frozenset()  # rules whose tests stand apart
+
+    def test_every_rule_of_the_file_has_its_examples(self) -> None:
+        assert rule_names(self.file) == set(self.examples) | self.elsewhere
+
+    def test_a_network_that_breaks_the_rule_is_found_with_its_place(self, rule: str) -> None:
+        example = self.examples[rule]
+        found = severities(examine(example.broken()), rule)
+        assert found == {example.severity: example.places}
+
+    def test_one_that_does_not_break_it_passes(self, rule: str) -> None:
+        diagnosis = examine(self.examples[rule].sound())
+        assert rule in diagnosis.passed, diagnosis
+
+
 class Block(nn.Module):
     """x + batch norm(convolution(x)), then ReLU; the shortcut may be cut, the branch begun at zero."""
 

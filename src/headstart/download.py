@@ -62,7 +62,7 @@ class _BrokenError(Exception):
 
 @dataclass(frozen=True)
 class _Task:
-    """One download: the address, the partial file, who is told the progress, and when to give up."""
+    """One download: the address, the partial file, the progress callback, and when to give up."""
 
     url: str
     part: Path

@@ -20,7 +20,7 @@ from collections.abc import Iterable
 
 
 class HeadstartError(Exception):
-    """A mistake that the user can mend; `str()` gives the whole story in one or two sentences."""
+    """A mistake that the user can fix; `str()` explains it in one or two sentences."""
 
     def __init__(self, *, expected: str, found: str, where: object = "", hint: str = "") -> None:
         self.expected = expected

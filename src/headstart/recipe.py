@@ -197,7 +197,7 @@ class Recipe:
     engine: str = _option("auto", "how the forward pass runs", choices=ENGINES)
     # False: the statistics of the first batch norm are better evidence of the right preprocessing than a card
     accept_preprocessing: bool = _option(
-        False, "train although the statistics of the first batch norm speak for another preprocessing"
+        False, "train although the statistics of the first batch norm suggest another preprocessing"
     )
     # True: a few seconds for a page that shows what is unusual inside
     inside: bool = _option(True, "write inside.html, the page that inspects the classifier")

@@ -10,13 +10,11 @@ from torch import Tensor, nn
 from flawed_networks import (
     Example,
     Net,
+    RuleExamples,
     dead,
-    examine,
     findings,
     noise,
     pixels,
-    rule_names,
-    severities,
     small,
 )
 from headstart.best_practices import activations
@@ -31,21 +29,8 @@ EXAMPLES: dict[str, Example] = {
 }
 
 
-def test_every_rule_of_the_file_has_its_examples():
-    assert rule_names(activations) == set(EXAMPLES)
-
-
-@pytest.mark.parametrize("rule", EXAMPLES)
-def test_a_network_that_breaks_the_rule_is_found_with_its_place(rule: str):
-    example = EXAMPLES[rule]
-    found = severities(examine(example.broken()), rule)
-    assert found == {example.severity: example.places}
-
-
-@pytest.mark.parametrize("rule", EXAMPLES)
-def test_one_that_does_not_break_it_passes(rule: str):
-    diagnosis = examine(EXAMPLES[rule].sound())
-    assert rule in diagnosis.passed, diagnosis
+class TestExamples(RuleExamples):
+    file, examples = activations, EXAMPLES
 
 
 @pytest.mark.parametrize(("dead", "severity"), [(0, None), (1, "advice"), (2, "advice"), (3, "warning"), (4, "error")])

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from flawed_networks import Example, Net, examine, rule_names, severities, small
+from flawed_networks import Example, Net, RuleExamples, small
 from headstart.best_practices import batch_mixing
 from headstart.best_practices.doctor import doctor
 
@@ -38,21 +37,8 @@ EXAMPLES: dict[str, Example] = {
 }
 
 
-def test_every_rule_of_the_file_has_its_examples():
-    assert rule_names(batch_mixing) == set(EXAMPLES)
-
-
-@pytest.mark.parametrize("rule", EXAMPLES)
-def test_a_network_that_breaks_the_rule_is_found_with_its_place(rule: str):
-    example = EXAMPLES[rule]
-    found = severities(examine(example.broken()), rule)
-    assert found == {example.severity: example.places}
-
-
-@pytest.mark.parametrize("rule", EXAMPLES)
-def test_one_that_does_not_break_it_passes(rule: str):
-    diagnosis = examine(EXAMPLES[rule].sound())
-    assert rule in diagnosis.passed, diagnosis
+class TestExamples(RuleExamples):
+    file, examples = batch_mixing, EXAMPLES
 
 
 def test_a_random_output_is_not_called_mixed():

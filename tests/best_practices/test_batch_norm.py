@@ -9,13 +9,11 @@ from torch.nn import functional as F
 
 from flawed_networks import (
     Example,
+    RuleExamples,
     Twice,
     conv_norm,
-    examine,
     findings,
     half_frozen,
-    rule_names,
-    severities,
     small,
     trained,
     with_scales,
@@ -65,21 +63,8 @@ EXAMPLES: dict[str, Example] = {
 }
 
 
-def test_every_rule_of_the_file_has_its_examples():
-    assert rule_names(batch_norm) == set(EXAMPLES)
-
-
-@pytest.mark.parametrize("rule", EXAMPLES)
-def test_a_network_that_breaks_the_rule_is_found_with_its_place(rule: str):
-    example = EXAMPLES[rule]
-    found = severities(examine(example.broken()), rule)
-    assert found == {example.severity: example.places}
-
-
-@pytest.mark.parametrize("rule", EXAMPLES)
-def test_one_that_does_not_break_it_passes(rule: str):
-    diagnosis = examine(EXAMPLES[rule].sound())
-    assert rule in diagnosis.passed, diagnosis
+class TestExamples(RuleExamples):
+    file, examples = batch_norm, EXAMPLES
 
 
 def test_without_a_momentum_the_past_weighs_as_many_batches_as_it_had():

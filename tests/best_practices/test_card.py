@@ -5,20 +5,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from flawed_networks import (
     Example,
+    RuleExamples,
     carded,
     embedded,
-    examine,
     findings,
     noise,
-    rule_names,
-    severities,
     small,
 )
 from headstart.backbones.backbone import load_backbone
@@ -36,21 +33,9 @@ EXAMPLES: dict[str, Example] = {
 }
 
 
-def test_every_rule_of_the_file_has_its_examples():
-    assert rule_names(card) == set(EXAMPLES) | {"outdated classifier file"}  # below
-
-
-@pytest.mark.parametrize("rule", EXAMPLES)
-def test_a_network_that_breaks_the_rule_is_found_with_its_place(rule: str):
-    example = EXAMPLES[rule]
-    found = severities(examine(example.broken()), rule)
-    assert found == {example.severity: example.places}
-
-
-@pytest.mark.parametrize("rule", EXAMPLES)
-def test_one_that_does_not_break_it_passes(rule: str):
-    diagnosis = examine(EXAMPLES[rule].sound())
-    assert rule in diagnosis.passed, diagnosis
+class TestExamples(RuleExamples):
+    file, examples = card, EXAMPLES
+    elsewhere = frozenset({"outdated classifier file"})  # below
 
 
 def test_images_that_were_not_normalised_or_of_another_size_are_found():

@@ -8,12 +8,10 @@ from torch import nn
 from flawed_networks import (
     Dropping,
     Example,
+    RuleExamples,
     after_dropout,
-    examine,
     findings,
     noise,
-    rule_names,
-    severities,
     small,
 )
 from headstart.best_practices import dropout
@@ -30,21 +28,8 @@ EXAMPLES: dict[str, Example] = {
 }
 
 
-def test_every_rule_of_the_file_has_its_examples():
-    assert rule_names(dropout) == set(EXAMPLES)
-
-
-@pytest.mark.parametrize("rule", EXAMPLES)
-def test_a_network_that_breaks_the_rule_is_found_with_its_place(rule: str):
-    example = EXAMPLES[rule]
-    found = severities(examine(example.broken()), rule)
-    assert found == {example.severity: example.places}
-
-
-@pytest.mark.parametrize("rule", EXAMPLES)
-def test_one_that_does_not_break_it_passes(rule: str):
-    diagnosis = examine(EXAMPLES[rule].sound())
-    assert rule in diagnosis.passed, diagnosis
+class TestExamples(RuleExamples):
+    file, examples = dropout, EXAMPLES
 
 
 @pytest.mark.parametrize(("mean", "keep"), [(0.5, 0.5), (1.0, 0.8), (0.0, 0.5)])

@@ -8,10 +8,9 @@ from torch import nn
 from flawed_networks import (
     Example,
     Net,
-    examine,
+    RuleExamples,
     findings,
     labelled,
-    rule_names,
     severities,
 )
 from headstart.backbones.backbone import load_backbone
@@ -52,21 +51,8 @@ EXAMPLES: dict[str, Example] = {
 }
 
 
-def test_every_rule_of_the_file_has_its_examples():
-    assert rule_names(head) == set(EXAMPLES)
-
-
-@pytest.mark.parametrize("rule", EXAMPLES)
-def test_a_network_that_breaks_the_rule_is_found_with_its_place(rule: str):
-    example = EXAMPLES[rule]
-    found = severities(examine(example.broken()), rule)
-    assert found == {example.severity: example.places}
-
-
-@pytest.mark.parametrize("rule", EXAMPLES)
-def test_one_that_does_not_break_it_passes(rule: str):
-    diagnosis = examine(EXAMPLES[rule].sound())
-    assert rule in diagnosis.passed, diagnosis
+class TestExamples(RuleExamples):
+    file, examples = head, EXAMPLES
 
 
 @pytest.mark.parametrize(("width", "classes", "kinds"), [(1000, 3, ["warning"]), (1, 2, []), (1, 3, ["error"])])

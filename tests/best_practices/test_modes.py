@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 from torch import nn
 
 from flawed_networks import (
     Example,
+    RuleExamples,
     conv_norm,
-    examine,
     findings,
     mixed,
     optimised,
-    rule_names,
     severities,
     small,
 )
@@ -50,21 +48,8 @@ EXAMPLES: dict[str, Example] = {
 }
 
 
-def test_every_rule_of_the_file_has_its_examples():
-    assert rule_names(modes) == set(EXAMPLES)
-
-
-@pytest.mark.parametrize("rule", EXAMPLES)
-def test_a_network_that_breaks_the_rule_is_found_with_its_place(rule: str):
-    example = EXAMPLES[rule]
-    found = severities(examine(example.broken()), rule)
-    assert found == {example.severity: example.places}
-
-
-@pytest.mark.parametrize("rule", EXAMPLES)
-def test_one_that_does_not_break_it_passes(rule: str):
-    diagnosis = examine(EXAMPLES[rule].sound())
-    assert rule in diagnosis.passed, diagnosis
+class TestExamples(RuleExamples):
+    file, examples = modes, EXAMPLES
 
 
 def test_modes_that_differ_are_judged_by_what_they_do():

@@ -8,12 +8,10 @@ import torch
 from flawed_networks import (
     Example,
     Net,
-    examine,
+    RuleExamples,
     findings,
     of_a_copy,
     optimised,
-    rule_names,
-    severities,
     small,
     two_optimisers,
     without_decay,
@@ -64,21 +62,8 @@ EXAMPLES: dict[str, Example] = {
 }
 
 
-def test_every_rule_of_the_file_has_its_examples():
-    assert rule_names(optimizer) == set(EXAMPLES)
-
-
-@pytest.mark.parametrize("rule", EXAMPLES)
-def test_a_network_that_breaks_the_rule_is_found_with_its_place(rule: str):
-    example = EXAMPLES[rule]
-    found = severities(examine(example.broken()), rule)
-    assert found == {example.severity: example.places}
-
-
-@pytest.mark.parametrize("rule", EXAMPLES)
-def test_one_that_does_not_break_it_passes(rule: str):
-    diagnosis = examine(EXAMPLES[rule].sound())
-    assert rule in diagnosis.passed, diagnosis
+class TestExamples(RuleExamples):
+    file, examples = optimizer, EXAMPLES
 
 
 def test_an_optimiser_of_a_copy_is_an_error():

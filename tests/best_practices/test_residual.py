@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 import torchvision
 from torch import Tensor, nn
@@ -11,10 +10,8 @@ from flawed_networks import (
     Block,
     Example,
     Net,
-    examine,
+    RuleExamples,
     findings,
-    rule_names,
-    severities,
 )
 from headstart.best_practices import residual
 from headstart.best_practices.doctor import doctor
@@ -29,21 +26,8 @@ EXAMPLES: dict[str, Example] = {
 }
 
 
-def test_every_rule_of_the_file_has_its_examples():
-    assert rule_names(residual) == set(EXAMPLES)
-
-
-@pytest.mark.parametrize("rule", EXAMPLES)
-def test_a_network_that_breaks_the_rule_is_found_with_its_place(rule: str):
-    example = EXAMPLES[rule]
-    found = severities(examine(example.broken()), rule)
-    assert found == {example.severity: example.places}
-
-
-@pytest.mark.parametrize("rule", EXAMPLES)
-def test_one_that_does_not_break_it_passes(rule: str):
-    diagnosis = examine(EXAMPLES[rule].sound())
-    assert rule in diagnosis.passed, diagnosis
+class TestExamples(RuleExamples):
+    file, examples = residual, EXAMPLES
 
 
 class Through(nn.Module):

@@ -1,4 +1,4 @@
-"""A JPEG whose data end early or hold zeros is told from a whole one with padding, thumbnails or grey corners."""
+"""A JPEG whose data end early or hold zeros is distinguished from a whole one with padding or grey corners."""
 
 from __future__ import annotations
 

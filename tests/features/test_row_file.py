@@ -145,8 +145,8 @@ def test_a_half_written_card_costs_no_row_and_is_listed_and_removed_like_any_oth
     assert (entry.key, entry.images) == (rows.folder.name, 0 if name == "rows.json" else 7)
     assert entry.size_bytes >= 7 * 40
     assert opened(tmp_path).missing == []
-    (mended,) = cache.entries()
-    assert (mended.images, mended.title) == (7, "test")
+    (fixed,) = cache.entries()
+    assert (fixed.images, fixed.title) == (7, "test")
     card.write_text("{")
     assert FeatureCache(tmp_path, 0).shrink() == entry.size_bytes
     assert cache.entries() == ()

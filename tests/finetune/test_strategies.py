@@ -102,7 +102,7 @@ def test_before_the_boundary_nothing_moves_and_behind_it_all_does(
 
 
 def test_the_cached_trajectory_is_the_uncached_one(images: FineTuneImages, head: Head, tmp_path: Path) -> None:
-    """Against a loop written out here that runs the frozen part anew in every step."""
+    """Against a loop written out here that runs the frozen part in every step."""
     settings = dataclasses.replace(STILL, stage_decay=1.0, weight_decay=0.0)
     cached, plain = backbone(), backbone()
     steps: list[float] = []

@@ -20,7 +20,9 @@ def long_signatures(path: Path) -> list[str]:
             continue
         positional = [one.arg for one in [*node.args.posonlyargs, *node.args.args] if one.arg not in ("self", "cls")]
         total = len(positional) + len(node.args.kwonlyargs)
-        reason = any("# " in line for line in lines[max(0, node.lineno - 2) : node.body[0].lineno - 1])
+        # on its first or last line, or the line before; a comment on one parameter is a reason for that one alone
+        end = next(i for i in range(node.lineno - 1, len(lines)) if lines[i].split("  # ")[0].rstrip().endswith(":"))
+        reason = any("# " in lines[i] for i in {max(0, node.lineno - 2), node.lineno - 1, end, end + 1})
         if (total > MOST or len(positional) > MOST_POSITIONAL) and not reason:
             found.append(f"{node.name}: {len(positional)} positional, {total} in all")
     return found

@@ -76,7 +76,7 @@ def test_outputs_of_all_batches_are_joined_as_plain_arrays() -> None:
 
 
 def test_joining_many_batches_copies_each_row_a_few_times_only() -> None:
-    """D17: joining all rows anew for each batch copies n² / 2 of them."""
+    """D17: joining all rows again for each batch copies n² / 2 of them."""
     seen = attach_outputs(model := nn.Identity(), "", {})
     rooms: dict[int, int] = {}
     for _ in range(1000):

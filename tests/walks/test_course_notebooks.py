@@ -1,6 +1,6 @@
 """What cells of the course's notebooks do with StepByStep: methods replaced on the class, attributes, figures.
 
-The cells are written anew after the chapters' patterns; each is checked against torch alone.
+The cells follow the chapters' patterns; each is checked against torch alone.
 """
 
 from __future__ import annotations

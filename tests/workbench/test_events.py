@@ -1,4 +1,4 @@
-"""What is told on the way: counts, and a rate only where there is one to speak of."""
+"""The events of a training: counts, and a rate only where it was measured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""explain: pictures are written one for each image, training images come from the run, bad files are told."""
+"""explain: pictures are written one for each image, training images come from the run, bad files are reported."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def failing_backward_pass(examination: Examination) -> Iterator[Issue]:
     "error",
     why="An in-place operation changes the tensor under its old name as well: a shortcut that is read afterwards has "
     "lost what it should carry past the branch.",
-    source="torch.nn.ReLU, inplace=True; measured: the old and the new name are told apart",
+    source="torch.nn.ReLU, inplace=True; measured: the old and the new name are distinguished",
     fix="Use the operation that is not in place: nn.ReLU(), x = x + y.",
 )
 def overwritten_in_place(examination: Examination) -> Iterator[Issue]:

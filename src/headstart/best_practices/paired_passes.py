@@ -96,7 +96,7 @@ def _close(a: Tensor, b: Tensor) -> bool:
 
 
 class _Tracker(TorchFunctionMode):
-    """Gives the result of each in-place operation a tensor object of its own, so that old and new name are told apart.
+    """Gives the result of each in-place operation its own tensor object, to distinguish the old name from the new.
 
     `identity = x; out = relu_(x)` then reads `identity`, which has lost its negative values. In `x = relu_(x)` nobody
     reads the old name, and in the statement `relu_(x)` nobody reads the new one: both are meant.

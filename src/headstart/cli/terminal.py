@@ -91,7 +91,7 @@ class Terminal:
             self._err.print(Text(line, style="dim"))
 
     def _working(self, event: progress.Working) -> None:
-        """A step that says nothing of itself; in a log after twice the time each, for it may take an hour."""
+        """A step that reports no progress; in a log after twice the time each, for it may take an hour."""
         if not self._err.is_terminal:
             if event.seconds < self._next_sign.get(event.step, 0.0):
                 return

@@ -38,7 +38,7 @@ _SAMPLES = {1: "unsigned", 2: "signed", 3: "floating-point", 5: "complex integer
 
 
 def find_damage(image: ImageFile.ImageFile, data: bytes) -> str | None:
-    """The reason why a file cannot be whole, for people; None when nothing speaks against it.
+    """The reason why a file cannot be whole, for people; None when no damage is found.
 
     Args:
         image: opened, not yet decoded.

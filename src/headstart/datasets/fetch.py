@@ -83,7 +83,7 @@ def fetch_source(
 
 @dataclass(frozen=True, kw_only=True)
 class _Fetch:
-    """One call of `fetch_source`: who is told, the limits, and the notes so far."""
+    """One call of `fetch_source`: the event callback, the limits, and the notes so far."""
 
     progress: Progress | None
     note: Note | None

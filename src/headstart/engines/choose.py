@@ -25,7 +25,7 @@ from headstart.registry import ENGINES
 Builder = Callable[[Backbone], Forward]
 """Makes the function from normalised pixels N×3×S×S float32 to features N×D float32 of all stages."""
 
-# times eager: (folded, onnxruntime); one core, batches of 16, 8 for the largest; benchmarks/engines.py measures anew
+# times eager: (folded, onnxruntime); one core, batches of 16, 8 for the largest; benchmarks/engines.py measures again
 _MEASURED: dict[str, tuple[float, float]] = {
     "alexnet": (1.3, 1.3),
     "resnet18": (1.5, 1.6),

@@ -47,8 +47,8 @@ def caveats(evaluation: Evaluation) -> list[str]:
 
 def _baseline_caveat(e: Evaluation) -> list[str]:
     """The best baseline that the classifier is not shown to beat, by the paired test on the same images."""
-    rivals = [one for one in e.baselines if one.is_beaten is False]
-    best = max(rivals, key=lambda one: one.accuracy.value, default=None)
+    unbeaten = [one for one in e.baselines if one.is_beaten is False]
+    best = max(unbeaten, key=lambda one: one.accuracy.value, default=None)
     if best is None or best.difference is None or best.p_value is None:
         return []
     found = f"The baseline {best.name} reaches {percent(best.accuracy.value)}. "

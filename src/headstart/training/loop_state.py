@@ -91,7 +91,7 @@ class LoopState:
 
     compat = "fixed"
 
-    def __init__(
+    def __init__(  # the book's three arguments, and one option for each way in which a loop trains differently
         self,
         model: nn.Module,
         loss_fn: Loss | None,

@@ -82,7 +82,7 @@ def choose_backbone(session: Session) -> StartingPoint:
 
 
 def continue_from(run: Run) -> StartingPoint:
-    """The network of a run; a head that was solved has seen the held-out images and is solved anew without them.
+    """The network of a run; a head that was solved has seen the held-out images and is solved again without them.
 
     It starts from the predictions without flips; whether flip TTA helps is measured again after fine-tuning.
 

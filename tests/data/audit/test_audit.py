@@ -1,4 +1,4 @@
-"""The audit reports what is wrong with a data set, and nothing of a set without problems."""
+"""The audit reports what is wrong with a data set, and nothing in a set without problems."""
 
 from __future__ import annotations
 

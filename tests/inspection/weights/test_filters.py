@@ -1,4 +1,4 @@
-"""Filters: planted near-duplicates, dead and silent filters are named, noise is told apart from patterns."""
+"""Filters: planted near-duplicates, dead and silent filters are named, noise is distinguished from patterns."""
 
 from __future__ import annotations
 

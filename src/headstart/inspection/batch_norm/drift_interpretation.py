@@ -20,7 +20,7 @@ _UNEVEN = 2.0  # times as much drift in one third of the layers as in another
 def interpret_drift(layers: Sequence[LayerDrift], images: int, check: PreprocessingCheck | None) -> tuple[str, ...]:
     """Sentences, the most important first; at least one layer."""
     wrong = _on_input(layers[0], check)
-    if wrong:  # what follows from wrong pixels says nothing of the images
+    if wrong:  # conclusions from wrong pixels do not hold for the images
         return (*wrong, *_on_untouched(layers))
     beside = check.interpretation[1:] if check is not None and check.verdict == "fine" else ()
     return (*_on_domain(layers, images), *beside, *_on_channels(layers), *_on_untouched(layers))
