@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
+import functools
 import gzip
 import hashlib
 import io
+import lzma
 import os
 import stat
 import struct
@@ -18,6 +21,7 @@ import pytest
 
 from headstart.data.archive import _Target, is_archive, unpack
 from headstart.errors import DataError
+from mutated_archives import KINDS, Mutation, mutations, outcome
 
 Entry = tuple[str, bytes]
 
@@ -263,8 +267,8 @@ def test_a_giant_header_in_a_tar_is_not_read_into_memory(tmp_path: Path) -> None
 def test_expansion_beyond_the_ratio_is_refused_from_a_gigabyte_on(tmp_path: Path) -> None:
     bomb = tmp_path / "a.zip"
     with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        archive.writestr("a", b"1")
-    content = bomb.read_bytes().replace(struct.pack("<I", 1), struct.pack("<I", 1_100_000_000))
+        archive.writestr("a", b"1" * 77)
+    content = bomb.read_bytes().replace(struct.pack("<I", 77), struct.pack("<I", 1_100_000_000))
     bomb.write_bytes(content)
 
     with pytest.raises(DataError, match="at most 1,000,000,000 bytes"):
@@ -315,7 +319,7 @@ def test_a_tar_cut_between_two_files_is_noticed(tmp_path: Path) -> None:
     made = make_tar(tmp_path / "a.tar", ("cat/1.jpg", b"1" * 512), ("cat/2.jpg", b"2" * 512))
     made.write_bytes(made.read_bytes()[:1024])
 
-    with pytest.raises(DataError, match="no end mark"):
+    with pytest.raises(DataError, match="no end-of-archive mark"):
         unpack(made, tmp_path / "into")
 
 
@@ -368,3 +372,57 @@ def test_a_gzip_checksum_that_is_wrong_is_refused_before_anything_appears(tmp_pa
     with pytest.raises(DataError, match="damaged"):
         unpack(tmp_path / "a.tar.gz", tmp_path / "out")
     assert not list((tmp_path / "out").iterdir())
+
+
+@functools.cache
+def corpus() -> list[Mutation]:
+    return list(mutations(60, seed=3))
+
+
+@pytest.mark.parametrize("number", range(60))
+def test_a_damaged_archive_is_refused_with_its_reason_or_gives_what_was_packed(number: int, tmp_path: Path) -> None:
+    assert outcome(corpus()[number], tmp_path) in ("refused", "as packed", "a damaged image")
+
+
+def test_the_corpus_has_every_kind() -> None:
+    assert {mutation.kind for mutation in corpus()} == set(KINDS)
+
+
+@pytest.mark.parametrize("name", ["a.tar", "a.tar.gz", "a.tar.bz2", "a.tar.xz"])
+def test_a_zeroed_header_in_the_middle_of_a_tar_drops_no_file(tmp_path: Path, name: str) -> None:
+    plain = bytearray(make_tar(tmp_path / "plain", *[(f"cat/{n}.jpg", b"1" * 600) for n in range(30)]).read_bytes())
+    plain[10 * 1536 : 10 * 1536 + 512] = bytes(512)  # 512 of a header, 1,024 of the content
+    compress = {"a.tar.gz": gzip.compress, "a.tar.bz2": bz2.compress, "a.tar.xz": lzma.compress}.get(name, bytes)
+    (tmp_path / name).write_bytes(compress(plain))
+
+    with pytest.raises(DataError, match=r"data after the end-of-archive mark at byte 15,360"):
+        unpack(tmp_path / name, tmp_path / "into")
+
+    assert not list((tmp_path / "into").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [(b"Rar!\x1a\x07\x01\x00", "a RAR archive"), (b"7z\xbc\xaf'", "a 7-Zip"), (b"<!DOCTYPE html>", "a web page")],
+)
+def test_another_kind_of_file_is_named(tmp_path: Path, content: bytes, kind: str) -> None:
+    (tmp_path / "a.zip").write_bytes(content + bytes(1000))
+
+    with pytest.raises(DataError, match=kind):
+        unpack(tmp_path / "a.zip", tmp_path / "into")
+
+
+def test_names_in_utf8_are_read_where_the_zip_does_not_say_so(tmp_path: Path) -> None:
+    content = bytearray(make_zip(tmp_path / "a.zip", ("Käfer/é.png", b"1")).read_bytes())
+    for flags in (7, content.index(b"PK\1\2") + 9):  # as macOS writes them: without bit 11
+        content[flags] &= ~8
+    (tmp_path / "a.zip").write_bytes(content)
+
+    folder = unpack(tmp_path / "a.zip", tmp_path / "into")
+
+    assert (folder / "Käfer" / "é.png").read_bytes() == b"1"
+
+
+def test_a_folder_with_content_of_its_own_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"without content.*'cat/1\.png/'"):
+        unpack(make_zip(tmp_path / "a.zip", ("cat/1.png/", b"1")), tmp_path / "into")

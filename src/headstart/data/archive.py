@@ -6,10 +6,8 @@ archive's sha256, so that unpacking twice costs one hash.
 
 from __future__ import annotations
 
-import bz2
 import errno
 import gzip
-import lzma
 import re
 import stat
 import tarfile
@@ -21,7 +19,10 @@ from pathlib import Path
 from typing import IO
 
 from headstart import runtime
+from headstart.data.decompression import BZIP2, GZIP, XZ, open_decompressed
 from headstart.data.folder_scan import as_text
+from headstart.data.tar_header import WholeHeader
+from headstart.data.zip_layout import check_entries, read_directory
 from headstart.download import DISK_FULL, sha256_of
 from headstart.errors import DataError, HeadstartError
 from headstart.files import is_abandoned, os_errors, remove, work_folder
@@ -32,7 +33,18 @@ _HEADERS = 8 << 20  # bytes of one tar member's headers; a long-name header woul
 _RATIO_FROM = 1_000_000_000  # bytes: a smaller result is never suspicious, drawings can shrink a thousandfold
 _SPARE = 200_000_000  # bytes left free on the disk
 _READABLE = "an archive that can be read and a folder that can be written"
-_COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0")  # gzip, bzip2, xz
+_HEADER = 512  # bytes of a header in a tar, and of the zeros that mark the end
+_UTF8 = 0x800  # flag of a zip's entry whose name is in UTF-8
+_NO_NAME = ("a name for every entry", "a file without one", "Do not use this archive.")
+_WANTED = "a complete zip or tar archive"
+_OTHERS = {
+    b"rar!": "a RAR archive",
+    b"7z\xbc\xaf": "a 7-Zip archive",
+    b"\x28\xb5\x2f\xfd": "a file packed by Zstandard",
+    b"<!doctype": "a web page",
+    b"<html": "a web page",
+}
+"""First bytes of a file, in lower case → what it is instead of an archive that headstart reads."""
 _SUFFIXES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".tar.gz", ".tar.bz2", ".tar.xz")
 
 
@@ -50,7 +62,7 @@ def _head(path: Path) -> bytes:
 
 
 def _is_tar(head: bytes) -> bool:
-    return head.startswith(_COMPRESSED) or head[257:262] == b"ustar"
+    return head.startswith((GZIP, BZIP2, XZ)) or head[257:262] == b"ustar"
 
 
 def unpack(
@@ -114,7 +126,10 @@ class _Target:
     def count(self) -> None:
         self.entries += 1
         if self.entries > self.max_files:
-            raise self.error(f"at most {self.max_files:,} files in the archive", "more", TOO_LARGE)
+            raise self.too_many()
+
+    def too_many(self) -> DataError:
+        return self.error(f"at most {self.max_files:,} files in the archive", "more", TOO_LARGE)
 
     def reserve(self, size: int) -> None:
         """Refuse what cannot fit, by the sizes that entries state; `write` counts the real ones."""
@@ -128,6 +143,8 @@ class _Target:
         """Path of an entry inside the folder, None for the folder itself."""
         # zips made on Windows use backslashes, and would hide `..` behind them
         steps = name.replace("\\", "/").split("/")
+        if not name:
+            raise self.error(*_NO_NAME)
         if steps[0] == "" or ".." in steps or re.match(r"[A-Za-z]:", steps[0]) or "\0" in name:
             raise self.error(
                 "entries that stay inside the archive's folder", repr(as_text(name)), "Do not use this archive."
@@ -138,7 +155,7 @@ class _Target:
     def write(self, name: str, content: IO[bytes]) -> None:
         path = self.path(name)
         if path is None:
-            raise self.error("a name for every entry", repr(as_text(name)))
+            raise self.error(*_NO_NAME)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("xb") as file:
@@ -187,28 +204,52 @@ def _unpack_all(target: _Target) -> None:
 
 
 def _damaged(target: _Target, error: Exception) -> DataError:
+    head = _head(target.archive)
+    kind = next((kind for magic, kind in _OTHERS.items() if head.lower().startswith(magic)), None)
+    if kind or isinstance(error, NotImplementedError):  # of zipfile: a compression that it does not know
+        hint = "Download it again." if kind == "a web page" else "Unpack it yourself."
+        return target.error(_WANTED, kind or f"a zip that is packed otherwise ({error})", hint)
     found = f"one that is damaged, truncated or something else ({error or type(error).__name__})"
-    return target.error("a complete zip or tar archive", as_text(found), "Download or create it again.")
+    return target.error(_WANTED, as_text(found), "Download or create it again.")
 
 
 def _unpack_zip(target: _Target) -> None:
-    with zipfile.ZipFile(target.archive) as archive:
-        entries = archive.infolist()
-        target.reserve(sum(entry.file_size for entry in entries))
-        for entry in entries:
-            target.count()
-            kind = stat.S_IFMT(entry.external_attr >> 16)
-            if entry.flag_bits & 0x1:
-                raise target.error(
-                    "an archive without a password", f"{as_text(entry.filename)!r} encrypted", "Unpack it yourself."
-                )
-            if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-                raise _link(target, entry.filename)
-            if entry.is_dir() or entry.filename.endswith("\\"):
-                target.make_folder(entry.filename)
-                continue
-            with archive.open(entry) as content:
-                target.write(entry.filename, content)
+    with target.archive.open("rb") as file:
+        directory = read_directory(file, target.max_files)
+        if directory.entries > target.max_files:  # before zipfile keeps them all
+            raise target.too_many()
+        with zipfile.ZipFile(file) as archive:
+            entries = archive.infolist()
+            check_entries(file, entries, directory)
+            target.reserve(sum(entry.file_size for entry in entries))
+            for entry in entries:
+                target.count()
+                _unpack_entry(target, archive, entry)
+
+
+def _unpack_entry(target: _Target, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
+    name = _name_of(entry)
+    if entry.flag_bits & 0x1:
+        raise target.error("an archive without a password", f"{as_text(name)!r} encrypted", "Unpack it yourself.")
+    if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+        raise _link(target, name)
+    if name.endswith(("/", "\\")):
+        if entry.file_size:
+            raise target.error("folders without content of their own", as_text(repr(name)), "Repack it.")
+        target.make_folder(name)
+        return
+    with archive.open(entry) as content:
+        target.write(name, content)
+
+
+def _name_of(entry: zipfile.ZipInfo) -> str:
+    """An entry's name: in UTF-8 also where this is not stated, as in zips of macOS."""
+    if entry.flag_bits & _UTF8:
+        return entry.filename
+    try:
+        return entry.filename.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return entry.filename
 
 
 def _link(target: _Target, name: str) -> DataError:
@@ -216,28 +257,48 @@ def _link(target: _Target, name: str) -> DataError:
 
 
 class _Metered:
-    """Bytes of a tar, decompressed: what is read between two files is bounded, and the last bytes are kept."""
+    """Bytes of a tar, decompressed: what is read between two files is bounded, and the last ones are kept."""
 
     def __init__(self, file: BufferedIOBase, target: _Target) -> None:
         self._file, self._target = file, target
         self.allowance = 0
-        self.tail = b""
+        self._last = (b"", b"")
+        self._place = 0
 
     def read(self, size: int) -> bytes:
         block = self._file.read(size)
         self.allowance -= len(block)
         if self.allowance < 0:
             raise self._target.error("headers of a usual size", "one of many megabytes", "Do not use this archive.")
-        self.tail = (self.tail + block)[-512:]
+        self._place += len(block)
+        self._last = (self._last[1], block) if block else self._last
         return block
+
+    def check_end(self, start: int) -> None:
+        """Read to the end: from `start` on, where no header of a file could be read, there is nothing but zeros.
+
+        Raises:
+            EOFError: there is nothing, or there is something else, which readers of tar leave out without a word.
+        """
+        read = b"".join(self._last)  # tarfile reads a header in one block or two
+        block = read[len(read) - (self._place - start) :]
+        if len(block) < _HEADER:
+            raise EOFError("no end-of-archive mark")
+        if block[:_HEADER].strip(b"\0"):
+            raise EOFError(f"a damaged header at byte {start:,}")
+        self.allowance = self._target.max_bytes
+        while block:  # the checksum of a compressed stream is checked at its end only
+            if block.strip(b"\0"):
+                raise EOFError(f"data after the end-of-archive mark at byte {start:,}")
+            block = self.read(_BLOCK)
 
 
 def _unpack_tar(target: _Target) -> None:
-    with _decompressed(target.archive) as file:
+    with open_decompressed(target.archive) as file:
         metered = _Metered(file, target)
         metered.allowance = _HEADERS
         # as a stream: every byte passes once, in order, and can be counted
-        with tarfile.open(fileobj=metered, mode="r|") as archive:  # type: ignore[call-overload]
+        with tarfile.open(fileobj=metered, mode="r|", tarinfo=WholeHeader) as archive:  # type: ignore[call-overload]
             for member in _members(archive, metered):
                 target.count()
                 if member.isdir():
@@ -249,20 +310,8 @@ def _unpack_tar(target: _Target) -> None:
                 target.reserve(member.size)
                 metered.allowance = target.max_bytes
                 target.write(member.name, content)
-        if metered.tail.strip(b"\0"):  # every complete tar ends with empty blocks
-            raise EOFError("no end mark")
-        metered.allowance = target.max_bytes
-        while metered.read(_BLOCK):  # the checksum of a compressed stream is checked at its end only
-            pass
-
-
-def _decompressed(archive: Path) -> BufferedIOBase:
-    head = _head(archive)
-    if head.startswith(_COMPRESSED[0]):
-        return gzip.open(archive, "rb")
-    if head.startswith(_COMPRESSED[1]):
-        return bz2.open(archive, "rb")
-    return lzma.open(archive, "rb") if head.startswith(_COMPRESSED[2]) else archive.open("rb")
+            end = archive.offset
+        metered.check_end(end)
 
 
 def _members(archive: tarfile.TarFile, metered: _Metered) -> Iterator[tarfile.TarInfo]:
