@@ -29,6 +29,12 @@ def read_options(path: Path) -> dict[str, Any]:
             values = untrusted.read_object(path)
             values = values.get("recipe", values)
     except (untrusted.Untrusted, OSError, tomllib.TOMLDecodeError) as error:
-        raise RecipeError(expected="options in a .toml file, or a run.json", found=str(error), where=path) from error
-    whole = Recipe.from_dict(values).to_dict()
+        found = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        expected = "options in a .toml file, or a run.json"
+        raise RecipeError(expected=expected, found=found, where=f"--config {path}") from error
+    try:
+        whole = Recipe.from_dict(values).to_dict()
+    except RecipeError as error:
+        error.where = f"--config {path}: {error.where.removeprefix('--').replace('-', '_')}"
+        raise
     return {name: whole[name] for name in whole if name in values}

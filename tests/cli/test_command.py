@@ -104,3 +104,33 @@ def test_help_is_a_command_too(headstart: Headstart) -> None:
     answer = headstart("help", "predit")
     assert answer.code == 2
     assert "predict" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "place"),
+    [
+        (("--class", "zebra"), "--class"),
+        (("--method", "magic"), "--method"),
+    ],
+)
+def test_an_error_points_at_the_option_as_it_is_typed(
+    headstart: Headstart, photos: Path, run_folder: Path, arguments: tuple[str, ...], place: str
+) -> None:
+    image = next((photos / "disc").iterdir())
+
+    answer = headstart("explain", run_folder, image, *arguments)
+
+    assert answer.code == 2
+    assert f"where:    {place}\n" in answer.err
+
+
+def test_a_mistake_in_a_file_of_options_points_at_the_file_and_the_option(
+    headstart: Headstart, photos: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "recipe.toml").write_text("max_bad_share = 3.0\n", "utf-8")
+
+    missing = headstart("audit", photos, "--config", "nothing.toml")
+    wrong = headstart("audit", photos, "--config", tmp_path / "recipe.toml")
+
+    assert "found:    No such file or directory\n  where:    --config nothing.toml\n" in missing.err
+    assert f"where:    --config {tmp_path / 'recipe.toml'}: max_bad_share\n" in wrong.err

@@ -18,6 +18,7 @@ from headstart.errors import DataError, RecipeError
 from headstart.progress import Notice
 from headstart.workbench.explain import explain
 from headstart.workbench.run import Run
+from headstart.workbench.session import Session
 
 
 def test_evaluate_beside_its_run_knows_neighbours_and_leaks(run: Run, photos: Path, tmp_path: Path) -> None:
@@ -117,3 +118,31 @@ def test_pairs_are_measured_like_the_folder_they_come_from(run: Run, photos: Pat
     pairs = [(path, path.parent.name) for path in photos.glob("*/*.png")]
     on_disk = hs.evaluate(run, photos, on_event=None)
     assert hs.evaluate(run, pairs, on_event=None).evaluation.accuracy == on_disk.evaluation.accuracy
+
+
+def test_classes_are_checked_before_an_image_is_opened_or_a_feature_computed(run: Run, tmp_path: Path) -> None:
+    other = draw_folder(tmp_path / "other", per_class=3, seed=9)
+    for name in ("disc", "square", "stripes"):
+        (other / name).rename(other / f"{name}s")
+    steps = list[object]()
+
+    with pytest.raises(DataError) as caught:
+        hs.evaluate(run.folder, other, on_event=steps.append)
+
+    assert steps == []  # not even of reading images
+    assert "discs, squares, stripess" in caught.value.found
+    assert caught.value.expected == "images of disc, square, stripes"
+    assert caught.value.where == str(other)
+
+
+def test_a_split_without_a_known_class_stops_before_features(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw_folder(tmp_path / "other" / "train", per_class=3, seed=9)
+    draw_folder(tmp_path / "other" / "test", per_class=3, seed=8)
+    for name in ("disc", "square", "stripes"):
+        (tmp_path / "other" / "test" / name).rename(tmp_path / "other" / "test" / f"{name}s")
+    monkeypatch.setattr(Session, "features", lambda *_: pytest.fail("features were computed"))
+
+    with pytest.raises(DataError, match="only discs"):
+        hs.evaluate(run.folder, tmp_path / "other")

@@ -29,6 +29,9 @@ from headstart.untrusted import parse_object
 
 Matrix = NDArray[np.float64]
 
+FILE_NAME = "classifier.safetensors"
+"""In the folder of a run, which stands for its classifier."""
+
 _KEY = "headstart"
 _CHECKSUM = "headstart.checksum"
 """Metadata: the CRC-32 of the card and all tensors; files that headstart wrote before 0.2 have none."""
@@ -139,14 +142,21 @@ class _Contents:
 def _read(path: Path, shown: Path | None = None) -> _Contents:
     """What is in a file, with finite numbers only; `shown`: the name that errors give it."""
     shown = shown or path
-    if path.is_dir() and (path / "classifier.safetensors").is_file():
-        path = path / "classifier.safetensors"  # the folder of a run stands for its classifier
+    if path.is_dir() and (path / FILE_NAME).is_file():
+        path = path / FILE_NAME  # the folder of a run stands for its classifier
     if not path.exists():
         raise ClassifierError(
             expected="a classifier file",
             found="no such file",
             where=shown,
             hint="Make one with: headstart train FOLDER",
+        )
+    if path.is_dir():
+        raise ClassifierError(
+            expected="a classifier file, or the folder of a run",
+            found=f"a folder without {FILE_NAME}",
+            where=shown,
+            hint="The classifier comes first, then the images. Make one with: headstart train FOLDER",
         )
     try:
         kind = refuse_kind(path)
@@ -212,7 +222,7 @@ def _another_kind(kind: str, path: Path) -> ClassifierError:
         where=path,
         hint=f"Train a classifier with these weights: headstart train FOLDER --weights {path}"
         if weights
-        else "Make a classifier with: headstart train FOLDER",
+        else "The classifier comes first, then the images. Make one with: headstart train FOLDER",
     )
 
 

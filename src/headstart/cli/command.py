@@ -8,7 +8,7 @@ import functools
 import inspect
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
@@ -94,10 +94,11 @@ def command(
     def decorate(function: _Command) -> _Command:
         parameters = _parameters(function)
         takes_events = "quiet" in parameters
+        flags = _flags(parameters.values())
 
         @functools.wraps(function)
         def run(*, as_json: bool, quiet: bool = False, **values: Any) -> None:
-            with _errors_shown():
+            with _errors_shown(flags):
                 values = _with_config(values)  # which takes the context away
                 events = {"on_event": _terminal(as_json=as_json, quiet=quiet).on_event} if takes_events else {}
                 result = function(**values, **events)
@@ -165,6 +166,24 @@ def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     return {parameter.name: parameter for parameter in (*found, _parameter("as_json", False, _JSON))}
 
 
+def _flags(parameters: Iterable[inspect.Parameter]) -> dict[str, str]:
+    """What a verb may call a parameter → what the user types: `class` and `class_name` are `--class`."""
+    flags: dict[str, str] = {}
+    for parameter in parameters:
+        for about in getattr(parameter.annotation, "__metadata__", ()):
+            if isinstance(about, typer.models.OptionInfo):
+                # inside Annotated typer keeps the first name where a default would be
+                names = [name for name in (about.default, *(about.param_decls or ())) if isinstance(name, str)]
+                flag = next(
+                    (name.partition("/")[0] for name in names if name.startswith("--")),
+                    f"--{parameter.name.replace('_', '-')}",
+                )
+                flags |= {parameter.name: flag, flag[2:]: flag, flag[2:].replace("-", "_"): flag}
+            elif isinstance(about, typer.models.ArgumentInfo):
+                flags[parameter.name] = parameter.name.upper()
+    return flags
+
+
 def _rank(field: dataclasses.Field[Any]) -> tuple[int, int]:
     """Groups in their order, and the common options in theirs; the others in that of the Recipe."""
     group = _GROUP_OF.get(field.name, "")
@@ -203,10 +222,11 @@ def show_error(error: HeadstartError) -> None:
 
 
 @contextlib.contextmanager
-def _errors_shown() -> Iterator[None]:
+def _errors_shown(flags: Mapping[str, str]) -> Iterator[None]:
     try:
         yield
     except HeadstartError as error:
+        error.where = flags.get(error.where, error.where)
         show_error(error)
         raise typer.Exit(2) from None
     except OSError as error:  # of a command without a verb

@@ -6,6 +6,7 @@ source ─scan─▶ ImageSet ─index─▶ ImageFacts ─audit─▶ Dataset �
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,10 +26,12 @@ from headstart.data.split import DataSplit, SplitInput, find_leaks, make_split, 
 from headstart.errors import DataError
 from headstart.public_api import public_methods
 from headstart.recipe import Recipe
+from headstart.wording import listed
 
 Labels = NDArray[np.int64]
 Progress = Callable[[int, int], None]
 
+_NAMED = 10  # classes in an error
 SPLITS = ("train", "validation", "test", "unknown")
 
 
@@ -211,14 +214,16 @@ def load_dataset(
     progress: Callable[[str, str], Progress],
     least_classes: int = 2,
     rules: ImageRules | None = None,
+    known: Sequence[str] = (),
     stop: bool = True,
-) -> Dataset:
+) -> Dataset:  # seven: the last four by name, for callers that are not a training
     """Scan and audit a source; files seen before, by path, size and time, are not read again.
 
     Args:
         progress: (name of the step, unit) → a function that is called with (done, total).
         least_classes: 1 accepts a set of one class, to evaluate a classifier on it.
         rules: how images are opened; None: as the recipe says.
+        known: classes of a classifier, one of which must occur, which is seen before any image is opened; empty: any.
         stop: False, as for an audit: whatever would stop a training is a finding.
 
     Raises:
@@ -229,6 +234,7 @@ def load_dataset(
     cache = runtime.cache_folder()
     layout = recipe.layout
     image_set = scan(source, unpack_into=cache / "archives", least_classes=least_classes, layout=layout, stop=stop)
+    _check_known(image_set, known)
     settings = AuditSettings(
         rules=rules,
         group_by=recipe.group_by,
@@ -249,6 +255,18 @@ def load_dataset(
     finally:
         index.close()
     return _readable(image_set, images, audit, rules=rules)
+
+
+def _check_known(image_set: ImageSet, known: Sequence[str]) -> None:
+    labels = Counter(sample.label or "" for sample in image_set.samples)
+    if not known or any(name in labels for name in known):
+        return
+    raise DataError(
+        expected=f"images of {listed(known, _NAMED)}",
+        found=f"only {listed([name for name, _ in labels.most_common()], _NAMED)}",
+        where=image_set.source,
+        hint="Name the class folders as the classifier knows them.",
+    )
 
 
 def _readable(image_set: ImageSet, images: AuditInput, audit: Audit, *, rules: ImageRules) -> Dataset:

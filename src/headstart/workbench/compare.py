@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from pathlib import Path
 
+from headstart.errors import RunError
 from headstart.evaluation.comparison import Comparison, RunPredictions
 from headstart.evaluation.comparison import compare as compare_predictions
 from headstart.public_api import public_api
+from headstart.workbench.argument_order import is_trained
 from headstart.workbench.run import Run
 
 
@@ -18,8 +22,26 @@ def compare(first: str | Path | Run, second: str | Path | Run) -> Comparison:
         RunError: one is not a run.
         DataError: the two know different classes.
     """
-    a, b = (run if isinstance(run, Run) else Run.load(run) for run in (first, second))
+    a, b = _run(first, other=second), _run(second, other=first)
     return compare_predictions(_predictions(a), _predictions(b))
+
+
+def _run(named: str | Path | Run, *, other: str | Path | Run) -> Run:
+    if isinstance(named, Run):
+        return named
+    try:
+        return Run.load(named)
+    except RunError as error:
+        if not (os.path.exists(named) and is_trained(other)) or is_trained(named):  # noqa: PTH110
+            raise
+        run = other.folder if isinstance(other, Run) else other
+        command = shlex.join(["headstart", "evaluate", str(run), str(named)])
+        raise RunError(
+            expected="two runs",
+            found=error.found,
+            where=named,
+            hint=f"To measure a classifier on images: {command}",
+        ) from error
 
 
 def _predictions(run: Run) -> RunPredictions:

@@ -72,14 +72,21 @@ def evaluate(
         RecipeError: an option is unknown or not allowed.
     """
     session = Session(recipe, options, on_event)
-    model = classifier_of(classifier)
+    model = classifier_of(classifier, verb="evaluate", images=source)
     rules = replace(model.rules, max_pixels=session.recipe.max_pixels, keep_damaged=session.recipe.keep_damaged)
-    dataset = session.dataset(source, least_classes=1, rules=rules)
+    dataset = session.dataset(source, least_classes=1, rules=rules, known=model.classes)
+    measured, notes = _reported(dataset)
+    known = _known(model, dataset, measured)  # before the features, which take longer than all else
     with session.step("features"):
         features = session.features(session.feature_job(dataset, model.backbone)).features
     run, why_not = find_run(classifier, model)
     with session.step("evaluation"):
-        return _measure(session, model, dataset, features=features, run=run, why_not=why_not)
+        if run is None:
+            notes.append(f"No kNN baseline, no leak check and no similar training images: {why_not}.")
+        else:
+            notes.append("Leaks are images with the pixels of a training image; near duplicates are not searched for.")
+        result = _measure(session, model, dataset, features=features, known=known, run=run)
+        return replace(result, notes=tuple(notes))
 
 
 @dataclass(frozen=True)
@@ -95,27 +102,30 @@ class _FromRun:
 _NO_RUN = _FromRun(baselines={}, trained=None, leaked=None, nearest=())
 
 
+@dataclass(frozen=True)
+class _Known:
+    """M images of classes that the classifier knows: indices, labels in its order; unknown: images of other classes."""
+
+    indices: Labels
+    labels: Labels
+    unknown: dict[str, int]
+
+
 def _measure(
-    session: Session, model: Classifier, dataset: Dataset, *, features: Features, run: Run | None, why_not: str
+    session: Session, model: Classifier, dataset: Dataset, *, features: Features, known: _Known, run: Run | None
 ) -> EvaluationResult:
-    chosen, notes = _reported(dataset)
-    known, labels, unknown = _known(model, dataset, chosen)
-    view = features.view(known, model.head.stages)
-    if run is None:
-        notes.append(f"No kNN baseline, no leak check and no similar training images: {why_not}.")
-    else:
-        notes.append("Leaks are images with the pixels of a training image; near duplicates are not searched for.")
-    beside = _from_run(run, model, view, facts=[dataset.facts[i] for i in known]) if run else _NO_RUN
-    names, groups = [dataset.samples[i].name for i in known], dataset.groups()
+    view = features.view(known.indices, model.head.stages)
+    beside = _from_run(run, model, view, facts=[dataset.facts[i] for i in known.indices]) if run else _NO_RUN
+    names, groups = [dataset.samples[i].name for i in known.indices], dataset.groups()
     evaluation = evaluate_probabilities(
         model.head.probabilities_of(view),
         EvaluatedImages(
-            labels=labels,
+            labels=known.labels,
             classes=model.classes,
             names=names,
-            groups=[str(groups[i]) for i in known],
+            groups=[str(groups[i]) for i in known.indices],
             leaked=beside.leaked,
-            unknown=unknown,
+            unknown=known.unknown,
         ),
         train_counts=beside.trained,
         baselines=beside.baselines,
@@ -123,11 +133,10 @@ def _measure(
     )
     similar = dict(zip(names, beside.nearest, strict=False))
     wrong = [mistake.name for mistake in evaluation.mistakes]
-    return EvaluationResult(evaluation, tuple(notes), {name: similar[name] for name in wrong if name in similar})
+    return EvaluationResult(evaluation, (), {name: similar[name] for name in wrong if name in similar})
 
 
-def _known(model: Classifier, dataset: Dataset, chosen: Labels) -> tuple[Labels, Labels, dict[str, int]]:
-    """Images of classes that the classifier knows, their labels in its order, and the counts of the other classes."""
+def _known(model: Classifier, dataset: Dataset, chosen: Labels) -> _Known:
     labels = dataset.labels_in(model.classes)[chosen]
     unknown = Counter(dataset.samples[i].label or "" for i in chosen[labels < 0])
     if not (labels >= 0).any():
@@ -137,7 +146,7 @@ def _known(model: Classifier, dataset: Dataset, chosen: Labels) -> tuple[Labels,
             where=dataset.image_set.source,
             hint="Name the class folders as the classifier knows them.",
         )
-    return chosen[labels >= 0], labels[labels >= 0], dict(unknown)
+    return _Known(chosen[labels >= 0], labels[labels >= 0], dict(unknown))
 
 
 def _from_run(run: Run, model: Classifier, view: FeatureView, *, facts: Sequence[ImageFacts]) -> _FromRun:

@@ -59,10 +59,10 @@ def explain(
         DataError: a path does not exist, or no image can be read.
         RecipeError: the method or the class is unknown.
     """
-    files = scan_unlabelled([Path(images)] if isinstance(images, (str, Path)) else [Path(image) for image in images])
     session = Session(on_event=on_event)
-    model = classifier_of(classifier)
+    model = classifier_of(classifier, verb="explain", images=images)
     run, why_not = find_run(classifier, model)
+    files = scan_unlabelled([Path(images)] if isinstance(images, (str, Path)) else [Path(image) for image in images])
     if run is None:
         session.notice(f"No training images are shown: {why_not}.")
     methods = METHODS if method == "all" else (method,) if isinstance(method, str) else tuple(method)

@@ -26,6 +26,7 @@ from headstart.plain import Plain
 from headstart.progress import OnEvent, print_event
 from headstart.recipe import InspectOptions, Recipe, takes
 from headstart.reports.inside import InsideContents, write_inside
+from headstart.workbench.argument_order import check_analysis_order
 from headstart.workbench.events import FilesWritten
 from headstart.workbench.open_model import MOST, Named, images_for, open_model
 from headstart.workbench.session import Session
@@ -87,6 +88,7 @@ def inspect(
         DataError: there are no images, or not those that the analysis needs.
     """
     session = Session(recipe, options, on_event)
+    check_analysis_order(what, model, source, names=(*all_analyses(), "all"))
     _check(what, figure)
     opened = open_model(session, model)
     before = None if against is None else open_model(session, against)

@@ -74,10 +74,10 @@ class Job:
         folder = _folder_of(target)
         _clear_finished(folder, target)
         if not (folder / _CARD).is_file():
-            done = target.exists()
+            done = (target / RECORD).exists()
             raise RunError(
                 expected="an unfinished training",
-                found="a finished run" if done else "none",
+                found="a finished run" if done else "no run at all" if target.exists() else "none",
                 where=target,
                 hint="It needs no resuming." if done else "Begin one: headstart train FOLDER --strategy last-stage",
             )

@@ -56,8 +56,8 @@ def predict(
         raise RunError(
             expected="a folder for the table", found="no such folder", where=csv, hint="Create the folder first."
         )
+    model = classifier_of(classifier, verb="predict", images=images)
     given = [image for source in _several(images) for image in _images_of(source)]
-    model = classifier_of(classifier)
     forward = session.forward(model.backbone, waiting=len(given))
     progress, predictions = session.progress("predict"), Predictions()
     for prediction in model.stream(

@@ -94,7 +94,7 @@ def recalibrate(
     Source: Li et al. 2016, arXiv:1603.04779 (AdaBN); Schneider et al. 2020, arXiv:2006.16971 (the prior).
     """
     session = Session(recipe, options, on_event)
-    before = classifier_of(classifier)
+    before = classifier_of(classifier, verb="recalibrate", images=source)
     target = _target(classifier, out)
     asked = samples_of(Path(source), before.classes, NOT_TRAINED_ON, layout=session.layout)
     chosen = _evenly(session, samples_of(Path(source), before.classes, ("train",), layout=session.layout))

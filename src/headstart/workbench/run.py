@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +19,8 @@ from typing import Any
 from torch import nn
 
 from headstart.classifier.classifier import Classifier
-from headstart.errors import RunError
+from headstart.classifier.file import FILE_NAME
+from headstart.errors import ClassifierError, DataError, RunError
 from headstart.evaluation.evaluation import Evaluation
 from headstart.features.features_file import load_features
 from headstart.features.matrix import Features
@@ -25,8 +28,9 @@ from headstart.files import FOR_RUN, atomic_write, expanded
 from headstart.plain import to_plain
 from headstart.public_api import public_methods
 from headstart.untrusted import Untrusted, check_kinds, read_object, read_text, write_sealed
+from headstart.workbench.argument_order import check_order
 
-CLASSIFIER, RECORD, PREDICTIONS = "classifier.safetensors", "run.json", "predictions.csv"
+CLASSIFIER, RECORD, PREDICTIONS = FILE_NAME, "run.json", "predictions.csv"
 FEATURES, REPORT, INSIDE = "features.safetensors", "report.html", "inside.html"
 FILES = (CLASSIFIER, RECORD, PREDICTIONS, FEATURES, REPORT, INSIDE)
 VERSION = 2  # 1: written by headstart 0.1, with other names for some keys; both are read
@@ -81,12 +85,14 @@ class Run:
         """Open the folder of a run.
 
         Args:
+            folder: of the run, or its classifier.safetensors.
             module: the network of a run on your own one, which gets the run's weights; else None.
 
         Raises:
             RunError: there is no run, it is damaged, or it was written by a newer headstart.
         """
         folder = Path(folder)
+        folder = folder.parent if folder.name == CLASSIFIER and folder.is_file() else folder  # it stands for its run
         record = folder / RECORD
         try:
             values = read_object(record, {"version": int})
@@ -157,6 +163,23 @@ def out_folder(folder: str | Path) -> Path:
     return path
 
 
+def check_not_run(source: str | Path) -> None:
+    """See that a source of images is not the folder of a run, whose table names images that lie elsewhere.
+
+    Raises:
+        DataError: it is one.
+    """
+    path = Path(source)
+    if not all(os.path.isfile(path / name) for name in (RECORD, PREDICTIONS)):  # noqa: PTH113  # any name is a set's
+        return
+    raise DataError(
+        expected="images: a folder, a table, a zip or a tar",
+        found="the folder of a run",
+        where=path,
+        hint=f"To use its classifier: {shlex.join(['headstart', 'predict', str(path)])} NEW_IMAGES",
+    )
+
+
 def write_record(folder: Path, values: Mapping[str, Any]) -> None:
     """Write run.json, strict JSON with its own checksum.
 
@@ -195,15 +218,24 @@ Trained = str | Path | Classifier | Run
 """A trained classifier however it is named: its file, the folder of its run, the run, or the loaded classifier."""
 
 
-def classifier_of(trained: Trained) -> Classifier:
+def classifier_of(trained: Trained, *, verb: str = "", images: object = None) -> Classifier:
     """The classifier that is meant; a run keeps its own loaded.
 
+    Args:
+        verb, images: the command and its images, which are looked at only if there is no classifier.
+
     Raises:
-        ClassifierError: it cannot be opened.
+        ClassifierError: it cannot be opened. RecipeError: it is among the images.
     """
     if isinstance(trained, Classifier):
         return trained
-    return trained.classifier if isinstance(trained, Run) else Classifier.load(trained)
+    if isinstance(trained, Run):
+        return trained.classifier
+    try:
+        return Classifier.load(trained)
+    except ClassifierError:
+        check_order(verb, trained, images)
+        raise
 
 
 def find_run(trained: Trained, model: Classifier) -> tuple[Run | None, str]:

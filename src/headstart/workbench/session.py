@@ -31,6 +31,7 @@ from headstart.progress import Event, Notice, OnEvent, ProgressReporter, Working
 from headstart.recipe import Recipe
 from headstart.source_layout import SourceLayout
 from headstart.wording import counted
+from headstart.workbench.run import check_not_run
 
 SILENCE = 5.0  # seconds without an event after which a step gives a sign of life
 _BATCH = 32  # images decoded at once when they are read into memory
@@ -181,19 +182,28 @@ class Session:
         return kept.table
 
     def dataset(
-        self, source: Source, *, least_classes: int = 2, rules: ImageRules | None = None, stop: bool = True
+        self,
+        source: Source,
+        *,
+        least_classes: int = 2,
+        rules: ImageRules | None = None,
+        known: Sequence[str] = (),
+        stop: bool = True,
     ) -> Dataset:
         """The audited images of a source; see `load_dataset` and, for one that is no path, `keep_source`.
 
         Raises:
-            DataError: there is no usable set.
+            DataError: there is no usable set, or the source is a run.
         """
+        path = self.source(source)
+        check_not_run(path)
         return load_dataset(
-            self.source(source),
+            path,
             self.recipe,
             progress=self.progress,
             least_classes=least_classes,
             rules=rules,
+            known=known,
             stop=stop,
         )
 
