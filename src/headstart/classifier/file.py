@@ -142,22 +142,7 @@ class _Contents:
 def _read(path: Path, shown: Path | None = None) -> _Contents:
     """What is in a file, with finite numbers only; `shown`: the name that errors give it."""
     shown = shown or path
-    if path.is_dir() and (path / FILE_NAME).is_file():
-        path = path / FILE_NAME  # the folder of a run stands for its classifier
-    if not path.exists():
-        raise ClassifierError(
-            expected="a classifier file",
-            found="no such file",
-            where=shown,
-            hint="Make one with: headstart train FOLDER",
-        )
-    if path.is_dir():
-        raise ClassifierError(
-            expected="a classifier file, or the folder of a run",
-            found=f"a folder without {FILE_NAME}",
-            where=shown,
-            hint="The classifier comes first, then the images. Make one with: headstart train FOLDER",
-        )
+    path = _file(path, shown)
     try:
         kind = refuse_kind(path)
         if kind != "safetensors" and (kind or path.suffix != ".safetensors"):
@@ -185,6 +170,27 @@ def _read(path: Path, shown: Path | None = None) -> _Contents:
         )
         raise _damaged("finite numbers in all tensors", found, shown)
     return _Contents(card, tensors, text, checksum)
+
+
+def _file(path: Path, shown: Path) -> Path:
+    """The file that is meant: the folder of a run stands for its classifier."""
+    if path.is_dir():
+        if (path / FILE_NAME).is_file():
+            return path / FILE_NAME
+        raise ClassifierError(
+            expected="a classifier file, or the folder of a run",
+            found=f"a folder without {FILE_NAME}",
+            where=shown,
+            hint="The classifier comes first, then the images. Make one with: headstart train FOLDER",
+        )
+    if not path.exists():
+        raise ClassifierError(
+            expected="a classifier file",
+            found="no such file",
+            where=shown,
+            hint="Make one with: headstart train FOLDER",
+        )
+    return path
 
 
 def _check_sum(contents: _Contents, path: Path) -> None:
