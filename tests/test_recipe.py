@@ -46,3 +46,43 @@ def test_every_field_has_a_reason_in_the_comment_above_it() -> None:
         place = next(i for i, line in enumerate(lines) if re.match(rf"    {spec.name}: ", line))
         assert lines[place - 1].strip().startswith("#"), spec.name
         assert spec.metadata["about"]
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        (["dog", "cat"], ("dog", "cat")),
+        ("dog, cat", ("dog", "cat")),
+        ('cat,"cat, wild"', ("cat", "cat, wild")),
+        (("ab", "A B"), ("ab", "A B")),
+        (range(3), ("0", "1", "2")),
+        (dict.fromkeys("ab").keys(), ("a", "b")),
+        (["e\u0301", "e"], ("é", "e")),  # as folders and tables write it
+        (None, ()),
+        ([], ()),
+    ],
+)
+def test_classes_are_names_in_their_order(given: object, names: tuple[str, ...]) -> None:
+    recipe = Recipe().with_options({"classes": given})
+    assert recipe.classes == recipe.layout.classes == names
+    assert Recipe.from_dict(recipe.to_dict()) == recipe
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        (5, "int"),
+        (["a"], "['a']"),
+        ("", "no name"),
+        ("a,,b", "an empty name"),
+        (["a", "b", "a"], "'a' 2 times"),
+        ("e\u0301,é", "'é' 2 times"),
+        (["a", 1.5], "1.5"),
+        (["a", True], "True"),
+        ({"a": 1, "b": 2}, "dict"),
+    ],
+)
+def test_classes_that_cannot_be_a_list_are_refused(given: object, found: str) -> None:
+    with pytest.raises(RecipeError) as refused:
+        Recipe().with_options({"classes": given})
+    assert refused.value.found == found

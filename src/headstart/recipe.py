@@ -20,7 +20,7 @@ from typing_extensions import TypedDict
 from headstart.errors import HeadstartError, RecipeError, near
 from headstart.public_api import as_headstart_error
 from headstart.registry import ENGINES, HEADS
-from headstart.source_layout import SourceLayout
+from headstart.source_layout import SourceLayout, class_names
 
 _Verb = TypeVar("_Verb", bound=Callable[..., Any])
 
@@ -153,7 +153,6 @@ class Recipe:
         "what belongs together: auto (bursts and duplicates), none (duplicates only), parent (the folder), or a "
         "regular expression on the path whose first group names it",
     )
-    # none: found by the words of the header, and by which cells name images
     # none: the header says it, in the words that people use
     path_column: str | None = _option(None, "table: header of the column of paths [default: found by its words]")
     # none: as for paths
@@ -164,7 +163,6 @@ class Recipe:
         "table: header of the column that says train, validation or test; HEADER=VALUE tests on the lines with this "
         "value and trains on all others [default: found by its words and values]",
     )
-    # none: the header shows it
     # none: that which makes columns of the header
     delimiter: str | None = _option(
         None, "table: what stands between cells: comma, semicolon, tab, pipe or a character [default: by the header]"
@@ -174,6 +172,10 @@ class Recipe:
         "auto",
         "folders: the level that names the class: first (outermost), last (innermost), a number from 1, or auto: "
         "first, but stop if all classes share the same subfolders",
+    )
+    # empty: the classes are those of the training images, in the order of their names
+    classes: tuple[str, ...] = _option(
+        (), "all classes in their order, with commas; images of others are refused [default: those of the images]"
     )
     # white: cut-out pictures and drawings mostly come from white pages
     background: str = _option("white", "colour laid under transparent images: white, black, grey or #rrggbb")
@@ -209,6 +211,8 @@ class Recipe:
     cache_limit_gb: float = _option(20.0, "size limit of the feature cache, in GB; the oldest go first", low=0.0)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.classes, tuple) or self.classes:
+            object.__setattr__(self, "classes", class_names(self.classes))
         for spec in dataclasses.fields(self):
             value = getattr(self, spec.name)
             if value is spec.default:
@@ -246,13 +250,8 @@ class Recipe:
         Raises:
             RecipeError: the delimiter or the level of the class is none.
         """
-        return SourceLayout(
-            path_column=self.path_column,
-            label_column=self.label_column,
-            split_column=self.split_column,
-            delimiter=self.delimiter,
-            label_from=self.label_from,
-        )
+        names = ("path_column", "label_column", "split_column", "delimiter", "label_from", "classes")
+        return SourceLayout(**{name: getattr(self, name) for name in names})
 
     def to_dict(self) -> dict[str, Any]:
         """All fields as plain values, in order."""
@@ -337,6 +336,7 @@ class AuditOptions(ReadOptions, total=False):
 
     background: str
     bit_depth: int
+    classes: Any  # names in a list, or a text with commas
 
 
 class EvaluateOptions(ReadOptions, RunOptions, total=False):
@@ -384,9 +384,11 @@ class FineTuneOptions(TypedDict, total=False):
     checkpoint_every: float
 
 
-class ContinueOptions(FineTuneOptions, AuditOptions, RunOptions, total=False):
+class ContinueOptions(FineTuneOptions, ReadOptions, RunOptions, total=False):
     """Options of `continue_run`: all but those that belong to the run's network."""
 
+    background: str
+    bit_depth: int
     layers: str
     head: str
     balance: str
@@ -404,6 +406,7 @@ class TrainOptions(ContinueOptions, total=False):
     backbone: Any  # a name, or a Backbone such as Backbone.from_module makes
     weights: str | None
     size: int
+    classes: Any  # names in a list, or a text with commas
 
 
 def takes(options: type) -> Callable[[_Verb], _Verb]:
@@ -468,6 +471,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "int": (int,),
     "float": (float, int),
     "bool": (bool,),
+    "tuple[str, ...]": (tuple,),
 }
 
 

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import numbers
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from headstart.errors import RecipeError
 
@@ -18,6 +24,7 @@ class SourceLayout:
         split_column: header, or `HEADER=VALUE`: lines with this value are the test split, all others training.
         delimiter: comma, semicolon, tab, pipe, or one character.
         label_from: level of the folders that names the class: auto, first, last, or a number from 1.
+        classes: all there are, in their order, those without images too; empty: those of the images, by name.
 
     Raises:
         RecipeError: the delimiter or the level is none of these.
@@ -28,6 +35,7 @@ class SourceLayout:
     split_column: str | None = None
     delimiter: str | None = None
     label_from: str = "auto"
+    classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if (
@@ -58,3 +66,34 @@ class SourceLayout:
 
 AUTO = SourceLayout()
 """Nothing is stated."""
+
+
+def class_names(given: object) -> tuple[str, ...]:
+    """Names of classes from a list of them, or from a text in which commas part them, as in a csv line.
+
+    Raises:
+        RecipeError: it is neither, a name is empty or there twice, or there is only one.
+    """
+    if given is None or (isinstance(given, (tuple, list)) and not given):
+        return ()
+    if isinstance(given, str):
+        given = next(csv.reader([given], skipinitialspace=True), [])
+    if not isinstance(given, Iterable) or isinstance(given, (bytes, Mapping)):
+        raise _bad_classes(type(given).__name__)
+    names: list[Any] = list(given)
+    wrong = [name for name in names if not isinstance(name, (str, numbers.Integral)) or type(name) is bool]
+    if wrong:
+        raise _bad_classes(f"{wrong[0]!r}")
+    written = [unicodedata.normalize("NFC", str(name).strip()) for name in names]  # as labels of folders and tables
+    twice = [(name, count) for name, count in Counter(written).items() if count > 1]
+    if twice or not all(written):
+        raise _bad_classes(f"{twice[0][0]!r} {twice[0][1]} times" if twice else "an empty name")
+    if len(written) < 2:
+        raise _bad_classes(f"{written}" if written else "no name")
+    return tuple(written)
+
+
+def _bad_classes(found: str) -> RecipeError:
+    expected = "names of at least two classes, each once"
+    hint = "In Python classes=['cat', 'dog'], on the command line --classes cat,dog."
+    return RecipeError(expected=expected, found=found, where="--classes", hint=hint)

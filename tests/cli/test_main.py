@@ -175,3 +175,9 @@ def test_markup_and_control_characters_in_names_are_shown_not_obeyed(headstart: 
 
 def test_the_version_is_that_of_the_package(headstart: Headstart) -> None:
     assert headstart("--version").out == f"headstart {hs.__version__}\n"
+
+
+def test_classes_are_listed_with_commas(headstart: Headstart, photos: Path) -> None:
+    answer = headstart("train", photos, "--classes", "disc,Square")
+    assert answer.code == 2
+    assert "square (16 images), stripes (16 images)" in " ".join(answer.err.split())

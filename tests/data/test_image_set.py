@@ -10,6 +10,7 @@ import pytest
 
 from headstart.data.image_set import scan, scan_unlabelled
 from headstart.errors import DataError
+from headstart.source_layout import SourceLayout
 from laid_files import JPEG, find, kinds, lay, rows
 
 
@@ -236,3 +237,34 @@ def test_a_path_longer_than_the_system_allows_does_not_exist(name: str, tmp_path
         scan(tmp_path / name)
     with pytest.raises(DataError, match="nothing there"):
         scan_unlabelled([tmp_path / name])
+
+
+def test_listed_classes_keep_their_order_and_those_without_images_their_place(tmp_path: Path) -> None:
+    lay(tmp_path, "cat/1.png", "dog/1.png", "dog/2.png")
+
+    image_set = scan(tmp_path, layout=SourceLayout(classes=("dog", "yak", "cat", "gnu")))
+
+    assert image_set.classes == ("dog", "yak", "cat", "gnu")
+    (finding,) = image_set.findings
+    assert (finding.kind, finding.severity, finding.detail["classes"]) == ("empty-class", "warning", ["yak", "gnu"])
+    assert finding.message == "No training image of yak, gnu: listed as a class, but not learned."
+
+
+def test_images_of_classes_that_are_not_listed_stop_a_training(tmp_path: Path) -> None:
+    lay(tmp_path, "train/cat/1.png", "train/dog/1.png", "train/Gnu/1.png", "test/yak/1.png", "test/yak/2.png")
+    layout = SourceLayout(classes=("cat", "dog", "gnu"))
+
+    with pytest.raises(DataError) as refused:
+        scan(tmp_path, layout=layout)
+    (audited,) = find(scan(tmp_path, layout=layout, stop=False), "other-class")
+
+    assert refused.value.expected == "images of the listed classes only: cat, dog, gnu"
+    assert refused.value.found == "Gnu (1 image), yak (2 images)"
+    assert refused.value.hint == "Add them to the list, or leave these images out. Did you mean gnu?"
+    assert audited.detail["counts"] == {"Gnu": 1, "yak": 2}
+
+
+def test_of_listed_classes_two_need_images(tmp_path: Path) -> None:
+    lay(tmp_path, "cat/1.png", "cat/2.png")
+    with pytest.raises(DataError, match="at least 2 classes with images, found 1 \\('cat'\\)"):
+        scan(tmp_path, layout=SourceLayout(classes=("cat", "dog")))

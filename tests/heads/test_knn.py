@@ -77,3 +77,12 @@ def test_no_more_neighbours_than_the_smallest_class_has_images() -> None:
     _, k = predict_neighbours(view, labels, view, classes=2)
 
     assert k == 4
+
+
+def test_a_class_without_images_does_not_lower_the_number_of_neighbours() -> None:
+    view, labels = make_view(40, 8)
+    labels = labels % 2
+    plain, k = predict_neighbours(view, labels, view, classes=2)
+    padded, same = predict_neighbours(view, labels * 2, view, classes=3)  # class 1 has none
+    assert k == same > 1
+    np.testing.assert_array_equal(padded, plain * 2)

@@ -18,6 +18,7 @@ from drawn_photos import draw_folder
 from headstart import progress
 from headstart.classifier.classifier import Classifier
 from headstart.errors import BackboneError, ClassifierError, DataError, RecipeError, RunError
+from headstart.recipe import Recipe
 from headstart.workbench import events
 from headstart.workbench.run import Run
 from headstart.workbench.train import train
@@ -86,6 +87,23 @@ def test_pairs_of_paths_and_labels_give_the_classifier_of_their_folder(photos: P
     assert again.evaluation.accuracy == run.evaluation.accuracy
     assert again.record["data"]["fingerprint"] == run.record["data"]["fingerprint"]
     assert Path(again.record["source"]).name == "list-48-images.csv"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [{}, {"head": "logistic", "balance": "equal"}], ids=["ridge", "logistic"])
+def test_a_listed_class_without_images_keeps_its_place_and_changes_no_answer(
+    photos: Path, tmp_path: Path, options: dict[str, object]
+) -> None:
+    common = {"on_event": None, "backbone": "embedded", **options}
+    plain = train(photos, out=tmp_path / "plain", inside=False, **common)
+    listed = train(photos, out=tmp_path / "run", classes=["stripes", "zebra", "disc", "square"], **common)
+
+    assert listed.classifier.classes == ("stripes", "zebra", "disc", "square")
+    assert listed.record["data"]["counts"]["train"] == {"disc": 13, "square": 13, "stripes": 13, "zebra": 0}
+    assert [row["predicted"] for row in listed.predictions()] == [row["predicted"] for row in plain.predictions()]
+    assert listed.evaluation.balanced_accuracy.value == plain.evaluation.balanced_accuracy.value
+    assert "No training image of zebra" in (listed.folder / "report.html").read_text("utf-8")
+    assert Recipe.from_dict(listed.record["recipe"]).classes == listed.classifier.classes
 
 
 def test_a_fifth_of_each_class_is_tested_and_never_trained_on(run: Run) -> None:

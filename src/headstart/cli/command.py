@@ -34,7 +34,7 @@ _GROUPS = {
     "Common": (
         ("backbone", "weights", "strategy", "time", "group_by", "test_share", "balance", "seed", "offline", "inside")
     ),
-    "Data": ("background", "max_pixels", "max_bad_share", "verify"),
+    "Data": ("classes", "background", "max_pixels", "max_bad_share", "verify"),
     "Head": ("head", "layers", "size"),
     "Fine-tuning": (
         *("unfreeze", "epochs", "lr", "schedule", "mix", "label_smoothing", "average", "flip_tta", "batch_norm"),
@@ -193,6 +193,7 @@ def _rank(field: dataclasses.Field[Any]) -> tuple[int, int]:
 
 def _option(field: dataclasses.Field[Any]) -> inspect.Parameter:
     kinds: dict[str, Any] = {"str": str, "str | None": str | None, "int": int, "float": float, "bool": bool}
+    kinds["tuple[str, ...]"] = str | None  # names with commas
     flag = field.name.replace("_", "-")
     names = f"--{flag}/--no-{flag}" if field.default is True else f"--{flag}"
     choices = field.metadata["choices"]  # for the help only: Recipe checks the value, and knows those of plug-ins
@@ -200,7 +201,7 @@ def _option(field: dataclasses.Field[Any]) -> inspect.Parameter:
     group = _GROUP_OF.get(field.name, "Advanced")
     option = typer.Option(names, help=about, rich_help_panel=group, show_default=field.default is not False)
     annotation = Annotated.__class_getitem__((kinds[str(field.type)], option))  # type: ignore[attr-defined]
-    return _parameter(field.name, field.default, annotation)
+    return _parameter(field.name, None if field.default == () else field.default, annotation)
 
 
 def _parameter(name: str, default: object, annotation: Any) -> inspect.Parameter:

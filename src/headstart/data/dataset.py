@@ -100,13 +100,17 @@ class Dataset:
         return np.array([number.get(sample.label or "", -1) for sample in self.samples], dtype=np.int64)
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Images of each class in each split: split → class → count, classes sorted, empty splits left out."""
+        """Images of each class in each split: split → class → count, classes sorted, empty splits left out.
+
+        The training split has every class, also one without images.
+        """
         counted: dict[str, dict[str, int]] = {name: {} for name in SPLITS[:3]}
+        counted["train"] = dict.fromkeys(self.classes, 0)
         for sample, name in zip(self.samples, self.splits, strict=True):
             if name in counted:
                 label = sample.label or ""
                 counted[name][label] = counted[name].get(label, 0) + 1
-        return {name: dict(sorted(classes.items())) for name, classes in counted.items() if classes}
+        return {name: dict(sorted(classes.items())) for name, classes in counted.items() if any(classes.values())}
 
     def with_split(self, test_share: float, seed: int) -> Dataset:
         """The same images divided into training, validation and test; duplicates, bursts and groups stay together.

@@ -20,6 +20,7 @@ from headstart.data.table import names_images, read_table
 from headstart.data.table_cells import is_table
 from headstart.errors import DataError, near
 from headstart.source_layout import AUTO, SourceLayout
+from headstart.wording import counted, listed
 
 _LAYOUT = "Put each class in its own folder (photos/cat, photos/dog), or list images and labels in a csv table."
 
@@ -213,9 +214,11 @@ class _Scanner:
         samples.sort(key=lambda sample: sample.name)
         labels = {sample.label or "" for sample in samples}
         training = {sample.label or "" for sample in samples if sample.split in (None, "train")}
-        classes = tuple(sorted(training or labels))
+        there = tuple(sorted(training or labels))
+        classes = self.layout.classes or there
+        findings = [*findings, *_not_listed(samples, self.layout.classes)]
         if not any(finding.stops_training for finding in findings):
-            findings = [*findings, *self._too_few(classes, findings)]
+            findings = [*findings, *self._too_few(there, findings)]
         stops = [finding for finding in findings if finding.stops_training]
         if stops and self.stop:
             raise stops[0].to_error(where)
@@ -225,7 +228,8 @@ class _Scanner:
                 raise stops[0].to_error(where)
             samples = [Sample(self.root / name, as_text(name)) for name in names]
         names = [sample.name for sample in samples]
-        findings = [*findings, *_class_mismatches(samples, classes), *similar_class_names(labels)]
+        findings += [*_without_images(classes, training), *_class_mismatches(samples, classes)]
+        findings += similar_class_names(labels)
         return ImageSet(
             root=self.root,
             samples=tuple(samples),
@@ -250,6 +254,33 @@ class _Scanner:
         found = f"{len(classes)} ({', '.join(map(repr, classes))}). {messages}".rstrip()
         expected = f"at least {self.least_classes} classes with images"
         return [stopping("few-classes", expected=expected, found=found, hint=_LAYOUT)]
+
+
+def _not_listed(samples: Sequence[Sample], classes: tuple[str, ...]) -> list[Finding]:
+    """What stops a training: images of classes that the user's own list does not have."""
+    other = Counter(sample.label or "" for sample in samples if sample.label not in classes) if classes else Counter()
+    if not other:
+        return []
+    meant = near(min(other), classes)
+    meant = f" {meant}" if meant.startswith("Did") else ""  # the list is there already
+    return [
+        stopping(
+            "other-class",
+            expected=f"images of the listed classes only: {listed(classes)}",
+            found=listed([f"{name} ({counted(other[name], 'image')})" for name in sorted(other)]),
+            hint=f"Add them to the list, or leave these images out.{meant}",
+            counts=dict(sorted(other.items())),
+        )
+    ]
+
+
+def _without_images(classes: Sequence[str], training: set[str]) -> list[Finding]:
+    """Listed classes that nothing can be learned of; they keep their place."""
+    empty = [name for name in classes if name not in training] if training else []
+    if not empty:
+        return []
+    message = f"No training image of {listed(empty)}: listed as a class, but not learned."
+    return [Finding("empty-class", "warning", message, detail={"classes": empty})]
 
 
 def _wrapped(prefix: str) -> Finding:

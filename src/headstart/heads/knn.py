@@ -59,8 +59,8 @@ def vote(cosines: Matrix, neighbour_labels: Labels, classes: int) -> Labels:
 
 def predict_neighbours(known: FeatureView, labels: Labels, queries: FeatureView, *, classes: int) -> tuple[Labels, int]:
     """Predicted class of each query (M), and the k that was used."""
-    smallest = int(np.bincount(labels, minlength=classes).min())
-    k = max(1, min(NEIGHBOURS, smallest))
+    counts = np.bincount(labels)
+    k = min(NEIGHBOURS, int(counts[counts > 0].min()))
     cosines, neighbours = nearest(known, queries, k)
     return vote(cosines, labels[neighbours], classes), k
 

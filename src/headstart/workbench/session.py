@@ -163,6 +163,8 @@ class Session:
     def source(self, source: Source) -> Path:
         """The path of a data set; one that is given as values is first kept as a table in the cache.
 
+        Where it has an order of classes, the recipe takes it, unless that names its own.
+
         Raises:
             DataError: it is no data set.
         """
@@ -173,6 +175,8 @@ class Session:
                 raise DataError(expected="the kept data set", found="nothing there", where=source, hint=hint)
             return Path(source)
         kept = keep_source(source, cache, layout=self.layout, progress=self.progress("keep images"))
+        if len(kept.classes) > 1 and not self.recipe.classes:
+            self.recipe = self.recipe.with_options({"classes": kept.classes})
         for text in kept.notes:
             self.notice(text)
         if kept.in_memory:

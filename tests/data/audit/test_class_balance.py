@@ -34,13 +34,23 @@ def test_ten_images_of_a_class_are_enough() -> None:
     assert "small-class" not in found({"a": 12, "rare": 10})
 
 
-@pytest.mark.parametrize(("count", "severity"), [(9, "warning"), (2, "warning"), (1, "problem"), (0, "problem")])
+@pytest.mark.parametrize(("count", "severity"), [(9, "warning"), (2, "warning"), (1, "problem")])
 def test_a_class_that_is_too_small_is_named(count: int, severity: str) -> None:
     finding = found({"a": 12, "rare": count})["small-class"]
 
     assert finding.severity == severity
     assert finding.detail["counts"] == {"rare": count}
     assert f"'rare' ({count})" in finding.message
+
+
+def test_a_class_whose_images_are_all_unreadable_is_too_small() -> None:
+    facts = ordinary(40)
+    facts[1::2] = [ImageFacts(f"c{i}", error="truncated") for i in range(1, 40, 2)]
+    assert by_kind(check_class_balance(images(facts=facts)))["small-class"].detail["counts"] == {"b": 0}
+
+
+def test_a_listed_class_without_any_image_is_not_counted() -> None:
+    assert check_class_balance(images(classes=("a", "listed", "b"))) == []
 
 
 def test_only_readable_training_images_count_for_the_size_of_a_class() -> None:

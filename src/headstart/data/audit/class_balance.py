@@ -17,7 +17,8 @@ def check_class_balance(images: AuditInput) -> list[Finding]:
     if not training:  # a test split alone: nothing is learned from it
         return []
     labels = Counter(images.labels[i] for i in training if images.readable[i])
-    counts = {name: labels[name] for name in images.classes}
+    there = {images.labels[i] for i in training}  # a listed class without any image is a finding of the scan
+    counts = {name: labels[name] for name in images.classes if name in there}
     return [*_imbalance(images, counts), *_small_classes(images, counts)]
 
 
