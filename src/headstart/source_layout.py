@@ -81,7 +81,7 @@ def class_names(given: object) -> tuple[str, ...]:
     if not isinstance(given, Iterable) or isinstance(given, (bytes, Mapping)):
         raise _bad_classes(type(given).__name__)
     names: list[Any] = list(given)
-    wrong = [name for name in names if not isinstance(name, (str, numbers.Integral)) or type(name) is bool]
+    wrong = [name for name in names if isinstance(name, bool) or not isinstance(name, (str, numbers.Integral))]
     if wrong:
         raise _bad_classes(f"{wrong[0]!r}")
     written = [unicodedata.normalize("NFC", str(name).strip()) for name in names]  # as labels of folders and tables
