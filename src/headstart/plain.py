@@ -8,6 +8,8 @@ from collections.abc import Mapping, Set
 from pathlib import PurePath
 from typing import Any
 
+from headstart.errors import RunError
+
 
 def to_plain(value: Any) -> Any:
     """Turn a value into what JSON knows: dataclasses become dicts by field, tuples and arrays lists, paths strings.
@@ -50,3 +52,17 @@ class Plain:
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain values for JSON."""
         return fields_of(self)
+
+
+def data_frame(columns: Mapping[Any, Any]) -> Any:
+    """A pandas DataFrame of these columns; pandas is only needed here.
+
+    Raises:
+        RunError: pandas is not installed.
+    """
+    try:
+        import pandas
+    except ImportError as error:
+        hint = "pip install pandas; where there is a to_dict() it gives the same columns without it."
+        raise RunError(expected="the package pandas", found="not installed", where="to_frame", hint=hint) from error
+    return pandas.DataFrame(columns)

@@ -129,3 +129,11 @@ def test_an_evaluation_of_version_0_1_still_opens() -> None:
         "calibration": {**saved["calibration"], "plain_ece": None, "overconfidence": None, "p_value": None},
     }
     assert Evaluation.from_dict(again) == e
+
+
+def test_the_confusion_matrix_is_an_array_with_the_true_classes_as_rows() -> None:
+    measured = evaluate_probabilities(np.eye(3)[[0, 1, 1, 2, 0]], images([0, 1, 0, 2, 2]))
+    matrix = measured.confusion_matrix()
+    assert matrix.dtype == np.int64
+    assert matrix.tolist() == [[1, 1, 0], [0, 1, 0], [1, 0, 1]]
+    assert matrix.trace() == measured.correct == 3

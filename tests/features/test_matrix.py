@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from headstart.errors import DataError
 from headstart.features.matrix import Features, scale_stages
 
 SLICES = {"a": (0, 2), "b": (2, 5)}
@@ -40,3 +41,12 @@ def test_a_run_longer_than_a_block_comes_whole(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("headstart.features.matrix.BLOCK_ROWS", 2)
     view = make().view(np.arange(8), ("a",))
     assert [(rows.start, rows.stop) for rows, _ in view.blocks(np.array([0, 1, 7]))] == [(0, 1), (1, 7), (7, 8)]
+
+
+def test_a_stage_is_had_by_its_name_without_a_copy() -> None:
+    features = make()
+    assert features.stages == ("a", "b")
+    np.testing.assert_array_equal(features["b"], features.matrix[:, 2:5])
+    assert np.shares_memory(features["b"], features.matrix)
+    with pytest.raises(DataError, match="Expected a stage: a, b, found 'c'"):
+        features["c"]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import headstart as hs
-from headstart.errors import RunError
+from headstart.errors import BackboneError, DataError, RunError
 from headstart.recipe import Recipe
 from headstart.workbench.run import (
     Run,
@@ -96,3 +97,17 @@ def test_the_plain_values_of_a_run_begin_with_the_evaluation_and_the_baselines(r
     assert list(values["evaluation"]["accuracy"])[:4] == ["value", "low", "high", "n"]
     assert {"majority", "kNN"} <= set(values["baselines"])
     assert values["run"] == str(run.folder)
+
+
+def test_features_are_had_by_the_name_of_a_stage_or_the_path_of_its_module(run: Run) -> None:
+    spec = run.classifier.backbone.spec
+    last = run.features_of("pooled")
+    assert last.shape == (48, spec.stages[-1].width)
+    assert np.array_equal(last, run.features_of(spec.stages[-1].module))
+    assert np.array_equal(last, run.features[run.features.stages[-1]])
+    widths = [run.features[stage].shape[1] for stage in run.features.stages]
+    assert sum(widths) == run.features.matrix.shape[1]
+    with pytest.raises(BackboneError, match="a stage of embedded"):
+        run.features_of("layer9")
+    with pytest.raises(DataError, match="Expected a stage"):
+        run.features["pool"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from headstart.errors import RunError
+from headstart.plain import data_frame
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,4 @@ class Predictions(list[Prediction]):
         Raises:
             RunError: pandas is not installed.
         """
-        try:
-            import pandas
-        except ImportError as error:
-            hint = "pip install pandas; to_dict() gives the same columns without it."
-            raise RunError(expected="the package pandas", found="none", hint=hint) from error
-        return pandas.DataFrame(self.to_dict())
+        return data_frame(self.to_dict())

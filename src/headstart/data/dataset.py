@@ -24,6 +24,7 @@ from headstart.data.image_set import ImageSet, Sample, scan
 from headstart.data.images import ImageRules
 from headstart.data.split import DataSplit, SplitInput, find_leaks, make_split, merge_groups
 from headstart.errors import DataError
+from headstart.plain import data_frame
 from headstart.public_api import public_methods
 from headstart.recipe import Recipe
 from headstart.wording import listed
@@ -178,15 +179,9 @@ class Dataset:
         """A pandas DataFrame with one row per image: name, path, label, split, group, sha256, width, height.
 
         Raises:
-            DataError: pandas is not installed.
+            RunError: pandas is not installed.
         """
-        try:
-            import pandas
-        except ImportError as error:
-            raise DataError(
-                expected="the package pandas", found="not installed", where="to_frame", hint="pip install pandas"
-            ) from error
-        return pandas.DataFrame(
+        return data_frame(
             {
                 "name": [sample.name for sample in self.samples],
                 "path": [str(sample.path) for sample in self.samples],

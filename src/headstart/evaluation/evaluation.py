@@ -9,12 +9,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from headstart.errors import RunError, shown
 from headstart.evaluation.calibration import Calibration
 from headstart.evaluation.design_effect import FEW_GROUPS
 from headstart.evaluation.intervals import Interval, points
 from headstart.evaluation.paired import is_significant
-from headstart.plain import Plain
+from headstart.plain import Plain, data_frame
 from headstart.public_api import public_methods
 from headstart.untrusted import check_fields
 from headstart.wording import counted
@@ -113,7 +116,7 @@ class Mistake:
     probability: float
 
 
-@public_methods("from_dict")
+@public_methods("from_dict", "confusion_matrix", "confusion_frame")
 @dataclass(frozen=True)
 class Evaluation(Plain):
     """All that was measured on the test images.
@@ -175,6 +178,20 @@ class Evaluation(Plain):
             raise RunError(
                 expected="an evaluation as headstart writes it", found=found, hint="Evaluate again."
             ) from error
+
+    def confusion_matrix(self) -> NDArray[np.int64]:
+        """`confusion` as an array, C×C int64: rows are the true classes, columns the predictions."""
+        return np.array(self.confusion, dtype=np.int64)
+
+    def confusion_frame(self) -> Any:
+        """The confusion matrix as a pandas DataFrame: index `true`, columns `predicted`, with the names of the classes.
+
+        Raises:
+            RunError: pandas is not installed.
+        """
+        frame = data_frame(dict(enumerate(self.confusion_matrix().T)))
+        frame.index, frame.columns = list(self.classes), list(self.classes)
+        return frame.rename_axis(index="true", columns="predicted")
 
     @property
     def correct(self) -> int:

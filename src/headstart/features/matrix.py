@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.errors import DataError, near
+
 Rows = NDArray[np.float32]
 
 BLOCK_ROWS = 4096  # rows a solver reads at once: 32 MB in float64 at D = 1,000
@@ -31,6 +33,22 @@ class Features:
     slices: Mapping[str, tuple[int, int]]
     names: tuple[str, ...]
     contents: tuple[str, ...]
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Names of the stages, in forward order."""
+        return tuple(self.slices)
+
+    def __getitem__(self, stage: str) -> Rows:
+        """N×D float32, the columns of one stage, not copied.
+
+        Raises:
+            DataError: it has no such stage.
+        """
+        if stage not in self.slices:
+            raise DataError(expected=f"a stage: {', '.join(self.slices)}", found=repr(stage), where="Features",
+                            hint=near(str(stage), self.slices))  # fmt: skip
+        return self.matrix[:, slice(*self.slices[stage])]
 
     def of_stages(self, stages: Sequence[str]) -> Features:
         """The columns of some stages alone, side by side in that order."""

@@ -16,6 +16,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from headstart.classifier.classifier import Classifier
@@ -29,6 +31,7 @@ from headstart.plain import to_plain
 from headstart.public_api import public_methods
 from headstart.untrusted import Untrusted, check_kinds, read_object, read_text, write_sealed
 from headstart.workbench.argument_order import check_order
+from headstart.workbench.run_predictions import RunPredictions
 
 CLASSIFIER, RECORD, PREDICTIONS = FILE_NAME, "run.json", "predictions.csv"
 FEATURES, REPORT, INSIDE = "features.safetensors", "report.html", "inside.html"
@@ -39,7 +42,7 @@ _COLUMNS = {"part": "split"}  # old → new name of a column of predictions.csv
 _NEEDED = ("path", "sha256", "split", "group", "label", "predicted", "probability")
 
 
-@public_methods("load", "predictions")
+@public_methods("load", "predictions", "confusion_matrix", "confusion_frame", "features_of")
 @dataclass(frozen=True)
 class Run:
     """A finished training.
@@ -66,19 +69,46 @@ class Run:
         """Features of all images of the run, on disk."""
         return load_features(self.folder / FEATURES)
 
-    def predictions(self) -> list[dict[str, str]]:
-        """The rows of predictions.csv: one for each image, with its content hash, split, label and prediction.
+    def confusion_matrix(self) -> NDArray[np.int64]:
+        """C×C int64 counts of the test images: rows are the true classes, columns the predictions."""
+        return self.evaluation.confusion_matrix()
+
+    def confusion_frame(self) -> Any:
+        """The confusion matrix as a pandas DataFrame with the names of the classes.
 
         Raises:
-            RunError: the table is missing, damaged or another one.
+            RunError: pandas is not installed.
+        """
+        return self.evaluation.confusion_frame()
+
+    def features_of(self, stage: str) -> NDArray[np.float32]:
+        """N×D float32, raw features of all images at one stage, in the order of `features.names`.
+
+        Args:
+            stage: its name (`stage4`), `pooled` (the last), or the path of its module (`layer4`).
+
+        Raises:
+            BackboneError: the backbone has no such stage.
+        """
+        return self.features[self.classifier.backbone.spec.stage(stage).name]
+
+    def predictions(self, split: str | None = None) -> RunPredictions:
+        """The rows of predictions.csv: one for each image, with its content hash, split, label and prediction.
+
+        Args:
+            split: `train`, `validation`, `test` or `unknown`; None: all images.
+
+        Raises:
+            RunError: the table is missing, damaged or another one; or there is no such split.
         """
         path = self.folder / PREDICTIONS
         try:
-            return _prediction_rows(path)
+            rows = _prediction_rows(path)
         except (OSError, ValueError, csv.Error) as error:
             raise RunError(
                 expected="the predictions of a run", found=str(error), where=path, hint="Run `headstart train` again."
             ) from error
+        return rows if split is None else rows.of_split(split)
 
     @classmethod
     def load(cls, folder: str | Path, *, module: nn.Module | None = None) -> Run:
@@ -126,13 +156,13 @@ class Run:
         return {"evaluation": evaluation, "baselines": evaluation["baselines"], "run": str(self.folder), **rest}
 
 
-def _prediction_rows(path: Path) -> list[dict[str, str]]:
+def _prediction_rows(path: Path) -> RunPredictions:
     table = csv.reader(io.StringIO(read_text(path), newline=""))
     header = [_COLUMNS.get(name, name) for name in map(restore_cell, next(table, []))]
     missing = [name for name in _NEEDED if name not in header]
     if missing:
         raise Untrusted(f"no column {', '.join(missing)}")
-    at, rows = header.index("probability"), []
+    at, rows = header.index("probability"), RunPredictions([], [n[2:-1] for n in header if n.startswith("p(")])
     for cells in table:
         if len(cells) != len(header):
             raise Untrusted(f"line {table.line_num} has {len(cells)} cells, the first {len(header)}")

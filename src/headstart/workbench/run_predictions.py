@@ -1,0 +1,78 @@
+"""RunPredictions: the predictions of a run for its images, as rows, as arrays, and as a frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.errors import RunError, near
+from headstart.plain import data_frame
+
+_SPLITS = ("train", "validation", "test", "unknown")
+_NUMBER, _PREFIX = "probability", "p("
+
+
+class RunPredictions(list[dict[str, str]]):
+    """The rows of predictions.csv, one for each image; the columns of all of them as arrays.
+
+    Attributes:
+        classes: C names, in the order of the probabilities' columns.
+    """
+
+    def __init__(self, rows: Iterable[dict[str, str]], classes: Sequence[str]) -> None:
+        super().__init__(rows)
+        self.classes = tuple(classes)
+
+    def of_split(self, split: str) -> RunPredictions:
+        """Those of one split: `train`, `validation`, `test` or `unknown`.
+
+        Raises:
+            RunError: there is no such split.
+        """
+        if split not in _SPLITS:
+            raise RunError(expected=f"a split: {', '.join(_SPLITS)}", found=repr(split), hint=near(split, _SPLITS))
+        return RunPredictions([row for row in self if row["split"] == split], self.classes)
+
+    @property
+    def names(self) -> list[str]:
+        """N paths of the images in their data set; of images from memory their numbers in it."""
+        return [row["path"] for row in self]
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """N int64, true classes as indices into `classes`; -1 for a class that training does not have."""
+        return self._indices("label")
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """N int64, predicted classes as indices into `classes`."""
+        return self._indices("predicted")
+
+    @property
+    def probabilities(self) -> NDArray[np.float64]:
+        """N×C float64, calibrated, with six decimals."""
+        columns = [f"{_PREFIX}{name})" for name in self.classes]
+        return np.array([[float(row[column]) for column in columns] for row in self]).reshape(len(self), len(columns))
+
+    def to_dict(self) -> dict[str, list[Any]]:
+        """Column → its N values, those of predictions.csv; probabilities as floats."""
+        columns = list(self[0]) if self else []
+        return {
+            name: [float(row[name]) if name == _NUMBER or name.startswith(_PREFIX) else row[name] for row in self]
+            for name in columns
+        }
+
+    def to_frame(self) -> Any:
+        """The columns of `to_dict` as a pandas DataFrame.
+
+        Raises:
+            RunError: pandas is not installed.
+        """
+        return data_frame(self.to_dict())
+
+    def _indices(self, column: str) -> NDArray[np.int64]:
+        number = {name: i for i, name in enumerate(self.classes)}
+        return np.array([number.get(row[column], -1) for row in self], dtype=np.int64)

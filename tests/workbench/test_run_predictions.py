@@ -1,0 +1,65 @@
+"""The predictions of a run as arrays and as a frame, against its own evaluation and classifier."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from headstart.errors import RunError
+from headstart.workbench.run import Run
+from headstart.workbench.run_predictions import RunPredictions
+
+
+def test_arrays_say_what_the_evaluation_counted(run: Run) -> None:
+    test = run.predictions("test")
+
+    assert test.classes == run.classifier.classes
+    assert (test.labels == test.predicted).mean() == run.evaluation.accuracy.value
+    counts = np.zeros((3, 3), dtype=int)
+    np.add.at(counts, (test.labels, test.predicted), 1)
+    np.testing.assert_array_equal(counts, run.confusion_matrix())
+
+
+def test_probabilities_are_those_of_the_classifier(run: Run, photos: Path) -> None:
+    rows = run.predictions()[:3]
+    predictions = RunPredictions(rows, run.predictions().classes)
+    again = run.classifier.predict([photos / name for name in predictions.names])
+    expected = [[one.probabilities[name] for name in predictions.classes] for one in again]
+    np.testing.assert_allclose(predictions.probabilities, expected, atol=2e-4)
+    np.testing.assert_array_equal(predictions.probabilities.argmax(1), predictions.predicted)
+
+
+def test_splits_together_are_all_images(run: Run) -> None:
+    parts = [run.predictions(split) for split in ("train", "validation", "test", "unknown")]
+    assert sorted(map(len, parts)) == [0, 0, 9, 39]
+    assert sum(map(len, parts)) == len(run.predictions())
+    assert parts[1].probabilities.shape == (0, 3)
+    assert parts[1].to_dict() == {}
+    with pytest.raises(RunError, match="Did you mean test"):
+        run.predictions("tset")
+
+
+def test_a_label_that_training_does_not_have_is_minus_one() -> None:
+    row = {"path": "a", "label": "zebra", "predicted": "cat", "p(cat)": "1"}
+    one = RunPredictions([row], ["cat"])
+    assert (one.labels.tolist(), one.predicted.tolist(), one.probabilities.tolist()) == ([-1], [0], [[1.0]])
+
+
+def test_columns_are_those_of_the_table_with_numbers(run: Run) -> None:
+    columns = run.predictions("test").to_dict()
+    header = (run.folder / "predictions.csv").read_text("utf-8").splitlines()[0]
+    assert ",".join(columns) == header
+    assert columns["probability"] == run.predictions("test").probabilities.max(1).tolist()
+
+
+def test_frames_have_the_names_of_the_classes(run: Run) -> None:
+    pytest.importorskip("pandas")
+    frame = run.predictions().to_frame()
+    table = run.confusion_frame()
+    assert len(frame) == 48
+    for true in run.classifier.classes:
+        found = frame[(frame["split"] == "test") & (frame["label"] == true)]["predicted"].value_counts()
+        assert {name: count for name, count in table.loc[true].items() if count} == found.to_dict()
+    assert (table.index.name, table.columns.name) == ("true", "predicted")
