@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from headstart.progress import Event, Notice, Progress, ProgressReporter, print_event, progress_line, silent
+from headstart.progress import Detail, Event, Notice, Progress, ProgressReporter, print_event, progress_line, silent
 
 
 def test_a_rate_and_the_time_left_follow_from_what_is_done() -> None:
@@ -60,3 +60,10 @@ def test_events_are_printed_to_stderr_and_silence_prints_nothing(capsys: pytest.
     assert notice == "Downloading 47 MB."
     assert [line.split("  ")[1] for line in progress.split("\r")] == ["1/2 images", "2/2 images"]
     assert printed.err.endswith("\n")
+
+
+def test_details_are_for_faces_that_ask_for_them(capsys: pytest.CaptureFixture[str]) -> None:
+    print_event(Detail("audit: 1.2 s"))
+    print_event(Notice("read this"))
+
+    assert capsys.readouterr().err == "read this\n"

@@ -22,6 +22,13 @@ class Notice(Event):
 
 
 @dataclass(frozen=True)
+class Detail(Event):
+    """One sentence for those who want to know more: how long a step took, where a file is, what was cached."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class Progress(Event):
     """How far a long step is: `done` of `total` units, `seconds` after it started."""
 
@@ -74,7 +81,7 @@ def print_event(event: Event) -> None:
     if isinstance(event, Progress):
         text, end = progress_line(event), "\n" if event.done >= event.total else "\r"
     else:
-        text, end = str(getattr(event, "text", "")), "\n"
+        text, end = "" if isinstance(event, Detail) else str(getattr(event, "text", "")), "\n"
     if not text or sys.stderr is None:
         return
     with contextlib.suppress(OSError, ValueError):  # ValueError: closed

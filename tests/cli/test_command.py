@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -134,3 +135,39 @@ def test_a_mistake_in_a_file_of_options_points_at_the_file_and_the_option(
 
     assert "found:    No such file or directory\n  where:    --config nothing.toml\n" in missing.err
     assert f"where:    --config {tmp_path / 'recipe.toml'}: max_bad_share\n" in wrong.err
+
+
+def test_verbose_says_times_and_what_was_cached(headstart: Headstart, photos: Path, run_folder: Path) -> None:
+    first = headstart("evaluate", run_folder, photos, "--verbose")
+    second = headstart("evaluate", run_folder, photos, "-v")
+    plain = headstart("evaluate", run_folder, photos)
+
+    assert re.search(r"^audit: \d+\.\d s$", first.err, re.M)
+    assert re.search(r"^features: 0 different images from the cache in .*; 48 computed by the engine", first.err, re.M)
+    assert re.search(r"^features: 48 different images from the cache in [^;]*$", second.err, re.M)
+    assert "cache in" not in plain.err
+    assert first.out == second.out == plain.out
+
+
+def test_verbose_and_quiet_contradict(headstart: Headstart, photos: Path) -> None:
+    answer = headstart("audit", photos, "-v", "-q")
+
+    assert answer.code == 2
+    assert "where:    --verbose" in answer.err
+
+
+@pytest.mark.parametrize("arguments", [("audit",), ("help", "audit"), ("audit", "--no-such-option")])
+def test_no_color_takes_all_colours_away(
+    headstart: Headstart, photos: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as in a terminal that has colours
+    monkeypatch.setenv("TERM", "xterm-256color")
+    colour = re.compile(r"\x1b\[[0-9;]*(?:3[0-7]|38|9[0-7]|4[0-7]|48)[0-9;]*m")
+    words = (*arguments, photos) if "help" not in arguments else arguments
+
+    coloured = headstart(*words)
+    monkeypatch.setenv("NO_COLOR", "1")
+    plain = headstart(*words)
+
+    assert colour.search(coloured.out + coloured.err), "or this test could not tell"
+    assert not colour.search(plain.out + plain.err)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -35,11 +37,14 @@ def test_train_prints_dataset_plan_results_files_and_a_next_command_that_works(
     assert places == sorted(places)
     assert "95 % interval" in answer.out
     assert "images/s" in answer.err
-    assert (tmp_path / "runs" / "photos" / "report.html").is_file()
+    written = tmp_path / "runs" / "photos"
+    command = shlex.join(["headstart", "train", str(photos), "--backbone", "embedded", "--no-inside"])
+    assert json.loads((written / "run.json").read_text("utf-8"))["command"] == command
+    assert command in html.unescape((written / "report.html").read_text("utf-8"))
 
-    command = answer.out.split("Next: headstart ")[1].split()
+    following = answer.out.split("Next: headstart ")[1].split()
 
-    predicted = headstart(*command[:-1], photos / "disc")
+    predicted = headstart(*following[:-1], photos / "disc")
 
     assert predicted.code == 0
     assert predicted.out.count("disc/") == 16

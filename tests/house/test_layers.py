@@ -12,6 +12,7 @@ SOURCE = Path(__file__).parents[2] / "src" / "headstart"
 LEAVES = {
     "recipe",
     "recipe_file",
+    "invocation",
     "source_layout",
     "runtime",
     "preserve",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from pathlib import Path
 
@@ -52,3 +53,10 @@ def test_cells_that_a_spreadsheet_would_obey_are_neutralised(tmp_path: Path) -> 
 def test_the_next_command_quotes_what_a_shell_would_split() -> None:
     expected = "headstart predict 'runs/my photos/classifier.safetensors' NEW_IMAGES"
     assert next_command(Path("runs/my photos")) == expected
+
+
+def test_the_record_and_the_report_hold_the_call_that_made_the_run(run: Run, photos: Path) -> None:
+    command = run.record["command"]
+
+    assert command == f"headstart.train({str(photos)!r}, out={str(run.folder)!r}, backbone='embedded')"
+    assert html.escape(command, quote=False).replace("'", "&#39;") in (run.folder / "report.html").read_text("utf-8")

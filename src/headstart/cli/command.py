@@ -71,6 +71,9 @@ _CONFIG = Annotated[
     typer.Option(help="Options from a TOML file or from the run.json of a run; those given here win."),
 ]
 _QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="Show only results, warnings and errors.")]
+_VERBOSE = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Also show how long each step takes, what was cached, and where.")
+]
 
 
 def command(
@@ -97,10 +100,16 @@ def command(
         flags = _flags(parameters.values())
 
         @functools.wraps(function)
-        def run(*, as_json: bool, quiet: bool = False, **values: Any) -> None:
+        def run(*, as_json: bool, quiet: bool = False, verbose: bool = False, **values: Any) -> None:
             with _errors_shown(flags):
+                if quiet and verbose:
+                    raise RecipeError(expected="--quiet or --verbose", found="both", where="--verbose")
                 values = _with_config(values)  # which takes the context away
-                events = {"on_event": _terminal(as_json=as_json, quiet=quiet).on_event} if takes_events else {}
+                events = (
+                    {"on_event": _terminal(as_json=as_json, quiet=quiet, verbose=verbose).on_event}
+                    if takes_events
+                    else {}
+                )
                 result = function(**values, **events)
                 if as_json:
                     print_json(result)
@@ -148,7 +157,7 @@ def print_json(result: object) -> None:
 
 
 def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """A command's parameters by name: the function's own, fields of Recipe, --quiet and --json."""
+    """A command's parameters by name: the function's own, fields of Recipe, --quiet, --verbose and --json."""
     hints = get_type_hints(function, include_extras=True)
     found = []
     for parameter in inspect.signature(function).parameters.values():
@@ -162,7 +171,7 @@ def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
         elif parameter.name != "on_event":
             found.append(parameter.replace(annotation=hint))
     if "on_event" in hints:
-        found.append(_parameter("quiet", False, _QUIET))
+        found += [_parameter("quiet", False, _QUIET), _parameter("verbose", False, _VERBOSE)]
     return {parameter.name: parameter for parameter in (*found, _parameter("as_json", False, _JSON))}
 
 
@@ -208,10 +217,10 @@ def _parameter(name: str, default: object, annotation: Any) -> inspect.Parameter
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
-def _terminal(*, as_json: bool = False, quiet: bool = False) -> Any:
+def _terminal(*, as_json: bool = False, quiet: bool = False, verbose: bool = False) -> Any:
     from headstart.cli.terminal import Terminal  # brings torch with it, so that --help does not
 
-    return Terminal(results=not as_json, quiet=quiet)
+    return Terminal(results=not as_json, quiet=quiet, verbose=verbose)
 
 
 def show_error(error: HeadstartError) -> None:

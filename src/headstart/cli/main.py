@@ -21,6 +21,7 @@ from headstart.cli.command import app, command, show_error
 from headstart.cli.streams import StandardStreams, signals_as_interrupt
 from headstart.cli.tables import print_backbones, print_cache
 from headstart.errors import RecipeError, near
+from headstart.invocation import started_in_shell
 from headstart.progress import OnEvent
 from headstart.recipe import AuditOptions, EvaluateOptions, PredictOptions, TrainOptions
 
@@ -223,8 +224,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _exit_code(arguments: Sequence[str] | None) -> int:
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        app(args=list(arguments) if arguments is not None else None, prog_name="headstart")
+        with started_in_shell(words):
+            app(args=words, prog_name="headstart")
     except SystemExit as left:
         return left.code if isinstance(left.code, int) else int(left.code is not None)
     return 0

@@ -35,12 +35,13 @@ class Terminal:
     Args:
         results: whether anything goes to stdout; False: it is kept for JSON.
         quiet: leave out progress and what is only planned.
+        verbose: show details too: how long each step took, what was cached, where files are.
     """
 
-    def __init__(self, *, results: bool = True, quiet: bool = False) -> None:
+    def __init__(self, *, results: bool = True, quiet: bool = False, verbose: bool = False) -> None:
         self._out = console(quiet=not results)
         self._err = Console(highlight=False, stderr=True)
-        self._quiet = quiet
+        self._quiet, self._verbose = quiet, verbose
         self._bar: Progress | None = None
         self._step = ""
         self._tenth = -1
@@ -56,8 +57,12 @@ class Terminal:
             if not self._quiet:
                 self._working(event)
             return
+        if isinstance(event, progress.Detail) and not self._verbose:
+            return
         self._stop_bar()
-        if isinstance(event, progress.Notice):
+        if isinstance(event, progress.Detail):
+            self._err.print(Text(shown(event.text), style="dim"), soft_wrap=True)
+        elif isinstance(event, progress.Notice):
             self._err.print(Text(shown(event.text), style="yellow"))
         elif isinstance(event, events.Results):
             self._results(event)

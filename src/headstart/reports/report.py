@@ -41,7 +41,7 @@ class ReportContents:
         recipe: option → value; defaults: the same with nothing chosen, to emphasise what was.
         timings: step → seconds.
         paths: image name → file, for thumbnails.
-        command: what to type next.
+        made_by: the call that made the run, one line. command: what to type next.
         warnings: caveats besides those of the evaluation (backbone not pretrained …).
         rules: how the images were read, so that thumbnails show what the network saw.
         inside: link into inside.html → its sentence; empty without that page.
@@ -62,6 +62,7 @@ class ReportContents:
     timings: Mapping[str, float]
     paths: Mapping[str, Path]
     command: str
+    made_by: str = ""
     defaults: Mapping[str, object] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     rules: ImageRules | None = None

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing_extensions import Unpack
 
 from headstart.errors import RecipeError
+from headstart.invocation import line
 from headstart.progress import OnEvent, print_event
 from headstart.recipe import ContinueOptions, Recipe, takes
 from headstart.workbench.job import Job
@@ -47,7 +48,9 @@ def continue_run(
         dataset = session.dataset(source).with_split(recipe.test_share, recipe.seed)  # the training finds it cached
         check_data(old, dataset.fingerprint())
     target = out_folder(old.folder if out is None else out)
-    return work_on(session, Job.begin(target, source, recipe, origin=old.folder.absolute()))
+    command = line("continue_run", old.folder, options={"out": out, "force": force or None, **options})
+    job = Job.begin(target, source, recipe, origin=old.folder.absolute(), command=command)
+    return work_on(session, job)
 
 
 def _recipe_of(run: Run, options: Mapping[str, object]) -> Recipe:

@@ -74,7 +74,8 @@ def evaluate(
     session = Session(recipe, options, on_event)
     model = classifier_of(classifier, verb="evaluate", images=source)
     rules = replace(model.rules, max_pixels=session.recipe.max_pixels, keep_damaged=session.recipe.keep_damaged)
-    dataset = session.dataset(source, least_classes=1, rules=rules, known=model.classes)
+    with session.step("audit"):
+        dataset = session.dataset(source, least_classes=1, rules=rules, known=model.classes)
     measured, notes = _reported(dataset)
     known = _known(model, dataset, measured)  # before the features, which take longer than all else
     with session.step("features"):

@@ -34,6 +34,7 @@ class Job:
     Args:
         folder: of the unfinished work. target: folder of the finished run. source: of the images, absolute.
         origin: folder of the run whose weights are trained further; None: a new training.
+        command: the call that began it.
     """
 
     folder: Path
@@ -41,9 +42,10 @@ class Job:
     source: Path
     recipe: Recipe
     origin: Path | None = None
+    command: str = ""
 
     @classmethod
-    def begin(cls, target: Path, source: Path, recipe: Recipe, *, origin: Path | None = None) -> Job:
+    def begin(cls, target: Path, source: Path, recipe: Recipe, *, origin: Path | None = None, command: str = "") -> Job:
         """A new job under the first name that neither a run nor another job has: NAME, NAME-2, …
 
         This process holds it until `done` or `claimed` ends. What a killed process left before its first checkpoint
@@ -56,7 +58,7 @@ class Job:
         make_folder(target.parent)
         with os_errors(target.parent, expected="a folder that can be written", hint=FOR_OUT):
             while True:
-                job = cls(_folder_of(free), free, source.absolute(), recipe, origin=origin)
+                job = cls(_folder_of(free), free, source.absolute(), recipe, origin=origin, command=command)
                 _clear_finished(job.folder, free)
                 if not free.exists() and job._claim_new():
                     return job
@@ -85,7 +87,8 @@ class Job:
             values = read_object(folder / _CARD, _KINDS)
             _check_pinned(values["pinned"])
             origin = Path(values["origin"]) if values.get("origin") else None
-            return cls(folder, target, Path(values["source"]), Recipe.from_dict(values["recipe"]), origin=origin)
+            recipe, command = Recipe.from_dict(values["recipe"]), values.get("command", "")
+            return cls(folder, target, Path(values["source"]), recipe, origin=origin, command=command)
         except (OSError, ValueError, TypeError, RecipeError) as error:
             raise _damaged(folder / _CARD, error) from error
 
@@ -218,6 +221,7 @@ class Job:
             "version": _VERSION,
             "source": str(self.source),
             "origin": None if self.origin is None else str(self.origin),
+            "command": self.command,
             "recipe": self.recipe.to_dict(),
             "pinned": pinned,
         }

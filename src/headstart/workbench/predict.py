@@ -10,13 +10,14 @@ from typing import Any
 from typing_extensions import Unpack
 
 from headstart import files
+from headstart.classifier.classifier import Classifier
 from headstart.classifier.predictions import Prediction, Predictions
 from headstart.data.image_set import scan_unlabelled
 from headstart.data.image_source import is_image_source, list_sources
 from headstart.errors import RunError
 from headstart.progress import OnEvent, print_event
 from headstart.recipe import PredictOptions, Recipe, takes
-from headstart.workbench.run import Trained, classifier_of, write_table
+from headstart.workbench.run import Run, Trained, classifier_of, write_table
 from headstart.workbench.session import Session
 
 
@@ -69,11 +70,18 @@ def predict(
     ):
         predictions.append(prediction)
         progress(len(predictions), len(given))
+    session.detail(f"{len(predictions):,} predictions by {model!r}, opened from {_place(classifier)}")
     if csv is not None:
         _write_csv(Path(csv), predictions, model.classes)
     if sort_into is not None:
         _sort(predictions, Path(sort_into))
     return predictions
+
+
+def _place(classifier: Trained) -> str:
+    if isinstance(classifier, Classifier):
+        return "memory"
+    return str((classifier.folder if isinstance(classifier, Run) else Path(classifier)).absolute())
 
 
 def _several(images: object) -> Sequence[object]:

@@ -27,7 +27,7 @@ from headstart.features.cache import FeatureCache, FeatureStore
 from headstart.features.extract import Extraction, ImageFiles, extract_features, open_store
 from headstart.features.matrix import Features
 from headstart.inspection.inspected_images import InspectedImages
-from headstart.progress import Event, Notice, OnEvent, ProgressReporter, Working, silent
+from headstart.progress import Detail, Event, Notice, OnEvent, ProgressReporter, Working, silent
 from headstart.recipe import Recipe
 from headstart.source_layout import SourceLayout
 from headstart.wording import counted
@@ -67,6 +67,7 @@ class Session:
 
     Attributes:
         seconds: name of each finished step → how long it took.
+        command: the call that it does, one line; empty where nobody says.
 
     Raises:
         RecipeError: an option is unknown or not allowed.
@@ -88,6 +89,7 @@ class Session:
         self.backbone = backbone
         self.recipe = (recipe or Recipe()).with_options(options or {})
         self.seconds: dict[str, float] = {}
+        self.command = ""
         self._on_event = on_event or silent
         self._lock = threading.Lock()  # signs of life come from a second thread
         self._last_event = time.monotonic()
@@ -102,6 +104,10 @@ class Session:
         """Report a sentence to read."""
         self.on_event(Notice(text))
 
+    def detail(self, text: str) -> None:
+        """Report a sentence for those who want to know more."""
+        self.on_event(Detail(text))
+
     def progress(self, step: str, unit: str = "images") -> ProgressReporter:
         """A function to call with (done, total) during a step."""
         return ProgressReporter(self.on_event, step, unit)
@@ -112,7 +118,9 @@ class Session:
         began = time.perf_counter()
         with self.signs_of_life(name):
             yield
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
+        seconds = time.perf_counter() - began
+        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+        self.detail(f"{name}: {seconds:.1f} s")
 
     @contextlib.contextmanager
     def signs_of_life(self, name: str) -> Iterator[None]:
@@ -277,6 +285,9 @@ class Session:
             workers=self.workers,
             progress=self.progress("extract features"),
         )
+        cached = len(set(job.files.contents)) - job.waiting
+        computed = f"; {job.waiting:,} computed by the engine {job.engine.name} on {self.device}" if job.waiting else ""
+        self.detail(f"features: {cached:,} different images from the cache in {self.cache.folder}{computed}")
         self.cache.shrink(keep=job.store)
         return Extracted(features, extraction, job.engine)
 

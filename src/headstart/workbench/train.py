@@ -25,6 +25,7 @@ from headstart.finetune.auto import check_strategy, idle_options
 from headstart.heads.head import Head
 from headstart.heads.knn import predict_neighbours
 from headstart.heads.linear_probe import LinearProbe, TrainingRows, fit_linear_probe
+from headstart.invocation import line
 from headstart.progress import OnEvent, print_event
 from headstart.recipe import Recipe, TrainOptions, takes
 from headstart.wording import listed
@@ -66,12 +67,13 @@ def train(
     Raises:
         HeadstartError: of the kind that says what is wrong: data, backbone, recipe or run.
     """
+    command = line("train", source, options={"out": out, "recipe": recipe, **options})
     own = options.get("backbone")
     own = own if isinstance(own, Backbone) else None
     if own is not None:
         options["backbone"] = own.spec.name
     session = Session(recipe, options, on_event, backbone=own)
-    recipe = session.recipe
+    session.command, recipe = command, session.recipe
     check_backbone(session)
     check_strategy(recipe)
     if idle := idle_options(recipe):
@@ -83,7 +85,7 @@ def train(
     target = out_folder(out) if out is not None else Path("runs") / run_name(path)
     if recipe.strategy == "probe":
         return _train(session, path, target)
-    return work_on(session, Job.begin(target, path, recipe))
+    return work_on(session, Job.begin(target, path, recipe, command=command))
 
 
 def work_on(session: Session, job: Job, *, resumed: bool = False, force: bool = False) -> Run:
@@ -93,6 +95,7 @@ def work_on(session: Session, job: Job, *, resumed: bool = False, force: bool = 
         resumed: the job was unfinished before this call, and stays so when this call fails.
         force: also when images, versions or the device are not those it began with.
     """
+    session.command = job.command
     with job.claimed():
         try:
             run = _train(session, job.source, job.target, job=job, force=force)

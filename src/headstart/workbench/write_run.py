@@ -75,6 +75,7 @@ def _record(session: Session, result: TrainingResult, card: Card) -> dict[str, o
     tuned = {} if result.fine_tuned is None else {"fine_tuning": result.fine_tuned.to_dict()}
     return {
         "evaluation": result.evaluation,
+        "command": session.command,
         "recipe": session.recipe,
         "source": result.source.absolute(),
         "data": card.data,
@@ -153,6 +154,7 @@ def _contents(session: Session, result: TrainingResult, inside: Mapping[str, str
         versions=runtime.versions(),
         timings=dict(session.seconds),
         paths={sample.name: sample.path for sample in image_set.samples},
+        made_by=session.command,
         command=next_command(result.folder),
         defaults=Recipe().to_dict(),
         warnings=result.warnings(session.recipe.strategy),
