@@ -20,7 +20,7 @@ from headstart.backbones.catalogue import SPECS
 from headstart.backbones.preprocess import Preprocess
 from headstart.backbones.replace_head import replace_head
 from headstart.classifier.classifier import Classifier
-from headstart.errors import TrainingError
+from headstart.errors import BackboneError, ClassifierError, TrainingError
 from headstart.training.stepbystep import StepByStep
 
 CLASSES = ("ant", "bee", "cat")
@@ -35,6 +35,35 @@ def loop(outputs: int = 3, row: str = "cifar_resnet20", validation: bool = False
     data = TensorDataset(pixels, torch.arange(24) % max(outputs, 2))
     sbs.set_loaders(DataLoader(data, 8), DataLoader(data, 8) if validation else None)
     return sbs
+
+
+OWN = {"size": 32, "mean": (0.4, 0.5, 0.6), "std": (0.2, 0.3, 0.4)}
+
+
+class OwnNetwork(nn.Module):
+    """Nothing like the catalogue's: flattened maps, two linear layers with dropout, perhaps a log-softmax."""
+
+    def __init__(self, ends_in_log_softmax: bool = False) -> None:
+        super().__init__()
+        self.maps = nn.Sequential(nn.Conv2d(3, 8, 3, 2), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 4, 3, 2))
+        self.hidden, self.drop, self.fc = nn.Linear(4 * 49, 32), nn.Dropout(0.5), nn.Linear(32, 3)
+        self.last = nn.LogSoftmax(dim=1) if ends_in_log_softmax else nn.Identity()
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        hidden = torch.relu(self.hidden(self.maps(pixels).flatten(1)))
+        found: torch.Tensor = self.last(self.fc(self.drop(hidden)))
+        return found
+
+
+def own_loop(network: nn.Module) -> StepByStep:
+    sbs = StepByStep(network, nn.CrossEntropyLoss(), SGD(network.parameters(), lr=0.05))
+    pixels = torch.randn(24, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+    sbs.set_loaders(DataLoader(TensorDataset(pixels, torch.arange(24) % 3), 8))
+    return sbs
+
+
+def tensors_of(network: nn.Module) -> dict[str, list[float]]:
+    return {name: tensor.flatten().tolist() for name, tensor in network.state_dict().items()}
 
 
 def photo(folder: Path) -> Path:
@@ -99,11 +128,46 @@ def test_the_networks_state_is_copied_not_shared() -> None:
 
 
 @pytest.mark.slow
-def test_networks_that_a_file_cannot_name_are_refused_with_the_reason() -> None:
-    own = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 3))
-    sbs = StepByStep(own, nn.CrossEntropyLoss(), SGD(own.parameters(), lr=0.1))
-    with pytest.raises(TrainingError, match="carries no code"):
-        sbs.to_classifier(None, CLASSES)
+@pytest.mark.parametrize("ends_in_log_softmax", [False, True])
+def test_a_network_outside_the_catalogue_answers_as_it_did(tmp_path: Path, ends_in_log_softmax: bool) -> None:
+    torch.manual_seed(3)
+    sbs, path = own_loop(OwnNetwork(ends_in_log_softmax)), photo(tmp_path)
+    sbs.train(2)
+    preprocess = Preprocess.from_values(OWN)
+    before = tensors_of(sbs.model)
+
+    sbs.to_classifier(OWN, CLASSES).save(tmp_path / "a.safetensors")
+    loaded = Classifier.load(tmp_path / "a.safetensors", module=OwnNetwork(ends_in_log_softmax))
+
+    expected = softmax(logits_of(sbs, preprocess, path))
+    answer = loaded.predict(path).probabilities
+    assert [answer[name] for name in CLASSES] == pytest.approx(expected.tolist(), abs=1e-5)
+    assert loaded.backbone.preprocess == preprocess
+    assert tensors_of(sbs.model) == before
+    assert all(parameter.requires_grad for parameter in sbs.model.parameters())  # a copy went into the classifier
+    sbs.train(1)
+    with pytest.raises(ClassifierError, match="module=OwnNetwork"):
+        Classifier.load(tmp_path / "a.safetensors")
+
+
+def test_a_network_outside_the_catalogue_needs_its_preprocessing_and_a_linear_head() -> None:
+    with pytest.raises(TrainingError, match=r'how images are prepared for OwnNetwork.*Give preprocess=\{"size"'):
+        own_loop(OwnNetwork()).to_classifier(None, CLASSES)
+    with pytest.raises(BackboneError, match="Did you mean size"):
+        own_loop(OwnNetwork()).to_classifier({"sise": 32}, CLASSES)
+    with pytest.raises(BackboneError, match="takes pixels 2×3×40×40"):
+        own_loop(OwnNetwork()).to_classifier({"size": 40}, CLASSES)
+    with pytest.raises(TrainingError, match="linear head 32 → 2 at fc, found 32 → 3"):
+        own_loop(OwnNetwork()).to_classifier(OWN, CLASSES[:2])
+    bent = own_loop(nn.Sequential(OwnNetwork(), nn.Sigmoid()))
+    with pytest.raises(TrainingError, match="linear layer on its pooled features"):
+        bent.to_classifier(OWN, CLASSES)
+    with pytest.raises(TrainingError, match="no linear layer there"):
+        own_loop(nn.Sequential(nn.Conv2d(3, 3, 32), nn.Flatten())).to_classifier(OWN, CLASSES)
+
+
+@pytest.mark.slow
+def test_another_number_of_classes_is_refused() -> None:
     with pytest.raises(TrainingError, match="linear head 64 → 4"):
         loop().to_classifier(None, (*CLASSES, "dog"))
 

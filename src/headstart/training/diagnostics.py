@@ -160,11 +160,18 @@ class Diagnostics(LoopSettings):
             warnings.simplefilter("ignore")  # tensorboard traces with what torch deprecates, and torch says so
             self.writer.add_graph(self.model, to_device(x, self.device))
 
-    def to_classifier(self, preprocess: Preprocess | None, classes: Sequence[str]) -> Classifier:
+    def to_classifier(self, preprocess: Preprocess | Mapping[str, object] | None, classes: Sequence[str]) -> Classifier:
         """The model as a Classifier, which saves to one safe file; its temperature fitted on the validation loader.
 
+        Args:
+            preprocess: how its images were prepared: a Preprocess, or its values such as
+                `{"size": 64, "mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}`; None: that of the catalogue.
+            classes: names in the order of the labels.
+
         Raises:
-            TrainingError: the network is not in the catalogue, or its classification head is not linear.
+            TrainingError: the network is not in the catalogue and no preprocessing is given, or its classification head
+                is not linear.
+            BackboneError: the network does not run on images of that size.
         """
         history = f"StepByStep, {self.total_epochs} epochs"
         return to_classifier(unwrapped(self.model), preprocess, classes, validation=self._validation(), history=history)
