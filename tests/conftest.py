@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from trained_runs import fine_tuned, fine_tuned_folder, photos, run, run_events, run_folder, shared
+from trained_runs import exported, fine_tuned, fine_tuned_folder, photos, run, run_events, run_folder, shared
 
 __all__ = [  # fixtures
+    "exported",
     "fine_tuned",
     "fine_tuned_folder",
     "photos",

@@ -45,6 +45,15 @@ def run(run_folder: Path) -> hs.Run:
     return hs.Run.load(run_folder)
 
 
+@pytest.fixture(scope="session")
+def exported(run_folder: Path, shared: Path) -> Path:
+    """The shared run as an ONNX file: the folder that `export` wrote; copy it before it is changed."""
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime")
+    made = _made_once(shared / "exported", lambda at: hs.export(run_folder, out=at / "export", on_event=None))
+    return made / "export"
+
+
 @pytest.fixture
 def run_events(run_folder: Path) -> list[Event]:
     """The events of the training of `run`, in order."""

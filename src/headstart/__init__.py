@@ -12,12 +12,14 @@ __version__ = "0.2.0"
 
 _HOMES: dict[str, str] = {
     "audit": "headstart.workbench.audit",
+    "check": "headstart.workbench.check",
     "compare": "headstart.workbench.compare",
     "continue_run": "headstart.workbench.continue_run",
     "doctor": "headstart.workbench.doctor",
     "embed": "headstart.workbench.embed",
     "evaluate": "headstart.workbench.evaluate",
     "explain": "headstart.workbench.explain",
+    "export": "headstart.workbench.export",
     "fetch": "headstart.workbench.fetch",
     "inspect": "headstart.workbench.inspect",
     "list_backbones": "headstart.workbench.backbones",

@@ -51,12 +51,14 @@ from headstart.training.meters import accuracy as accuracy
 from headstart.training.stepbystep import StepByStep as StepByStep
 from headstart.workbench.audit import audit as audit
 from headstart.workbench.backbones import list_backbones as list_backbones
+from headstart.workbench.check import check as check
 from headstart.workbench.compare import compare as compare
 from headstart.workbench.continue_run import continue_run as continue_run
 from headstart.workbench.doctor import doctor as doctor
 from headstart.workbench.embed import embed as embed
 from headstart.workbench.evaluate import evaluate as evaluate
 from headstart.workbench.explain import explain as explain
+from headstart.workbench.export import export as export
 from headstart.workbench.fetch import fetch as fetch
 from headstart.workbench.inspect import inspect as inspect
 from headstart.workbench.predict import predict as predict

@@ -35,9 +35,10 @@ HEADS = FEATURES | {"heads"}
 CLASSIFIER = HEADS | {"classifier"}
 TRAINING = CLASSIFIER | {"training"}
 FINETUNE = TRAINING | {"finetune"}
+ONNX_EXPORT = CLASSIFIER | {"onnx_export", "runtime_onnx", "headstart"}
 INSPECTION = CLASSIFIER | {"inspection"}
 BEST_PRACTICES = INSPECTION | {"best_practices"}
-REPORTS = BEST_PRACTICES | FINETUNE | {"reports"}
+REPORTS = BEST_PRACTICES | FINETUNE | ONNX_EXPORT | {"reports"}
 PRETRAINING = FINETUNE | {"pretraining"}
 WORKBENCH = REPORTS | PRETRAINING | {"datasets", "workbench"}
 ALLOWED: dict[str, set[str]] = {
@@ -55,6 +56,8 @@ ALLOWED: dict[str, set[str]] = {
     "classifier": CLASSIFIER,
     "training": TRAINING,
     "finetune": FINETUNE,
+    "onnx_export": ONNX_EXPORT,
+    "runtime_onnx": set(),
     "inspection": INSPECTION,
     "best_practices": BEST_PRACTICES,
     "pretraining": PRETRAINING,

@@ -24,8 +24,9 @@ ELSEWHERE = {
     "engines/onnxruntime_engine.py": "inside atomic_write",
     "features/features_file.py": "fills a memory map in the run's work folder",
     "files.py": "it is the place",
+    "workbench/export.py": "inside atomic_write",
     "workbench/job.py": "claims its folder by making it, which must fail where another process has it",
-    "workbench/run.py": "inside atomic_write",
+    "workbench/csv_table.py": "inside atomic_write",
     "workbench/selftest.py": "works in a temporary folder",
 }
 

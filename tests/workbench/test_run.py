@@ -15,9 +15,7 @@ from headstart.workbench.run import (
     Run,
     classifier_of,
     find_run,
-    neutral_cell,
     out_folder,
-    restore_cell,
     run_name,
 )
 
@@ -82,12 +80,6 @@ def test_a_folder_without_a_name_is_refused(tmp_path: Path, monkeypatch: pytest.
     for folder, found in (("/", "a folder with a name"), ("~nobody-of-this-name/run", "~nobody-of-this-name")):
         with pytest.raises(RunError, match=found):
             out_folder(folder)
-
-
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@a", "\ta", "'a", "plain", ""])
-def test_a_cell_is_no_formula_and_comes_back_as_it_was(text: str) -> None:
-    assert neutral_cell(text)[:1] not in ("=", "+", "-", "@", "\t")
-    assert restore_cell(neutral_cell(text)) == text
 
 
 def test_the_plain_values_of_a_run_begin_with_the_evaluation_and_the_baselines(run: Run) -> None:

@@ -15,9 +15,11 @@ from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 import typer
 from typer.core import TyperGroup
 
+from headstart.cli.progress_display import ProgressDisplay
 from headstart.errors import HeadstartError, RecipeError, near, shown
 from headstart.files import os_error
 from headstart.plain import to_plain
+from headstart.progress import Event
 from headstart.recipe import Recipe
 from headstart.recipe_file import read_options
 
@@ -26,6 +28,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 _PANELS = {
     "From images to a classifier": ("train", "predict", "evaluate", "compare", "audit"),
     "Train further": ("resume", "continue", "recalibrate", "selftest"),
+    "Use elsewhere": ("export", "check"),
     "Inspect": ("inspect", "explain", "doctor", "lab"),
     "Data sets, backbones, cache": ("fetch", "backbones", "cache", "pretrain", "demo", "help"),
 }
@@ -105,11 +108,7 @@ def command(
                 if quiet and verbose:
                     raise RecipeError(expected="--quiet or --verbose", found="both", where="--verbose")
                 values = _with_config(values)  # which takes the context away
-                events = (
-                    {"on_event": _terminal(as_json=as_json, quiet=quiet, verbose=verbose).on_event}
-                    if takes_events
-                    else {}
-                )
+                events = {"on_event": _Events(as_json=as_json, quiet=quiet, verbose=verbose)} if takes_events else {}
                 result = function(**values, **events)
                 if as_json:
                     print_json(result)
@@ -217,10 +216,28 @@ def _parameter(name: str, default: object, annotation: Any) -> inspect.Parameter
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
-def _terminal(*, as_json: bool = False, quiet: bool = False, verbose: bool = False) -> Any:
+class _Events:
+    """Draws the events of a command; the whole terminal, which needs torch, from the first that only it can draw."""
+
+    def __init__(self, *, as_json: bool, quiet: bool, verbose: bool) -> None:
+        self._display = ProgressDisplay(quiet=quiet, verbose=verbose)
+        self._options = {"results": not as_json, "quiet": quiet}
+        self._terminal: Any = None
+
+    def __call__(self, event: Event) -> None:
+        if self._display.on_event(event):
+            return
+        if self._terminal is None:
+            from headstart.cli.terminal import Terminal
+
+            self._terminal = Terminal(**self._options, display=self._display)
+        self._terminal.on_event(event)
+
+
+def _terminal() -> Any:
     from headstart.cli.terminal import Terminal  # brings torch with it, so that --help does not
 
-    return Terminal(results=not as_json, quiet=quiet, verbose=verbose)
+    return Terminal()
 
 
 def show_error(error: HeadstartError) -> None:

@@ -16,10 +16,10 @@ from typer.core import TyperGroup
 from typing_extensions import Unpack
 
 from headstart import __version__
-from headstart.cli import inspection_commands, lab_command, training_commands  # noqa: F401  # they register commands
+from headstart.cli import export_commands, inspection_commands, lab_command, training_commands  # noqa: F401  # they register commands
 from headstart.cli.command import app, command, show_error
 from headstart.cli.streams import StandardStreams, signals_as_interrupt
-from headstart.cli.tables import print_backbones, print_cache
+from headstart.cli.tables import console, print_backbones, print_cache, print_predictions
 from headstart.errors import RecipeError, near
 from headstart.invocation import started_in_shell
 from headstart.progress import OnEvent
@@ -45,9 +45,15 @@ def train(
     return verb(source, out=out, on_event=on_event, **options)
 
 
-@command(failed=lambda predictions: any(p.error or p.damaged for p in predictions))
+def _show_predictions(predictions: Any, values: Mapping[str, Any]) -> None:
+    print_predictions(predictions, console())
+
+
+@command(show=_show_predictions, failed=lambda predictions: any(p.error or p.damaged for p in predictions))
 def predict(
-    classifier: _Classifier,
+    classifier: Annotated[
+        Path, typer.Argument(help="classifier.safetensors, the folder of its run, or an exported .onnx file.")
+    ],
     images: Annotated[
         list[str], typer.Argument(help="Image files, folders of images and addresses, any number.", metavar="{images}")
     ],
@@ -60,6 +66,10 @@ def predict(
     **options: Unpack[PredictOptions],
 ) -> object:
     """Predict the class of new images, with calibrated probabilities."""
+    if classifier.suffix.lower() == ".onnx":  # without torch
+        from headstart.workbench.predict_onnx import predict_onnx
+
+        return predict_onnx(classifier, images, csv=csv, sort_into=sort_into, on_event=on_event, options=options)
     from headstart.workbench.predict import predict as verb
 
     return verb(classifier, images, csv=csv, sort_into=sort_into, on_event=on_event, **options)

@@ -1,10 +1,11 @@
-"""Console and tables of results that need no torch: backbones, cache, analyses, experiments."""
+"""Console and tables of results that need no torch: predictions, backbones, cache, analyses, experiments."""
 
 from __future__ import annotations
 
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from rich.text import Text
 from headstart.errors import shown
 
 _WIDTH = 100  # columns of a file or a pipe, unless COLUMNS says otherwise
+_MOST_COUNTED = 12  # classes in the line of counts
 _NUMBERS = ("{:.1f}", "{}", "{:.2f}", "{:.3f}", "{:.0f}")  # million parameters, px, GMAC, accuracy, MB
 
 
@@ -52,6 +54,29 @@ def print_backbones(entries: Sequence[Mapping[str, Any]], values: Mapping[str, A
         "accurate choose by it. Weights trained on ImageNet may also be under its terms; list_backbones() has the "
         "licences in full. Any network of timm: --backbone timm:NAME. Your own weights: --weights FILE.",
     )
+
+
+def print_predictions(predictions: Sequence[Any], out: Console) -> None:
+    """Predictions as a table, one line each, and how many images each class got."""
+    table = plain(header=True)
+    for name in ("image", "class", "probability", "next classes"):
+        table.add_column(name, justify="right" if name == "probability" else "left", overflow="fold")
+    for prediction in predictions:
+        if prediction.error:
+            table.add_row(safe(prediction.name), Text("unreadable", style="red"), "", safe(prediction.error))
+            continue
+        rest = ", ".join(f"{shown(label)} {share:.1%}" for label, share in prediction.top[1:])
+        said = Text(f"{shown(prediction.damaged)}; ", style="yellow") if prediction.damaged else Text("")
+        share = f"{prediction.probability:.1%}"
+        table.add_row(safe(prediction.name), safe(prediction.label or ""), share, said + Text(rest))
+    # in a file or a pipe each image stays on its line
+    wide = out if out.is_terminal or out.quiet else Console(highlight=False, width=10_000)
+    wide.print(table)
+    if len(predictions) > 1:
+        counts = Counter("unreadable" if one.error else str(one.label) for one in predictions)
+        parts = [f"{count:,} {shown(name)}" for name, count in counts.most_common(_MOST_COUNTED)]
+        more = [f"{len(counts) - _MOST_COUNTED} more classes"] if len(counts) > _MOST_COUNTED else []
+        out.print(f"{len(predictions):,} images: {', '.join([*parts, *more])}")
 
 
 def print_cache(state: Any, values: Mapping[str, Any]) -> None:

@@ -7,25 +7,22 @@ from __future__ import annotations
 
 import functools
 import shlex
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from rich.console import Console, RenderableType
-from rich.markup import escape
+from rich.console import RenderableType
 from rich.padding import Padding
-from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
 from headstart import progress
-from headstart.cli.tables import console, plain, safe
+from headstart.cli.progress_display import ProgressDisplay
+from headstart.cli.tables import console, plain, print_predictions, safe
 from headstart.errors import shown
 from headstart.workbench import events
 from headstart.workbench.run import Run
 from headstart.workbench.values import Audit, Evaluation, EvaluationResult, FetchedSet, Finding, Prediction
 
 _MARKS = {"problem": ("✗", "bold red"), "warning": ("!", "yellow"), "note": ("·", "dim")}
-_MOST_COUNTED = 12  # classes in the line of counts
 _SHOWN_NAMES = 3  # of one finding, and of one group; the report has more
 
 
@@ -36,35 +33,26 @@ class Terminal:
         results: whether anything goes to stdout; False: it is kept for JSON.
         quiet: leave out progress and what is only planned.
         verbose: show details too: how long each step took, what was cached, where files are.
+        display: that draws progress and notices; None: a new one.
     """
 
-    def __init__(self, *, results: bool = True, quiet: bool = False, verbose: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        results: bool = True,
+        quiet: bool = False,
+        verbose: bool = False,
+        display: ProgressDisplay | None = None,
+    ) -> None:
         self._out = console(quiet=not results)
-        self._err = Console(highlight=False, stderr=True)
-        self._quiet, self._verbose = quiet, verbose
-        self._bar: Progress | None = None
-        self._step = ""
-        self._tenth = -1
-        self._next_sign: dict[str, float] = {}  # step → seconds from which on a log gets the next sign of life
+        self._display = display or ProgressDisplay(quiet=quiet, verbose=verbose)
+        self._quiet = quiet
 
     def on_event(self, event: progress.Event) -> None:
         """Show one event."""
-        if isinstance(event, progress.Progress):
-            if not self._quiet:
-                self._progress(event)
+        if self._display.on_event(event):
             return
-        if isinstance(event, progress.Working):
-            if not self._quiet:
-                self._working(event)
-            return
-        if isinstance(event, progress.Detail) and not self._verbose:
-            return
-        self._stop_bar()
-        if isinstance(event, progress.Detail):
-            self._err.print(Text(shown(event.text), style="dim"), soft_wrap=True)
-        elif isinstance(event, progress.Notice):
-            self._err.print(Text(shown(event.text), style="yellow"))
-        elif isinstance(event, events.Results):
+        if isinstance(event, events.Results):
             self._results(event)
         elif isinstance(event, events.FilesWritten):
             self._files(event)
@@ -73,49 +61,6 @@ class Terminal:
         elif isinstance(event, events.Plan) and not self._quiet:
             self._title("Plan")
             self._pairs(event.rows)
-
-    def _progress(self, event: progress.Progress) -> None:
-        line = progress.progress_line(event).rstrip()
-        is_new = self._step != event.step
-        self._step = event.step
-        if not self._err.is_terminal:  # for a log: a line at each tenth
-            tenth = event.done * 10 // max(event.total, 1)
-            if is_new or tenth != self._tenth:
-                print(line, file=sys.stderr, flush=True)
-            self._tenth = tenth
-            return
-        if self._bar is None or is_new:
-            self._stop_bar()
-            self._bar = Progress(TextColumn("{task.description}"), BarColumn(), console=self._err, transient=True)
-            self._bar.add_task("", total=1)
-            self._bar.start()
-        task = self._bar.task_ids[0]
-        self._bar.update(task, description=escape(line), completed=event.done, total=event.total or None)
-        if event.done >= event.total:
-            self._stop_bar()
-            self._err.print(Text(line, style="dim"))
-
-    def _working(self, event: progress.Working) -> None:
-        """A step that reports no progress; in a log after twice the time each, for it may take an hour."""
-        if not self._err.is_terminal:
-            if event.seconds < self._next_sign.get(event.step, 0.0):
-                return
-            self._next_sign[event.step] = 2 * event.seconds
-            print(event.text, file=sys.stderr, flush=True)
-            return
-        if self._bar is None:
-            self._bar = Progress(TextColumn("{task.description}"), console=self._err, transient=True)
-            self._bar.add_task("", total=None)
-            self._bar.start()
-            self._step = ""
-        elif self._step:
-            return  # the bar of a step that reports its progress stays
-        self._bar.update(self._bar.task_ids[0], description=escape(event.text))
-
-    def _stop_bar(self) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
 
     def _title(self, text: str) -> None:
         self._out.print()
@@ -204,30 +149,9 @@ class Terminal:
     @show.register(tuple)
     def _(self, results: Sequence[object]) -> None:
         if all(isinstance(one, Prediction) for one in results):
-            self._predictions([one for one in results if isinstance(one, Prediction)])
+            print_predictions([one for one in results if isinstance(one, Prediction)], self._out)
         else:
             self.text("\n\n".join(map(str, results)))
-
-    def _predictions(self, predictions: Sequence[Prediction]) -> None:
-        table = plain(header=True)
-        for name in ("image", "class", "probability", "next classes"):
-            table.add_column(name, justify="right" if name == "probability" else "left", overflow="fold")
-        for prediction in predictions:
-            if prediction.error:
-                table.add_row(safe(prediction.name), Text("unreadable", style="red"), "", safe(prediction.error))
-                continue
-            rest = ", ".join(f"{shown(label)} {share:.1%}" for label, share in prediction.top[1:])
-            said = Text(f"{shown(prediction.damaged)}; ", style="yellow") if prediction.damaged else Text("")
-            share = f"{prediction.probability:.1%}"
-            table.add_row(safe(prediction.name), safe(prediction.label or ""), share, said + Text(rest))
-        # in a file or a pipe each image stays on its line
-        out = self._out if self._out.is_terminal else Console(highlight=False, width=10_000)
-        out.print(table)
-        if len(predictions) > 1:
-            counts = Counter("unreadable" if one.error else str(one.label) for one in predictions)
-            parts = [f"{count:,} {shown(name)}" for name, count in counts.most_common(_MOST_COUNTED)]
-            more = [f"{len(counts) - _MOST_COUNTED} more classes"] if len(counts) > _MOST_COUNTED else []
-            self._out.print(f"{len(predictions):,} images: {', '.join([*parts, *more])}")
 
     @show.register
     def _(self, result: EvaluationResult) -> None:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, fx
 
 from headstart.backbones.backbone import Backbone
+from headstart.backbones.feature_extractor import FeatureExtractor
 from headstart.engines.fold import fold
 from headstart.errors import BackboneError, RunError
 from headstart.files import atomic_write, make_folder
@@ -53,7 +54,7 @@ def onnx_forward(backbone: Backbone, cache_folder: Path) -> Callable[[Tensor], T
     path = export_path(backbone, cache_folder)
     model = read_export(path)
     if model is None:
-        model = _export(backbone)
+        model = export_network(backbone.inference, backbone.preprocess.crop, name=backbone.spec.name)
         write_export(path, model)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
@@ -105,25 +106,39 @@ def write_export(path: Path, model: bytes) -> None:
             part.write_bytes(hashlib.sha256(model).digest() + model)
 
 
-def _export(backbone: Backbone) -> bytes:
-    body = fold(backbone.inference)
-    side = backbone.preprocess.crop
+def export_network(network: FeatureExtractor, side: int, *, name: str, opset: int | None = None) -> bytes:
+    """A network as an ONNX model: normalised pixels N×3×S×S float32 → features N×D float32, batch norm folded.
+
+    Args:
+        side: of its square input, px. name: of the network, for errors.
+        opset: version of ONNX's operations; None: the exporter's choice.
+
+    Raises:
+        BackboneError: it cannot be exported.
+    """
+    body = fold(network)
     pixels = torch.zeros(2, 3, side, side)  # one image would make the batch a constant
     try:
         with _quiet(), torch.inference_mode(False), torch.no_grad():
             program = torch.onnx.export(
-                body, (pixels,), dynamo=True, dynamic_shapes=_shapes(body), verbose=False, optimize=True
+                body,
+                (pixels,),
+                dynamo=True,
+                dynamic_shapes=_shapes(body),
+                opset_version=opset,
+                verbose=False,
+                optimize=True,
             )
     except Exception as error:  # the exporter fails in many ways of its own
         first = str(error).strip().splitlines()[:1]
         raise BackboneError(
             expected="a network that can be exported to ONNX",
             found=f"{type(error).__name__}: {first[0] if first else ''}",
-            where=backbone.spec.name,
+            where=name,
             hint="Use another engine: --engine folded.",
         ) from error
     if program is None:
-        raise BackboneError(expected="an ONNX program", found="none", where=backbone.spec.name)
+        raise BackboneError(expected="an ONNX program", found="none", where=name)
     model: bytes = program.model_proto.SerializeToString()
     return model
 

@@ -9,15 +9,15 @@ from typing import Any
 
 from typing_extensions import Unpack
 
-from headstart import files
 from headstart.classifier.classifier import Classifier
-from headstart.classifier.predictions import Prediction, Predictions
+from headstart.classifier.predictions import Predictions
 from headstart.data.image_set import scan_unlabelled
 from headstart.data.image_source import is_image_source, list_sources
-from headstart.errors import RunError
 from headstart.progress import OnEvent, print_event
 from headstart.recipe import PredictOptions, Recipe, takes
-from headstart.workbench.run import Run, Trained, classifier_of, write_table
+from headstart.workbench.predict_onnx import predict_onnx
+from headstart.workbench.prediction_files import check_table, sort_images, write_predictions
+from headstart.workbench.run import Run, Trained, classifier_of
 from headstart.workbench.session import Session
 
 
@@ -35,7 +35,8 @@ def predict(
     """Classify image files and all images of folders, or images in memory.
 
     Args:
-        classifier: a file, the folder of a run, a Run, or a loaded Classifier.
+        classifier: a file, the folder of a run, a Run, a loaded Classifier, or an ONNX file of `headstart export`, with
+            which images are files and folders.
         images: one or several of: files; folders, each for its images sorted by name; addresses, fetched unless
             `offline`; and whatever `Classifier.predict` takes (arrays, tensors, Pillow images, bytes, a Dataset).
         sort_into: also copy each image file into `<sort_into>/<class>/`, those that cannot be read into
@@ -52,11 +53,11 @@ def predict(
         DataError: a path does not exist, or a folder holds no image.
         RunError: the csv cannot be written; if its folder is missing, before anything is computed.
     """
+    if isinstance(classifier, (str, Path)) and str(classifier).lower().endswith(".onnx"):
+        return predict_onnx(classifier, images, csv=csv, sort_into=sort_into, on_event=on_event, options=options)
     session = Session(recipe, options, on_event)
-    if csv is not None and not Path(csv).absolute().parent.is_dir():
-        raise RunError(
-            expected="a folder for the table", found="no such folder", where=csv, hint="Create the folder first."
-        )
+    if csv is not None:
+        check_table(csv)
     model = classifier_of(classifier, verb="predict", images=images)
     given = [image for source in _several(images) for image in _images_of(source)]
     forward = session.forward(model.backbone, waiting=len(given))
@@ -72,9 +73,9 @@ def predict(
         progress(len(predictions), len(given))
     session.detail(f"{len(predictions):,} predictions by {model!r}, opened from {_place(classifier)}")
     if csv is not None:
-        _write_csv(Path(csv), predictions, model.classes)
+        write_predictions(Path(csv), predictions, model.classes)
     if sort_into is not None:
-        _sort(predictions, Path(sort_into))
+        sort_images(predictions, Path(sort_into))
     return predictions
 
 
@@ -95,28 +96,3 @@ def _images_of(source: object) -> Sequence[object]:
     if not isinstance(source, (str, os.PathLike)) or "://" in str(source):
         return [source]
     return scan_unlabelled([Path(source)])
-
-
-def _sort(predictions: Sequence[Prediction], folder: Path) -> None:
-    for prediction in predictions:
-        source = Path(prediction.name)
-        if os.path.isfile(source):  # noqa: PTH113  # False for names that no disk can hold
-            files.copy_into(source, folder / _folder_name(prediction.label or "_unreadable"))
-
-
-def _folder_name(label: str) -> str:
-    """A class as the name of one folder: class names come out of files, and may hold anything."""
-    plain = "".join(c if c.isprintable() and c not in '/\\:*?"<>|' else "_" for c in label).strip(". ")
-    return plain[:100] or "_"
-
-
-def _write_csv(path: Path, predictions: Sequence[Prediction], classes: Sequence[str]) -> None:
-    header = ["path", "predicted", "probability", *[f"p({name})" for name in classes], "error", "damaged"]
-    rows = ([p.name, p.label or "", *_numbers(p, classes), p.error or "", p.damaged or ""] for p in predictions)
-    write_table(path, header, rows)
-
-
-def _numbers(prediction: Prediction, classes: Sequence[str]) -> list[str]:
-    if prediction.error:
-        return [""] * (len(classes) + 1)
-    return [f"{value:.6f}" for value in (prediction.probability, *(prediction.probabilities[c] for c in classes))]

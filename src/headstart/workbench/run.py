@@ -10,7 +10,7 @@ import io
 import os
 import re
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,11 +26,12 @@ from headstart.errors import ClassifierError, DataError, RunError
 from headstart.evaluation.evaluation import Evaluation
 from headstart.features.features_file import load_features
 from headstart.features.matrix import Features
-from headstart.files import FOR_RUN, atomic_write, expanded
+from headstart.files import FOR_RUN, expanded
 from headstart.plain import to_plain
 from headstart.public_api import public_methods
 from headstart.untrusted import Untrusted, check_kinds, read_object, read_text, write_sealed
 from headstart.workbench.argument_order import check_order
+from headstart.workbench.csv_table import restore_cell
 from headstart.workbench.run_predictions import RunPredictions
 
 CLASSIFIER, RECORD, PREDICTIONS = FILE_NAME, "run.json", "predictions.csv"
@@ -217,31 +218,6 @@ def write_record(folder: Path, values: Mapping[str, Any]) -> None:
         RunError: it cannot be written there.
     """
     write_sealed(folder / RECORD, {"version": VERSION, **to_plain(values)}, hint=FOR_RUN)
-
-
-def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a csv whose cells no spreadsheet takes for a formula; it appears whole or not at all.
-
-    Raises:
-        RunError: it cannot be written there.
-    """
-    with (
-        atomic_write(path, expected="a table that can be written") as part,
-        part.open("w", encoding="utf-8", newline="", errors="backslashreplace") as file,
-    ):
-        writer = csv.writer(file)
-        writer.writerow([neutral_cell(name) for name in header])
-        writer.writerows([neutral_cell(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
-
-
-def neutral_cell(text: str) -> str:
-    """A leading apostrophe for cells that begin with = + - @ or a control character."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r", "\n", "'") else text
-
-
-def restore_cell(text: str) -> str:
-    """What `neutral_cell` was given."""
-    return text[1:] if text[:1] == "'" else text
 
 
 Trained = str | Path | Classifier | Run

@@ -16,9 +16,10 @@ from headstart.classifier.classifier import Classifier
 from headstart.recipe import Recipe
 from headstart.reports.inside import write_inside
 from headstart.reports.report import ReportContents, write_report
+from headstart.workbench.csv_table import write_table
 from headstart.workbench.fine_tune import FineTuneOutcome
 from headstart.workbench.inspect import contents_of, inspect_briefly
-from headstart.workbench.run import CLASSIFIER, INSIDE, PREDICTIONS, REPORT, write_record, write_table
+from headstart.workbench.run import CLASSIFIER, INSIDE, PREDICTIONS, REPORT, write_record
 from headstart.workbench.session import Session
 from headstart.workbench.training_result import TrainingResult
 

@@ -1,0 +1,116 @@
+"""ParityReport: whether an exported file gives its classifier's answers, image by image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from headstart.plain import Plain
+
+
+@dataclass(frozen=True)
+class ParityRow(Plain):
+    """One image: the classifier's answer and the file's.
+
+    Args:
+        difference: largest difference of a probability. margin: between the classifier's two most probable classes.
+        pixels: largest difference of a prepared pixel, grey levels.
+    """
+
+    name: str
+    expected: str
+    found: str
+    difference: float
+    margin: float
+    pixels: int
+
+
+@dataclass(frozen=True)
+class ParityReport(Plain):
+    """An exported file beside its classifier, on the same images.
+
+    Args:
+        rows: one for each image. left_out: image → why it could not be compared.
+        tolerance: of a probability. pixel_tolerance: of a prepared pixel, grey levels.
+    """
+
+    rows: tuple[ParityRow, ...]
+    tolerance: float
+    pixel_tolerance: int
+    left_out: Mapping[str, str]
+
+    @property
+    def ties(self) -> tuple[ParityRow, ...]:
+        """Images whose two most probable classes are closer than the tolerance can tell apart."""
+        return tuple(row for row in self.rows if row.margin <= 2 * self.tolerance)
+
+    @property
+    def disagreements(self) -> tuple[ParityRow, ...]:
+        """Images that get another class from the file, ties left out."""
+        return tuple(row for row in self.rows if row.found != row.expected and row.margin > 2 * self.tolerance)
+
+    @property
+    def agreement(self) -> float:
+        """Share of images with the same class, ties left out."""
+        counted = len(self.rows) - len(self.ties)
+        return 1.0 if not counted else 1 - len(self.disagreements) / counted
+
+    @property
+    def largest(self) -> float:
+        """Largest difference of any probability."""
+        return max((row.difference for row in self.rows), default=0.0)
+
+    @property
+    def mean(self) -> float:
+        """Mean over the images of their largest difference."""
+        return fmean(row.difference for row in self.rows) if self.rows else 0.0
+
+    @property
+    def pixels(self) -> int:
+        """Largest difference of a prepared pixel, grey levels."""
+        return max((row.pixels for row in self.rows), default=0)
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is beyond the tolerances, in sentences; empty: the file gives the classifier's answers."""
+        found = [] if self.rows else ["No image could be compared."]
+        if self.disagreements:
+            names = ", ".join(row.name for row in self.disagreements[:3])
+            found.append(f"{len(self.disagreements)} of {len(self.rows)} images get another class: {names}.")
+        if self.largest > self.tolerance:
+            worst = max(self.rows, key=lambda row: row.difference)
+            found.append(
+                f"A probability differs by {worst.difference:.4f}, more than {self.tolerance:g}: {worst.name}."
+            )
+        if self.pixels > self.pixel_tolerance:
+            worst = max(self.rows, key=lambda row: row.pixels)
+            found.append(
+                f"A prepared pixel differs by {worst.pixels} grey levels, more than {self.pixel_tolerance}: "
+                f"{worst.name}."
+            )
+        return tuple(found)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: the summary first, then each image."""
+        return {
+            "passed": not self.problems,
+            "images": len(self.rows),
+            "agreement": self.agreement,
+            "largest_difference": self.largest,
+            "mean_difference": self.mean,
+            "largest_pixel_difference": self.pixels,
+            "ties": [row.name for row in self.ties],
+            "problems": list(self.problems),
+            **super().to_dict(),
+        }
+
+    def __str__(self) -> str:
+        lines = [
+            f"{len(self.rows):,} images: same class {self.agreement:.1%}"
+            + (f", {len(self.ties)} ties left out" if self.ties else ""),
+            f"Probabilities differ by at most {self.largest:.2g} (allowed {self.tolerance:g}), {self.mean:.2g} on "
+            f"average; prepared pixels by at most {self.pixels} grey levels (allowed {self.pixel_tolerance}).",
+        ]
+        return "\n".join([*lines, *self.problems])

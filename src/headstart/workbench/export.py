@@ -1,0 +1,207 @@
+"""export: a classifier as one file that runs without headstart and torch, compared with it before it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from headstart.classifier.classifier import Classifier
+from headstart.data.image_set import scan_unlabelled
+from headstart.engines.onnxruntime_engine import INSTALL, missing_packages
+from headstart.errors import ClassifierError, DataError, RecipeError, near
+from headstart.files import FOR_OUT, atomic_write, make_folder, write_json, write_text
+from headstart.plain import Plain
+from headstart.progress import OnEvent, print_event
+from headstart.public_api import public_api
+from headstart.workbench.events import FilesWritten
+from headstart.workbench.run import Run, Trained, classifier_of
+from headstart.workbench.session import Session
+
+FORMATS = ("onnx",)
+INPUTS = ("image", "prepared")
+MODEL, PARITY, PAGE, RUNTIME = "classifier.onnx", "parity.json", "parity.html", "runtime_onnx.py"
+COMPARED = 64  # images of the user's; with those headstart draws a minute on one core at most
+_FOLDER = "export"
+
+
+@dataclass(frozen=True)
+class ExportResult(Plain):
+    """An exported classifier.
+
+    Args:
+        folder: where the files are. files: their names. input: what the model takes. parity: how it was compared.
+    """
+
+    folder: Path
+    files: tuple[str, ...]
+    input: str
+    parity: Any  # a ParityReport, whose module needs onnx
+
+    def __str__(self) -> str:
+        return f"{self.folder / MODEL} gives the classifier's answers.\n{self.parity}"
+
+
+@public_api
+def export(
+    classifier: Trained,
+    *,
+    to: str = "onnx",
+    input: str = "image",
+    images: str | Path | None = None,
+    out: str | Path | None = None,
+    on_event: OnEvent | None = print_event,
+) -> ExportResult:
+    """Write a classifier as one ONNX file with its preprocessing inside, after comparing their answers.
+
+    Nothing is written unless the file gives the same class on every image (ties left out) and probabilities within
+    0.005 (bilinear resize) or 0.01 (bicubic), on at least 64 images and on 13 of unusual shape and kind.
+
+    Args:
+        classifier: a file, the folder of a run, a Run, or a loaded Classifier.
+        to: `onnx`.
+        input: `image`: one image of any size, resize and crop inside; `prepared`: many resized images at once.
+        images: folder of images to compare on; None: those of the run.
+        out: folder to write; None: `export` beside the classifier. Other files there stay.
+
+    Returns:
+        ExportResult: the folder holds classifier.onnx, parity.json, parity.html, and runtime_onnx.py, which runs it.
+
+    Raises:
+        BackboneError: a package is missing, or the network has no ONNX form.
+        ClassifierError: the classifier cannot be opened, or the file does not give its answers.
+        DataError: there are no images to compare on.
+    """
+    session, model = Session(on_event=on_event), classifier_of(classifier)
+    check_choice(to, FORMATS, "--to")
+    check_choice(input, INPUTS, "--input")
+    check_packages()
+    from headstart.onnx_export.classifier_onnx import build_onnx  # here: it needs onnx
+
+    folder = _folder_of(classifier, out)
+    compared = images_of(classifier, images)
+    with session.step("export"):
+        built = build_onnx(model, input=input)
+    report = compare_answers(session, compared, built=built, model=model)
+    if report.problems:
+        raise ClassifierError(
+            expected="a file that gives the classifier's answers",
+            found=" ".join(report.problems),
+            where=str(folder),
+            hint="Nothing was written. "
+            + ("Export the form for resized images: --input prepared." if input == "image" else "Report this network."),
+        )
+    files = _write(folder, built.SerializeToString(), report)
+    session.on_event(FilesWritten(folder, files, f"headstart predict {folder / MODEL} NEW_IMAGES"))
+    return ExportResult(folder, files, input, report)
+
+
+def check_choice(value: str, allowed: Sequence[str], option: str) -> None:
+    """Refuse a value that is not among those allowed.
+
+    Raises:
+        RecipeError: with the nearest.
+    """
+    if value not in allowed:
+        raise RecipeError(expected=" or ".join(allowed), found=repr(value), where=option, hint=near(value, allowed))
+
+
+def check_packages() -> None:
+    """Refuse to go on without onnx and onnxruntime.
+
+    Raises:
+        ClassifierError: one of them is missing.
+    """
+    missing = missing_packages()
+    if missing:
+        raise ClassifierError(
+            expected="the packages for ONNX files", found=f"no {', '.join(missing)}", hint=f"{INSTALL}."
+        )
+
+
+def images_of(classifier: Trained, images: str | Path | None, most: int = COMPARED) -> list[Path]:
+    """Image files to compare answers on: of the folder, or of the classifier's run, test images first.
+
+    Args:
+        most: so many of a longer list, evenly.
+
+    Raises:
+        DataError: there are none.
+    """
+    if images is not None:
+        return _evenly(scan_unlabelled([Path(images)]), most)
+    run = _run_of(classifier)
+    paths = [] if run is None else _images_of_run(run)
+    if not paths:
+        raise DataError(
+            expected="images to compare the file with the classifier on",
+            found="no run beside the classifier" if run is None else "none of the run's images in their place",
+            where="export",
+            hint="Name a folder of images like those it was trained on: --images FOLDER.",
+        )
+    return _evenly(paths, most)
+
+
+def compare_answers(session: Session, paths: Sequence[Path], *, built: Any, model: Classifier) -> Any:
+    """ParityReport of an ONNX model beside its classifier, on files and on images of unusual shape and kind.
+
+    Raises:
+        DataError: none of the files can be read.
+    """
+    from headstart.onnx_export.parity import measure_parity  # here: they need onnx
+    from headstart.onnx_export.parity_images import odd_images
+
+    drawn = odd_images()
+    files = {str(path): path for path in paths}
+    report = measure_parity(built, model, {**files, **drawn}, progress=session.progress("compare"))
+    if not any(row.name in files for row in report.rows):
+        found = next(iter(report.left_out.values()), "none")
+        raise DataError(expected="an image that can be read", found=found, where=str(paths[0]))
+    for name, reason in report.left_out.items():
+        session.notice(f"{name} is left out: {reason}")
+    return report
+
+
+def _run_of(classifier: Trained) -> Run | None:
+    if isinstance(classifier, (Run, Classifier)):
+        return classifier if isinstance(classifier, Run) else None
+    path = Path(classifier)
+    folder = path if path.is_dir() else path.parent
+    return Run.load(folder) if (folder / "run.json").is_file() else None
+
+
+def _images_of_run(run: Run) -> list[Path]:
+    root = Path(run.record["source"])
+    rows = sorted(run.predictions(), key=lambda row: row["split"] != "test")
+    tests = [root / row["path"] for row in rows if row["split"] == "test"]
+    others = [root / row["path"] for row in rows if row["split"] != "test"]
+    tests, others = ([path for path in paths if path.is_file()] for paths in (tests, others))
+    return tests if len(tests) >= COMPARED else [*tests, *_evenly(others, COMPARED - len(tests))]
+
+
+def _evenly(paths: Sequence[Path], most: int) -> list[Path]:
+    return [paths[i * len(paths) // most] for i in range(most)] if len(paths) > most else list(paths)
+
+
+def _folder_of(classifier: Trained, out: str | Path | None) -> Path:
+    if out is not None:
+        return Path(out)
+    if isinstance(classifier, Classifier):
+        return Path(_FOLDER)
+    path = classifier.folder if isinstance(classifier, Run) else Path(classifier)
+    return (path if path.is_dir() else path.parent) / _FOLDER
+
+
+def _write(folder: Path, model: bytes, report: Any) -> tuple[str, ...]:
+    """The model last: where it lies, its report lies too."""
+    from headstart import runtime_onnx
+    from headstart.reports.parity_page import write_parity_page
+
+    make_folder(folder)
+    write_json(folder / PARITY, report.to_dict(), hint=FOR_OUT)
+    write_parity_page(folder / PAGE, report, file=MODEL)
+    write_text(folder / RUNTIME, Path(str(runtime_onnx.__file__)).read_text("utf-8"), hint=FOR_OUT)
+    with atomic_write(folder / MODEL, hint=FOR_OUT) as part:
+        part.write_bytes(model)
+    return MODEL, PARITY, PAGE, RUNTIME

@@ -1,0 +1,27 @@
+"""measure_parity: each image goes through both, from its file on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import headstart as hs
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+from headstart.onnx_export.parity import measure_parity  # noqa: E402  # needs onnx
+
+
+def test_files_and_bytes_are_compared_and_bad_ones_left_out(run: hs.Run, exported: Path, photos: Path) -> None:
+    model, one = onnx.load(exported / "classifier.onnx"), sorted(photos.rglob("*.png"))[0]
+
+    report = measure_parity(model, run.classifier, {"file": one, "bytes": one.read_bytes(), "bad": b"no image"})
+
+    first, second = report.rows
+    assert (first.name, second.name) == ("file", "bytes")
+    assert first.difference == second.difference
+    assert first.expected == hs.predict(run, one, on_event=None)[0].label
+    assert list(report.left_out) == ["bad"]
+    assert report.problems == ()

@@ -1,0 +1,44 @@
+"""ParityReport: ties do not count, everything beyond a tolerance is a problem."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from headstart.onnx_export.parity_report import ParityReport, ParityRow
+
+
+def row(name: str = "a.png", **changed: Any) -> ParityRow:
+    values = {"expected": "cat", "found": "cat", "difference": 0.001, "margin": 0.5, "pixels": 1, **changed}
+    return ParityRow(name=name, **values)
+
+
+def report(*rows: ParityRow) -> ParityReport:
+    return ParityReport(rows, tolerance=0.005, pixel_tolerance=2, left_out={})
+
+
+def test_a_file_that_agrees_has_no_problems() -> None:
+    found = report(row(), row("b.png", difference=0.003))
+
+    assert found.problems == ()
+    assert found.agreement == 1
+    assert found.largest == 0.003
+    assert found.mean == 0.002
+    assert json.loads(json.dumps(found.to_dict()))["passed"] is True
+
+
+def test_another_class_counts_unless_the_two_best_are_tied() -> None:
+    tie = report(row(), row("t.png", found="dog", margin=0.009))
+    other = report(row(), row("o.png", found="dog", margin=0.011))
+
+    assert tie.agreement == 1
+    assert tie.problems == ()
+    assert [one.name for one in tie.ties] == ["t.png"]
+    assert other.agreement == 0.5
+    assert "1 of 2 images get another class: o.png" in other.problems[0]
+
+
+def test_a_probability_or_a_pixel_beyond_its_tolerance_is_a_problem() -> None:
+    assert "0.0060" in report(row(difference=0.006)).problems[0]
+    assert "3 grey levels" in report(row(pixels=3)).problems[0]
+    assert report().problems == ("No image could be compared.",)

@@ -1,0 +1,124 @@
+"""runtime_onnx.py alone: copied beside a model, without headstart and torch, it gives the classifier's answers."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import headstart as hs
+from headstart.backbones.preprocess import Preprocess
+from headstart.data.images import ImageRules, open_image
+from headstart.onnx_export.parity_images import odd_images
+
+pytest.importorskip("onnxruntime")
+
+from headstart import runtime_onnx  # needs onnxruntime
+from headstart.runtime_onnx import OnnxClassifier
+
+ALONE = """
+import runpy, sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"torch", "torchvision", "headstart", "scipy", "onnx"}:
+            raise ImportError(f"{name} is blocked")
+sys.meta_path.insert(0, Blocked())
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.fixture
+def file(exported: Path) -> OnnxClassifier:
+    return OnnxClassifier(exported / "classifier.onnx")
+
+
+def test_it_is_short_enough_to_read() -> None:
+    assert len(Path(runtime_onnx.__file__).read_text(encoding="utf-8").splitlines()) <= 150
+
+
+def test_a_copy_beside_the_model_runs_alone(run: hs.Run, exported: Path, photos: Path, tmp_path: Path) -> None:
+    paths = [str(path) for path in sorted(photos.rglob("*.png"))[:3]]
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    command = [sys.executable, "-I", "-c", ALONE, str(exported / "runtime_onnx.py"), str(exported / "classifier.onnx")]
+
+    answer = subprocess.run([*command, *paths, str(tmp_path / "bad.png")], capture_output=True, text=True)
+
+    assert answer.returncode == 1, answer.stderr
+    *lines, bad = map(json.loads, answer.stdout.splitlines())
+    for line, expected in zip(lines, hs.predict(run, paths, on_event=None), strict=True):
+        assert line["label"] == expected.label
+        assert line["probabilities"] == pytest.approx(expected.probabilities, abs=0.005)
+    assert "cannot be opened" in bad["error"]
+    assert subprocess.run([*command[:-1], "nowhere.onnx"], capture_output=True).returncode == 2
+
+
+def test_batch_and_single_images_give_the_same_rows(file: OnnxClassifier) -> None:
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, (h, w, 3), dtype=np.uint8) for h, w in ((40, 50), (200, 100), (3, 90))]
+
+    rows = file.probabilities(images)
+
+    assert rows.shape == (3, len(file.classes))
+    assert rows.sum(1) == pytest.approx(1, abs=1e-6)
+    for image, row in zip(images, rows, strict=True):
+        assert np.array_equal(file.probabilities([image])[0], row)
+    scores, features = file.run(images, "scores", "features")
+    assert scores.argmax(1).tolist() == rows.argmax(1).tolist()
+    assert features.ndim == 2
+
+
+def encoded(array: np.ndarray, format: str = "PNG", mode: str | None = None) -> bytes:
+    kept = io.BytesIO()
+    (Image.fromarray(array) if mode is None else Image.fromarray(array).convert(mode)).save(kept, format)
+    return kept.getvalue()
+
+
+def test_images_are_opened_as_headstart_opens_them(file: OnnxClassifier) -> None:
+    rng = np.random.default_rng(1)
+    colours = rng.integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    deep = rng.integers(0, 65536, (30, 40), dtype=np.uint16)
+    files = {
+        **odd_images(),
+        "palette": encoded(colours, mode="P"),
+        "cmyk": encoded(colours, "JPEG", mode="CMYK"),
+        "16 bit": encoded(deep),
+        "gif": encoded(colours, "GIF"),
+        "webp": encoded(colours, "WEBP"),
+    }
+    rules = ImageRules(background=(255, 255, 255))
+    for name, content in files.items():
+        assert np.array_equal(file.open(content), open_image(content, rules).rgb), name
+
+
+def test_what_is_no_image_is_a_value_error(file: OnnxClassifier) -> None:
+    floats = io.BytesIO()
+    Image.fromarray(np.zeros((4, 4), np.float32)).save(floats, "TIFF")
+    for content in (b"", b"text", odd_images()["grey"][:200], floats.getvalue()):
+        with pytest.raises(ValueError):
+            file.open(content)
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "nearest"])
+@pytest.mark.parametrize(("resize", "crop", "fit"), [(64, 56, "keep"), (40, 56, "keep"), (50, 50, "stretch")])
+def test_prepared_images_are_those_of_preprocess(interpolation: str, resize: int, crop: int, fit: str) -> None:
+    wanted = Preprocess(resize, crop, interpolation, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), fit)
+    file = object.__new__(OnnxClassifier)
+    file.preprocess = wanted.to_dict()
+    rng = np.random.default_rng(0)
+    for height, width in ((1, 40), (333, 500), (500, 333), (17, 90), (56, 56), (1, 5000)):
+        image = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        difference = np.abs(file.prepare(image).astype(int) - wanted.prepare(image).numpy())
+        assert difference.max() <= {"nearest": 0, "bilinear": 1, "bicubic": 2}[interpolation], (height, width)
+
+
+def test_a_file_that_is_no_classifier_is_refused(exported: Path) -> None:
+    for content in (b"", b"text", (exported / "classifier.onnx").read_bytes()[:5000]):
+        with pytest.raises(ValueError, match="not an ONNX file"):
+            OnnxClassifier(content)

@@ -1,0 +1,120 @@
+"""export: a folder that runs anywhere, written only when the file gives the classifier's answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import headstart as hs
+from headstart.errors import ClassifierError, DataError, RecipeError
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxscript")
+pytest.importorskip("onnxruntime")
+
+
+def test_the_folder_holds_the_model_its_report_and_what_runs_it(exported: Path) -> None:
+    names = sorted(path.name for path in exported.iterdir())
+    parity = json.loads((exported / "parity.json").read_text(encoding="utf-8"))
+
+    assert names == ["classifier.onnx", "parity.html", "parity.json", "runtime_onnx.py"]
+    assert parity["passed"] is True
+    assert parity["agreement"] == 1
+    assert parity["images"] == 48 + 13  # all images of the run, and those of unusual shape and kind
+    assert parity["largest_difference"] <= parity["tolerance"] == 0.005
+    assert "12 megapixels" in {row["name"] for row in parity["rows"]}
+
+
+def test_the_model_is_one_that_older_runtimes_read(exported: Path, run: hs.Run) -> None:
+    model = onnx.load(exported / "classifier.onnx")
+    onnx.checker.check_model(model, full_check=True)
+    facts = {one.key: one.value for one in model.metadata_props}
+
+    assert model.opset_import[0].version <= 21
+    assert model.ir_version <= 10
+    assert json.loads(facts["headstart"]) == json.loads(run.classifier.card.to_json())
+    assert [one.name for one in model.graph.input] == ["image"]
+    assert [one.name for one in model.graph.output] == ["probabilities", "scores", "features"]
+
+
+Mistake = Callable[[Any], None]
+
+
+def bgr(model: Any) -> None:
+    """Channels in the order of OpenCV."""
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([2, 1, 0]), "order"))
+    for node in model.graph.node:
+        for index, name in enumerate(node.input):
+            if name == "image":
+                node.input[index] = "turned"
+    model.graph.node.insert(0, onnx.helper.make_node("Gather", ["image", "order"], ["turned"], axis=2))
+
+
+def no_mean(model: Any) -> None:
+    """Pixels are scaled, but the mean is not subtracted."""
+    _, shift = (one for one in model.graph.initializer if list(one.dims) == [3, 1, 1])
+    shift.CopyFrom(onnx.numpy_helper.from_array(np.zeros((3, 1, 1), np.float32), shift.name))
+
+
+def no_antialias(model: Any) -> None:
+    """What most exporters write."""
+    (resize,) = (node for node in model.graph.node if node.op_type == "Resize" and node.name.startswith("headstart"))
+    for attribute in resize.attribute:
+        if attribute.name in ("antialias", "exclude_outside"):  # the second is allowed with the first alone
+            attribute.i = 0
+
+
+def no_temperature(model: Any) -> None:
+    """Probabilities that were never calibrated."""
+    softmax = next(node for node in reversed(model.graph.node) if node.op_type == "Softmax")
+    (division,) = (node for node in model.graph.node if node.output[0] == softmax.input[0])
+    (temperature,) = (one for one in model.graph.initializer if one.name == division.input[1])
+    temperature.CopyFrom(onnx.numpy_helper.from_array(np.array(1.0), temperature.name))
+
+
+@pytest.mark.parametrize("mistake", [bgr, no_mean, no_antialias, no_temperature])
+def test_a_planted_mistake_makes_the_export_fail_and_nothing_is_written(
+    mistake: Mistake, run: hs.Run, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = onnx.load(exported / "classifier.onnx")
+    mistake(model)
+    monkeypatch.setattr("headstart.onnx_export.classifier_onnx.build_onnx", lambda *_, **__: model)
+    monkeypatch.setattr("headstart.workbench.export.COMPARED", 4)
+
+    with pytest.raises(ClassifierError, match="Nothing was written"):
+        hs.export(run, out=tmp_path / "out", on_event=None)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_classifier_without_its_run_needs_images(run: hs.Run, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="--images"):
+        hs.export(run.classifier, out=tmp_path / "out", on_event=None)
+
+
+def test_a_format_that_is_not_known_is_refused_before_anything_is_done(run: hs.Run) -> None:
+    with pytest.raises(RecipeError, match="onnx"):
+        hs.export(run, to="onxn", on_event=None)
+    with pytest.raises(RecipeError, match="prepared"):
+        hs.export(run, input="prepare", on_event=None)
+
+
+def test_prepared_images_go_in_by_the_batch(run: hs.Run, photos: Path, tmp_path: Path) -> None:
+    from headstart.data.images import open_image
+    from headstart.runtime_onnx import OnnxClassifier
+
+    result = hs.export(run.classifier, input="prepared", images=photos, out=tmp_path / "out", on_event=None)
+
+    assert result.input == "prepared"
+    classifier = run.classifier
+    pixels = [open_image(path).rgb for path in sorted(photos.rglob("*.png"))[:7]]
+    batch = np.stack([classifier.backbone.preprocess.prepare(one).numpy() for one in pixels])
+    expected = [[p.probabilities[name] for name in classifier.classes] for p in classifier.predict(pixels)]
+    file = OnnxClassifier(tmp_path / "out" / "classifier.onnx")
+    for count in (1, 2, 7):
+        (found,) = file.session.run(["probabilities"], {"prepared": batch[:count]})
+        assert found == pytest.approx(np.array(expected[:count]), abs=1e-6)
