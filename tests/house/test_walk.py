@@ -96,5 +96,5 @@ def test_training_passes_no_more_files_than_it_does_today(photos: Path, tmp_path
     files, _ = walk(lambda: hs.train(photos, out=tmp_path / "second", **options))
 
     assert "workbench/train.py" in files
-    # twelve more than before files, intervals and images were checked so much, and tables had a file that needs no torch
+    # twelve more than before files, intervals and images were checked so much, and tables could do without torch
     assert len(files) <= 135, sorted(files)
