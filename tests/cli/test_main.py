@@ -50,6 +50,15 @@ def test_train_prints_dataset_plan_results_files_and_a_next_command_that_works(
     assert predicted.out.count("disc/") == 16
 
 
+def test_show_says_last_where_the_page_is_and_what_comes_next(headstart: Headstart, photos: Path) -> None:
+    answer = headstart("show", photos, "--most", "2")
+
+    assert answer.code == 0
+    assert Path("show.html").is_file()
+    assert answer.out.split("\n")[-3:] == ["", f"Next: headstart train {photos}", ""]
+    assert "show.html" in answer.out
+
+
 @pytest.mark.slow
 def test_json_goes_alone_to_stdout_and_begins_with_the_evaluation(headstart: Headstart, photos: Path) -> None:
     answer = headstart("train", photos, "--backbone", "embedded", "--no-inside", "--json", "--out", "here/run")

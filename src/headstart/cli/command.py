@@ -26,7 +26,7 @@ from headstart.recipe_file import read_options
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _PANELS = {
-    "From images to a classifier": ("train", "predict", "evaluate", "compare", "audit"),
+    "From images to a classifier": ("train", "predict", "evaluate", "compare", "audit", "show"),
     "Train further": ("resume", "continue", "recalibrate", "selftest"),
     "Use elsewhere": ("export", "check"),
     "Inspect": ("inspect", "explain", "doctor", "lab"),

@@ -110,6 +110,27 @@ def audit(source: _Dataset, *, on_event: OnEvent, **options: Unpack[AuditOptions
     return verb(source, on_event=on_event, **options)
 
 
+@command(show=lambda shown, values: None)  # its last event has named the page
+def show(  # one parameter for each option
+    source: _Dataset,
+    *,
+    out: Annotated[Path | None, typer.Option(help="HTML page to write. Default: show.html.")] = None,
+    augmented: Annotated[
+        bool, typer.Option("--augmented", help="Also show views of images as fine-tuning would draw them.")
+    ] = False,
+    backbone: Annotated[str, typer.Option(help="With --augmented: the network that the views are for.")] = "auto",
+    flips: Annotated[bool, typer.Option("--flips/--no-flips", help="With --augmented: horizontal flips.")] = True,
+    most: Annotated[int, typer.Option(help="Images of each class; the page has at most 600.", min=1)] = 24,
+    on_event: OnEvent,
+    **options: Unpack[AuditOptions],
+) -> object:
+    """Show some images of each class, their sizes and what is wrong with them, as one page."""
+    from headstart.workbench.show import show as verb
+
+    given: dict[str, Any] = {"backbone": backbone, "flips": flips, "most": most, **options}
+    return verb(source, out=out, augmented=augmented, on_event=on_event, **given)
+
+
 @command()
 def fetch(
     source: Annotated[str, typer.Argument(help="rps, kaggle, or the URL of a zip or tar file.")],

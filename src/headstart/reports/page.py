@@ -34,7 +34,7 @@ def _template(name: str) -> Template:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.finalize = _safe
     environment.filters |= {"percent": percent, "ends": ends, "duration": duration, "counted": counted}
-    return environment.from_string(_file(name))
+    return environment.from_string(_file("macros.html") + _file(name))
 
 
 def _safe(value: object) -> object:

@@ -119,7 +119,7 @@ def _view(contents: ReportContents) -> dict[str, object]:
         "confusion": _confusion_svg(e),
         "confusions": _top_confusions(e),
         "reliability": _reliability_svg(e),
-        "findings": [_shown(finding, gallery) for finding in _sorted_findings(contents)],
+        "findings": [shown_finding(finding, gallery) for finding in _sorted_findings(contents)],
         "by_severity": _by_severity(contents),
         "recipe": _recipe_rows(contents),
         "total_seconds": sum(contents.timings.values()),
@@ -178,7 +178,8 @@ def _by_severity(contents: ReportContents) -> dict[str, int]:
     return counts
 
 
-def _shown(finding: Finding, gallery: Gallery) -> ShownFinding:
+def shown_finding(finding: Finding, gallery: Gallery) -> ShownFinding:
+    """A finding with its images, as far as the gallery still opens any."""
     reasons = list(_reasons(finding))
     groups = tuple(gallery.grid(group, _PER_GROUP) for group in finding.groups[:_GROUPS])
     alone = () if groups or reasons else finding.names

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from headstart.backbones.backbone import Backbone, load_backbone
 from headstart.backbones.catalogue import AUTO, EFFORTS, find_spec, rank_backbones
 from headstart.backbones.flip_tta import FlipTTA
+from headstart.backbones.preprocess import Preprocess
 from headstart.backbones.spec import BackboneSpec
 from headstart.backbones.weights import LITE_INSTALL, weights_available
 from headstart.errors import BackboneError, RunError
@@ -64,6 +65,16 @@ def check_backbone(session: Session) -> None:
             where=recipe.weights,
             hint="Check the path of --weights.",
         )
+
+
+def preprocess_of(session: Session) -> Preprocess:
+    """The preprocessing of the recipe's backbone, without its weights.
+
+    Raises:
+        BackboneError: the backbone is unknown.
+    """
+    preprocess = Preprocess.of(_named(session))
+    return preprocess.at(session.recipe.size) if session.recipe.size else preprocess
 
 
 def choose_backbone(session: Session) -> StartingPoint:
