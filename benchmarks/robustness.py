@@ -2,8 +2,9 @@
 
     python benchmarks/robustness.py kills --count 100
 
-Parts: `images` (damaged files of every format, opened), `archives` (damaged and evil ones, unpacked), `kills` (SIGKILL
-and SIGTERM at seeded moments, then resumed or run again).
+Parts: `images` (damaged files of every format, opened), `archives` (damaged and evil ones, unpacked), `classifiers`
+(files with changed cards, tensors and bytes, opened and asked), `kills` (SIGKILL and SIGTERM at seeded moments, then
+resumed or run again).
 """
 
 from __future__ import annotations
@@ -17,7 +18,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-PARTS = {"archives": "robustness_archives", "images": "robustness_images", "kills": "robustness_kills"}
+PARTS = {
+    "archives": "robustness_archives",
+    "classifiers": "robustness_classifiers",
+    "images": "robustness_images",
+    "kills": "robustness_kills",
+}
 """Part → module of this folder with `run(count, seed) -> dict[str, int]`, the number of trials by their outcome."""
 
 

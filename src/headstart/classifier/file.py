@@ -117,7 +117,7 @@ def _backbone_of(card: Card, module: nn.Module | None, path: Path) -> Backbone:
                 where=path,
                 hint=f"It is {card.backbone}: leave out module=.",
             )
-        return build_backbone(find_spec(card.backbone))
+        return build_backbone(find_spec(card.backbone), draws=False)
     if module is None:
         name, parameters = card.module["class"], card.module["parameters"] / 1e6
         raise ClassifierError(
