@@ -158,7 +158,8 @@ def test_a_frame_may_hold_the_images_themselves_and_missing_cells(tmp_path: Path
 
 
 def test_columns_are_named_and_missed_as_in_a_table(tmp_path: Path) -> None:
-    frame = Frame(a=["x.png"], b=["cat"], c=["dog"])
+    Image.fromarray(RGB[0]).save(tmp_path / "x.png")
+    frame = Frame(a=[str(tmp_path / "x.png")], b=["cat"], c=["dog"])
     with pytest.raises(DataError, match=r"Expected columns path and label.*found columns a, b, c.*DataFrame of 1 rows"):
         keep_source(frame, tmp_path)
     kept = keep_source(frame, tmp_path, layout=SourceLayout(path_column="a", label_column="b"))
@@ -242,6 +243,9 @@ def _generator() -> Iterator[object]:
     ("source", "words"),
     [
         (3, "found int"),
+        ([], "found an empty list"),
+        (Frame(path=[], label=[]), "found an empty Frame"),
+        ([("a.png", "a"), ("b.png", "b")], r"paths of files that exist, found .*a.png.*from the current folder"),
         (None, "found NoneType"),
         (RGB, r"found an array of shape \(6, 5, 4, 3\)"),
         ({"a": [RGB[0]]}, "found dict"),

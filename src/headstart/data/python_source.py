@@ -28,10 +28,11 @@ from headstart.data.image_source import WANTED as IMAGE_WANTED
 from headstart.data.image_source import is_address, is_image_source, readable_image
 from headstart.data.table_cells import cell_text
 from headstart.data.table_columns import find_columns
-from headstart.data.table_paths import TablePaths, plain_path
+from headstart.data.table_paths import TablePaths, is_file, plain_path
 from headstart.errors import DataError, RecipeError
 from headstart.files import FOR_CACHE, os_errors, publish_folder, work_folder
 from headstart.source_layout import AUTO, SourceLayout
+from headstart.wording import listed
 
 FOLDER = "sources"  # in the cache
 _WANTED = (
@@ -120,6 +121,9 @@ def keep_source(
     if layout.delimiter is not None:
         raise RecipeError(expected="a delimiter with a csv file only", found=type(source).__name__, where="delimiter")
     rows = _rows_of(source, layout)
+    if not rows.count:
+        raise DataError(expected="at least one image", found=f"an empty {rows.name}", where="source")
+    paths: list[str] = []
     digest, text, labels = hashlib.sha256(), io.StringIO(newline=""), set[object]()
     writer = csv.writer(text)
     writer.writerow(rows.header)
@@ -138,8 +142,12 @@ def keep_source(
                     progress(number + 1, rows.count)
             elif cells[rows.path].strip():
                 cells[rows.path] = str(plain_path(Path(cells[rows.path])))
+                paths.append(cells[rows.path])
             writer.writerow(cells)
             labels.add(line[rows.label])
+        if paths and not images and not any(is_file(Path(path)) for path in paths):
+            hint = f"Relative paths are read from the current folder, {Path.cwd()}."
+            raise DataError(expected="paths of files that exist", found=listed(paths, 3), where=rows.name, hint=hint)
         encoded = text.getvalue().encode("utf-8", "surrogateescape")
         digest.update(encoded)
         kept = cache / FOLDER / digest.hexdigest()[:16]

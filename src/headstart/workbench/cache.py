@@ -19,7 +19,7 @@ class CacheState(Plain):
 
     Args:
         features: one entry for each backbone, weights and preprocessing, last used first.
-        other_bytes: image facts, fetched weights, unpacked archives, exported networks.
+        other_bytes: image facts, fetched weights, unpacked archives, exported networks, data sets given as values.
         freed_bytes: what a clearing just removed.
     """
 
@@ -41,7 +41,7 @@ def show_cache() -> CacheState:
 
 @public_api
 def clear_cache() -> CacheState:
-    """Remove features, image facts, unpacked archives and exported networks; fetched weights stay.
+    """Remove all that can be made again, and data sets given as values; fetched weights stay.
 
     Raises:
         RunError: something cannot be removed.
