@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import re
+import zipfile
 from pathlib import Path
+from random import Random
 from types import SimpleNamespace
 from typing import Any
 
@@ -91,7 +94,7 @@ def test_a_workbook_without_its_package_says_what_to_install(tmp_path: Path, mon
 
 def test_cells_of_a_workbook_are_as_the_sheet_shows_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [("path", "label"), (None, None), ("a.png", 1.0), (7, 2.5)]
-    sheet = SimpleNamespace(iter_rows=lambda values_only: iter(rows))
+    sheet = SimpleNamespace(iter_rows=lambda values_only: iter(rows), reset_dimensions=lambda: None)
     book = SimpleNamespace(sheetnames=["images", "notes"], worksheets=[sheet], close=lambda: None)
     package = SimpleNamespace(load_workbook=lambda path, read_only, data_only: book)
     monkeypatch.setattr(importlib, "import_module", lambda name: package)
@@ -114,6 +117,56 @@ def test_a_real_workbook_is_read_where_openpyxl_is_installed(tmp_path: Path) -> 
     (tmp_path / "t.xlsx").write_bytes(b"not a workbook")
     with pytest.raises(DataError, match="an Excel workbook"):
         read_cells(tmp_path / "t.xlsx")
+
+
+@pytest.fixture
+def workbook(tmp_path: Path) -> Path:
+    """A real workbook of 60 rows; row 4 is empty."""
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    for number, row in enumerate([["path", "label"], *([f"{n}.png", "ant" if n % 2 else "Käfer"] for n in range(60))]):
+        for column, value in enumerate(row, start=1):
+            book.active.cell(number + 1 + (number > 2), column, value)
+    book.save(tmp_path / "book.xlsx")
+    return tmp_path / "book.xlsx"
+
+
+@pytest.mark.parametrize("stated", ["A1", "A1:B2", "A1:Z900"])
+def test_all_rows_of_a_workbook_are_read_whatever_size_it_states(workbook: Path, stated: str) -> None:
+    expected, _ = read_cells(workbook)
+    assert [number for number, _ in expected] == [1, 2, 3, *range(5, 63)]
+    with zipfile.ZipFile(workbook) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(workbook, "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(name, re.sub(rb'(?<=<dimension ref=")[^"]*', stated.encode(), content))
+
+    cells, _ = read_cells(workbook)
+
+    assert cells == expected
+
+
+def test_a_mutated_workbook_is_refused_or_gives_the_same_cells(workbook: Path) -> None:
+    expected, whole = read_cells(workbook), workbook.read_bytes()
+    random, refused = Random(3), 0
+    for _ in range(40):
+        place, width = random.randrange(len(whole)), random.choice([16, 128, 600])
+        changed = bytes([whole[place] ^ 1 << random.randrange(8)])
+        workbook.write_bytes(
+            random.choice(
+                [
+                    whole[:place] + changed + whole[place + 1 :],
+                    whole[:place],
+                    whole[:place] + bytes(width) + whole[place + width :],
+                    whole[:place] + whole[place + width :],
+                ]
+            )
+        )
+        try:
+            assert read_cells(workbook) == expected
+        except DataError:
+            refused += 1
+    assert refused >= 30
 
 
 def test_old_workbooks_are_tables_that_cannot_be_read(tmp_path: Path) -> None:

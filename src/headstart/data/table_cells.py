@@ -151,12 +151,13 @@ def _read_workbook(table: Path, most: int | None) -> tuple[Cells, list[Finding]]
         openpyxl = importlib.import_module("openpyxl")
     except ImportError as error:
         raise DataError(expected="the package openpyxl, to read an Excel workbook", found="not installed", where=table,
-                        hint="pip install openpyxl, or save the sheet as CSV UTF-8.") from error  # fmt: skip
+                        hint="pip install 'headstart[excel]', or save the sheet as CSV UTF-8.") from error  # fmt: skip
     try:
         book = openpyxl.load_workbook(table, read_only=True, data_only=True)
         try:
             names = list(book.sheetnames)
             cells: Cells = []
+            book.worksheets[0].reset_dimensions()  # some programs state a size of one cell, and the rest would be lost
             for number, row in enumerate(book.worksheets[0].iter_rows(values_only=True), start=1):
                 texts = [cell_text(value) for value in row]
                 if any(text.strip() for text in texts):
