@@ -24,6 +24,7 @@ from headstart.source_layout import SourceLayout, class_names
 
 _Verb = TypeVar("_Verb", bound=Callable[..., Any])
 
+PRECISIONS = ("float32", "bfloat16", "int8")
 _OLD_NAMES = {"mirror": "flip_tta"}  # of recipes in a run.json written before 0.2
 _OLD_NEGATIONS = {"no_flips": "flips", "no_inside": "inside"}
 
@@ -95,9 +96,7 @@ class Recipe:
     )
     # one-cycle: needs no choice of when to decay, and few epochs are enough (Smith and Topin 2018)
     schedule: str = _option(
-        "one-cycle",
-        "learning-rate schedule: one cycle, or a cosine after a warm-up",
-        choices=("one-cycle", "cosine"),
+        "one-cycle", "learning-rate schedule: one cycle, or cosine after a warm-up", choices=("one-cycle", "cosine")
     )
     # none: with few epochs on a pretrained network mixing costs more than it gives
     mix: str = _option(
@@ -153,7 +152,7 @@ class Recipe:
         "what belongs together: auto (bursts and duplicates), none (duplicates only), parent (the folder), or a "
         "regular expression on the path whose first group names it",
     )
-    # none: the header says it, in the words that people use
+    # none: the header says it, in the words that people use, and which cells name images
     path_column: str | None = _option(None, "table: header of the column of paths [default: found by its words]")
     # none: as for paths
     label_column: str | None = _option(None, "table: header of the column of labels [default: found by its words]")
@@ -197,6 +196,8 @@ class Recipe:
     device: str = _option("auto", "where the network runs: auto, cpu, cuda, cuda:1, mps")
     # auto: what was measured best for the backbone, or a short measurement when many images wait
     engine: str = _option("auto", "how the forward pass runs", choices=ENGINES)
+    # float32: the weights as they were trained; with VNNI int8 is two to four times as fast (benchmarks/precision.py)
+    precision: str = _option("float32", "precision of the frozen network; int8 is quantised", choices=PRECISIONS)
     # False: the statistics of the first batch norm are better evidence of the right preprocessing than a card
     accept_preprocessing: bool = _option(
         False, "train although the statistics of the first batch norm suggest another preprocessing"
@@ -407,6 +408,7 @@ class TrainOptions(ContinueOptions, total=False):
     weights: str | None
     size: int
     classes: Any  # names in a list, or a text with commas
+    precision: str
 
 
 def takes(options: type) -> Callable[[_Verb], _Verb]:
@@ -477,8 +479,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
 
 def _check_type(spec: dataclasses.Field[Any], value: Any) -> None:
     types = _TYPES[str(spec.type)]
-    is_flag = isinstance(value, bool)
-    if not isinstance(value, types) or (is_flag and bool not in types):
+    if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
         raise RecipeError(
             expected=f"{spec.type} for {spec.name}", found=repr(value), where=_flag(spec), hint=spec.metadata["about"]
         )
@@ -487,9 +488,8 @@ def _check_type(spec: dataclasses.Field[Any], value: Any) -> None:
 def _check_range(spec: dataclasses.Field[Any], value: Any) -> None:
     choices, low, high = (spec.metadata[key] for key in ("choices", "low", "high"))
     if choices and value not in choices:
-        raise RecipeError(
-            expected=f"one of {', '.join(choices)}", found=repr(value), where=_flag(spec), hint=near(value, choices)
-        )
+        words = f"one of {', '.join(choices)}"
+        raise RecipeError(expected=words, found=repr(value), where=_flag(spec), hint=near(value, choices))
     # written so that nan is refused too
     if (low is not None and not value >= low) or (high is not None and not value <= high):
         bounds = f"a number from {low} to {high}" if high is not None else f"a number of at least {low}"

@@ -5,6 +5,7 @@ Torch is imported inside the functions that need it, so that a command without t
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import os
 import platform
@@ -46,6 +47,28 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+@functools.cache
+def cpu_flags() -> frozenset[str]:
+    """Names of the processor's instruction sets as Linux lists them, such as avx2, avx512_vnni; elsewhere none."""
+    return frozenset(_cpu_field("flags", "Features").split())
+
+
+@functools.cache
+def cpu_model() -> str:
+    """The processor, for people and for what is measured on it."""
+    return _cpu_field("model name", "CPU part") or platform.processor() or platform.machine()
+
+
+def _cpu_field(*names: str) -> str:
+    listing = Path("/proc/cpuinfo")
+    if listing.exists():
+        for line in listing.read_text("utf-8", errors="replace").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() in names:
+                return value.strip()
+    return ""
 
 
 def free_bytes(folder: Path) -> int:

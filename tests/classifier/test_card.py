@@ -73,7 +73,7 @@ def test_a_card_has_the_oldest_version_that_knows_all_of_it(classifier: Classifi
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"version": 99}, "version 4 or older.*Install a newer"),
+        ({"version": 99}, "version 5 or older.*Install a newer"),
         ({"format": "other"}, "card of format"),
         ({"classes": ["ant"]}, "at least two"),
         ({"classes": ["ant", "ant", "bee"]}, "at least two different"),
@@ -88,6 +88,8 @@ def test_a_card_has_the_oldest_version_that_knows_all_of_it(classifier: Classifi
         ({"preprocess": {"resize": 10**9}}, "preprocess|key"),
         ({"weights": {"source": ["a"]}}, "plain text"),
         ({"flip_tta": "yes"}, "flip_tta true or false"),
+        ({"precision": "int4"}, "precision in the card: float32, bfloat16, int8"),
+        ({"precision": "int8"}, "quantised network of an int8 classifier"),
         ({"module": "os"}, "module in the card"),
         ({"module": {"class": "Net"}}, "module in the card"),
         ({"module": {**MODULE, "stages": ["a"]}}, "stages of the module"),
@@ -107,6 +109,15 @@ def test_a_card_that_is_no_json_or_too_long_is_refused(path: Path) -> None:
     save_file(tensors, path, {"headstart": " " * 5_000_000})
     with pytest.raises(ClassifierError, match="at most"):
         Classifier.load(path)
+
+
+def test_another_precision_is_kept_and_older_readers_refuse_the_card() -> None:
+    card = make_classifier().card
+    other = dataclasses.replace(card, precision="int8", bit_depth=12)
+
+    assert "precision" not in json.loads(card.to_json())
+    assert json.loads(other.to_json())["version"] == 5
+    assert Card.from_json(other.to_json(), "x") == other
 
 
 def test_another_bit_depth_is_kept_and_older_readers_refuse_the_card() -> None:

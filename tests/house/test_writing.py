@@ -21,6 +21,7 @@ ELSEWHERE = {
     "datasets/kaggle.py": "in its staging folder, under a lock; the verb's door says what the system refuses",
     "datasets/staging.py": "the staging folder itself",
     "download.py": "a partial file that is resumed; each of its errors is one of the download",
+    "engines/int8.py": "a temporary folder for onnxruntime's quantiser; its errors are the network's",
     "engines/onnxruntime_engine.py": "inside atomic_write",
     "features/features_file.py": "fills a memory map in the run's work folder",
     "files.py": "it is the place",

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from headstart.backbones.catalogue import REGISTERED, find_spec
 from headstart.backbones.feature_extractor import FeatureExtractor, eval_view
 from headstart.backbones.flip_tta import FlipTTA
+from headstart.backbones.low_precision import LowPrecision
 from headstart.backbones.models.joined_network import JoinedNetwork
 from headstart.backbones.module_spec import Stages, spec_of_module
 from headstart.backbones.preprocess import Preprocess
@@ -56,6 +57,8 @@ class Backbone:
             something.
         flip_tta: how its features join an image and its horizontal flip, for a classifier that averages over both;
             None: no flip.
+        low_precision: the network that computes its features in int8 or bfloat16; None: `network` itself, in float32.
+            With int8, `network` has the quantised weights as float32 numbers, for gradients and inspection.
     """
 
     def __init__(self, spec: BackboneSpec, network: nn.Module, weights: Provenance) -> None:
@@ -65,6 +68,7 @@ class Backbone:
         self.weights = weights
         self.has_pretrained_head = False
         self.flip_tta: FlipTTA | None = None
+        self.low_precision: LowPrecision | None = None
 
     @classmethod
     def from_module(
@@ -131,8 +135,8 @@ class Backbone:
             where="size",
             hint=f"Its weights were trained with {self.preprocess.crop} px.",
         )
-        if side < _LEAST_SIDE:
-            raise refused
+        if side < _LEAST_SIDE or (self.low_precision is not None and self.low_precision.model):
+            raise refused  # a quantised network is that of one size
         try:
             self.features(torch.zeros(1, 3, side, side))
         except (RuntimeError, AssertionError) as error:
@@ -158,15 +162,12 @@ class Backbone:
 
         With `flip_tta` they are means over each image and its horizontal flip; engines and the cache do the same.
         """
-        return (
-            self.plain_features(pixels)
-            if self.flip_tta is None
-            else self.flip_tta.features(self.plain_features, pixels)
-        )
+        forward = self.plain_features if self.low_precision is None else self.low_precision.forward
+        return forward(pixels) if self.flip_tta is None else self.flip_tta.features(forward, pixels)
 
     @torch.inference_mode()
     def plain_features(self, pixels: Tensor) -> Tensor:
-        """Features N×D of the pixels N×3×S×S themselves, whatever `flip_tta` is."""
+        """Features N×D of the pixels N×3×S×S themselves in float32, whatever `flip_tta` and `low_precision` are."""
         features: Tensor = self.inference.body(pixels)  # the body: one file less to step through
         return features
 
@@ -210,11 +211,12 @@ class Backbone:
         usable = {name: state[name] for name in own if name in state and (self.has_pretrained_head or name not in head)}
         self.network.load_state_dict(usable, strict=False)
         self.weights = weights or self.weights
+        self.low_precision = None  # it was made from other weights
 
     def copy(self) -> Backbone:
         """Another backbone with its own network, so that changing one leaves the other unchanged."""
         twin = Backbone(self.spec, copy.deepcopy(self.network), self.weights)
-        twin.preprocess, twin.flip_tta = self.preprocess, self.flip_tta
+        twin.preprocess, twin.flip_tta, twin.low_precision = self.preprocess, self.flip_tta, self.low_precision
         twin.has_pretrained_head = self.has_pretrained_head
         return twin
 
@@ -238,8 +240,11 @@ class Backbone:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 (hex) over the backbone's weights and buffers, without the head, whatever file they came in."""
-        return tensor_hash(self.state())
+        """SHA-256 (hex) over the backbone's weights and buffers, without the head, whatever file they came in.
+
+        In low precision that of the network which computes the features.
+        """
+        return tensor_hash(self.state()) if self.low_precision is None else self.low_precision.fingerprint
 
 
 @public_api

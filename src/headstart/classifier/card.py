@@ -13,12 +13,13 @@ from headstart.backbones.spec import POOLS, Stage
 from headstart.errors import BackboneError, ClassifierError, DataError
 from headstart.heads.head import Head
 from headstart.plain import Plain
+from headstart.recipe import PRECISIONS
 from headstart.untrusted import Untrusted, parse_json
 
 FORMAT = "headstart-classifier"
-# 1: plain; 2: perhaps with flip TTA; 3: perhaps a backbone that is a user's module; 4: perhaps another bit depth; older
-# readers know less
-VERSION = 4
+# 1: plain; 2: perhaps with flip TTA; 3: perhaps a backbone that is a user's module; 4: perhaps another bit depth; 5:
+# perhaps another precision than float32; older readers know less
+VERSION = 5
 MAX_BYTES = 4_000_000  # 20,000 class names fit; a hostile file cannot fill the memory with its card
 MOST_NAMES = MAX_BYTES // 7  # bytes of all class names in JSON: a card holds them up to six times, for each split too
 COLDEST, HOTTEST = 1e-9, 1e9  # temperatures: what a fit can give for any head that float32 features can have
@@ -60,6 +61,7 @@ class Card(Plain):
         flip_tta: whether scores are averaged over an image and its horizontal flip.
         bit_depth: of the values in 16-bit files; 2^bit_depth − 1 is white.
         weights: source, sha256 and licence of the pretrained weights.
+        precision: of the network that computes the features: float32, bfloat16 or int8.
         module: of a user's module: its class, package, number of parameters, stages, and the modules of its own head.
         data: name, fingerprint and counts of the training images.
         metrics: measured on the test images, with intervals.
@@ -77,6 +79,7 @@ class Card(Plain):
     unit: bool = True
     flip_tta: bool = False
     bit_depth: int = 16
+    precision: str = "float32"
     module: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
@@ -100,6 +103,7 @@ class Card(Plain):
             weights=backbone.weights.to_dict(),
             unit=head.unit,
             flip_tta=head.flip_tta,
+            precision="float32" if backbone.low_precision is None else backbone.low_precision.name,
             module={} if backbone.spec.builder else _module_of(backbone),
             **{"background": (255, 255, 255), **facts},
         )
@@ -107,6 +111,8 @@ class Card(Plain):
     @property
     def version(self) -> int:
         """The oldest version that knows all of it: older readers must not open the file, for they would misread it."""
+        if self.precision != "float32":
+            return 5
         return 4 if self.bit_depth != 16 else 3 if self.module else 2 if self.flip_tta else 1
 
     @property
@@ -117,7 +123,7 @@ class Card(Plain):
     def to_json(self) -> str:
         """Strict JSON, format and version first."""
         values = {"format": FORMAT, "version": self.version, **self.to_dict()}
-        for key, usual in (("module", {}), ("bit_depth", 16)):
+        for key, usual in (("module", {}), ("bit_depth", 16), ("precision", "float32")):
             if values[key] == usual:
                 del values[key]
         return json.dumps(values, allow_nan=False)
@@ -142,13 +148,16 @@ class Card(Plain):
             if not isinstance(values.get(key), kind) or isinstance(values[key], bool):
                 raise _wrong(f"{key} in the card", repr(values.get(key))[:80], where)
         _check_values(values, where)
-        known = {**_FLAGS, "module": {}, "bit_depth": 16, **values}
+        known = {**_FLAGS, "module": {}, "bit_depth": 16, "precision": "float32", **values}
         known |= {new: values[old] for old, new in _OLD_KEYS.items() if old in values and new not in values}
         for key in _FLAGS:
             if not isinstance(known[key], bool):
                 raise _wrong(f"{key} true or false in the card", repr(known[key])[:80], where)
         if type(known["bit_depth"]) is not int or not 8 <= known["bit_depth"] <= 16:
             raise _wrong("a bit depth from 8 to 16 in the card", repr(known["bit_depth"])[:80], where)
+        if known["precision"] not in PRECISIONS:
+            found = repr(known["precision"])[:80]
+            raise _wrong(f"a precision in the card: {', '.join(PRECISIONS)}", found, where)
         _check_module(known["module"], where)
         fields = {key: known.get(key, {}) for key in cls.__dataclass_fields__}
         fields |= {key: tuple(fields[key]) for key in ("stages", "classes", "background")}

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from headstart.backbones.backbone import Backbone
 from headstart.classifier.card import Card
-from headstart.classifier.file import read_classifier, write_classifier
+from headstart.classifier.file import INT8, SCALE, read_classifier, write_classifier
 from headstart.classifier.predictions import Prediction, Predictions
 from headstart.data.batches import pixel_batches
 from headstart.data.image_source import Readable, is_image_source, list_sources, name_of, readable_image
@@ -177,7 +177,12 @@ class Classifier:
 
     def save(self, path: str | Path) -> Path:
         """Write everything into one .safetensors file, whole or not at all."""
-        tensors = {f"backbone.{key}": value for key, value in self.backbone.state().items()}
+        low = self.backbone.low_precision
+        in_int8 = {} if low is None else low.scales  # they are in the quantised network, and are not stored twice
+        tensors = {f"backbone.{key}": value for key, value in self.backbone.state().items() if key not in in_int8}
+        if low is not None and low.model:
+            tensors[INT8] = torch.frombuffer(bytearray(low.model), dtype=torch.uint8)
+            tensors |= {f"{SCALE}{name}": scale for name, scale in in_int8.items()}
         tensors["head.weight"] = torch.from_numpy(np.ascontiguousarray(self.head.weight))
         tensors["head.bias"] = torch.from_numpy(np.ascontiguousarray(self.head.bias))
         return write_classifier(Path(path), tensors, self.card)

@@ -23,6 +23,8 @@ from headstart.backbones.flip_tta import FlipTTA
 from headstart.backbones.preprocess import Preprocess
 from headstart.backbones.weight_files import not_finite
 from headstart.classifier.card import Card
+from headstart.engines.bfloat16 import attach_bfloat16
+from headstart.engines.int8 import attach, check_model
 from headstart.errors import BackboneError, ClassifierError
 from headstart.files import FOR_OUT, atomic_write, make_folder
 from headstart.untrusted import parse_object
@@ -32,6 +34,10 @@ Matrix = NDArray[np.float64]
 FILE_NAME = "classifier.safetensors"
 """In the folder of a run, which stands for its classifier."""
 
+INT8 = "int8.onnx"
+"""The tensor of bytes that is the quantised network of an int8 classifier."""
+SCALE = "int8.scale."
+"""Before the name of a weight that the quantised network has: what its integers are multiplied by."""
 _KEY = "headstart"
 _CHECKSUM = "headstart.checksum"
 """Metadata: the CRC-32 of the card and all tensors; files that headstart wrote before 0.2 have none."""
@@ -91,11 +97,19 @@ def read_classifier(path: Path, module: nn.Module | None = None) -> tuple[Backbo
     state = {key.removeprefix("backbone."): value for key, value in tensors.items() if key.startswith("backbone.")}
     try:
         backbone = _backbone_of(card, module, path)
-        backbone.load_state(state, Provenance(*(card.weights.get(key, "") for key in ("source", "sha256", "licence"))))
-        backbone.preprocess = Preprocess.from_dict(card.preprocess)  # as measured, whatever the spec says by now
+        preprocess = Preprocess.from_dict(card.preprocess)  # as measured, whatever the spec says by now
+        weights = Provenance(*(card.weights.get(key, "") for key in ("source", "sha256", "licence")))
+        if card.precision == "int8":
+            backbone.preprocess = preprocess
+            _load_int8(backbone, state, tensors, weights)
+        else:
+            backbone.load_state(state, weights)
+        backbone.preprocess = preprocess
+        if card.precision == "bfloat16":
+            attach_bfloat16(backbone)
         backbone.flip_tta = FlipTTA(backbone.widths, card.unit) if card.flip_tta else None
         width = sum(backbone.spec.stage(name).width for name in card.stages)
-        if backbone.preprocess.crop != backbone.spec.crop:
+        if backbone.preprocess.crop != backbone.spec.crop and card.precision != "int8":  # int8 was checked against it
             _check_size(backbone)
     except BackboneError as error:
         raise ClassifierError(
@@ -105,6 +119,19 @@ def read_classifier(path: Path, module: nn.Module | None = None) -> tuple[Backbo
         raise _damaged(f"a head for {width} features", f"one for {len(weight)}", path)
     _check_sum(contents, path)  # last: what is wrong in itself is named
     return backbone, card, weight, bias
+
+
+def _load_int8(
+    backbone: Backbone, state: Mapping[str, torch.Tensor], tensors: Mapping[str, torch.Tensor], weights: Provenance
+) -> None:  # the backbone, and what the file has for it
+    stored, own = tensors.get(INT8), backbone.state()
+    if stored is None or stored.dtype != torch.uint8:
+        raise BackboneError(expected=f"the quantised network of an int8 classifier ({INT8})", found="none")
+    model = stored.numpy().tobytes()
+    scales = {name.removeprefix(SCALE): value for name, value in tensors.items() if name.startswith(SCALE)}
+    check_model(model, backbone)
+    backbone.load_state({**{name: own[name] for name in scales if name in own}, **state}, weights)
+    attach(backbone, model, scales)
 
 
 def _backbone_of(card: Card, module: nn.Module | None, path: Path) -> Backbone:

@@ -43,7 +43,7 @@ _GROUPS = {
         *("unfreeze", "epochs", "lr", "schedule", "mix", "label_smoothing", "average", "flip_tta", "batch_norm"),
         *("flips", "views", "activations", "checkpoint_every"),
     ),
-    "Speed": ("batch_size", "workers", "device", "engine", "cache_limit_gb"),
+    "Speed": ("batch_size", "workers", "device", "engine", "precision", "cache_limit_gb"),
 }
 _GROUP_OF = {name: group for group, names in _GROUPS.items() for name in names}
 _PANEL_OF = {name: panel for panel, names in _PANELS.items() for name in names}

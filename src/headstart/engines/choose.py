@@ -10,12 +10,16 @@ onnxruntime  an export kept on disk; ready in ten seconds the first time, needs 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import torch
+
 from headstart.backbones.backbone import Backbone
+from headstart.backbones.low_precision import LowPrecision
 from headstart.engines.benchmark import TOLERANCE, EngineBenchmark
 from headstart.engines.forward import Forward, device_forward, folded_forward
 from headstart.engines.onnxruntime_engine import is_exported, missing_packages, onnx_forward
@@ -47,6 +51,7 @@ _MEASURED: dict[str, tuple[float, float]] = {
 }
 _UNKNOWN = (1.2, 1.0)  # a network that was not measured: folding has never been slower so far
 
+_TIMED = 2  # images that a low-precision network is timed on
 FEW = 16  # images; below, building and checking another engine costs more than it saves
 _SHARE = 0.05  # of the time that all waiting images take: what the choice may cost
 # seconds until onnxruntime runs, without the check: the export, or reading it; two busy cores
@@ -98,7 +103,9 @@ def choose_engine(
         raise BackboneError(
             expected=f"an engine: {', '.join(ENGINES)}", found=repr(name), where="--engine", hint=near(name, ENGINES)
         )
-    if device != "cpu":
+    if backbone.low_precision is not None:
+        engine = _low_precision(backbone, backbone.low_precision, name=name, device=device)
+    elif device != "cpu":
         engine = _on_device(backbone, name, device)
     elif name == "eager":
         engine = Engine("eager", "the network itself, as requested", backbone.plain_features)
@@ -124,6 +131,21 @@ def with_flips(engine: Engine, backbone: Backbone) -> Engine:
     seconds = None if engine.seconds_per_image is None else 2 * engine.seconds_per_image
     reason = f"{engine.reason}; run twice, for the flip too"
     return replace(engine, reason=reason, forward=partial(flip_tta.features, engine.forward), seconds_per_image=seconds)
+
+
+def _low_precision(backbone: Backbone, low: LowPrecision, *, name: str, device: str) -> Engine:
+    own = "onnxruntime" if low.model else "folded"
+    if name not in ("auto", own) or device != "cpu":
+        raise BackboneError(
+            expected=f"the engine of {low.name}: {own} on the CPU",
+            found=f"{name} on {device}",
+            where="--engine, --device",
+            hint="Leave out --engine and use --device cpu.",
+        )
+    side, began = backbone.preprocess.crop, time.perf_counter()
+    low.forward(torch.zeros(_TIMED, 3, side, side))
+    seconds = (time.perf_counter() - began) / _TIMED
+    return Engine(own, f"{low.name}, the classifier's own network", low.forward, seconds)
 
 
 def _on_device(backbone: Backbone, name: str, device: str) -> Engine:

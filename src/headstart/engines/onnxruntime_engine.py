@@ -8,8 +8,9 @@ import importlib.util
 import json
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, fx
@@ -19,6 +20,8 @@ from headstart.backbones.feature_extractor import FeatureExtractor
 from headstart.engines.fold import fold
 from headstart.errors import BackboneError, RunError
 from headstart.files import atomic_write, make_folder
+
+Forward = Callable[[Tensor], Tensor]
 
 INSTALL = "pip install 'headstart[onnx]'"
 _PACKAGES = ("onnxruntime", "onnx", "onnxscript")
@@ -36,35 +39,67 @@ def is_exported(backbone: Backbone, cache_folder: Path) -> bool:
     return export_path(backbone, cache_folder).is_file()
 
 
-def onnx_forward(backbone: Backbone, cache_folder: Path) -> Callable[[Tensor], Tensor]:
-    """The features of all stages by onnxruntime on the CPU, on as many threads as torch uses; safe in many threads.
-
-    The export is read from `cache_folder` when it is there and intact, else made (5 to 20 s) and kept there.
+def require_packages() -> None:
+    """Check that what this engine needs is installed.
 
     Raises:
-        BackboneError: a package is missing, or the network cannot be exported.
+        BackboneError: a package is missing.
     """
     missing = missing_packages()
     if missing:
         raise BackboneError(
             expected="the packages of the onnxruntime engine", found=f"no {', '.join(missing)}", hint=f"{INSTALL}."
         )
-    import onnxruntime
 
+
+def onnx_forward(backbone: Backbone, cache_folder: Path) -> Forward:
+    """The features of all stages by onnxruntime on the CPU, on as many threads as torch uses; safe in many threads.
+
+    The export is read from `cache_folder` when it is there and intact, else made (3 to 20 s) and kept there.
+
+    Raises:
+        BackboneError: a package is missing, or the network cannot be exported.
+    """
+    require_packages()
+    return session_forward(exported(backbone, cache_folder))
+
+
+def exported(backbone: Backbone, cache_folder: Path) -> bytes:
+    """The float32 network as the bytes of an ONNX file, kept in the cache.
+
+    Raises:
+        BackboneError: it cannot be exported.
+    """
     path = export_path(backbone, cache_folder)
     model = read_export(path)
     if model is None:
         model = export_network(backbone.inference, backbone.preprocess.crop, name=backbone.spec.name)
         write_export(path, model)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    pixels_name = session.get_inputs()[0].name
+    return model
+
+
+def session_forward(model: bytes) -> Forward:
+    """Pixels → features by onnxruntime on the CPU, on as many threads as torch uses when it is called."""
+    import onnxruntime
+
+    sessions: dict[int, Any] = {}  # by number of threads, which a session cannot change
+
+    def session() -> Any:
+        threads = torch.get_num_threads()
+        if threads not in sessions:
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads = threads
+            options.inter_op_num_threads = 1
+            options.log_severity_level = 3
+            # without VNNI the quick int8 kernels overflow: take those that do not, so that answers are the same
+            options.add_session_config_entry("session.x64quantprecision", "1")
+            sessions[threads] = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        return sessions[threads]
+
+    pixels_name = session().get_inputs()[0].name
 
     def forward(pixels: Tensor) -> Tensor:
-        (features,) = session.run(None, {pixels_name: pixels.contiguous().numpy()})
+        (features,) = session().run(None, {pixels_name: pixels.contiguous().numpy()})
         return torch.from_numpy(features)
 
     return forward
@@ -72,6 +107,11 @@ def onnx_forward(backbone: Backbone, cache_folder: Path) -> Callable[[Tensor], T
 
 def export_path(backbone: Backbone, cache_folder: Path) -> Path:
     """The file of these weights' export; the versions that make it are part of its name."""
+    return cache_file(backbone, cache_folder, {})
+
+
+def cache_file(backbone: Backbone, cache_folder: Path, more: Mapping[str, object]) -> Path:
+    """The file of a network made from these weights, by everything that it depends on: the versions, and `more`."""
     import onnx
 
     facts = {
@@ -82,6 +122,7 @@ def export_path(backbone: Backbone, cache_folder: Path) -> Path:
         "size": backbone.preprocess.crop,
         "torch": torch.__version__,
         "onnx": onnx.__version__,
+        **more,
     }
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
     name = "".join(letter if letter.isalnum() or letter in "_-." else "_" for letter in backbone.spec.name)

@@ -55,7 +55,7 @@ class ImageFiles:
 
 
 def open_store(cache: FeatureCache, backbone: Backbone, rules: ImageRules) -> FeatureStore:
-    """The cache's store for this backbone, weights, preprocessing, flip TTA and rules for opening images."""
+    """The cache's store for this backbone, weights, preprocessing, precision, flip TTA and rules for opening images."""
     about = {
         "backbone": backbone.spec.name,
         "weights": backbone.fingerprint,
@@ -63,7 +63,7 @@ def open_store(cache: FeatureCache, backbone: Backbone, rules: ImageRules) -> Fe
         "stages": ",".join(backbone.stages),
         "background": ",".join(map(str, rules.background)),
         "bit_depth": str(rules.bit_depth),
-        "dtype": "float32",
+        "dtype": "float32" if backbone.low_precision is None else backbone.low_precision.name,
         "reader": READER,
     }
     return cache.open(about if backbone.flip_tta is None else about | {"flip_tta": backbone.flip_tta.name})

@@ -65,6 +65,8 @@ def explain(
     files = scan_unlabelled([Path(images)] if isinstance(images, (str, Path)) else [Path(image) for image in images])
     if run is None:
         session.notice(f"No training images are shown: {why_not}.")
+    if (low := model.backbone.low_precision) is not None:
+        session.notice(f"It predicts in {low.name}; the maps are of the same weights in float32, which has gradients.")
     methods = METHODS if method == "all" else (method,) if isinstance(method, str) else tuple(method)
     training = None if run is None else _TrainingImages(run, model)
     progress, found = session.progress("explain"), list[Explanation]()

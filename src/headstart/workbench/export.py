@@ -77,6 +77,7 @@ def export(
     check_choice(to, FORMATS, "--to")
     check_choice(input, INPUTS, "--input")
     check_packages()
+    check_float32(model)
     from headstart.onnx_export.classifier_onnx import build_onnx  # here: it needs onnx
 
     folder = _folder_of(classifier, out)
@@ -182,6 +183,21 @@ def _images_of_run(run: Run) -> list[Path]:
 
 def _evenly(paths: Sequence[Path], most: int) -> list[Path]:
     return [paths[i * len(paths) // most] for i in range(most)] if len(paths) > most else list(paths)
+
+
+def check_float32(model: Classifier) -> None:
+    """Refuse a classifier in low precision, whose head was solved on other features than an exported network gives.
+
+    Raises:
+        ClassifierError: it is one.
+    """
+    if (low := model.backbone.low_precision) is not None:
+        raise ClassifierError(
+            expected="a classifier in float32",
+            found=f"one in {low.name}",
+            where="export",
+            hint="Train again with --precision float32, and export that.",
+        )
 
 
 def _folder_of(classifier: Trained, out: str | Path | None) -> Path:

@@ -46,10 +46,14 @@ def open_model(session: Session, model: Named) -> nn.Module | Backbone | Classif
     """
     file = file_of(model)
     if file is not None:
-        return Classifier.load(file)
+        model = Classifier.load(file)
+    if isinstance(model, Classifier):
+        if (low := model.backbone.low_precision) is not None:
+            session.notice(f"It predicts in {low.name}; what is inspected are the same weights in float32.")
+        return model
     if isinstance(model, StepByStep):
         return unwrapped(model.model)
-    if isinstance(model, (nn.Module, Backbone, Classifier)):
+    if isinstance(model, (nn.Module, Backbone)):
         return model
     if not isinstance(model, (str, Path)):
         raise RecipeError(

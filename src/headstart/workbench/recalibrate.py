@@ -95,6 +95,13 @@ def recalibrate(
     """
     session = Session(recipe, options, on_event)
     before = classifier_of(classifier, verb="recalibrate", images=source)
+    if (low := before.backbone.low_precision) is not None:
+        raise ClassifierError(
+            expected="a classifier in float32",
+            found=f"one in {low.name}, in which batch norm is part of the other weights",
+            where="recalibrate",
+            hint="Train again with --precision float32, and recalibrate that.",
+        )
     target = _target(classifier, out)
     asked = samples_of(Path(source), before.classes, NOT_TRAINED_ON, layout=session.layout)
     chosen = _evenly(session, samples_of(Path(source), before.classes, ("train",), layout=session.layout))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from headstart import runtime
@@ -20,8 +21,10 @@ from headstart.data.dataset import Dataset, load_dataset, rules_of
 from headstart.data.image_set import Sample
 from headstart.data.images import ImageRules
 from headstart.data.python_source import Source, is_gone, is_path, keep_source
+from headstart.engines.bfloat16 import attach_bfloat16
 from headstart.engines.choose import FEW, Engine, choose_engine
 from headstart.engines.forward import Forward
+from headstart.engines.int8 import CALIBRATION_IMAGES, CalibrationImages, quantize
 from headstart.errors import DataError, RecipeError
 from headstart.features.cache import FeatureCache, FeatureStore
 from headstart.features.extract import Extraction, ImageFiles, extract_features, open_store
@@ -252,6 +255,38 @@ class Session:
         if waiting < FEW and self.recipe.engine == "auto" and self.device == "cpu":
             return None
         return self.engine(backbone, waiting).forward
+
+    def in_precision(self, backbone: Backbone, dataset: Dataset) -> Backbone:
+        """The backbone in the recipe's precision: itself in float32, else a copy.
+
+        int8 is calibrated on training images, at most 64, drawn by the seed.
+
+        Raises:
+            BackboneError: it cannot be had here. DataError: no image could be read.
+        """
+        precision = self.recipe.precision
+        if precision == "float32":
+            return backbone
+        if precision == "bfloat16":
+            twin = backbone.copy()
+            attach_bfloat16(twin)
+            return twin
+        order = np.random.default_rng(self.recipe.seed).permutation(dataset.indices("train"))
+        chosen = sorted(order[:CALIBRATION_IMAGES].tolist())
+        samples = [dataset.samples[i] for i in chosen]
+
+        def read() -> torch.Tensor:
+            pixels, kept = self.pixels(samples, backbone.preprocess, dataset.rules, step="calibrate int8")
+            if not kept:
+                raise DataError(
+                    expected="training images to calibrate int8 with",
+                    found="none that can be read",
+                    where=samples[0].path,
+                )
+            return backbone.preprocess.normalise(pixels)
+
+        images = CalibrationImages(tuple(dataset.contents[i] for i in chosen), read)
+        return quantize(backbone, images, cache_folder=runtime.cache_folder())
 
     def feature_job(self, dataset: Dataset, backbone: Backbone) -> FeatureJob:
         """Look up what the cache has of a dataset, and choose the engine for the rest."""

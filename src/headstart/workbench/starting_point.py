@@ -11,7 +11,9 @@ from headstart.backbones.flip_tta import FlipTTA
 from headstart.backbones.preprocess import Preprocess
 from headstart.backbones.spec import BackboneSpec
 from headstart.backbones.weights import LITE_INSTALL, weights_available
-from headstart.errors import BackboneError, RunError
+from headstart.engines.bfloat16 import require_bfloat16
+from headstart.engines.onnxruntime_engine import require_packages
+from headstart.errors import BackboneError, RecipeError, RunError
 from headstart.heads.head import Head
 from headstart.workbench.run import Run
 from headstart.workbench.session import Session
@@ -77,6 +79,31 @@ def preprocess_of(session: Session) -> Preprocess:
     return preprocess.at(session.recipe.size) if session.recipe.size else preprocess
 
 
+def check_precision(session: Session) -> None:
+    """Refuse a precision that this recipe or this machine cannot have, before anything is read.
+
+    Raises:
+        RecipeError: something is fine-tuned, or the network runs on a GPU.
+        BackboneError: a package is missing, or the processor has no bfloat16.
+    """
+    recipe = session.recipe
+    if recipe.precision == "float32":
+        return
+    where = f"--precision {recipe.precision}"
+    if recipe.strategy != "probe":
+        raise RecipeError(
+            expected="a frozen network (--strategy probe)",
+            found=f"--strategy {recipe.strategy}, which trains it in float32",
+            where=where,
+            hint="Leave out one of the two.",
+        )
+    if session.device != "cpu":
+        raise RecipeError(
+            expected="the CPU", found=session.device, where=where, hint="Use --device cpu, or --precision float32."
+        )
+    require_bfloat16() if recipe.precision == "bfloat16" else require_packages()
+
+
 def choose_backbone(session: Session) -> StartingPoint:
     """Load the recipe's backbone; auto, fast, balanced and accurate take the best whose weights are within reach.
 
@@ -98,9 +125,16 @@ def continue_from(run: Run) -> StartingPoint:
     It starts from the predictions without flips; whether flip TTA helps is measured again after fine-tuning.
 
     Raises:
-        ClassifierError: its file cannot be read.
+        ClassifierError: its file cannot be read. RunError: it is in low precision.
     """
     model = run.classifier
+    if (low := model.backbone.low_precision) is not None:
+        raise RunError(
+            expected="a run in float32, whose weights can be trained further",
+            found=f"one in {low.name}",
+            where=run.folder,
+            hint="Train again with --precision float32; its features and images are cached.",
+        )
     flip_tta, model.backbone.flip_tta = model.backbone.flip_tta, None
     head = replace(model.head, flip_tta=False) if model.head.kind == "trained" else None
     return StartingPoint(

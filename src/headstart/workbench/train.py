@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from torch import nn
 from typing_extensions import Unpack
 
 from headstart.backbones.backbone import Backbone
@@ -36,7 +37,13 @@ from headstart.workbench.job import Job
 from headstart.workbench.preprocessing_check import check_images
 from headstart.workbench.run import FEATURES, FILES, Run, out_folder, run_name
 from headstart.workbench.session import Extracted, FeatureJob, Session
-from headstart.workbench.starting_point import StartingPoint, check_backbone, choose_backbone, continue_from
+from headstart.workbench.starting_point import (
+    StartingPoint,
+    check_backbone,
+    check_precision,
+    choose_backbone,
+    continue_from,
+)
 from headstart.workbench.training_plan import layer_choices, plan_rows
 from headstart.workbench.training_result import TrainingResult, summary_of
 from headstart.workbench.write_run import next_command, write_run
@@ -76,6 +83,7 @@ def train(
     session.command, recipe = command, session.recipe
     check_backbone(session)
     check_strategy(recipe)
+    check_precision(session)
     if idle := idle_options(recipe):
         have = "has" if len(idle) == 1 else "have"
         session.notice(f"{', '.join(idle)} {have} no effect with --strategy probe: only the head is trained.")
@@ -121,6 +129,7 @@ def _train(session: Session, source: Path, target: Path, *, job: Job | None = No
             origin = None if job is None else job.origin
             start = choose_backbone(session) if origin is None else continue_from(Run.load(origin))
             check = check_images(session, start, dataset)
+            start = replace(start, backbone=session.in_precision(start.backbone, dataset))
         if job is not None:
             job.pin(dataset.fingerprint(), start.backbone.fingerprint, force=force)
         fit = _Fit(session, dataset, start, work, job)
@@ -147,7 +156,13 @@ def _train(session: Session, source: Path, target: Path, *, job: Job | None = No
     session.on_event(Results(result.evaluation, result.warnings(recipe.strategy), result.selection))
     written = tuple(name for name in FILES if (folder / name).exists())
     session.on_event(FilesWritten(folder, written, next_command(folder)))
-    return Run.load(folder, module=None if session.backbone is None else session.backbone.network)
+    return Run.load(folder, module=_own_network(session, start))
+
+
+def _own_network(session: Session, start: StartingPoint) -> nn.Module | None:
+    """The user's network, which is needed to open the file; one of the catalogue is built anew."""
+    own = session.backbone is not None and not start.backbone.spec.builder
+    return start.backbone.network if own else None
 
 
 class _Fit:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from headstart.backbones.backbone import Backbone
+from headstart.engines.int8 import similarity_of
 from headstart.wording import duration
 from headstart.workbench.session import FeatureJob, Session
 from headstart.workbench.starting_point import StartingPoint
@@ -22,11 +23,25 @@ def plan_rows(session: Session, start: StartingPoint, job: FeatureJob) -> dict[s
         "weights": f"{untrained}{backbone.weights.source}",
         "licence": backbone.weights.licence,
         "frozen": "the whole backbone, weights and batch-norm statistics; only the head is trained",
+        **_precision(backbone),
         "head": f"{recipe.head} on {', '.join(spec.choose_stages(recipe.layers))}, each scaled to unit length",
         "engine": f"{job.engine.name}: {job.engine.reason}",
         "cached": f"features of {images - waiting:,} of {images:,} images, {waiting:,} to compute",
         "time": f"about {duration(seconds)} for the features" if waiting else "seconds: all features are cached",
         "disk": f"about {megabytes:.0f} MB for features, half of it in the cache",
+    }
+
+
+def _precision(backbone: Backbone) -> dict[str, str]:
+    low = backbone.low_precision
+    if low is None:
+        return {}
+    if not low.model:
+        return {"precision": "bfloat16; the head is solved on its features"}
+    alike = similarity_of(low.model)
+    return {
+        "precision": f"int8, calibrated on training images; the head is solved on its features (cosine with the "
+        f"float32 ones at least {alike:.3f}, mean of a stage)"
     }
 
 
