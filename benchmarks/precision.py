@@ -13,7 +13,8 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median
 
@@ -49,6 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backbones", default=",".join(FILES))
     parser.add_argument("--sets", default=SETS)
+    parser.add_argument("--precisions", default=",".join(PRECISIONS[1:]), help="to compare with float32")
     parser.add_argument("--cache", help="a folder that keeps features and networks between runs")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
@@ -57,45 +59,53 @@ def main() -> None:
     for name in chosen.backbones.split(","):
         with tempfile.TemporaryDirectory() as folder:
             os.environ["HEADSTART_CACHE"] = chosen.cache or f"{folder}/cache"
-            lines = measured(name, chosen.sets.split(","), data, Path(folder))
+            lines = Comparison(name, data, Path(folder), tuple(chosen.precisions.split(","))).lines(
+                chosen.sets.split(",")
+            )
         show(lines)
         write("precision", lines, hardware={**hardware(), "flags": flags}, rule=RULE)
 
 
-def measured(name: str, sets: Iterable[str], data: Path, folder: Path) -> list[Line]:
-    """The lines of one backbone: each set, their mean, speed and size."""
-    lines: list[Line] = []
-    apart: dict[str, list[float]] = {precision: [] for precision in PRECISIONS[1:]}
-    worse: dict[str, int] = dict.fromkeys(apart, 0)
-    runs: dict[str, Run] = {}
-    for place in sets:
-        runs = {one: trained(name, data, folder / place / one, precision=one) for one in PRECISIONS}
-        correct = {precision: answers(run) for precision, run in runs.items()}
-        for precision in apart:
-            line, difference, fewer = compared(f"{name}, {place}, {precision}", correct["float32"], correct[precision])
-            lines.append(line)
-            apart[precision].append(difference)
-            worse[precision] = max(worse[precision], fewer)
-        print(f"  {lines[-1].what}: {lines[-1].shown} {lines[-1].note}", flush=True)
-    rates, sizes = speeds(runs), {one: size(run) for one, run in runs.items()}
-    for precision, differences in apart.items():
-        passed = mean(differences) >= -WITHIN and worse[precision] <= IMAGES
-        note = f"{rates[precision]}; file {sizes[precision]:.1f} MB, float32 {sizes['float32']:.1f} MB"
-        note += f"; at most {worse[precision]} images worse"
-        shown = f"{100 * mean(differences):+.2f} points on average"
-        verdict = "passed" if passed else "failed"
-        lines.append(
-            Line(name, f"{name}, all sets, {precision}", mean(differences), shown, RULE, verdict=verdict, note=note)
-        )
-    return lines
+@dataclass
+class Comparison:
+    """One backbone on several sets, in float32 and in other precisions; runs go into a folder."""
 
+    name: str
+    data: Path
+    folder: Path
+    precisions: tuple[str, ...]
 
-def trained(name: str, data: Path, out: Path, *, precision: str) -> Run:
-    """A run on the set that the parent folder names."""
-    weights = None if FILES[name] is None else str(data / "weights" / f"{FILES[name]}.safetensors")
-    source, options = data / out.parent.name, {"backbone": name, "weights": weights, "offline": True}
-    found: Run = hs.train(source, out=out, on_event=None, precision=precision, inside=False, **options)
-    return found
+    def lines(self, sets: Sequence[str]) -> list[Line]:
+        """Each set, and for each precision all sets, speed and size."""
+        lines: list[Line] = []
+        differences: dict[str, list[float]] = {precision: [] for precision in self.precisions}
+        worse: dict[str, int] = dict.fromkeys(self.precisions, 0)
+        runs: dict[str, Run] = {}
+        for place in sets:
+            runs = {one: self.trained(place, one) for one in ("float32", *self.precisions)}
+            correct = {precision: answers(run) for precision, run in runs.items()}
+            for one in self.precisions:
+                line, fewer = compared(f"{self.name}, {place}, {one}", correct["float32"], correct[one])
+                lines.append(line)
+                differences[one].append(line.value)
+                worse[one] = max(worse[one], fewer)
+                print(f"  {line.what}: {line.shown}; {line.note}", flush=True)
+        rates, sizes = speeds(runs), {one: size(run) for one, run in runs.items()}
+        for one, found in differences.items():
+            note = f"{rates[one]}; file {sizes[one]:.1f} MB, float32 {sizes['float32']:.1f} MB"
+            note += f"; {len(found)} sets, the worst has {worse[one]} more mistakes"
+            shown, passed = f"{100 * mean(found):+.2f} points on average", mean(found) >= -WITHIN
+            verdict = "passed" if passed and worse[one] <= IMAGES else "failed"
+            lines.append(Line(self.name, f"{self.name}, all sets, {one}", mean(found), shown, RULE, verdict, note))
+        return lines
+
+    def trained(self, place: str, precision: str) -> Run:
+        """A run on a set."""
+        file, out = FILES[self.name], self.folder / place / precision
+        weights = None if file is None else str(self.data / "weights" / f"{file}.safetensors")
+        options = {"backbone": self.name, "weights": weights, "offline": True, "inside": False, "precision": precision}
+        found: Run = hs.train(self.data / place, out=out, on_event=None, **options)
+        return found
 
 
 def answers(run: Run) -> dict[str, bool]:
@@ -103,8 +113,8 @@ def answers(run: Run) -> dict[str, bool]:
     return {row["path"]: row["predicted"] == row["label"] for row in run.predictions() if row["split"] == "test"}
 
 
-def compared(what: str, float32: dict[str, bool], low: dict[str, bool]) -> tuple[Line, float, int]:
-    """Accuracy of both on the same images; the difference, and how many more mistakes."""
+def compared(what: str, float32: dict[str, bool], low: dict[str, bool]) -> tuple[Line, int]:
+    """Accuracy of both on the same images, and how many more mistakes."""
     names = list(float32)
     only_low = sum(low[one] and not float32[one] for one in names)
     only_float32 = sum(float32[one] and not low[one] for one in names)
@@ -112,7 +122,7 @@ def compared(what: str, float32: dict[str, bool], low: dict[str, bool]) -> tuple
     before, after = (sum(one.values()) / len(names) for one in (float32, low))
     shown = f"{after:.3f}, float32 {before:.3f}, n {len(names)}"
     note = f"{only_low} images correct only here, {only_float32} only in float32; {found.low:+.3f} to {found.high:+.3f}"
-    return Line(what.partition(",")[0], what, after - before, shown, note=note), after - before, only_float32 - only_low
+    return Line(what.partition(",")[0], what, after - before, shown, note=note), only_float32 - only_low
 
 
 def speeds(runs: dict[str, Run]) -> dict[str, str]:

@@ -12,7 +12,9 @@ from PIL import ImageOps
 
 from classifier.cards import change_card, with_flips
 from drawn_photos import draw
+from headstart import runtime
 from headstart.classifier.classifier import Classifier
+from headstart.engines.measured import keep_measurement
 from headstart.errors import ClassifierError
 
 
@@ -118,3 +120,24 @@ def test_train_mode_of_the_network_changes_no_prediction(classifier: Classifier,
     assert model.predict(images) == expected
     assert model.backbone.fingerprint == before
     assert model.backbone.network.training
+
+
+def test_a_loaded_classifier_uses_the_measured_engine_until_its_network_is_changed(
+    path: Path, photos: Path, tmp_path: Path
+) -> None:
+    """The engine holds copies of the weights: what is changed in place must be seen at the next prediction."""
+    image = next(photos.glob("*/*.png"))
+    first = Classifier.load(path)
+    expected = first.predict(image).probabilities
+    keep_measurement(first.backbone, {"eager": 0.02, "folded": 0.01}, runtime.cache_folder())
+    model = Classifier.load(path)
+    assert model._features is not model.backbone.features
+    found = model.predict(image).probabilities
+    assert found == pytest.approx(expected, abs=1e-5)
+    assert model.copy()._fast is None
+
+    with torch.no_grad():
+        for weight in model.backbone.network.parameters():
+            weight.mul_(1.1)
+    changed = Classifier(model.backbone, model.head, model.card).predict(image).probabilities
+    assert model.predict(image).probabilities == changed != found

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional as F
 
+from headstart import runtime
 from headstart.backbones.backbone import Backbone
 from headstart.classifier.card import Card
 from headstart.classifier.file import INT8, SCALE, read_classifier, write_classifier
@@ -24,6 +26,7 @@ from headstart.classifier.predictions import Prediction, Predictions
 from headstart.data.batches import pixel_batches
 from headstart.data.image_source import Readable, is_image_source, list_sources, name_of, readable_image
 from headstart.data.images import BadImage, ImageRules, open_image
+from headstart.engines.choose import measured_forward
 from headstart.errors import ClassifierError, DataError, RecipeError
 from headstart.heads.head import Head
 from headstart.public_api import public_methods
@@ -55,6 +58,7 @@ class Classifier:
         self.backbone = backbone
         self.head = head
         self.card = card
+        self._fast: _FastForward | None = None
 
     def __repr__(self) -> str:
         return f"Classifier({self.card.backbone}, {len(self.classes)} classes: {', '.join(self.classes[:6])})"
@@ -101,7 +105,7 @@ class Classifier:
         except BadImage as bad:
             return _unreadable(name, bad.reason)
         prepared = self.backbone.preprocess.prepare(rgb)
-        row = self._probabilities(prepared[None], self.backbone.features)[0]
+        row = self._probabilities(prepared[None], self._features)[0]
         return self._prediction(name, row, damaged=damage)
 
     def _opened(self, image: Path | bytes) -> tuple[NDArray[np.uint8], str | None]:
@@ -149,10 +153,15 @@ class Classifier:
                 position: _unreadable(names[position], reason) for position, reason in batch.failures.items()
             }
             if batch.positions:
-                probabilities = self._probabilities(batch.pixels, forward or self.backbone.features)
+                probabilities = self._probabilities(batch.pixels, forward or self._features)
                 for position, row in zip(batch.positions, probabilities, strict=True):
                     answers[position] = self._prediction(names[position], row, damaged=batch.damage.get(position))
             yield from (answers[position] for position in sorted(answers))
+
+    @property
+    def _features(self) -> Forward:
+        fast = None if self._fast is None or self._fast.backbone is not self.backbone else self._fast.current
+        return fast or self.backbone.features
 
     def _probabilities(self, prepared: torch.Tensor, forward: Forward) -> NDArray[np.float64]:
         with torch.inference_mode():
@@ -209,7 +218,34 @@ class Classifier:
             unit=card.unit,
             flip_tta=card.flip_tta,
         )
-        return cls(backbone, head, card)
+        loaded = cls(backbone, head, card)
+        loaded._fast = _FastForward(backbone)
+        return loaded
+
+
+class _FastForward:
+    """The engine that this machine has measured to be the fastest, for a classifier as it was in its file.
+
+    It is made at the first prediction. It holds copies of the weights: once the network is changed, the network itself
+    answers.
+    """
+
+    def __init__(self, backbone: Backbone) -> None:
+        self.backbone = backbone
+        self._tensors = [*backbone.network.parameters(), *backbone.network.buffers()]
+        self._version = self._sum()
+
+    @cached_property
+    def _forward(self) -> Forward | None:
+        return measured_forward(self.backbone, runtime.cache_folder())
+
+    def _sum(self) -> int:
+        return sum(tensor._version for tensor in self._tensors)  # torch counts each change in place
+
+    @property
+    def current(self) -> Forward | None:
+        """The forward pass; None: the network's own."""
+        return self._forward if self._sum() == self._version else None
 
 
 def _unreadable(name: str, reason: str) -> Prediction:

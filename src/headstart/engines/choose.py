@@ -22,6 +22,7 @@ from headstart.backbones.backbone import Backbone
 from headstart.backbones.low_precision import LowPrecision
 from headstart.engines.benchmark import TOLERANCE, EngineBenchmark
 from headstart.engines.forward import Forward, device_forward, folded_forward
+from headstart.engines.measured import keep_measurement, read_measurement
 from headstart.engines.onnxruntime_engine import is_exported, missing_packages, onnx_forward
 from headstart.errors import BackboneError, near
 from headstart.registry import ENGINES
@@ -53,9 +54,9 @@ _UNKNOWN = (1.2, 1.0)  # a network that was not measured: folding has never been
 
 _TIMED = 2  # images that a low-precision network is timed on
 FEW = 16  # images; below, building and checking another engine costs more than it saves
-_SHARE = 0.05  # of the time that all waiting images take: what the choice may cost
-# seconds until onnxruntime runs, without the check: the export, or reading it; two busy cores
-_EXPORT, _LOAD = 20.0, 1.0
+_SHARE = 0.05  # of the time that all waiting images take: what a measurement without an export may cost
+# seconds until onnxruntime runs, without the check: the export, or reading it (resnet18 3.6, efficientnet_lite0 8.4)
+_EXPORT, _LOAD = 6.0, 1.0
 
 
 @dataclass(frozen=True)
@@ -116,11 +117,39 @@ def choose_engine(
         export = partial(onnx_forward, cache_folder=cache_folder)
         search = EngineSearch(backbone, {"folded": folded_forward, "onnxruntime": export})
         if name == "auto":
-            start = None if missing_packages() else _LOAD if is_exported(backbone, cache_folder) else _EXPORT
-            engine = search.best(waiting, batch_size, export_seconds=start)
+            engine = _best(search, waiting, batch_size, cache_folder=cache_folder)
         else:
             engine = search.requested(name)
     return with_flips(engine, backbone)
+
+
+def _best(search: EngineSearch, waiting: int, batch_size: int, *, cache_folder: Path) -> Engine:
+    """The fastest as this machine has measured it before; else what `EngineSearch.best` finds, which is kept."""
+    backbone, missing = search.backbone, missing_packages()
+    kept = read_measurement(backbone, cache_folder)
+    if kept is not None:
+        return search.measured_before(kept.seconds)
+    start = None if missing else _LOAD if is_exported(backbone, cache_folder) else _EXPORT
+    engine = search.best(waiting, batch_size, export_seconds=start)
+    if search.seconds and (missing or "onnxruntime" in search.tried):
+        keep_measurement(backbone, search.seconds, cache_folder)
+    return engine
+
+
+def measured_forward(backbone: Backbone, cache_folder: Path) -> Forward | None:
+    """The forward pass that this machine has measured to be the fastest, where it is at hand; None: the network's own.
+
+    For a classifier that answers one image after another: nothing is measured, checked or exported here. That its
+    features equal eager's was checked when it was measured, with the same weights and versions.
+    """
+    kept = None if backbone.low_precision is not None else read_measurement(backbone, cache_folder)
+    if kept is None or kept.fastest not in ("folded", "onnxruntime"):
+        return None
+    if kept.fastest == "onnxruntime" and (missing_packages() or not is_exported(backbone, cache_folder)):
+        return None
+    build = folded_forward if kept.fastest == "folded" else partial(onnx_forward, cache_folder=cache_folder)
+    forward = build(backbone)
+    return forward if backbone.flip_tta is None else partial(backbone.flip_tta.features, forward)
 
 
 def with_flips(engine: Engine, backbone: Backbone) -> Engine:
@@ -171,6 +200,8 @@ class EngineSearch:
         self.eager = backbone.plain_features
         self.benchmark = EngineBenchmark(backbone, self.eager)
         self.remarks: list[str] = []
+        self.tried: list[str] = []
+        self.seconds: dict[str, float] = {}
 
     def requested(self, name: str) -> Engine:
         """The engine of this name, or eager if it was refused.
@@ -194,9 +225,10 @@ class EngineSearch:
         if not candidates:
             return self._engine("eager", "the network itself", self.eager)
         images = min(batch_size, 8)
-        if EngineBenchmark.ROUNDS * images * (len(candidates) + 1) <= _SHARE * waiting:
+        cheap = EngineBenchmark.ROUNDS * images * (len(candidates) + 1) <= _SHARE * waiting
+        if cheap or "onnxruntime" in candidates:  # its export took longer than the measurement, which decides for good
             everyone = {"eager": self.eager, **candidates}
-            seconds = self.benchmark.compare(everyone, images)
+            seconds = self.seconds = self.benchmark.compare(everyone, images)
             name = min(seconds, key=lambda key: seconds[key])
             reason = f"{seconds['eager'] / seconds[name]:.1f} times as fast as eager, measured on {images} images"
             return self._engine(name, reason, everyone[name], seconds=seconds[name])
@@ -206,10 +238,23 @@ class EngineSearch:
             reason = "usually faster than the network itself"
         return self._engine(name, reason, candidates[name])
 
+    def measured_before(self, seconds: Mapping[str, float]) -> Engine:
+        """The engine that was the fastest when it was measured here, if it is there and still gives the features."""
+        for name in sorted(seconds, key=lambda key: seconds[key]):
+            forward = self.eager if name == "eager" else self._try(name)
+            if forward is not None:
+                ratio = seconds.get("eager", seconds[name]) / seconds[name]
+                reason = f"{ratio:.1f} times as fast as eager, as measured on this machine before"
+                return self._engine(name, reason, forward, seconds=seconds[name])
+        return self._engine("eager", "the network itself", self.eager)
+
     def _worth_it(self, waiting: int, export_seconds: float | None) -> list[str]:
-        """The engines whose start costs a small share of what waits; folding always does, where it gains anything."""
+        """Folding, where it gains anything, and onnxruntime, if its start takes less than the waiting images would.
+
+        That is at most once: the export and what was measured are kept, and all later runs gain.
+        """
         names = ["folded"] if self._ratio("folded") > 1 else []
-        if export_seconds is not None and export_seconds <= _SHARE * waiting * self.benchmark.eager_seconds:
+        if export_seconds is not None and export_seconds <= waiting * self.benchmark.eager_seconds:
             names.append("onnxruntime")
         return names
 
@@ -218,6 +263,7 @@ class EngineSearch:
         return {"folded": folded, "onnxruntime": onnxruntime}[name]
 
     def _try(self, name: str) -> Forward | None:
+        self.tried.append(name)
         try:
             return self._checked(name, self._build(name))
         except BackboneError as error:  # nobody requested it by name, so it is not the user's mistake
