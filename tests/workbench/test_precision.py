@@ -87,6 +87,8 @@ def test_evaluate_and_explain_use_the_run_beside_it(run: hs.Run, photos: Path) -
 def test_what_needs_float32_weights_says_so(run: hs.Run, photos: Path, tmp_path: Path) -> None:
     with pytest.raises(ClassifierError, match="one in int8"):
         hs.recalibrate(run, photos, out=tmp_path / "r.safetensors", on_event=None)
+    with pytest.raises(ClassifierError, match="one in int8"):
+        hs.export(run, out=tmp_path / "export", on_event=None)
     with pytest.raises(RunError, match="run in float32"):
         starting_point.continue_from(run)
     for options in ({"strategy": "full"}, {"device": "meta"}):
