@@ -33,11 +33,15 @@ from headstart.evaluation.intervals import (
     wilson,
 )
 from headstart.evaluation.paired import is_significant, paired_difference
+from headstart.finetune.judgement import judge
+from headstart.heads.cross_validation import group_folds
+from headstart.heads.ridge import indicators
 
 Values = NDArray[np.float64]
 Rng = np.random.Generator
 
 COVERAGE, ALARMS = (0.93, 0.975), (0.03, 0.065)
+ACCEPTED = 0.05  # at most: acceptance may be cautious
 REPEATS, QUICK = 2000, 300
 SLOW = 4  # a simulation within the simulation gets as many times fewer repeats
 
@@ -58,7 +62,7 @@ class Cell:
     Args:
         statement: what is printed. name: of the situation.
         trial: draws a test set and says whether the interval held the truth, or whether the alarm rang.
-        kind: `coverage`, `alarms`, or `power`, which has no goal.
+        kind: `coverage`, `alarms`, `false acceptance`, or `power`, which has no goal.
         reason: why it may lie outside the goal; empty: it should not.
         cost: how many times fewer repeats. quick: whether `--quick` runs it.
     """
@@ -74,7 +78,7 @@ class Cell:
     @property
     def goal(self) -> tuple[float, float]:
         """Ends of the goal; everything for power."""
-        return {"coverage": COVERAGE, "alarms": ALARMS}.get(self.kind, (0.0, 1.0))
+        return {"coverage": COVERAGE, "alarms": ALARMS, "false acceptance": (0.0, ACCEPTED)}.get(self.kind, (0.0, 1.0))
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,8 @@ class Measured:
     def is_met(self) -> bool:
         """Whether the goal is met, within the error of the simulation."""
         low, high = self.cell.goal
-        error = math.sqrt(low * (1 - low) / self.share.n) if self.cell.kind != "power" else 0.0
+        level = high if self.cell.kind == "false acceptance" else low
+        error = math.sqrt(level * (1 - level) / self.share.n) if self.cell.kind != "power" else 0.0
         return low - 2 * error <= self.share.value <= high + 2 * error
 
 
@@ -522,6 +527,74 @@ def gain_cells() -> Iterator[Cell]:
         yield Cell("gain of fine-tuning", name, covers, reason="skewed: rare large losses", quick=n == 60)
 
 
+@dataclass(frozen=True)
+class Rivals:
+    """Heads on features of equal worth: none is better than another, whatever the training images are.
+
+    Each gets features of its own, with the classes at the same distance from each other; what differs is the luck of
+    training on few images, and no judgement is to take that for more. `better`: how much further apart the classes lie
+    for the candidates, in parts of the distance.
+    """
+
+    groups: int
+    size: int
+    classes: int
+    candidates: int
+    width: int
+    better: float = 0.0
+
+    def __call__(self, rng: Rng) -> bool:
+        """Whether a candidate is accepted in place of the probe."""
+        labels = np.repeat(np.arange(self.groups) % self.classes, self.size)
+        group = np.repeat(np.arange(self.groups), self.size)
+        folds = group_folds(labels, group)
+        scores = [self._scores(rng, labels, group, folds, k > 0) for k in range(self.candidates + 1)]
+        named = {f"candidate {k}": found for k, found in enumerate(scores[1:])}
+        return judge(scores[0], named, labels=labels, groups=group).accepted
+
+    def _scores(  # one draw: its images, how they are dealt, and whose features these are
+        self,
+        rng: Rng,
+        labels: NDArray[np.int64],
+        group: NDArray[np.int64],
+        folds: NDArray[np.int64],
+        is_candidate: bool,
+    ) -> Values:
+        means = np.linalg.qr(rng.normal(size=(self.width, self.classes)))[0].T
+        distance = 2.5 * (1 + (self.better if is_candidate else 0.0))
+        own, shared = rng.normal(size=(len(labels), self.width)), rng.normal(size=(self.groups, self.width))[group]
+        noise = own if self.size == 1 else np.sqrt(0.5) * (own + shared)
+        x, out = distance * means[labels] + noise, np.empty((len(labels), self.classes))
+        for fold in range(int(folds.max()) + 1):
+            held = folds == fold
+            mean, targets = x[~held].mean(axis=0), indicators(labels[~held], self.classes)
+            centred = x[~held] - mean
+            gram = centred.T @ centred + 30 * np.eye(self.width)
+            weight = np.linalg.solve(gram, centred.T @ (targets - targets.mean(axis=0)))
+            out[held] = 3 * ((x[held] - mean) @ weight + targets.mean(axis=0))
+        return out
+
+
+def judgement_cells() -> Iterator[Cell]:
+    """The folds of `--strategy auto`: how often a candidate that is no better is accepted, and one that is."""
+    for rivals, quick in (
+        (Rivals(40, 1, 2, 2, 40), False),
+        (Rivals(40, 1, 4, 4, 40), False),
+        (Rivals(120, 1, 4, 2, 40), True),
+        (Rivals(240, 1, 2, 4, 40), False),
+        (Rivals(100, 1, 10, 2, 60), False),
+        (Rivals(200, 1, 10, 4, 60), False),
+        (Rivals(20, 5, 2, 2, 40), False),
+        (Rivals(40, 3, 4, 2, 40), False),
+    ):
+        images = f"{rivals.groups} images" if rivals.size == 1 else f"{rivals.groups} groups of {rivals.size}"
+        name = f"{images}, {rivals.classes} classes, {rivals.candidates} candidates"
+        yield Cell("folds of fine-tuning", name, rivals, "false acceptance", cost=SLOW, quick=quick)
+        for better in (0.1, 0.25):
+            text = f"{name}, classes {better:.0%} further apart"
+            yield Cell("folds of fine-tuning", text, replace(rivals, better=better), "power", cost=2 * SLOW)
+
+
 def cells() -> list[Cell]:
     """All of them."""
     makers = (
@@ -535,6 +608,7 @@ def cells() -> list[Cell]:
         calibration_cells,
         temperature_cells,
         gain_cells,
+        judgement_cells,
     )
     return [cell for maker in makers for cell in maker()]
 

@@ -105,7 +105,7 @@ class Killer:
     def _start(self, folder: Path, strategy: str, *, resume: bool) -> int:
         folder.mkdir(exist_ok=True)
         out = str(folder / "run")
-        begin = ["train", str(self.photos), "--strategy", strategy, "--out", out, *_OPTIONS]
+        begin = ["train", str(self.photos), "--strategy", strategy, "--force", "--out", out, *_OPTIONS]
         arguments = ["resume", out, "--quiet"] if resume else begin
         child = os.fork()
         if child:

@@ -64,7 +64,14 @@ def run_events(run_folder: Path) -> list[Event]:
 @pytest.fixture(scope="session")
 def fine_tuned_folder(photos: Path, shared: Path) -> Path:
     """Where the shared fine-tuned run lies."""
-    options = {"backbone": "embedded", "engine": "eager", "checkpoint_every": 0.0, "epochs": 1, "inside": False}
+    options = {
+        "backbone": "embedded",
+        "engine": "eager",
+        "checkpoint_every": 0.0,
+        "epochs": 1,
+        "inside": False,
+        "force": True,
+    }
     made = _made_once(shared / "tuned", lambda at: _train(photos, at, strategy="probe-then-full", **options))
     return made / "runs" / "photos"
 

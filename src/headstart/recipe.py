@@ -73,7 +73,7 @@ class Recipe:
     strategy: str = _option(
         "probe",
         "what is trained: the head alone, everything after a frozen boundary, all stages, all stages starting from the "
-        "probe's head, or what a short pilot finds best within --time",
+        "probe's head, or what folds of the training images find better than the probe within --time",
         choices=("probe", "last-stage", "full", "probe-then-full", "auto"),
     )
     # ten minutes: a coffee break
@@ -104,6 +104,8 @@ class Recipe:
     )
     # 0: probabilities stay those of the labels; smoothed ones have to be calibrated back
     label_smoothing: float = _option(0.0, "share of each label spread over all classes", low=0.0, high=0.9)
+    # False: a fine-tuned network that does worse than the probe on images it never saw is not what anybody wants
+    force: bool = _option(False, "keep the fine-tuned network although held-out images favour the probe")
     # none: the last weights; the others are judged on held-out images, which few sets can spare many of
     average: str = _option(
         "none",
@@ -409,6 +411,7 @@ class TrainOptions(ContinueOptions, total=False):
     size: int
     classes: Any  # names in a list, or a text with commas
     precision: str
+    force: bool
 
 
 def takes(options: type) -> Callable[[_Verb], _Verb]:

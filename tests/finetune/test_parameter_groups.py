@@ -34,3 +34,12 @@ def test_parameters_are_in_one_group_each_and_earlier_stages_are_slower() -> Non
     for group in groups:
         for parameter in group["params"]:
             assert torch.allclose(before[id(parameter)] - parameter, torch.full_like(parameter, group["lr"]), atol=1e-6)
+
+
+def test_a_centred_head_learns_by_the_size_of_its_steps() -> None:
+    made = backbone()
+    network = HeadedNetwork(made, ("stage2", "stage3"), 3)
+    network.step_scales = (0.5, 2.0)
+    groups = parameter_groups(network, made, 0.1, stage_decay=0.5, weight_decay=0.01)
+    rates = {group["name"]: group["lr"] for group in groups if group["name"].startswith("head")}
+    assert rates == pytest.approx({"head, weights": 0.05, "head, biases and scales": 0.2})

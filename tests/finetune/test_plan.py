@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
+
 from headstart.finetune.cost import Cost
+from headstart.finetune.judgement import Judgement, judge
 from headstart.finetune.plan import FineTunePlan, Trial
+
+
+def judgement() -> Judgement:
+    labels = np.arange(12) % 2
+    scores = np.eye(2)[labels] + 0.1 * np.arange(24).reshape(12, 2)
+    return judge(scores, {"last-stage at 0.02": 2 * scores}, labels=labels)
 
 
 def test_a_plan_comes_back_from_json() -> None:
@@ -17,7 +26,7 @@ def test_a_plan_comes_back_from_json() -> None:
         halvings=1,
         cost=cost,
         reasons=("because",),
-        pilots={"last-stage at 0.02": 0.5},
+        judgement=judgement(),
     )
 
     values = json.loads(json.dumps(plan.to_dict()))
@@ -28,3 +37,4 @@ def test_a_plan_comes_back_from_json() -> None:
 
 def test_a_trial_is_named_by_its_strategy_and_rate() -> None:
     assert str(Trial("last-stage", 0.003)) == "last-stage at 0.003"
+    assert str(Trial("last-stage", 0.0)) == "last-stage"  # its rate is found by a range test

@@ -53,11 +53,16 @@ def test_the_gain_is_the_mean_fall_of_the_log_loss_and_must_lie_above_zero_as_a_
 
 def test_a_fine_tuning_that_did_harm_says_so() -> None:
     good, bad = held_out(38, 2, 1.0), held_out(30, 10, 1.0)
-    sentence = dataclasses.replace(made(good, bad), strategy="probe-then-full").harm
-    assert "accuracy 95.0\u00a0% → 75.0\u00a0%" in sentence
-    assert "--strategy auto" in sentence
-    assert dataclasses.replace(made(bad, good), strategy="probe-then-full").harm == ""
-    assert made(good, bad).harm == ""  # full begins with an empty head, not with the probe's
+    sentence = made(good, bad).harm
+    assert "full made 40 held-out images worse: accuracy 95.0\u00a0% → 75.0\u00a0%" in sentence
+    assert made(bad, good).harm == ""
+
+
+def test_a_temperature_from_elsewhere_is_that_of_the_head() -> None:
+    result = made(held_out(30, 10, 1.0), held_out(38, 2, 1.0))
+    fitted = held_out(30, 10, 1.0).fitted
+    assert fitted is not None
+    assert result.calibrated_by(fitted).head == dataclasses.replace(result.head, temperature=fitted.value)
 
 
 def test_log_losses_are_those_of_the_calibrated_probabilities_of_the_other_folds() -> None:

@@ -23,7 +23,8 @@ from headstart.workbench.train import train
 @pytest.mark.parametrize("strategy", ["last-stage", "full", "probe-then-full"])
 def test_a_strategy_trains_measures_and_saves_the_same_network(strategy: str, photos: Path, tmp_path: Path) -> None:
     told: list[progress.Event] = []
-    run = train(photos, out=tmp_path / "run", on_event=told.append, backbone="embedded", strategy=strategy, epochs=1)
+    knobs = {"backbone": "embedded", "strategy": strategy, "epochs": 1, "force": True}
+    run = train(photos, out=tmp_path / "run", on_event=told.append, **knobs)
 
     assert sorted(path.name for path in run.folder.iterdir()) == sorted(FILES)
     rows = [row for row in run.predictions() if row["split"] == "test"]
@@ -47,12 +48,33 @@ def test_a_strategy_trains_measures_and_saves_the_same_network(strategy: str, ph
 
 
 @pytest.mark.slow
+def test_a_network_that_held_out_images_find_worse_is_dropped_unless_it_is_forced(photos: Path, tmp_path: Path) -> None:
+    knobs = {"backbone": "embedded", "strategy": "full", "epochs": 1, "inside": False, "lr": 1e-6}
+    told: list[progress.Event] = []
+    probe = train(photos, out=tmp_path / "probe", on_event=None, backbone="embedded", inside=False)
+    kept = train(photos, out=tmp_path / "kept", on_event=told.append, **knobs)
+    forced = train(photos, out=tmp_path / "forced", on_event=None, force=True, **knobs)
+
+    assert kept.classifier.backbone.fingerprint == probe.classifier.backbone.fingerprint
+    assert np.array_equal(kept.classifier.head.weight, probe.classifier.head.weight)
+    assert kept.predictions() == probe.predictions()
+    results = next(event for event in told if isinstance(event, events.Results))
+    said = next(text for text in results.warnings if "worse" in text)
+    assert "The classifier is the probe." in said
+    assert "--force" in said
+    record = kept.record["fine_tuning"]
+    assert (record["kept"], record["strategy"], record["verdict"]) == (False, "full", said)
+    assert record["gain"]["value"] < 0
+    assert forced.record["fine_tuning"]["kept"]
+    assert forced.classifier.head.kind == "trained"
+    assert "kept because of --force" in forced.record["fine_tuning"]["verdict"]
+
+
+@pytest.mark.slow
 def test_the_held_out_images_are_neither_trained_on_nor_in_the_head_that_is_the_start(
     photos: Path, tmp_path: Path
 ) -> None:
-    run = train(
-        photos, out=tmp_path / "run", on_event=lambda event: None, backbone="embedded", strategy="full", epochs=1
-    )
+    run = train(photos, out=tmp_path / "run", on_event=None, backbone="embedded", strategy="full", epochs=1, force=True)
     held, seen = run.record["fine_tuning"]["held_out"]["images"], run.record["fine_tuning"]["epochs"][0]["samples"]
     parts = [row["split"] for row in run.predictions()]
     assert held > 0
@@ -61,9 +83,7 @@ def test_the_held_out_images_are_neither_trained_on_nor_in_the_head_that_is_the_
 
 @pytest.mark.slow
 def test_the_features_that_are_kept_are_those_of_the_tuned_backbone(photos: Path, tmp_path: Path) -> None:
-    run = train(
-        photos, out=tmp_path / "run", on_event=lambda event: None, backbone="embedded", strategy="full", epochs=1
-    )
+    run = train(photos, out=tmp_path / "run", on_event=None, backbone="embedded", strategy="full", epochs=1, force=True)
     classifier = run.classifier
     name = run.features.names[0]
     from headstart.data.images import open_image

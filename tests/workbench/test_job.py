@@ -6,14 +6,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from headstart.errors import RunError
 from headstart.finetune.cost import Cost
+from headstart.finetune.judgement import judge
 from headstart.finetune.plan import FineTunePlan
 from headstart.recipe import Recipe
 from headstart.workbench.job import Job
 
+JUDGEMENT = judge(
+    np.eye(2)[np.arange(12) % 2], {"last-stage at 0.03": 2 * np.eye(2)[np.arange(12) % 2]}, labels=np.arange(12) % 2
+)
 RECIPE = Recipe(backbone="embedded", strategy="last-stage")
 PLAN = FineTunePlan(
     strategy="last-stage",
@@ -22,7 +27,7 @@ PLAN = FineTunePlan(
     halvings=1,
     cost=Cost(once=1.0, epoch=2.0, after=0.5, epochs=3, disk=10, memory=20),
     reasons=("a reason",),
-    pilots={"last-stage at 0.03": 0.5},
+    judgement=JUDGEMENT,
 )
 
 

@@ -25,6 +25,7 @@ from headstart.workbench.train import train
 
 KNOBS = {
     "backbone": "random", "strategy": "last-stage", "epochs": 4, "engine": "eager", "checkpoint_every": 0.0,
+    "force": True,
 }  # fmt: skip
 
 

@@ -40,7 +40,12 @@ def continue_(  # one parameter for each option
     unfreeze: Annotated[str | None, typer.Option(help="With last-stage: the first stage that is trained.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the new run. Default: RUN-2 and on.")] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Continue although images have changed; test images may leak.")
+        bool,
+        typer.Option(
+            "--force",
+            help="Continue although images have changed (test images may leak), and keep what was trained although "
+            "held-out images favour the run's classifier.",
+        ),
     ] = False,
     on_event: OnEvent,
 ) -> object:

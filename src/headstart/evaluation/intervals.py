@@ -265,11 +265,17 @@ def macro_f1_interval(predicted: Indices, labels: Indices, groups: Sequence[Hash
     return Interval(float(value), low, high, n, method=effect.named("delta method", n))
 
 
-def mean_interval(values: Values, groups: Sequence[Hashable] | None = None) -> Interval:
+def mean_interval(values: Values, groups: Sequence[Hashable] | None = None, *, folds: int = 0) -> Interval:
     """Mean of N numbers with Student's t interval; with groups, their variance is that between groups (jackknife).
+
+    Args:
+        folds: K, of values that were measured in a cross-validation: its trainings share images, so that their luck
+            does not average out, and the variance is 1 + K/(K-1) times that of independent values; 0: none.
 
     Raises:
         DataError: there are no values.
+
+    Source: `folds`: Nadeau and Bengio 2003, Machine Learning 52:239, section 4.
     """
     n = len(values)
     if not n:
@@ -278,7 +284,9 @@ def mean_interval(values: Values, groups: Sequence[Hashable] | None = None) -> I
     mean = float(np.mean(values))
     half = math.inf
     if n > 1:
-        error = float(np.std(values, ddof=1)) * math.sqrt(effect.factor / n)
+        error = float(np.std(values, ddof=1)) * math.sqrt(
+            effect.factor / n * (1 + folds / (folds - 1) if folds > 1 else 1)
+        )
         half = replace(effect, df=min(effect.df, n - 1)).quantile(CONFIDENCE) * error
     return Interval(mean, mean - half, mean + half, n, method=effect.named("Student's t", n))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from headstart.errors import TrainingError
 from headstart.features.row_file import Rows, fill_rows, open_rows
 from headstart.finetune.augmentation import NONE, views
 from headstart.finetune.network_with_head import HeadedNetwork
-from headstart.finetune.settings import FineTuneTask, Labels
+from headstart.finetune.settings import FineTuneImages, FineTuneTask, Labels
 
 _LARGEST = 6e4  # below what float16 can hold
 _BATCH = 32
@@ -33,7 +34,12 @@ class Tail(nn.Module):
 
     def forward(self, *crossing: Tensor) -> Tensor:
         """Scores of activations."""
-        return self.network.scores(self.tail(*crossing))
+        return self.network.scores(self.features(*crossing))
+
+    def features(self, *crossing: Tensor) -> Tensor:
+        """Raw features N×D."""
+        features: Tensor = self.tail(*crossing)
+        return features
 
 
 class Activations:
@@ -76,6 +82,12 @@ class Activations:
         self.prefix.eval()
         if fill:
             fill_rows(self.rows, self._make, batch_size=_BATCH, progress=task.progress)
+
+    def of(self, images: FineTuneImages) -> Activations:
+        """The same activations for another choice among these images, such as a fold: nothing is computed again."""
+        chosen = copy.copy(self)
+        chosen.images = images
+        return chosen
 
     @property
     def missing(self) -> float:

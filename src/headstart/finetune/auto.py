@@ -1,7 +1,7 @@
 """The plan of a fine-tuning on this machine before its first step: strategy, epochs, learning rate, batch, cost.
 
-`auto` runs a short pilot of each strategy that fits into the time. The plan is kept beside the checkpoints: a resumed
-run follows it, however fast the machine is then.
+`auto` trains each candidate that fits into the time on folds of the training images, and plans the best one only if it
+is better than the probe. The plan is kept beside the checkpoints: a resumed run follows it, on whatever machine.
 """
 
 from __future__ import annotations
@@ -10,31 +10,36 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from headstart import runtime
 from headstart.backbones.backbone import Backbone
 from headstart.errors import BackboneError
+from headstart.evaluation.design_effect import count_groups
 from headstart.finetune.augmentation import Augmentation
 from headstart.finetune.cost import Cost, predict_cost
+from headstart.finetune.cross_fit import cross_fit
 from headstart.finetune.plan import FineTunePlan, Trial
-from headstart.finetune.settings import FineTuneSettings, FineTuneTask, no_report
-from headstart.finetune.strategies import STRATEGIES, find_rate
+from headstart.finetune.settings import FineTuneSettings, FineTuneTask, Labels
+from headstart.finetune.strategies import RANGE_STEPS, find_rate
+from headstart.heads.cross_validation import fold_count
 from headstart.heads.head import Head
-from headstart.preserve import preserve
 from headstart.recipe import Recipe
-from headstart.wording import counted, duration
+from headstart.wording import counted, duration, listed
 
 _STEPS = 150
 _FEWEST, _MOST = 3, 10  # epochs
 _BATCH = 32  # images a step
-_LEAST_HELD_OUT = 20  # images: on fewer, hardly any difference would lie beyond its interval
-_PILOT = 5  # a pilot takes a fifth of the epochs
-_LOWER = 0.1  # a pilot tries a tenth of the learning rate too: on images like the network's own the default does harm
+_LEAST_GROUPS = 20  # independent draws: with fewer, hardly any difference would lie beyond its interval
+_LEAST_HELD_OUT = 20  # images, where they are all that judges
+_LOWER = 0.1  # a tenth of the learning rate is tried too: on images like the network's own the default does harm
+_EVALUATION = 0.7  # of an epoch: the images of all folds, before and after, forward only
 _TIME_MARGIN = 0.9  # of the time: predictions are off by a tenth
 _MEMORY_MARGIN = 0.8  # of the free memory: the rest is for other programs
 _DEFAULT_RATE = Recipe().lr
 _OPTIONS = (
     *("unfreeze", "time", "epochs", "lr", "schedule", "mix", "label_smoothing", "average", "flip_tta", "batch_norm"),
-    *("flips", "views", "activations", "checkpoint_every"),
+    *("flips", "views", "activations", "checkpoint_every", "force"),
 )
 
 
@@ -119,33 +124,60 @@ class _Planner:
     task: FineTuneTask
     recipe: Recipe
 
+    @property
+    def _strategies(self) -> tuple[str, ...]:
+        # mixed images need pixels
+        return ("last-stage", "probe-then-full") if self.task.settings.mix == "none" else ("probe-then-full",)
+
+    @property
+    def _groups(self) -> Labels:
+        groups = self.task.images.groups
+        return np.arange(len(self.task.images.rows)) if groups is None else groups
+
     def auto(self) -> FineTunePlan:
-        """By the number of images, by what fits into the time, and by a short pilot of what does."""
-        settings, held_out = self.task.settings, len(self.task.images.validation_rows)
+        """By the number of images, by what fits into the time, and by folds of all training images."""
+        task = self.task
+        if task.solve is None:
+            return self._quickest()
+        groups = count_groups(self._groups.tolist())
+        if groups < _LEAST_GROUPS:
+            return self._keep(f"only {counted(groups, 'independent image')}, too few to see whether fine-tuning helps")
+        costs = {strategy: predict_cost(strategy, task) for strategy in self._strategies}
+        epochs, reasons = self._fitting(costs)
+        if not epochs:
+            return self._keep("; ".join(reasons))
+        folds = fold_count(groups)
+        tried = [f"{trial} ({counted(passes, 'epoch')})" for trial, passes in epochs.items()]
+        task.report(
+            f"auto: {counted(folds * len(epochs), 'training')} on folds of {counted(len(task.images.rows), 'image')} "
+            f"to judge {listed(tried)}, and one on all of them if it is better than {start_of(task.head)}: about "
+            f"{duration(self._seconds(epochs, costs))}, within --time {self.recipe.time}"
+        )
+        judgement = cross_fit(task, epochs)
+        chosen = next(trial for trial in epochs if str(trial) == judgement.chosen)
+        losses = ", ".join(f"{name} {loss:.3f}" for name, loss in judgement.losses.items())
+        reasons.append(f"log loss out of fold: {losses}; {start_of(task.head)} {judgement.probe_loss:.3f}")
+        if not judgement.accepted:
+            plan = self._keep(f"{judgement.chosen} is not better beyond the interval: {judgement}")
+            return replace(plan, reasons=(*reasons, *plan.reasons), judgement=judgement)
+        reasons.append(f"{judgement.chosen} is better than {start_of(task.head)}: {judgement}")
+        task.report(f"auto: {'; '.join(reasons)}")
+        cost = replace(costs[chosen.strategy], epochs=epochs[chosen], once=0.0)  # the folds have filled the cache
+        return replace(self.plan(chosen, cost), reasons=tuple(reasons), judgement=judgement)
+
+    def _quickest(self) -> FineTunePlan:
+        """Where the head has seen every fold: one training, which held-out images judge afterwards."""
+        held_out, time = len(self.task.images.validation_rows), _TIME_MARGIN * self.recipe.seconds
         if held_out < _LEAST_HELD_OUT:
             return self._keep(f"only {held_out} images could be held out, too few to see whether fine-tuning helps")
-        # mixed images need pixels
-        candidates = ("last-stage", "probe-then-full") if settings.mix == "none" else ("probe-then-full",)
-        costs = {strategy: predict_cost(strategy, self.task) for strategy in candidates}
-        fitting, reasons = self._fitting(costs)
+        costs = {strategy: predict_cost(strategy, self.task) for strategy in self._strategies}
+        epochs = {name: min(self.task.settings.epochs, cost.epochs_within(time)) for name, cost in costs.items()}
+        fitting = [name for name in costs if epochs[name] >= min(2, self.task.settings.epochs)]
         if not fitting:
-            return self._keep("; ".join(reasons))
-        pilots = self._pilots(fitting, costs, reasons)
-        if pilots:
-            chosen = min(pilots, key=pilots.__getitem__)
-            losses = ", ".join(f"{trial} {loss:.3f}" for trial, loss in pilots.items())
-            reasons.append(
-                f"{chosen} has the lowest log loss on {held_out} held-out images after a short pilot ({losses}; "
-                f"optimistic: the lowest of {len(pilots)}, on the images that chose it)"
-            )
-        else:  # no time to compare: the quickest
-            chosen = Trial(min(fitting, key=lambda name: costs[name].seconds), settings.lr)
-            reasons.append(f"{chosen.strategy} is what the time allows")
-        self.task.report(f"auto: {'; '.join(reasons)}")
-        cost = replace(costs[chosen.strategy], epochs=fitting[chosen.strategy])
-        cost = replace(cost, once=0.0) if pilots else cost  # the pilot has filled the cache
-        plan = self.plan(chosen, cost)
-        return replace(plan, reasons=tuple(reasons), pilots={str(trial): loss for trial, loss in pilots.items()})
+            return self._keep(f"nothing fits into --time {self.recipe.time}")
+        quickest = min(fitting, key=lambda name: costs[name].seconds)
+        cost = replace(costs[quickest], epochs=epochs[quickest])
+        return self.plan(Trial(quickest, self.task.settings.lr), cost)
 
     def plan(self, chosen: Trial, cost: Cost) -> FineTunePlan:
         """The plan with a learning rate, and a batch that fits into memory."""
@@ -163,41 +195,39 @@ class _Planner:
         self.task.report(f"auto: {reason}")
         return FineTunePlan(strategy="probe", reasons=(reason,))
 
-    def _fitting(self, costs: Mapping[str, Cost]) -> tuple[dict[str, int], list[str]]:
-        """Strategies that fit into the time → their epochs; and why others do not."""
+    def _fitting(self, costs: Mapping[str, Cost]) -> tuple[dict[Trial, int], list[str]]:
+        """Candidates that fit into the time, the cheapest first → their epochs; and why others do not."""
         time, epochs = _TIME_MARGIN * self.recipe.seconds, self.task.settings.epochs
-        fitting, reasons = {}, []
-        for strategy, cost in costs.items():
-            possible = min(epochs, cost.epochs_within(time))
-            if possible >= min(2, epochs):
-                fitting[strategy] = possible
-            else:
-                needed = duration(cost.once + cost.after + 2 * cost.epoch)
-                reasons.append(f"{strategy} needs {needed} for two epochs, more than --time {self.recipe.time}")
-        return fitting, reasons
+        rates = (self.recipe.lr, self.recipe.lr * _LOWER) if self.recipe.lr else (0.0,)
+        found, reasons = dict[Trial, int](), []
+        for strategy in sorted(costs, key=lambda name: self._seconds({Trial(name, 0.0): epochs}, costs)):
+            for rate in rates:
+                trial = Trial(strategy, rate)
+                possible = epochs
+                if not found:  # fewer epochs rather than nothing
+                    possible = next((n for n in range(epochs, 0, -1) if self._seconds({trial: n}, costs) <= time), 0)
+                wanted = {**found, trial: possible}
+                if possible >= min(2, epochs) and self._seconds(wanted, costs) <= time:
+                    found = wanted
+                else:
+                    needed = {**found, trial: possible if found else min(2, epochs)}
+                    reasons.append(
+                        f"{trial} is not tried: with {counted(needed[trial], 'epoch')} it needs "
+                        f"{duration(self._seconds(needed, costs))}, more than --time {self.recipe.time}"
+                    )
+        return found, reasons
 
-    def _pilots(self, fitting: Mapping[str, int], costs: Mapping[str, Cost], reasons: list[str]) -> dict[Trial, float]:
-        """Log loss on the held-out images after a fifth of the epochs of each; nothing where the time is too short."""
-        lengths = {name: max(1, epochs // _PILOT) for name, epochs in fitting.items()}
-        longest = max(fitting[name] * costs[name].epoch + costs[name].after for name in fitting)
-        once = sum(costs[name].once for name in fitting)
-        each = sum(length * costs[name].epoch + costs[name].after for name, length in lengths.items())
-        lr = self.task.settings.lr
-        rates = [lr, lr * _LOWER] if self.recipe.lr else [lr]
-        left = _TIME_MARGIN * self.recipe.seconds - longest - once
-        rates = rates[: max(0, int(left / each))]
-        if not rates:
-            reasons.append("no time for a pilot")
-        trials = [Trial(name, rate) for name in fitting for rate in rates]
-        if len(trials) < 2:
-            return {}
-        return {trial: self._pilot(trial, lengths[trial.strategy]) for trial in trials}
-
-    def _pilot(self, trial: Trial, epochs: int) -> float:
-        settings = replace(self.task.settings, epochs=epochs, lr=trial.lr, average="none", flip_tta=False)
-        task = replace(self.task, settings=settings, checkpoints=None, report=no_report)
-        with preserve(task.backbone.network):
-            return STRATEGIES[trial.strategy](task).held_out.log_loss
+    def _seconds(self, epochs: Mapping[Trial, int], costs: Mapping[str, Cost]) -> float:
+        """Of the caches, of K trainings of each candidate on K-1 of K folds, and of the longest on all images."""
+        folds = fold_count(count_groups(self._groups.tolist()))
+        once = sum(costs[name].once for name in {trial.strategy for trial in epochs})
+        if self.task.settings.batch_norm == "recalibrated":  # each fold has statistics, and so activations, of its own
+            once += sum(folds * costs[trial.strategy].once for trial in epochs)
+        steps = math.ceil(len(self.task.images.rows) / self.task.settings.batch_size)
+        tests = sum(folds * RANGE_STEPS / steps * costs[trial.strategy].epoch for trial in epochs if not trial.lr)
+        of_folds = sum(((folds - 1) * n + _EVALUATION) * costs[trial.strategy].epoch for trial, n in epochs.items())
+        last = max(n * costs[trial.strategy].epoch + costs[trial.strategy].after for trial, n in epochs.items())
+        return once + tests + of_folds + last
 
     def _rate(self, strategy: str) -> float:
         found = find_rate(strategy, self.task)

@@ -36,7 +36,7 @@ class Cost(Plain):
     Args:
         once: seconds before the first step: the frozen part over all views of all images.
         epoch: seconds of one pass over the training images. after: seconds of the held-out images, measured twice, and
-            of their flips.
+            of their flips. folds: seconds of the trainings that judge whether it is worth it, those of all candidates.
         epochs: passes.
         disk: bytes of cached activations. memory: bytes at the peak of a step, beyond the program itself.
     """
@@ -44,6 +44,7 @@ class Cost(Plain):
     once: float = 0.0
     epoch: float = 0.0
     after: float = 0.0
+    folds: float = 0.0
     epochs: int = 0
     disk: int = 0
     memory: int = 0
@@ -51,7 +52,7 @@ class Cost(Plain):
     @property
     def seconds(self) -> float:
         """In total."""
-        return self.once + self.epochs * self.epoch + self.after
+        return self.once + self.folds + self.epochs * self.epoch + self.after
 
     def epochs_within(self, seconds: float) -> int:
         """How many passes a time allows; 0 when not even one."""

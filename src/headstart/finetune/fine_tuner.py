@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import lr_scheduler
@@ -14,6 +15,7 @@ from torch.optim import lr_scheduler
 from headstart.backbones.cut_network import CutNetwork
 from headstart.backbones.flip_tta import FlipTTA
 from headstart.backbones.recalibrate import recalibrate_batch_norm
+from headstart.finetune.activations import Tail
 from headstart.finetune.augmentation import centre, mixing, views
 from headstart.finetune.averaging import Candidate, best_of, compare_flips, ema_of, wise_of
 from headstart.finetune.network_with_head import HeadedNetwork
@@ -29,8 +31,13 @@ from headstart.training.stepbystep import StepByStep
 from headstart.wording import counted
 
 State = dict[str, Tensor]
+Trained = HeadedNetwork | Tail
+"""What is trained: the whole network on pixels, or what follows the cut on activations."""
 
-_EVALUATION_BATCH = 64
+EVALUATION_BATCH = 64
+"""Images in a forward pass that needs no gradients."""
+_CENTRED_ON = 128  # images: their mean is known to a tenth of what differs between images
+_LEAST_WARM_UP = 10
 _WARM_UP = 0.1  # of the steps, before the cosine
 
 
@@ -78,7 +85,7 @@ class FineTuner:
     def run(
         self,
         strategy: str,
-        trained: nn.Module,
+        trained: Trained,
         *,
         train_batch: Batch,
         evaluation_batch: Batch,
@@ -92,9 +99,10 @@ class FineTuner:
         """
         network, images = self.backbone.network, self.images
         before = self.policy.digests(network)
+        self.centre_head(trained, train_batch)
         trained.train()  # what is frozen stays in eval mode
         start = {name: tensor.detach().clone() for name, tensor in trained.state_dict().items()}
-        held = RowLoader(evaluation_batch, images.validation_labels, _EVALUATION_BATCH, shuffle=False)
+        held = RowLoader(evaluation_batch, images.validation_labels, EVALUATION_BATCH, shuffle=False)
         began = time.monotonic()
         with preserve():  # the loop seeds the global random numbers; the caller's are put back
             loop = self._train_within_memory(trained, train_batch, start)
@@ -124,6 +132,17 @@ class FineTuner:
             batch_size=self.batch_size,
             flip_tta=flip_tta,
         )
+
+    def centre_head(self, trained: Trained, train_batch: Batch) -> None:
+        """Centre the head on some training images, evenly chosen, and so find the size of its steps."""
+        count = len(self.images.rows)
+        chosen = np.unique(np.linspace(0, count - 1, min(count, _CENTRED_ON)).round().astype(np.int64))
+        with preserve(trained, weights=False), torch.inference_mode():
+            trained.eval()
+            inputs = [train_batch(places, 0) for places in np.array_split(chosen, -(-len(chosen) // EVALUATION_BATCH))]
+            found = [trained.features(*x) if isinstance(x, tuple) else trained.features(x) for x in inputs]
+            features = torch.cat(found)
+        self.network.centre(features.clone())  # no longer of inference mode
 
     def loop(self, trained: nn.Module, train_batch: Batch, *, scheduled: bool = True) -> StepByStep:
         """The loop over the training images, with its optimiser and, if `scheduled`, its schedule."""
@@ -198,8 +217,8 @@ class FineTuner:
 
     def calibration_batches(self) -> Iterator[Tensor]:
         """Centre crops of all training images, on the network's device: for batch-norm statistics."""
-        for begin in range(0, len(self.images.rows), _EVALUATION_BATCH):
-            pixels = self._centre(self.images.rows[begin : begin + _EVALUATION_BATCH])
+        for begin in range(0, len(self.images.rows), EVALUATION_BATCH):
+            pixels = self._centre(self.images.rows[begin : begin + EVALUATION_BATCH])
             yield pixels.to(self.network.head.weight.device)  # the CPU before the training, perhaps a GPU after it
 
     def _train_within_memory(self, trained: nn.Module, train_batch: Batch, start: State) -> StepByStep:
@@ -246,7 +265,7 @@ class FineTuner:
         if not plain.n:
             self.task.report("Flip TTA is not used: no image is held out to compare it on.")
             return (), plain
-        flipped = RowLoader(self.flipped_views, self.images.validation_labels, _EVALUATION_BATCH, shuffle=False)
+        flipped = RowLoader(self.flipped_views, self.images.validation_labels, EVALUATION_BATCH, shuffle=False)
         variants, held_out, sentence = compare_flips(plain, self.measure(self.network, flipped, device))
         self.task.report(sentence)
         return variants, held_out
@@ -272,7 +291,8 @@ def _schedule(kind: str, optimizer: torch.optim.Optimizer, steps: int) -> lr_sch
     rates = [float(group["lr"]) for group in optimizer.param_groups]
     if kind == "one-cycle":
         return lr_scheduler.OneCycleLR(optimizer, rates, total_steps=max(steps, 2))  # one step alone has no shape
-    warm = max(1, round(_WARM_UP * steps))
+    # at least ten steps, where there are thirty: Adam divides by gradients that it has hardly seen
+    warm = max(1, round(_WARM_UP * steps), min(_LEAST_WARM_UP, steps // 3))
 
     def share(step: int) -> float:
         if step < warm:

@@ -23,8 +23,9 @@ def parameter_groups(
     Rates are relative: a step of Adam moves each weight by about its rate, and a rate that hardly changes weights of
     0.08 (the last stage of a CIFAR ResNet-20) replaces weights of 0.005 in a few steps (that of an ImageNet
     ResNet-18). So a group learns at `lr` times the root mean square of its weights, and a stage that lies L stages
-    before the head at `stage_decay^L` of that. Biases and the scales of normalisation layers are not decayed: decay
-    would pull a scale to zero, not to its neutral 1.
+    before the head at `stage_decay^L` of that. The head learns at `lr` times `step_scales`, so that a step moves a
+    score by at most `lr` of the scores' standard deviation. Biases and the scales of normalisation layers are
+    not decayed: decay would pull a scale to zero, not to its neutral 1.
 
     Args:
         stage_decay: 1 for the same rate everywhere.
@@ -62,8 +63,11 @@ def parameter_groups(
             },
         )
         group["params"].append(parameter)
-    for group in groups.values():
-        group["lr"] *= max(_root_mean_square(group["params"]), _LEAST)
+    for (label, decays), group in groups.items():
+        scale = max(_root_mean_square(group["params"]), _LEAST)
+        if label == "head" and network.step_scales is not None:
+            scale = network.step_scales[0 if decays else 1]
+        group["lr"] *= scale
     return list(groups.values())
 
 

@@ -7,19 +7,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from headstart.finetune.cost import Cost
+from headstart.finetune.judgement import Judgement
 from headstart.plain import Plain
 from headstart.untrusted import check_fields
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What a pilot tries: a strategy and a learning rate."""
+    """A candidate of `auto`: a strategy and a learning rate; a rate of 0 is found by a range test."""
 
     strategy: str
     lr: float
 
     def __str__(self) -> str:
-        return f"{self.strategy} at {self.lr:g}"
+        return f"{self.strategy} at {self.lr:g}" if self.lr else self.strategy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +29,7 @@ class FineTunePlan(Plain):
 
     Args:
         strategy: `probe` where nothing is fine-tuned. epochs, lr, halvings: as in FineTuneSettings.
-        cost: predicted. reasons: sentences. pilots: strategy and learning rate → log loss on held-out images.
+        cost: predicted. reasons: sentences. judgement: of `auto`, by folds of the training images.
     """
 
     strategy: str
@@ -37,7 +38,7 @@ class FineTunePlan(Plain):
     halvings: int = 0
     cost: Cost = field(default_factory=Cost)
     reasons: tuple[str, ...] = ()
-    pilots: Mapping[str, float] = field(default_factory=dict)
+    judgement: Judgement | None = None
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> FineTunePlan:
@@ -47,4 +48,10 @@ class FineTunePlan(Plain):
             KeyError, TypeError, ValueError: a value is missing, unknown or of another type.
         """
         cost = {name: value for name, value in values["cost"].items() if name != "seconds"}  # follows from the rest
-        return check_fields(cls(**{**values, "cost": Cost(**cost), "reasons": tuple(values["reasons"])}))
+        judged = values["judgement"]
+        made = {
+            "cost": Cost(**cost),
+            "reasons": tuple(values["reasons"]),
+            "judgement": None if judged is None else Judgement.from_dict(judged),
+        }
+        return check_fields(cls(**{**values, **made}))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,7 +108,7 @@ class FineTuneResult:
         head: for the backbone as it is now. records: of the epochs. frozen: the policy that held.
         changed: names of frozen tensors that are not as before; must be empty.
         seconds: of training alone. cached_seconds: of filling the cache of activations.
-        at_start, held_out: the held-out images before the first step, and as the head scores them now.
+        at_start, held_out: the held-out images as the head scores them that the fine-tuning was given, and now.
         averages: the weights that were compared after the last step; the last ones come first.
         batch_size: images in a forward pass; smaller than asked for where memory did not suffice.
         flip_tta: with the weights that were taken, scores without and with flips; empty: not compared.
@@ -167,17 +167,17 @@ class FineTuneResult:
         interval = mean_interval(self.at_start.log_losses - self.held_out.log_losses, shared_groups(groups))
         return interval, interval.low > 0 and self.held_out.accuracy >= self.at_start.accuracy
 
+    def calibrated_by(self, fitted: Temperature) -> FineTuneResult:
+        """The same network with a temperature that was fitted elsewhere, as on the scores of all folds."""
+        return replace(self, head=replace(self.head, temperature=fitted.value))
+
     @property
     def harm(self) -> str:
-        """A sentence where the log loss on the held-out images rose; empty where it did not, or where none is held out.
-
-        Empty for `full` as well, which starts from an empty head.
-        """
+        """A sentence where the log loss on the held-out images rose; empty where it did not, or none is held out."""
         before, after = self.at_start, self.held_out
-        if not after.n or self.strategy == "full" or not after.log_loss > before.log_loss:
+        if not after.n or not after.log_loss > before.log_loss:
             return ""
         return (
-            f"Fine-tuning made {counted(after.n, 'held-out image')} worse: accuracy {percent(before.accuracy)} → "
-            f"{percent(after.accuracy)}, log loss {before.log_loss:.3f} → {after.log_loss:.3f}. "
-            "Lower --lr, or use --strategy auto."
+            f"{self.strategy} made {counted(after.n, 'held-out image')} worse: accuracy {percent(before.accuracy)} → "
+            f"{percent(after.accuracy)}, log loss {before.log_loss:.3f} → {after.log_loss:.3f}"
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ Labels = NDArray[np.int64]
 Report = Callable[[StepRecord | EpochRecord | str], None]
 """Called with the record of each step and epoch, and with sentences for the user."""
 Progress = Callable[[int, int], None]
+Solve = Callable[[Labels], Head]
 
 BATCH_NORM = ("frozen", "recalibrated", "live")
 SCHEDULES = ("one-cycle", "cosine")
@@ -110,7 +111,7 @@ class FineTuneImages:
         pixels: uint8 squares of every image.
         rows: row in `pixels` of each of the N training images. labels: N.
         validation_rows: M, never trained on; they fit the temperature. validation_labels: M.
-        validation_groups: M; images of one group are not independent. None: each image is one.
+        groups: N, validation_groups: M; images of one group are not independent. None: each image is one.
         contents: hash of the content of each row in `pixels`.
         class_weights: C; None: all 1. background: RGB under transparent images.
         bit_depth: of the values in 16-bit files.
@@ -122,10 +123,23 @@ class FineTuneImages:
     validation_rows: Labels
     validation_labels: Labels
     contents: tuple[str, ...]
+    groups: Labels | None = None
     validation_groups: Labels | None = None
     class_weights: tuple[float, ...] | None = None
     background: tuple[int, int, int] = (255, 255, 255)
     bit_depth: int = 16
+
+    def fold(self, train: Labels, held_out: Labels) -> FineTuneImages:
+        """The training images of some positions; those of other positions take the place of the held-out images."""
+        return replace(
+            self,
+            rows=self.rows[train],
+            labels=self.labels[train],
+            groups=None if self.groups is None else self.groups[train],
+            validation_rows=self.rows[held_out],
+            validation_labels=self.labels[held_out],
+            validation_groups=None if self.groups is None else self.groups[held_out],
+        )
 
 
 def no_report(record: StepRecord | EpochRecord | str) -> None:
@@ -138,17 +152,22 @@ class FineTuneTask:
 
     Args:
         backbone: trained in place. head: the network's own head starts with it.
+        solve: positions of training images → the head that they alone give, with which a fold starts; None: no fold is
+            trained, since the head has seen all of them.
         until: of `last_stage`: the first stage, or module, that trains. cache: for activations at that boundary.
         checkpoints: written on the way; where there are some, training is resumed from them.
         report: called with records and sentences. progress: called with (activations cached, activations to cache).
+        fold_progress: called with (trainings done, trainings to do) while folds are trained.
     """
 
     backbone: Backbone
     head: Head
     images: FineTuneImages
     settings: FineTuneSettings
+    solve: Solve | None = None
     until: str = ""
     cache: FeatureCache | None = None
     checkpoints: CheckpointFolder | None = None
     report: Report = no_report
     progress: Progress | None = None
+    fold_progress: Progress | None = None

@@ -10,22 +10,25 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
-from torch import nn
 
 from headstart.finetune.activations import Activations, Tail
-from headstart.finetune.fine_tuner import FineTuner
-from headstart.finetune.result import FineTuneResult
-from headstart.finetune.row_loader import Batch
+from headstart.finetune.fine_tuner import EVALUATION_BATCH, FineTuner, Trained
+from headstart.finetune.result import FineTuneResult, HeldOut
+from headstart.finetune.row_loader import Batch, RowLoader
 from headstart.finetune.settings import FineTuneTask, no_report
 from headstart.preserve import preserve
 from headstart.training.lr_range import LrRange, RangeTest, lr_range_test
 
 _LOWEST = 1e-4  # relative learning rate at which a range test starts; it ends at 1, a step as large as the weights
-_POINTS = 60  # steps of it: four decades, fifteen points in each
+RANGE_STEPS = 60
+"""Steps of a range test: four decades, fifteen points in each."""
 
 
-def last_stage(task: FineTuneTask) -> FineTuneResult:
+def last_stage(task: FineTuneTask, *, cached: Activations | None = None) -> FineTuneResult:
     """Everything before a stage is frozen and its output cached once; only what follows is run and trained.
+
+    Args:
+        cached: activations of these images, where they are at hand; None: they are computed, or read from the cache.
 
     Raises:
         BackboneError: there is no such stage, or nothing lies before or after it.
@@ -36,7 +39,7 @@ def last_stage(task: FineTuneTask) -> FineTuneResult:
     tuner.freeze(task.until)
     began = time.monotonic()
     cut = tuner.cut()
-    cached = Activations(task, cut)
+    cached = cached or Activations(task, cut)
     return tuner.run(
         "last-stage",
         Tail(cut, tuner.network),
@@ -47,7 +50,8 @@ def last_stage(task: FineTuneTask) -> FineTuneResult:
 
 
 def full(task: FineTuneTask) -> FineTuneResult:
-    """All stages, under a head that starts at zero; only the stages and the scaling of the given head count.
+    """All stages, under a head that starts at zero; of the given head only stages and scaling count, and its scores are
+    what the result is compared with.
 
     Raises:
         TrainingError: the settings ask for `wise` averages, which need a solved head.
@@ -55,7 +59,8 @@ def full(task: FineTuneTask) -> FineTuneResult:
     task.settings.check_strategy("full")
     head = task.head
     empty = replace(head, weight=np.zeros_like(head.weight), bias=np.zeros_like(head.bias), temperature=1.0)
-    return _all_stages("full", replace(task, head=empty))
+    given = _measure(task)
+    return replace(_all_stages("full", replace(task, head=empty)), at_start=given)
 
 
 def probe_then_full(task: FineTuneTask) -> FineTuneResult:
@@ -79,10 +84,21 @@ def _all_stages(name: str, task: FineTuneTask) -> FineTuneResult:
     return tuner.run(name, tuner.network, train_batch=tuner.random_views, evaluation_batch=tuner.evaluation_views)
 
 
-def find_rate(strategy: str, task: FineTuneTask) -> LrRange:
+def _measure(task: FineTuneTask) -> HeldOut:
+    """The held-out images, as the network and the head score them that were given."""
+    tuner = FineTuner(task)
+    tuner.network.eval()
+    held = RowLoader(tuner.evaluation_views, task.images.validation_labels, EVALUATION_BATCH, shuffle=False)
+    return tuner.measure(tuner.network, held)
+
+
+def find_rate(strategy: str, task: FineTuneTask, *, cached: Activations | None = None) -> LrRange:
     """Learning-rate range test of a strategy; rates are relative, as in `FineTuneSettings.lr`; everything is put back.
 
     With `last-stage` it runs on the cached activations, which the training then finds.
+
+    Args:
+        cached: activations of these images, where they are at hand.
 
     Raises:
         BackboneError: there is no such stage.
@@ -92,18 +108,19 @@ def find_rate(strategy: str, task: FineTuneTask) -> LrRange:
     with preserve(task.backbone.network):
         tuner = FineTuner(task)
         tuner.freeze(task.until if strategy == "last-stage" else None)
-        trained: nn.Module = tuner.network
+        trained: Trained = tuner.network
         batch: Batch = tuner.random_views
         if strategy == "last-stage":
             cut = tuner.cut()
-            batch = Activations(task, cut).random_view
+            batch = (cached or Activations(task, cut)).random_view
             trained = Tail(cut, tuner.network)
+        tuner.centre_head(trained, batch)
         trained.train()
         loop = tuner.loop(trained, batch, scheduled=False)
         first = float(loop.optimizer.param_groups[0]["lr"])
         with preserve():
             loop.set_seed(settings.seed)
-            test = RangeTest(end_lr=first / _LOWEST, num_iter=_POINTS, scale=_LOWEST / first)
+            test = RangeTest(end_lr=first / _LOWEST, num_iter=RANGE_STEPS, scale=_LOWEST / first)
             found = lr_range_test(loop, loop.train_loader, test)
         trained.cpu()
     return found

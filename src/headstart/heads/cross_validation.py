@@ -29,12 +29,17 @@ Solver = Callable[[Matrix, Labels, Labels], Any]
 """(features N×D float64, labels N, groups N) → (weight D×C, bias C), or an object with these two attributes."""
 
 
+def fold_count(groups: int) -> int:
+    """How many folds so many groups make."""
+    return min(FOLDS, groups)
+
+
 def group_folds(labels: Labels, groups: Labels) -> Labels:
     """A fold for each row: groups are dealt class by class, the large ones first, so that folds stay balanced."""
     numbers, first, sizes = np.unique(groups, return_index=True, return_counts=True)
     order = np.lexsort((-sizes, labels[first]))
     fold_of = np.empty(len(numbers), dtype=np.int64)
-    fold_of[order] = np.arange(len(numbers)) % min(FOLDS, len(numbers))
+    fold_of[order] = np.arange(len(numbers)) % fold_count(len(numbers))
     return fold_of[np.searchsorted(numbers, groups)]
 
 

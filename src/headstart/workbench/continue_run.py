@@ -35,14 +35,15 @@ def continue_run(
 
     Args:
         out: folder of the new run; default: the old one's with a number behind it.
-        force: also when images, labels or split are no longer those of the run.
+        force: also when images, labels or split are no longer those of the run; and keep what was trained although
+            held-out images favour the run's classifier.
         options: fields of Recipe but those of the network; what is left out is as in the run.
 
     Raises:
         RunError: there is no such run, or its images changed. RecipeError: an option is not allowed here.
     """
     old = run if isinstance(run, Run) else Run.load(run)
-    recipe = _recipe_of(old, options)
+    recipe = _recipe_of(old, {**options, "force": force})
     session, source = Session(recipe, on_event=on_event), Path(old.record["source"])
     if not force:
         dataset = session.dataset(source).with_split(recipe.test_share, recipe.seed)  # the training finds it cached

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 
 from headstart.backbones.backbone import Backbone, Provenance
-from headstart.data.dataset import Dataset
+from headstart.data.dataset import Dataset, Labels
 from headstart.evaluation.intervals import Interval
 from headstart.finetune.auto import boundary_of, epochs_of, plan_fine_tuning, settings_of, start_of
 from headstart.finetune.plan import FineTunePlan
@@ -27,24 +28,49 @@ from headstart.workbench.session import Session
 
 
 @dataclass(frozen=True)
+class StartingHead:
+    """The head that a fine-tuning starts from.
+
+    Args:
+        solve: indices of training images → the head that they alone give.
+        given: that of the run which is continued; None: it is solved.
+    """
+
+    solve: Callable[[Labels], Head]
+    given: Head | None = None
+
+
+@dataclass(frozen=True)
 class FineTuneOutcome:
     """What came of a fine-tuning.
 
     Args:
         fine_tuned: None where the network stays as it was. plan: made before the first step.
-        seconds: it took, beside what was predicted. gain: of `auto`, what it was kept or dropped for.
+        dropped: what was trained and not kept.
+        seconds: it took, beside what was predicted.
+        gain: nats per image, what it was kept or dropped for; None: nothing could judge.
+        verdict: where held-out images were against it, a sentence with what follows.
     """
 
     fine_tuned: FineTuneResult | None
     plan: FineTunePlan
     seconds: float = 0.0
     gain: Interval | None = None
+    verdict: str = ""
+    dropped: FineTuneResult | None = None
 
     def to_dict(self) -> dict[str, object]:
         """Plain values for run.json."""
-        own = {} if self.fine_tuned is None else self.fine_tuned.to_dict()
+        trained = self.fine_tuned or self.dropped
+        own = {} if trained is None else {**trained.to_dict(), "kept": trained is self.fine_tuned}
         gain = None if self.gain is None else self.gain.to_dict()
-        return {**own, "plan": self.plan.to_dict(), "total_seconds": self.seconds, "gain": gain}
+        return {
+            **own,
+            "plan": self.plan.to_dict(),
+            "total_seconds": self.seconds,
+            "gain": gain,
+            "verdict": self.verdict,
+        }
 
 
 def fine_tune_plan(backbone: Backbone, recipe: Recipe, rows: FineTuneRows) -> dict[str, str]:
@@ -52,8 +78,8 @@ def fine_tune_plan(backbone: Backbone, recipe: Recipe, rows: FineTuneRows) -> di
     norms = "" if recipe.batch_norm == "live" else f"; batch norm {recipe.batch_norm}"
     held = {"held out": f"{rows.about}, for the temperature"}
     if recipe.strategy == "auto":
-        text = f"auto: what a short pilot finds best, within {duration(recipe.seconds)}"
-        return {"strategy": text, "frozen": "decided after the pilot" + norms} | held
+        text = f"auto: what folds of the training images find better than the probe, within {duration(recipe.seconds)}"
+        return {"strategy": text, "frozen": "decided by the folds" + norms} | held
     epochs = epochs_of(recipe, len(rows.train))
     until = boundary_of(recipe, backbone) if recipe.strategy == "last-stage" else ""
     rate = f"learning rate {recipe.lr:g}" if recipe.lr else "learning rate from a range test"
@@ -64,9 +90,9 @@ def fine_tune_plan(backbone: Backbone, recipe: Recipe, rows: FineTuneRows) -> di
 
 
 def fine_tune(
-    session: Session, backbone: Backbone, head: Head, dataset: Dataset, *, rows: FineTuneRows, job: Job
+    session: Session, backbone: Backbone, head: StartingHead, dataset: Dataset, *, rows: FineTuneRows, job: Job
 ) -> FineTuneOutcome:  # positional: what is trained, in the order it is used
-    """Fine-tune the backbone, in place, by the recipe's strategy; with `auto` it may come back as it was.
+    """Fine-tune the backbone, in place, by the recipe's strategy; it comes back as it was where the probe is better.
 
     Args:
         head: to start with. rows: images that are trained on and held out.
@@ -77,52 +103,72 @@ def fine_tune(
     """
     recipe = session.recipe
     images = fine_tune_images(session, backbone, dataset, rows=rows)
+    solve = head.solve
     task = FineTuneTask(
         backbone=backbone,
-        head=head,
+        head=head.given or head.solve(rows.train),
+        solve=None if head.given is not None else lambda positions: solve(rows.train[positions]),
         images=images,
         settings=settings_of(recipe, len(rows.train)),
         until=boundary_of(recipe, backbone) if recipe.strategy in ("last-stage", "auto") else "",
         cache=session.cache,
         report=lambda sentence: session.notice(str(sentence)),
         progress=session.progress("cache activations", unit="views"),
+        fold_progress=session.progress("train on folds", unit="trainings"),
     )
     plan = job.recall() or plan_fine_tuning(task, recipe)
     job.note(plan)
     if plan.strategy == "probe":
-        return FineTuneOutcome(None, plan)
+        gain = None if plan.judgement is None else plan.judgement.gain
+        return FineTuneOutcome(None, plan, gain=gain)
     given, began = {name: tensor.clone() for name, tensor in backbone.state().items()}, time.monotonic()
     settings = replace(task.settings, epochs=plan.epochs, lr=plan.lr, halvings=plan.halvings)
     report = StepReporter(session, settings.epochs * math.ceil(len(images.rows) / settings.batch_size))
     task = replace(task, settings=settings, checkpoints=job.checkpoints, report=report)
     tuned = STRATEGIES[plan.strategy](task)
     seconds = time.monotonic() - began
-    if tuned.held_out.fitted is not None:
+    if plan.judgement is not None and recipe.average == "none" and not recipe.flip_tta:
+        tuned = tuned.calibrated_by(plan.judgement.temperature)
+        session.notice(f"Temperature {plan.judgement.temperature}, from the scores of all folds")
+    elif tuned.held_out.fitted is not None:
         session.notice(f"Temperature {tuned.held_out.fitted}, from {counted(tuned.held_out.n, 'held-out image')}")
     session.notice(f"{tuned.proof}; took {duration(seconds)}, predicted {duration(plan.cost.seconds)}")
-    gain = None
-    if recipe.strategy == "auto":
-        groups = dataset.groups()
-        gain, better = tuned.gain([str(groups[i]) for i in rows.held_out])
-        _report_choice(session, head, plan, gain=gain, better=better)
-        if not better:
-            _restore(backbone, given)
-            return FineTuneOutcome(None, plan, seconds, gain)
-    elif tuned.harm:
-        session.notice(tuned.harm)
+    outcome = _judged(tuned, plan, recipe, groups=dataset.groups()[rows.held_out].tolist(), start=start_of(task.head))
+    outcome = replace(outcome, seconds=seconds)
+    if outcome.verdict:
+        session.notice(outcome.verdict)
+    if outcome.fine_tuned is None:
+        _restore(backbone, given)
+        return outcome
     source = f"{backbone.weights.source}, fine-tuned here ({tuned.strategy}, {plan.epochs} epochs)"
     backbone.weights = Provenance(source, backbone.fingerprint, backbone.weights.licence)
-    return FineTuneOutcome(tuned, plan, seconds, gain)
+    return outcome
 
 
-def _report_choice(session: Session, head: Head, plan: FineTunePlan, *, gain: Interval, better: bool) -> None:
-    size = f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}] nats per image on {gain.n} held out"
-    if len(plan.pilots) > 1:
-        size += f", which also chose among {len(plan.pilots)} pilots: expect somewhat less on new images"
-    if better:
-        session.notice(f"auto: keeping {plan.strategy}; better than {start_of(head)} by {size}")
-    else:
-        session.notice(f"auto: keeping {start_of(head)}; {plan.strategy} is not better beyond the interval: {size}")
+def _judged(
+    tuned: FineTuneResult, plan: FineTunePlan, recipe: Recipe, *, groups: Sequence[object], start: str
+) -> FineTuneOutcome:  # positional: what was trained, as planned, as asked for
+    """Whether the fine-tuned network is kept: as the folds said, else by the held-out images.
+
+    Args:
+        groups: of the held-out images. start: what it is compared with, in words.
+    """
+    if plan.judgement is not None:
+        return FineTuneOutcome(tuned, plan, gain=plan.judgement.gain)
+    if not tuned.held_out.n:
+        return FineTuneOutcome(tuned, plan)
+    gain, better = tuned.gain([str(group) for group in groups])
+    if recipe.strategy == "auto" and not better:
+        size = f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}] nats per image on {gain.n} held out"
+        verdict = f"auto: keeping {start}; {tuned.strategy} is not better beyond the interval: {size}"
+        return FineTuneOutcome(None, plan, gain=gain, verdict=verdict, dropped=tuned)
+    if not tuned.harm:
+        return FineTuneOutcome(tuned, plan, gain=gain)
+    if recipe.force:
+        return FineTuneOutcome(tuned, plan, gain=gain, verdict=f"{tuned.harm}. It is kept because of --force.")
+    advice = "Lower --lr, or use --strategy auto; --force keeps the fine-tuned network."
+    verdict = f"{tuned.harm}. The classifier is {start}. {advice}"
+    return FineTuneOutcome(None, plan, gain=gain, verdict=verdict, dropped=tuned)
 
 
 def _restore(backbone: Backbone, state: dict[str, torch.Tensor]) -> None:

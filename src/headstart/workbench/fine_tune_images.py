@@ -29,11 +29,17 @@ class FineTuneRows:
     about: str
 
 
-def fine_tune_rows(dataset: Dataset, seed: int) -> FineTuneRows:
-    """Training and held-out images: the validation split, else some whole groups of the training split."""
+def fine_tune_rows(dataset: Dataset, seed: int, *, hold_out: bool = True) -> FineTuneRows:
+    """Training and held-out images: the validation split, else some whole groups of the training split.
+
+    Args:
+        hold_out: whether training images are to be spared where there is no validation split.
+    """
     train, validation = dataset.indices("train"), dataset.indices("validation")
     if len(validation):
         return FineTuneRows(train, validation, "the validation split")
+    if not hold_out:
+        return FineTuneRows(train, np.empty(0, dtype=np.int64), "each training image in turn, in folds")
     try:
         inner = dataset.training_only().with_split(HELD_OUT, seed)
     except DataError:  # too few images or groups to spare any
@@ -67,6 +73,7 @@ def fine_tune_images(session: Session, backbone: Backbone, dataset: Dataset, *, 
         labels=labels[rows.train],
         validation_rows=places(rows.held_out),
         validation_labels=labels[rows.held_out],
+        groups=dataset.groups()[rows.train],
         validation_groups=dataset.groups()[rows.held_out],
         contents=tuple(first),
         class_weights=tuple((counts.sum() / (len(counts) * counts)).tolist()) if equal else None,

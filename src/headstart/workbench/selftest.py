@@ -117,7 +117,7 @@ def selftest_resume(
 
 def _start(place: Path, photos: Path, out: Path, *, strategy: str) -> subprocess.Popen[str]:
     knobs = {"backbone": "embedded", "engine": "eager", "offline": True, "checkpoint_every": 0.0}
-    about = {"source": str(photos), "out": str(out), "strategy": strategy, "epochs": _EPOCHS[strategy]}
+    about = {"source": str(photos), "out": str(out), "strategy": strategy, "epochs": _EPOCHS[strategy], "force": True}
     return _python(place, _TRAIN, json.dumps({**about, **knobs}))
 
 

@@ -26,12 +26,13 @@ from headstart.finetune.auto import check_strategy, idle_options
 from headstart.heads.head import Head
 from headstart.heads.knn import predict_neighbours
 from headstart.heads.linear_probe import LinearProbe, TrainingRows, fit_linear_probe
+from headstart.heads.regularization_path import no_progress
 from headstart.invocation import line
 from headstart.progress import OnEvent, print_event
 from headstart.recipe import Recipe, TrainOptions, takes
 from headstart.wording import listed
 from headstart.workbench.events import FilesWritten, Plan, Results
-from headstart.workbench.fine_tune import FineTuneOutcome, fine_tune, fine_tune_plan
+from headstart.workbench.fine_tune import FineTuneOutcome, StartingHead, fine_tune, fine_tune_plan
 from headstart.workbench.fine_tune_images import FineTuneRows, fine_tune_rows
 from headstart.workbench.job import Job
 from headstart.workbench.preprocessing_check import check_images
@@ -153,7 +154,7 @@ def _train(session: Session, source: Path, target: Path, *, job: Job | None = No
         if job is not None:
             job.seal(work)
         folder = publish_folder(work, target)
-    session.on_event(Results(result.evaluation, result.warnings(recipe.strategy), result.selection))
+    session.on_event(Results(result.evaluation, result.warnings(), result.selection))
     written = tuple(name for name in FILES if (folder / name).exists())
     session.on_event(FilesWritten(folder, written, next_command(folder)))
     return Run.load(folder, module=_own_network(session, start))
@@ -182,7 +183,7 @@ class _Fit:
 
     def run(self) -> None:
         """Do it all; the results are the attributes."""
-        rows = None if self.job is None else fine_tune_rows(self.dataset, self.session.recipe.seed)
+        rows = None if self.job is None else self._rows()
         with self.session.step("features"):
             job = self.session.feature_job(self.dataset, self.start.backbone)
             self.plan = self._plan(job, rows)
@@ -226,8 +227,21 @@ class _Fit:
             shown |= fine_tune_plan(self.start.backbone, self.session.recipe, rows)
         return Plan(shown)
 
-    def _solve(self, features: Features, train: np.typing.NDArray[np.int64]) -> LinearProbe:
-        """A head on the images of these indices; a validation split may choose."""
+    def _rows(self) -> FineTuneRows:
+        """With `auto` folds judge and no image is spared, unless some have to choose among averages or flips."""
+        recipe = self.session.recipe
+        folds = recipe.strategy == "auto" and self.start.head is None
+        chooses = recipe.average != "none" or recipe.flip_tta
+        return fine_tune_rows(self.dataset, recipe.seed, hold_out=chooses or not folds)
+
+    def _solve(
+        self, features: Features, train: np.typing.NDArray[np.int64], *, alternatives: bool = True
+    ) -> LinearProbe:
+        """A head on the images of these indices; a validation split may choose.
+
+        Args:
+            alternatives: whether other choices of stages are scored for the reader.
+        """
         recipe, dataset = self.session.recipe, self.dataset
         held = dataset.indices("validation")
         training = TrainingRows(
@@ -242,15 +256,15 @@ class _Fit:
         return fit_linear_probe(
             features,
             training,
-            layers=layers,
+            layers=layers if alternatives else {recipe.layers: layers[recipe.layers]},
             kind=recipe.head,
             balance=recipe.balance,
-            progress=self.session.progress("solve head", unit="%"),
+            progress=self.session.progress("solve head", unit="%") if alternatives else no_progress,
         )
 
     def _fine_tune(self, features: Features, rows: FineTuneRows, job: Job) -> FineTuneOutcome:
         """From a head that has not seen the held-out images: that of the run it continues, or one solved here."""
-        head = self.start.head or self._solve(features, rows.train).head
+        head = StartingHead(lambda train: self._solve(features, train, alternatives=False).head, self.start.head)
         outcome = fine_tune(self.session, self.start.backbone, head, self.dataset, rows=rows, job=job)
         if outcome.fine_tuned is None:
             self.start.backbone.flip_tta = self.start.flip_tta  # it predicts as it did before

@@ -65,7 +65,7 @@ class TrainingResult:
         fitted = f": {tuned.held_out.fitted}" if tuned.held_out.fitted is not None else ""
         return f"{selected} fitted on {tuned.held_out.n} images that were not trained on{fitted}"
 
-    def warnings(self, strategy: str) -> tuple[str, ...]:
+    def warnings(self) -> tuple[str, ...]:
         """What must be said beside the accuracy, one sentence each."""
         warnings = []
         if not self.backbone.spec.pretrained:
@@ -73,8 +73,8 @@ class TrainingResult:
                 "The network is untrained (random weights): pretrained weights do far better on photographs."
             )
         tuned = None if self.fine_tuned is None else self.fine_tuned.fine_tuned
-        if tuned is not None and strategy != "auto" and tuned.harm:
-            warnings.append(tuned.harm)
+        if self.fine_tuned is not None and self.fine_tuned.verdict:
+            warnings.append(self.fine_tuned.verdict)
         held = None if tuned is None else tuned.held_out.fitted
         if (held is not None and held.at_bound) or (tuned is None and self.start.head is None and self.probe.at_bound):
             warnings.append("The held-out scores say nothing about the classes: no temperature makes them calibrated.")

@@ -158,7 +158,7 @@ def _contents(session: Session, result: TrainingResult, inside: Mapping[str, str
         made_by=session.command,
         command=next_command(result.folder),
         defaults=Recipe().to_dict(),
-        warnings=result.warnings(session.recipe.strategy),
+        warnings=result.warnings(),
         rules=result.dataset.rules,
         inside=inside,
     )
