@@ -214,6 +214,8 @@ def test_a_mean_has_students_interval() -> None:
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
     copies = mean_interval(np.repeat(values, 4), np.repeat(np.arange(25), 4).tolist())
     assert copies.high - copies.low == pytest.approx(found.high - found.low, rel=0.15)
+    folds = mean_interval(values, folds=5)  # 1 + 5/4 times the variance
+    assert folds.value - folds.low == pytest.approx(1.5 * (found.value - found.low))
     assert mean_interval(values[:1]).high == math.inf
     with pytest.raises(DataError, match="at least one value"):
         mean_interval(np.empty(0))
