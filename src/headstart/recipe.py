@@ -68,7 +68,12 @@ class Recipe:
         "commas",
     )
     # closed form: no learning rate, no epochs, exact leave-one-out
-    head: str = _option("ridge", "what is trained on the features", choices=HEADS)
+    head: str = _option(
+        "ridge",
+        "what is trained on the features: ridge; logistic, whose log loss is the lowest; kernel ridge; or auto, kernel "
+        "where it is better beyond chance",
+        choices=HEADS,
+    )
     # probe: the backbone stays as it is; minutes on a laptop, and hard to beat with few images
     strategy: str = _option(
         "probe",

@@ -145,7 +145,12 @@ def _importer(path: str) -> Callable[[], Any]:
 HEADS: Registry[Any] = Registry(
     "head",
     "heads",
-    {"ridge": "headstart.heads.ridge:RIDGE", "logistic": "headstart.heads.logistic:LOGISTIC"},
+    {
+        "ridge": "headstart.heads.ridge:RIDGE",
+        "logistic": "headstart.heads.logistic:LOGISTIC",
+        "kernel": "headstart.heads.kernel:KERNEL",
+        "auto": "headstart.heads.kernel:AUTO",
+    },
 )
 """Solvers of `--head NAME`: functions (features N×D, labels N, groups N) → (weight D×C, bias C), or a `PathSolver`."""
 

@@ -13,9 +13,14 @@ from PIL import ImageOps
 from classifier.cards import change_card, with_flips
 from drawn_photos import draw
 from headstart import runtime
+from headstart.classifier.card import Card
 from headstart.classifier.classifier import Classifier
+from headstart.classifier.file import write_classifier
+from headstart.data.images import open_image
 from headstart.engines.measured import keep_measurement
 from headstart.errors import ClassifierError
+from headstart.heads.kernel_map import KernelMap, signed_roots
+from headstart.inspection.inspected_model import inspected_model
 
 
 def test_a_round_trip_gives_equal_bits_and_equal_answers(classifier: Classifier, path: Path, photos: Path) -> None:
@@ -120,6 +125,62 @@ def test_train_mode_of_the_network_changes_no_prediction(classifier: Classifier,
     assert model.predict(images) == expected
     assert model.backbone.fingerprint == before
     assert model.backbone.network.training
+
+
+def with_kernel(classifier: Classifier) -> Classifier:
+    head, rng = classifier.head, np.random.default_rng(1)
+    widths = tuple(classifier.backbone.spec.stage(name).width for name in head.stages)
+    marks = signed_roots(rng.random((5, sum(widths))), widths).astype(np.float32)
+    made = replace(head, kind="kernel", weight=rng.normal(size=(5, 3)), kernel=KernelMap(marks, 0.7, widths))
+    return Classifier(classifier.backbone, made, Card.of(classifier.backbone, made, classifier.classes))
+
+
+def test_a_kernel_lies_in_the_one_file_and_gives_equal_answers(
+    classifier: Classifier, photos: Path, tmp_path: Path
+) -> None:
+    made, images = with_kernel(classifier), sorted(photos.rglob("*.png"))[:5]
+    path = made.save(tmp_path / "kernel.safetensors")
+
+    again = Classifier.load(path)
+
+    assert again.card == made.card
+    assert again.card.version == 5  # older readers would take its weight for a linear one
+    assert again.head.kernel is not None
+    np.testing.assert_array_equal(again.head.kernel.landmarks, made.head.kernel.landmarks)
+    assert (again.head.kernel.gamma, again.head.kernel.widths) == (0.7, made.head.kernel.widths)
+    assert again.predict(images) == made.predict(images)
+    assert again.save(tmp_path / "again.safetensors").read_bytes() == path.read_bytes()
+    for prediction in again.predict(images):
+        assert prediction.error is None
+
+
+@pytest.mark.parametrize("fault", ["no landmarks", "no gamma", "other width", "other number"])
+def test_a_kernel_that_does_not_fit_together_is_refused(fault: str, classifier: Classifier, tmp_path: Path) -> None:
+    made = with_kernel(classifier)
+    marks = made.head.kernel.landmarks
+    tensors = {f"backbone.{key}": value for key, value in made.backbone.state().items()}
+    tensors |= {"head.weight": torch.from_numpy(made.head.weight), "head.bias": torch.from_numpy(made.head.bias)}
+    wrong = {"no gamma": marks, "other width": marks[:, 1:], "other number": marks[1:]}
+    if fault in wrong:
+        tensors["head.landmarks"] = torch.from_numpy(np.ascontiguousarray(wrong[fault]))
+    card = replace(made.card, gamma=0.0) if fault == "no gamma" else made.card
+
+    def write_and_load() -> Classifier:  # writing reads the tensors back, loading compares them with the backbone
+        return Classifier.load(write_classifier(tmp_path / "kernel.safetensors", tensors, card))
+
+    with pytest.raises(ClassifierError, match=r"landmarks|features"):
+        write_and_load()
+
+
+def test_an_inspected_model_with_a_kernel_gives_the_logits_of_the_classifier(
+    classifier: Classifier, photos: Path
+) -> None:
+    made, image = with_kernel(classifier), sorted(photos.rglob("*.png"))[0]
+    pixels = made.backbone.preprocess.normalise(made.backbone.preprocess.prepare(open_image(image).rgb)[None])
+    with torch.inference_mode():
+        probabilities = inspected_model(made).logits(pixels).softmax(1)[0].tolist()
+    expected = made.predict(image).probabilities
+    assert probabilities == pytest.approx([expected[name] for name in made.classes], abs=1e-4)
 
 
 def test_a_loaded_classifier_uses_the_measured_engine_until_its_network_is_changed(

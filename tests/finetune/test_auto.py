@@ -10,8 +10,8 @@ import pytest
 
 from drawn_photos import draw_folder
 from headstart import progress
-from headstart.errors import RecipeError
-from headstart.finetune.auto import _Planner, idle_options, settings_of
+from headstart.errors import RecipeError, TrainingError
+from headstart.finetune.auto import _Planner, check_strategy, idle_options, settings_of
 from headstart.finetune.cost import Cost
 from headstart.finetune.plan import Trial
 from headstart.recipe import Recipe
@@ -95,6 +95,14 @@ def test_time_for_one_candidate_is_time_for_the_cheapest() -> None:
 
 def test_the_device_of_the_recipe_is_that_of_the_fine_tuning() -> None:
     assert settings_of(Recipe(device="cuda:1"), 100).device == "cuda:1"
+
+
+@pytest.mark.parametrize("head", ["kernel", "auto"])
+def test_a_head_that_is_not_linear_is_not_trained_with_the_network(head: str) -> None:
+    check_strategy(Recipe(head=head))
+    with pytest.raises(TrainingError, match="linear in the features") as raised:
+        check_strategy(Recipe(head=head, strategy="last-stage"))
+    assert raised.value.where == "--head"
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("10min", 600), ("2h", 7200), (" 1.5 m ", 90)])

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from fine_tune_set import STILL, backbone, make_head, make_images, scores_of, task
 from headstart.errors import BackboneError
 from headstart.features.cache import FeatureCache
-from headstart.finetune.augmentation import Augmentation
+from headstart.finetune.augmentation import Augmentation, centre
 from headstart.finetune.network_with_head import HeadedNetwork
 from headstart.finetune.settings import FineTuneImages
 from headstart.finetune.strategies import full, last_stage, probe_then_full
@@ -120,17 +120,24 @@ def test_the_cached_trajectory_is_the_uncached_one(images: FineTuneImages, head:
     for parameter in trained:
         parameter.requires_grad_(True)
     parts = [trained, [network.head.weight], [network.head.bias]]
-    rates = [
-        settings.lr * max(torch.cat([p.detach().flatten() for p in part]).square().mean().sqrt().item(), 1e-3)
-        for part in parts
-    ]
+    network.eval()  # batch norm frozen, no dropout in this network
+    with torch.no_grad():  # the head takes features minus their mean; a step moves a score by the rate times its spread
+        raw = network.features(
+            plain.preprocess.normalise(centre(torch.from_numpy(images.pixels.read(images.rows)[0]), 32))
+        )
+        x = torch.cat([torch.nn.functional.normalize(one, dim=1) for one in raw.split(list(network.widths), 1)], 1)
+        network.mean.copy_(x.mean(dim=0))
+        network.head.bias.add_(network.head.weight @ network.mean)
+        spread = float(((x - network.mean) @ network.head.weight.T).square().mean().sqrt())
+        distance = float((x - network.mean).abs().sum(dim=1).mean())
+    size = torch.cat([p.detach().flatten() for p in trained]).square().mean().sqrt().item()
+    rates = [settings.lr * scale for scale in (size, spread / distance, spread)]
     groups = [{"params": part, "lr": rate} for part, rate in zip(parts, rates, strict=True)]
     optimizer = torch.optim.AdamW(groups, weight_decay=0.0)
     length = -(-len(images.rows) // 8)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=2 * length)
     torch.manual_seed(settings.seed)
     expected = []
-    network.eval()  # batch norm frozen, no dropout in this network
     for _ in range(2):
         order = np.random.default_rng(int(torch.randint(2**62, ()))).permutation(len(images.rows))
         for begin in range(0, len(order), 8):

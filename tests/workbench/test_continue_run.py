@@ -11,7 +11,7 @@ import pytest
 
 from headstart.backbones.flip_tta import FlipTTA
 from headstart.classifier.classifier import Classifier
-from headstart.errors import RecipeError, RunError
+from headstart.errors import RecipeError, RunError, TrainingError
 from headstart.progress import Event, Progress
 from headstart.workbench.continue_run import continue_run
 from headstart.workbench.job import Job
@@ -79,6 +79,17 @@ def test_auto_that_changes_nothing_answers_with_mirror_images_as_the_run_did(
     expected = Classifier.load(run.folder).predict(image).probabilities
     assert further.classifier.predict(image).probabilities == pytest.approx(expected, abs=1e-5)
     assert expected != pytest.approx(fine_tuned.classifier.predict(image).probabilities, abs=1e-5)
+
+
+@pytest.mark.slow
+def test_a_run_with_a_kernel_is_continued_from_the_linear_head(photos: Path, tmp_path: Path) -> None:
+    kernel = train(photos, out=tmp_path / "run", on_event=quiet, head="kernel", **KNOBS)
+    assert kernel.classifier.head.kernel is not None
+    further = continue_run(kernel.folder, on_event=quiet, force=True)
+    assert further.record["recipe"]["head"] == "ridge"
+    assert further.classifier.head.kernel is None
+    with pytest.raises(TrainingError, match="linear in the features"):
+        continue_run(kernel.folder, on_event=quiet, head="kernel")
 
 
 def test_left_to_itself_it_is_a_run_beside_the_old_one_with_all_stages(photos: Path, tmp_path: Path) -> None:

@@ -17,11 +17,12 @@ from headstart.recipe import PRECISIONS
 from headstart.untrusted import Untrusted, parse_json
 
 FORMAT = "headstart-classifier"
-# 1: plain; 2: perhaps with flip TTA; 3: perhaps a backbone that is a user's module; 4: perhaps another bit depth; 5:
-# perhaps another precision than float32; older readers know less
+# 1: plain; 2: perhaps with flip TTA; 3: perhaps a backbone that is a user's module; 4: perhaps another bit depth;
+# 5: perhaps a kernel, or another precision than float32; older readers know less
 VERSION = 5
 MAX_BYTES = 4_000_000  # 20,000 class names fit; a hostile file cannot fill the memory with its card
 MOST_NAMES = MAX_BYTES // 7  # bytes of all class names in JSON: a card holds them up to six times, for each split too
+WIDEST = 1e12  # gamma: 1.6 over the median squared distance of features that float32 can tell apart
 COLDEST, HOTTEST = 1e-9, 1e9  # temperatures: what a fit can give for any head that float32 features can have
 
 _KINDS: dict[str, type | tuple[type, ...]] = {
@@ -41,6 +42,8 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "created": str,
 }
 _FLAGS = {"unit": True, "flip_tta": False}  # the value where a file does not state it, as the first ones did not
+# keys that only files which need them have, and the value where they are absent
+_LATER: dict[str, Any] = {"module": {}, "bit_depth": 16, "gamma": 0.0, "precision": "float32"}
 _OLD_KEYS = {"mirror": "flip_tta"}  # of files written before 0.2
 _STAGE = ("name", "module", "width", "pool", "side")
 _MODULE = {"class": str, "package": str, "parameters": int, "stages": list, "head": list}
@@ -59,6 +62,7 @@ class Card(Plain):
         head: solver of the head, such as `ridge`; `trained` by gradient descent. temperature: of the softmax.
         unit: whether stages are scaled to unit length.
         flip_tta: whether scores are averaged over an image and its horizontal flip.
+        gamma: of the kernel, whose landmarks are a tensor; 0: the head is linear.
         bit_depth: of the values in 16-bit files; 2^bit_depth − 1 is white.
         weights: source, sha256 and licence of the pretrained weights.
         precision: of the network that computes the features: float32, bfloat16 or int8.
@@ -78,6 +82,7 @@ class Card(Plain):
     weights: Mapping[str, str]
     unit: bool = True
     flip_tta: bool = False
+    gamma: float = 0.0
     bit_depth: int = 16
     precision: str = "float32"
     module: Mapping[str, Any] = field(default_factory=dict)
@@ -103,6 +108,7 @@ class Card(Plain):
             weights=backbone.weights.to_dict(),
             unit=head.unit,
             flip_tta=head.flip_tta,
+            gamma=0.0 if head.kernel is None else head.kernel.gamma,
             precision="float32" if backbone.low_precision is None else backbone.low_precision.name,
             module={} if backbone.spec.builder else _module_of(backbone),
             **{"background": (255, 255, 255), **facts},
@@ -111,7 +117,7 @@ class Card(Plain):
     @property
     def version(self) -> int:
         """The oldest version that knows all of it: older readers must not open the file, for they would misread it."""
-        if self.precision != "float32":
+        if self.gamma or self.precision != "float32":
             return 5
         return 4 if self.bit_depth != 16 else 3 if self.module else 2 if self.flip_tta else 1
 
@@ -123,7 +129,7 @@ class Card(Plain):
     def to_json(self) -> str:
         """Strict JSON, format and version first."""
         values = {"format": FORMAT, "version": self.version, **self.to_dict()}
-        for key, usual in (("module", {}), ("bit_depth", 16), ("precision", "float32")):
+        for key, usual in _LATER.items():
             if values[key] == usual:
                 del values[key]
         return json.dumps(values, allow_nan=False)
@@ -148,13 +154,15 @@ class Card(Plain):
             if not isinstance(values.get(key), kind) or isinstance(values[key], bool):
                 raise _wrong(f"{key} in the card", repr(values.get(key))[:80], where)
         _check_values(values, where)
-        known = {**_FLAGS, "module": {}, "bit_depth": 16, "precision": "float32", **values}
+        known = {**_FLAGS, **_LATER, **values}
         known |= {new: values[old] for old, new in _OLD_KEYS.items() if old in values and new not in values}
         for key in _FLAGS:
             if not isinstance(known[key], bool):
                 raise _wrong(f"{key} true or false in the card", repr(known[key])[:80], where)
         if type(known["bit_depth"]) is not int or not 8 <= known["bit_depth"] <= 16:
             raise _wrong("a bit depth from 8 to 16 in the card", repr(known["bit_depth"])[:80], where)
+        if type(known["gamma"]) not in (int, float) or not 0 <= known["gamma"] <= WIDEST:  # nan too
+            raise _wrong(f"a gamma of the kernel from 0 to {WIDEST:g} in the card", repr(known["gamma"])[:80], where)
         if known["precision"] not in PRECISIONS:
             found = repr(known["precision"])[:80]
             raise _wrong(f"a precision in the card: {', '.join(PRECISIONS)}", found, where)

@@ -194,6 +194,8 @@ class Classifier:
             tensors |= {f"{SCALE}{name}": scale for name, scale in in_int8.items()}
         tensors["head.weight"] = torch.from_numpy(np.ascontiguousarray(self.head.weight))
         tensors["head.bias"] = torch.from_numpy(np.ascontiguousarray(self.head.bias))
+        if self.head.kernel is not None:
+            tensors["head.landmarks"] = torch.from_numpy(np.ascontiguousarray(self.head.kernel.landmarks))
         return write_classifier(Path(path), tensors, self.card)
 
     @classmethod
@@ -208,15 +210,16 @@ class Classifier:
             ClassifierError: the file is missing, damaged, of a newer version, its tensors do not fit together, or it
                 needs a module.
         """
-        backbone, card, weight, bias = read_classifier(Path(path), module)
+        backbone, card, tensors = read_classifier(Path(path), module)
         head = Head(
             kind=card.head,
             stages=card.stages,
-            weight=weight,
-            bias=bias,
+            weight=tensors.weight,
+            bias=tensors.bias,
             temperature=float(card.temperature),
             unit=card.unit,
             flip_tta=card.flip_tta,
+            kernel=tensors.kernel,
         )
         loaded = cls(backbone, head, card)
         loaded._fast = _FastForward(backbone)

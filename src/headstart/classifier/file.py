@@ -6,7 +6,7 @@ import json
 import struct
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,7 @@ from headstart.engines.bfloat16 import attach_bfloat16
 from headstart.engines.int8 import attach, check_model
 from headstart.errors import BackboneError, ClassifierError
 from headstart.files import FOR_OUT, atomic_write, make_folder
+from headstart.heads.kernel_map import KernelMap
 from headstart.untrusted import parse_object
 
 Matrix = NDArray[np.float64]
@@ -81,8 +82,23 @@ def _with_metadata(content: bytes, metadata: dict[str, str]) -> tuple[bytes, ...
     return struct.pack("<Q", len(text)), text, content[8 + length :]
 
 
-def read_classifier(path: Path, module: nn.Module | None = None) -> tuple[Backbone, Card, Matrix, Matrix]:
-    """Read and check a classifier file: backbone, card, and the head's weight D×C and bias C.
+@dataclass(frozen=True)
+class HeadTensors:
+    """What a file holds of the head: weight D×C, or M×C with a kernel, and bias C."""
+
+    weight: Matrix
+    bias: Matrix
+    landmarks: NDArray[np.float32] | None = None
+    kernel: KernelMap | None = None
+
+    @property
+    def width(self) -> int:
+        """Features that it takes, D."""
+        return len(self.weight) if self.landmarks is None else self.landmarks.shape[1]
+
+
+def read_classifier(path: Path, module: nn.Module | None = None) -> tuple[Backbone, Card, HeadTensors]:
+    """Read and check a classifier file: backbone, card, and the head's tensors.
 
     Args:
         module: the network of a classifier that was made on a user's module; it gets the weights of the file.
@@ -93,7 +109,7 @@ def read_classifier(path: Path, module: nn.Module | None = None) -> tuple[Backbo
     """
     contents = _read(path)
     card, tensors = contents.card, contents.tensors
-    weight, bias = _head(contents, path)
+    head = _head(contents, path)
     state = {key.removeprefix("backbone."): value for key, value in tensors.items() if key.startswith("backbone.")}
     try:
         backbone = _backbone_of(card, module, path)
@@ -108,17 +124,19 @@ def read_classifier(path: Path, module: nn.Module | None = None) -> tuple[Backbo
         if card.precision == "bfloat16":
             attach_bfloat16(backbone)
         backbone.flip_tta = FlipTTA(backbone.widths, card.unit) if card.flip_tta else None
-        width = sum(backbone.spec.stage(name).width for name in card.stages)
+        widths = tuple(backbone.spec.stage(name).width for name in card.stages)
         if backbone.preprocess.crop != backbone.spec.crop and card.precision != "int8":  # int8 was checked against it
             _check_size(backbone)
     except BackboneError as error:
         raise ClassifierError(
             expected=error.expected, found=error.found, where=path, hint=error.hint or "The file is damaged."
         ) from error
-    if width != len(weight):
-        raise _damaged(f"a head for {width} features", f"one for {len(weight)}", path)
+    if sum(widths) != head.width:
+        raise _damaged(f"a head for {sum(widths)} features", f"one for {head.width}", path)
+    if head.landmarks is not None:
+        head = replace(head, kernel=KernelMap(head.landmarks, float(card.gamma), widths))
     _check_sum(contents, path)  # last: what is wrong in itself is named
-    return backbone, card, weight, bias
+    return backbone, card, head
 
 
 def _load_int8(
@@ -259,7 +277,7 @@ def _another_kind(kind: str, path: Path) -> ClassifierError:
     )
 
 
-def _head(contents: _Contents, path: Path) -> tuple[Matrix, Matrix]:
+def _head(contents: _Contents, path: Path) -> HeadTensors:
     card, tensors = contents.card, contents.tensors
     weight, bias = tensors.get("head.weight"), tensors.get("head.bias")
     count = len(card.classes)
@@ -268,7 +286,14 @@ def _head(contents: _Contents, path: Path) -> tuple[Matrix, Matrix]:
         raise _damaged(f"a head for {count} classes", str(found), path)
     if not (weight.is_floating_point() and bias.is_floating_point()):
         raise _damaged("a head of floating-point numbers", f"{weight.dtype}, {bias.dtype}", path)
-    return weight.double().numpy(), bias.double().numpy()
+    marks = tensors.get("head.landmarks")
+    if (marks is not None) != (card.gamma > 0):
+        raise _damaged("landmarks where the card has a kernel, and only there", f"gamma {card.gamma:g}", path)
+    if marks is None:
+        return HeadTensors(weight.double().numpy(), bias.double().numpy())
+    if marks.ndim != 2 or len(marks) != len(weight) or not marks.is_floating_point():
+        raise _damaged(f"{len(weight)} landmarks", f"{marks.dtype} of shape {tuple(marks.shape)}", path)
+    return HeadTensors(weight.double().numpy(), bias.double().numpy(), marks.float().numpy())
 
 
 def _damaged(expected: str, found: str, path: Path) -> ClassifierError:

@@ -14,7 +14,7 @@ import numpy as np
 
 from headstart import runtime
 from headstart.backbones.backbone import Backbone
-from headstart.errors import BackboneError
+from headstart.errors import BackboneError, TrainingError
 from headstart.evaluation.design_effect import count_groups
 from headstart.finetune.augmentation import Augmentation
 from headstart.finetune.cost import Cost, predict_cost
@@ -37,6 +37,8 @@ _EVALUATION = 0.7  # of an epoch: the images of all folds, before and after, for
 _TIME_MARGIN = 0.9  # of the time: predictions are off by a tenth
 _MEMORY_MARGIN = 0.8  # of the free memory: the rest is for other programs
 _DEFAULT_RATE = Recipe().lr
+NOT_LINEAR = ("kernel", "auto")
+"""Heads that are not trained with the network; `auto` may take the kernel."""
 _OPTIONS = (
     *("unfreeze", "time", "epochs", "lr", "schedule", "mix", "label_smoothing", "average", "flip_tta", "batch_norm"),
     *("flips", "views", "activations", "checkpoint_every", "force"),
@@ -94,6 +96,13 @@ def check_strategy(recipe: Recipe) -> None:
         TrainingError: the strategy cannot do what the recipe asks for.
     """
     settings_of(recipe, 1).check_strategy(recipe.strategy)
+    if recipe.strategy != "probe" and recipe.head in NOT_LINEAR:
+        raise TrainingError(
+            expected="a head that is linear in the features, which is trained with the network",
+            found=f"--head {recipe.head} and --strategy {recipe.strategy}",
+            where="--head",
+            hint="Use --head ridge, or --strategy probe.",
+        )
 
 
 def idle_options(recipe: Recipe) -> tuple[str, ...]:

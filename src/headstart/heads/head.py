@@ -1,4 +1,4 @@
-"""Head: a linear map from features to calibrated class probabilities."""
+"""Head: from features to calibrated class probabilities, by a linear map of them or of their similarities."""
 
 from __future__ import annotations
 
@@ -9,22 +9,24 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from headstart.features.matrix import FeatureView
+from headstart.heads.kernel_map import KernelMap
 
 Matrix = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Head:
-    """A linear head.
+    """A linear head, on features or on their similarities to landmarks.
 
     Args:
         kind: name of the solver, such as `ridge` or `logistic`; `trained` by gradient descent.
         stages: whose features it takes, in forward order.
-        weight: D×C float64. bias: C float64.
+        weight: D×C float64, with a kernel M×C. bias: C float64.
         temperature: scores are divided by it before the softmax; above 0.
         unit: whether it takes each stage scaled to unit length; one trained within its network takes them raw.
         flip_tta: whether it averages the scores of an image and of its horizontal flip; the features that its backbone
             gives are then means over both, and scaled already.
+        kernel: features → similarities to M landmarks; None: the head is linear in the features.
     """
 
     kind: str
@@ -34,6 +36,7 @@ class Head:
     temperature: float
     unit: bool = True
     flip_tta: bool = False
+    kernel: KernelMap | None = None
 
     @property
     def scales(self) -> bool:
@@ -42,7 +45,8 @@ class Head:
 
     def scores(self, x: Matrix) -> Matrix:
         """N×D scaled features → N×C scores."""
-        scores: Matrix = x @ self.weight + self.bias
+        inputs = x if self.kernel is None else self.kernel.similarities(x)
+        scores: Matrix = inputs @ self.weight + self.bias
         return scores
 
     def probabilities(self, x: Matrix) -> Matrix:

@@ -99,6 +99,11 @@ class LinearProbe:
         return self.temperature.at_bound
 
     @property
+    def reason(self) -> str:
+        """Why this kind of head was taken, where the solver chose; else empty."""
+        return self.path.reason
+
+    @property
     def held_out_accuracy(self) -> HeldOutAccuracy:
         """Accuracy on the rows held out to choose lambda, with its interval; over groups if there are any."""
         path = self.path
@@ -114,6 +119,9 @@ class LinearProbe:
             "kind": self.head.kind,
             "stages": list(self.head.stages),
             "lambda": self.path.lambda_,
+            "gamma": None if self.head.kernel is None else self.head.kernel.gamma,
+            "landmarks": None if self.head.kernel is None else len(self.head.kernel.landmarks),
+            "reason": self.reason,
             "temperature": self.head.temperature,
             "temperature_interval": [self.temperature.low, self.temperature.high],
             "temperature_at_bound": self.temperature.at_bound,
@@ -145,17 +153,28 @@ def fit_linear_probe(
         RecipeError: the head is unknown, its solver fails, or it cannot weigh classes.
     """
     choices, paths = [], []
+    solver = HEADS.find(kind, where="--head")
+    if isinstance(solver, PathSolver) and not solver.compares_layers:
+        layers = dict(list(layers.items())[:1])
     for number, (word, stages) in enumerate(layers.items()):
         share = _share(progress, number, len(layers))
         path = _solve(features, training, stages, kind=kind, balance=balance, progress=share)
         paths.append(path)
+        width = features.view(training.rows, stages).shape[1]
         choices.append(
-            LayerScore(layers=word, stages=stages, width=len(path.weight), accuracy=path.accuracy, lambda_=path.lambda_)
+            LayerScore(layers=word, stages=stages, width=width, accuracy=path.accuracy, lambda_=path.lambda_)
         )
     progress(100, 100)
     path, stages = paths[0], choices[0].stages
     temperature = fit_temperature(path.held_scores, path.held_labels)
-    head = Head(kind=kind, stages=stages, weight=path.weight, bias=path.bias, temperature=temperature.value)
+    head = Head(
+        kind=path.kind or kind,
+        stages=stages,
+        weight=path.weight,
+        bias=path.bias,
+        temperature=temperature.value,
+        kernel=path.kernel,
+    )
     return LinearProbe(head, path, tuple(choices), temperature)
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from headstart.errors import DataError
 from headstart.features.matrix import FeatureView
+from headstart.heads.kernel_map import KernelMap
 
 Matrix = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -98,10 +99,13 @@ class RegularizationPath:
         losses: K held-out losses: squared error of ±1 indicators for ridge, else cross-entropy.
         accuracies: K held-out accuracies.
         best: index of the smallest loss.
-        weight: D×C, bias: C: scores are x @ weight + bias.
+        weight: D×C, bias: C: scores are x @ weight + bias; with a kernel M×C, on similarities to M landmarks.
         held_scores: M×C scores of the held-out rows at the best lambda; held_labels: M.
         held_out: how rows were held out, in words.
         held_groups: M groups of these rows; None for validation rows.
+        kernel: maps features to what `weight` takes; None: the features themselves.
+        kind: of the head, where a solver chooses among several; empty: the name it is known by.
+        reason: of that choice, a sentence.
     """
 
     lambdas: Matrix
@@ -114,6 +118,9 @@ class RegularizationPath:
     held_labels: Labels
     held_out: str
     held_groups: Labels | None = None
+    kernel: KernelMap | None = None
+    kind: str = ""
+    reason: str = ""
 
     @property
     def lambda_(self) -> float | None:
@@ -134,6 +141,8 @@ class PathSolver:
     Args:
         solve: function (LabelledFeatures, *, validation=None, progress=…) → RegularizationPath; with validation rows
             these choose lambda.
+        compares_layers: whether it is quick enough to score other choices of stages for the reader.
     """
 
     solve: Callable[..., RegularizationPath]
+    compares_layers: bool = True

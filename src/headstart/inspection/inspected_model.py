@@ -120,7 +120,8 @@ class InspectedModel:
         blocks = [pooled[stage.name] for stage in stages]
         features = torch.cat([F.normalize(block, dim=1) for block in blocks] if head.unit else blocks, 1)
         weight, bias = (torch.from_numpy(array).to(features) for array in (head.weight, head.bias))
-        return (features @ weight + bias) / head.temperature
+        inputs = features if head.kernel is None else head.kernel.similarities_of(features)
+        return (inputs @ weight + bias) / head.temperature
 
 
 def inspected_model(model: Model) -> InspectedModel:

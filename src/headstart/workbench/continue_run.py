@@ -8,6 +8,7 @@ from pathlib import Path
 from typing_extensions import Unpack
 
 from headstart.errors import RecipeError
+from headstart.finetune.auto import NOT_LINEAR, check_strategy
 from headstart.invocation import line
 from headstart.progress import OnEvent, print_event
 from headstart.recipe import ContinueOptions, Recipe, takes
@@ -44,6 +45,7 @@ def continue_run(
     """
     old = run if isinstance(run, Run) else Run.load(run)
     recipe = _recipe_of(old, {**options, "force": force})
+    check_strategy(recipe)
     session, source = Session(recipe, on_event=on_event), Path(old.record["source"])
     if not force:
         dataset = session.dataset(source).with_split(recipe.test_share, recipe.seed)  # the training finds it cached
@@ -64,4 +66,6 @@ def _recipe_of(run: Run, options: Mapping[str, object]) -> Recipe:
             where="--strategy",
             hint="probe trains no weights of the network, and full starts with an untrained head.",
         )
-    return was.with_options({**options, "strategy": strategy})
+    # a kernel is not trained further: the linear head on the same stages is the start
+    head = {"head": "ridge"} if was.head in NOT_LINEAR else {}
+    return was.with_options({**head, **options, "strategy": strategy})

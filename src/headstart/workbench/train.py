@@ -194,6 +194,8 @@ class _Fit:
         self._check_features(given)
         with self.session.step("head"):
             self.probe = self._solve(given, self.dataset.indices("train"))
+            if self.probe.reason:
+                self.session.notice(self.probe.reason)
         if rows is not None and self.job is not None:
             with self.session.step("fine-tune"):
                 self.fine_tuned = self._fine_tune(given, rows, self.job)

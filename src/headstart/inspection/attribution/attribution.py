@@ -157,9 +157,12 @@ class _Explainer:
         )
 
     def stage_shares(self) -> list[dict[str, float]]:
-        """For each image and stage of the head its share of the score, relative to the mean of all classes."""
+        """For each image and stage of the head its share of the score, relative to the mean of all classes.
+
+        None of them where the head is not linear in the features: then the score is no sum over stages.
+        """
         classifier = self.inspected.classifier
-        if classifier is None or len(classifier.head.stages) < 2:
+        if classifier is None or len(classifier.head.stages) < 2 or classifier.head.kernel is not None:
             return [{} for _ in self.targets]
         head, columns = classifier.head, [target.column for target in self.targets]
         views = [replace(self.images, pixels=pixels) for pixels in self.inspected.views(self.images.pixels)]
