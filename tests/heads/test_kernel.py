@@ -27,15 +27,14 @@ def predicted(train: np.ndarray, held: np.ndarray, y: np.ndarray, *, gamma: floa
     return model.predict(centre.transform(rbf_kernel(held, train, gamma=gamma))) + y.mean(axis=0)
 
 
-def ring(count: int, seed: int = 0) -> tuple[LabelledFeatures, np.ndarray]:
-    """Two classes of which one lies inside the other, so that no line parts them."""
+def crossed(count: int, seed: int = 0) -> LabelledFeatures:
+    """Two stages with an angle each, and the class is whether both point to the same side: no plane parts them."""
     rng = np.random.default_rng(seed)
-    labels = np.arange(count) % 2
-    angle, radius = rng.uniform(0, 2 * np.pi, count), 0.15 + 0.6 * labels + 0.05 * rng.normal(size=count)
-    third = np.sqrt(np.maximum(0.0, 1 - radius**2))
-    x = np.stack([radius * np.cos(angle), radius * np.sin(angle), third, np.ones(count)], axis=1)
-    view = make_features(x).of_stages(("early", "late")).view(np.arange(count), ("early", "late"))
-    return LabelledFeatures.of(view, labels, 2), x
+    sides = rng.integers(0, 2, (count, 2))
+    angles = 0.6 * (2 * sides - 1) + 0.1 * rng.normal(size=(count, 2))
+    x = np.stack([np.cos(angles), np.sin(angles)], axis=2).reshape(count, 4)
+    view = make_features(x).view(np.arange(count), ("early", "late"))
+    return LabelledFeatures.of(view, (sides[:, 0] == sides[:, 1]).astype(np.int64), 2)
 
 
 @pytest.mark.parametrize("grouped", [False, True])
@@ -92,7 +91,7 @@ def test_an_image_that_is_there_twice_is_no_trouble() -> None:
 
 
 def test_beyond_the_limit_landmarks_stand_for_all_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    data, _ = ring(300)
+    data = crossed(300)
     whole = solve_kernel(data)
     monkeypatch.setattr(kernel_module, "LANDMARKS", 60)
     few = solve_kernel(data)
@@ -120,9 +119,8 @@ def test_validation_rows_choose_in_place_of_left_out_ones() -> None:
     np.testing.assert_allclose(path.held_scores, scores, atol=1e-6)
 
 
-def test_auto_takes_the_kernel_where_no_line_parts_the_classes_and_ridge_where_they_tie() -> None:
-    data, _ = ring(200)
-    curved = solve_auto(data)
+def test_auto_takes_the_kernel_where_no_plane_parts_the_classes_and_ridge_where_they_tie() -> None:
+    curved = solve_auto(crossed(200))
     assert curved.kind == "kernel"
     assert curved.reason.startswith("--head auto takes kernel: squared error leaving out one image at a time: ridge 0.")
     rng = np.random.default_rng(0)
