@@ -71,7 +71,7 @@ class Recipe:
     head: str = _option(
         "ridge",
         "what is trained on the features: ridge; logistic, whose log loss is the lowest; kernel ridge; or auto, kernel "
-        "where it is better beyond chance",
+        "where left-out images find it better",
         choices=HEADS,
     )
     # probe: the backbone stays as it is; minutes on a laptop, and hard to beat with few images
