@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
@@ -62,7 +60,14 @@ def test_a_temperature_from_elsewhere_is_that_of_the_head() -> None:
     result = made(held_out(30, 10, 1.0), held_out(38, 2, 1.0))
     fitted = held_out(30, 10, 1.0).fitted
     assert fitted is not None
-    assert result.calibrated_by(fitted).head == dataclasses.replace(result.head, temperature=fitted.value)
+    changed = result.calibrated_by(fitted)
+    assert changed.head.temperature == fitted.value
+    assert changed.fitted == fitted
+    assert changed.to_dict()["held_out"]["temperature"] == fitted.value
+    nothing = HeldOut.of(np.empty((0, 2)), np.empty(0, dtype=np.int64))
+    alone = made(nothing, nothing).calibrated_by(fitted).to_dict()["held_out"]
+    assert (alone["images"], alone["temperature"]) == (0, fitted.value)
+    assert "before" not in alone  # nothing was held out besides the folds
 
 
 def test_log_losses_are_those_of_the_calibrated_probabilities_of_the_other_folds() -> None:

@@ -112,6 +112,7 @@ class FineTuneResult:
         averages: the weights that were compared after the last step; the last ones come first.
         batch_size: images in a forward pass; smaller than asked for where memory did not suffice.
         flip_tta: with the weights that were taken, scores without and with flips; empty: not compared.
+        from_folds: the temperature, where it was fitted on the scores of all folds instead of the held-out images.
     """
 
     strategy: str
@@ -126,6 +127,12 @@ class FineTuneResult:
     averages: tuple[Variant, ...] = ()
     batch_size: int = 0
     flip_tta: tuple[Variant, ...] = ()
+    from_folds: Temperature | None = None
+
+    @property
+    def fitted(self) -> Temperature | None:
+        """The temperature of the head, as it was fitted; None where there were no images for it."""
+        return self.from_folds or self.held_out.fitted
 
     def to_dict(self) -> dict[str, object]:
         """Plain values for run.json."""
@@ -144,12 +151,13 @@ class FineTuneResult:
 
     @property
     def _held_out(self) -> dict[str, object]:
-        held, fitted = self.held_out, self.held_out.fitted
-        shown: dict[str, object] = {"images": held.n, "temperature": held.temperature}
+        held, fitted = self.held_out, self.fitted
+        shown: dict[str, object] = {"images": held.n, "temperature": 1.0 if fitted is None else fitted.value}
         if fitted is None:
             return shown
         interval = {"temperature_interval": [fitted.low, fitted.high], "temperature_at_bound": fitted.at_bound}
-        return {**shown, **interval, "before": self.at_start.accuracy, "after": held.accuracy}
+        shown |= interval
+        return shown if not held.n else {**shown, "before": self.at_start.accuracy, "after": held.accuracy}
 
     @property
     def proof(self) -> str:
@@ -168,8 +176,8 @@ class FineTuneResult:
         return interval, interval.low > 0 and self.held_out.accuracy >= self.at_start.accuracy
 
     def calibrated_by(self, fitted: Temperature) -> FineTuneResult:
-        """The same network with a temperature that was fitted elsewhere, as on the scores of all folds."""
-        return replace(self, head=replace(self.head, temperature=fitted.value))
+        """The same network with a temperature that was fitted on the scores of all folds."""
+        return replace(self, head=replace(self.head, temperature=fitted.value), from_folds=fitted)
 
     @property
     def harm(self) -> str:

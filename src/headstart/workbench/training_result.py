@@ -59,6 +59,9 @@ class TrainingResult:
             return "The head is that of the run it continues"
         if tuned is None:
             return f"Regularization strength and temperature were chosen {self.probe.path.held_out}"
+        if tuned.from_folds is not None:
+            chosen = "Strategy, learning rate and temperature were chosen by folds of the training images"
+            return f"{chosen}: temperature {tuned.from_folds}"
         if not tuned.held_out.n:
             return "Too few images to hold any out: the temperature is 1"
         selected = "Flip TTA was judged and the temperature was" if tuned.flip_tta else "The temperature was"
@@ -75,7 +78,7 @@ class TrainingResult:
         tuned = None if self.fine_tuned is None else self.fine_tuned.fine_tuned
         if self.fine_tuned is not None and self.fine_tuned.verdict:
             warnings.append(self.fine_tuned.verdict)
-        held = None if tuned is None else tuned.held_out.fitted
+        held = None if tuned is None else tuned.fitted
         if (held is not None and held.at_bound) or (tuned is None and self.start.head is None and self.probe.at_bound):
             warnings.append("The held-out scores say nothing about the classes: no temperature makes them calibrated.")
         draws = self.evaluation.groups or self.evaluation.accuracy.n
