@@ -69,7 +69,7 @@ def judge(
 ) -> Judgement:
     """Compare candidates with the probe.
 
-    By simulation (`benchmarks/coverage.py`) a candidate that is no better is accepted in at most 5 % of cases.
+    Meant to accept a candidate that is no better in at most 5 % of cases; `benchmarks/coverage.py` simulates it.
 
     Args:
         probe: N×C out-of-fold scores; candidates: the same of each, in order of preference where losses are equal.
