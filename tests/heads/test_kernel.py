@@ -122,7 +122,7 @@ def test_validation_rows_choose_in_place_of_left_out_ones() -> None:
 def test_auto_takes_the_kernel_where_no_plane_parts_the_classes_and_ridge_where_they_tie() -> None:
     curved = solve_auto(crossed(200))
     assert curved.kind == "kernel"
-    assert curved.reason.startswith("--head auto takes kernel: squared error leaving out one image at a time: ridge 0.")
+    assert curved.reason.startswith("--head auto takes kernel: squared error leaving out one image at a time: ridge ")
     rng = np.random.default_rng(0)
     noise = make_features(np.abs(rng.normal(size=(80, 8))))
     same = solve_auto(LabelledFeatures.of(noise.view(np.arange(80), ("early", "late")), np.arange(80) % 2, 2))

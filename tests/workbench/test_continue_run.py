@@ -30,7 +30,7 @@ def quiet(event: Event) -> None:
 
 def test_it_begins_where_the_run_ended_and_leaves_the_run_alone(fine_tuned: Run, tmp_path: Path) -> None:
     before = fine_tuned.classifier.backbone.fingerprint
-    further = continue_run(fine_tuned, out=tmp_path / "more", epochs=2, lr=0.001, on_event=quiet)
+    further = continue_run(fine_tuned, out=tmp_path / "more", epochs=2, lr=0.001, force=True, on_event=quiet)
     then, now = fine_tuned.record["fine_tuning"], further.record["fine_tuning"]
     # the held-out images are the same, and answered at its start as they were at the end of the run
     assert now["held_out"]["images"] == then["held_out"]["images"]
@@ -100,14 +100,14 @@ def test_left_to_itself_it_is_a_run_beside_the_old_one_with_all_stages(photos: P
 
 
 def test_an_interrupted_continuation_is_resumed_from_its_origin(fine_tuned: Run, tmp_path: Path) -> None:
-    whole = continue_run(fine_tuned, out=tmp_path / "whole", epochs=2, on_event=quiet)
+    whole = continue_run(fine_tuned, out=tmp_path / "whole", epochs=2, force=True, on_event=quiet)
 
     def stop(event: Event) -> None:
         if isinstance(event, Progress) and event.step == "fine-tune" and event.done >= 1:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        continue_run(fine_tuned, out=tmp_path / "cut", epochs=2, on_event=stop)
+        continue_run(fine_tuned, out=tmp_path / "cut", epochs=2, force=True, on_event=stop)
     assert Job.find(tmp_path / "cut").origin == fine_tuned.folder.absolute()
     finished = resume(tmp_path / "cut", on_event=quiet)
     assert finished.classifier.backbone.fingerprint == whole.classifier.backbone.fingerprint
