@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from headstart.data.class_folders import parse_splits
 from headstart.data.image_set import scan
 from laid_files import JPEG, find, kinds, lay, rows
 
@@ -116,9 +115,3 @@ def test_names_that_differ_only_by_case_are_reported(tmp_path: Path) -> None:
     assert image_set.classes == ("Cat", "cat", "dog")
     assert find(image_set, "similar-class-names")[0].detail == {"classes": ["Cat", "cat"]}
     assert find(image_set, "case-collision")[0].groups == (("cat/A.jpg", "cat/a.jpg"),)
-
-
-def test_evaluation_means_the_test_split_unless_another_word_does() -> None:
-    assert parse_splits(["Train", " eval "]) == {"Train": "train", " eval ": "test"}
-    assert parse_splits(["test", "evaluation"]) == {"test": "test", "evaluation": "validation"}
-    assert parse_splits(["cat", "training set"]) == {}

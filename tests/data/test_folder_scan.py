@@ -81,10 +81,89 @@ def test_links_are_followed_once_and_loops_end(tmp_path: Path) -> None:
     image_set = scan(root)
 
     names = [name for name, _, _ in rows(image_set)]
-    assert names == ["cat/1.jpg", "cat/linked.jpg", "dog/2.jpg", "dog/x/1.jpg", "owl/1.jpg"]
+    assert names == ["a_cat/1.jpg", "a_cat/linked.jpg", "dog/2.jpg", "dog/x/1.jpg", "owl/1.jpg"]
     reported = {finding.detail["reason"]: finding.names for finding in find(image_set, "skipped")}
-    assert reported["broken-link"] == ("cat/broken.jpg", "cat/self.jpg")
-    assert reported["repeated-link"] == ("a_cat/", "cat/up/", "dog/back/")
+    assert reported["broken-link"] == ("a_cat/broken.jpg", "a_cat/self.jpg")
+    assert reported["repeated-link"] == ("cat/up/", "dog/back/")
+    assert reported["linked"] == ("cat/",)
+
+
+def test_a_class_is_named_by_its_link_and_not_by_the_store_it_leads_to(tmp_path: Path) -> None:
+    root = lay(tmp_path, "_store/1.jpg", "square/1.jpg")
+    (root / "round").symlink_to("_store")
+
+    image_set = scan(root)
+
+    assert rows(image_set) == [("round/1.jpg", "round", None), ("square/1.jpg", "square", None)]
+    (finding,) = image_set.findings
+    assert (finding.names, finding.severity) == (("_store/",), "note")
+    assert "under the name of the links" in finding.message
+
+
+def test_links_into_one_store_of_several_folders_name_the_classes(tmp_path: Path) -> None:
+    root = lay(tmp_path, "store/a/1.jpg", "store/b/deep/2.jpg", "store/b/notes.txt")
+    (root / "round").symlink_to(root / "store" / "a")
+    (root / "square").symlink_to(root / "store" / "b")
+
+    image_set = scan(root)
+
+    assert rows(image_set) == [("round/1.jpg", "round", None), ("square/deep/2.jpg", "square", None)]
+    assert find(image_set, "empty-class") == []
+    assert find(image_set, "suffix")[0].names == ("square/notes.txt",)
+
+
+def test_linked_files_have_the_label_of_their_link(tmp_path: Path) -> None:
+    root = lay(tmp_path, "_store/1.jpg", "_store/2.jpg", "_store/3.jpg", "square/0.jpg", "round/")
+    (root / "round" / "one.jpg").symlink_to("../_store/1.jpg")
+    (root / "round" / "two.jpg").symlink_to("../_store/2.jpg")
+    (root / "square" / "three.jpg").symlink_to("../_store/3.jpg")
+
+    image_set = scan(root)
+
+    assert [name for name, _, _ in rows(image_set)] == [
+        "round/one.jpg",
+        "round/two.jpg",
+        "square/0.jpg",
+        "square/three.jpg",
+    ]
+    (finding,) = image_set.findings
+    assert finding.detail == {"reason": "linked", "count": 3}
+
+
+def test_links_that_gather_classes_take_no_image_from_them(tmp_path: Path) -> None:
+    root = lay(tmp_path, "cat/1.jpg", "dog/1.jpg", "all/")
+    for name in ("cat", "dog"):
+        (root / "all" / f"{name}.jpg").symlink_to(f"../{name}/1.jpg")
+
+    assert [name for name, _, _ in rows(scan(root))] == ["all/cat.jpg", "all/dog.jpg", "cat/1.jpg", "dog/1.jpg"]
+
+
+@pytest.mark.parametrize("linked", ["val", "val/cat", "val/cat/1.jpg"])
+def test_a_link_never_takes_images_out_of_another_split(tmp_path: Path, linked: str) -> None:
+    root = lay(tmp_path, "train/cat/1.jpg", "train/dog/1.jpg", "val/dog/1.jpg")
+    target = root / "train" / linked[4:]
+    if linked == "val":
+        (root / "val" / "dog" / "1.jpg").unlink()
+        (root / "val" / "dog").rmdir()
+        (root / "val").rmdir()
+    (root / linked).parent.mkdir(exist_ok=True)
+    (root / linked).symlink_to(target)
+
+    splits = {name: split for name, _, split in rows(scan(root))}
+
+    assert splits["train/cat/1.jpg"] == splits["train/dog/1.jpg"] == "train"
+
+
+def test_two_links_to_one_folder_give_one_class(tmp_path: Path) -> None:
+    root = lay(tmp_path, "_store/1.jpg", "square/1.jpg")
+    (root / "round").symlink_to("_store")
+    (root / "circle").symlink_to("_store")
+
+    image_set = scan(root)
+
+    assert image_set.classes == ("circle", "square")
+    skipped = {finding.detail["reason"]: finding.names for finding in find(image_set, "skipped")}
+    assert skipped == {"linked": ("_store/",), "repeated-link": ("round/",)}
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes on this system")

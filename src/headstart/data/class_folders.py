@@ -7,39 +7,13 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from headstart.data.finding import SCAN_NAMED, Finding, stopping
 from headstart.data.folder_scan import Tree, as_text, numbered_names
+from headstart.data.split_words import parse_splits
 from headstart.source_layout import AUTO, SourceLayout
-
-SPLITS = ("train", "validation", "test")
-SPLIT_WORDS = {
-    "train": "train", "training": "train",
-    "val": "validation", "valid": "validation", "validation": "validation", "dev": "validation",
-    "test": "test", "testing": "test",
-}  # fmt: skip
-_EVALUATION = ("eval", "evaluation")  # the test split; beside a folder called test it can only be the validation split
-
-
-def parse_splits(words: Iterable[str]) -> dict[str, str]:
-    """Split that each folder name says, in any case; names that say none are absent.
-
-    `eval` and `evaluation` mean the test split, or the validation split where another word names the test split.
-    """
-    return match_splits({word: word.strip().lower() for word in words}, SPLIT_WORDS)
-
-
-def match_splits(written: Mapping[str, str], words: Mapping[str, str]) -> dict[str, str]:
-    """Split of each text, by what is left of it to compare.
-
-    Args:
-        written: text → the same to compare. words: those that are known → their split.
-    """
-    known = {text: words[word] for text, word in written.items() if word in words}
-    evaluation = "validation" if "test" in known.values() else "test"
-    return known | {text: evaluation for text, word in written.items() if word in _EVALUATION}
 
 
 @dataclass(frozen=True)

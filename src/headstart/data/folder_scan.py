@@ -14,8 +14,11 @@ from pathlib import Path
 
 from headstart.data.finding import SCAN_NAMED, Finding
 from headstart.data.images import SUFFIXES
+from headstart.data.output_record import NAME as OUTPUT_RECORD
+from headstart.data.output_record import is_output, is_run, real_cache, recorded_files
 from headstart.data.source_record import NAME as RECORD
 from headstart.data.source_record import read_record
+from headstart.data.split_words import parse_splits
 from headstart.wording import counted
 
 IMAGE_SUFFIXES = frozenset(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
@@ -35,6 +38,11 @@ _REASONS = {
     "no-suffix": ("note", "used: no suffix, but images by content"),
     "broken-link": ("warning", "skipped: broken links"),
     "repeated-link": ("note", "skipped: linked folders that were read already or lead back up"),
+    "linked": ("note", "read under the name of the links that lead to them"),
+    "own-output": (
+        "note",
+        "skipped: written by headstart (explain, predict, train, demo, fetch); to read such a folder, name it itself",
+    ),
     "special-file": ("note", "skipped: neither files nor folders"),
     "hidden": ("note", "skipped: hidden files or system files"),
     "not-image": ("note", "skipped: not images"),
@@ -78,53 +86,164 @@ class Tree:
 def read_tree(root: Path, suffixes: frozenset[str] = IMAGE_SUFFIXES) -> Tree:
     """Walk a folder and sort its files into images and others.
 
-    Links to files are followed. Links to folders are followed after all real folders, and every real folder is read
-    once: loops and double reading cannot happen, and a class is named by its real folder, not by a link to it.
+    What headstart wrote below it is skipped, unless it is one folder that holds all there is. Links are followed, and
+    every real folder is read once: loops and double reading cannot happen. A link keeps its own name, so that a class
+    is named by the link and not by the folder that it leads to; a split is never moved by a link from another one.
     """
-    images: list[str] = []
-    folders: list[str] = []
-    others: dict[str, list[str]] = defaultdict(list)
-    for path, entry in _entries(root, folders, others):
-        peeks = len(others["not-image"]) + len(others["wrong-suffix"])
-        kind = _kind(entry, suffixes, may_peek=peeks < _MOST_PEEKS)
-        if kind in ("image", "no-suffix"):
-            images.append(path)
-        if kind != "image":
-            others[kind].append(path)
-    kept = {reason: tuple(sorted(paths)) for reason, paths in others.items() if paths}
-    return Tree(tuple(sorted(images)), tuple(sorted(folders)), kept)
+    inside: frozenset[str] = frozenset()
+    while True:
+        walk = _Walk(root, suffixes, inside)
+        walk.run()
+        skipped = [path for path in walk.others["own-output"] if path.endswith("/")]
+        if walk.images or len(skipped) != 1 or is_run(root / skipped[0]):
+            return walk.tree()
+        inside |= {skipped[0]}
 
 
-def _entries(root: Path, folders: list[str], others: dict[str, list[str]]) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Visible files below the root, linked folders last; also fills `folders`, and `others` with what is not a file."""
-    seen: set[str] = set()
-    stack = [(str(root), "")]
-    linked: list[tuple[str, str]] = []
-    while stack or linked:
-        folder, prefix = stack.pop() if stack else linked.pop(0)
-        real = os.path.realpath(folder)
-        if real in seen:
-            others["repeated-link"].append(prefix)
-            continue
-        seen.add(real)
-        if prefix:
-            folders.append(prefix[:-1])
-        try:
-            with os.scandir(folder) as listing:
-                entries = sorted(listing, key=lambda entry: entry.name)
-        except OSError:
-            others["unreadable-folder"].append(prefix or "./")
-            continue
-        for entry in entries:
-            path = prefix + entry.name
-            if entry.name == RECORD and read_record(Path(folder)):
-                continue  # written by `headstart fetch`: not a file of the user
-            if _is_hidden(entry.name):
-                others["hidden"].append(path)
-            elif _is_folder(entry):
-                (linked if entry.is_symlink() else stack).append((entry.path, path + "/"))
-            else:
-                yield path, entry
+class _Walk:
+    """One walk below a root; the fields are filled as it goes, paths relative to the root, folders ending in `/`."""
+
+    def __init__(self, root: Path, suffixes: frozenset[str], inside: frozenset[str]) -> None:
+        self.root, self.suffixes = str(root), suffixes
+        self.inside = inside  # folders of headstart that are read all the same
+        self.images: list[str] = []
+        self.folders: list[str] = []
+        self.others: dict[str, list[str]] = defaultdict(list)
+        self.links: dict[str, str] = {}  # link to a folder → the real folder in the tree that it leads to
+        self.linked_images: dict[str, str] = {}  # link to an image → where it leads
+        self._cache = real_cache()
+
+    def run(self) -> None:
+        """Read every folder once, those behind links last."""
+        for path, entry in self._entries():
+            peeks = len(self.others["not-image"]) + len(self.others["wrong-suffix"])
+            kind = _kind(entry, self.suffixes, may_peek=peeks < _MOST_PEEKS)
+            if kind in ("image", "no-suffix"):
+                self.images.append(path)
+                if entry.is_symlink():
+                    self.linked_images[path] = os.path.realpath(entry.path)
+            if kind != "image":
+                self.others[kind].append(path)
+
+    def tree(self) -> Tree:
+        """What was found, under the names of the links."""
+        self._drop_linked_images()
+        names = {real: link for link, real in sorted(self.links.items(), reverse=True) if _names(link, real)}
+        self.others["repeated-link"] = [path for path in self.others["repeated-link"] if path not in names.values()]
+        self.others["linked"] += names
+        longest_first = sorted(names, key=len, reverse=True)
+
+        def named(paths: Iterable[str]) -> tuple[str, ...]:
+            return tuple(sorted(_renamed(path, longest_first, names) for path in paths) if names else sorted(paths))
+
+        images = named(self.images)
+        folders = named(self.folders)
+        if elsewhere := [*self.others["own-output"], *self.others["linked"]]:  # such as `runs`: not one without images
+            emptied = {folder for path in elsewhere for folder in (path.rstrip("/"), *_above(path))}
+            emptied -= {folder for path in images for folder in _above(path)}
+            folders = tuple(path for path in folders if path not in emptied)
+        kept = {reason: tuple(sorted(paths)) for reason, paths in self.others.items() if paths}
+        kept = {reason: named(paths) if reason not in _AS_THEY_ARE else paths for reason, paths in kept.items()}
+        return Tree(images, folders, kept)
+
+    def _entries(self) -> Iterator[tuple[str, os.DirEntry[str]]]:
+        """Visible files below the root, linked folders last; also notes folders, and others that are not files."""
+        seen: dict[str, str] = {}
+        stack, linked = [(self.root, "")], list[tuple[str, str]]()
+        while stack or linked:
+            is_link = not stack
+            folder, prefix = stack.pop() if stack else linked.pop(0)
+            real = os.path.realpath(folder)
+            if real in seen:
+                self.others["repeated-link"].append(prefix)
+                if is_link:
+                    self.links[prefix] = seen[real]
+                continue
+            seen[real] = prefix
+            try:
+                with os.scandir(folder) as listing:
+                    entries = sorted(listing, key=lambda entry: entry.name)
+            except OSError:
+                if prefix:
+                    self.folders.append(prefix[:-1])
+                self.others["unreadable-folder"].append(prefix or "./")
+                continue
+            names = {entry.name for entry in entries}
+            if prefix and prefix not in self.inside and (real == self._cache or is_output(folder, names)):
+                self.others["own-output"].append(prefix)
+                continue
+            if prefix:
+                self.folders.append(prefix[:-1])
+            written = recorded_files(folder) if OUTPUT_RECORD in names else {}
+            for entry in entries:
+                path = prefix + entry.name
+                if entry.name == OUTPUT_RECORD or (entry.name == RECORD and read_record(Path(folder))):
+                    continue  # written by headstart: not a file of the user
+                if entry.name in written and _size(entry) == written[entry.name]:
+                    self.others["own-output"].append(path)
+                elif _is_hidden(entry.name):
+                    self.others["hidden"].append(path)
+                elif _is_folder(entry):
+                    (linked if entry.is_symlink() else stack).append((entry.path, path + "/"))
+                else:
+                    yield path, entry
+
+    def _drop_linked_images(self) -> None:
+        """Leave out folders that only store what links in other folders name.
+
+        Not where the links gather several folders into one, such as `all`: then the real folders are the finer names.
+        """
+        if not self.linked_images:
+            return
+        base = os.path.join(os.path.realpath(self.root), "")  # noqa: PTH118  # with a separator at its end
+        paths = {path for path in self.images if path not in self.linked_images}
+        leads = {link: real[len(base) :].replace(os.sep, "/") for link, real in self.linked_images.items()
+                 if real.startswith(base)}  # fmt: skip
+        leads = {link: real for link, real in leads.items() if real in paths and _names(link, real)}
+        leads = {link: real for link, real in leads.items() if _folder(link) != _folder(real)}
+        targets = set(leads.values())
+        outside = {_folder(path) for path in self.images if path not in targets}
+        stores = {_folder(real) for real in targets} - outside
+        namers = {_folder(link) for link, real in leads.items() if _folder(real) in stores}
+        if len(namers) < len(stores):
+            return
+        dropped = {path for path in targets if _folder(path) in stores}
+        self.images = [path for path in self.images if path not in dropped]
+        self.others["linked"] += dropped
+
+
+_AS_THEY_ARE = ("repeated-link", "linked")  # reasons whose paths are those of the disk
+
+
+def _names(link: str, real: str) -> bool:
+    """Whether a link in the tree names what it leads to: not across splits, and not from deeper in the tree."""
+    apart = not link.startswith(real) and not real.startswith(link)
+    crosses = parse_splits(real.rstrip("/").split("/"))
+    return bool(real) and apart and not crosses and link.rstrip("/").count("/") <= real.rstrip("/").count("/")
+
+
+def _renamed(path: str, longest_first: list[str], names: dict[str, str]) -> str:
+    for real in longest_first:
+        if f"{path}/".startswith(real):
+            return names[real] + path[len(real) :] if len(path) >= len(real) else names[real][:-1]
+    return path
+
+
+def _folder(path: str) -> str:
+    return path.rpartition("/")[0]
+
+
+def _above(path: str) -> Iterator[str]:
+    """The folders that hold a path, the innermost first."""
+    while path := path.rstrip("/").rpartition("/")[0]:
+        yield path
+
+
+def _size(entry: os.DirEntry[str]) -> int:
+    try:
+        return entry.stat().st_size
+    except OSError:
+        return -1
 
 
 def _is_hidden(name: str) -> bool:

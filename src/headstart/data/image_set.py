@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from headstart.data.archive import is_archive, unpack
-from headstart.data.class_folders import SPLITS, case_collisions, find_root, read_class_folders, similar_class_names
+from headstart.data.class_folders import case_collisions, find_root, read_class_folders, similar_class_names
 from headstart.data.finding import SCAN_NAMED, Finding, stopping
 from headstart.data.folder_scan import IMAGE_SUFFIXES, Tree, as_text, exists, is_image, numbered_names, read_tree
+from headstart.data.split_words import SPLITS
 from headstart.data.table import names_images, read_table
 from headstart.data.table_cells import is_table
 from headstart.errors import DataError, near

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from headstart.data.class_folders import SPLIT_WORDS, match_splits
+from headstart.data.split_words import SPLIT_WORDS, match_splits
 
 # of cells alone: as folders these are no usual words
 _CELLS = {**SPLIT_WORDS, "trn": "train", "tr": "train", "devel": "validation", "development": "validation",
