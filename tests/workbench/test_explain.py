@@ -74,7 +74,7 @@ def test_pictures_of_images_of_one_name_do_not_overwrite_each_other(run: Run, ph
         shutil.copy(image, tmp_path / folder / "one.png")
     told: list[Event] = []
     explain(run.classifier, [tmp_path / "a", tmp_path / "b"], out=tmp_path / "out", on_event=told.append)
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["one-2.png", "one.png"]
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.png")) == ["one-2.png", "one.png"]
 
 
 def test_the_photographs_themselves_are_not_overwritten(run: Run, photos: Path, tmp_path: Path) -> None:

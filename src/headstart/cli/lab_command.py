@@ -12,11 +12,8 @@ from rich.text import Text
 from headstart.cli.command import command
 from headstart.cli.tables import console, print_experiments
 from headstart.errors import RecipeError, shown
-from headstart.files import atomic_write
 from headstart.lab.catalogue import CLAIMS, run_experiment
 from headstart.untrusted import NotFinite, Untrusted, parse_json
-
-_KINDS = (".png", ".svg", ".pdf")
 
 
 def _show_experiment(found: object, values: Mapping[str, Any]) -> None:
@@ -36,11 +33,13 @@ def lab(
     """Run an experiment of the textbook, and say whether its claim holds on this machine."""
     if not name:
         return [{"name": known, "claim": claim} for known, claim in CLAIMS.items()]
-    if figure is not None and figure.suffix.lower() not in _KINDS:
-        raise RecipeError(expected=" or ".join(_KINDS), found=repr(figure.suffix), where="--figure")
+    from headstart.workbench.figure_file import check_figure, write_figure
+
+    if figure is not None:
+        check_figure(figure)
     experiment = run_experiment(name, **dict(map(_setting, change or ())))
     if figure is not None:
-        _write(experiment.figure(), figure)
+        write_figure(experiment.figure(), figure)
     return experiment
 
 
@@ -55,8 +54,3 @@ def _setting(text: str) -> tuple[str, Any]:
     except Untrusted:
         parsed = value  # a word
     return name.strip().replace("-", "_"), tuple(parsed) if isinstance(parsed, list) else parsed
-
-
-def _write(figure: Any, path: Path) -> None:
-    with atomic_write(path) as part:
-        figure.savefig(part, dpi=150, format=path.suffix[1:].lower())

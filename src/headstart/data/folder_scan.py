@@ -30,6 +30,9 @@ _UNSUPPORTED_SUFFIXES = frozenset(
 _ARTEFACTS = frozenset(("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "icon\r"))
 _MOST_PEEKS = 1000  # files with an unknown suffix whose first bytes are read; annotations can be a million
 
+OWN = "own-output"
+"""Reason of what headstart wrote."""
+
 # reason → severity, sentence; in the order they are reported
 _REASONS = {
     "unreadable-folder": ("problem", "could not be listed and may hold images"),
@@ -39,7 +42,7 @@ _REASONS = {
     "broken-link": ("warning", "skipped: broken links"),
     "repeated-link": ("note", "skipped: linked folders that were read already or lead back up"),
     "linked": ("note", "read under the name of the links that lead to them"),
-    "own-output": (
+    OWN: (
         "note",
         "skipped: written by headstart (explain, predict, train, demo, fetch); to read such a folder, name it itself",
     ),
@@ -94,10 +97,9 @@ def read_tree(root: Path, suffixes: frozenset[str] = IMAGE_SUFFIXES) -> Tree:
     while True:
         walk = _Walk(root, suffixes, inside)
         walk.run()
-        skipped = [path for path in walk.others["own-output"] if path.endswith("/")]
-        if walk.images or len(skipped) != 1 or is_run(root / skipped[0]):
+        if walk.images or len(walk.readable) != 1:
             return walk.tree()
-        inside |= {skipped[0]}
+        inside |= {*walk.readable}
 
 
 class _Walk:
@@ -106,6 +108,7 @@ class _Walk:
     def __init__(self, root: Path, suffixes: frozenset[str], inside: frozenset[str]) -> None:
         self.root, self.suffixes = str(root), suffixes
         self.inside = inside  # folders of headstart that are read all the same
+        self.readable: list[str] = []  # those that were skipped and may hold what is to be learned: no run, no cache
         self.images: list[str] = []
         self.folders: list[str] = []
         self.others: dict[str, list[str]] = defaultdict(list)
@@ -138,7 +141,7 @@ class _Walk:
 
         images = named(self.images)
         folders = named(self.folders)
-        if elsewhere := [*self.others["own-output"], *self.others["linked"]]:  # such as `runs`: not one without images
+        if elsewhere := [*self.others[OWN], *self.others["linked"]]:  # such as `runs`: not one without images
             emptied = {folder for path in elsewhere for folder in (path.rstrip("/"), *_above(path))}
             emptied -= {folder for path in images for folder in _above(path)}
             folders = tuple(path for path in folders if path not in emptied)
@@ -170,7 +173,8 @@ class _Walk:
                 continue
             names = {entry.name for entry in entries}
             if prefix and prefix not in self.inside and (real == self._cache or is_output(folder, names)):
-                self.others["own-output"].append(prefix)
+                self.others[OWN].append(prefix)
+                self.readable += [] if real == self._cache or is_run(names) else [prefix]
                 continue
             if prefix:
                 self.folders.append(prefix[:-1])
@@ -180,7 +184,7 @@ class _Walk:
                 if entry.name == OUTPUT_RECORD or (entry.name == RECORD and read_record(Path(folder))):
                     continue  # written by headstart: not a file of the user
                 if entry.name in written and _size(entry) == written[entry.name]:
-                    self.others["own-output"].append(path)
+                    self.others[OWN].append(path)
                 elif _is_hidden(entry.name):
                     self.others["hidden"].append(path)
                 elif _is_folder(entry):

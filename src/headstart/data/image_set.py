@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 from headstart.data.archive import is_archive, unpack
 from headstart.data.class_folders import case_collisions, find_root, read_class_folders, similar_class_names
 from headstart.data.finding import SCAN_NAMED, Finding, stopping
-from headstart.data.folder_scan import IMAGE_SUFFIXES, Tree, as_text, exists, is_image, numbered_names, read_tree
+from headstart.data.folder_scan import IMAGE_SUFFIXES, OWN, Tree, as_text, exists, is_image, numbered_names, read_tree
 from headstart.data.split_words import SPLITS
 from headstart.data.table import names_images, read_table
 from headstart.data.table_cells import is_table
@@ -113,11 +113,15 @@ def scan(
     raise DataError(expected=expected, found="another file", where=as_text(str(source)), hint=hint)
 
 
-def scan_unlabelled(paths: Sequence[Path]) -> list[Path]:
+def scan_unlabelled(paths: Sequence[Path], on_skip: Callable[[str], None] | None = None) -> list[Path]:
     """Image files in the order they were named, each folder replaced by its images sorted by name.
 
     A named file stays whatever it holds, and so do images with a wrong suffix or in an unsupported format: they become
-    rows with a reason, so that no image is lost silently. Hidden files and non-images in a folder are left out.
+    rows with a reason, so that no image is lost silently. Hidden files and non-images in a folder are left out, and so
+    is what headstart wrote into it.
+
+    Args:
+        on_skip: called with a sentence where headstart's own pictures or copies are left out.
 
     Raises:
         DataError: a path does not exist, or a folder holds no image.
@@ -133,8 +137,12 @@ def scan_unlabelled(paths: Sequence[Path]) -> list[Path]:
             continue
         tree = read_tree(path)
         named = {*tree.images, *tree.others.get("wrong-suffix", ()), *tree.others.get("unsupported-format", ())}
+        own = [f"{path}: {finding.message}" for finding in tree.findings() if finding.detail["reason"] == OWN]
         if not named:
-            raise DataError(expected="at least one image", found="none", where=as_text(str(path)))
+            none = " ".join(["none.", *own]) if own else "none"
+            raise DataError(expected="at least one image", found=none, where=as_text(str(path)))
+        if own and on_skip is not None:
+            on_skip(own[0])
         found.extend(path / name for name in sorted(named))
     return found
 

@@ -6,11 +6,13 @@ the files by name and size, so that a photograph that later takes the name of a 
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from headstart import files, runtime
+from headstart.data.images import SUFFIXES
 from headstart.data.source_record import NAME as SOURCE
 from headstart.data.source_record import read_record
 from headstart.errors import RecipeError
@@ -20,6 +22,7 @@ NAME = ".headstart-output.json"
 _FORMAT = "headstart-output-1"
 _KINDS: dict[str, Kind] = {"format": str, "whole": bool, "files": dict}
 _MOST_BYTES = 100_000_000  # a million pictures; one of another tool is read no further
+_IMAGES = frozenset(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
 _RUN, _OF_RUN = "run.json", ("classifier.safetensors", "predictions.csv")
 
 
@@ -33,8 +36,17 @@ def output_folder(folder: Path) -> Path:
     with files.os_errors(folder, expected="a folder that can be read"):
         is_new = not any(folder.iterdir())
     if is_new:
-        _write(folder, {}, whole=True)
+        record_folder(folder)
     return folder
+
+
+def record_folder(folder: Path) -> None:
+    """Record a folder, with all that it holds, as headstart's own.
+
+    Raises:
+        RunError: the record cannot be written.
+    """
+    _write(folder, {}, whole=True)
 
 
 def record_files(folder: Path, names: Iterable[str]) -> None:
@@ -49,6 +61,25 @@ def record_files(folder: Path, names: Iterable[str]) -> None:
     with files.os_errors(folder, expected="a folder that can be read"):
         known |= {name: (folder / name).stat().st_size for name in names if (folder / name).exists()}
     _write(folder, known, whole=False)
+
+
+def record_figure(path: Path) -> None:
+    """Record a figure that was written beside images, where it would be one more image of their class.
+
+    Raises:
+        RunError: the record cannot be written.
+    """
+    if path.suffix.lower() not in _IMAGES:
+        return
+    with files.os_errors(path.parent, expected="a folder that can be read"):
+        beside = (Path(entry.name).suffix.lower() for entry in path.parent.iterdir() if entry.name != path.name)
+        if any(suffix in _IMAGES for suffix in beside):
+            record_files(path.parent, [path.name])
+
+
+def is_output_folder(folder: Path) -> bool:
+    """Whether a folder is recorded as made by headstart."""
+    return _read(folder)[0]
 
 
 def recorded_files(folder: str) -> dict[str, int]:
@@ -66,16 +97,16 @@ def is_output(folder: str, names: Collection[str]) -> bool:
     """
     if NAME in names and _read(Path(folder))[0]:
         return True
-    if _RUN in names and any(name in names for name in _OF_RUN):
+    if is_run(names):
         return True
     if SOURCE in names and read_record(Path(folder)) is not None:
         return sum(os.path.isdir(f"{folder}/{name}") for name in names if not name.startswith(".")) > 1  # noqa: PTH112
     return False
 
 
-def is_run(folder: Path) -> bool:
-    """Whether a folder is one of a run: it holds no images that were ever meant to be learned."""
-    return (folder / _RUN).exists() and any((folder / name).exists() for name in _OF_RUN)
+def is_run(names: Collection[str]) -> bool:
+    """Whether a folder with entries of these names is one of a run."""
+    return _RUN in names and any(name in names for name in _OF_RUN)
 
 
 def real_cache() -> str:
@@ -98,4 +129,5 @@ def _read(folder: Path) -> tuple[bool, dict[str, int]]:
 
 
 def _write(folder: Path, known: dict[str, int], *, whole: bool) -> None:
-    files.write_json(folder / NAME, {"format": _FORMAT, "whole": whole, "files": known})
+    text = json.dumps({"format": _FORMAT, "whole": whole, "files": known}, indent=1)
+    files.write_text(folder / NAME, text, expected="a folder that can be written")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from headstart.data.output_record import is_output_folder, output_folder, record_folder
 from headstart.datasets.hands import draw_hands
 from headstart.progress import OnEvent, print_event
 from headstart.public_api import public_api
@@ -19,7 +20,9 @@ def demo(folder: str | Path, *, backbone: str = "auto", on_event: OnEvent | None
     Raises:
         DataError: the folder holds something else.
     """
-    hands = Path(folder) / "hands"
+    hands = output_folder(Path(folder)) / "hands"
     if not hands.exists():
         draw_hands(hands, progress=Session(on_event=on_event).progress("draw hands"))
+        if not is_output_folder(Path(folder)):  # a folder of the user: among images, `hands` would be a class
+            record_folder(hands)
     return train(hands, out=Path(folder) / "run", backbone=backbone, offline=True, on_event=on_event)

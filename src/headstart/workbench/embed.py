@@ -54,7 +54,7 @@ def embed(
         options["backbone"] = own.spec.name
     session = Session(recipe, options, on_event, backbone=own)
     check_backbone(session)
-    given = _images(images, network=not session.recipe.offline)
+    given = _images(images, session)
     backbone = choose_backbone(session).backbone
     stages = backbone.spec.choose_stages(session.recipe.layers)
     files = ImageFiles(
@@ -78,7 +78,7 @@ def embed(
     return features.of_stages(stages)
 
 
-def _images(images: Any, *, network: bool) -> list[tuple[str, Readable]]:
+def _images(images: Any, session: Session) -> list[tuple[str, Readable]]:
     several: Sequence[object] = images if isinstance(images, (list, tuple)) else ()
     if not several:
         one = isinstance(images, (str, os.PathLike)) or is_image_source(images)
@@ -86,9 +86,9 @@ def _images(images: Any, *, network: bool) -> list[tuple[str, Readable]]:
     found: list[tuple[str, Readable]] = []
     for source in several:
         if isinstance(source, (str, os.PathLike)) and "://" not in str(source):
-            found += [(str(path), path) for path in scan_unlabelled([Path(source)])]
+            found += [(str(path), path) for path in scan_unlabelled([Path(source)], on_skip=session.notice)]
         else:
-            found.append((name_of(source), readable_image(source, network=network)))
+            found.append((name_of(source), readable_image(source, network=not session.recipe.offline)))
     if not found:
         raise DataError(expected="at least one image", found="none", where="embed")
     return found

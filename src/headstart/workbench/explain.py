@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from headstart.classifier.classifier import Classifier
 from headstart.data.image_set import Sample, scan_unlabelled
 from headstart.data.images import BadImage, open_image
+from headstart.data.output_record import output_folder, record_files
 from headstart.errors import DataError
 from headstart.features.matrix import Features
-from headstart.files import atomic_write, make_folder, os_errors
+from headstart.files import atomic_write, os_errors
 from headstart.heads.knn import nearest
 from headstart.inspection.attribution.attribution import explain as explain_images
 from headstart.inspection.attribution.explanation import Explanation, SimilarImage
@@ -62,7 +63,8 @@ def explain(
     session = Session(on_event=on_event)
     model = classifier_of(classifier, verb="explain", images=images)
     run, why_not = find_run(classifier, model)
-    files = scan_unlabelled([Path(images)] if isinstance(images, (str, Path)) else [Path(image) for image in images])
+    named = [Path(images)] if isinstance(images, (str, Path)) else [Path(image) for image in images]
+    files = scan_unlabelled(named, on_skip=session.notice)
     if run is None:
         session.notice(f"No training images are shown: {why_not}.")
     if (low := model.backbone.low_precision) is not None:
@@ -140,13 +142,16 @@ class _Names:
 
 
 def _write(session: Session, folder: Path, explanations: Sequence[Explanation]) -> None:
-    make_folder(folder)
+    output_folder(folder)
     with os_errors(folder, expected="a folder that can be read"):
         names = _Names({file.name.casefold() for file in folder.iterdir()})
-    written = []
-    for one in explanations:
-        name = names.of(one.image)
-        with atomic_write(folder / name, expected="a folder that can be written") as part:
-            one.figure().savefig(part, format="png")
-        written.append(name)
+    written = list[str]()
+    try:
+        for one in explanations:
+            name = names.of(one.image)
+            with atomic_write(folder / name, expected="a folder that can be written") as part:
+                one.figure().savefig(part, format="png")
+            written.append(name)
+    finally:  # what is there when this ends early is a picture as well
+        record_files(folder, written)
     session.on_event(FilesWritten(folder, tuple(written), ""))

@@ -14,7 +14,6 @@ from headstart.best_practices.diagnosis import Diagnosis
 from headstart.best_practices.doctor import doctor as examine
 from headstart.classifier.classifier import Classifier
 from headstart.errors import HeadstartError, RecipeError
-from headstart.files import atomic_write
 from headstart.inspection.batch_norm.preprocessing_check import PreprocessingCheck
 from headstart.inspection.catalogue import all_analyses
 from headstart.inspection.inspected_images import InspectedImages
@@ -28,10 +27,10 @@ from headstart.recipe import InspectOptions, Recipe, takes
 from headstart.reports.inside import InsideContents, write_inside
 from headstart.workbench.argument_order import check_analysis_order
 from headstart.workbench.events import FilesWritten
+from headstart.workbench.figure_file import check_figure, write_figure
 from headstart.workbench.open_model import MOST, Named, images_for, open_model
 from headstart.workbench.session import Session
 
-_PICTURES = (".png", ".svg", ".pdf")
 _DECIDES = ("weights", "seed", "max_pixels")  # of the options, those that decide what is seen
 
 
@@ -192,13 +191,11 @@ def _check(what: str, figure: str | Path | None) -> None:
             where="--figure",
             hint="all writes a page with every figure: --out FILE.",
         )
-    if Path(figure).suffix.lower() not in _PICTURES:
-        raise RecipeError(expected=" or ".join(_PICTURES), found=repr(Path(figure).suffix), where="--figure")
+    check_figure(Path(figure))
 
 
 def _draw(result: InspectionResult, path: Path) -> None:
     figure = result.figure()
     if figure is None:
         raise RecipeError(expected="an analysis with a figure", found="one without", where="--figure")
-    with atomic_write(path) as part:
-        figure.savefig(part, dpi=150, format=path.suffix[1:].lower())
+    write_figure(figure, path)

@@ -20,7 +20,6 @@ from headstart.workbench.prediction_files import check_table, sort_images, write
 from headstart.workbench.run import Run, Trained, classifier_of
 from headstart.workbench.session import Session
 
-
 @takes(PredictOptions)
 def predict(
     classifier: Trained,
@@ -59,7 +58,7 @@ def predict(
     if csv is not None:
         check_table(csv)
     model = classifier_of(classifier, verb="predict", images=images)
-    given = [image for source in _several(images) for image in _images_of(source)]
+    given = [image for source in _several(images) for image in _images_of(source, session)]
     forward = session.forward(model.backbone, waiting=len(given))
     progress, predictions = session.progress("predict"), Predictions()
     for prediction in model.stream(
@@ -91,8 +90,8 @@ def _several(images: object) -> Sequence[object]:
     return [images] if isinstance(images, (str, os.PathLike)) or is_image_source(images) else list_sources(images)
 
 
-def _images_of(source: object) -> Sequence[object]:
+def _images_of(source: object, session: Session) -> Sequence[object]:
     """The images of a file or folder; anything else is one image itself."""
     if not isinstance(source, (str, os.PathLike)) or "://" in str(source):
         return [source]
-    return scan_unlabelled([Path(source)])
+    return scan_unlabelled([Path(source)], on_skip=session.notice)

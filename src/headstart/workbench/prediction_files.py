@@ -48,11 +48,20 @@ def files_of(images: object) -> list[Path]:
 
 
 def sort_images(predictions: Sequence[Prediction], folder: Path) -> None:
-    """Copy each image into a folder of its class below `folder`, those that cannot be read into `_unreadable`."""
+    """Copy each image into a folder of its class below `folder`, those that cannot be read into `_unreadable`.
+
+    A folder that is made for it is recorded, so that no training takes it for a class.
+    """
+    from headstart.data.output_record import is_output_folder, output_folder
+
+    own = is_output_folder(output_folder(folder))
     for prediction in predictions:
         source = Path(prediction.name)
         if os.path.isfile(source):  # noqa: PTH113  # False for names that no disk can hold
-            files.copy_into(source, folder / _folder_name(prediction.label or "_unreadable"))
+            target = folder / _folder_name(prediction.label or "_unreadable")
+            if not own or not prediction.label:  # corrected by hand, the classes of a folder of ours can be trained on
+                output_folder(target)
+            files.copy_into(source, target)
 
 
 def _folder_name(label: str) -> str:
