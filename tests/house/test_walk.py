@@ -96,6 +96,6 @@ def test_training_passes_no_more_files_than_it_does_today(photos: Path, tmp_path
     files, _ = walk(lambda: hs.train(photos, out=tmp_path / "second", **options))
 
     assert "workbench/train.py" in files
-    # twelve more than before files, intervals and images were checked so much, and tables could do without
-    # torch; one that builds networks without drawing weights, for speed
-    assert len(files) <= 136, sorted(files)
+    # more than at first, since files, intervals, images and own output are checked, tables can do without torch, and
+    # engines, precisions and the start without drawn weights have files of their own
+    assert len(files) <= 145, sorted(files)

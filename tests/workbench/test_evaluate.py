@@ -28,8 +28,9 @@ def test_evaluate_beside_its_run_knows_neighbours_and_leaks(run: Run, photos: Pa
 
     measured = hs.evaluate(run.folder / "classifier.safetensors", other)
 
-    assert measured.evaluation.accuracy.n == 16
+    assert measured.evaluation.accuracy.n == 15
     assert measured.evaluation.leaked == 1
+    assert measured.problem == "1 of 16 images was trained on. All numbers are those of the other 15."
     assert [baseline.name for baseline in measured.evaluation.baselines] == ["majority", "kNN"]
     assert set(measured.nearest) == {mistake.name for mistake in measured.evaluation.mistakes}
 
@@ -44,6 +45,34 @@ def test_a_training_image_in_another_format_is_a_leak_too(run: Run, photos: Path
 
     assert measured.evaluation.leaked == 1
     assert any("near duplicates are not searched for" in note for note in measured.notes)
+
+
+def test_the_headline_is_that_of_images_that_were_not_trained_on(run: Run, photos: Path) -> None:
+    rows = [row for row in run.predictions() if row["split"] != "train"]
+    correct = sum(row["label"] == row["predicted"] for row in rows)
+
+    measured = hs.evaluate(run.folder, photos, on_event=None)
+
+    accuracy = measured.evaluation.accuracy
+    assert (accuracy.n, round(accuracy.value * accuracy.n)) == (len(rows), correct)
+    assert measured.evaluation.without_leaks is not None
+    assert measured.evaluation.without_leaks.n == len(rows)
+    assert measured.evaluation.leaked == 48 - len(rows)
+    assert sum(map(sum, measured.evaluation.confusion)) == len(rows)
+    assert measured.problem == f"{48 - len(rows)} of 48 images were trained on. All numbers are those of the other 9."
+    assert str(measured).startswith(measured.problem)
+    assert measured.to_dict()["problem"] == measured.problem
+    assert "left out of all numbers" in str(measured)
+
+
+def test_where_all_images_were_trained_on_no_number_is_given(run: Run, photos: Path, tmp_path: Path) -> None:
+    for row in run.predictions():
+        if row["split"] == "train":
+            (tmp_path / row["label"]).mkdir(exist_ok=True)
+            shutil.copy(photos / row["path"], tmp_path / row["label"])
+
+    with pytest.raises(DataError, match=r"39 images, all trained on: no honest accuracy can be measured"):
+        hs.evaluate(run.folder, tmp_path, on_event=None)
 
 
 @pytest.mark.slow

@@ -156,6 +156,8 @@ class Terminal:
     @show.register
     def _(self, result: EvaluationResult) -> None:
         self._title("Results")
+        if result.problem:
+            self._indented(Text.assemble(("✗ ", "bold red"), shown(result.problem)))
         self._evaluation(result.evaluation)
         for mistake in result.evaluation.mistakes[:5]:
             nearest = result.nearest.get(mistake.name)

@@ -131,7 +131,7 @@ class Evaluation(Plain):
         calibration: how far confidence and accuracy are apart.
         baselines: simple methods on the same images, the majority class first.
         without_leaks: accuracy on the images that are not in the training set too; None if this was not checked.
-        leaked: test images that are.
+        leaked: test images that are; where `accuracy` is that of the others alone, as many were left out.
         unknown: images per class name that the classifier does not know: counted here, not scored.
         classes: names, in the order of the columns.
         confusion: rows are the true classes, columns the predictions.
@@ -208,6 +208,14 @@ class Evaluation(Plain):
         names, values = max(len(row[0]) for row in rows), max(len(row[1]) for row in rows)
         return "\n".join(f"{name:<{names}}  {value:<{values}}  {about}".rstrip() for name, value, about in rows)
 
+    def _leaks(self) -> str:
+        if not self.leaked:
+            return "no test image is also in the training set"
+        left_out = self.without_leaks is not None and self.without_leaks.n == self.accuracy.n
+        kind = "further image" if left_out else "test image"
+        said = f"{counted(self.leaked, kind)} {'is' if self.leaked == 1 else 'are'} also in the training set"
+        return f"{said}, left out of all numbers" if left_out else said
+
     def rows(self) -> list[tuple[str, str, str]]:
         """The table of results: name, value, explanation; names from outside are escaped."""
         worst, over = self.worst_class, self.accuracy_over_groups
@@ -217,7 +225,7 @@ class Evaluation(Plain):
         if over is not None:
             rows.append(("  over groups", str(over), over.method + self._few_groups))
         if self.without_leaks is not None:
-            rows.append(("  without leaks", str(self.without_leaks), _leaks(self.leaked)))
+            rows.append(("  without leaks", str(self.without_leaks), self._leaks()))
         if self.held_out is not None:
             rows.append(("  held out", str(self.held_out.accuracy), f"{self.held_out.about}; not the test images"))
         for one in self.baselines:
@@ -236,12 +244,6 @@ class Evaluation(Plain):
         for name, count in self.unknown.items():
             rows.append((f"unknown class {shown(name)}", counted(count, "image"), "not scored"))
         return rows
-
-
-def _leaks(leaked: int) -> str:
-    if not leaked:
-        return "no test image is also in the training set"
-    return f"{counted(leaked, 'test image')} {'is' if leaked == 1 else 'are'} also in the training set"
 
 
 def _restored(saved: Mapping[str, Any]) -> dict[str, Any]:

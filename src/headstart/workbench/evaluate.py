@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from typing_extensions import Unpack
 
 from headstart.classifier.classifier import Classifier
 from headstart.data.dataset import Dataset, Labels
-from headstart.data.image_index import ImageFacts
 from headstart.data.python_source import Source
 from headstart.errors import DataError
 from headstart.evaluation.evaluate import BaselinePredictions, EvaluatedImages, evaluate_probabilities
@@ -22,6 +19,7 @@ from headstart.features.matrix import Features, FeatureView
 from headstart.heads.knn import nearest, predict_neighbours
 from headstart.progress import OnEvent, print_event
 from headstart.recipe import EvaluateOptions, Recipe, takes
+from headstart.wording import counted
 from headstart.workbench.run import Run, Trained, classifier_of, find_run
 from headstart.workbench.session import Session
 
@@ -33,20 +31,22 @@ class EvaluationResult:
     Args:
         notes: plain sentences.
         nearest: for each confident mistake, the most similar training image; empty without the run's folder.
+        problem: that some of the images were trained on, and are in none of the numbers; empty where none were.
     """
 
     evaluation: Evaluation
     notes: tuple[str, ...]
     nearest: dict[str, str]
+    problem: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """The result for `--json`: evaluation first, then baselines."""
         evaluation = self.evaluation.to_dict()
-        rest = {"notes": list(self.notes), "nearest": self.nearest}
+        rest = {"problem": self.problem, "notes": list(self.notes), "nearest": self.nearest}
         return {"evaluation": evaluation, "baselines": evaluation["baselines"], **rest}
 
     def __str__(self) -> str:
-        return "\n".join([str(self.evaluation), *self.notes])
+        return "\n".join([*filter(None, [self.problem]), str(self.evaluation), *self.notes])
 
 
 @takes(EvaluateOptions)
@@ -60,6 +60,8 @@ def evaluate(
 ) -> EvaluationResult:
     """Measure a classifier on images with known classes; classes it does not know are reported, never scored.
 
+    Beside its run, images that the classifier was trained on are counted and left out of every number.
+
     Transparent images are put on the background of the classifier's card, as in training and in `predict`.
 
     Args:
@@ -68,7 +70,7 @@ def evaluate(
 
     Raises:
         ClassifierError: the classifier cannot be opened.
-        DataError: there are no images of a class that it knows.
+        DataError: there are no images of a class that it knows, or it was trained on all of them.
         RecipeError: an option is unknown or not allowed.
     """
     session = Session(recipe, options, on_event)
@@ -78,9 +80,11 @@ def evaluate(
         dataset = session.dataset(source, least_classes=1, rules=rules, known=model.classes)
     measured, notes = _reported(dataset)
     known = _known(model, dataset, measured)  # before the features, which take longer than all else
+    run, why_not = find_run(classifier, model)
+    if run is not None:
+        known = _without_trained_on(known, run, dataset)
     with session.step("features"):
         features = session.features(session.feature_job(dataset, model.backbone)).features
-    run, why_not = find_run(classifier, model)
     with session.step("evaluation"):
         if run is None:
             notes.append(f"No kNN baseline, no leak check and no similar training images: {why_not}.")
@@ -92,31 +96,45 @@ def evaluate(
 
 @dataclass(frozen=True)
 class _FromRun:
-    """What only the run's folder tells about M images: kNN's predictions, what is leaked, the most similar images."""
+    """What only the run's folder tells about M images: kNN's predictions, training counts, the most similar images."""
 
     baselines: dict[str, BaselinePredictions]
     trained: list[int] | None
-    leaked: NDArray[np.bool_] | None
     nearest: tuple[str, ...]
 
 
-_NO_RUN = _FromRun(baselines={}, trained=None, leaked=None, nearest=())
+_NO_RUN = _FromRun(baselines={}, trained=None, nearest=())
 
 
 @dataclass(frozen=True)
 class _Known:
-    """M images of classes that the classifier knows: indices, labels in its order; unknown: images of other classes."""
+    """M images of classes that the classifier knows: indices, labels in its order.
+
+    Args:
+        unknown: images of other classes. trained_on: images that were left out, since the classifier has seen them.
+    """
 
     indices: Labels
     labels: Labels
     unknown: dict[str, int]
+    trained_on: int = 0
+
+    @property
+    def problem(self) -> str:
+        """How many were left out, and what the numbers are then."""
+        if not self.trained_on:
+            return ""
+        rest = len(self.indices)
+        were = "was" if self.trained_on == 1 else "were"
+        share = f"{self.trained_on:,} of {counted(self.trained_on + rest, 'image')} {were} trained on"
+        return f"{share}. All numbers are those of the other {rest:,}."
 
 
 def _measure(
     session: Session, model: Classifier, dataset: Dataset, *, features: Features, known: _Known, run: Run | None
 ) -> EvaluationResult:
     view = features.view(known.indices, model.head.stages)
-    beside = _from_run(run, model, view, facts=[dataset.facts[i] for i in known.indices]) if run else _NO_RUN
+    beside = _from_run(run, model, view) if run else _NO_RUN
     names, groups = [dataset.samples[i].name for i in known.indices], dataset.groups()
     evaluation = evaluate_probabilities(
         model.head.probabilities_of(view),
@@ -125,7 +143,7 @@ def _measure(
             classes=model.classes,
             names=names,
             groups=[str(groups[i]) for i in known.indices],
-            leaked=beside.leaked,
+            leaked=None if run is None else np.zeros(len(known.indices), dtype=bool),
             unknown=known.unknown,
         ),
         train_counts=beside.trained,
@@ -134,7 +152,31 @@ def _measure(
     )
     similar = dict(zip(names, beside.nearest, strict=False))
     wrong = [mistake.name for mistake in evaluation.mistakes]
-    return EvaluationResult(evaluation, (), {name: similar[name] for name in wrong if name in similar})
+    similar = {name: similar[name] for name in wrong if name in similar}
+    evaluation = replace(evaluation, leaked=known.trained_on)
+    return EvaluationResult(evaluation, (), similar, known.problem)
+
+
+def _without_trained_on(known: _Known, run: Run, dataset: Dataset) -> _Known:
+    """Those images that have neither the bytes nor the pixels of one that the run was trained on.
+
+    Raises:
+        DataError: there are none.
+    """
+    rows = [row for row in run.predictions() if row["split"] == "train"]
+    seen = {row[key] for row in rows for key in ("sha256", "pixels") if row.get(key)}
+    facts = [dataset.facts[i] for i in known.indices]
+    fresh = np.array([fact.content not in seen and fact.pixels not in seen for fact in facts], dtype=bool)
+    if not fresh.any():
+        raise DataError(
+            expected="images that the classifier was not trained on",
+            found=f"{counted(len(facts), 'image')}, all trained on: no honest accuracy can be measured",
+            where=dataset.image_set.source,
+            hint="Evaluate on other images; the accuracy on the test images of its training is in report.html.",
+        )
+    return replace(
+        known, indices=known.indices[fresh], labels=known.labels[fresh], trained_on=int(np.count_nonzero(~fresh))
+    )
 
 
 def _known(model: Classifier, dataset: Dataset, chosen: Labels) -> _Known:
@@ -150,19 +192,17 @@ def _known(model: Classifier, dataset: Dataset, chosen: Labels) -> _Known:
     return _Known(chosen[labels >= 0], labels[labels >= 0], dict(unknown))
 
 
-def _from_run(run: Run, model: Classifier, view: FeatureView, *, facts: Sequence[ImageFacts]) -> _FromRun:
+def _from_run(run: Run, model: Classifier, view: FeatureView) -> _FromRun:
     rows = [row for row in run.predictions() if row["split"] == "train"]
     numbers = {name: i for i, name in enumerate(model.classes)}
     places = {name: i for i, name in enumerate(run.features.names)}
     train = run.features.view(np.array([places[row["path"]] for row in rows]), model.head.stages)
     labels = np.array([numbers[row["label"]] for row in rows], dtype=np.int64)
     predicted, k = predict_neighbours(train, labels, view, classes=len(numbers))
-    seen = {row[key] for row in rows for key in ("sha256", "pixels") if row.get(key)}
     _, closest = nearest(train, view, 1)
     return _FromRun(
         baselines={"kNN": BaselinePredictions(predicted, f"vote of the {k} most similar training images, no training")},
         trained=np.bincount(labels, minlength=len(numbers)).tolist(),
-        leaked=np.array([fact.content in seen or fact.pixels in seen for fact in facts]),
         nearest=tuple(rows[int(row)]["path"] for row in closest[:, 0]),
     )
 

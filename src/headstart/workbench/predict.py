@@ -20,6 +20,7 @@ from headstart.workbench.prediction_files import check_table, sort_images, write
 from headstart.workbench.run import Run, Trained, classifier_of
 from headstart.workbench.session import Session
 
+
 @takes(PredictOptions)
 def predict(
     classifier: Trained,
