@@ -6,6 +6,7 @@ archive's sha256, so that unpacking twice costs one hash.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gzip
 import re
@@ -157,8 +158,10 @@ class _Target:
         if path is None:
             raise self.error(*_NO_NAME)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("xb") as file:
+            with self._short_names(name):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                file = path.open("xb")
+            with file:
                 self._copy(content, file)
         except (FileExistsError, NotADirectoryError) as error:
             raise self.error(
@@ -173,11 +176,27 @@ class _Target:
                 self.reserve(0)  # every 256 MB: other programs fill the disk, too
             file.write(block)
 
+    @contextlib.contextmanager
+    def _short_names(self, name: str) -> Iterator[None]:
+        """Refuse a name that is longer than the disk allows in other words than those of a lack of space."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            begin = as_text(name)[:40]
+            raise self.error(
+                "names that this disk can hold",
+                f"'{begin}…', {len(name):,} characters",
+                "Repack it with shorter names.",
+            ) from error
+
     def make_folder(self, name: str) -> None:
         path = self.path(name)
         try:
             if path is not None:
-                path.mkdir(parents=True, exist_ok=True)
+                with self._short_names(name):
+                    path.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError) as error:
             raise self.error("every entry once", f"{as_text(name)!r} as file and folder", "Repack it.") from error
 
