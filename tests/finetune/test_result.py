@@ -49,6 +49,13 @@ def test_the_gain_is_the_mean_fall_of_the_log_loss_and_must_lie_above_zero_as_a_
     assert same.low <= 0
 
 
+def test_worse_is_a_higher_log_loss_or_a_lower_accuracy_on_the_same_images() -> None:
+    good, bad = held_out(38, 2, 1.0), held_out(30, 10, 1.0)
+    assert made(good, bad).is_worse
+    assert not made(bad, good).is_worse
+    assert not made(good, good).is_worse
+
+
 def test_a_fine_tuning_that_did_harm_says_so() -> None:
     good, bad = held_out(38, 2, 1.0), held_out(30, 10, 1.0)
     sentence = made(good, bad).harm

@@ -14,11 +14,13 @@ from headstart.classifier.classifier import Classifier
 from headstart.errors import RecipeError, RunError, TrainingError
 from headstart.progress import Event, Progress
 from headstart.workbench.continue_run import continue_run
+from headstart.workbench.events import Results
 from headstart.workbench.job import Job
 from headstart.workbench.resume import resume
 from headstart.workbench.run import CLASSIFIER, Run
 from headstart.workbench.train import train
 
+FULL = "probe-then-full"
 KNOBS = {"backbone": "embedded", "engine": "eager", "checkpoint_every": 0.0, "epochs": 1}
 
 pytestmark = pytest.mark.slow  # every one trains more than once
@@ -30,7 +32,9 @@ def quiet(event: Event) -> None:
 
 def test_it_begins_where_the_run_ended_and_leaves_the_run_alone(fine_tuned: Run, tmp_path: Path) -> None:
     before = fine_tuned.classifier.backbone.fingerprint
-    further = continue_run(fine_tuned, out=tmp_path / "more", epochs=2, lr=0.001, force=True, on_event=quiet)
+    further = continue_run(
+        fine_tuned, out=tmp_path / "more", strategy=FULL, epochs=2, lr=0.001, force=True, on_event=quiet
+    )
     then, now = fine_tuned.record["fine_tuning"], further.record["fine_tuning"]
     # the held-out images are the same, and answered at its start as they were at the end of the run
     assert now["held_out"]["images"] == then["held_out"]["images"]
@@ -85,29 +89,48 @@ def test_auto_that_changes_nothing_answers_with_mirror_images_as_the_run_did(
 def test_a_run_with_a_kernel_is_continued_from_the_linear_head(photos: Path, tmp_path: Path) -> None:
     kernel = train(photos, out=tmp_path / "run", on_event=quiet, head="kernel", **KNOBS)
     assert kernel.classifier.head.kernel is not None
-    further = continue_run(kernel.folder, on_event=quiet, force=True)
+    further = continue_run(kernel.folder, strategy=FULL, on_event=quiet, force=True)
     assert further.record["recipe"]["head"] == "ridge"
     assert further.classifier.head.kernel is None
     with pytest.raises(TrainingError, match="linear in the features"):
-        continue_run(kernel.folder, on_event=quiet, head="kernel")
+        continue_run(kernel.folder, strategy=FULL, on_event=quiet, head="kernel")
 
 
-def test_left_to_itself_it_is_a_run_beside_the_old_one_with_all_stages(photos: Path, tmp_path: Path) -> None:
+def test_without_a_strategy_it_is_asked_for_and_with_one_it_is_a_run_beside_the_old(
+    photos: Path, tmp_path: Path
+) -> None:
     probe = train(photos, out=tmp_path / "run", on_event=quiet, **KNOBS)
-    further = continue_run(probe.folder, on_event=quiet)
+    with pytest.raises(RecipeError, match=r"last-stage, probe-then-full and auto.*--strategy"):
+        continue_run(probe.folder, on_event=quiet)
+    further = continue_run(probe.folder, strategy=FULL, on_event=quiet)
     assert further.folder.name == "run-2"
-    assert further.record["fine_tuning"]["strategy"] == "probe-then-full"
+    assert further.record["recipe"]["strategy"] == "probe-then-full"
+
+
+def test_a_classifier_that_became_worse_is_not_kept_and_that_is_said(fine_tuned: Run, tmp_path: Path) -> None:
+    events: list[Event] = []
+    # a rate that destroys the network
+    further = continue_run(fine_tuned, out=tmp_path / "more", strategy=FULL, lr=0.5, on_event=events.append)
+
+    assert further.classifier.backbone.fingerprint == fine_tuned.classifier.backbone.fingerprint
+    assert np.array_equal(further.classifier.head.weight, fine_tuned.classifier.head.weight)
+    assert further.evaluation.accuracy == fine_tuned.evaluation.accuracy
+    (results,) = (event for event in events if isinstance(event, Results))
+    assert any(warning.startswith("The previous classifier is kept") for warning in results.warnings)
+    assert further.record["fine_tuning"]["verdict"] in results.warnings
+    assert further.record["fine_tuning"]["gain"]["value"] < 0
+    assert "The previous classifier is kept" in (further.folder / "report.html").read_text()
 
 
 def test_an_interrupted_continuation_is_resumed_from_its_origin(fine_tuned: Run, tmp_path: Path) -> None:
-    whole = continue_run(fine_tuned, out=tmp_path / "whole", epochs=2, force=True, on_event=quiet)
+    whole = continue_run(fine_tuned, out=tmp_path / "whole", strategy=FULL, epochs=2, force=True, on_event=quiet)
 
     def stop(event: Event) -> None:
         if isinstance(event, Progress) and event.step == "fine-tune" and event.done >= 1:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        continue_run(fine_tuned, out=tmp_path / "cut", epochs=2, force=True, on_event=stop)
+        continue_run(fine_tuned, out=tmp_path / "cut", strategy=FULL, epochs=2, force=True, on_event=stop)
     assert Job.find(tmp_path / "cut").origin == fine_tuned.folder.absolute()
     finished = resume(tmp_path / "cut", on_event=quiet)
     assert finished.classifier.backbone.fingerprint == whole.classifier.backbone.fingerprint
@@ -119,15 +142,15 @@ def test_changed_images_are_refused_since_test_images_might_be_trained_on(photos
     run = train(mine, out=tmp_path / "run", on_event=quiet, **KNOBS)
     next((mine / "disc").iterdir()).unlink()
     with pytest.raises(RunError, match="could now be trained on"):
-        continue_run(run, on_event=quiet)
-    assert continue_run(run, force=True, on_event=quiet).folder.name == "run-2"
+        continue_run(run, strategy=FULL, on_event=quiet)
+    assert continue_run(run, strategy=FULL, force=True, on_event=quiet).folder.name == "run-2"
 
 
 @pytest.mark.parametrize(
     ("knobs", "word"),
     [
-        ({"backbone": "resnet18"}, "backbone"),
-        ({"size": 160}, "found 'size'"),
+        ({"strategy": "auto", "backbone": "resnet18"}, "backbone"),
+        ({"strategy": "auto", "size": 160}, "found 'size'"),
         ({"strategy": "probe"}, "--strategy"),
         ({"strategy": "full"}, "untrained head"),
     ],

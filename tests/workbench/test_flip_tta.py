@@ -127,7 +127,9 @@ def test_where_held_out_images_speak_against_flips_nothing_changes(
 
 
 def test_a_continuation_starts_without_flips_and_compares_them_again(run: Run, tmp_path: Path) -> None:
-    further = continue_run(run, out=tmp_path / "more", lr=1e-6, force=True, on_event=quiet, inside=False)
+    further = continue_run(
+        run, out=tmp_path / "more", strategy="probe-then-full", lr=1e-6, force=True, on_event=quiet, inside=False
+    )
     then, now = run.record["fine_tuning"], further.record["fine_tuning"]
     assert now["held_out"]["before"] == then["flip_tta"][0]["accuracy"]
     # so small a learning rate leaves the weights as they were, and now nothing favours flips

@@ -34,9 +34,7 @@ def continue_(  # one parameter for each option
     *,
     epochs: Annotated[int | None, typer.Option(help="Epochs of fine-tuning. Default: as in the run.")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate. Default: as in the run.")] = None,
-    strategy: Annotated[
-        str | None, typer.Option(help="last-stage, probe-then-full or auto. Default: last-stage if the run used it.")
-    ] = None,
+    strategy: Annotated[str | None, typer.Option(help="Needed: last-stage, probe-then-full or auto.")] = None,
     unfreeze: Annotated[str | None, typer.Option(help="With last-stage: the first stage that is trained.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the new run. Default: RUN-2 and on.")] = None,
     force: Annotated[

@@ -180,6 +180,15 @@ class FineTuneResult:
         return replace(self, head=replace(self.head, temperature=fitted.value), from_folds=fitted)
 
     @property
+    def is_worse(self) -> bool:
+        """Whether the same held-out images are classified worse than at the start; False where none are held out.
+
+        Worse is: a higher mean log loss, or a lower accuracy.
+        """
+        before, after = self.at_start, self.held_out
+        return bool(after.n) and (after.log_loss > before.log_loss or after.accuracy < before.accuracy)
+
+    @property
     def harm(self) -> str:
         """A sentence where the log loss on the held-out images rose; empty where it did not, or none is held out."""
         before, after = self.at_start, self.held_out

@@ -12,13 +12,14 @@ from headstart.finetune.auto import NOT_LINEAR, check_strategy
 from headstart.invocation import line
 from headstart.progress import OnEvent, print_event
 from headstart.recipe import ContinueOptions, Recipe, takes
+from headstart.wording import listed
 from headstart.workbench.job import Job
 from headstart.workbench.run import Run, out_folder
 from headstart.workbench.session import Session
 from headstart.workbench.starting_point import check_data
 from headstart.workbench.train import work_on
 
-_STRATEGIES = {"last-stage": "last-stage"}  # every other continues with all stages, from the head that is there
+_STRATEGIES = ("last-stage", "probe-then-full", "auto")
 
 
 @takes(ContinueOptions)
@@ -32,16 +33,19 @@ def continue_run(
 ) -> Run:
     """Train a run's classifier further on the same images, with a new optimiser and a new schedule.
 
-    Not `resume`, which finishes an interrupted training as if it had not been interrupted.
+    Not `resume`, which finishes an interrupted training as if it had not been interrupted. The better of the two
+    classifiers is kept: where the same held-out images are classified worse than before, the new run has the old one.
 
     Args:
         out: folder of the new run; default: the old one's with a number behind it.
         force: also when images, labels or split are no longer those of the run; and keep what was trained although
             held-out images favour the run's classifier.
-        options: fields of Recipe but those of the network; what is left out is as in the run.
+        options: `strategy` (last-stage, probe-then-full or auto), and any other field of Recipe but those of the
+            network; what is left out is as in the run.
 
     Raises:
-        RunError: there is no such run, or its images changed. RecipeError: an option is not allowed here.
+        RunError: there is no such run, or its images changed. RecipeError: there is no strategy, or an option is not
+            allowed here.
     """
     old = run if isinstance(run, Run) else Run.load(run)
     recipe = _recipe_of(old, {**options, "force": force})
@@ -58,14 +62,21 @@ def continue_run(
 
 def _recipe_of(run: Run, options: Mapping[str, object]) -> Recipe:
     was = Recipe.from_dict(run.record["recipe"])
-    strategy = str(options.get("strategy") or _STRATEGIES.get(was.strategy, "probe-then-full"))
+    strategy = options.get("strategy")
+    if strategy is None:
+        raise RecipeError(
+            expected=f"a strategy: {listed(_STRATEGIES, 3)}",
+            found=f"none; the run was trained with {was.strategy}",
+            where="--strategy",
+            hint="last-stage trains the last stage, probe-then-full all stages, auto decides by a short pilot.",
+        )
     if strategy in ("probe", "full"):
         raise RecipeError(
             expected="last-stage, probe-then-full or auto",
-            found=strategy,
+            found=str(strategy),
             where="--strategy",
             hint="probe trains no weights of the network, and full starts with an untrained head.",
         )
     # a kernel is not trained further: the linear head on the same stages is the start
     head = {"head": "ridge"} if was.head in NOT_LINEAR else {}
-    return was.with_options({**head, **options, "strategy": strategy})
+    return was.with_options({**head, **options})

@@ -21,7 +21,7 @@ from headstart.heads.head import Head
 from headstart.progress import ProgressReporter
 from headstart.recipe import Recipe
 from headstart.training.records import EpochRecord, StepRecord
-from headstart.wording import counted, duration
+from headstart.wording import counted, duration, percent
 from headstart.workbench.fine_tune_images import FineTuneRows, fine_tune_images
 from headstart.workbench.job import Job
 from headstart.workbench.session import Session
@@ -49,7 +49,7 @@ class FineTuneOutcome:
         dropped: what was trained and not kept.
         seconds: it took, beside what was predicted.
         gain: nats per image, what it was kept or dropped for; None: nothing could judge.
-        verdict: where held-out images were against it, a sentence with what follows.
+        verdict: where held-out images were against it, or of a continued run, what is kept and why, one sentence.
     """
 
     fine_tuned: FineTuneResult | None
@@ -133,7 +133,14 @@ def fine_tune(
     elif tuned.held_out.fitted is not None:
         session.notice(f"Temperature {tuned.held_out.fitted}, from {counted(tuned.held_out.n, 'held-out image')}")
     session.notice(f"{tuned.proof}; took {duration(seconds)}, predicted {duration(plan.cost.seconds)}")
-    outcome = _judged(tuned, plan, recipe, groups=dataset.groups()[rows.held_out].tolist(), start=start_of(task.head))
+    outcome = _judged(
+        tuned,
+        plan,
+        recipe,
+        groups=dataset.groups()[rows.held_out].tolist(),
+        start=start_of(task.head),
+        is_continued=job.origin is not None,
+    )
     outcome = replace(outcome, seconds=seconds)
     if outcome.verdict:
         session.notice(outcome.verdict)
@@ -146,22 +153,34 @@ def fine_tune(
 
 
 def _judged(
-    tuned: FineTuneResult, plan: FineTunePlan, recipe: Recipe, *, groups: Sequence[object], start: str
+    tuned: FineTuneResult,
+    plan: FineTunePlan,
+    recipe: Recipe,
+    *,
+    groups: Sequence[object],
+    start: str,
+    is_continued: bool,
 ) -> FineTuneOutcome:  # positional: what was trained, as planned, as asked for
     """Whether the fine-tuned network is kept: as the folds said, else by the held-out images.
 
     Args:
-        groups: of the held-out images. start: what it is compared with, in words.
+        groups: of the held-out images. start: what it is compared with, in words. is_continued: of another run.
     """
     if plan.judgement is not None:
         return FineTuneOutcome(tuned, plan, gain=plan.judgement.gain)
     if not tuned.held_out.n:
-        return FineTuneOutcome(tuned, plan)
+        unjudged = "The continued classifier is kept: no image could be held out to compare it with the previous one."
+        return FineTuneOutcome(tuned, plan, verdict=unjudged if is_continued else "")
     gain, better = tuned.gain([str(group) for group in groups])
     if recipe.strategy == "auto" and not better:
         size = f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}] nats per image on {gain.n} held out"
         verdict = f"auto: keeping {start}; {tuned.strategy} is not better beyond the interval: {size}"
         return FineTuneOutcome(None, plan, gain=gain, verdict=verdict, dropped=tuned)
+    if is_continued and recipe.strategy != "auto":
+        verdict = _verdict(tuned, gain, force=recipe.force)
+        if tuned.is_worse and not recipe.force:
+            return FineTuneOutcome(None, plan, gain=gain, verdict=verdict, dropped=tuned)
+        return FineTuneOutcome(tuned, plan, gain=gain, verdict=verdict)
     if not tuned.harm:
         return FineTuneOutcome(tuned, plan, gain=gain)
     if recipe.force:
@@ -169,6 +188,21 @@ def _judged(
     advice = "Lower --lr, or use --strategy auto; --force keeps the fine-tuned network."
     verdict = f"{tuned.harm}. The classifier is {start}. {advice}"
     return FineTuneOutcome(None, plan, gain=gain, verdict=verdict, dropped=tuned)
+
+
+def _verdict(tuned: FineTuneResult, gain: Interval, *, force: bool) -> str:
+    """Which classifier a continued run keeps, and the evidence on the same held-out images."""
+    before, after = tuned.at_start, tuned.held_out
+    kept = "The continued classifier is kept: it is not worse than the previous one"
+    if tuned.is_worse:
+        kept = "The previous classifier is kept: the continued one is worse"
+        if force:
+            kept = "The continued classifier is kept because of --force; it is worse than the previous one"
+    return (
+        f"{kept} on the same {counted(after.n, 'held-out image')} (accuracy {percent(before.accuracy)} → "
+        f"{percent(after.accuracy)}; log loss {before.log_loss:.3f} → {after.log_loss:.3f}, gain {gain.value:+.3f} "
+        f"[{gain.low:+.3f}, {gain.high:+.3f}] per image)."
+    )
 
 
 def _restore(backbone: Backbone, state: dict[str, torch.Tensor]) -> None:
