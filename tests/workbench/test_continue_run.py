@@ -100,7 +100,7 @@ def test_without_a_strategy_it_is_asked_for_and_with_one_it_is_a_run_beside_the_
     photos: Path, tmp_path: Path
 ) -> None:
     probe = train(photos, out=tmp_path / "run", on_event=quiet, **KNOBS)
-    with pytest.raises(RecipeError, match=r"last-stage, probe-then-full and auto.*--strategy"):
+    with pytest.raises(RecipeError, match=r"last-stage, probe-then-full or auto.*--strategy"):
         continue_run(probe.folder, on_event=quiet)
     further = continue_run(probe.folder, strategy=FULL, on_event=quiet)
     assert further.folder.name == "run-2"

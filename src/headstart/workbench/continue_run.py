@@ -12,14 +12,13 @@ from headstart.finetune.auto import NOT_LINEAR, check_strategy
 from headstart.invocation import line
 from headstart.progress import OnEvent, print_event
 from headstart.recipe import ContinueOptions, Recipe, takes
-from headstart.wording import listed
 from headstart.workbench.job import Job
 from headstart.workbench.run import Run, out_folder
 from headstart.workbench.session import Session
 from headstart.workbench.starting_point import check_data
 from headstart.workbench.train import work_on
 
-_STRATEGIES = ("last-stage", "probe-then-full", "auto")
+_STRATEGIES = "last-stage, probe-then-full or auto"
 
 
 @takes(ContinueOptions)
@@ -65,14 +64,14 @@ def _recipe_of(run: Run, options: Mapping[str, object]) -> Recipe:
     strategy = options.get("strategy")
     if strategy is None:
         raise RecipeError(
-            expected=f"a strategy: {listed(_STRATEGIES, 3)}",
+            expected=f"a strategy: {_STRATEGIES}",
             found=f"none; the run was trained with {was.strategy}",
             where="--strategy",
             hint="last-stage trains the last stage, probe-then-full all stages, auto decides by a short pilot.",
         )
     if strategy in ("probe", "full"):
         raise RecipeError(
-            expected="last-stage, probe-then-full or auto",
+            expected=_STRATEGIES,
             found=str(strategy),
             where="--strategy",
             hint="probe trains no weights of the network, and full starts with an untrained head.",
