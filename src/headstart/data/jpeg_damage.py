@@ -17,6 +17,7 @@ except ImportError:
 
 ZEROS = 24  # bytes: arithmetic and Huffman codes have no such run at their end
 _FILLER = (0x00, 0x20, 0xFF)  # bytes that cameras and scanners pad with
+_TEXT = 12  # bytes of text before a marker: random ones are printable in seven files of a million
 _ROUNDS = 8  # harmless oddities of one JPEG that are looked behind
 
 
@@ -79,14 +80,36 @@ def _without_filler(data: bytes, said: str) -> bytes | None:
     if not found:
         return None
     count, wanted = int(found[1]), int(found[2], 16)
-    last, is_header = 2, True
+    last, is_header, scan = 2, True, len(data)
     for marker, start, end in _segments(data):
-        between = data[start - count : start] if start - count >= last else b""
-        is_filler = len(set(between)) == 1 and between[0] in _FILLER
-        if marker == wanted and between and (start - last == count if is_header else is_filler):
-            return data[: start - count] + data[start:]
+        if marker == wanted and is_header and start - last == count:
+            return data[:last] + data[start:]
+        if marker == wanted and not is_header and (begin := _filler_before(data, start, count)) >= last:
+            return data[:begin] + data[start:]
+        if marker == 0xDA:
+            scan = min(scan, end)
         last, is_header = end, is_header and marker != 0xDA
-    return None
+    if not 0xD0 <= wanted <= 0xD7:
+        return None
+    begins = ((_filler_before(data, found.start(), count), found.start())  # restart markers lie inside a scan
+              for found in re.compile(re.escape(bytes((0xFF, wanted)))).finditer(data, scan))  # fmt: skip
+    return next((data[:begin] + data[start:] for begin, start in begins if begin >= scan), None)
+
+
+def _filler_before(data: bytes, marker: int, count: int) -> int:
+    """Where the filler before a marker begins that explains so many bytes too many; -1 where it is no filler.
+
+    All of the filler is meant, not only what is too many: image data that were overwritten with filler are then too
+    short. Text is taken by its length, since the codes of an image are hardly ever a dozen printable characters.
+    """
+    between = data[max(marker - count, 0) : marker]
+    if len(between) < count or not between:
+        return -1
+    if len(set(between)) == 1 and between[0] in _FILLER:
+        begin = len(data[:marker].rstrip(between[:1]))
+        return begin + (between[0] == 0x00 and data[begin - 1 : begin] == b"\xff")  # FF 00 is a byte of the image
+    is_text = count >= _TEXT and all(0x20 <= byte < 0x7F or byte in b"\t\r\n" for byte in between)
+    return marker - count if is_text else -1
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
@@ -163,11 +186,23 @@ def check_jpeg(image: ImageFile.ImageFile, data: bytes) -> str | None:
             if not missing:
                 if progressive or zeros_are_flat or count < len(components):
                     return None
-                zeros = data.find(bytes(ZEROS), end)
-                return "damaged (its image data are zeros in between)" if 0 <= zeros < _end_of_scan(data, end) else None
+                stop = _end_of_scan(data, end)
+                zeros = data.find(bytes(ZEROS), end, stop)
+                if zeros < 0 or _is_padding(image, data, zeros, stop):
+                    return None
+                return "damaged (its image data are zeros in between)"
     if not components:
         return None  # lossless or arithmetic coding: the decoder decides
     return "truncated (its last scans are missing)" if missing else None
+
+
+def _is_padding(image: Image.Image, data: bytes, begin: int, stop: int) -> bool:
+    """Whether these zeros are padding after the image data: they reach to the next marker, and no pixel needs them."""
+    if data[begin:stop].strip(b"\0"):
+        return False
+    begin += data[begin - 1 : begin] == b"\xff"  # FF 00 is a byte of the image
+    shorter = Image.open(io.BytesIO(data[:begin] + data[stop:]), formats=("JPEG",))
+    return np.array_equal(np.asarray(shorter), np.asarray(image))
 
 
 def _zeros_mean_flat(tables: bytes) -> bool:
