@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from headstart.data.images import BadImage, open_image
@@ -26,3 +27,41 @@ def test_data_that_end_early_are_damage_with_and_without_an_end_mark(format_: st
     for damaged in (cut, cut + whole[-2:], cut + bytes(len(whole) - len(cut))):
         with pytest.raises(BadImage, match=r"damaged|truncated"):
             open_image(damaged)
+
+
+FORMATS = ["jpeg", "jpeg444", "jpeg-grey", "progressive"]
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+@pytest.mark.parametrize(
+    "padding",
+    [b"\xff" * 3, b"\xff" * 500, b"\0" * 3, b"\0" * 40, b"\0" * 5000, b" " * 100, b"\0\0\xff\xff",
+     b"Camera firmware 1.2.3\r\n"],
+)  # fmt: skip
+def test_padding_and_text_before_the_end_mark_are_no_damage(format_: str, padding: bytes) -> None:
+    whole = whole_file(format_, 1)
+    end = whole.rfind(b"\xff\xd9")
+
+    opened = open_image(whole[:end] + padding + whole[end:])
+
+    assert opened.damage is None
+    assert np.array_equal(np.asarray(opened.rgb), np.asarray(open_image(whole).rgb))
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_what_phones_put_behind_the_end_mark_is_no_damage(format_: str) -> None:
+    whole = whole_file(format_, 1)
+    samsung = b"\0\0\x01\x0aImage_UTC_Data1700000000000SEFHe\0\0\0\x01\0\0\0SEFT"
+    for trailer in (whole_file("jpeg", 2), whole_file("jpeg", 2)[:300], samsung, b"\xff\xd9", bytes(4000)):
+        assert open_image(whole + trailer).damage is None
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+@pytest.mark.parametrize("filler", [b"\0", b"\xff", b" "])
+@pytest.mark.parametrize("share", [0.5, 0.8, 0.95])
+def test_image_data_replaced_with_filler_are_damage(format_: str, filler: bytes, share: float) -> None:
+    whole = whole_file(format_, 1)
+    end, cut = whole.rfind(b"\xff\xd9"), int(share * len(whole))
+
+    with pytest.raises(BadImage, match=r"damaged|truncated"):
+        open_image(whole[:cut] + filler * (end - cut) + whole[end:])

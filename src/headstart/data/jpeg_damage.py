@@ -18,6 +18,7 @@ except ImportError:
 ZEROS = 24  # bytes: arithmetic and Huffman codes have no such run at their end
 _FILLER = (0x00, 0x20, 0xFF)  # bytes that cameras and scanners pad with
 _TEXT = 12  # bytes of text before a marker: random ones are printable in seven files of a million
+_OTHER = b"\x55\xaa\x33" * 40  # data that change every picture that has use for them
 _ROUNDS = 8  # harmless oddities of one JPEG that are looked behind
 
 
@@ -54,7 +55,7 @@ def missing_end(image: Image.Image, data: bytes) -> str | None:
     end = data.rfind(b"\xff\xd9")
     if corner.min() != corner.max() or end < 0:
         return None
-    longer = Image.open(io.BytesIO(data[:end] + b"\x55\xaa\x33" * 40 + data[end:]), formats=("JPEG",))
+    longer = Image.open(io.BytesIO(data[:end] + _OTHER + data[end:]), formats=("JPEG",))
     changed = not np.array_equal(np.asarray(longer), np.asarray(image))
     return "truncated or damaged (its data end before the last pixels)" if changed else None
 
@@ -188,7 +189,7 @@ def check_jpeg(image: ImageFile.ImageFile, data: bytes) -> str | None:
                     return None
                 stop = _end_of_scan(data, end)
                 zeros = data.find(bytes(ZEROS), end, stop)
-                if zeros < 0 or _is_padding(image, data, zeros, stop):
+                if zeros < 0 or _is_padding(image, data, begin=zeros, stop=stop):
                     return None
                 return "damaged (its image data are zeros in between)"
     if not components:
@@ -196,13 +197,16 @@ def check_jpeg(image: ImageFile.ImageFile, data: bytes) -> str | None:
     return "truncated (its last scans are missing)" if missing else None
 
 
-def _is_padding(image: Image.Image, data: bytes, begin: int, stop: int) -> bool:
-    """Whether these zeros are padding after the image data: they reach to the next marker, and no pixel needs them."""
-    if data[begin:stop].strip(b"\0"):
+def _is_padding(image: Image.Image, data: bytes, *, begin: int, stop: int) -> bool:
+    """Whether these zeros are padding after the image data: they reach to the next marker, and no pixel needs them.
+
+    Other bytes in their place tell: where image data are missing, libjpeg takes zeros for them, but these are read.
+    """
+    if data[begin:stop].strip(b"\0") or stop >= len(data) - 1:
         return False
     begin += data[begin - 1 : begin] == b"\xff"  # FF 00 is a byte of the image
-    shorter = Image.open(io.BytesIO(data[:begin] + data[stop:]), formats=("JPEG",))
-    return np.array_equal(np.asarray(shorter), np.asarray(image))
+    other = Image.open(io.BytesIO(data[:begin] + _OTHER + data[stop:]), formats=("JPEG",))
+    return np.array_equal(np.asarray(other), np.asarray(image))
 
 
 def _zeros_mean_flat(tables: bytes) -> bool:
