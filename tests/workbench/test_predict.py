@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -96,3 +98,20 @@ def test_images_are_copied_into_folders_of_their_classes(run: Run, photos: Path,
     unreadable = sorted((tmp_path / "sorted" / "_unreadable").glob("[!.]*"))
     assert [path.name for path in unreadable] == ["bad-2.png", "bad.png"]
     assert {path.read_bytes() for path in unreadable} == {b"no image", b"neither"}
+
+
+def test_an_archive_is_predicted_sorted_and_written_by_its_own_names(run: Run, photos: Path, tmp_path: Path) -> None:
+    shutil.make_archive(str(tmp_path / "new"), "zip", photos, "disc")
+
+    predictions = hs.predict(
+        run, [tmp_path / "new.zip"], out=tmp_path / "p.json", sort_into=tmp_path / "sorted", on_event=None
+    )
+
+    names = [f"{tmp_path}/new.zip/disc/{path.name}" for path in sorted((photos / "disc").iterdir())]
+    assert [one.name for one in predictions] == names
+    records = json.loads((tmp_path / "p.json").read_text("utf-8"))
+    assert [record["path"] for record in records] == names
+    assert [record["p(disc)"] for record in records] == [one.probabilities["disc"] for one in predictions]
+    assert len(list((tmp_path / "sorted").glob("*/*.png"))) == 16
+    direct = hs.predict(run, str(photos / "disc" / "*.png"), on_event=None)
+    assert [one.probabilities for one in direct] == [one.probabilities for one in predictions]

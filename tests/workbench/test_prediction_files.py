@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
-from headstart.errors import DataError, RunError
-from headstart.workbench.prediction_files import _folder_name, check_table, files_of
+from headstart.classifier.predictions import Prediction
+from headstart.errors import DataError, RecipeError, RunError
+from headstart.workbench.prediction_files import (
+    _folder_name,
+    expand,
+    files_of,
+    tables_of,
+    with_archive_names,
+    write_predictions,
+)
 
 
 @pytest.mark.parametrize("label", ["../up", "/etc", "a/b", "..", "con:1", "x\ny", " "])
@@ -22,17 +33,82 @@ def test_a_class_name_never_leaves_the_folder(label: str, tmp_path: Path) -> Non
 def test_files_keep_their_order_and_folders_become_their_images(photos: Path) -> None:
     one = sorted((photos / "stripes").iterdir())[3]
 
-    assert files_of(one) == [one]
-    assert files_of([str(one), photos / "disc"]) == [one, *sorted((photos / "disc").iterdir())]
+    assert files_of(one, {}) == [one]
+    assert files_of([str(one), photos / "disc"], {}) == [one, *sorted((photos / "disc").iterdir())]
 
 
 @pytest.mark.parametrize("image", [b"bytes", "http://127.0.0.1/x.png", 3])
 def test_what_is_no_path_is_refused(image: object) -> None:
     with pytest.raises(DataError, match="on this machine"):
-        files_of([image])
+        files_of([image], {})
 
 
 def test_a_table_in_a_missing_folder_is_refused(tmp_path: Path) -> None:
-    check_table(tmp_path / "t.csv")
+    assert tables_of(tmp_path / "t.csv", None, None) == {tmp_path / "t.csv": "csv"}
     with pytest.raises(RunError, match="no such folder"):
-        check_table(tmp_path / "nowhere" / "t.csv")
+        tables_of(tmp_path / "nowhere" / "t.csv", None, None)
+
+
+def test_the_format_is_that_of_the_name_unless_it_is_given() -> None:
+    assert tables_of(None, "a.JSON", None) == {Path("a.JSON"): "json"}
+    assert tables_of(None, "a.txt", "csv") == {Path("a.txt"): "csv"}
+    assert tables_of("b.csv", None, "json") == {Path("b.csv"): "csv", Path("predictions.json"): "json"}
+    assert tables_of(None, None, None) == {}
+    for out, kind in ((None, "jsn"), ("a.xlsx", None), ("a", None)):
+        with pytest.raises(RecipeError, match="csv, json, parquet"):
+            tables_of(None, out, kind)
+
+
+def test_parquet_without_pyarrow_is_said_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(RunError, match=r"headstart\[parquet\]"):
+        tables_of(None, "a.parquet", None)
+
+
+SOME = (
+    Prediction("=a.jpg", "cat", 0.75, {"cat": 0.75, "dog": 0.25}),
+    Prediction("b.jpg", None, 0.0, {}, error="empty"),
+)
+
+
+def test_json_is_a_list_of_records_with_numbers_and_nulls(tmp_path: Path) -> None:
+    write_predictions(tmp_path / "p.json", SOME, ("cat", "dog"), kind="json")
+
+    first, second = json.loads((tmp_path / "p.json").read_text("utf-8"))
+    assert first == {
+        "path": "=a.jpg", "predicted": "cat", "probability": 0.75, "p(cat)": 0.75, "p(dog)": 0.25,
+        "error": None, "damaged": None,
+    }  # fmt: skip
+    assert second["error"] == "empty"
+    assert second["predicted"] is second["probability"] is second["p(cat)"] is None
+
+
+def test_parquet_has_typed_columns_even_where_all_are_null(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
+
+    write_predictions(tmp_path / "p.parquet", SOME, ("cat", "dog"), kind="parquet")
+
+    table = parquet.read_table(tmp_path / "p.parquet")
+    assert table.column("p(dog)").to_pylist() == [0.25, None]
+    assert [str(table.schema.field(name).type) for name in ("probability", "damaged")] == ["double", "string"]
+    assert [path.name for path in tmp_path.iterdir()] == ["p.parquet"]
+
+
+def test_patterns_and_archives_stand_for_their_images(photos: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(photos / "disc", tmp_path / "deep" / "disc")
+    names = sorted(folder.iterdir())
+    (folder / "a[1].png").write_bytes(names[0].read_bytes())
+    shutil.make_archive(str(tmp_path / "photos"), "zip", tmp_path, "deep")
+    roots = dict[Path, str]()
+
+    assert expand(tmp_path / "**" / "*.png", roots) == sorted([*names, folder / "a[1].png"])
+    assert expand(folder / "a[1].png", roots) == [folder / "a[1].png"]  # a file of that name is no pattern
+    with pytest.raises(DataError, match="names of a pattern"):
+        expand(tmp_path / "*.gif", roots)
+    assert roots == {}
+    found = files_of(tmp_path / "photos.zip", roots)
+    named = with_archive_names([Prediction(str(path), "cat", 1.0, {"cat": 1.0}) for path in found], roots)
+    assert [one.name for one in named] == [
+        f"{tmp_path}/photos.zip/deep/disc/{path.name}" for path in sorted(folder.iterdir())
+    ]

@@ -50,15 +50,23 @@ def _show_predictions(predictions: Any, values: Mapping[str, Any]) -> None:
 
 
 @command(show=_show_predictions, failed=lambda predictions: any(p.error or p.damaged for p in predictions))
-def predict(
+def predict(  # one parameter for each option
     classifier: Annotated[
         Path, typer.Argument(help="classifier.safetensors, the folder of its run, or an exported .onnx file.")
     ],
     images: Annotated[
-        list[str], typer.Argument(help="Image files, folders of images and addresses, any number.", metavar="{images}")
+        list[str],
+        typer.Argument(
+            help="Image files, folders, patterns ('**/*.jpg'), zip and tar files, addresses, any number.",
+            metavar="{images}",
+        ),
     ],
     *,
     csv: Annotated[Path | None, typer.Option(help="Write all probabilities into this csv file.")] = None,
+    format_: Annotated[
+        str | None, typer.Option("--format", help="Write all probabilities as csv, json or parquet, see --out.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="File for --format. Default: predictions.FORMAT.")] = None,
     sort_into: Annotated[
         Path | None, typer.Option(help="Copy each image into a folder of its predicted class, below this one.")
     ] = None,
@@ -66,13 +74,14 @@ def predict(
     **options: Unpack[PredictOptions],
 ) -> object:
     """Predict the class of new images, with calibrated probabilities."""
+    files: dict[str, Any] = {"csv": csv, "out": out, "format": format_, "sort_into": sort_into}
     if classifier.suffix.lower() == ".onnx":  # without torch
         from headstart.workbench.predict_onnx import predict_onnx
 
-        return predict_onnx(classifier, images, csv=csv, sort_into=sort_into, on_event=on_event, options=options)
+        return predict_onnx(classifier, images, on_event=on_event, options=options, **files)
     from headstart.workbench.predict import predict as verb
 
-    return verb(classifier, images, csv=csv, sort_into=sort_into, on_event=on_event, **options)
+    return verb(classifier, images, on_event=on_event, **files, **options)
 
 
 @command()

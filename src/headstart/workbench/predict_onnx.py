@@ -18,7 +18,13 @@ from headstart.progress import OnEvent, ProgressReporter, silent
 from headstart.public_api import public_api
 from headstart.recipe import Recipe
 from headstart.untrusted import Untrusted, read_bytes
-from headstart.workbench.prediction_files import check_table, files_of, sort_images, write_predictions
+from headstart.workbench.prediction_files import (
+    files_of,
+    sort_images,
+    tables_of,
+    with_archive_names,
+    write_predictions,
+)
 
 INSTALL = "pip install onnxruntime"
 _MOST_BYTES = 2**31  # what one ONNX file holds
@@ -30,33 +36,35 @@ def predict_onnx(
     images: Any,
     *,
     csv: str | Path | None = None,
+    out: str | Path | None = None,
+    format: str | None = None,
     sort_into: str | Path | None = None,
     on_event: OnEvent | None = None,
     options: Mapping[str, object] | None = None,
-) -> Predictions:
+) -> Predictions:  # eight: as for `predict`
     """Classify image files and all images of folders with a file that `headstart export` wrote.
 
     Args:
-        images: one or several files and folders. csv, sort_into: as for `predict`. options: those of `predict`; one
-            that would have no effect is refused.
+        images: one or several files, folders, patterns and archives. csv, out, format, sort_into: as for `predict`.
+        options: those of `predict`; one that would have no effect is refused.
 
     Raises:
         ClassifierError: the file cannot be run. DataError: a path does not exist, or a folder holds no image.
         RunError: the table cannot be written. RecipeError: an option has no effect here.
     """
     _refuse(options or {})
-    if csv is not None:
-        check_table(csv)
-    given = files_of(images)
+    tables, roots = tables_of(csv, out, format), dict[Path, str]()
+    given = files_of(images, roots)
     classifier = open_onnx(file)
     predictions, progress = Predictions(), ProgressReporter(on_event or silent, "predict")
     for prediction in stream_onnx(classifier, given):
         predictions.append(prediction)
         progress(len(predictions), len(given))
-    if csv is not None:
-        write_predictions(Path(csv), predictions, classifier.classes)
     if sort_into is not None:
         sort_images(predictions, Path(sort_into))
+    predictions = with_archive_names(predictions, roots)
+    for path, kind in tables.items():
+        write_predictions(path, predictions, classifier.classes, kind=kind)
     return predictions
 
 

@@ -1,32 +1,99 @@
-"""Files around predictions, without torch: the images that are named, the table of answers, images sorted by class."""
+"""Files around predictions, without torch: the images that are named, tables of answers, images sorted by class."""
 
 from __future__ import annotations
 
+import dataclasses
+import glob
+import importlib.util
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from headstart import files
-from headstart.classifier.predictions import Prediction
-from headstart.errors import DataError, RunError
+from headstart import files, runtime
+from headstart.classifier.predictions import Prediction, Predictions
+from headstart.errors import DataError, RecipeError, RunError, near
 from headstart.workbench.csv_table import write_table
 
+FORMATS = ("csv", "json", "parquet")
+_PATTERN = "*?["
+_ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 
-def check_table(path: str | Path) -> None:
-    """Refuse a table whose folder is missing, before anything is computed.
+
+def tables_of(csv: str | Path | None, out: str | Path | None, kind: str | None) -> dict[Path, str]:
+    """The tables to write, each with its format; what cannot be written is refused before anything is computed.
+
+    Args:
+        csv: a csv table. out: a table in the format `kind`; None: `predictions.` and the format, in this folder.
+        kind: csv, json or parquet; None: by the name of `out`.
 
     Raises:
-        RunError: with the path.
+        RecipeError: no such format. RunError: a folder is missing, or pyarrow is not installed.
     """
-    if not Path(path).absolute().parent.is_dir():
-        raise RunError(
-            expected="a folder for the table", found="no such folder", where=path, hint="Create the folder first."
-        )
+    tables = {} if csv is None else {Path(csv): "csv"}
+    if out is not None or kind is not None:
+        kind = kind or Path(str(out)).suffix.lower().removeprefix(".")
+        if kind not in FORMATS:
+            raise RecipeError(
+                expected=f"one of {', '.join(FORMATS)}", found=repr(kind), where="--format", hint=near(kind, FORMATS)
+            )
+        tables[Path(out or f"predictions.{kind}")] = kind
+    for path, format_ in tables.items():
+        if not path.absolute().parent.is_dir():
+            raise RunError(
+                expected="a folder for the table", found="no such folder", where=path, hint="Create the folder first."
+            )
+        if format_ == "parquet" and importlib.util.find_spec("pyarrow") is None:
+            raise RunError(
+                expected="the package pyarrow",
+                found="not installed",
+                where=path,
+                hint='pip install "headstart[parquet]"',
+            )
+    return tables
 
 
-def files_of(images: object) -> list[Path]:
-    """Image files of one or several paths, each folder replaced by its images.
+def expand(source: str | os.PathLike[str], roots: dict[Path, str]) -> list[Path]:
+    """The files and folders that a path stands for: those of a pattern such as `*.jpg` or `**/*.jpg`, sorted; the
+    unpacked folder of a zip or tar; else the path itself.
+
+    Args:
+        roots: gets the unpacked folder of an archive and the archive's name, see `with_archive_names`.
+
+    Raises:
+        DataError: nothing has a name of the pattern, or the archive cannot be unpacked.
+    """
+    path = Path(source)
+    if any(c in str(path) for c in _PATTERN) and not os.path.lexists(path):
+        found = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207  # absolute ones too
+        if not found:
+            raise DataError(expected="files with names of a pattern", found="none", where=path)
+        return [one for name in found for one in expand(name, roots)]
+    if not path.name.lower().endswith(_ARCHIVES) or not os.path.isfile(path):  # noqa: PTH113
+        return [path]
+    from headstart.data.archive import unpack  # as for scan_unlabelled below
+
+    root = unpack(path, runtime.cache_folder() / "archives")
+    roots[root] = str(path)
+    return [root]
+
+
+def with_archive_names(predictions: Sequence[Prediction], roots: Mapping[Path, str]) -> Predictions:
+    """Predictions whose images came out of an archive are named `photos.zip/cat/1.jpg`."""
+    named = Predictions()
+    for prediction in predictions:
+        inside = next((root for root in roots if Path(prediction.name).is_relative_to(root)), None)
+        name = prediction.name if inside is None else f"{roots[inside]}{prediction.name[len(str(inside)) :]}"
+        named.append(dataclasses.replace(prediction, name=name))
+    return named
+
+
+def files_of(images: object, roots: dict[Path, str]) -> list[Path]:
+    """Image files of one or several paths, each pattern, archive and folder replaced by its images.
+
+    Args:
+        roots: as for `expand`.
 
     Raises:
         DataError: one is no path, does not exist, or holds no image.
@@ -40,11 +107,11 @@ def files_of(images: object) -> list[Path]:
                 where="images",
                 hint="With an ONNX file, images in memory go to headstart.runtime_onnx.OnnxClassifier.",
             )
-    if all(os.path.isfile(one) for one in several):  # noqa: PTH113  # as in scan_unlabelled, whose import takes a while
+    if all(os.path.isfile(one) and not str(one).lower().endswith(_ARCHIVES) for one in several):  # noqa: PTH113  # as in scan_unlabelled, whose import takes a while
         return [Path(one) for one in several]
     from headstart.data.image_set import scan_unlabelled
 
-    return scan_unlabelled([Path(one) for one in several])
+    return scan_unlabelled([path for one in several for path in expand(one, roots)])
 
 
 def sort_images(predictions: Sequence[Prediction], folder: Path) -> None:
@@ -70,12 +137,20 @@ def _folder_name(label: str) -> str:
     return plain[:100] or "_"
 
 
-def write_predictions(path: Path, predictions: Sequence[Prediction], classes: Sequence[str]) -> None:
-    """Write the table of all probabilities; it appears whole or not at all.
+def write_predictions(
+    path: Path, predictions: Sequence[Prediction], classes: Sequence[str], *, kind: str = "csv"
+) -> None:
+    """Write the table of all probabilities, one row or record for each image; it appears whole or not at all.
+
+    Args:
+        kind: csv; json, a list of records; or parquet. In the last two, numbers are numbers and what is not known null.
 
     Raises:
         RunError: it cannot be written there.
     """
+    if kind != "csv":
+        _write_columns(path, _columns(predictions, classes), kind)
+        return
     header = ["path", "predicted", "probability", *[f"p({name})" for name in classes], "error", "damaged"]
     rows = ([p.name, p.label or "", *_numbers(p, classes), p.error or "", p.damaged or ""] for p in predictions)
     write_table(path, header, rows)
@@ -85,3 +160,30 @@ def _numbers(prediction: Prediction, classes: Sequence[str]) -> list[str]:
     if prediction.error:
         return [""] * (len(classes) + 1)
     return [f"{value:.6f}" for value in (prediction.probability, *(prediction.probabilities[c] for c in classes))]
+
+
+def _columns(predictions: Sequence[Prediction], classes: Sequence[str]) -> dict[str, list[Any]]:
+    return {
+        "path": [p.name for p in predictions],
+        "predicted": [p.label for p in predictions],
+        "probability": [None if p.error else p.probability for p in predictions],
+        **{f"p({name})": [p.probabilities.get(name) for p in predictions] for name in classes},
+        "error": [p.error for p in predictions],
+        "damaged": [p.damaged for p in predictions],
+    }
+
+
+def _write_columns(path: Path, columns: dict[str, list[Any]], kind: str) -> None:
+    expected = "a table that can be written"
+    if kind == "json":
+        records = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        files.write_text(path, json.dumps(records, indent=1, allow_nan=False) + "\n", expected=expected)
+        return
+    import pyarrow  # type: ignore[import-untyped]
+    from pyarrow import parquet
+
+    types = {name: pyarrow.float64() if name == "probability" or name.startswith("p(") else pyarrow.string()
+             for name in columns}  # fmt: skip
+    table = pyarrow.table({name: pyarrow.array(column, types[name]) for name, column in columns.items()})
+    with files.atomic_write(path, expected=expected) as part:
+        parquet.write_table(table, part)
