@@ -20,6 +20,7 @@ from headstart.figures.reliability import ReliabilityPoint, reliability_figure
 from headstart.figures.svg import inline_svg
 from headstart.reports.gallery import Gallery, GalleryImage, ImageGrid
 from headstart.reports.interpretation import calibration_evidence, calibration_verdict, caveats
+from headstart.reports.next_steps import NextStep
 from headstart.reports.page import write_page
 
 MAX_MISTAKES = 24  # images of mistakes, so that some are left for the audit
@@ -41,6 +42,7 @@ class ReportContents:
         recipe: option → value; defaults: the same with nothing chosen, to emphasise what was.
         timings: step → seconds.
         paths: image name → file, for thumbnails.
+        improve: what to do next for a better classifier, by the numbers.
         made_by: the call that made the run, one line. command: what to type next.
         warnings: caveats besides those of the evaluation (backbone not pretrained …).
         rules: how the images were read, so that thumbnails show what the network saw.
@@ -63,6 +65,7 @@ class ReportContents:
     paths: Mapping[str, Path]
     command: str
     made_by: str = ""
+    improve: tuple[NextStep, ...] = ()
     defaults: Mapping[str, object] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     rules: ImageRules | None = None

@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 
 from headstart import runtime
+from headstart.backbones.catalogue import SPECS
 from headstart.classifier.card import Card
 from headstart.classifier.classifier import Classifier
 from headstart.recipe import Recipe
 from headstart.reports.inside import write_inside
+from headstart.reports.next_steps import next_steps
 from headstart.reports.report import ReportContents, write_report
 from headstart.workbench.csv_table import write_table
 from headstart.workbench.fine_tune import FineTuneOutcome
@@ -156,6 +158,16 @@ def _contents(session: Session, result: TrainingResult, inside: Mapping[str, str
         timings=dict(session.seconds),
         paths={sample.name: sample.path for sample in image_set.samples},
         made_by=session.command,
+        improve=tuple(
+            next_steps(
+                result.evaluation,
+                summary.findings,
+                source=str(result.source),
+                train_counts=summary.counts.get("train", {}),
+                backbone=result.backbone.spec,
+                others=tuple(SPECS.values()),
+            )
+        ),
         command=next_command(result.folder),
         defaults=Recipe().to_dict(),
         warnings=result.warnings(),
