@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from headstart.data.image_set import scan
+from headstart.errors import DataError
+from headstart.source_layout import SourceLayout
 from laid_files import JPEG, find, kinds, lay, rows
 
 
@@ -115,3 +117,82 @@ def test_names_that_differ_only_by_case_are_reported(tmp_path: Path) -> None:
     assert image_set.classes == ("Cat", "cat", "dog")
     assert find(image_set, "similar-class-names")[0].detail == {"classes": ["Cat", "cat"]}
     assert find(image_set, "case-collision")[0].groups == (("cat/A.jpg", "cat/a.jpg"),)
+
+
+@pytest.mark.parametrize(
+    ("names", "inner"),
+    [
+        (("x/1/a.jpg", "x/2/a.jpg", "y/1/a.jpg", "y/2/a.jpg"), ["1", "2"]),
+        (("2023/ants/a.jpg", "2023/bees/a.jpg", "2024/ants/a.jpg", "2024/bees/a.jpg"), ["ants", "bees"]),
+        # a few may be missing in places
+        (("x/1/a.jpg", "x/2/a.jpg", "y/1/a.jpg", "y/2/a.jpg", "z/1/a.jpg", "z/2/a.jpg", "z/3/a.jpg"), ["1", "2"]),
+        # at a deeper level
+        (("x/p/ants/a.jpg", "x/p/bees/a.jpg", "y/q/ants/a.jpg", "y/q/bees/a.jpg"), ["ants", "bees"]),
+        # inside the folders of splits
+        (
+            ("train/x/1/a.jpg", "train/x/2/a.jpg", "train/y/1/a.jpg", "train/y/2/a.jpg", "test/x/1/b.jpg",
+             "test/y/2/b.jpg"),
+            ["1", "2"],
+        ),
+    ],
+)  # fmt: skip
+def test_the_same_folders_inside_all_classes_stop_a_training(
+    tmp_path: Path, names: tuple[str, ...], inner: list[str]
+) -> None:
+    lay(tmp_path, *names)
+
+    with pytest.raises(DataError, match=r"same folders .* inside .*--label-from first .*--label-from last"):
+        scan(tmp_path)
+    (finding,) = find(scan(tmp_path, stop=False), "two-levels")
+
+    assert finding.detail["inner"] == inner
+    assert finding.severity == "problem"
+    last = scan(tmp_path, layout=SourceLayout(label_from="last"))
+    assert set(inner) <= set(last.classes)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("x/1/a.jpg", "x/2/a.jpg", "y/3/a.jpg", "y/4/a.jpg"),  # other names in each
+        ("x/images/a.jpg", "y/images/a.jpg"),  # one shared name only wraps
+        ("x/1/a.jpg", "x/2/a.jpg", "y/a.jpg", "y/b.jpg"),  # in one class alone
+        ("x/1/a.jpg", "x/2/a.jpg", "x/b.jpg", "x/c.jpg", "y/1/a.jpg", "y/2/a.jpg", "y/b.jpg", "y/c.jpg"),  # images beside them
+        # fewer than half are shared
+        ("x/1/a.jpg", "x/2/a.jpg", "x/3/a.jpg", "x/4/a.jpg", "y/1/a.jpg", "y/2/a.jpg", "y/5/a.jpg", "y/6/a.jpg",
+         "y/7/a.jpg"),
+    ],
+)  # fmt: skip
+def test_folders_inside_classes_that_differ_mean_nothing(tmp_path: Path, names: tuple[str, ...]) -> None:
+    image_set = scan(lay(tmp_path, *names))
+
+    assert image_set.classes == ("x", "y")
+    assert find(image_set, "two-levels") == []
+
+
+def test_train_and_val_inside_every_class_are_splits(tmp_path: Path) -> None:
+    lay(tmp_path, "cat/train/1.jpg", "cat/val/2.jpg", "dog/train/1.jpg", "dog/val/2.jpg", "owl/train/1.jpg")
+
+    image_set = scan(tmp_path)
+
+    assert {(sample.label, sample.split) for sample in image_set.samples} == {
+        ("cat", "train"), ("cat", "validation"), ("dog", "train"), ("dog", "validation"), ("owl", "train"),
+    }  # fmt: skip
+    assert find(image_set, "inner-splits")[0].detail == {"splits": {"train": "train", "val": "validation"}}
+    assert find(image_set, "two-levels") == []
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("cat/train/1.jpg", "cat/val/1.jpg", "dog/train/1.jpg", "dog/old/1.jpg"),  # one folder is no split
+        ("cat/train/1.jpg", "dog/train/1.jpg"),  # one split alone says nothing
+        ("cat/train/1.jpg", "cat/val/1.jpg", "cat/0.jpg", "dog/train/1.jpg", "dog/val/1.jpg"),  # an image beside them
+        ("cat/val/1.jpg", "cat/test/1.jpg", "dog/val/1.jpg", "dog/test/1.jpg"),  # nothing to train on
+    ],
+)
+def test_folders_inside_classes_that_are_no_splits_give_none(tmp_path: Path, names: tuple[str, ...]) -> None:
+    image_set = scan(lay(tmp_path, *names), stop=False)
+
+    assert {sample.split for sample in image_set.samples} == {None}
+    assert find(image_set, "inner-splits") == []
