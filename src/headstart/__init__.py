@@ -26,6 +26,7 @@ _HOMES: dict[str, str] = {
     "predict": "headstart.workbench.predict",
     "recalibrate": "headstart.workbench.recalibrate",
     "resume": "headstart.workbench.resume",
+    "serve": "headstart.workbench.serve",
     "train": "headstart.workbench.train",
     "register_analysis": "headstart.inspection.catalogue",
     "register_backbone": "headstart.backbones.registered",

@@ -65,6 +65,7 @@ from headstart.workbench.predict import predict as predict
 from headstart.workbench.recalibrate import recalibrate as recalibrate
 from headstart.workbench.resume import resume as resume
 from headstart.workbench.run import Run as Run
+from headstart.workbench.serve import serve as serve
 from headstart.workbench.session import Session as Session
 from headstart.workbench.train import train as train
 

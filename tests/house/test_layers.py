@@ -40,7 +40,8 @@ INSPECTION = CLASSIFIER | {"inspection"}
 BEST_PRACTICES = INSPECTION | {"best_practices"}
 REPORTS = BEST_PRACTICES | FINETUNE | ONNX_EXPORT | {"reports"}
 PRETRAINING = FINETUNE | {"pretraining"}
-WORKBENCH = REPORTS | PRETRAINING | {"datasets", "workbench"}
+SERVING = INSPECTION | {"serving", "headstart"}
+WORKBENCH = REPORTS | PRETRAINING | SERVING | {"datasets", "workbench"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     **{leaf: {"errors", *LEAVES} for leaf in LEAVES},
@@ -58,6 +59,8 @@ ALLOWED: dict[str, set[str]] = {
     "finetune": FINETUNE,
     "onnx_export": ONNX_EXPORT,
     "runtime_onnx": set(),
+    "serving": SERVING,
+    "client": CLASSIFIER | {"client"},
     "inspection": INSPECTION,
     "best_practices": BEST_PRACTICES,
     "pretraining": PRETRAINING,

@@ -13,7 +13,7 @@ import headstart
 from headstart.recipe import AuditOptions, ContinueOptions, EvaluateOptions, InspectOptions, Recipe, TrainOptions
 
 VERBS = """audit check compare continue_run doctor embed evaluate explain export fetch inspect list_backbones predict
-recalibrate resume train"""
+recalibrate resume serve train"""
 DOORS = "register_analysis register_backbone register_check register_engine register_head register_rule"
 TOOLS = """accuracy confusion_figure draw_hand draw_hands freeze lab load_backbone open_image panels_figure preserve
 recalibrate_batch_norm replace_head thaw wilson HAND_CLASSES __version__"""

@@ -28,7 +28,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 _PANELS = {
     "From images to a classifier": ("train", "predict", "evaluate", "compare", "audit", "show"),
     "Train further": ("resume", "continue", "recalibrate", "selftest"),
-    "Use elsewhere": ("export", "check"),
+    "Use elsewhere": ("export", "check", "serve"),
     "Inspect": ("inspect", "explain", "doctor", "lab"),
     "Data sets, backbones, cache": ("fetch", "backbones", "cache", "pretrain", "demo", "help"),
 }

@@ -1,4 +1,4 @@
-"""Commands that take a classifier out of headstart: export, check."""
+"""Commands that take a classifier out of headstart: export, check, serve."""
 
 from __future__ import annotations
 
@@ -47,3 +47,22 @@ def check(
     from headstart.workbench.check import check as verb
 
     return verb(file, images, against=against, on_event=on_event)
+
+
+@command()
+def serve(
+    classifier: Annotated[
+        Path, typer.Argument(help="classifier.safetensors, the folder of its run, or an exported .onnx file.")
+    ],
+    *,
+    port: Annotated[int, typer.Option(help="Port; 0: any that is free.", min=0, max=65535)] = 8017,
+    listen: Annotated[str, typer.Option(help="Address; any but this machine's own needs a token.")] = "127.0.0.1",
+    token: Annotated[
+        str | None, typer.Option(help="What each request must carry. Default: HEADSTART_TOKEN, if it is set.")
+    ] = None,
+    on_event: OnEvent,
+) -> object:
+    """Answer predictions over HTTP; on this machine alone unless told otherwise."""
+    from headstart.workbench.serve import serve as verb
+
+    return verb(classifier, port=port, listen=listen, token=token, on_event=on_event)

@@ -1,0 +1,1 @@
+"""A classifier behind HTTP: bounded, safe by default, the same answers as `predict`."""

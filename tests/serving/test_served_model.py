@@ -1,0 +1,34 @@
+"""ServedModel: the ONNX file gives predict's answers too, and says what it cannot do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import headstart as hs
+from headstart.data.images import BadImage, ImageRules
+from headstart.errors import RecipeError
+from headstart.serving.served_model import ServedClassifier, ServedOnnx
+from headstart.workbench.predict_onnx import open_onnx
+
+
+def test_an_onnx_file_is_served_as_it_predicts(run: hs.Run, exported: Path, photos: Path) -> None:
+    file, image = exported / "classifier.onnx", sorted(photos.rglob("*.png"))[0]
+    served = ServedOnnx(open_onnx(file), pixels=10_000_000, rules=replace(ImageRules(), keep_damaged=True))
+
+    found = served.predict(image.read_bytes())
+
+    assert found.probabilities == hs.predict(file, image, on_event=None)[0].probabilities
+    features = served.embed(image.read_bytes())
+    assert np.linalg.norm(features) ** 2 == pytest.approx(len(run.classifier.head.stages), rel=1e-5)  # unit stages
+    with pytest.raises(RecipeError, match="no gradients"):
+        served.explain(image.read_bytes(), None)
+
+
+def test_an_image_beyond_the_bound_is_refused_before_it_is_decoded(run: hs.Run, photos: Path) -> None:
+    image = sorted(photos.rglob("*.png"))[0].read_bytes()
+    with pytest.raises(BadImage, match="bound of 100"):
+        ServedClassifier(run.classifier, pixels=100).predict(image)

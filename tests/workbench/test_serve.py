@@ -1,0 +1,77 @@
+"""serve: a process that answers on this machine, and finishes what it has accepted when it is told to stop."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import headstart as hs
+from headstart.client import Client
+from headstart.errors import RecipeError, RunError
+
+pytest.importorskip("fastapi")
+pytest.importorskip("uvicorn")
+pytest.importorskip("python_multipart")
+
+
+@pytest.fixture
+def server(exported: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A server of the exported file, on a free port, and its address."""
+    command = [sys.executable, "-m", "headstart", "serve", str(exported / "classifier.onnx"), "--port", "0"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "300"})
+    assert process.stderr is not None
+    try:
+        found = re.search(r"http://127\.0\.0\.1:\d+", process.stderr.readline())
+        assert found is not None
+        yield process, found[0]
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+
+
+def test_the_client_gets_predicts_answers_and_sigterm_ends_the_server(
+    server: tuple[subprocess.Popen[str], str], exported: Path, photos: Path, tmp_path: Path
+) -> None:
+    process, address = server
+    images = sorted(photos.rglob("*.png"))[:3]
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    client = Client(address)
+
+    found = [client.predict(image) for image in images]
+
+    expected = hs.predict(exported / "classifier.onnx", images, on_event=None)
+    assert [one.to_dict() for one in found] == [one.to_dict() for one in expected]
+    assert "not an image" in str(client.predict(tmp_path / "bad.png").error)
+    assert client.card()["classes"] == ["disc", "square", "stripes"]
+    assert len(client.embed(images[0].read_bytes())) > 100
+    with pytest.raises(RunError, match="422"):
+        client.explain(images[0])
+    client.close()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 143
+
+
+def test_another_address_needs_a_token(run: hs.Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HEADSTART_TOKEN", raising=False)
+    for options, found in (
+        ({"listen": "0.0.0.0"}, "a token"),
+        ({"listen": "example.org"}, "IP address"),
+        ({"listen": "0.0.0.0", "token": "short"}, "16"),
+    ):
+        with pytest.raises(RecipeError, match=found):
+            hs.serve(run, on_event=None, **options)  # type: ignore[arg-type]
+
+
+def test_a_port_that_is_taken_is_said(run: hs.Run) -> None:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(RunError, match="--port"):
+        hs.serve(run, port=taken.getsockname()[1], on_event=None)
