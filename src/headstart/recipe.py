@@ -417,7 +417,6 @@ class TrainOptions(ContinueOptions, total=False):
     classes: Any  # names in a list, or a text with commas
     precision: str
     force: bool
-    precision: str
 
 
 def takes(options: type) -> Callable[[_Verb], _Verb]:

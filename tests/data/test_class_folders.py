@@ -157,7 +157,8 @@ def test_the_same_folders_inside_all_classes_stop_a_training(
         ("x/1/a.jpg", "x/2/a.jpg", "y/3/a.jpg", "y/4/a.jpg"),  # other names in each
         ("x/images/a.jpg", "y/images/a.jpg"),  # one shared name only wraps
         ("x/1/a.jpg", "x/2/a.jpg", "y/a.jpg", "y/b.jpg"),  # in one class alone
-        ("x/1/a.jpg", "x/2/a.jpg", "x/b.jpg", "x/c.jpg", "y/1/a.jpg", "y/2/a.jpg", "y/b.jpg", "y/c.jpg"),  # images beside them
+        # images beside them
+        ("x/1/a.jpg", "x/2/a.jpg", "x/b.jpg", "x/c.jpg", "y/1/a.jpg", "y/2/a.jpg", "y/b.jpg", "y/c.jpg"),
         # fewer than half are shared
         ("x/1/a.jpg", "x/2/a.jpg", "x/3/a.jpg", "x/4/a.jpg", "y/1/a.jpg", "y/2/a.jpg", "y/5/a.jpg", "y/6/a.jpg",
          "y/7/a.jpg"),
