@@ -68,25 +68,17 @@ class Recipe:
         "commas",
     )
     # closed form: no learning rate, no epochs, exact leave-one-out
-    head: str = _option(
-        "ridge",
-        "what is trained on the features: ridge; logistic, whose log loss is the lowest; kernel ridge; or auto, kernel "
-        "where left-out images find it better",
-        choices=HEADS,
-    )
+    head: str = _option("ridge", "what is trained on the features; auto: ridge or kernel", choices=HEADS)
     # probe: the backbone stays as it is; minutes on a laptop, and hard to beat with few images
     strategy: str = _option(
         "probe",
-        "what is trained: the head alone, everything after a frozen boundary, all stages, all stages starting from the "
-        "probe's head, or what folds of the training images find better than the probe within --time",
+        "what is trained: the head alone, all after a frozen boundary, all stages, all from the probe's head, or auto",
         choices=("probe", "last-stage", "full", "probe-then-full", "auto"),
     )
     # ten minutes: a coffee break
     time: str = _option("10min", "with auto: how long fine-tuning may take, as 90s, 10min or 2h")
     # the last stage: it is the most specific to the old task, and cheap once the stages before it are cached
-    unfreeze: str | None = _option(
-        None, "with last-stage: the first stage, or module, that is trained [default: the last stage]"
-    )
+    unfreeze: str | None = _option(None, "with last-stage: the first stage, or module, that is trained [default: last]")
     # 0: about 150 steps, at least 3 epochs and at most 10: a few minutes on a laptop
     epochs: int = _option(0, "epochs of fine-tuning; 0: chosen by the number of training images", low=0, high=1000)
     # a step of 3 % of the weights' own size at the head, 0.4 times as much at each stage before it. Chosen by splits of

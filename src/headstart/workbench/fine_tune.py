@@ -15,7 +15,7 @@ from headstart.evaluation.intervals import Interval
 from headstart.finetune.auto import boundary_of, epochs_of, plan_fine_tuning, settings_of, start_of
 from headstart.finetune.plan import FineTunePlan
 from headstart.finetune.result import FineTuneResult
-from headstart.finetune.settings import FineTuneTask
+from headstart.finetune.settings import FineTuneImages, FineTuneTask
 from headstart.finetune.strategies import STRATEGIES
 from headstart.heads.head import Head
 from headstart.progress import ProgressReporter
@@ -103,19 +103,7 @@ def fine_tune(
     """
     recipe = session.recipe
     images = fine_tune_images(session, backbone, dataset, rows=rows)
-    solve = head.solve
-    task = FineTuneTask(
-        backbone=backbone,
-        head=head.given or head.solve(rows.train),
-        solve=None if head.given is not None else lambda positions: solve(rows.train[positions]),
-        images=images,
-        settings=settings_of(recipe, len(rows.train)),
-        until=boundary_of(recipe, backbone) if recipe.strategy in ("last-stage", "auto") else "",
-        cache=session.cache,
-        report=lambda sentence: session.notice(str(sentence)),
-        progress=session.progress("cache activations", unit="views"),
-        fold_progress=session.progress("train on folds", unit="trainings"),
-    )
+    task = _task(session, backbone, head, images=images, rows=rows)
     plan = job.recall() or plan_fine_tuning(task, recipe)
     job.note(plan)
     if plan.strategy == "probe":
@@ -150,6 +138,25 @@ def fine_tune(
     source = f"{backbone.weights.source}, fine-tuned here ({tuned.strategy}, {plan.epochs} epochs)"
     backbone.weights = Provenance(source, backbone.fingerprint, backbone.weights.licence)
     return outcome
+
+
+def _task(
+    session: Session, backbone: Backbone, head: StartingHead, *, images: FineTuneImages, rows: FineTuneRows
+) -> FineTuneTask:  # positional: as in fine_tune
+    """The task before its plan."""
+    recipe, solve = session.recipe, head.solve
+    return FineTuneTask(
+        backbone=backbone,
+        head=head.given or head.solve(rows.train),
+        solve=None if head.given is not None else lambda positions: solve(rows.train[positions]),
+        images=images,
+        settings=settings_of(recipe, len(rows.train)),
+        until=boundary_of(recipe, backbone) if recipe.strategy in ("last-stage", "auto") else "",
+        cache=session.cache,
+        report=lambda sentence: session.notice(str(sentence)),
+        progress=session.progress("cache activations", unit="views"),
+        fold_progress=session.progress("train on folds", unit="trainings"),
+    )
 
 
 def _judged(
