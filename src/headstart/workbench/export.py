@@ -188,9 +188,18 @@ def _evenly(paths: Sequence[Path], most: int) -> list[Path]:
 def check_float32(model: Classifier) -> None:
     """Refuse a classifier in low precision, whose head was solved on other features than an exported network gives.
 
+    And one with a kernel, which the exported graph does not compute.
+
     Raises:
         ClassifierError: it is one.
     """
+    if model.head.kernel is not None:
+        raise ClassifierError(
+            expected="a classifier with a linear head",
+            found="one with a kernel",
+            where="export",
+            hint="Train again with --head ridge, and export that.",
+        )
     if (low := model.backbone.low_precision) is not None:
         raise ClassifierError(
             expected="a classifier in float32",
