@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from command_line import Headstart
-from headstart.recipe import ContinueOptions, EvaluateOptions, PredictOptions, Recipe, TrainOptions
+from headstart.options import ContinueOptions, EvaluateOptions, PredictOptions, TrainOptions
+from headstart.recipe import Recipe
 
 
 def test_every_field_of_the_recipe_is_an_option_of_train(headstart: Headstart) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 SOURCE = Path(__file__).parents[2] / "src" / "headstart"
 
 LEAVES = {
+    "options",
     "recipe",
     "recipe_file",
     "invocation",

@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 import headstart
-from headstart.recipe import AuditOptions, ContinueOptions, EvaluateOptions, InspectOptions, Recipe, TrainOptions
+from headstart.options import AuditOptions, ContinueOptions, EvaluateOptions, InspectOptions, TrainOptions
+from headstart.recipe import Recipe
 
 VERBS = """audit check compare continue_run doctor embed evaluate explain export fetch inspect list_backbones predict
 recalibrate resume serve train"""

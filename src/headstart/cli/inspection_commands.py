@@ -11,8 +11,8 @@ from typing_extensions import Unpack
 
 from headstart.cli.command import command
 from headstart.cli.tables import print_analyses
+from headstart.options import InspectOptions
 from headstart.progress import OnEvent
-from headstart.recipe import InspectOptions
 
 _MODEL = "Name of a backbone, classifier.safetensors, or the folder of a run."
 

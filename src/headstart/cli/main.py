@@ -22,8 +22,8 @@ from headstart.cli.streams import StandardStreams, signals_as_interrupt
 from headstart.cli.tables import console, print_backbones, print_cache, print_predictions
 from headstart.errors import RecipeError, near
 from headstart.invocation import started_in_shell
+from headstart.options import AuditOptions, EvaluateOptions, PredictOptions, TrainOptions
 from headstart.progress import OnEvent
-from headstart.recipe import AuditOptions, EvaluateOptions, PredictOptions, TrainOptions
 
 _Classifier = Annotated[Path, typer.Argument(help="classifier.safetensors, or the folder of its run.")]
 _Dataset = Annotated[

@@ -9,8 +9,8 @@ import typer
 from typing_extensions import Unpack
 
 from headstart.cli.command import command
+from headstart.options import RecalibrateOptions
 from headstart.progress import OnEvent
-from headstart.recipe import RecalibrateOptions
 
 
 @command()

@@ -6,8 +6,9 @@ from typing_extensions import Unpack
 
 from headstart.data.audit.audit import Audit
 from headstart.data.python_source import Source
+from headstart.options import AuditOptions, takes
 from headstart.progress import OnEvent, print_event
-from headstart.recipe import AuditOptions, Recipe, takes
+from headstart.recipe import Recipe
 from headstart.workbench.session import Session
 
 

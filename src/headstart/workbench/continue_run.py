@@ -10,8 +10,9 @@ from typing_extensions import Unpack
 from headstart.errors import RecipeError
 from headstart.finetune.auto import NOT_LINEAR, check_strategy
 from headstart.invocation import line
+from headstart.options import ContinueOptions, takes
 from headstart.progress import OnEvent, print_event
-from headstart.recipe import ContinueOptions, Recipe, takes
+from headstart.recipe import Recipe
 from headstart.workbench.job import Job
 from headstart.workbench.run import Run, out_folder
 from headstart.workbench.session import Session

@@ -18,8 +18,9 @@ from headstart.data.images import BadImage, read_bytes
 from headstart.errors import DataError
 from headstart.features.extract import ImageFiles, extract_features, open_store
 from headstart.features.matrix import Features
+from headstart.options import EmbedOptions, takes
 from headstart.progress import OnEvent
-from headstart.recipe import EmbedOptions, Recipe, takes
+from headstart.recipe import Recipe
 from headstart.workbench.session import Session
 from headstart.workbench.starting_point import check_backbone, choose_backbone
 

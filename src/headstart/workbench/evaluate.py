@@ -17,8 +17,9 @@ from headstart.evaluation.evaluate import BaselinePredictions, EvaluatedImages, 
 from headstart.evaluation.evaluation import Evaluation
 from headstart.features.matrix import Features, FeatureView
 from headstart.heads.knn import nearest, predict_neighbours
+from headstart.options import EvaluateOptions, takes
 from headstart.progress import OnEvent, print_event
-from headstart.recipe import EvaluateOptions, Recipe, takes
+from headstart.recipe import Recipe
 from headstart.wording import counted
 from headstart.workbench.run import Run, Trained, classifier_of, find_run
 from headstart.workbench.session import Session

@@ -21,9 +21,10 @@ from headstart.inspection.inspected_model import Model, inspected_model
 from headstart.inspection.inspection_result import InspectionResult
 from headstart.inspection.run_analysis import run_analysis
 from headstart.inspection.weights.filters import filters
+from headstart.options import InspectOptions, takes
 from headstart.plain import Plain
 from headstart.progress import OnEvent, print_event
-from headstart.recipe import InspectOptions, Recipe, takes
+from headstart.recipe import Recipe
 from headstart.reports.inside import InsideContents, write_inside
 from headstart.workbench.argument_order import check_analysis_order
 from headstart.workbench.events import FilesWritten

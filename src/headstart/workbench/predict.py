@@ -14,8 +14,9 @@ from headstart.classifier.predictions import Predictions
 from headstart.data.folder_scan import IMAGE_SUFFIXES
 from headstart.data.image_set import scan_unlabelled
 from headstart.data.image_source import is_image_source, list_sources
+from headstart.options import PredictOptions, takes
 from headstart.progress import OnEvent, print_event
-from headstart.recipe import PredictOptions, Recipe, takes
+from headstart.recipe import Recipe
 from headstart.workbench.predict_onnx import predict_onnx
 from headstart.workbench.prediction_files import expand, sort_images, tables_of, with_archive_names, write_predictions
 from headstart.workbench.run import Run, Trained, classifier_of

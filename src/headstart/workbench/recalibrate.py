@@ -17,9 +17,10 @@ from headstart.classifier.predictions import Prediction
 from headstart.data.image_set import Sample
 from headstart.errors import BackboneError, ClassifierError, DataError
 from headstart.evaluation.comparison import Comparison, RunPredictions, compare
+from headstart.options import RecalibrateOptions, takes
 from headstart.plain import Plain
 from headstart.progress import OnEvent, print_event
-from headstart.recipe import RecalibrateOptions, Recipe, takes
+from headstart.recipe import Recipe
 from headstart.workbench.events import FilesWritten
 from headstart.workbench.open_model import NOT_TRAINED_ON, samples_of
 from headstart.workbench.run import Run, Trained, classifier_of

@@ -18,9 +18,10 @@ from headstart.data.python_source import Source
 from headstart.data.thumbnails import encode_thumbnail
 from headstart.errors import RecipeError
 from headstart.finetune.augmentation import MARGIN, Augmentation, stored_side, views
+from headstart.options import AuditOptions, takes
 from headstart.plain import Plain
 from headstart.progress import OnEvent, print_event
-from headstart.recipe import AuditOptions, Recipe, takes
+from headstart.recipe import Recipe
 from headstart.reports.contact_sheet import (
     PER_CLASS,
     AugmentedClass,

@@ -28,8 +28,9 @@ from headstart.heads.knn import predict_neighbours
 from headstart.heads.linear_probe import LinearProbe, TrainingRows, fit_linear_probe
 from headstart.heads.regularization_path import no_progress
 from headstart.invocation import line
+from headstart.options import TrainOptions, takes
 from headstart.progress import OnEvent, print_event
-from headstart.recipe import Recipe, TrainOptions, takes
+from headstart.recipe import Recipe
 from headstart.wording import listed
 from headstart.workbench.events import FilesWritten, Plan, Results
 from headstart.workbench.fine_tune import FineTuneOutcome, StartingHead, fine_tune, fine_tune_plan
