@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from typing_extensions import TypedDict, Unpack
 
-from headstart.errors import RunError, RecipeError
+from headstart.errors import RecipeError, RunError
 from headstart.options import TrainOptions, takes
 from headstart.recipe import Recipe
 
