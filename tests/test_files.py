@@ -20,6 +20,7 @@ from headstart.features.row_file import RowFile
 from headstart.files import (
     FolderLock,
     atomic_write,
+    check_name,
     expanded,
     is_abandoned,
     publish_folder,
@@ -249,6 +250,13 @@ def test_a_name_that_no_disk_can_hold_is_refused_before_the_work(name: str, tmp_
     with pytest.raises(RunError, match="File name too long"), atomic_write(tmp_path / name) as part:
         part.touch()
     assert [one for one in names(tmp_path) if one.startswith(".")] == []
+
+
+def test_a_name_is_checked_before_the_work(tmp_path: Path) -> None:
+    check_name(tmp_path / "new")
+    check_name(tmp_path / "no" / "folder" / "yet")
+    with pytest.raises(RunError, match="too long"):
+        check_name(tmp_path / ("x" * 300))
 
 
 def test_a_home_that_nobody_has_is_refused() -> None:

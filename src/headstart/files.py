@@ -316,6 +316,16 @@ def make_folder(
     return path
 
 
+def check_name(path: Path, *, expected: str = "a path that can be written") -> None:
+    """Refuse a name that no file can have here, before what is to be written is computed.
+
+    Raises:
+        RunError: it is too long, or cannot be seen.
+    """
+    with os_errors(path, expected=expected), contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        path.lstat()
+
+
 def copy_into(path: Path, folder: Path) -> Path:
     """Copy a file into a folder, which is made; a name that is taken there gets a number.
 

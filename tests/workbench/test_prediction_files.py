@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import headstart as hs
 from headstart.classifier.predictions import Prediction
 from headstart.errors import DataError, RecipeError, RunError
 from headstart.workbench.prediction_files import (
@@ -112,3 +113,9 @@ def test_patterns_and_archives_stand_for_their_images(photos: Path, tmp_path: Pa
     assert [one.name for one in named] == [
         f"{tmp_path}/photos.zip/deep/disc/{path.name}" for path in sorted(folder.iterdir())
     ]
+
+
+@pytest.mark.parametrize("option", ["csv", "out", "sort_into"])
+def test_a_name_that_is_too_long_is_refused_before_anything_is_computed(option: str, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="too long"):  # not that there is no classifier
+        hs.predict(tmp_path / "none", tmp_path, **{option: tmp_path / f"{'x' * 300}.csv"}, on_event=None)

@@ -17,7 +17,7 @@ from headstart.data.images import BadImage, open_image
 from headstart.data.output_record import output_folder, record_files
 from headstart.errors import DataError
 from headstart.features.matrix import Features
-from headstart.files import atomic_write, os_errors
+from headstart.files import atomic_write, check_name, os_errors
 from headstart.heads.knn import nearest
 from headstart.inspection.attribution.attribution import explain as explain_images
 from headstart.inspection.attribution.explanation import Explanation, SimilarImage
@@ -61,6 +61,8 @@ def explain(
         RecipeError: the method or the class is unknown.
     """
     session = Session(on_event=on_event)
+    if out is not None:
+        check_name(Path(out))
     model = classifier_of(classifier, verb="explain", images=images)
     run, why_not = find_run(classifier, model)
     named = [Path(images)] if isinstance(images, (str, Path)) else [Path(image) for image in images]

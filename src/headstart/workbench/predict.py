@@ -9,6 +9,7 @@ from typing import Any
 
 from typing_extensions import Unpack
 
+from headstart import files
 from headstart.classifier.classifier import Classifier
 from headstart.classifier.predictions import Predictions
 from headstart.data.folder_scan import IMAGE_SUFFIXES
@@ -65,6 +66,8 @@ def predict(
                             options=options)  # fmt: skip
     session = Session(recipe, options, on_event)
     tables = tables_of(csv, out, format) if csv or out or format else {}
+    if sort_into is not None:
+        files.check_name(Path(sort_into), expected="a folder that can be written")
     model = classifier_of(classifier, verb="predict", images=images)
     roots: dict[Path, str] = {}
     given = [image for source in _several(images) for image in _images_of(source, roots, session)]

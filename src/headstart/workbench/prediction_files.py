@@ -44,6 +44,7 @@ def tables_of(csv: str | Path | None, out: str | Path | None, kind: str | None) 
             raise RunError(
                 expected="a folder for the table", found="no such folder", where=path, hint="Create the folder first."
             )
+        files.check_name(path, expected="a table that can be written")
         if format_ == "parquet" and importlib.util.find_spec("pyarrow") is None:
             raise RunError(
                 expected="the package pyarrow",
