@@ -27,6 +27,7 @@ _HOMES: dict[str, str] = {
     "recalibrate": "headstart.workbench.recalibrate",
     "resume": "headstart.workbench.resume",
     "serve": "headstart.workbench.serve",
+    "show": "headstart.workbench.show",
     "train": "headstart.workbench.train",
     "register_analysis": "headstart.inspection.catalogue",
     "register_backbone": "headstart.backbones.registered",

@@ -67,6 +67,7 @@ from headstart.workbench.resume import resume as resume
 from headstart.workbench.run import Run as Run
 from headstart.workbench.serve import serve as serve
 from headstart.workbench.session import Session as Session
+from headstart.workbench.show import show as show
 from headstart.workbench.train import train as train
 
 __version__: str

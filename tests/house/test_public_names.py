@@ -14,7 +14,7 @@ from headstart.options import AuditOptions, ContinueOptions, EvaluateOptions, In
 from headstart.recipe import Recipe
 
 VERBS = """audit check compare continue_run doctor embed evaluate explain export fetch inspect list_backbones predict
-recalibrate resume serve train"""
+recalibrate resume serve show train"""
 DOORS = "register_analysis register_backbone register_check register_engine register_head register_rule"
 TOOLS = """accuracy confusion_figure draw_hand draw_hands freeze lab load_backbone open_image panels_figure preserve
 recalibrate_batch_norm replace_head thaw wilson HAND_CLASSES __version__"""

@@ -35,7 +35,7 @@ from headstart.engines.onnxruntime_engine import (
 )
 from headstart.errors import BackboneError
 
-CALIBRATION_IMAGES = 64  # more moved no accuracy on the shared sets; with 16 the ranges are those of a few images
+CALIBRATION_IMAGES = 64  # ranges of activations need few; other numbers were not tried
 _TOGETHER = 16  # images of one calibration pass
 _SIMILARITY = "headstart.similarity"  # metadata of the quantised network
 _QUANTISED = "_quantized"  # what onnxruntime appends to the name of a weight
