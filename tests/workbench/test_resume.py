@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -96,11 +97,17 @@ def test_images_in_memory_are_kept_so_that_their_training_can_be_resumed(photos:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("every_step")
-def test_a_torn_checkpoint_is_passed_over_for_the_one_before_it(photos: Path, tmp_path: Path, whole: Run) -> None:
+@pytest.mark.parametrize("damage", ["cut", "40 flipped bits"])
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before_it(
+    damage: str, photos: Path, tmp_path: Path, whole: Run
+) -> None:
     out = tmp_path / "run"
     broken(photos, out, 3)
     latest = Job.find(out).folder / LATEST
-    latest.write_bytes(latest.read_bytes()[:1000])
+    data = bytearray(latest.read_bytes()[: 1000 if damage == "cut" else None])
+    for place in random.Random(0).sample(range(8 * len(data)), 40 if damage != "cut" else 0):
+        data[place // 8] ^= 1 << place % 8
+    latest.write_bytes(data)
     with pytest.warns(UserWarning, match="the one before it"):
         finished = resume(out, on_event=lambda event: None)
     assert weights(finished) == weights(whole)
