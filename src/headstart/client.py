@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from urllib.parse import quote, urlsplit
 from headstart.classifier.predictions import Prediction
 from headstart.errors import DataError, RecipeError, RunError
 from headstart.public_api import public_methods
+from headstart.untrusted import Untrusted, parse_object
 
 Image = str | os.PathLike[str] | bytes
 
@@ -45,7 +45,7 @@ class Client:
         name = "<bytes>" if isinstance(image, bytes) else os.fspath(image)
         status, content = self._send("POST", "/v1/predict", _content(image))
         if status == 422:
-            return Prediction(name, None, 0.0, {}, error=str(json.loads(content)["error"]))
+            return Prediction(name, None, 0.0, {}, error=str(self._object(content).get("error", "")))
         answer = self._checked(status, content)["predictions"][0]
         return Prediction(
             name, answer["label"], answer["probability"], answer["probabilities"], damaged=answer["damaged"]
@@ -103,11 +103,16 @@ class Client:
         raise AssertionError("unreachable")
 
     def _checked(self, status: int, content: bytes) -> dict[str, Any]:
-        values = json.loads(content) if content else {}
-        if status != 200 or not isinstance(values, dict):
-            found = values.get("error", "") if isinstance(values, dict) else ""
-            raise RunError(expected="an answer", found=f"{status} {found}".strip(), where=self._url)
+        values = self._object(content) if content else {}
+        if status != 200:
+            raise RunError(expected="an answer", found=f"{status} {values.get('error', '')}".strip(), where=self._url)
         return values
+
+    def _object(self, content: bytes) -> dict[str, Any]:
+        try:
+            return parse_object(content)
+        except Untrusted as error:
+            raise RunError(expected="an answer of headstart's server", found=str(error), where=self._url) from error
 
 
 def _content(image: Image) -> bytes:

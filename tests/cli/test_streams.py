@@ -35,7 +35,7 @@ from headstart.cli.command import _errors_shown
 
 def work(arguments):
     try:
-        with _errors_shown():
+        with _errors_shown({}):
             print("ready", flush=True)
             time.sleep(30)
     except Exception:

@@ -15,7 +15,7 @@ from command_line import Headstart
 def test_a_run_is_continued_beside_it(headstart: Headstart, run_folder: Path, tmp_path: Path) -> None:
     shutil.copytree(run_folder, tmp_path / "run")
 
-    further = headstart("continue", "run", "--epochs", "1", "--json")
+    further = headstart("continue", "run", "--strategy", "probe-then-full", "--epochs", "1", "--json")
 
     assert further.code == 0, further.err
     assert json.loads(further.out)["run"] == "run-2"

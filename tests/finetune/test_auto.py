@@ -37,7 +37,8 @@ def auto(photos: Path, out: Path, **knobs: object) -> tuple[Run, str]:
 
 
 @pytest.mark.slow
-def test_too_few_images_keep_the_probe(photos: Path, tmp_path: Path) -> None:
+def test_too_few_images_keep_the_probe(tmp_path: Path) -> None:
+    photos = draw_folder(tmp_path / "photos", per_class=7)  # 21 images, of which fewer than 20 are trained on
     run, told = auto(photos, tmp_path / "run")
     assert "too few to see whether fine-tuning helps" in told
     assert run.record["fine_tuning"]["plan"]["strategy"] == "probe"

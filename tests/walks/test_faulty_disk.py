@@ -15,6 +15,7 @@ import pytest
 import headstart as hs
 from drawn_photos import draw_folder
 from faulty_disk import FaultyDisk
+from headstart.data.output_record import NAME as OUTPUT_RECORD
 from headstart.errors import HeadstartError
 
 CODES = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EIO)
@@ -52,10 +53,12 @@ def _prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def leftovers(place: Path) -> list[str]:
-    """Hidden and partial files beside the user's own; an interrupted training with a checkpoint is no leftover."""
+    """Hidden and partial files beside the user's own; no leftovers are an interrupted training with a
+    checkpoint, and the record of pictures that were written."""
     names = [path.relative_to(place) for path in place.rglob("*") if path.name.startswith(".") or ".part" in path.name]
     resumable = {path.parent.relative_to(place) for path in place.rglob("checkpoint*.pth")}
-    return sorted(str(name) for name in names if name not in resumable)
+    recorded = {path.relative_to(place) for path in place.rglob(OUTPUT_RECORD) if any(path.parent.glob("[!.]*"))}
+    return sorted(str(name) for name in names if name not in resumable | recorded)
 
 
 def broken_promises(place: Path, disk: FaultyDisk, verb: Callable[[], object], numbers: Iterator[int]) -> list[str]:

@@ -26,7 +26,9 @@ from headstart.workbench.train import train
 
 def test_events_come_in_the_order_a_user_reads_them(run_events: list[progress.Event]) -> None:
     kinds = [
-        type(event).__name__ for event in run_events if not isinstance(event, (progress.Progress, progress.Working))
+        type(event).__name__
+        for event in run_events
+        if not isinstance(event, (progress.Progress, progress.Working, progress.Detail))
     ]
     assert kinds == ["DatasetSummary", "Plan", "Results", "FilesWritten"]
     steps = [event for event in run_events if isinstance(event, progress.Progress) and event.step == "extract features"]

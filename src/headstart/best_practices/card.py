@@ -12,11 +12,11 @@ from safetensors import SafetensorError, safe_open
 from headstart.backbones.preprocess import Preprocess
 from headstart.best_practices.examination import Examination, NotCheckedError
 from headstart.best_practices.rule import Issue, register_rule
-from headstart.classifier.card import FORMAT, MAX_BYTES, Card
+from headstart.classifier.card import FORMAT, LATER, MAX_BYTES, Card
 from headstart.untrusted import parse_object
 
 _CLOSE = 1e-3  # of a mean or standard deviation in [0, 1]: a quarter of a grey level
-_OPTIONAL = ("module", "bit_depth")  # entries of a card that are written only where they say something
+_OPTIONAL = tuple(LATER)  # entries of a card that are written only where they say something
 _OUTSIDE = 0.05  # in units of normalised pixels; bicubic resizing overshoots before it is rounded, not after
 
 

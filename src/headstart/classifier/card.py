@@ -42,8 +42,8 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "created": str,
 }
 _FLAGS = {"unit": True, "flip_tta": False}  # the value where a file does not state it, as the first ones did not
-# keys that only files which need them have, and the value where they are absent
-_LATER: dict[str, Any] = {"module": {}, "bit_depth": 16, "gamma": 0.0, "precision": "float32"}
+LATER: dict[str, Any] = {"module": {}, "bit_depth": 16, "gamma": 0.0, "precision": "float32"}
+"""Entries that only files which need them have → the value where they are absent."""
 _OLD_KEYS = {"mirror": "flip_tta"}  # of files written before 0.2
 _STAGE = ("name", "module", "width", "pool", "side")
 _MODULE = {"class": str, "package": str, "parameters": int, "stages": list, "head": list}
@@ -129,7 +129,7 @@ class Card(Plain):
     def to_json(self) -> str:
         """Strict JSON, format and version first."""
         values = {"format": FORMAT, "version": self.version, **self.to_dict()}
-        for key, usual in _LATER.items():
+        for key, usual in LATER.items():
             if values[key] == usual:
                 del values[key]
         return json.dumps(values, allow_nan=False)
@@ -154,7 +154,7 @@ class Card(Plain):
             if not isinstance(values.get(key), kind) or isinstance(values[key], bool):
                 raise _wrong(f"{key} in the card", repr(values.get(key))[:80], where)
         _check_values(values, where)
-        known = {**_FLAGS, **_LATER, **values}
+        known = {**_FLAGS, **LATER, **values}
         known |= {new: values[old] for old, new in _OLD_KEYS.items() if old in values and new not in values}
         for key in _FLAGS:
             if not isinstance(known[key], bool):

@@ -110,5 +110,5 @@ def _images_of(source: object, roots: dict[Path, str], session: Session) -> Sequ
         return [source]
     path = Path(source)
     if path.suffix.lower() in IMAGE_SUFFIXES and os.path.isfile(path):  # noqa: PTH113  # the usual case
-        return scan_unlabelled([path])
+        return [path]
     return scan_unlabelled(expand(source, roots), on_skip=session.notice)
