@@ -96,6 +96,8 @@ class Comparison:
             note += f"; {len(found)} sets, the worst has {worse[one]} more mistakes"
             shown, passed = f"{100 * mean(found):+.2f} points on average", mean(found) >= -WITHIN
             verdict = "passed" if passed and worse[one] <= IMAGES else "failed"
+            if len(found) < len(SETS.split(",")):
+                verdict = "not judged: not all sets"
             lines.append(Line(self.name, f"{self.name}, all sets, {one}", mean(found), shown, RULE, verdict, note))
         return lines
 

@@ -1,4 +1,4 @@
-"""The machine as headstart sees it: never fewer than one core, a cache where it is told, devices that exist."""
+"""The machine as headstart sees it: never fewer than one core, a cache in the folder named, devices that exist."""
 
 from __future__ import annotations
 

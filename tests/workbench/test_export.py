@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,11 @@ import numpy as np
 import pytest
 
 import headstart as hs
+from headstart.classifier.card import Card
+from headstart.classifier.classifier import Classifier
 from headstart.errors import ClassifierError, DataError, RecipeError
+from headstart.heads.kernel_map import KernelMap
+from headstart.workbench.export import check_float32
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
@@ -40,6 +45,23 @@ def test_the_model_is_one_that_older_runtimes_read(exported: Path, run: hs.Run) 
     assert json.loads(facts["headstart"]) == json.loads(run.classifier.card.to_json())
     assert [one.name for one in model.graph.input] == ["image"]
     assert [one.name for one in model.graph.output] == ["probabilities", "scores", "features"]
+
+
+def test_a_head_with_a_kernel_is_refused_and_nothing_is_written(run: hs.Run, tmp_path: Path) -> None:
+    model = run.classifier.copy()
+    widths = tuple(model.backbone.spec.stage(name).width for name in model.head.stages)
+    marks = np.ones((4, sum(widths)), np.float32)
+    kernel = KernelMap(marks, 0.5, widths)
+    model.head = replace(model.head, kind="kernel", weight=np.ones((4, len(model.classes))), kernel=kernel)
+
+    with pytest.raises(ClassifierError, match="linear head"):
+        check_float32(model)
+    path = Classifier(model.backbone, model.head, Card.of(model.backbone, model.head, model.classes)).save(
+        tmp_path / "kernel.safetensors"
+    )
+    with pytest.raises(ClassifierError, match="linear head"):
+        hs.export(path, out=tmp_path / "export", on_event=None)
+    assert not (tmp_path / "export").exists()
 
 
 Mistake = Callable[[Any], None]

@@ -1,4 +1,4 @@
-"""Files around predictions: class names stay inside their folder, and only paths are taken for files."""
+"""Files around predictions: class names stay inside their folder, and only paths count as files."""
 
 from __future__ import annotations
 

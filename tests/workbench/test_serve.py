@@ -1,4 +1,4 @@
-"""serve: a process that answers on this machine, and finishes what it has accepted when it is told to stop."""
+"""serve: a process that answers on this machine, and finishes what it has accepted when it is asked to stop."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """int8: a backbone quantised after training, and the same network again from the bytes in a classifier file.
 
 Weights are symmetric int8 for each output channel, activations unsigned 8-bit with ranges from calibration images
-(QDQ, static). The integer products and sums are exact on every processor: where there is no VNNI, onnxruntime is told
+(QDQ, static). The integer products and sums are exact on every processor: where there is no VNNI, onnxruntime is set
 to take the kernels that cannot overflow. `docs/decisions/int8.md` says what was measured.
 """
 

@@ -21,7 +21,7 @@ from headstart.workbench.run import Trained, classifier_of
 PORT = 8017
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 _INSTALL = "pip install 'headstart[serve]'"
-_DRAIN = 30  # seconds that a server which is told to stop gives to what it has accepted
+_DRAIN = 30  # seconds that a server that is asked to stop gives to what it has accepted
 _LEAST_TOKEN = 16  # characters
 
 

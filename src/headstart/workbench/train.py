@@ -162,7 +162,7 @@ def _train(session: Session, source: Path, target: Path, *, job: Job | None = No
 
 
 def _own_network(session: Session, start: StartingPoint) -> nn.Module | None:
-    """The user's network, which is needed to open the file; one of the catalogue is built anew."""
+    """The user's network, which is needed to open the file; one of the catalogue is built again."""
     own = session.backbone is not None and not start.backbone.spec.builder
     return start.backbone.network if own else None
 
