@@ -4,7 +4,9 @@
 
 Parts: `images` (damaged files of every format, opened), `archives` (damaged and evil ones, unpacked), `classifiers`
 (files with changed cards, tensors and bytes, opened and asked), `kills` (SIGKILL and SIGTERM at seeded moments, then
-resumed or run again).
+resumed or run again), `signals` (each command ended at seeded moments, then called again), `system` (each command on
+disks that are full, read-only or forbidden, with lost caches, odd paths, and closed or full standard streams; the
+disks need root).
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ PARTS = {
     "classifiers": "robustness_classifiers",
     "images": "robustness_images",
     "kills": "robustness_kills",
+    "signals": "robustness_signals",
+    "system": "robustness_system",
 }
 """Part → module of this folder with `run(count, seed) -> dict[str, int]`, the number of trials by their outcome."""
 

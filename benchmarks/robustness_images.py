@@ -12,17 +12,20 @@ TOLERANCE = 8  # grey levels of the mean difference: below, nobody sees damage
 
 def run(count: int, seed: int) -> dict[str, int]:
     """Trials by their outcome; `another picture` decodes without a word, mostly of a format without checksums."""
-    outcomes = {"refused": 0, "as the whole file": 0, "another picture": 0, "foreign error": 0}
+    outcomes = {"refused": 0, "as the whole file": 0, "said to be suspect": 0, "another picture": 0, "foreign error": 0}
     for mutation in mutations(count, seed):
         try:
-            found = open_image(mutation.damaged).rgb
+            opened = open_image(mutation.damaged)
         except BadImage:
             outcomes["refused"] += 1
             continue
         except Exception:
             outcomes["foreign error"] += 1
             continue
-        whole = open_image(mutation.whole).rgb
+        found, whole = opened.rgb, open_image(mutation.whole).rgb
         same = found.shape == whole.shape and np.abs(found.astype(int) - whole).mean() <= TOLERANCE
-        outcomes["as the whole file" if same else "another picture"] += 1
+        if same:
+            outcomes["as the whole file"] += 1
+        else:
+            outcomes["said to be suspect" if opened.suspicion else "another picture"] += 1
     return outcomes

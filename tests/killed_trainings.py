@@ -70,8 +70,11 @@ class Killer:
             moment = self.random.uniform(0, seconds) if kills < _MOST_KILLS and code else None
             number_of_signal = self.random.choice((signal.SIGKILL, signal.SIGTERM))
             before = set(_left(folder, resumable=True))  # of an earlier SIGKILL
+            began = time.monotonic()
             code = self._wait(self._start(folder, strategy, resume=resume), moment, number_of_signal)
             if code not in (-signal.SIGKILL, 128 + signal.SIGTERM, -signal.SIGTERM):
+                if moment is not None and not resume:  # it ended before that: the machine is faster than it was
+                    self.alone[strategy] = expected, min(seconds, time.monotonic() - began)
                 break
             kills += 1
             resume = any((folder / ".run.unfinished").glob("checkpoint*.pth")) and not (folder / "run").exists()

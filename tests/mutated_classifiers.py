@@ -22,7 +22,9 @@ from torch import Tensor, nn
 from headstart.backbones.backbone import Backbone, load_backbone
 from headstart.classifier.card import Card
 from headstart.classifier.classifier import Classifier
+from headstart.classifier.familiarity import FamiliarImages, fit_familiarity
 from headstart.errors import ClassifierError
+from headstart.evaluation.conformal import fit_conformal
 from headstart.heads.head import Head
 
 Rng = np.random.Generator
@@ -105,7 +107,16 @@ def whole(is_own: bool, place: Path) -> bytes:
     weight = rng.normal(size=(sum(backbone.spec.stage(name).width for name in stages), 3))
     head = Head("ridge", stages, weight, rng.normal(size=3), temperature=3.0)
     card = Card.of(backbone, head, ("ant", "bee", "wasp"), data={"images": 9}, metrics={"accuracy": 0.5})
-    return Classifier(backbone, head, card).save(place / f"whole-{is_own}.safetensors").read_bytes()
+    features = rng.normal(size=(20, len(weight))).astype(np.float32)
+    known = FamiliarImages(features, np.arange(20) % 3, np.arange(20), [f"{i}.png" for i in range(20)])
+    model = Classifier(
+        backbone,
+        head,
+        card,
+        familiarity=None if is_own else fit_familiarity(known, stage=stages[0], rate=0.5),
+        conformal=None if is_own else fit_conformal(rng.dirichlet([1, 1, 1], 30), np.arange(30) % 3),
+    )
+    return model.save(place / f"whole-{is_own}.safetensors").read_bytes()
 
 
 def mutations(count: int, seed: int, place: Path) -> Iterator[Mutation]:

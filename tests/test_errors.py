@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from headstart.errors import DataError, HeadstartError, near, shown
+import pickle
+
+import pytest
+
+from headstart.data.images import BadImage
+from headstart.errors import DataError, HeadstartError, first_line, near, shown
 
 
 def test_an_error_tells_its_four_parts_in_one_sentence() -> None:
@@ -26,6 +31,23 @@ def test_near_names_come_before_all_names() -> None:
     assert near("zzz", ["resnet18", "alexnet"]) == "Known: resnet18, alexnet."
 
 
+@pytest.mark.parametrize(
+    ("text", "line"), [("one\ntwo", "one"), ("\n\n  one\n", "one"), ("", "KeyError"), (" \n", "KeyError")]
+)
+def test_the_first_line_of_a_silent_error_is_its_kind(text: str, line: str) -> None:
+    class KeyError(Exception):  # the real one quotes its text
+        """An error of another package."""
+
+    assert first_line(KeyError(text)) == line
+
+
 def test_control_characters_are_shown_escaped_and_letters_kept() -> None:
     assert shown("Käse\x1b[31m\u202e") == "Käse\\x1b[31m\\u202e"
     assert shown("94.8\u00a0%") == "94.8\u00a0%"
+
+
+@pytest.mark.parametrize("error", [DataError(expected="a", found="b", where="c", hint="d"), BadImage("it is empty")])
+def test_an_error_crosses_processes_as_it_is(error: HeadstartError) -> None:
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is type(error)
+    assert (str(copy), copy.lines(), copy.args) == (str(error), error.lines(), error.args)

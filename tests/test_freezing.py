@@ -14,7 +14,7 @@ import headstart
 from headstart.backbones.backbone import build_backbone
 from headstart.backbones.catalogue import SPECS
 from headstart.errors import TrainingError
-from headstart.freezing import FreezePolicy, freeze, policy_of, thaw
+from headstart.freezing import FreezePolicy, freeze, policy_of, tensor_bytes, thaw
 
 
 class Small(nn.Module):
@@ -219,3 +219,19 @@ def test_a_stage_and_the_path_of_its_module_freeze_the_same(stage: str, module: 
 
     assert freeze(backbone, until=stage) == freeze(other, until=module)
     assert thaw(backbone, until=stage) == thaw(other, until=module)
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        torch.arange(6, dtype=torch.float32).reshape(2, 3).T,
+        torch.tensor([1.5]).expand(1),
+        torch.tensor(2.0),
+        torch.zeros(0).as_strided((0,), (0,)),
+        torch.tensor([1.0]).as_strided((1,), (0,)),
+        torch.ones(3, dtype=torch.bfloat16),
+        torch.tensor([True, False]),
+    ],
+)
+def test_the_bytes_of_a_tensor_do_not_depend_on_its_strides(tensor: torch.Tensor) -> None:
+    assert bytes(tensor_bytes(tensor)) == bytes(tensor.clone(memory_format=torch.contiguous_format).untyped_storage())

@@ -43,3 +43,14 @@ def test_a_device_that_is_not_here_is_refused(name: str) -> None:
 def test_the_cpu_is_always_here_and_versions_name_what_changes_numbers() -> None:
     assert runtime.choose_device("cpu") == "cpu"
     assert {"python", "system", "headstart", "torch", "numpy"} <= set(runtime.versions())
+
+
+def test_torchrun_says_how_many_processes_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("WORLD_SIZE", "RANK", "MASTER_ADDR"):
+        monkeypatch.delenv(name, raising=False)
+    assert runtime.torchrun_size() == 1
+    monkeypatch.setenv("WORLD_SIZE", "4")  # alone it is another program's
+    assert runtime.torchrun_size() == 1
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    assert runtime.torchrun_size() == 4

@@ -131,6 +131,7 @@ def test_a_field_of_another_type_is_named(changes: dict[str, object], place: str
         check_fields(Outer(**{**GOOD, **changes}))  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_no_other_place_parses_json() -> None:
     guilty = [
         f"{path.relative_to(SOURCE)} line {node.lineno}"

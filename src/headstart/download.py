@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import http.client
 import re
 import time
@@ -18,6 +17,7 @@ from typing import BinaryIO
 
 from headstart import files, runtime
 from headstart.errors import DownloadError
+from headstart.untrusted import sha256_of
 
 Progress = Callable[[int, int], None]
 """Called with the bytes done and the bytes in all (0 where the server does not say)."""
@@ -180,19 +180,6 @@ def _stamp(path: Path) -> int:
 def file_matches(path: Path, sha256: str) -> bool:
     """Whether the SHA-256 of a file begins with these hex digits; an empty hash matches every file."""
     return not sha256 or sha256_of(path).startswith(sha256.lower())
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's bytes, hex.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _fetch_in_tries(task: _Task) -> None:

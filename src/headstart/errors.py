@@ -16,7 +16,7 @@ shows those four lines; anything else is our bug and keeps its traceback.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 
 class HeadstartError(Exception):
@@ -30,10 +30,20 @@ class HeadstartError(Exception):
         place = f" ({self.where})" if self.where else ""
         super().__init__(f"Expected {expected}, found {found}{place}. {hint}".rstrip())
 
+    def __reduce__(self) -> tuple[Callable[..., HeadstartError], tuple[object, ...]]:
+        return _rebuilt, (type(self), self.args, self.__dict__)  # it crosses from worker processes as it is
+
     def lines(self) -> tuple[tuple[str, str], ...]:
         """The four parts with their names, empty ones left out: what a face prints."""
         parts = (("expected", self.expected), ("found", self.found), ("where", self.where), ("next", self.hint))
         return tuple((name, text) for name, text in parts if text)
+
+
+def _rebuilt(kind: type[HeadstartError], args: tuple[object, ...], state: Mapping[str, object]) -> HeadstartError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
 
 
 class DataError(HeadstartError):
@@ -69,6 +79,12 @@ def near(name: str, known: Iterable[str]) -> str:
     names = list(known)
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
     return f"Did you mean {' or '.join(close)}?" if close else f"Known: {', '.join(names)}."
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of another package says, for the words of ours: its first line, or its kind where it is silent."""
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
 
 
 def shown(text: str) -> str:

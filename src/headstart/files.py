@@ -10,8 +10,10 @@ import errno
 import json
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,7 @@ _CANNOT_RESERVE = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)  # answers of f
 _NO_LOCKS = (*_CANNOT_RESERVE, errno.ENOLCK)
 _NAME = 60  # characters of a file's name in that of its temporary neighbour: file systems allow 255 bytes
 _LOCK = "lock"
+_made: ContextVar[list[Path] | None] = ContextVar("_made", default=None)
 
 
 def os_error(
@@ -50,7 +53,7 @@ def os_error(
     return kind(
         expected=expected or "a file or folder that can be used",
         found=error.strerror or str(error) or type(error).__name__,
-        where=_printable(where or error.filename or ""),
+        where=printable(where or error.filename or ""),
         hint=hint or _HINTS.get(error.errno or 0, "Check the path, its permissions and the disk."),
     )
 
@@ -64,6 +67,36 @@ def os_errors(
         yield
     except OSError as error:
         raise os_error(error, where, expected=expected, hint=hint, kind=kind) from error
+
+
+@contextlib.contextmanager
+def all_or_none() -> Iterator[None]:
+    """Remove what the block has made so far, should an error or a signal end it.
+
+    Only what was not there before is removed, and a folder only while it is empty: what others put there stays. A file
+    that was replaced keeps its new content. Blocks may stand inside each other; threads do not see each other's.
+    """
+    outer, mine = _made.get(), list[Path]()
+    token = _made.set(mine)
+    try:
+        yield
+    except BaseException:
+        for path in reversed(mine):
+            with contextlib.suppress(OSError):  # not made after all, or no longer empty
+                path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+        raise
+    else:
+        if outer is not None:
+            outer += mine
+    finally:
+        _made.reset(token)
+
+
+def will_make(path: Path) -> None:
+    """Say that a file or folder is about to be made: before it is, so that no signal comes in between."""
+    made = _made.get()
+    if made is not None:
+        made += [one for one in (*reversed(path.parents), path) if not one.exists()]
 
 
 @contextlib.contextmanager
@@ -83,53 +116,62 @@ def atomic_write(
     Raises:
         HeadstartError: of the given kind: the file cannot be written there.
     """
-    with os_errors(path, expected=expected, hint=hint, kind=kind):
+    with os_errors(path, expected=expected, hint=hint, kind=kind), all_or_none():
         if path.exists() and not path.is_file() and not path.is_dir():  # a pipe, /dev/stdout
             yield path
             return
         path = path.resolve()
-        part, handle = _open_part(path)
+        names, held, part = _part_names(path), list[int](), None
         try:
+            part = _open_part(names, held)
             mode = part.stat().st_mode
             yield part
             part.chmod(mode)  # safetensors and mkstemp make files that only their owner can read
             flush(part)
-            handle = _closed(handle)  # Windows cannot rename an open file
+            _close(held)  # Windows cannot rename an open file
+            will_make(path)
             part.replace(path)
             flush(path.parent)
         finally:
-            _closed(handle)
+            _close(held)
             with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
+                if part is not None:
+                    part.unlink(missing_ok=True)
+            if part is None:  # a signal came between making it and knowing it
+                for name in names:
+                    remove_abandoned_part(name)
 
 
-def _open_part(path: Path) -> tuple[Path, int]:
-    """A new file beside a path, and the handle by which this process holds it while it lives."""
+def _part_names(path: Path) -> tuple[Path, Path]:
+    """The temporary files that may stand for a path: the second where another process writes it now."""
     name = path.name[:_NAME]
-    usual = path.with_name(f".{name}.part")
-    remove_abandoned_part(usual)
-    for part in (usual, path.with_name(f".{name}-{uuid.uuid4().hex}.part")):  # the second: another process writes now
+    return path.with_name(f".{name}.part"), path.with_name(f".{name}-{uuid.uuid4().hex}.part")
+
+
+def _open_part(names: tuple[Path, Path], held: list[int]) -> Path:
+    """Make the first of the files that is free; `held` gets the handle by which this process holds it."""
+    remove_abandoned_part(names[0])
+    for part in names:
         with contextlib.suppress(FileExistsError):
-            handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-            _hold(handle)
-            return part, handle
+            held.append(os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666))
+            hold(held[-1])
+            return part
     raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(part))
 
 
-def _closed(handle: int) -> int:
-    if handle >= 0:
-        os.close(handle)
-    return -1
+def _close(held: list[int]) -> None:
+    while held:
+        os.close(held.pop())
 
 
-def _hold(handle: int) -> bool:
-    """Lock an open file for as long as it is open; False where another process holds it."""
+def hold(handle: int, *, wait: bool = False) -> bool:
+    """Lock an open file for as long as it is open; False where another process holds it, unless we wait for that."""
     if os.name == "nt":
         return True  # there an open file cannot be removed: nothing else is needed
     import fcntl
 
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
         return False
     except OSError:  # a file system without locks
@@ -143,7 +185,7 @@ def remove_abandoned_part(part: Path) -> None:
         handle = os.open(part, os.O_RDWR)
     except OSError:  # there is none
         return
-    abandoned = _hold(handle)
+    abandoned = hold(handle)
     os.close(handle)
     if abandoned:
         with contextlib.suppress(OSError):  # on Windows: another process has it open
@@ -182,6 +224,20 @@ class FolderLock:
                 raise
         return True
 
+    def make(self) -> bool:
+        """Make the folder and take its lock; False where it is there, or another process cleared it in between.
+
+        Raises:
+            OSError: the system refuses.
+        """
+        try:
+            self.folder.mkdir()
+            return self.acquire()
+        except (FileExistsError, FileNotFoundError):
+            if not self.folder.parent.is_dir():
+                raise
+            return False
+
     @property
     def is_held(self) -> bool:
         """Whether this object holds the lock; False on a file system without locks."""
@@ -192,15 +248,25 @@ class FolderLock:
         self._lock.release()
 
 
-def is_abandoned(folder: Path) -> bool:
-    """Whether nobody works in a folder of unfinished work: the process that made it is gone."""
+def remove_if_abandoned(folder: Path) -> bool:
+    """Remove a folder of unfinished work in which nobody works: the process that made it is gone.
+
+    Its lock is held meanwhile, so that a folder which another process has just made is never half removed.
+
+    Returns:
+        Whether it is gone.
+    """
     lock = FolderLock(folder)
     try:
-        return lock.acquire() and lock.is_held
+        if not (lock.acquire() and lock.is_held):
+            return False
+        shutil.rmtree(folder, ignore_errors=True)
     except OSError:
         return False
     finally:
         lock.release()
+    shutil.rmtree(folder, ignore_errors=True)  # the lock itself, which Windows cannot remove while it is open
+    return not folder.exists()
 
 
 @contextlib.contextmanager
@@ -220,24 +286,25 @@ def work_folder(
         HeadstartError: of the given kind: the folder cannot be made.
     """
     hidden = target.with_name(f".{target.name[:_NAME]}-{uuid.uuid4().hex[:8]}.part")
-    lock: FolderLock | None = None
+    lock = FolderLock(hidden)
     try:
         with os_errors(target.parent, expected=expected, hint=hint, kind=kind):
             target.parent.mkdir(parents=True, exist_ok=True)
             remove_abandoned(target)
-            made = hidden if os.name == "nt" else hidden.with_suffix(".new")  # there no locked folder can be renamed
-            made.mkdir()
-            lock = FolderLock(made)
-            lock.acquire()
-            if made != hidden:  # which others take for abandoned unless it is locked
-                made.rename(hidden)
+            while not lock.make():  # another process took it for abandoned before it was locked
+                time.sleep(0.01)
             inner = hidden / target.name  # a name that is too long is refused here, not when all is done
             inner.mkdir()
         yield inner
     finally:
-        if lock is not None:
-            lock.release()  # Windows cannot remove an open file
-        shutil.rmtree(hidden, ignore_errors=True)
+        _clear(lock)
+
+
+def _clear(lock: FolderLock) -> None:
+    try:
+        lock.release()  # Windows cannot remove an open file
+    finally:
+        shutil.rmtree(lock.folder, ignore_errors=True)
 
 
 def publish_folder(folder: Path, target: Path) -> Path:
@@ -260,11 +327,11 @@ def publish_folder(folder: Path, target: Path) -> Path:
 
 
 def remove_abandoned(target: Path) -> None:
-    """Remove the hidden folders that killed processes left of unfinished forms of a target."""
+    """Remove the hidden folders of `work_folder` that killed processes left for a target."""
     prefix = f".{target.name[:_NAME]}-"
     for entry in sorted(target.parent.iterdir()):
-        if entry.name.startswith(prefix) and entry.name.endswith(".part") and entry.is_dir() and is_abandoned(entry):
-            shutil.rmtree(entry, ignore_errors=True)
+        if entry.name.startswith(prefix) and entry.name.endswith(".part") and entry.is_dir():
+            remove_if_abandoned(entry)
 
 
 def remove(path: Path, *, strict: bool = False) -> None:
@@ -306,24 +373,15 @@ def make_folder(
     hint: str = FOR_OUT,
     kind: type[HeadstartError] = RunError,
 ) -> Path:
-    """Make a folder with those above it, unless it is there.
+    """Make a folder with those above it, unless it is there; all of them or none.
 
     Raises:
         HeadstartError: of the given kind: it cannot be made.
     """
-    with os_errors(path, expected=expected, hint=hint, kind=kind):
+    with os_errors(path, expected=expected, hint=hint, kind=kind), all_or_none():
+        will_make(path)
         path.mkdir(parents=True, exist_ok=True)
     return path
-
-
-def check_name(path: Path, *, expected: str = "a path that can be written") -> None:
-    """Refuse a name that no file can have here, before what is to be written is computed.
-
-    Raises:
-        RunError: it is too long, or cannot be seen.
-    """
-    with os_errors(path, expected=expected), contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        path.lstat()
 
 
 def copy_into(path: Path, folder: Path) -> Path:
@@ -342,7 +400,7 @@ def copy_into(path: Path, folder: Path) -> Path:
     return target
 
 
-def expanded(path: str | Path, *, kind: type[HeadstartError] = RunError, hint: str = "") -> Path:
+def expanded(path: str | Path, *, kind: type[HeadstartError] = RunError) -> Path:
     """A path as the user wrote it, with ~ replaced by the home folder.
 
     Raises:
@@ -351,7 +409,7 @@ def expanded(path: str | Path, *, kind: type[HeadstartError] = RunError, hint: s
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
-        raise kind(expected="a path", found=f"{str(path)!r}: {error}", hint=hint or "Write it out in full.") from error
+        raise kind(expected="a path", found=str(error), where=printable(path), hint="Write it out in full.") from error
 
 
 def flush(path: Path) -> None:
@@ -422,7 +480,7 @@ def disk_full(folder: Path, needed: int, error: Exception, *, hint: str) -> Head
     )
 
 
-def _printable(path: object) -> str:
+def printable(path: object) -> str:
     """A path as text that can be printed and sent; bytes that are not UTF-8 are escaped."""
     text = os.fsdecode(path) if isinstance(path, bytes) else str(path)
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -233,6 +233,13 @@ def _inside(name: str, other: str) -> bool:
     return name != other and (other == "" or name.startswith(other + "."))
 
 
+def tensor_bytes(tensor: Tensor) -> memoryview:
+    """The bytes of a contiguous tensor of any type, without a copy where it is on the CPU."""
+    flat = tensor.detach().cpu().contiguous()
+    # a tensor of one number or none is contiguous whatever its stride, and `view` wants a stride of 1
+    data: memoryview = flat.as_strided((flat.numel(),), (1,)).view(torch.uint8).numpy().data
+    return data
+
+
 def _sha256(tensor: Tensor) -> str:
-    raw = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-    return hashlib.sha256(raw.numpy().tobytes()).hexdigest()
+    return hashlib.sha256(tensor_bytes(tensor)).hexdigest()

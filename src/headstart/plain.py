@@ -26,7 +26,7 @@ def to_plain(value: Any) -> Any:
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
         return {str(key): to_plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, (list, tuple, range)):
         return [to_plain(item) for item in value]
     if isinstance(value, Set):
         return sorted(to_plain(item) for item in value)

@@ -6,7 +6,6 @@ Torch is imported inside the functions that need it, so that a command without t
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 import os
 import platform
 import shutil
@@ -49,10 +48,21 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+def torchrun_size() -> int:
+    """How many processes torchrun started of this program; 1 without it."""
+    words = (os.environ.get("WORLD_SIZE", ""), os.environ.get("RANK", ""))
+    return int(words[0]) if all(word.isdecimal() for word in words) and "MASTER_ADDR" in os.environ else 1
+
+
 @functools.cache
 def cpu_flags() -> frozenset[str]:
     """Names of the processor's instruction sets as Linux lists them, such as avx2, avx512_vnni; elsewhere none."""
     return frozenset(_cpu_field("flags", "Features").split())
+
+
+def has_vnni() -> bool:
+    """Whether the processor is known to multiply 8-bit integers without overflow."""
+    return any("vnni" in flag for flag in cpu_flags())
 
 
 @functools.cache
@@ -122,6 +132,8 @@ def choose_device(name: str = "auto") -> str:
 
 def versions() -> dict[str, str]:
     """Versions of Python, the system and the packages that can change a number."""
+    import importlib.metadata  # here: a tenth of what `headstart --help` imports, and few commands ask for versions
+
     found = {"python": platform.python_version(), "system": f"{platform.system()} {platform.machine()}"}
     for package in _PACKAGES:
         try:

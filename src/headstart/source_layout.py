@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import numbers
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -12,6 +13,8 @@ from typing import Any
 
 from headstart.errors import RecipeError
 
+GROUP_WORDS = ("auto", "none", "parent")
+"""What `group_by` says without a pattern or a column; they win over headers of the same name."""
 _DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|", r"\t": "\t"}
 
 
@@ -24,6 +27,7 @@ class SourceLayout:
         split_column: header, or `HEADER=VALUE`: lines with this value are the test split, all others training.
         delimiter: comma, semicolon, tab, pipe, or one character.
         label_from: level of the folders that names the class: auto, first, last, or a number from 1.
+        group_by: header of the column of groups; a word of `GROUP_WORDS` or a pattern names no column.
         classes: all there are, in their order, those without images too; empty: those of the images, by name.
 
     Raises:
@@ -35,6 +39,7 @@ class SourceLayout:
     split_column: str | None = None
     delimiter: str | None = None
     label_from: str = "auto"
+    group_by: str = "auto"
     classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -53,6 +58,14 @@ class SourceLayout:
     def character(self) -> str | None:
         """The delimiter itself; None: it is found by the header."""
         return None if self.delimiter is None else _DELIMITERS.get(self.delimiter, self.delimiter)
+
+    @property
+    def groups_by_pattern(self) -> bool:
+        """Whether `group_by` is a regular expression with a capture group, which reads names of files."""
+        try:
+            return re.compile(self.group_by).groups > 0
+        except re.error:
+            return False
 
     @property
     def _number(self) -> int:

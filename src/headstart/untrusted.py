@@ -7,6 +7,7 @@ reader of the file turns into its own kind of HeadstartError.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
 import os
@@ -73,6 +74,19 @@ def read_text(path: Path, most: int = MOST_BYTES) -> str:
         return read_bytes(path, most).decode("utf-8", "surrogatepass")
     except UnicodeDecodeError as error:
         raise Untrusted(f"no text in UTF-8: byte {error.start:,}") from error
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's bytes, hex.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 18):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def parse_json(text: str | bytes, most: int = MOST_BYTES) -> Any:

@@ -28,16 +28,23 @@ cli._exit_code = work
 cli.main([])
 """
 WAIT = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from headstart.cli import main as cli
 from headstart.cli.command import _errors_shown
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background inherit that these are ignored
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+def wait():
+    print("ready", flush=True)
+    time.sleep(30)
+
 def work(arguments):
     try:
         with _errors_shown({}):
-            print("ready", flush=True)
-            time.sleep(30)
+            wait()
     except Exception:
         Path(sys.argv[1]).write_text("cleaned")
         return 130
@@ -101,5 +108,32 @@ def test_a_signal_cleans_up_and_gives_the_usual_exit_code(number: signal.Signals
 
     assert process.returncode == code
     assert (tmp_path / "cleaned").read_text() == "cleaned"
+    assert b"Stopped." in told
+    assert b"Traceback" not in told
+
+
+@posix
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_that_compiled_code_makes_an_error_of_its_own_is_no_failure(number: signal.Signals, code: int) -> None:
+    wait = """
+def wait():
+    try:
+        print("ready", flush=True)
+        time.sleep(30)
+    except KeyboardInterrupt:
+        raise ImportError("initialization failed")  # as matplotlib's _backend_agg, made by pybind11
+cli._exit_code = lambda arguments: wait()
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", WAIT.replace("cli.main([])", f"{wait}cli.main([])")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    process.send_signal(number)
+    _, told = process.communicate(timeout=30)
+
+    assert process.returncode == code
     assert b"Stopped." in told
     assert b"Traceback" not in told

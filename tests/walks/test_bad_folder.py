@@ -130,6 +130,7 @@ def of_kind(audited: Audit, kind: str) -> list[Finding]:
     return [finding for finding in audited.findings if finding.kind == kind]
 
 
+@pytest.mark.slow
 def test_every_unreadable_image_is_named_with_its_reason(audited: Audit) -> None:
     (finding,) = of_kind(audited, "unreadable")
 
@@ -139,6 +140,7 @@ def test_every_unreadable_image_is_named_with_its_reason(audited: Audit) -> None
         assert words in reasons[name]
 
 
+@pytest.mark.slow
 def test_hidden_folders_and_other_files_are_said_and_never_counted(audited: Audit) -> None:
     said = {name for finding in of_kind(audited, "skipped") for name in finding.names}
 
@@ -167,6 +169,7 @@ def test_odd_sizes_are_named(audited: Audit) -> None:
     assert any("train/ant/tiny.png" in some for some in names)
 
 
+@pytest.mark.slow
 def test_each_copy_is_found_with_its_source_and_no_other(folder: Path, audited: Audit, tmp_path: Path) -> None:
     again = tmp_path / "again"
     draw_sound(again)
@@ -185,6 +188,7 @@ def test_leaks_and_the_picture_under_two_labels_are_problems(audited: Audit) -> 
     assert [name for group in labels.groups for name in group if "relabelled" in name] == ["train/bee/relabelled.bmp"]
 
 
+@pytest.mark.slow
 def test_an_unknown_class_in_the_test_is_named_and_not_remapped(audited: Audit, run: Run) -> None:
     (finding,) = of_kind(audited, "unknown-class")
 
@@ -193,6 +197,7 @@ def test_an_unknown_class_in_the_test_is_named_and_not_remapped(audited: Audit, 
     assert run.evaluation.unknown == {"wasp": 2}
 
 
+@pytest.mark.slow
 def test_training_leaves_out_what_is_bad_and_says_what_it_found(run: Run, told: DatasetSummary, audited: Audit) -> None:
     used = {row["path"] for row in run.predictions()}
 
@@ -203,6 +208,7 @@ def test_training_leaves_out_what_is_bad_and_says_what_it_found(run: Run, told: 
     assert {finding.kind for finding in told.findings} == {finding.kind for finding in audited.findings}
 
 
+@pytest.mark.slow
 def test_looking_and_training_change_no_file(folder: Path, run: Run, audited: Audit, tmp_path: Path) -> None:
     again = tmp_path / "photos"
     draw_sound(again)

@@ -15,6 +15,7 @@ import pytest
 import headstart as hs
 from drawn_photos import draw_folder
 from faulty_disk import FaultyDisk
+from headstart import files
 from headstart.data.output_record import NAME as OUTPUT_RECORD
 from headstart.errors import HeadstartError
 
@@ -30,8 +31,16 @@ VERBS: dict[str, Callable[[], object]] = {
     "train an archive": lambda: hs.train("photos.zip", out="runs/new", inside=False, **TRAIN),
     "predict": lambda: hs.predict("runs/old", "photos", csv="table.csv", on_event=None),
     "evaluate": lambda: hs.evaluate("runs/old", "photos", on_event=None),
+    "predict, sorted": lambda: hs.predict("runs/old", "photos", sort_into="sorted", on_event=None),
+    "advise": lambda: hs.advise("photos", backbones="embedded", out="advice", on_event=None),
+    "review": lambda: hs.review("runs/old", drop=[_first()], on_event=None),
     "explain": lambda: hs.explain("runs/old", next(Path("photos").rglob("*.png")), out="explained", on_event=None),
 }
+OUTPUTS = ("table.csv", "explained", "sorted", "advice", "runs/old/review.jsonl")
+
+
+def _first() -> str:
+    return str(sorted(Path("photos").rglob("*.png"))[0].relative_to("photos"))
 
 
 @pytest.fixture
@@ -67,12 +76,14 @@ def broken_promises(place: Path, disk: FaultyDisk, verb: Callable[[], object], n
     for turn, number in enumerate(numbers):
         shutil.rmtree(place / "cache", ignore_errors=True)
         shutil.rmtree(place / "runs" / "new", ignore_errors=True)
+        _remove_outputs(place)
         disk.fail_at(number, CODES[turn % len(CODES)])
         try:
             verb()
         except HeadstartError as error:
             if not (error.found and error.expected):
                 wrong.append(f"{disk.failed}: without a reason")
+            wrong += [f"{disk.failed}: left {name}" for name in OUTPUTS if os.path.lexists(place / name)]
         except Exception as error:
             wrong.append(f"{disk.failed}: {type(error).__name__}: {error}")
         disk.rest()
@@ -82,15 +93,22 @@ def broken_promises(place: Path, disk: FaultyDisk, verb: Callable[[], object], n
     return wrong
 
 
+def _remove_outputs(place: Path) -> None:
+    for name in OUTPUTS:
+        files.remove(place / name)
+
+
 def operations(disk: FaultyDisk, verb: Callable[[], object], place: Path) -> int:
     """How many operations a verb asks for when nothing is refused."""
     disk.fail_at(0, 0)
     verb()
     disk.rest()
     shutil.rmtree(place / "runs" / "new", ignore_errors=True)
+    _remove_outputs(place)
     return len(disk.log)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["audit", "predict"])
 def test_every_refused_operation_is_one_of_our_errors(name: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     disk = FaultyDisk(monkeypatch, place)

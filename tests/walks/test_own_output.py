@@ -75,6 +75,7 @@ def _draw_the_demo_beside_the_classes(run: hs.Run, folder: Path) -> None:
     _draw_the_demo(run, folder, folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "write",
     [
@@ -85,8 +86,8 @@ def _draw_the_demo_beside_the_classes(run: hs.Run, folder: Path) -> None:
         _draw_a_figure_into_a_class,
         _sort_into_a_new_folder,
         _sort_into_a_folder_in_use,
-        _draw_the_demo_into_a_new_folder,
-        _draw_the_demo_beside_the_classes,
+        pytest.param(_draw_the_demo_into_a_new_folder, marks=pytest.mark.slow),
+        pytest.param(_draw_the_demo_beside_the_classes, marks=pytest.mark.slow),
     ],
 )
 def test_what_a_verb_wrote_is_no_image_of_the_next_training(
@@ -106,6 +107,7 @@ def test_what_a_verb_wrote_is_no_image_of_the_next_training(
     assert "written by headstart" in finding.message
 
 
+@pytest.mark.slow
 def test_a_folder_of_sorted_images_can_be_trained_on(run: hs.Run, photos: Path, tmp_path: Path) -> None:
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"no image")

@@ -22,6 +22,7 @@ from headstart.workbench.train import train
 QUICK = {"backbone": "embedded", "engine": "eager", "inside": False}
 
 
+@pytest.mark.slow
 def test_a_cache_that_vanishes_in_mid_run_costs_nothing_but_time(photos: Path, tmp_path: Path) -> None:
     """It was reported as a full disk."""
     done = []

@@ -114,18 +114,26 @@ def _occupy_closed_descriptors() -> None:
 
 @contextlib.contextmanager
 def signals_as_interrupt() -> Iterator[list[int]]:
-    """Treat SIGTERM, and SIGHUP of a closed terminal, as Ctrl-C; yields the numbers of those that came."""
+    """Treat SIGTERM, and SIGHUP of a closed terminal, as Ctrl-C; yields the numbers of those that came, of all three.
+
+    Who gets an exception asks what came: compiled code that a signal interrupts may raise one of its own, such as
+    matplotlib's "ImportError: initialization failed".
+    """
     came: list[int] = []
 
     def stop(number: int, _: FrameType | None) -> None:
         came.append(number)
-        for one in given:  # what is removed now is not disturbed by a second one
-            signal.signal(one, signal.SIG_IGN)
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        for one in given:  # what is removed now is not disturbed by a second one; a second Ctrl-C is somebody's wish
+            if one != signal.SIGINT:
+                signal.signal(one, signal.SIG_IGN)
         raise TerminatedError(number)
 
-    wanted = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    wanted = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
     in_main = threading.current_thread() is threading.main_thread()  # only there Python allows it
-    given = {one: signal.SIG_DFL for one in wanted if in_main and signal.getsignal(one) == signal.SIG_DFL}
+    python_does = (signal.SIG_DFL, signal.default_int_handler)  # a signal that is ignored, as by nohup, stays so
+    given = {one: before for one in wanted if in_main and (before := signal.getsignal(one)) in python_does}
     for one in given:
         signal.signal(one, stop)
     try:

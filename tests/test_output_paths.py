@@ -1,0 +1,80 @@
+"""A path for output that cannot work is refused before the work, with the reason."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from headstart.errors import ClassifierError, RunError
+from headstart.output_paths import writable_file, writable_folder
+
+IMPOSSIBLE = [("a\0b", "NUL"), ("", "empty name"), ("n" * 300, "too long"), ("~nobody-of-this-name/x", "~nobody")]
+
+
+@pytest.mark.parametrize(("name", "reason"), IMPOSSIBLE)
+def test_names_that_nothing_can_have_are_refused(name: str, reason: str) -> None:
+    for check in (writable_file, writable_folder):
+        with pytest.raises(RunError, match=reason):
+            check(name)
+
+
+def test_a_file_needs_its_folder_unless_the_writer_makes_it(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="no such folder"):
+        writable_file(tmp_path / "new" / "page.html")
+
+    assert writable_file(tmp_path / "new" / "page.html", makes_parents=True) == tmp_path / "new" / "page.html"
+    assert writable_file(tmp_path / "page.html") == tmp_path / "page.html"
+    assert writable_folder(tmp_path / "a" / "b") == tmp_path / "a" / "b"
+    assert list(tmp_path.iterdir()) == []  # nothing is made here
+
+
+def test_a_folder_is_no_file_and_a_file_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(RunError, match="a folder"):
+        writable_file(tmp_path)
+    for wrong in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(RunError, match=r"a file|Not a directory"):
+            writable_folder(wrong)
+    with pytest.raises(RunError):
+        writable_file(tmp_path / "file" / "page.html", makes_parents=True)
+    assert writable_folder(tmp_path / "file", is_new=True) == tmp_path / "file"  # file-2 will be made
+
+
+def test_a_folder_that_is_read_only_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)  # root may write anywhere
+
+    for attempt in (lambda: writable_file(tmp_path / "x"), lambda: writable_folder(tmp_path / "a" / "b")):
+        with pytest.raises(RunError, match="Permission denied"):
+            attempt()
+
+
+def test_tensors_need_a_path_in_utf_8(tmp_path: Path) -> None:
+    name = tmp_path / "photos-\udcff"
+
+    assert writable_file(name) == name
+    for attempt in (
+        lambda: writable_file(name / "a", makes_parents=True, for_model=True),
+        lambda: writable_folder(name, for_model=True),
+    ):
+        with pytest.raises(RunError, match="UTF-8") as refused:
+            attempt()
+        str(refused.value).encode()  # it can be printed
+
+
+def test_a_device_is_a_file_and_the_home_is_found() -> None:
+    assert writable_file("/dev/null") == Path("/dev/null")
+    assert writable_folder("~/photos") == Path.home() / "photos"
+    with pytest.raises(ClassifierError):
+        writable_file("", kind=ClassifierError)
+
+
+def test_a_read_only_file_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "table.csv"
+    path.touch()
+    monkeypatch.setattr(os, "access", lambda one, mode: Path(one) != path)  # root may write to any
+
+    with pytest.raises(RunError, match="Permission denied"):
+        writable_file(path)
