@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from drawn_scenes import pixels, save, scene
 from headstart.data.batches import PixelBatch, pixel_batches
 from headstart.data.images import ImageRules
+from mutated_images import whole_file
 
 
 def prepare(rgb: NDArray[np.uint8]) -> torch.Tensor:
@@ -67,3 +69,16 @@ def test_at_most_two_batches_are_decoded_ahead(tmp_path: Path) -> None:
 
     assert len(prepared) <= 4
     stream.close()
+
+
+def test_damage_that_takes_a_second_decoding_is_looked_for_once_per_content(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[bytes] = []
+    monkeypatch.setattr("headstart.data.images.unused_data", lambda image, data: looked.append(data))
+    whole = whole_file("webp", 0)
+    content = hashlib.sha256(whole).hexdigest()
+
+    list(pixel_batches([whole], prepare, rules=ImageRules(), batch_size=1, workers=1, contents=[content]))
+    assert looked == []
+
+    batches([whole])
+    assert looked == [whole]

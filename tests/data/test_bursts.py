@@ -140,4 +140,14 @@ def test_a_tables_groups_count_beside_those_of_the_names() -> None:
     bursts = ("c/walk", "c/walk", "c/walk", None, None, None, None)
     assert find_groups(samples, "auto") == (table, bursts)
     assert find_groups(samples, "none") == (table,)
+    assert find_groups(samples, "patient") == (table,), "the column of the table, which has been read"
     assert find_groups(samples, "walk-(.)") == (table, ("0", "0", "0", None, None, None, None))
+
+
+def test_a_recording_of_the_studio_is_one_burst_however_much_of_a_class_it_is() -> None:
+    hold = "hold-20261128-141500-3fa9"
+    names = [*run(f"c/{hold}", range(1, 9), "{stem}-{number:04}.jpg"), f"d/{hold}-0011.jpg", "c/other.jpg", "d/x.jpg"]
+
+    found = find_bursts(names, [name[0] for name in names])
+
+    assert found == (*[hold] * 9, None, None)

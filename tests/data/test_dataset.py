@@ -35,6 +35,7 @@ def test_three_copies_of_one_picture_stay_on_one_side_of_a_small_set(tmp_path: P
         assert not split.leaked_test().any()
 
 
+@pytest.mark.slow
 def test_duplicates_on_both_sides_of_our_own_split_are_counted_as_leaks(tmp_path: Path) -> None:
     whole = Session().dataset(with_saves(tmp_path / "set", 24, count=20))
     (group,) = whole.audit.oversized_groups

@@ -51,3 +51,13 @@ def test_a_file_of_another_size_or_time_is_not_the_stored_one(tmp_path: Path) ->
 
     assert store.contents([FileKey(b"a", 1, 2), FileKey(b"a", 2, 2), FileKey(b"a", 1, 3)]) == ["content", None, None]
     store.close()
+
+
+def test_what_is_known_of_discarded_contents_is_gone(tmp_path: Path) -> None:
+    store = FactStore(tmp_path)
+    keys = [FileKey(b"a", 1, 1), FileKey(b"b", 2, 2)]
+    store.add([(keys[0], "one"), (keys[1], "two")], [("one", "r", b"1"), ("two", "r", b"2")])
+    store.discard(["one"])
+    assert store.contents(keys) == [None, "two"]
+    assert store.facts(["one", "two"], "r") == {"two": b"2"}
+    store.close()

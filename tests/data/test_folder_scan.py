@@ -20,7 +20,7 @@ def test_files_that_are_not_images_are_skipped_and_reported(tmp_path: Path) -> N
         ".ipynb_checkpoints/1.jpg",
         "__MACOSX/cat/._1.jpg",
         "cat/.DS_Store",
-        "Cat.heic",
+        "Cat.jxl",
     )
     lay(tmp_path, "cat/Thumbs.db", "notes.txt", "dog/labels.xml", "empty", content=b"text")
 
@@ -33,7 +33,7 @@ def test_files_that_are_not_images_are_skipped_and_reported(tmp_path: Path) -> N
     assert skipped["not-image"].names == ("dog/labels.xml", "empty", "notes.txt")
     assert skipped["not-image"].detail["count"] == 3
     unread = find(image_set, "unsupported-format")[0]
-    assert (unread.names, unread.severity) == (("Cat.heic",), "warning")
+    assert (unread.names, unread.severity) == (("Cat.jxl",), "warning")
 
 
 def test_many_skipped_names_are_counted_in_full_and_the_first_ones_listed(tmp_path: Path) -> None:

@@ -39,6 +39,8 @@ def test_of_300_damaged_files_none_shows_damage_without_a_word() -> None:
             if not bad.reason or "EXIF" in bad.reason:
                 wrong.append(f"{mutation.name}: refused with {bad.reason!r}")
             continue
+        if opened.suspicion:
+            continue
         whole = open_image(mutation.whole).rgb
         if opened.rgb.shape != whole.shape:
             wrong.append(f"{mutation.name}: {opened.rgb.shape} instead of {whole.shape}")
@@ -49,7 +51,7 @@ def test_of_300_damaged_files_none_shows_damage_without_a_word() -> None:
 
     assert refused >= 240
     # most formats have no checksum: changed bytes that still decode are another picture. Never of a PNG, never cut
-    assert len(wrong) <= 16, wrong
+    assert len(wrong) <= 8, wrong
     assert not [name for name in wrong if "-png" in name or "cut" in name]
 
 
@@ -75,7 +77,8 @@ def test_a_known_beginning_is_named_and_another_is_not() -> None:
 @pytest.mark.slow
 def test_no_real_image_is_called_damaged(test_data: Path) -> None:
     files = [path for path in sorted(test_data.rglob("*")) if path.suffix.lower() in (".jpg", ".jpeg", ".png")]
-    called = [f"{path.name}: {open_image(path).damage}" for path in files[::4] if open_image(path).damage]
+    opened = ((path.name, open_image(path)) for path in files[::4])
+    called = [(name, image.damage, image.suspicion) for name, image in opened if image.damage or image.suspicion]
 
     assert len(files) > 1000
     assert called == []

@@ -148,7 +148,7 @@ def test_a_table_from_an_archive_cannot_reach_out_of_it(tmp_path: Path) -> None:
         (("1.jpg", "2.jpg"), r"found none\. 2 \(1\.jpg, 2\.jpg\): images in no class folder"),
         (("train/1.jpg", "test/2.jpg"), r"found none\..*no class folder"),
         (("cat/1.jpg", "cat/2.jpg"), r"at least 2 classes with images, found 1 \('cat'\)"),
-        (("cat/1.jpg", "dog/1.heic"), r"found 1 \('cat'\).*unsupported format"),
+        (("cat/1.jpg", "dog/1.jxl"), r"found 1 \('cat'\).*unsupported format"),
         (("train/cat/1.jpg", "test/cat/1.jpg", "test/dog/1.jpg"), r"found 1 \('cat'\)"),
     ],
 )
@@ -186,13 +186,13 @@ def test_an_archive_needs_a_folder_to_unpack_into(tmp_path: Path) -> None:
 
 
 def test_paths_to_predict_keep_their_order_and_lose_nothing(tmp_path: Path) -> None:
-    lay(tmp_path, "new/b.jpg", "new/a.png", "new/deep/c.jpg", "new/d.heic", "new/wrong.txt", "new/.hidden.jpg", "z.jpg")
+    lay(tmp_path, "new/b.jpg", "new/a.png", "new/deep/c.jpg", "new/d.jxl", "new/wrong.txt", "new/.hidden.jpg", "z.jpg")
     lay(tmp_path, "new/notes.txt", "notes.pdf", content=b"text")
 
     found = scan_unlabelled([tmp_path / "z.jpg", tmp_path / "notes.pdf", tmp_path / "new", tmp_path / "z.jpg"])
 
     named = [path.relative_to(tmp_path).as_posix() for path in found]
-    inside = ["new/a.png", "new/b.jpg", "new/d.heic", "new/deep/c.jpg", "new/wrong.txt"]
+    inside = ["new/a.png", "new/b.jpg", "new/d.jxl", "new/deep/c.jpg", "new/wrong.txt"]
     assert named == ["z.jpg", "notes.pdf", *inside, "z.jpg"]
 
 

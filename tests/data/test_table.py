@@ -213,6 +213,17 @@ def test_one_value_of_a_fold_column_can_be_tested_on(folder: Path) -> None:
     assert [finding.kind for finding in findings] == ["table-split"]
 
 
+def test_groups_of_a_named_column_reach_the_samples_and_a_wrong_name_does_not_hide_the_table(folder: Path) -> None:
+    (folder / "t.csv").write_text("path,label,patient\n1.jpg,cat,p1\n2.jpg,dog,\nsub/3.jpg,dog,p1\n")
+
+    rows, _ = read_table(folder / "t.csv", folder, layout=SourceLayout(group_by="patient"))
+
+    assert [row.group for row in rows] == ["p1", None, "p1"]
+    assert names_images(folder / "t.csv", SourceLayout(group_by="patiant"))
+    with pytest.raises(DataError, match="Did you mean patient"):
+        read_table(folder / "t.csv", folder, layout=SourceLayout(group_by="patiant"))
+
+
 @pytest.mark.parametrize(
     ("header", "kept", "severity"), [("path,label", 1, "problem"), ("path,label,note", 2, "warning")]
 )

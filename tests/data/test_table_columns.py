@@ -143,3 +143,36 @@ def test_a_value_of_a_column_may_be_the_test() -> None:
         find("path,label,fold", *columns, split_column="fold=9")
     with pytest.raises(DataError, match=r"found '0', '1', '2' in fold.*--split-column fold=0"):
         find("path,label,fold", *columns, split_column="fold")
+
+
+def test_groups_come_from_the_column_that_is_named() -> None:
+    columns = [PATHS, LABELS, ["p1", "p1", "p2", "p2"], ["a", "b", "c", "d"]]
+
+    for header, group_by, expected in (
+        ("path,label,Patient ID,group", "Patient ID", 2),
+        ("path,label,Patient ID,group", "patient_id", 2),  # case, spaces and signs do not matter
+        ("path,label,Patient ID,group", "auto", 3),
+        ("path,label,(p)x,group", "(p)x", 2),  # a header to the letter, not a pattern
+        ("path,label,p,group", "(p)", 3),  # a pattern, not a header
+        ("path,label,parent,x", "parent", None),  # the folder
+        ("path,class,name,kind", "name", 2),
+    ):
+        assert find(header, *columns, group_by=group_by).group == expected, (header, group_by)
+    assert find("path,label,Patient ID,group", *columns, group_by="Patient ID").unused == ("group",)
+
+
+@pytest.mark.parametrize(
+    ("group_by", "message"),
+    [
+        ("patiant", "one column 'patiant' for the group.*Did you mean patient.*regular expression"),
+        ("person[0-9]", r"one column 'person\[0-9\]' for the group.*Known: path, label, patient, empty"),
+        ("label", "beside those of paths and labels"),
+        ("empty", "only empty cells in empty"),
+    ],
+)
+def test_a_column_of_groups_that_is_none_is_refused(group_by: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        find(
+            "path,label,patient,empty", PATHS, LABELS, LABELS, [""] * 4, group_by=group_by,
+            label_column="label",
+        )  # fmt: skip

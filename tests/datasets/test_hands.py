@@ -76,6 +76,7 @@ def test_numbers_out_of_range_are_refused(wrong: dict[str, int]) -> None:
         draw_hand("rock", **wrong)
 
 
+@pytest.mark.slow
 def test_every_class_has_as_many_pictures_as_asked(drawn: Path) -> None:
     for split, count in (("train", 36), ("test", 15)):
         assert {folder.name: len(list(folder.iterdir())) for folder in (drawn / split).iterdir()} == dict.fromkeys(
@@ -83,6 +84,7 @@ def test_every_class_has_as_many_pictures_as_asked(drawn: Path) -> None:
         )
 
 
+@pytest.mark.slow
 def test_the_hands_of_the_test_are_not_those_of_training(drawn: Path) -> None:
     train, test = hands_in(drawn / "train"), hands_in(drawn / "test")
     assert len(train) == 12  # 36 pictures of a class, three of each hand

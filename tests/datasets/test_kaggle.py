@@ -218,6 +218,7 @@ def test_without_a_login_a_refusal_says_where_to_get_one_and_where_to_put_it(
     assert list((tmp_path / "data").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_with_a_login_a_refusal_names_the_one_that_was_used(kaggle: Kaggle, fetch: Fetch, tmp_path: Path) -> None:
     path, kaggle.code = write_login(tmp_path / "config"), 403
 
@@ -243,6 +244,7 @@ def test_an_error_of_kaggle_is_reported_in_its_own_words(kaggle: Kaggle, fetch: 
         fetch()
 
 
+@pytest.mark.slow
 def test_a_broken_connection_is_resumed_where_it_broke(kaggle: Kaggle, fetch: Fetch) -> None:
     kaggle.breaks = [3_000_000]
 
@@ -250,6 +252,7 @@ def test_a_broken_connection_is_resumed_where_it_broke(kaggle: Kaggle, fetch: Fe
     assert kaggle.ranges[-1] == f"bytes={2 << 20}-"  # kagglehub writes whole MiB
 
 
+@pytest.mark.slow
 def test_the_next_call_resumes_a_partial_download(kaggle: Kaggle, fetch: Fetch, tmp_path: Path) -> None:
     kaggle.breaks = [3_000_000, *[0] * 20]
     with pytest.raises(DataError, match="partial downloads are kept"):
@@ -286,6 +289,7 @@ def test_an_evil_archive_is_refused_and_leaves_nothing(kaggle: Kaggle, fetch: Fe
     assert [path.name for path in tmp_path.rglob("*")] == ["data"]
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_reported_and_not_tried_again(
     kaggle: Kaggle, fetch: Fetch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -319,6 +323,7 @@ def test_a_cache_that_the_user_named_is_used_and_kept(
     assert not list((tmp_path / "hub").rglob("source.json"))
 
 
+@pytest.mark.slow
 def test_links_in_a_mounted_set_are_refused(
     fetch: Fetch, kaggle: Kaggle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,9 +24,10 @@ from headstart.data.decompression import BZIP2, GZIP, XZ, open_decompressed
 from headstart.data.folder_scan import as_text
 from headstart.data.tar_header import WholeHeader
 from headstart.data.zip_layout import check_entries, read_directory
-from headstart.download import DISK_FULL, sha256_of
+from headstart.download import DISK_FULL
 from headstart.errors import DataError, HeadstartError
-from headstart.files import is_abandoned, os_errors, remove, work_folder
+from headstart.files import os_errors, remove_if_abandoned, work_folder
+from headstart.untrusted import sha256_of
 
 TOO_LARGE = "Unpack it yourself, or raise --max-gb of fetch, if you trust it."
 _BLOCK = 1 << 20  # bytes read and written at once
@@ -105,8 +106,7 @@ def _folder_of(archive: Path, into: Path) -> Path:
         folder = into / sha256_of(archive)
         into.mkdir(parents=True, exist_ok=True)
         for hidden in into.glob(".*.part"):  # of other archives, whose unpacking was killed
-            if is_abandoned(hidden):
-                remove(hidden)
+            remove_if_abandoned(hidden)
     return folder
 
 

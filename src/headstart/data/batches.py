@@ -9,7 +9,7 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -63,6 +63,8 @@ def pixel_batches(
             nothing is stored under the content of a file that has changed. None: any bytes will do.
     """
 
+    rules = replace(rules, checked=contents is not None)  # contents come from the index, which has opened them
+
     def one(position: int, source: Path | bytes | NDArray[np.uint8]) -> _Prepared:
         if isinstance(source, np.ndarray):
             return prepare(source), None
@@ -75,7 +77,7 @@ def pixel_batches(
             image = open_image(data, rules)
         except BadImage as bad:
             return None, bad.reason
-        return prepare(image.rgb), image.damage
+        return prepare(image.rgb), image.damage or image.suspicion
 
     waiting = iter(enumerate(sources))
     ahead: deque[tuple[int, Future[_Prepared]]] = deque()

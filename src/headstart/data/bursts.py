@@ -14,6 +14,7 @@ from pathlib import PurePosixPath
 
 from headstart.data.image_set import Sample
 from headstart.errors import RecipeError
+from headstart.source_layout import SourceLayout
 
 # a stem, then a separator and a frame number, or a frame number in brackets: paper01-007, hand 3_12, juggler (4)
 _FRAME = re.compile(r"(?P<stem>.*?[^-_. ])(?:[-_. ]+(?P<number>\d{1,9})|[-_. ]*[(\[](?P<bracketed>\d{1,9})[)\]])")
@@ -24,6 +25,8 @@ _RUNNING = frozenset(
      "test", "val", "frame")
 )  # fmt: skip
 _FEWEST = 3  # frames of a burst, and names of other kinds in its class
+# a recording of the studio, one press of its button: frames taken in one go, whatever else is in the class
+HOLD = re.compile(r"hold-\d{8}-\d{6}-[0-9a-f]{4}")
 
 
 def find_bursts(
@@ -35,7 +38,8 @@ def find_bursts(
     with at least 3 frames whose numbers are dense: counted in their common step, they span at most twice their count.
     A stem is a running number instead, and not a burst, when it covers more than half of a class in a split
     (`IMG_0001 …`, `cat_001 …`), when that class has fewer than 3 stems, or when it is the class's own name or one that
-    cameras write.
+    cameras write. A stem that the studio's camera gives (`hold-20261128-141500-3fa9`) is always a burst, and the same
+    one in every folder.
 
     Args:
         names: posix paths in the data set.
@@ -51,6 +55,10 @@ def find_bursts(
     sizes = Counter(strata)
     groups: list[str | None] = [None] * len(names)
     for stem, indices in members.items():
+        if HOLD.fullmatch(hold := PurePosixPath(stem).name):
+            for index in indices:
+                groups[index] = hold
+            continue
         own = Counter(strata[index] for index in indices)
         is_running = any(2 * own[stratum] > sizes[stratum] or len(stems[stratum]) < _FEWEST for stratum in own)
         numbers = {number for index in indices if (number := frames[index][1]) is not None}
@@ -109,8 +117,8 @@ def parse_group_by(group_by: str) -> Callable[[str], str | None]:
 
 
 def _refuse(group_by: str, found: str) -> RecipeError:
-    expected = "auto, none, parent, or a regular expression with a capture group"
-    hint = "For example '(person[0-9]+)' groups images by the person in their path."
+    expected = "auto, none, parent, a column of the table, or a regular expression with a capture group"
+    hint = "For example '(person[0-9]+)' groups images by the person in their path; folders have no columns."
     return RecipeError(expected=expected, found=found, where="--group-by", hint=hint)
 
 
@@ -118,11 +126,14 @@ def find_groups(samples: Sequence[Sample], group_by: str) -> tuple[tuple[str | N
     """All groupings of samples by table and by name, each with one group or None for every sample.
 
     The table's group column always counts when there is one; then come bursts for `auto`, or the groups of `group_by`.
+    Where `group_by` names that column, the names of files say nothing more.
 
     Raises:
-        RecipeError: as `parse_group_by`.
+        RecipeError: as `parse_group_by`, unless a table gave the groups: it was asked for that column.
     """
-    name_group = parse_group_by(group_by)
+    in_table = any(sample.group is not None for sample in samples)
+    is_pattern = SourceLayout(group_by=group_by).groups_by_pattern
+    name_group = parse_group_by("none" if in_table and not is_pattern and group_by != "parent" else group_by)
     names = [sample.name for sample in samples]
     if group_by == "auto":
         named = find_bursts(names, [sample.label or "" for sample in samples], [sample.split for sample in samples])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -206,6 +206,18 @@ def rules_of(recipe: Recipe) -> ImageRules:
     )
 
 
+def audit_settings(recipe: Recipe, rules: ImageRules, *, stop: bool) -> AuditSettings:
+    """How a recipe audits a data set; `stop`: see `load_dataset`."""
+    return AuditSettings(
+        rules=rules,
+        group_by=recipe.group_by,
+        max_bad_share=recipe.max_bad_share,
+        stop=stop,
+        verify=recipe.verify,
+        workers=recipe.workers or runtime.cores(),
+    )
+
+
 def load_dataset(
     source: Path,
     recipe: Recipe,
@@ -215,7 +227,8 @@ def load_dataset(
     rules: ImageRules | None = None,
     known: Sequence[str] = (),
     stop: bool = True,
-) -> Dataset:  # seven: the last four by name, for callers that are not a training
+    decided: Mapping[str, str | None] | None = None,
+) -> Dataset:  # eight: the last five by name, for callers that are not a training
     """Scan and audit a source; files seen before, by path, size and time, are not read again.
 
     Args:
@@ -224,6 +237,7 @@ def load_dataset(
         rules: how images are opened; None: as the recipe says.
         known: classes of a classifier, one of which must occur, which is seen before any image is opened; empty: any.
         stop: False, as for an audit: whatever would stop a training is a finding.
+        decided: content hash of an image → its label by review, None where it is left out; before the audit.
 
     Raises:
         DataError: there is no usable set, or more images than `max_bad_share` cannot be read.
@@ -234,14 +248,7 @@ def load_dataset(
     layout = recipe.layout
     image_set = scan(source, unpack_into=cache / "archives", least_classes=least_classes, layout=layout, stop=stop)
     _check_known(image_set, known)
-    settings = AuditSettings(
-        rules=rules,
-        group_by=recipe.group_by,
-        max_bad_share=recipe.max_bad_share,
-        stop=stop,
-        verify=recipe.verify,
-        workers=recipe.workers or runtime.cores(),
-    )
+    settings = replace(audit_settings(recipe, rules, stop=stop), decided=decided or {})
     index = ImageIndex(cache)
     try:
         images, audit = audit_images(
@@ -253,7 +260,7 @@ def load_dataset(
         )
     finally:
         index.close()
-    return _readable(image_set, images, audit, rules=rules)
+    return readable_dataset(replace(image_set, samples=images.samples), images, audit, rules=rules)
 
 
 def _check_known(image_set: ImageSet, known: Sequence[str]) -> None:
@@ -268,7 +275,7 @@ def _check_known(image_set: ImageSet, known: Sequence[str]) -> None:
     )
 
 
-def _readable(image_set: ImageSet, images: AuditInput, audit: Audit, *, rules: ImageRules) -> Dataset:
+def readable_dataset(image_set: ImageSet, images: AuditInput, audit: Audit, *, rules: ImageRules) -> Dataset:
     """The dataset of the images that can be read, everything aligned with them."""
     readable = [i for i, fact in enumerate(images.facts) if fact.error is None]
     place = {old: new for new, old in enumerate(readable)}

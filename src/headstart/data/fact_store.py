@@ -63,6 +63,15 @@ class FactStore:
         rows = [(*row, _seal(*row)) for row in facts]
         self._guarded(functools.partial(self._insert, files, rows))
 
+    def discard(self, contents: Iterable[str]) -> None:
+        """Remove what is known of some contents, and the files that had them."""
+        self._guarded(functools.partial(self._discard, [(content,) for content in contents]))
+
+    def _discard(self, contents: Sequence[tuple[str]]) -> None:
+        with self._connection:
+            self._connection.executemany("DELETE FROM files WHERE content = ?", contents)
+            self._connection.executemany("DELETE FROM facts WHERE content = ?", contents)
+
     def _contents(self, keys: Sequence[FileKey]) -> dict[FileKey, str]:
         query = "SELECT path, size, mtime_ns, content, seal FROM files WHERE path IN ({})"
         rows = self._select(query, [key.path for key in keys])

@@ -13,25 +13,31 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headstart.data.finding import SCAN_NAMED, Finding
+from headstart.data.heif import is_heif
 from headstart.data.images import SUFFIXES
 from headstart.data.output_record import NAME as OUTPUT_RECORD
 from headstart.data.output_record import is_output, is_run, real_cache, recorded_files
 from headstart.data.source_record import NAME as RECORD
 from headstart.data.source_record import read_record
 from headstart.data.split_words import parse_splits
+from headstart.data.unlabelled import MARK
 from headstart.wording import counted
 
 IMAGE_SUFFIXES = frozenset(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
 # photographs and drawings in unsupported formats: a warning, since leaving them out loses images
 _UNSUPPORTED_SUFFIXES = frozenset(
-    (".heic", ".heif", ".jxl", ".svg", ".psd", ".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2",
+    (".jxl", ".svg", ".psd", ".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2",
      ".hdr", ".exr", ".dcm")
 )  # fmt: skip
 _ARTEFACTS = frozenset(("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "icon\r"))
 _MOST_PEEKS = 1000  # files with an unknown suffix whose first bytes are read; annotations can be a million
 
+STUDIO = ".headstart"
+"""Where the studio keeps its journal and removed images, in the folder that it shows."""
 OWN = "own-output"
 """Reason of what headstart wrote."""
+WAITING = "unlabelled"
+"""Reason of images in a folder that is marked as one of images without a class."""
 
 # reason → severity, sentence; in the order they are reported
 _REASONS = {
@@ -46,6 +52,7 @@ _REASONS = {
         "note",
         "skipped: written by headstart (explain, predict, train, demo, fetch); to read such a folder, name it itself",
     ),
+    WAITING: ("note", "left out: in a folder of images without a class; `headstart advise label` ranks them"),
     "special-file": ("note", "skipped: neither files nor folders"),
     "hidden": ("note", "skipped: hidden files or system files"),
     "not-image": ("note", "skipped: not images"),
@@ -111,6 +118,7 @@ class _Walk:
         self.readable: list[str] = []  # those that were skipped and may hold what is to be learned: no run, no cache
         self.images: list[str] = []
         self.folders: list[str] = []
+        self.unlabelled: tuple[str, ...] = ()  # folders that are marked as those of images without a class
         self.others: dict[str, list[str]] = defaultdict(list)
         self.links: dict[str, str] = {}  # link to a folder → the real folder in the tree that it leads to
         self.linked_images: dict[str, str] = {}  # link to an image → where it leads
@@ -121,6 +129,9 @@ class _Walk:
         for path, entry in self._entries():
             peeks = len(self.others["not-image"]) + len(self.others["wrong-suffix"])
             kind = _kind(entry, self.suffixes, may_peek=peeks < _MOST_PEEKS)
+            if kind in ("image", "no-suffix") and path.startswith(self.unlabelled):
+                self.others[WAITING].append(path)
+                continue
             if kind in ("image", "no-suffix"):
                 self.images.append(path)
                 if entry.is_symlink():
@@ -177,11 +188,11 @@ class _Walk:
                 self.readable += [] if real == self._cache or is_run(names) else [prefix]
                 continue
             if prefix:
-                self.folders.append(prefix[:-1])
+                self._enter(prefix, names)
             written = recorded_files(folder) if OUTPUT_RECORD in names else {}
             for entry in entries:
                 path = prefix + entry.name
-                if entry.name == OUTPUT_RECORD or (entry.name == RECORD and read_record(Path(folder))):
+                if entry.name in (OUTPUT_RECORD, STUDIO, MARK) or (entry.name == RECORD and read_record(Path(folder))):
                     continue  # written by headstart: not a file of the user
                 if entry.name in written and _size(entry) == written[entry.name]:
                     self.others[OWN].append(path)
@@ -191,6 +202,12 @@ class _Walk:
                     (linked if entry.is_symlink() else stack).append((entry.path, path + "/"))
                 else:
                     yield path, entry
+
+    def _enter(self, prefix: str, names: set[str]) -> None:
+        if MARK in names:
+            self.unlabelled += (prefix,)
+        if not prefix.startswith(self.unlabelled):
+            self.folders.append(prefix[:-1])
 
     def _drop_linked_images(self) -> None:
         """Leave out folders that only store what links in other folders name.
@@ -291,7 +308,8 @@ def is_image(path: Path) -> bool:
         or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
         or (head[:2] == b"BM" and head[6:10] == bytes(4))  # two letters alone are too weak: the reserved bytes are zero
         or (head[:1] == b"P" and head[1:2] in b"123456" and head[2:3] in b" \t\r\n#" and len(head) > 8)
-        or (head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"avis", b"heic", b"heix", b"mif1"))
+        or (head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"avis"))
+        or is_heif(head)
     )
 
 

@@ -7,14 +7,15 @@ whole (a changed byte inside the data of an uncompressed image) cannot be seen b
 
 from __future__ import annotations
 
-import re
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from PIL import ImageFile
 
+from headstart.data import heif
 from headstart.data.jpeg_damage import ZEROS, check_jpeg, libjpeg_warning
+from headstart.data.stored_pixels import bmp_layout, ppm_layout
 
 _PNG_CHECKED = (b"IHDR", b"PLTE", b"tRNS", b"IDAT")  # the chunks that decide the pixels
 _LEAST_COVER = 0.25  # of its canvas, for the first frame of a GIF with transparency or animation
@@ -33,6 +34,7 @@ _MAGIC = {
     b"\0\0\0\x0cjP": "JPEG2000",
     b"\xff\x4f\xff\x51": "JPEG2000",
 }
+_BROKEN = ("truncated", "broken data stream", "unrecognized data stream", "decoder error", "failed to read next frame")
 _UNSUPPORTED_BITS = (10, 12, 14, 24, 32, 64)  # in some layouts; one of another number has a damaged header
 _SAMPLES = {1: "unsigned", 2: "signed", 3: "floating-point", 5: "complex integer", 6: "complex"}
 
@@ -60,8 +62,30 @@ def reason_of_unknown(data: bytes) -> str | None:
         return _tiff_kind(data) or "truncated or damaged (its TIFF header cannot be read)"
     if kind == "WEBP" and data[8:12] != b"WEBP":
         return None
+    if heif.is_heif(data):
+        if not heif.can_open():
+            return heif.reason_of_missing()
+        kind = heif.FORMAT
     kind = "AVIF" if data[4:8] == b"ftyp" and b"avif" in data[8:40] else kind
     return f"truncated or damaged (it begins as {kind}, but its header cannot be read)" if kind else None
+
+
+def reason_of(error: Exception, formats: Iterable[str]) -> str:
+    """What a decoder's error means, for people.
+
+    Args:
+        formats: that are known, for a file of none of them.
+    """
+    text = str(error)
+    if text.startswith("unrecognized image mode") or "unknown pixel mode" in text:
+        return f"pixels of a kind that is not supported ({text})"
+    if "cannot identify image file" in text:
+        return f"not an image of a known format ({', '.join(formats)})"
+    if isinstance(error, (EOFError, SyntaxError)) or any(words in text for words in _BROKEN):
+        return f"truncated or damaged ({text or type(error).__name__})"
+    if isinstance(error, MemoryError):
+        return "not enough memory to decode it"
+    return f"cannot be decoded ({text or type(error).__name__})"
 
 
 def _check_png(image: ImageFile.ImageFile, data: bytes) -> str | None:
@@ -186,6 +210,8 @@ def _check_tiff(image: ImageFile.ImageFile, data: bytes) -> str | None:
         return next((said for said in map(_zlib_damage, parts) if said), None)
     if packing == _TIFF_JPEG:
         tables, colours = bytes(tags.get(347, b"")), "GRAY" if planes > 1 or int(tags.get(277, 1)) == 1 else "RGB"
+        if tables and (tables[:2], tables[-2:]) != (b"\xff\xd8", b"\xff\xd9"):
+            return "damaged (the tables of its JPEG data are not whole)"
         whole = (tables[:-2] + part[2:] if tables else part for part in parts)  # without end mark, without start mark
         return next((said for said in (libjpeg_warning(part, colours) for part in whole) if said), None)
     if packing == _TIFF_LZW and any(_ends_in_zeros(part) for part in parts if len(part) > 2 * ZEROS):
@@ -234,40 +260,22 @@ def _tiff_kind(data: bytes) -> str | None:
 
 
 def _check_bmp(image: ImageFile.ImageFile, data: bytes) -> str | None:
-    """As many bytes as its size needs, no more and no less.
-
-    Source: BITMAPFILEHEADER and BITMAPINFOHEADER of the Windows API.
-    """
-    offset, header = struct.unpack_from("<II", data, 10)
-    if header < 40:
-        return None
-    width, height, bits, packing = struct.unpack_from("<ii2xHI", data, 18)
-    if packing not in (0, 3):
+    """As many bytes as its size needs, no more and no less."""
+    stored = bmp_layout(image, data)
+    if stored is None:
         return None  # run lengths: the decoder decides
-    needed = -(-width * bits // 32) * 4 * abs(height)
-    if offset + needed > len(data):
-        return f"truncated ({len(data) - offset:,} of {needed:,} bytes of image data)"
-    if abs(len(data) - offset - needed) > _BMP_SURPLUS:
-        return f"damaged ({len(data) - offset:,} bytes of image data, but {width}×{abs(height)} pixels need {needed:,})"
+    needed, found = stored.end - stored.begin, len(data) - stored.begin
+    if found < needed:
+        return f"truncated ({found:,} of {needed:,} bytes of image data)"
+    if found - needed > _BMP_SURPLUS:
+        return f"damaged ({found:,} bytes of image data, but {image.width}×{image.height} pixels need {needed:,})"
     return None
 
 
 def _check_ppm(image: ImageFile.ImageFile, data: bytes) -> str | None:
-    """A binary netpbm ends with its last pixel, or with the next image.
-
-    Source: netpbm, formats pgm and ppm.
-    """
-    found = re.match(rb"P([456])(?:\s|#[^\n]*\n)+(\d+)(?:\s|#[^\n]*\n)+(\d+)(?:(?:\s|#[^\n]*\n)+(\d+))?", data)
-    if not found:
-        return None
-    width, height, top = int(found[2]), int(found[3]), int(found[4] or 1)
-    if found[1] == b"4":
-        end = re.match(rb"P4(?:\s|#[^\n]*\n)+\d+(?:\s|#[^\n]*\n)+\d+", data)
-        start, needed = (end.end() if end else 0) + 1, -(-width // 8) * height
-    else:
-        start = found.end() + 1
-        needed = width * height * (3 if found[1] == b"6" else 1) * (2 if top > 255 else 1)
-    rest = data[start + needed :].strip()
+    """A binary netpbm ends with its last pixel, or with the next image."""
+    stored = ppm_layout(image, data)
+    rest = data[stored.end :].strip() if stored else b""
     if rest and not rest.startswith(b"P"):
         return f"damaged ({len(rest):,} bytes behind its last pixel)"
     return None
@@ -334,4 +342,5 @@ _CHECKS: dict[str, Callable[[ImageFile.ImageFile, bytes], str | None]] = {
     "ICO": _check_ico,
     "JPEG2000": check_jpeg2000,
     "AVIF": _check_boxes,
+    heif.FORMAT: _check_boxes,
 }

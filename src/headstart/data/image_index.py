@@ -25,12 +25,13 @@ from PIL import Image
 
 from headstart.data.fact_store import FactStore, FileKey
 from headstart.data.finding import Finding
+from headstart.data.heif import reason_of_missing
 from headstart.data.image_set import Sample
-from headstart.data.images import BadImage, ImageRules, open_image, read_bytes, suffix_notes
+from headstart.data.images import BadImage, ImageRules, OpenedImage, open_image, read_bytes, suffix_notes
 from headstart.untrusted import parse_json
 
 SIGNATURE_SIDE = 32  # pixels: enough for the DCT of a perceptual hash and for fitting a crop; 1 kB per image
-_DECODER = "5"  # raise when images.py changes a pixel, a note or what it refuses, or when the signature changes
+_DECODER = "7"  # raise when images.py changes a pixel, a note or what it refuses, or when the signature changes
 _BATCH = 64  # results between two commits: the most that an interruption can lose
 _READ_AHEAD = 4  # files in flight per worker, so that memory stays flat
 
@@ -54,6 +55,7 @@ class ImageFacts:
         error: the reason why it cannot be used, or None.
         damage: the reason why an image that is used in spite of it cannot be whole, or None.
         brightest: largest value of an image of 16 bits, 0 to 65535; 0 for others.
+        suspicion: the reason why it is probably damaged, where nobody can know, or None.
     """
 
     content: str
@@ -67,6 +69,7 @@ class ImageFacts:
     error: str | None = None
     damage: str | None = None
     brightest: int = 0
+    suspicion: str | None = None
 
 
 class ImageIndex:
@@ -120,7 +123,7 @@ class ImageIndex:
                 done += 1
                 progress(done, len(paths))
         everything = [facts or ImageFacts("") for facts in found]
-        return tuple(_with_suffix_notes(facts, path) for facts, path in zip(everything, paths, strict=True))
+        return tuple(with_suffix_notes(facts, path) for facts, path in zip(everything, paths, strict=True))
 
 
 class _FactReader:
@@ -153,7 +156,7 @@ class _FactReader:
         try:
             return read_facts(content, data, self._rules), True
         except BadImage as bad:
-            is_lasting = not isinstance(bad.__cause__, MemoryError)
+            is_lasting = not isinstance(bad.__cause__, MemoryError) and bad.reason != reason_of_missing()
             return ImageFacts(content, error=bad.reason), is_lasting
 
 
@@ -205,7 +208,15 @@ def read_facts(content: str, data: bytes, rules: ImageRules) -> ImageFacts:
     Raises:
         BadImage: it cannot be decoded.
     """
-    image = open_image(data, rules)
+    return facts_of(content, open_image(data, rules))
+
+
+def facts_of(content: str, image: OpenedImage) -> ImageFacts:
+    """What decoding an image has shown.
+
+    Args:
+        content: SHA-256 of its file's bytes, hex.
+    """
     return ImageFacts(
         content=content,
         pixels=_pixels_hash(image.rgb),
@@ -217,6 +228,7 @@ def read_facts(content: str, data: bytes, rules: ImageRules) -> ImageFacts:
         signature=signature_of(image.rgb),
         damage=image.damage,
         brightest=image.brightest,
+        suspicion=image.suspicion,
     )
 
 
@@ -234,7 +246,7 @@ def _file_key(path: Path) -> FileKey | None:
     return FileKey(os.fsencode(path.absolute()), status.st_size, status.st_mtime_ns)
 
 
-def _with_suffix_notes(facts: ImageFacts, path: Path) -> ImageFacts:
+def with_suffix_notes(facts: ImageFacts, path: Path) -> ImageFacts:
     """Facts belong to content; what depends on the file's name is added for each name."""
     extra = suffix_notes(path, facts.format) if facts.error is None else ()
     return replace(facts, notes=facts.notes + extra) if extra else facts
@@ -242,13 +254,13 @@ def _with_suffix_notes(facts: ImageFacts, path: Path) -> ImageFacts:
 
 def _pack(facts: ImageFacts) -> bytes:
     plain = [facts.pixels, facts.width, facts.height, facts.format, facts.mode, facts.notes, facts.error]
-    plain += [facts.damage, facts.brightest]
+    plain += [facts.damage, facts.brightest, facts.suspicion]
     return json.dumps(plain).encode() + b"\n" + facts.signature
 
 
 def _unpack(content: str, packed: bytes) -> ImageFacts:
     plain, _, signature = packed.partition(b"\n")
-    pixels, width, height, format_, mode, notes, error, damage, brightest = parse_json(plain)
+    pixels, width, height, format_, mode, notes, error, damage, brightest, suspicion = parse_json(plain)
     return ImageFacts(
         content=content,
         pixels=pixels,
@@ -261,6 +273,7 @@ def _unpack(content: str, packed: bytes) -> ImageFacts:
         error=error,
         damage=damage,
         brightest=brightest,
+        suspicion=suspicion,
     )
 
 

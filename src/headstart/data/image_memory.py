@@ -23,6 +23,7 @@ _WHILE_DECODING = {
     "WEBP": 16,
     "TIFF": 4,
     "AVIF": 12,
+    "HEIF": 12,
     "JPEG2000": 16,
     "ICO": 4,
 }

@@ -15,7 +15,17 @@ from typing import Any
 from headstart.data.archive import is_archive, unpack
 from headstart.data.class_folders import case_collisions, find_root, read_class_folders, similar_class_names
 from headstart.data.finding import SCAN_NAMED, Finding, stopping
-from headstart.data.folder_scan import IMAGE_SUFFIXES, OWN, Tree, as_text, exists, is_image, numbered_names, read_tree
+from headstart.data.folder_scan import (
+    IMAGE_SUFFIXES,
+    OWN,
+    WAITING,
+    Tree,
+    as_text,
+    exists,
+    is_image,
+    numbered_names,
+    read_tree,
+)
 from headstart.data.split_words import SPLITS
 from headstart.data.table import names_images, read_table
 from headstart.data.table_cells import is_table
@@ -136,7 +146,8 @@ def scan_unlabelled(paths: Sequence[Path], on_skip: Callable[[str], None] | None
             found.append(path)
             continue
         tree = read_tree(path)
-        named = {*tree.images, *tree.others.get("wrong-suffix", ()), *tree.others.get("unsupported-format", ())}
+        others = (tree.others.get(reason, ()) for reason in ("wrong-suffix", "unsupported-format", WAITING))
+        named = {*tree.images, *(name for names in others for name in names)}
         own = [f"{path}: {finding.message}" for finding in tree.findings() if finding.detail["reason"] == OWN]
         if not named:
             none = " ".join(["none.", *own]) if own else "none"

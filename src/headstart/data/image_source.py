@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from headstart.data.images import MAX_FILE_BYTES, as_path
+from headstart.data.video import Frame
 from headstart.download import DownloadLimits, download
 from headstart.errors import DataError
 
@@ -53,6 +54,8 @@ def readable_image(source: object, *, bgr: bool = False, network: bool = False) 
     """
     if is_address(source):
         return _fetched(str(source), network=network)
+    if isinstance(source, Frame):
+        return source.rgb
     if isinstance(source, np.ndarray):
         return _array(source, bgr=bgr)
     if isinstance(source, torch.Tensor):

@@ -22,10 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageColor, ImageFile
 
-from headstart.data import deep_pixels
-from headstart.data.image_damage import find_damage, reason_of_unknown
+from headstart.data import deep_pixels, heif
+from headstart.data.image_damage import find_damage, reason_of, reason_of_unknown
 from headstart.data.image_memory import MOST_BYTES, MOST_PIXELS, MemoryBudget, bytes_needed, reduction
 from headstart.data.jpeg_damage import libjpeg_warning, missing_end
+from headstart.data.stored_pixels import LAYOUTS, suspicion
+from headstart.data.unused_data import unused_data
 from headstart.errors import DataError, RecipeError
 
 try:  # optional: the same pixels as Pillow's decoder, about a quarter faster, and it says what libjpeg filled in
@@ -43,6 +45,7 @@ SUFFIXES: dict[str, tuple[str, ...]] = {
     "TIFF": (".tif", ".tiff"),
     "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
     "AVIF": (".avif",),
+    heif.FORMAT: (".heic", ".heif", ".hif"),
     "JPEG2000": (".jp2", ".j2k", ".jpx"),
     "ICO": (".ico",),
 }
@@ -60,7 +63,6 @@ _UPRIGHT: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
     8: lambda rgb: rgb[:, ::-1].swapaxes(0, 1),
 }
 _JPEG_COLOURS = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}  # Pillow's mode → simplejpeg's name
-_BROKEN = ("truncated", "broken data stream", "unrecognized data stream", "decoder error", "failed to read next frame")
 _DARK = 64  # upper byte of 16-bit colours: below it the lower one is looked at, too
 _ANIMATED = ("GIF", "WEBP", "PNG", "TIFF", "AVIF", "MPO")
 
@@ -144,12 +146,14 @@ class ImageRules:
         max_pixels: an image whose header states more is refused before it is decoded.
         keep_damaged: use what can be decoded of a damaged image instead of refusing it; its `damage` says why.
         bit_depth: of the values in 16-bit files, 8 to 16: 2^bit_depth − 1 becomes white.
+        checked: these very bytes were opened before; damage that only a second decoding shows is not looked for again.
     """
 
     background: tuple[int, int, int] = (255, 255, 255)
     max_pixels: int = 210_000_000  # above the largest phone camera (201 million)
     keep_damaged: bool = False
     bit_depth: int = 16
+    checked: bool = False
 
     @classmethod
     def named(cls, background: str, max_pixels: int, *, keep_damaged: bool = False, bit_depth: int = 16) -> ImageRules:
@@ -176,6 +180,7 @@ class OpenedImage:
     Args:
         damage: why the file cannot be whole, for an image that is used in spite of it; None for a whole one.
         brightest: largest value of an image of 16 bits, 0 to 65535; 0 for others.
+        suspicion: why the file is probably damaged, where nobody can know; None for others.
     """
 
     rgb: NDArray[np.uint8]
@@ -184,6 +189,7 @@ class OpenedImage:
     notes: tuple[str, ...]
     damage: str | None = None
     brightest: int = 0
+    suspicion: str | None = None
 
     @property
     def width(self) -> int:
@@ -245,7 +251,15 @@ def open_image(source: str | Path | bytes, rules: ImageRules | None = None) -> O
         )
     with _MEMORY.reserved(needed):
         rgb = reading.decode(image)
-    return OpenedImage(rgb, format_, mode, tuple(reading.notes), damage=reading.damage, brightest=reading.brightest)
+    return OpenedImage(
+        rgb,
+        format_,
+        mode,
+        tuple(reading.notes),
+        damage=reading.damage,
+        brightest=reading.brightest,
+        suspicion=suspicion(image, data) if format_ in LAYOUTS else None,
+    )
 
 
 def as_path(source: object) -> Path:
@@ -289,7 +303,7 @@ class _Reading:
         try:
             image = self._header()
         except Exception as error:
-            reason = reason_of_unknown(self.data) or _reason(error)
+            reason = reason_of_unknown(self.data) or reason_of(error, SUFFIXES)
             if not self.rules.keep_damaged:
                 raise BadImage(reason) from error
             try:
@@ -305,8 +319,9 @@ class _Reading:
         return image
 
     def _header(self) -> ImageFile.ImageFile:
+        is_heif = self.data[4:8] == b"ftyp" and heif.is_heif(self.data) and heif.can_open()
         with _UNBOUNDED:
-            return Image.open(io.BytesIO(self.data), formats=_formats())
+            return Image.open(io.BytesIO(self.data), formats=(heif.FORMAT,) if is_heif else _formats())
 
     def blame(self, reason: str | None) -> None:
         """Refuse the image for this reason, or remember it where damaged images are used."""
@@ -326,21 +341,21 @@ class _Reading:
             raise
         except Exception as error:  # decoders raise anything on hostile bytes; the reason becomes a Finding
             if not self.rules.keep_damaged or isinstance(error, MemoryError):
-                raise BadImage(_reason(error)) from error
-            self.blame(_reason(error))
+                raise BadImage(reason_of(error, SUFFIXES)) from error
+            self.blame(reason_of(error, SUFFIXES))
         self.notes = kept
         try:
             with _TOLERANT:
                 return _decode(self._header(), self)
         except Exception as error:
-            raise BadImage(self.damage or _reason(error)) from error
+            raise BadImage(self.damage or reason_of(error, SUFFIXES)) from error
 
 
 @functools.cache
 def _formats() -> tuple[str, ...]:
-    """Those of SUFFIXES that this Pillow opens; MPO is opened as JPEG, older versions cannot open AVIF."""
+    """Those of SUFFIXES that this Pillow opens itself; MPO is opened as JPEG, older versions cannot open AVIF."""
     Image.init()
-    return tuple(format for format in SUFFIXES if format in Image.OPEN)
+    return tuple(format for format in SUFFIXES if format in Image.OPEN and format != heif.FORMAT)
 
 
 def _decode(image: ImageFile.ImageFile, reading: _Reading) -> NDArray[np.uint8]:
@@ -411,6 +426,8 @@ def _decode_with_pillow(image: ImageFile.ImageFile, reading: _Reading, factor: i
             image.load()  # and makes the picture upright, as for no other format
     else:
         image.load()
+    if image.format in ("WEBP", "AVIF") and not reading.rules.checked:
+        reading.blame(unused_data(image, reading.data))
     if image.format in ("JPEG", "MPO"):
         factor = 1  # reduced already
     decoded: Image.Image = image if other is None else _deep_colours(image, reading, other)
@@ -477,16 +494,3 @@ def _deep_colours(image: ImageFile.ImageFile, reading: _Reading, other: str) -> 
     scale = deep_pixels.GreyScale(0.0, 255 / (2**depth - 1))
     pixels = deep_pixels.to_grey(colours, scale)
     return Image.fromarray(np.concatenate([pixels, upper[..., 3:]], axis=2))
-
-
-def _reason(error: Exception) -> str:
-    text = str(error)
-    if text.startswith("unrecognized image mode") or "unknown pixel mode" in text:
-        return f"pixels of a kind that is not supported ({text})"
-    if "cannot identify image file" in text:
-        return f"not an image of a known format ({', '.join(SUFFIXES)})"
-    if isinstance(error, (EOFError, SyntaxError)) or any(words in text for words in _BROKEN):
-        return f"truncated or damaged ({text or type(error).__name__})"
-    if isinstance(error, MemoryError):
-        return "not enough memory to decode it"
-    return f"cannot be decoded ({text or type(error).__name__})"

@@ -16,6 +16,7 @@ except ImportError:
     simplejpeg = None
 
 ZEROS = 24  # bytes: arithmetic and Huffman codes have no such run at their end
+_ZEROS_WITHIN = 12  # bytes: in the usual tables 30 coefficients of −1 one after another
 _FILLER = (0x00, 0x20, 0xFF)  # bytes that cameras and scanners pad with
 _TEXT = 12  # bytes of text before a marker: random ones are printable in seven files of a million
 _OTHER = b"\x55\xaa\x33" * 40  # data that change every picture that has use for them
@@ -188,7 +189,7 @@ def check_jpeg(image: ImageFile.ImageFile, data: bytes) -> str | None:
                 if progressive or zeros_are_flat or count < len(components):
                     return None
                 stop = _end_of_scan(data, end)
-                zeros = data.find(bytes(ZEROS), end, stop)
+                zeros = data.find(bytes(_ZEROS_WITHIN), end, stop)
                 if zeros < 0 or _is_padding(image, data, begin=zeros, stop=stop):
                     return None
                 return "damaged (its image data are zeros in between)"

@@ -43,6 +43,7 @@ _PAIRS = "Pairs are for example list(zip(images, labels)); a split or groups nee
 _KINDS = (  # first bytes → suffix of the file
     (rb"\xff\xd8\xff", ".jpg"), (rb"\x89PNG\r\n", ".png"), (rb"GIF8", ".gif"), (rb"II\*\0|MM\0\*", ".tif"),
     (rb"RIFF....WEBP", ".webp"), (rb"BM", ".bmp"), (rb"P[1-6]\s", ".ppm"), (rb"....ftypavi", ".avif"),
+    (rb"....ftyp(?:he|mif1)", ".heic"),
 )  # fmt: skip
 _IMAGE = "<image>"  # stands for pixels where only words are compared
 _LEVELS = 255  # grey levels above black; torchvision's ToTensor divides by it

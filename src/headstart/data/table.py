@@ -50,10 +50,15 @@ def names_images(table: Path, layout: SourceLayout = AUTO) -> bool:
         if not cells or not has_columns(cells[0][1], layout):
             return False
         paths = TablePaths(table.parent)
-        columns = find_columns(cells, table, names_file=paths.is_there, layout=replace(layout, split_column=None))
+        columns = find_columns(cells, table, names_file=paths.is_there, layout=_unjudged(layout))
         return any(paths.is_there(_cell(row, columns.path)) for _, row in cells[1:])
     except DataError:
         return False
+
+
+def _unjudged(layout: SourceLayout) -> SourceLayout:
+    """The layout without what is refused where a table is read, not where it is looked for."""
+    return replace(layout, split_column=None, group_by=AUTO.group_by)
 
 
 def read_table(

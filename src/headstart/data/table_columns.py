@@ -15,7 +15,7 @@ from headstart.data.folder_scan import as_text
 from headstart.data.table_cells import Cells
 from headstart.data.table_splits import STATEMENTS, parse_values
 from headstart.errors import DataError, near
-from headstart.source_layout import AUTO, SourceLayout
+from headstart.source_layout import AUTO, GROUP_WORDS, SourceLayout
 
 # role → words for its column, the surer ones first; case, spaces, signs and plurals do not matter. A column is taken
 # from the first tuple that has one; two of one tuple are an error, but two paths of which one alone names files
@@ -57,6 +57,8 @@ _GROUP_LIKE = ("patient", "patientid", "subject", "subjectid", "person", "person
 _LOOKED_AT = 20  # lines whose cells are looked at to find the column of the paths
 _SHOWN = 24  # columns named in a message
 _ACCEPTED = {role: ", ".join(words[0] + words[1] + words[2][:6]) for role, words in _WORDS.items() if role != "group"}
+
+_OTHER_GROUPS = "--group-by also takes auto, none, parent, or a regular expression with a capture group."
 
 HINT = (
     "The first line names the columns: path,label and, optionally, split and group. Words accepted: for the path "
@@ -166,12 +168,13 @@ class _Finder:
     def find(self) -> TableColumns:
         given = {role: self._given(role, named) for role, named in _named(self.layout).items()}
         given["split"], test_value = self._given_split()
+        given["group"] = self._given_group()
         taken = [column for column in given.values() if column is not None]
         path = self._path(taken) if given["path"] is None else given["path"]
         taken = [*taken, *([] if path is None else [path])]
         label = self._one("label", taken) if given["label"] is None else given["label"]
         taken = [*taken, *([] if label is None else [label])]
-        group = self._one("group", taken)
+        group = self._one("group", taken) if given["group"] is None else given["group"]
         taken = [*taken, *([] if group is None else [group])]
         split = self._split(taken) if given["split"] is None else given["split"]
         taken = [*taken, *([] if split is None else [split])]
@@ -180,6 +183,8 @@ class _Finder:
             taken = [*taken, *([] if label is None else [label])]
         if path is None or label is None:
             raise self._missing(path, label)
+        if group in (path, label):
+            raise self._groups_of_role(group)
         unused = [i for i in range(len(self.header)) if i not in taken and (self.header[i] or any(self._column(i)))]
         self._hint_at_groups(unused, group)
         return TableColumns(
@@ -206,7 +211,7 @@ class _Finder:
                 expected=f"one column {named!r} for the {role}",
                 found=f"{len(found)} of that name" if found else f"columns {as_text(', '.join(known))}",
                 where=self.table,
-                hint=near(named, known) if known else "",
+                hint=" ".join((near(named, known) if known else "", _OTHER_GROUPS if role == "group" else "")).strip(),
             )
         return found[0]
 
@@ -233,6 +238,23 @@ class _Finder:
                 hint=f"To test on one of these values: --split-column {named}={unknown[0]}",
             )
         return column, None
+
+    def _given_group(self) -> int | None:
+        """The column that `group_by` names; a pattern is a header only where it is one to the letter."""
+        named = self.layout.group_by
+        if named in GROUP_WORDS or (self.layout.groups_by_pattern and named.strip() not in self.header):
+            return None
+        column = self._given("group", named)
+        if column is not None and not any(self._column(column)):
+            raise DataError(expected="a group in some lines", found=f"only empty cells in {named}", where=self.table,
+                            hint="--group-by none groups duplicates only.")  # fmt: skip
+        return column
+
+    def _groups_of_role(self, column: int | None) -> DataError:
+        name = self.header[column or 0]
+        return DataError(expected="a column of groups beside those of paths and labels", where=self.table,
+                         found=f"--group-by {name}, which is one of these",
+                         hint="--path-column and --label-column name the other two.")  # fmt: skip
 
     def _one(self, role: str, taken: Sequence[int]) -> int | None:
         found = _matches(self.header, role, without=taken)
@@ -324,7 +346,7 @@ class _Finder:
         names = [self.header[i] for i in unused if _words_of(self.header[i]) & set(_GROUP_LIKE)]
         if names and group is None:
             self.hints.append(
-                f"If images of one {names[0]} belong together, name that column group: they then stay in one split."
+                f"If images of one {names[0]} belong together, they stay in one split with --group-by {names[0]}."
             )
 
     def _missing(self, path: int | None, label: int | None) -> DataError:

@@ -44,18 +44,20 @@ def encode_thumbnail(rgb: NDArray[np.uint8], *, side: int = SIDE) -> Thumbnail:
     Args:
         rgb: H×W×3, 0 to 255.
     """
+    content, kind, size = encode_small(rgb, side=side)
+    return Thumbnail(f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}", *size)
+
+
+def encode_small(rgb: NDArray[np.uint8], *, side: int = SIDE) -> tuple[bytes, str, tuple[int, int]]:
+    """The same picture as bytes of a file, with its kind (`jpeg` or `png`), width and height."""
     image = Image.fromarray(rgb)
     longest = max(image.size)
     buffer = io.BytesIO()
     if longest <= side // 2:  # JPEG would blur so few pixels
         image.save(buffer, "PNG")
-        return Thumbnail(_address(buffer, "png"), *image.size)
+        return buffer.getvalue(), "png", image.size
     if longest > side:
         width, height = (max(1, round(length * side / longest)) for length in image.size)
         image = image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)
     image.save(buffer, "JPEG", quality=_QUALITY)
-    return Thumbnail(_address(buffer, "jpeg"), *image.size)
-
-
-def _address(buffer: io.BytesIO, kind: str) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+    return buffer.getvalue(), "jpeg", image.size

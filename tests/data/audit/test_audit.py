@@ -45,6 +45,7 @@ def test_a_data_set_without_problems_has_no_findings(tmp_path: Path) -> None:
     assert found.groups_for_split == (None,) * 48
 
 
+@pytest.mark.slow
 def test_duplicates_in_and_across_splits_and_with_two_labels_are_distinguished(tmp_path: Path) -> None:
     root = draw_set(tmp_path / "set")
     train, test = root / "train", root / "test"

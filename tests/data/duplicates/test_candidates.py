@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from drawn_scenes import pixels, scene
-from headstart.data.duplicates.candidates import crop_between, find_candidates, flip, hashes
+from headstart.data.duplicates.candidates import contrasts, crop_between, find_candidates, flip, hashes
 from headstart.data.image_index import signature_of
 
 
@@ -38,6 +39,7 @@ def test_the_crop_between_two_thumbnails_is_the_one_that_was_cut() -> None:
     np.testing.assert_allclose(crop, [0.05, 0.95, 0.025, 0.9875], atol=0.004)
 
 
+@pytest.mark.slow
 def test_different_scenes_are_not_even_proposed() -> None:
     thumbnails = np.stack(
         [np.frombuffer(signature_of(pixels(scene(seed))), np.uint8).reshape(32, 32) for seed in range(60)]
@@ -58,3 +60,11 @@ def test_planted_pairs_are_found_among_two_thousand_images_and_few_others() -> N
 
     assert sum((i, 1000 + i) in pairs for i in range(100)) == 100
     assert len(pairs) < 20_000  # of 2 million
+
+
+def test_contrasts_are_the_standard_deviations_of_all_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headstart.data.duplicates.candidates._AT_ONCE", 3)
+    grey = np.random.default_rng(0).integers(0, 256, (8, 5, 5), dtype=np.uint8)
+
+    np.testing.assert_allclose(contrasts(grey), [one.std() for one in grey])
+    assert contrasts(grey[:0]).shape == (0,)

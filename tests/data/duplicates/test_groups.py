@@ -128,6 +128,7 @@ def test_something_that_moved_makes_another_picture(shift: float) -> None:
     assert groups_of(pictures) == ()
 
 
+@pytest.mark.slow
 def test_a_slow_film_does_not_become_one_group() -> None:
     """Thirty frames of a picture that slides by half a pixel: each is similar to its neighbour, the ends are not."""
     wide = pixels(scene(5, (220, 120))).astype(np.float64)

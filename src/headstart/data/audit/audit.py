@@ -5,8 +5,8 @@ In: an ImageSet. Out: Audit: findings, and the groups of duplicates that must st
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from headstart.data.audit.check import AuditInput, Group, run_checks
 from headstart.data.bursts import find_groups
-from headstart.data.duplicates.groups import find_duplicates
+from headstart.data.duplicates.groups import exact_duplicates, find_duplicates
 from headstart.data.finding import Finding, stopping
 from headstart.data.image_index import ImageFacts, ImageIndex
 from headstart.data.image_set import ImageSet, Sample
@@ -72,6 +72,7 @@ class AuditSettings:
         stop: False: a problem that stops a training is a finding.
         verify: hash every file again instead of trusting path, size and time.
         workers: threads that decode.
+        decided: content hash of an image → its label by review, None where it is left out.
     """
 
     rules: ImageRules = field(default_factory=ImageRules)
@@ -80,6 +81,7 @@ class AuditSettings:
     stop: bool = True
     verify: bool = False
     workers: int = 2
+    decided: Mapping[str, str | None] = field(default_factory=dict)
 
 
 def audit_images(
@@ -97,7 +99,8 @@ def audit_images(
         pair_progress: called with (likely duplicates compared, likely duplicates).
 
     Returns:
-        What the checks received, and the audit; both aligned with the samples of the image set.
+        What the checks received, and the audit; both aligned with the samples of the image set but for those that were
+        left out by review.
 
     Raises:
         DataError: more than `max_bad_share` of the images cannot be read, or a check from outside headstart fails.
@@ -105,24 +108,52 @@ def audit_images(
     """
     samples = image_set.samples
     facts = index.facts(samples, settings.rules, verify=settings.verify, workers=settings.workers, progress=progress)
+
+    def read(sample: Sample) -> NDArray[np.uint8]:
+        return open_image(sample.path, settings.rules).rgb
+
+    return audit_facts(image_set, facts, settings, read=read, pair_progress=pair_progress, earlier=index.findings)
+
+
+def audit_facts(
+    image_set: ImageSet,
+    facts: Sequence[ImageFacts],
+    settings: AuditSettings,
+    *,
+    read: Callable[[Sample], NDArray[np.uint8]] | None,
+    pair_progress: Progress | None = None,
+    earlier: Sequence[Finding] = (),
+) -> tuple[AuditInput, Audit]:
+    """Find duplicates among images whose facts are known, and run every check; see `audit_images`.
+
+    Args:
+        facts: of each sample. earlier: findings besides those of the scan.
+        read: gives the pixels of an image, for likely duplicates; None: only exact duplicates are found.
+
+    Raises:
+        DataError, RecipeError: as `audit_images`.
+    """
+    samples = image_set.samples
     too_bad = _check_readable(samples, facts, settings.max_bad_share)
     if too_bad and settings.stop:
         raise too_bad[0].to_error(image_set.source)
+    samples, facts = _decided(samples, tuple(facts), settings.decided)
     groupings = _groupings(samples, facts, settings.group_by)
-
-    def read(i: int) -> NDArray[np.uint8]:
-        return open_image(samples[i].path, settings.rules).rgb
-
+    duplicates = (
+        exact_duplicates(facts)
+        if read is None
+        else find_duplicates(facts, lambda i: read(samples[i]), progress=pair_progress)
+    )
     images = AuditInput(
         samples=samples,
-        facts=facts,
+        facts=tuple(facts),
         classes=image_set.classes,
-        duplicate_groups=find_duplicates(facts, read, progress=pair_progress),
+        duplicate_groups=duplicates,
         groupings=groupings,
         groups_are_guessed=settings.group_by == "auto",
         bit_depth=settings.rules.bit_depth,
     )
-    return images, audit(images, earlier=(*image_set.findings, *too_bad, *index.findings))
+    return images, audit(images, earlier=(*image_set.findings, *too_bad, *earlier))
 
 
 def audit(images: AuditInput, *, earlier: Sequence[Finding] = ()) -> Audit:
@@ -144,6 +175,18 @@ def audit(images: AuditInput, *, earlier: Sequence[Finding] = ()) -> Audit:
         leaks=find_leaks(images.duplicate_groups, images.splits),
         groups_for_split=_groups_for_split(images),
     )
+
+
+def _decided(
+    samples: tuple[Sample, ...], facts: tuple[ImageFacts, ...], decided: Mapping[str, str | None]
+) -> tuple[tuple[Sample, ...], tuple[ImageFacts, ...]]:
+    """The samples with the labels of a review, without those that it leaves out."""
+    if not decided:
+        return samples, facts
+    kept = [i for i, fact in enumerate(facts) if decided.get(fact.content, "") is not None]
+    labels = [decided.get(facts[i].content, samples[i].label) for i in kept]
+    changed = tuple(replace(samples[i], label=label) for i, label in zip(kept, labels, strict=True))
+    return changed, tuple(facts[i] for i in kept)
 
 
 def _groupings(
@@ -179,7 +222,7 @@ def _check_readable(samples: Sequence[Sample], facts: Sequence[ImageFacts], max_
     return [
         stopping(
             "too-many-unreadable",
-            expected=f"at most {max_bad_share:.0%} of the images to be unreadable",
+            expected=f"at most {max_bad_share * 100:.0f}\u00a0% of the images to be unreadable",
             found=f"{len(bad)} of {len(samples)} ({examples})",
             hint="So many suggest a wrong folder or format rather than single broken files. Check these; "
             "--max-bad-share allows more.",

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.data.duplicates.candidates import contrasts
 from headstart.data.duplicates.groups import exact_duplicates
 from headstart.data.finding import NAMED, Finding
 from headstart.data.image_index import SIGNATURE_SIDE, ImageFacts
@@ -108,7 +109,7 @@ class AuditInput:
     @cached_property
     def contrast(self) -> NDArray[np.float64]:
         """N, standard deviation of the grey levels; NaN for an unreadable image."""
-        return _fixed(np.where(self.readable, self.thumbnails.std(axis=(1, 2)), np.nan))
+        return _fixed(np.where(self.readable, contrasts(self.thumbnails), np.nan))
 
     @cached_property
     def exact_duplicate_groups(self) -> tuple[Group, ...]:

@@ -39,8 +39,9 @@ def _near(images: AuditInput) -> list[Finding]:
 
 def _oversized(images: AuditInput) -> list[Finding]:
     groups = images.oversized_groups
+    share = f"{OVERSIZED_SHARE * 100:.0f}\u00a0%"
     message = (
-        f"{counted(len(groups), 'group')} of duplicates with more than {OVERSIZED_SHARE:.0%} of the images: too large "
+        f"{counted(len(groups), 'group')} of duplicates with more than {share} of the images: too large "
         "to be one picture, so not used for splitting. If they are duplicates, remove them; test accuracy is reported "
         "with and without those that are also in training."
     )

@@ -30,6 +30,7 @@ _BEST_FITS = 3  # kept of an image's pairs that only a crop proposed: a film's f
 _MISFIT = 0.28  # of the overlaid thumbnails: duplicates have 0.00–0.26, other photographs 0.2 and mostly 0.4 and more
 _FLAT = 2.0  # grey levels of contrast: below, there is nothing to compare
 _PROBED = 8  # pivots around which an image is searched
+_AT_ONCE = 4096  # thumbnails: 17 MB in float32, 34 in float64
 _BLOCK = 128  # pairs that are overlaid at once: 3 MB at a time stays in the processor's cache
 
 
@@ -54,7 +55,7 @@ def find_candidates(thumbnails: NDArray[np.uint8], *, progress: Callable[[int, i
         thumbnails: N×S×S grey.
         progress: called with (pairs fitted, pairs in all).
     """
-    usable = np.flatnonzero(thumbnails.std(axis=(1, 2)) >= _FLAT)
+    usable = np.flatnonzero(contrasts(thumbnails) >= _FLAT)
     if len(usable) < 2:
         return Candidates(np.empty((0, 2), np.int64), np.empty(0, np.bool_), np.empty((0, 4), np.float32))
     some = thumbnails[usable]
@@ -66,6 +67,12 @@ def find_candidates(thumbnails: NDArray[np.uint8], *, progress: Callable[[int, i
     crops, misfits = _fit(some, pairs, flipped, progress=progress)
     fits = (misfits <= _MISFIT) & (~by_crop | _among_best(pairs, misfits))
     return Candidates(usable[pairs[fits]], flipped[fits], crops[fits])
+
+
+def contrasts(thumbnails: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """N standard deviations of the grey levels of thumbnails N×S×S; numpy's own would copy all of them to float64."""
+    parts = [thumbnails[i : i + _AT_ONCE].std(axis=(1, 2)) for i in range(0, len(thumbnails), _AT_ONCE)]
+    return np.concatenate(parts or [np.empty(0)])
 
 
 def crop_between(one: NDArray[np.uint8], two: NDArray[np.uint8], *, flipped: bool) -> NDArray[np.float64] | None:
@@ -89,7 +96,7 @@ def hashes(thumbnails: NDArray[np.uint8], crop: tuple[float, float, float, float
     """
     across, down = _grid()
     kept = np.hypot(across, down)
-    blocks = [_coefficients(thumbnails[i : i + 4096], crop) for i in range(0, len(thumbnails), 4096)]
+    blocks = [_coefficients(thumbnails[i : i + _AT_ONCE], crop) for i in range(0, len(thumbnails), _AT_ONCE)]
     values = np.concatenate(blocks) * kept[_chosen()]
     return np.asarray(values / (np.linalg.norm(values, axis=1, keepdims=True) + 1e-6), dtype=np.float32)
 
@@ -165,8 +172,8 @@ def _nearest(plain: Hashes, query: Hashes, count: int) -> Pairs:
 def _by_pivot(points: Hashes, pivots: Hashes, count: int) -> list[NDArray[np.int64]]:
     """For each pivot the points that have it among their `count` nearest."""
     chosen = []
-    for i in range(0, len(points), 4096):
-        similarity = points[i : i + 4096] @ pivots.T
+    for i in range(0, len(points), _AT_ONCE):
+        similarity = points[i : i + _AT_ONCE] @ pivots.T
         chosen.append(np.argpartition(-similarity, count - 1, axis=1)[:, :count])
     nearest = np.concatenate(chosen).ravel()
     order = np.argsort(nearest, kind="stable")

@@ -1,0 +1,249 @@
+"""Frames of a video file or camera as images, one after another: `film.mp4@00:00:03.0`, H×W×3 uint8 RGB.
+
+OpenCV decodes them (`headstart[video]`), whose wheels bring FFmpeg along. Only files that begin like a video are given
+to it: FFmpeg would also follow playlists, which name other files and addresses. A frame is converted only where it is
+used, and none is kept.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.errors import DataError, RecipeError
+
+INSTALL = 'pip install "headstart[video]"'
+SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".ogv", ".3gp")
+MOST_PIXELS = 36_000_000  # of a frame: 8192×4320, the largest that films and cameras have
+
+_STARTS = (  # first bytes of the containers
+    rb"....(?:ftyp|moov|mdat|wide|free|skip)", rb"RIFF....AVI ", rb"\x1aE\xdf\xa3", rb"\0\0\x01[\xb3\xba]",
+    rb"G.{187}G", rb"0&\xb2u", rb"FLV", rb"OggS",
+)  # fmt: skip
+_CAMERA = re.compile(r"camera:(\d{1,3})")
+_DURATION = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(ms|s|min)?\s*")
+_SECONDS = {"ms": 0.001, "s": 1.0, "min": 60.0, None: 1.0}
+_USUAL_RATE = 25.0  # frames per second, where a file states none that can be
+_CUT_SHARE = 0.95  # of the frames that the header states: fewer, and the file breaks off; some headers count roughly
+_EARLY = 1e-6  # seconds: times are rounded
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A picture of a video.
+
+    Args:
+        name: `film.mp4@00:00:03.0`. time: seconds since the first frame. rgb: H×W×3 uint8.
+    """
+
+    name: str
+    time: float
+    rgb: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Video:
+    """A video that can be opened, and which of its frames are used.
+
+    Args:
+        source: the path as it was given, or `camera:0`.
+        every: seconds between two frames; the first one is always used.
+        most: frames that are used at most; None: all of a file, of a camera without end.
+        size: width and height in pixels.
+        frames: that the file states; 0: unknown, or a camera.
+        rate: frames per second.
+    """
+
+    source: str
+    every: float = 1.0
+    most: int | None = None
+    size: tuple[int, int] = (0, 0)
+    frames: int = 0
+    rate: float = _USUAL_RATE
+
+    @property
+    def is_camera(self) -> bool:
+        """Whether it is a camera, which has no end."""
+        return _CAMERA.fullmatch(self.source) is not None
+
+    @property
+    def expected(self) -> int:
+        """How many frames will be used, about; 0: nobody knows."""
+        found = math.ceil(self.frames / self.rate / max(self.every, 1 / self.rate) - _EARLY) if self.frames else 0
+        return min(found, self.most) if found and self.most else found or self.most or 0
+
+    @property
+    def frame_bytes(self) -> int:
+        """Memory of one frame."""
+        return 3 * self.size[0] * self.size[1]
+
+    def __iter__(self) -> Iterator[Frame]:
+        """The frames, in order; memory does not grow with their number.
+
+        Raises:
+            DataError: not one frame can be decoded, or the file breaks off, after the frames before.
+        """
+        capture = _open(self.source)
+        began, target, used, seen, at = time.monotonic(), 0.0, 0, 0, 0.0
+        try:
+            while (self.most is None or used < self.most) and capture.grab():
+                at = time.monotonic() - began if self.is_camera else self._time(capture, seen)
+                seen += 1
+                if at < target - _EARLY:
+                    continue
+                got, bgr = capture.retrieve()
+                if not got:
+                    break
+                used += 1
+                target = (math.floor(at / self.every + _EARLY) + 1) * self.every
+                yield Frame(self._name(at), at, np.ascontiguousarray(bgr[..., ::-1]))
+        finally:
+            capture.release()
+        if not used:
+            raise self._broken("not one frame that can be decoded", "Play it to see whether it is whole.")
+        if (self.most is None or used < self.most) and (self.is_camera or seen < _CUT_SHARE * self.frames):
+            stated = "" if self.is_camera else f" of {_clock(self.frames / self.rate, 1)}"
+            raise self._broken(f"it breaks off at {_clock(at, 1)}{stated}", "The frames before have their predictions.")
+
+    def _time(self, capture: Any, seen: int) -> float:
+        """Seconds of the frame that was read last: what the file says, so that an uneven rate does no harm."""
+        stated = float(capture.get(_POS_MSEC)) / 1000
+        return stated if math.isfinite(stated) and (stated > 0 or not seen) else seen / self.rate
+
+    def _name(self, at: float) -> str:
+        digits = 1 if abs(self.every * 10 - round(self.every * 10)) < _EARLY and self.every >= 0.1 else 3
+        return f"{self.source}@{_clock(at, digits)}"
+
+    def _broken(self, found: str, hint: str) -> DataError:
+        return DataError(expected="a whole video", found=found, where=self.source, hint=hint)
+
+
+_POS_MSEC, _FRAME_WIDTH, _FRAME_HEIGHT, _FPS, _FRAME_COUNT = 0, 3, 4, 5, 7  # OpenCV's numbers of these properties
+
+
+def is_video(source: object) -> bool:
+    """Whether this names a video file, by its suffix, or a camera, as `camera:0`."""
+    name = os.fspath(source).lower() if isinstance(source, (str, os.PathLike)) else ""
+    return isinstance(name, str) and (name.endswith(SUFFIXES) or _CAMERA.fullmatch(name) is not None)
+
+
+def open_video(source: str | os.PathLike[str], every: float | str | None = None, most: int | None = None) -> Video:
+    """A video file or camera whose header could be read.
+
+    Args:
+        source: a path, or `camera:0`.
+        every: seconds between two frames, or a text such as `1s`, `500ms`; None: 1 second.
+        most: frames that are used at most.
+
+    Raises:
+        DataError: it is missing, empty, no video, too large, or OpenCV is not installed.
+        RecipeError: `every` or `most` cannot be used.
+    """
+    if most is not None and (not isinstance(most, int) or most < 1):
+        raise RecipeError(expected="a whole number of at least 1", found=repr(most), where="--frames")
+    video = Video(os.fspath(source), seconds_of(1.0 if every is None else every), most)
+    if not video.is_camera:
+        _check_start(Path(video.source))
+    capture = _open(video.source)
+    try:
+        size = (int(capture.get(_FRAME_WIDTH)), int(capture.get(_FRAME_HEIGHT)))
+        rate, frames = float(capture.get(_FPS)), float(capture.get(_FRAME_COUNT))
+    finally:
+        capture.release()
+    if not 0 < size[0] * size[1] <= MOST_PIXELS:
+        found = f"frames of {size[0]}×{size[1]} pixels"
+        raise DataError(
+            expected=f"frames of at most {MOST_PIXELS:,} pixels",
+            found=found,
+            where=video.source,
+            hint="Save it smaller.",
+        )
+    rate = rate if math.isfinite(rate) and 0 < rate <= 1000 else _USUAL_RATE
+    known = 0 if video.is_camera or not 0 < frames < 1e9 else int(frames)
+    return replace(video, size=size, rate=rate, frames=known)
+
+
+def seconds_of(every: float | str) -> float:
+    """A time between two frames in seconds, from a number of seconds or a text such as `2`, `1s`, `500ms`, `2min`.
+
+    Raises:
+        RecipeError: it is neither, or not above zero.
+    """
+    found = _DURATION.fullmatch(every) if isinstance(every, str) else None
+    if found:
+        seconds = float(found[1]) * _SECONDS[found[2]]
+    else:
+        seconds = float(every) if isinstance(every, (int, float)) and not isinstance(every, bool) else math.nan
+    if not 0.001 <= seconds < 1e6:  # False for nan
+        raise RecipeError(
+            expected="a time between two frames such as 1s, 500ms or 2min", found=repr(every), where="--every"
+        )
+    return seconds
+
+
+def _check_start(path: Path) -> None:
+    try:
+        with path.open("rb") as file:
+            head = file.read(189)  # two packets of a transport stream
+    except (OSError, ValueError) as error:  # ValueError: NUL in a name
+        found = getattr(error, "strerror", None) or str(error)
+        raise DataError(expected="a video file", found=found, where=path) from error
+    if not head:
+        raise DataError(expected="a video file", found="an empty file (0 bytes)", where=path)
+    if not any(re.match(start, head, re.DOTALL) for start in _STARTS):
+        raise DataError(
+            expected="a video file",
+            found="a file that does not begin like one",
+            where=path,
+            hint="Give an image the suffix of its format; convert other videos to .mp4.",
+        )
+
+
+def _open(source: str) -> Any:
+    """OpenCV's capture of a file or camera."""
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")  # what it prints comes back as our errors
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    try:
+        import cv2
+    except ImportError as error:
+        raise DataError(
+            expected="OpenCV, which reads videos and cameras", found="not installed", where=source, hint=INSTALL
+        ) from error
+    camera = _CAMERA.fullmatch(source)
+    try:
+        # a path that is absolute cannot be one of FFmpeg's protocols, such as concat:
+        capture = (
+            cv2.VideoCapture(int(camera[1]))
+            if camera
+            else cv2.VideoCapture(str(Path(source).absolute()), cv2.CAP_FFMPEG)
+        )
+    except cv2.error as error:
+        raise DataError(expected="a video that can be opened", found=str(error), where=source) from error
+    if not capture.isOpened():
+        capture.release()
+        if camera:
+            hint = "Is it connected, allowed, and not in use by another program? camera:0 is the first one."
+            raise DataError(expected="a camera", found=f"none with the number {camera[1]}", where=source, hint=hint)
+        raise DataError(
+            expected="a video that can be opened",
+            found="a damaged file, or a codec that is not supported",
+            where=source,
+            hint="Play it to see whether it is whole; .mp4 with H.264 is always supported.",
+        )
+    return capture
+
+
+def _clock(seconds: float, digits: int) -> str:
+    """`00:00:03.0`: hours, minutes and seconds."""
+    ticks = round(seconds * 10**digits)
+    whole, part = divmod(ticks, 10**digits)
+    return f"{whole // 3600:02}:{whole // 60 % 60:02}:{whole % 60:02}.{part:0{digits}}"
