@@ -41,7 +41,7 @@ FILES = {
     "cifar_resnet20": "cifar10_resnet20",
     "cifar_resnet56": "cifar10_resnet56",
 }
-SETS = "hymenoptera,plant_seedlings,scenes100,solar_cells,blood_cells,textures10,rps_photos,rps28,cifar10_sample"
+SETS = "hymenoptera,plant_seedlings,scenes100,solar_cells,blood_cells,textures10,rps_photos,rps28,cifar10_sample/test"
 PRECISIONS = ("float32", "bfloat16", "int8") if has_bfloat16() else ("float32", "int8")
 
 

@@ -42,6 +42,8 @@ def test_a_machine_without_it_refuses_to_train_and_answers_in_float32(monkeypatc
     assert not has_bfloat16()
     with pytest.raises(BackboneError, match="--precision int8"):
         require_bfloat16()
+    with pytest.raises(BackboneError, match="--step-precision bfloat16"):
+        require_bfloat16("--step-precision", "float32")
     backbone, pixels = made("cifar_resnet20"), noise(made("cifar_resnet20"), 2)
     attach_bfloat16(backbone)
     assert torch.equal(backbone.features(pixels), backbone.plain_features(pixels))

@@ -56,6 +56,7 @@ def test_auto_runs_the_network_itself_when_hardly_an_image_waits(tmp_path: Path)
     assert "only 3 images wait" in few.reason
 
 
+@pytest.mark.slow
 def test_auto_measures_when_many_images_wait_and_uses_the_table_before() -> None:
     some = EngineSearch(made("resnet18"), {"folded": folded_forward}).best(100, 32, export_seconds=None)
     assert some.name == "folded"

@@ -107,6 +107,7 @@ def test_a_network_that_cannot_be_traced_runs_eager_and_on_devices() -> None:
     assert torch.equal(copied(pixels), backbone.features(pixels))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("traced", [True, False])
 def test_an_engine_may_be_called_by_many_threads_at_once(traced: bool) -> None:
     own = Backbone.from_module(Untraced(), preprocess={"size": 32})

@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from engines.engine_checks import made, noise
+from headstart import runtime
 from headstart.backbones.backbone import Backbone
 from headstart.engines.choose import choose_engine
 from headstart.engines.int8 import (
@@ -51,6 +52,7 @@ def model_of(backbone: Backbone) -> bytes:
     return backbone.low_precision.model
 
 
+@pytest.mark.slow
 def test_features_are_those_of_float32_up_to_the_rounding(pair: tuple[Backbone, Backbone, Path]) -> None:
     plain, int8, _ = pair
     pixels = noise(plain, 16)
@@ -61,6 +63,7 @@ def test_features_are_those_of_float32_up_to_the_rounding(pair: tuple[Backbone, 
     assert not torch.equal(found, expected)
 
 
+@pytest.mark.slow
 def test_the_stages_of_small_features_keep_their_digits(pair: tuple[Backbone, Backbone, Path]) -> None:
     """The means over positions are not rounded to one scale for all stages: more values than 8 bits could tell."""
     features = pair[1].features(noise(pair[1], 64))
@@ -95,6 +98,7 @@ def test_its_own_network_has_the_quantised_weights(pair: tuple[Backbone, Backbon
     assert 0.999 < float(apart) < 1
 
 
+@pytest.mark.slow
 def test_channels_that_batch_norm_multiplies_by_nothing_stay_finite(tmp_path: Path) -> None:
     backbone = made("cifar_resnet20")
     with torch.no_grad():
@@ -152,9 +156,13 @@ def emulated(model: bytes, pixels: torch.Tensor) -> torch.Tensor:
     return torch.from_numpy(session.run(None, {session.get_inputs()[0].name: pixels.numpy()})[0])
 
 
-def test_kernels_without_vnni_give_the_same_features(pair: tuple[Backbone, Backbone, Path]) -> None:
+def test_kernels_without_vnni_give_the_same_features(
+    pair: tuple[Backbone, Backbone, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     pixels, model = noise(pair[1], 16), model_of(pair[1])
     found = session_forward(model)(pixels)
+    monkeypatch.setattr(runtime, "has_vnni", lambda: False)  # with the setting for processors without it
+    assert torch.equal(session_forward(model)(pixels), found)
     assert torch.equal(session_forward(unsigned_weights(model))(pixels), found)
     assert float(F.cosine_similarity(emulated(model, pixels), found).min()) > 0.9999
 

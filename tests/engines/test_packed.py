@@ -13,6 +13,7 @@ from headstart.engines.packed import can_pack, measure_shapes, pack
 pytestmark = pytest.mark.skipif(not can_pack(), reason="torch was built without oneDNN here")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["cifar_resnet20", "mobilenet_v2_035", "resnet18"])
 def test_every_convolution_activation_and_sum_with_a_shortcut_is_packed(name: str) -> None:
     backbone = made(name)

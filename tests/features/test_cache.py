@@ -129,3 +129,23 @@ def test_a_cache_that_cannot_be_a_folder_is_a_clear_error(tmp_path: Path) -> Non
 
     with pytest.raises(RunError, match=r"cache folder.*Not a directory.*HEADSTART_CACHE"):
         FeatureCache(tmp_path / "file" / "x", 1e9).open(ABOUT)
+
+
+def test_discarded_contents_are_gone_from_the_disk_and_the_others_stay(tmp_path: Path) -> None:
+    cache = FeatureCache(tmp_path, 1e9)
+    contents = [f"{i:064x}" for i in range(6)]
+    rows = np.arange(12, dtype=np.float32).reshape(6, 2)
+    for about in ({"backbone": "a"}, {"backbone": "b"}):
+        store = cache.open(about)
+        store.add(contents[:4], rows[:4])
+        store.add(contents[4:], rows[4:])
+    assert cache.discard([contents[1], contents[4], contents[5]]) == 6
+    for about in ({"backbone": "a"}, {"backbone": "b"}):
+        store = cache.open(about)
+        assert [content in store for content in contents] == [True, False, True, True, False, False]
+        ((positions, found),) = store.read(contents)
+        assert positions.tolist() == [0, 2, 3]
+        np.testing.assert_array_equal(found, rows[[0, 2, 3]])
+    for file in tmp_path.rglob("*.safetensors"):
+        assert bytes.fromhex(contents[1]) not in file.read_bytes()
+    assert cache.discard([contents[1]]) == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -50,3 +52,18 @@ def test_a_stage_is_had_by_its_name_without_a_copy() -> None:
     assert np.shares_memory(features["b"], features.matrix)
     with pytest.raises(DataError, match="Expected a stage: a, b, found 'c'"):
         features["c"]
+
+
+def test_pages_that_are_let_go_of_lose_nothing(tmp_path: Path) -> None:
+    rows = make(300).matrix
+    mapped = np.memmap(tmp_path / "rows", np.float32, "w+", shape=rows.shape)
+    mapped[:] = rows
+    mapped.flush()
+    writable = np.memmap(tmp_path / "rows", np.float32, "r+", shape=rows.shape)
+    features = Features(writable, SLICES, make(300).names, make(300).contents)
+
+    writable[7] = 5.0
+    features.release()  # not yet written to the disk
+    np.testing.assert_array_equal(features.view(np.arange(300), ("a", "b"), unit=False).array()[7], 5.0)
+    np.testing.assert_array_equal(features["b"][8:], rows[8:, 2:])
+    make().release()  # of an array in memory there is nothing to let go of

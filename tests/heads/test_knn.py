@@ -74,15 +74,28 @@ def test_no_more_neighbours_than_the_smallest_class_has_images() -> None:
     view, _ = make_view(30, 8)
     labels = np.array([0] * 26 + [1] * 4)
 
-    _, k = predict_neighbours(view, labels, view, classes=2)
+    _, about = predict_neighbours(view, labels, view, classes=2)
 
-    assert k == 4
+    assert about == "vote of the 4 most similar training images, no training"
 
 
 def test_a_class_without_images_does_not_lower_the_number_of_neighbours() -> None:
     view, labels = make_view(40, 8)
     labels = labels % 2
-    plain, k = predict_neighbours(view, labels, view, classes=2)
+    plain, about = predict_neighbours(view, labels, view, classes=2)
     padded, same = predict_neighbours(view, labels * 2, view, classes=3)  # class 1 has none
-    assert k == same > 1
+    assert about == same
+    assert "of the 1 " not in about
     np.testing.assert_array_equal(padded, plain * 2)
+
+
+def test_of_very_many_images_so_many_vote_evenly_over_their_order() -> None:
+    view, labels = make_view(50, 8)
+    labels = labels % 2
+
+    found, about = predict_neighbours(view, labels, view, classes=2, most=25)
+
+    every_other = np.arange(0, 50, 2)
+    expected, _ = predict_neighbours(view.take(every_other), labels[every_other], view, classes=2)
+    np.testing.assert_array_equal(found, expected)
+    assert about.endswith("most similar of 25 training images, no training")

@@ -31,6 +31,7 @@ def rows(run: hs.Run) -> dict[str, list[float]]:
     return {row["path"]: [float(row[name]) for name in names] for row in run.predictions()}
 
 
+@pytest.mark.slow
 def test_the_file_predicts_what_was_measured(run: hs.Run, photos: Path, tmp_path: Path) -> None:
     """Also alone, in another folder, with another cache, and after it was saved again."""
     elsewhere = shutil.copy(run.folder / "classifier.safetensors", tmp_path / "c.safetensors")
@@ -45,6 +46,7 @@ def test_the_file_predicts_what_was_measured(run: hs.Run, photos: Path, tmp_path
             np.testing.assert_allclose(found, expected, atol=2e-6)
 
 
+@pytest.mark.slow
 def test_the_file_is_smaller_and_says_what_it_is(run: hs.Run, run_folder: Path) -> None:
     """A float32 number for a byte and some words about the graph."""
     small = (run.folder / "classifier.safetensors").stat().st_size
@@ -55,6 +57,7 @@ def test_the_file_is_smaller_and_says_what_it_is(run: hs.Run, run_folder: Path) 
     assert run.record["engine"] == "onnxruntime"
 
 
+@pytest.mark.slow
 def test_the_head_was_solved_on_the_quantised_features(run: hs.Run) -> None:
     contents = dict(zip(run.features.names, range(len(run.features.names)), strict=True))
     model, names = run.classifier, list(contents)[:8]
@@ -74,6 +77,7 @@ def _rgb(model: Classifier, path: Path) -> np.ndarray:
     return open_image(path, model.rules).rgb
 
 
+@pytest.mark.slow
 def test_evaluate_and_explain_use_the_run_beside_it(run: hs.Run, photos: Path) -> None:
     found = hs.evaluate(run, photos, on_event=None)
     assert "kNN" in found.evaluation.to_dict()["baselines"]
@@ -84,11 +88,10 @@ def test_evaluate_and_explain_use_the_run_beside_it(run: hs.Run, photos: Path) -
     assert said == ["It predicts in int8; the maps are of the same weights in float32, which has gradients."]
 
 
+@pytest.mark.slow
 def test_what_needs_float32_weights_says_so(run: hs.Run, photos: Path, tmp_path: Path) -> None:
     with pytest.raises(ClassifierError, match="one in int8"):
         hs.recalibrate(run, photos, out=tmp_path / "r.safetensors", on_event=None)
-    with pytest.raises(ClassifierError, match="one in int8"):
-        hs.export(run, out=tmp_path / "export", on_event=None)
     with pytest.raises(RunError, match="run in float32"):
         starting_point.continue_from(run)
     for options in ({"strategy": "full"}, {"device": "meta"}):
@@ -97,6 +100,30 @@ def test_what_needs_float32_weights_says_so(run: hs.Run, photos: Path, tmp_path:
     assert not (tmp_path / "x").exists()
 
 
+@pytest.mark.slow
+def test_its_export_computes_in_int8_too_and_gives_its_answers(run: hs.Run, photos: Path, tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    result = hs.export(run, out=tmp_path / "export", on_event=None)
+
+    assert result.parity.agreement == 1
+    assert result.parity.tolerance == 0.02
+    model = onnx.load(tmp_path / "export" / "classifier.onnx")
+    low = run.classifier.backbone.low_precision
+    assert low is not None
+    own = onnx.load_from_string(low.model)
+    counts = [sum(node.op_type == "QuantizeLinear" for node in one.graph.node) for one in (model, own)]
+    assert counts[0] == counts[1] > 10
+    assert max(one.version for one in model.opset_import) <= 21
+    assert model.ir_version <= 10
+    image = sorted(photos.rglob("*.png"))[0]
+    (found,) = hs.predict(tmp_path / "export" / "classifier.onnx", image, on_event=None)
+    row = next(row for row in result.parity.rows if row.name == str(image))
+    assert list(found.probabilities) == sorted(found.probabilities, key=lambda name: -found.probabilities[name])
+    expected = dict(zip(result.parity.classes, row.found_probabilities, strict=True))
+    assert found.probabilities == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.slow
 def test_a_backbone_of_the_user_stays_float32(photos: Path, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     backbone = load_backbone("embedded")
@@ -115,6 +142,7 @@ def test_missing_packages_are_said_before_anything_is_read(
         hs.train(tmp_path / "nothing", precision="int8", on_event=None)
 
 
+@pytest.mark.slow
 def test_bfloat16_keeps_the_float32_weights_and_is_close(photos: Path, tmp_path: Path, run_folder: Path) -> None:
     from headstart.engines.bfloat16 import has_bfloat16
 
@@ -125,6 +153,8 @@ def test_bfloat16_keeps_the_float32_weights_and_is_close(photos: Path, tmp_path:
     run = hs.train(photos, out=tmp_path / "run", backbone="embedded", precision="bfloat16", inside=False, on_event=None)
     float32, low = hs.Run.load(run_folder).classifier, Classifier.load(run.folder)
     assert low.card.precision == "bfloat16"
+    with pytest.raises(ClassifierError, match="one in bfloat16"):
+        hs.export(run, out=tmp_path / "export", on_event=None)
     assert low.backbone.fingerprint != float32.backbone.fingerprint
     assert all(torch.equal(t, float32.backbone.state()[name]) for name, t in low.backbone.state().items())
     measured = rows(run)

@@ -24,8 +24,11 @@ def has_bfloat16() -> bool:
     return not _HARDWARE.isdisjoint(runtime.cpu_flags())
 
 
-def require_bfloat16() -> None:
+def require_bfloat16(option: str = "--precision", other: str = "int8 or float32") -> None:
     """Check that bfloat16 is worth its name here.
+
+    Args:
+        option: that asks for it. other: what it can be instead.
 
     Raises:
         BackboneError: this processor has no such instruction.
@@ -34,8 +37,8 @@ def require_bfloat16() -> None:
         raise BackboneError(
             expected="a processor that multiplies bfloat16 (AVX-512 BF16, AMX, or ARM BF16)",
             found="one that does not, where it would be slower than float32",
-            where="--precision bfloat16",
-            hint="Use --precision int8 or float32.",
+            where=f"{option} bfloat16",
+            hint=f"Use {option} {other}.",
         )
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 
+from headstart import runtime
 from headstart.backbones.backbone import Backbone
 from headstart.backbones.low_precision import LowPrecision
 from headstart.engines.benchmark import TOLERANCE, EngineBenchmark
@@ -140,9 +141,14 @@ def measured_forward(backbone: Backbone, cache_folder: Path) -> Forward | None:
     """The forward pass that this machine has measured to be the fastest, where it is at hand; None: the network's own.
 
     For a classifier that answers one image after another: nothing is measured, checked or exported here. That its
-    features equal eager's was checked when it was measured, with the same weights and versions.
+    features equal eager's was checked when it was measured, with the same weights and versions. A measurement with as
+    many threads as now comes first, then one with another number: the order of the engines hardly depends on it.
     """
-    kept = None if backbone.low_precision is not None else read_measurement(backbone, cache_folder)
+    if backbone.low_precision is not None:
+        return None
+    threads = (0, *range(1, runtime.cores() + 1))  # 0: as many as now
+    measured = (read_measurement(backbone, cache_folder, threads=number) for number in threads)
+    kept = next((one for one in measured if one is not None), None)
     if kept is None or kept.fastest not in ("folded", "onnxruntime"):
         return None
     if kept.fastest == "onnxruntime" and (missing_packages() or not is_exported(backbone, cache_folder)):

@@ -14,7 +14,7 @@ from torch import Tensor, fx
 from headstart.backbones.backbone import Backbone
 from headstart.engines.fold import fold
 from headstart.engines.packed import can_pack, measure_shapes, pack
-from headstart.errors import BackboneError
+from headstart.errors import BackboneError, first_line
 
 Forward = Callable[[Tensor], Tensor]
 """Normalised pixels N×3×S×S float32 → features N×D float32 of all stages."""
@@ -80,10 +80,9 @@ def compiled_forward(backbone: Backbone) -> Forward:
             side = backbone.preprocess.crop
             forward(torch.zeros(2, 3, side, side))
     except Exception as error:  # the compiler's own errors are of many kinds
-        first = str(error).strip().splitlines()[:1]
         raise BackboneError(
             expected="a network that torch.compile takes",
-            found=f"{type(error).__name__}: {first[0] if first else ''}",
+            found=f"{type(error).__name__}: {first_line(error)}",
             where=backbone.spec.name,
             hint="It needs a C++ compiler (g++); --engine folded needs none.",
         ) from error

@@ -33,7 +33,7 @@ from headstart.engines.onnxruntime_engine import (
     session_forward,
     write_export,
 )
-from headstart.errors import BackboneError
+from headstart.errors import BackboneError, first_line
 
 CALIBRATION_IMAGES = 64  # ranges of activations need few; other numbers were not tried
 _TOGETHER = 16  # images of one calibration pass
@@ -164,7 +164,7 @@ def check_model(model: bytes, backbone: Backbone) -> None:
     try:
         graph = onnx.load_from_string(model)
     except Exception as error:  # protobuf's own errors are of many kinds
-        raise _not_ours("a complete ONNX file", str(error).strip().splitlines()[0][:80], backbone) from error
+        raise _not_ours("a complete ONNX file", first_line(error)[:80], backbone) from error
     nodes, tensors = graph.graph.node, graph.graph.initializer
     operators = {
         f"{node.domain}:{node.op_type}" for node in nodes if node.domain or node.op_type not in _OPERATORS.split()
@@ -219,10 +219,9 @@ def _quantised(model: bytes, pixels: Tensor, backbone: Backbone) -> bytes:
             )
             return after.read_bytes()
     except Exception as error:  # onnxruntime's quantiser fails in many ways of its own
-        first = str(error).strip().splitlines()[:1]
         raise BackboneError(
             expected="a network that onnxruntime can quantise",
-            found=f"{type(error).__name__}: {first[0][:120] if first else ''}",
+            found=f"{type(error).__name__}: {first_line(error)[:120]}",
             where=backbone.spec.name,
             hint="Use --precision float32.",
         ) from error

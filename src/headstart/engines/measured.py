@@ -23,7 +23,8 @@ from headstart.files import make_folder, write_json
 from headstart.plain import Plain
 from headstart.untrusted import check_kinds, read_object
 
-_FOLDER = "engines"
+ENGINES = "engines"
+_STEPS = "steps"
 _KINDS: Mapping[str, type] = {"backbone": str, "processor": str, "threads": int, "seconds": dict}
 
 
@@ -47,24 +48,36 @@ class Measurement(Plain):
         return min(self.seconds, key=lambda name: self.seconds[name])
 
 
-def keep_measurement(backbone: Backbone, seconds: Mapping[str, float], cache_folder: Path) -> None:
-    """Keep what was measured for a network; where the cache cannot be written, it is measured again next time."""
+def keep_measurement(
+    backbone: Backbone, seconds: Mapping[str, float], cache_folder: Path, *, what: str = ENGINES
+) -> None:  # positional: the network, its measurement, where it is kept
+    """Keep what was measured for a network; where the cache cannot be written, it is measured again next time.
+
+    Args:
+        what: was measured; the seconds of its choices are kept apart from those of another.
+    """
     found = Measurement(backbone.spec.name, runtime.cpu_model(), torch.get_num_threads(), dict(seconds))
-    path = _path(backbone, cache_folder)
+    path = _path(backbone, cache_folder, what)
     with contextlib.suppress(RunError):
         make_folder(path.parent)
         write_json(path, found.to_dict())
 
 
-def read_measurement(backbone: Backbone, cache_folder: Path) -> Measurement | None:
-    """What was measured for a network on this machine; None: nothing, or the file is damaged."""
-    folder = cache_folder / _FOLDER
-    return _read(_path(backbone, cache_folder)) if folder.is_dir() else None
+def read_measurement(
+    backbone: Backbone, cache_folder: Path, *, what: str = ENGINES, threads: int = 0
+) -> Measurement | None:
+    """What was measured for a network on this machine; None: nothing, or the file is damaged.
+
+    Args:
+        threads: that torch used; 0: as many as now.
+    """
+    path = _path(backbone, cache_folder, what, threads=threads)
+    return _read(path) if path.parent.is_dir() else None
 
 
 def all_measurements(cache_folder: Path) -> Iterator[Measurement]:
     """Everything that is kept, by name of the backbone."""
-    found = [one for path in (cache_folder / _FOLDER).glob("*.json") if (one := _read(path)) is not None]
+    found = [one for path in (cache_folder / ENGINES).glob("*.json") if (one := _read(path)) is not None]
     yield from sorted(found, key=lambda one: (one.backbone, one.threads))
 
 
@@ -80,17 +93,19 @@ def _read(path: Path) -> Measurement | None:
     return Measurement(**{name: values[name] for name in _KINDS})
 
 
-def _path(backbone: Backbone, cache_folder: Path) -> Path:
+def _path(backbone: Backbone, cache_folder: Path, what: str, *, threads: int = 0) -> Path:
     versions = runtime.versions()
     facts = {
         "processor": runtime.cpu_model(),
         "flags": sorted(runtime.cpu_flags()),
-        "threads": torch.get_num_threads(),
+        "threads": threads or torch.get_num_threads(),
         "versions": {name: versions.get(name, "") for name in ("headstart", "torch", "onnxruntime", "system")},
         "backbone": backbone.spec.name,
         "weights": backbone.fingerprint,
         "stages": backbone.stages,
         "size": backbone.preprocess.crop,
     }
+    if what != ENGINES:
+        facts["what"] = what
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-    return cache_folder / _FOLDER / f"{digest[:32]}.json"
+    return cache_folder / (ENGINES if what == ENGINES else _STEPS) / f"{digest[:32]}.json"

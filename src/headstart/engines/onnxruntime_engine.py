@@ -15,10 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from headstart import runtime
 from headstart.backbones.backbone import Backbone
-from headstart.backbones.feature_extractor import FeatureExtractor
+from headstart.backbones.feature_extractor import FeatureExtractor, eval_view
 from headstart.engines.fold import fold
-from headstart.errors import BackboneError, RunError
+from headstart.errors import BackboneError, RunError, first_line
 from headstart.files import atomic_write, make_folder
 
 Forward = Callable[[Tensor], Tensor]
@@ -64,16 +65,24 @@ def onnx_forward(backbone: Backbone, cache_folder: Path) -> Forward:
     return session_forward(exported(backbone, cache_folder))
 
 
-def exported(backbone: Backbone, cache_folder: Path) -> bytes:
+def exported(
+    backbone: Backbone, cache_folder: Path, *, stages: tuple[str, ...] | None = None, opset: int | None = None
+) -> bytes:
     """The float32 network as the bytes of an ONNX file, kept in the cache.
+
+    Args:
+        stages: it gives the features of these; None: those of the backbone.
+        opset: version of ONNX's operations; None: the exporter's choice.
 
     Raises:
         BackboneError: it cannot be exported.
     """
-    path = export_path(backbone, cache_folder)
+    wanted = {"stages": stages, "opset": opset}
+    path = cache_file(backbone, cache_folder, {key: value for key, value in wanted.items() if value is not None})
     model = read_export(path)
     if model is None:
-        model = export_network(backbone.inference, backbone.preprocess.crop, name=backbone.spec.name)
+        network = backbone.inference if stages is None else eval_view(backbone.feature_extractor(stages))
+        model = export_network(network, backbone.preprocess.crop, name=backbone.spec.name, opset=opset)
         write_export(path, model)
     return model
 
@@ -91,8 +100,8 @@ def session_forward(model: bytes) -> Forward:
             options.intra_op_num_threads = threads
             options.inter_op_num_threads = 1
             options.log_severity_level = 3
-            # without VNNI the quick int8 kernels overflow: take those that do not, so that answers are the same
-            options.add_session_config_entry("session.x64quantprecision", "1")
+            if not runtime.has_vnni():  # the quick int8 kernels overflow: those that do not give the same answers
+                options.add_session_config_entry("session.x64quantprecision", "1")
             sessions[threads] = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         return sessions[threads]
 
@@ -171,10 +180,9 @@ def export_network(network: FeatureExtractor, side: int, *, name: str, opset: in
                 optimize=True,
             )
     except Exception as error:  # the exporter fails in many ways of its own
-        first = str(error).strip().splitlines()[:1]
         raise BackboneError(
             expected="a network that can be exported to ONNX",
-            found=f"{type(error).__name__}: {first[0] if first else ''}",
+            found=f"{type(error).__name__}: {first_line(error)}",
             where=name,
             hint="Use another engine: --engine folded.",
         ) from error

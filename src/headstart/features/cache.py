@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ from headstart.untrusted import check_regular, read_object
 
 Rows = NDArray[np.float32]
 
-READER = "3"
+READER = "4"
 """Part of every key; raised when data/images.py or a Preprocess gives other pixels than before."""
 
 _SHARD, _CARD = "*.safetensors", "about.json"
@@ -128,6 +128,22 @@ class FeatureStore:
             positions, indices = np.array(pairs, dtype=np.int64).T
             yield positions, rows[indices]
 
+    def discard(self, contents: Collection[str]) -> int:
+        """Remove the rows of some contents from the disk; returns how many there were.
+
+        Raises:
+            RunError: the disk refuses.
+        """
+        doomed = {content: place for content, place in self._rows.items() if content in contents}
+        for shard in sorted({shard for shard, _ in doomed.values()}):
+            stays = {content: row for content, (at, row) in self._rows.items() if at == shard and content not in doomed}
+            rows = _read_shard(shard) if stays else None
+            remove(shard, strict=True)  # first: a kill in between costs rows that are computed again
+            self._rows = {content: found for content, found in self._rows.items() if found[0] != shard}
+            if rows is not None:
+                self.add(list(stays), rows[list(stays.values())])
+        return len(doomed)
+
 
 class FeatureCache:
     """The user's cache of features, bounded in size; the entries that were not used for longest are removed first."""
@@ -171,6 +187,14 @@ class FeatureCache:
                 remove(self.folder / entry.key)
                 freed += entry.size_bytes
         return freed
+
+    def discard(self, contents: Collection[str]) -> int:
+        """Remove what was computed of some contents from every entry; returns how many rows there were.
+
+        Raises:
+            RunError: the disk refuses.
+        """
+        return sum(FeatureStore(self.folder / entry.key, entry.about).discard(contents) for entry in self.entries())
 
     def clear(self) -> int:
         """Remove everything; returns the bytes freed."""

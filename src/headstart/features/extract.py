@@ -111,21 +111,22 @@ def extract_features(
         if into is None
         else create_file(into, files.names, files.contents, slices=slices)
     )
-    filled = _fill(matrix, store, files.contents)
+    features = Features(matrix, slices, files.names, files.contents)
+    filled = _fill(features, store)
     if not filled.all():  # a damaged shard was discarded
         run.compute([int(i) for i in np.flatnonzero(~filled)])
-        if not _fill(matrix, store, files.contents).all():
+        if not _fill(features, store).all():
             raise RunError(expected="a cache that keeps what is written", found="damaged files", where=store.folder)
     if into is not None:
         seal_file(into, matrix)
-    features = Features(matrix, slices, files.names, files.contents)
     return features, Extraction(cached, len(files.contents) - cached, time.perf_counter() - began)
 
 
-def _fill(matrix: Rows, store: FeatureStore, contents: Sequence[str]) -> NDArray[np.bool_]:
-    filled = np.zeros(len(contents), dtype=bool)
-    for positions, rows in store.read(contents):
-        matrix[positions] = rows
+def _fill(features: Features, store: FeatureStore) -> NDArray[np.bool_]:
+    filled = np.zeros(len(features.contents), dtype=bool)
+    for positions, rows in store.read(features.contents):
+        features.matrix[positions] = rows
+        features.release()
         filled[positions] = True
     return filled
 

@@ -5,6 +5,7 @@ Features are stored raw (each stage averaged over its map); `scale_stages` gives
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,7 +16,7 @@ from headstart.errors import DataError, near
 
 Rows = NDArray[np.float32]
 
-BLOCK_ROWS = 4096  # rows a solver reads at once: 32 MB in float64 at D = 1,000
+BLOCK_ROWS = 1024  # rows a solver reads at once: 8 MB in float64 at D = 1,000, and several times that while it works
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,12 @@ class Features:
         slices = dict(zip(stages, zip([0, *ends[:-1]], ends, strict=True), strict=True))
         return replace(self, matrix=np.concatenate(columns, axis=1), slices=slices)
 
+    def release(self) -> None:
+        """Let go of the pages of a mapped file that were read or written: they are in the system's cache, not here."""
+        shared = isinstance(self.matrix, np.memmap) and self.matrix.mode in ("r", "r+")
+        if shared and hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
+            vars(self.matrix)["_mmap"].madvise(mmap.MADV_DONTNEED)
+
     def view(self, indices: NDArray[np.int64], stages: Sequence[str], *, unit: bool = True) -> FeatureView:
         """Rows of some images at some stages, read in blocks; `unit`: each stage scaled to unit length."""
         return FeatureView(self, np.asarray(indices, dtype=np.int64), tuple(stages), unit)
@@ -89,6 +96,7 @@ class FeatureView:
         """
         for begin, end in _cuts(len(self.indices), starts):
             rows = self.features.matrix[self.indices[begin:end]]
+            self.features.release()
             stages = [rows[:, slice(*self.features.slices[stage])] for stage in self.stages]
             yield slice(begin, end), scale_stages(stages) if self.unit else join_stages(stages)
 

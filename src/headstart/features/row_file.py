@@ -12,6 +12,7 @@ import math
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +57,17 @@ class RowFile:
         for row in np.flatnonzero(self._sums[:, 1]):
             if self._sum_of(int(row)) != self._sums[row, 0]:
                 self._sums[row, 1] = 0  # damaged: computed again
+
+    def __getstate__(self) -> dict[str, object]:
+        """What another process needs to read these rows: where they are, not what is in them."""
+        return {"folder": self.folder, "keys": list(self.index), "tensors": len(self._arrays)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Open the rows for reading."""
+        self.folder, self.index = state["folder"], {key: i for i, key in enumerate(state["keys"])}
+        files = [self.folder / f"{i}.npy" for i in range(state["tensors"])]
+        self._arrays = tuple(np.lib.format.open_memmap(file, "r") for file in files)
+        self._sums = np.lib.format.open_memmap(self.folder / _CHECKSUMS, "r")
 
     def __len__(self) -> int:
         return len(self.index)

@@ -57,22 +57,36 @@ def solve_kernel(
     """
     chosen = landmark_rows(data.labels, LANDMARKS)
     is_whole = len(chosen) == len(data.labels)
+    total = len(WIDTHS) + (not is_whole)
     few = data if is_whole else subset(data, chosen)
+    best = solve_landmarks(few, validation=validation, progress=lambda done, _: progress(done, total))
+    if not is_whole:
+        assert best.kernel is not None
+        best = _solve(data, KernelFeatures.of(best.kernel), validation=validation)
+        progress(total, total)
+    return replace(best, kind="kernel")
+
+
+def solve_landmarks(
+    data: LabelledFeatures, *, validation: Validation | None = None, progress: Progress = no_progress
+) -> RegularizationPath:
+    """Kernel ridge where every row is a landmark, for every width and lambda; the best of all pairs.
+
+    Args:
+        validation, progress: as for `solve_kernel`.
+    """
     widths = stage_widths(data.view)
-    marks = signed_roots(data.view.take(chosen).array(), widths).astype(np.float32)
+    marks = signed_roots(data.view.array(), widths).astype(np.float32)
     median = float(np.median(pdist(marks.astype(np.float64), "sqeuclidean"))) or 1.0  # 1: all images are the same
     best: RegularizationPath | None = None
     for number, width in enumerate(WIDTHS):
-        found = _solve(few, KernelMap(marks, width / median, widths), validation=validation)
+        kernel = KernelFeatures.of(KernelMap(marks, width / median, widths))
+        found = _solve(data, kernel, validation=validation)
         if best is None or found.losses[found.best] < best.losses[best.best]:
             best = found
-        progress(number + 1, len(WIDTHS) + (not is_whole))
+        progress(number + 1, len(WIDTHS))
     assert best is not None
-    assert best.kernel is not None
-    if not is_whole:
-        best = _solve(data, best.kernel, validation=validation)
-        progress(len(WIDTHS) + 1, len(WIDTHS) + 1)
-    return replace(best, kind="kernel")
+    return best
 
 
 def solve_auto(
@@ -150,23 +164,43 @@ class _MappedView(FeatureView):
             yield rows, self.map(x)
 
 
-def _solve(data: LabelledFeatures, kernel: KernelMap, *, validation: Validation | None) -> RegularizationPath:
+@dataclass(frozen=True, eq=False)
+class KernelFeatures:
+    """N×D scaled features → N×M features whose inner products are the kernel: K_nm L⁻ᵀ with K_mm = L Lᵀ.
+
+    Args:
+        kernel: of M landmarks. factor: L, M×M, lower.
+    """
+
+    kernel: KernelMap
+    factor: Matrix
+
+    @classmethod
+    def of(cls, kernel: KernelMap) -> KernelFeatures:
+        """Those of a kernel: M³ operations, once."""
+        marks = kernel.landmarks.astype(np.float64)
+        squares = np.square(marks).sum(axis=1)
+        gram = np.exp(-kernel.gamma * (squares[:, None] + squares - 2 * marks @ marks.T).clip(0))
+        return cls(kernel, np.linalg.cholesky(gram + _JITTER * np.eye(len(gram))))
+
+    def map(self, x: Matrix) -> Matrix:
+        """The features of some rows."""
+        return np.asarray(solve_triangular(self.factor, self.kernel.similarities(x).T, lower=True).T)
+
+    def view(self, view: FeatureView) -> FeatureView:
+        """The same rows, mapped as they are read."""
+        return _MappedView.of(view, self.map, len(self.factor))
+
+    def on_similarities(self, path: RegularizationPath) -> RegularizationPath:
+        """A path that was solved on these features, with its weight for similarities to the landmarks."""
+        weight = solve_triangular(self.factor, path.weight, lower=True, trans="T")
+        return replace(path, weight=weight, kernel=self.kernel)
+
+
+def _solve(data: LabelledFeatures, kernel: KernelFeatures, *, validation: Validation | None) -> RegularizationPath:
     """Ridge on the features of one kernel, and its weight for similarities to the landmarks."""
-    marks = kernel.landmarks.astype(np.float64)
-    squares = np.square(marks).sum(axis=1)
-    gram = np.exp(-kernel.gamma * (squares[:, None] + squares - 2 * marks @ marks.T).clip(0))
-    factor = np.linalg.cholesky(gram + _JITTER * np.eye(len(gram)))  # M×M, lower
-
-    def mapped(x: Matrix) -> Matrix:
-        return np.asarray(solve_triangular(factor, kernel.similarities(x).T, lower=True).T)
-
-    def view(of: FeatureView) -> FeatureView:
-        return _MappedView.of(of, mapped, len(marks))
-
-    held = None if validation is None else replace(validation, view=view(validation.view))
-    path = solve_ridge(replace(data, view=view(data.view)), validation=held)
-    weight = solve_triangular(factor, path.weight, lower=True, trans="T")
-    return replace(path, weight=weight, kernel=kernel)
+    held = None if validation is None else replace(validation, view=kernel.view(validation.view))
+    return kernel.on_similarities(solve_ridge(replace(data, view=kernel.view(data.view)), validation=held))
 
 
 def _squared_errors(path: RegularizationPath, classes: int, weights: Matrix | None) -> Matrix:

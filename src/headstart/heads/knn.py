@@ -10,6 +10,7 @@ from headstart.features.matrix import BLOCK_ROWS, FeatureView
 from headstart.heads.regularization_path import Labels, Matrix
 
 NEIGHBOURS = 20  # as in DINO's evaluation (Caron et al. 2021); fewer when the smallest class has fewer images
+MOST_KNOWN = 20_000  # images that vote, so that the time grows with the images and not with their square
 TEMPERATURE = 0.07  # same source: a neighbour whose cosine is 0.07 lower counts e times less
 
 
@@ -29,22 +30,20 @@ def nearest(
     count, width = known.shape
     k = min(k, count if queries is not None else count - 1)
     mean = sum((x.sum(axis=0) for _, x in _blocks(known, block_rows)), np.zeros(width)) / max(count, 1)
-    asked = [(rows, _unit(x - mean)) for rows, x in _blocks(known if queries is None else queries, block_rows)]
-    total = sum(len(query) for _, query in asked)
-    cosines, neighbours = np.full((total, k), -np.inf), np.zeros((total, k), dtype=np.int64)
-    for known_rows, x in _blocks(known, block_rows):
-        unit, numbers = _unit(x - mean), np.arange(known_rows.start, known_rows.stop)
-        for rows, query in asked:
-            similarity = query @ unit.T
+    source = known if queries is None else queries
+    cosines, neighbours = np.full((source.shape[0], k), -np.inf), np.zeros((source.shape[0], k), dtype=np.int64)
+    for rows, asked in _blocks(source, block_rows):
+        query = _unit(asked - mean)
+        for known_rows, x in _blocks(known, block_rows):
+            similarity = query @ _unit(x - mean).T
             if queries is None:
+                numbers = np.arange(known_rows.start, known_rows.stop)
                 similarity[np.arange(rows.start, rows.stop)[:, None] == numbers] = -np.inf
             similarity = np.concatenate([cosines[rows], similarity], axis=1)
-            candidates = np.concatenate(
-                [neighbours[rows], np.broadcast_to(numbers, (len(query), len(numbers)))], axis=1
-            )
             order = _largest(similarity, k)
             cosines[rows] = np.take_along_axis(similarity, order, axis=1)
-            neighbours[rows] = np.take_along_axis(candidates, order, axis=1)
+            before = np.take_along_axis(neighbours[rows], np.minimum(order, k - 1), axis=1)
+            neighbours[rows] = np.where(order < k, before, order - k + known_rows.start)
     return cosines, neighbours
 
 
@@ -57,12 +56,24 @@ def vote(cosines: Matrix, neighbour_labels: Labels, classes: int) -> Labels:
     return winner
 
 
-def predict_neighbours(known: FeatureView, labels: Labels, queries: FeatureView, *, classes: int) -> tuple[Labels, int]:
-    """Predicted class of each query (M), and the k that was used."""
+# three sets of rows and labels, and how many may vote
+def predict_neighbours(
+    known: FeatureView, labels: Labels, queries: FeatureView, *, classes: int, most: int = MOST_KNOWN
+) -> tuple[Labels, str]:
+    """Predicted class of each query (M), and in words who voted.
+
+    Args:
+        most: known images that vote; of more, so many evenly over their order.
+    """
+    count = len(labels)
+    if count > most:
+        chosen = np.arange(most) * count // most
+        known, labels = known.take(chosen), labels[chosen]
     counts = np.bincount(labels)
     k = min(NEIGHBOURS, int(counts[counts > 0].min()))
     cosines, neighbours = nearest(known, queries, k)
-    return vote(cosines, labels[neighbours], classes), k
+    of = "training images" if count <= most else f"of {most:,} training images"
+    return vote(cosines, labels[neighbours], classes), f"vote of the {k} most similar {of}, no training"
 
 
 def _largest(values: Matrix, k: int) -> Labels:

@@ -29,6 +29,7 @@ from headstart.heads.regularization_path import (
     Progress,
     RegularizationPath,
     Validation,
+    left_out_one,
     no_progress,
 )
 
@@ -68,8 +69,6 @@ def solve_ridge(
     held_scores = np.empty((len(order), data.classes))
     held_scores[order] = ridge.left_out_scores(float(lambdas[best]))
     weight, bias = ridge.head(float(lambdas[best]))
-    count = int(data.groups.max()) + 1
-    one = "image" if count == len(order) else f"of {count} groups"
     return RegularizationPath(
         lambdas=lambdas,
         losses=losses,
@@ -79,7 +78,7 @@ def solve_ridge(
         bias=bias,
         held_scores=held_scores,
         held_labels=data.labels,
-        held_out=f"leaving out one {one} at a time",
+        held_out=left_out_one(data.groups),
         held_groups=data.groups,
     )
 
@@ -114,7 +113,7 @@ def indicators(labels: Labels, classes: int) -> Matrix:
 
 
 @dataclass(frozen=True)
-class _Basis:
+class RidgeBasis:
     """The decomposition: row blocks of B, the spectrum, and B's projection of the targets."""
 
     spectrum: Matrix  # k
@@ -123,6 +122,7 @@ class _Basis:
     mean: Matrix  # D
     target_mean: Matrix  # C
     primal: bool
+    total: float  # sum of the weights of all rows
 
     def shrink(self, lambda_: float) -> Matrix:
         """d(λ), k."""
@@ -130,10 +130,11 @@ class _Basis:
 
 
 class _Block(NamedTuple):
-    """Some rows, whole groups: which they are, those of B, and those of Ỹ - p pᵀ Ỹ."""
+    """Some rows, whole groups: which they are, those of B and their squares, and those of Ỹ - p pᵀ Ỹ."""
 
     rows: slice
     z: Matrix
+    squared: Matrix
     targets: Matrix
 
 
@@ -143,14 +144,18 @@ class RidgeProblem:
 
     Args:
         data: rows of one group side by side.
+        given: the basis of more rows than these, a part of them; None: it is computed of these.
     """
 
     data: LabelledFeatures
     progress: Progress = no_progress
+    given: RidgeBasis | None = None
 
     @cached_property
-    def basis(self) -> _Basis:
+    def basis(self) -> RidgeBasis:
         """One pass for the means, one for the products, one eigendecomposition."""
+        if self.given is not None:
+            return self.given
         data, (count, width) = self.data, self.data.view.shape
         total = data.weights.sum()
         mean = sum((data.weights[rows] @ x for rows, x in data.view.blocks()), np.zeros(width)) / total
@@ -170,13 +175,14 @@ class RidgeProblem:
                 self._report(rows.stop)
             spectrum, vectors = np.linalg.eigh(gram)
             projected = vectors.T @ cross
-        return _Basis(
+        return RidgeBasis(
             spectrum=spectrum.clip(0),
             rows=vectors,
             targets=projected,
             mean=mean,
             target_mean=target_mean,
             primal=count >= width,
+            total=float(total),
         )
 
     def head(self, lambda_: float) -> tuple[Matrix, Matrix]:
@@ -188,6 +194,11 @@ class RidgeProblem:
 
     def leave_out(self, lambdas: Matrix) -> tuple[Matrix, Matrix]:
         """K mean squared errors and K accuracies of the left-out rows."""
+        errors, correct = self.left_out_sums(lambdas)
+        return errors / (self.data.weights.sum() * self.data.classes), correct / len(self.data.labels)
+
+    def left_out_sums(self, lambdas: Matrix) -> tuple[Matrix, Matrix]:
+        """K sums of squared errors and K numbers of correct predictions of the left-out rows."""
         errors, correct = np.zeros(len(lambdas)), np.zeros(len(lambdas))
         for block in self._blocks():
             rows = block.rows
@@ -196,7 +207,7 @@ class RidgeProblem:
                 errors[k] += np.square(residual).sum()
                 correct[k] += (self._predicted(rows, residual).argmax(axis=1) == self.data.labels[rows]).sum()
                 self._report(len(self.data.labels) + rows.start + (k + 1) * (rows.stop - rows.start) // len(lambdas))
-        return errors / (self.data.weights.sum() * self.data.classes), correct / len(self.data.labels)
+        return errors, correct
 
     def left_out_scores(self, lambda_: float) -> Matrix:
         """N×C left-out predictions at one lambda."""
@@ -217,7 +228,10 @@ class RidgeProblem:
         for rows, x in data.view.blocks(starts):
             root = np.sqrt(data.weights[rows])[:, None]
             z = (x - basis.mean) * root @ basis.rows if basis.primal else basis.rows[rows]
-            yield _Block(rows, z, root * (indicators(data.labels[rows], data.classes) - basis.target_mean))
+            del x
+            yield _Block(
+                rows, z, np.square(z), root * (indicators(data.labels[rows], data.classes) - basis.target_mean)
+            )
 
     def _predicted(self, rows: slice, residual: Matrix) -> Matrix:
         data = self.data
@@ -225,15 +239,15 @@ class RidgeProblem:
 
     def _left_out_residual(self, lambda_: float, block: _Block) -> Matrix:
         """(I - H_GG)⁻¹ r_G for every group G of the block, n×C."""
-        rows, z, targets = block
+        rows, z, squared, targets = block
         shrink = self.basis.shrink(lambda_)
         residual: Matrix = targets - z @ (shrink[:, None] * self.basis.targets)  # Ỹ - Ŷ
-        p = np.sqrt(self.data.weights[rows] / self.data.weights.sum())
+        p = np.sqrt(self.data.weights[rows] / self.basis.total)
         groups = self.data.groups[rows]
         starts = np.flatnonzero(np.diff(groups, prepend=-1))
         sizes = np.diff(starts, append=len(groups))
         alone = starts[sizes == 1]
-        leverage = np.square(p[alone]) + np.square(z[alone]) @ shrink
+        leverage = np.square(p[alone]) + (squared if len(alone) == len(groups) else squared[alone]) @ shrink
         residual[alone] /= (1 - leverage)[:, None]
         for start, size in zip(starts[sizes > 1], sizes[sizes > 1], strict=True):
             group = slice(start, start + size)
