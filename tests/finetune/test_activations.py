@@ -26,6 +26,7 @@ def head(images: FineTuneImages) -> Head:
     return make_head(images)
 
 
+@pytest.mark.slow
 def test_a_second_time_nothing_before_the_boundary_is_run(images: FineTuneImages, head: Head, tmp_path: Path) -> None:
     cache, progress = FeatureCache(tmp_path, 1e9), list[tuple[int, ...]]()
     settings = dataclasses.replace(STILL, augmentation=Augmentation(), cached_views=3)
@@ -46,6 +47,7 @@ def test_a_second_time_nothing_before_the_boundary_is_run(images: FineTuneImages
     assert len(progress) == -(-wanted // 32)
 
 
+@pytest.mark.slow
 def test_the_same_images_on_another_background_are_run_anew(images: FineTuneImages, head: Head, tmp_path: Path) -> None:
     cache, progress = FeatureCache(tmp_path, 1e9), list[tuple[int, ...]]()
     for background in ((255, 255, 255), (0, 0, 0)):
@@ -57,6 +59,7 @@ def test_the_same_images_on_another_background_are_run_anew(images: FineTuneImag
     assert progress.count((wanted, wanted)) == 2
 
 
+@pytest.mark.slow
 def test_half_precision_activations_give_nearly_the_same_answers(
     images: FineTuneImages, head: Head, tmp_path: Path
 ) -> None:

@@ -29,6 +29,7 @@ def head(images: FineTuneImages) -> Head:
     return make_head(images)
 
 
+@pytest.mark.slow
 def test_the_disk_is_every_view_of_every_image_at_the_boundary(images: FineTuneImages, head: Head) -> None:
     settings = dataclasses.replace(STILL, augmentation=Augmentation(), cached_views=3, dtype="float16")
     cost = predict_cost("last-stage", task(backbone(), head, images, settings, until="stage3"))
@@ -54,6 +55,7 @@ def test_what_is_cached_already_costs_no_time(images: FineTuneImages, head: Head
     assert after.disk == before.disk
 
 
+@pytest.mark.slow
 def test_the_memory_of_a_step_is_what_the_backward_pass_waits_for(images: FineTuneImages, head: Head) -> None:
     """Against tensors counted one by one, without regard to which are the same: an upper bound, and not far."""
     made = backbone()
@@ -94,6 +96,7 @@ def test_how_many_epochs_a_time_allows() -> None:
     assert [cost.epochs_within(seconds) for seconds in (5.0, 15.9, 16.0, 33.0)] == [0, 0, 1, 5]
 
 
+@pytest.mark.slow
 def test_flips_of_held_out_images_pass_the_whole_network(images: FineTuneImages, head: Head) -> None:
     flips = dataclasses.replace(STILL, flip_tta=True)
 

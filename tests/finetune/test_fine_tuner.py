@@ -115,6 +115,7 @@ def test_statistics_of_averages_are_measured_where_the_network_is(images: FineTu
     assert [pixels.device.type for pixels in tuner.calibration_batches()] == ["meta"]
 
 
+@pytest.mark.slow
 def test_averages_change_no_statistics_before_the_boundary(images: FineTuneImages, head: Head, tmp_path: Path) -> None:
     made = backbone()
     before = {name: tensor.clone() for name, tensor in made.network.state_dict().items()}
@@ -139,6 +140,7 @@ def test_averages_change_no_statistics_before_the_boundary(images: FineTuneImage
         assert [name for name in norms if torch.equal(state[name], before[name])] == frozen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("average", ["ema", "wise"])
 @pytest.mark.parametrize("mode", ["frozen", pytest.param("live", marks=pytest.mark.slow)])
 def test_averages_are_measured_and_the_best_is_what_comes_back(
@@ -223,6 +225,7 @@ def test_a_range_test_leaves_no_trace_and_runs_on_cached_activations(
     assert trained.fingerprint == control.fingerprint
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["last-stage", "full", "probe-then-full"])
 def test_flips_are_compared_by_the_mean_of_both_scores(
     images: FineTuneImages, head: Head, tmp_path: Path, strategy: str

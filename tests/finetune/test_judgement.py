@@ -6,8 +6,10 @@ import json
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 
 from headstart.evaluation.calibration import fit_temperature
+from headstart.evaluation.conformal import fit_conformal
 from headstart.finetune.judgement import Judgement, judge
 from headstart.finetune.result import SHRINK, HeldOut
 from headstart.heads.cross_validation import group_folds
@@ -43,6 +45,16 @@ def test_each_fold_is_judged_with_the_candidate_that_the_others_choose() -> None
     best_scores = candidates[found.chosen]
     assert found.temperature == fit_temperature(best_scores, labels, shrink=SHRINK)
     assert (found.folds, found.images) == (5, 60)
+    calibrated = softmax(best_scores / found.temperature.value, axis=1)
+    expected = fit_conformal(calibrated, labels, groups)
+    assert expected is not None
+    for one in (found, Judgement.from_dict(json.loads(json.dumps(found.to_dict())))):
+        assert one.conformal is not None
+        np.testing.assert_array_equal(one.conformal.thresholds, expected.thresholds)
+        assert (one.conformal.images, one.conformal.groups) == (60, 30)
+    older = found.to_dict()
+    del older["conformal"]
+    assert Judgement.from_dict(older).conformal is None
     assert "chosen on the other folds" in str(found)
 
 

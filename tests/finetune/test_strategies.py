@@ -31,6 +31,7 @@ def head(images: FineTuneImages) -> Head:
     return make_head(images)
 
 
+@pytest.mark.slow
 def test_probe_then_full_begins_at_the_probes_accuracy_exactly(images: FineTuneImages, head: Head) -> None:
     made = backbone()
     expected = (scores_of(made, head, images).argmax(1) == images.validation_labels).mean()
@@ -50,6 +51,7 @@ def test_full_begins_at_chance_and_learns(images: FineTuneImages, head: Head) ->
     assert made.fingerprint != before
 
 
+@pytest.mark.slow
 def test_the_head_that_comes_back_is_that_of_the_network_as_it_is_now(images: FineTuneImages, head: Head) -> None:
     made = backbone()
     tuned = probe_then_full(task(made, head, images, STILL))
@@ -60,6 +62,7 @@ def test_the_head_that_comes_back_is_that_of_the_network_as_it_is_now(images: Fi
     assert not any(module.training for module in made.network.modules())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["frozen", "live", "recalibrated"])
 def test_batch_norm_has_the_mode_that_was_asked_for(images: FineTuneImages, head: Head, mode: str) -> None:
     made = backbone()
@@ -101,6 +104,7 @@ def test_before_the_boundary_nothing_moves_and_behind_it_all_does(
     assert tuned.proof.startswith("frozen weights: 0 of ")
 
 
+@pytest.mark.slow
 def test_the_cached_trajectory_is_the_uncached_one(images: FineTuneImages, head: Head, tmp_path: Path) -> None:
     """Against a loop written out here that runs the frozen part in every step."""
     settings = dataclasses.replace(STILL, stage_decay=1.0, weight_decay=0.0)

@@ -74,6 +74,7 @@ def logits_of(sbs: StepByStep, preprocess: Preprocess, path: Path) -> Any:
     return sbs.predict_files([path], preprocess)[0].astype(np.float64)
 
 
+@pytest.mark.slow
 def test_the_file_answers_as_the_trained_network_did(tmp_path: Path) -> None:
     sbs, path = loop(), photo(tmp_path)
     sbs.train(2)
@@ -90,6 +91,7 @@ def test_the_file_answers_as_the_trained_network_did(tmp_path: Path) -> None:
     assert "2 epochs" in loaded.card.weights["source"]
 
 
+@pytest.mark.slow
 def test_the_preprocessing_that_is_given_travels(tmp_path: Path) -> None:
     own = Preprocess(40, 32, "nearest", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     sbs, path = loop(), photo(tmp_path)
@@ -150,6 +152,7 @@ def test_a_network_outside_the_catalogue_answers_as_it_did(tmp_path: Path, ends_
         Classifier.load(tmp_path / "a.safetensors")
 
 
+@pytest.mark.slow
 def test_a_network_outside_the_catalogue_needs_its_preprocessing_and_a_linear_head() -> None:
     with pytest.raises(TrainingError, match=r'how images are prepared for OwnNetwork.*Give preprocess=\{"size"'):
         own_loop(OwnNetwork()).to_classifier(None, CLASSES)
@@ -172,6 +175,7 @@ def test_another_number_of_classes_is_refused() -> None:
         loop().to_classifier(None, (*CLASSES, "dog"))
 
 
+@pytest.mark.slow
 def test_a_top_that_is_more_than_linear_is_refused() -> None:
     network = squeezenet1_1(num_classes=3)  # its own top ends in a ReLU
     sbs = StepByStep(network, nn.CrossEntropyLoss(), SGD(network.parameters(), lr=0.1))

@@ -50,6 +50,7 @@ def _loop(wrapper: str) -> StepByStep:
     return sbs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", WRAPPED)
 @pytest.mark.parametrize("source", WRAPPED)
 def test_a_checkpoint_of_a_wrapped_network_goes_on_in_every_other_one(source: str, target: str) -> None:

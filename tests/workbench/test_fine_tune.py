@@ -93,6 +93,7 @@ def test_the_features_that_are_kept_are_those_of_the_tuned_backbone(photos: Path
     assert np.allclose(run.features.matrix[0], row, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_stage_that_is_not_there_is_said_before_any_image_is_run(photos: Path, tmp_path: Path) -> None:
     told: list[progress.Event] = []
     with pytest.raises(BackboneError, match="stage4"):
@@ -105,7 +106,7 @@ def test_a_stage_that_is_not_there_is_said_before_any_image_is_run(photos: Path,
             unfreeze="stage9",
         )
     assert not any(isinstance(event, progress.Progress) and event.step == "extract features" for event in told)
-    assert [path.name for path in tmp_path.iterdir()] == ["cache"]
+    assert list(tmp_path.iterdir()) == []
     with pytest.raises(RecipeError, match="last-stage"):
         Recipe(strategy="last-stge")
 

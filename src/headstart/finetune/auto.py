@@ -7,7 +7,7 @@ is better than the probe. The plan is kept beside the checkpoints: a resumed run
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,7 +20,8 @@ from headstart.finetune.augmentation import Augmentation
 from headstart.finetune.cost import Cost, predict_cost
 from headstart.finetune.cross_fit import cross_fit
 from headstart.finetune.plan import FineTunePlan, Trial
-from headstart.finetune.settings import FineTuneSettings, FineTuneTask, Labels
+from headstart.finetune.settings import BFLOAT16, PLAIN, FineTuneSettings, FineTuneTask, Labels
+from headstart.finetune.step_form import choose_form
 from headstart.finetune.strategies import RANGE_STEPS, find_rate
 from headstart.heads.cross_validation import fold_count
 from headstart.heads.head import Head
@@ -41,7 +42,7 @@ NOT_LINEAR = ("kernel", "auto")
 """Heads that are not trained with the network; `auto` may take the kernel."""
 _OPTIONS = (
     *("unfreeze", "time", "epochs", "lr", "schedule", "mix", "label_smoothing", "average", "flip_tta", "batch_norm"),
-    *("flips", "views", "activations", "checkpoint_every", "force"),
+    *("flips", "augment", "views", "activations", "step_precision", "checkpoint_every", "force"),
 )
 
 
@@ -124,8 +125,8 @@ def plan_fine_tuning(task: FineTuneTask, recipe: Recipe) -> FineTunePlan:
     planner = _Planner(task, recipe)
     if recipe.strategy == "auto":
         return planner.auto()
-    trial = Trial(recipe.strategy, task.settings.lr)
-    return planner.plan(trial, replace(predict_cost(recipe.strategy, task), epochs=task.settings.epochs))
+    planner, costs = planner.with_fastest_form((recipe.strategy,))
+    return planner.plan(Trial(recipe.strategy, task.settings.lr), costs[recipe.strategy])
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,24 @@ class _Planner:
         groups = count_groups(self._groups.tolist())
         if groups < _LEAST_GROUPS:
             return self._keep(f"only {counted(groups, 'independent image')}, too few to see whether fine-tuning helps")
-        costs = {strategy: predict_cost(strategy, task) for strategy in self._strategies}
+        planner, costs = self.with_fastest_form(self._strategies)
+        return planner._by_folds(costs)
+
+    def with_fastest_form(self, strategies: Sequence[str]) -> tuple[_Planner, dict[str, Cost]]:
+        """A planner whose steps have the form that is fastest here, and what each strategy costs with it."""
+        task, precision = self.task, self.recipe.step_precision
+        costs = {strategy: predict_cost(strategy, task) for strategy in strategies} if precision != "bfloat16" else {}
+        form = {"float32": PLAIN, "bfloat16": BFLOAT16}.get(precision, "")
+        if not form:
+            largest = max(costs, key=lambda name: costs[name].epoch)
+            form = choose_form(largest, task, cost=costs[largest])
+        if form == PLAIN:
+            return self, costs
+        task = replace(task, settings=replace(task.settings, form=form))
+        return replace(self, task=task), {strategy: predict_cost(strategy, task) for strategy in strategies}
+
+    def _by_folds(self, costs: Mapping[str, Cost]) -> FineTunePlan:
+        task, groups = self.task, count_groups(self._groups.tolist())
         epochs, reasons = self._fitting(costs)
         if not epochs:
             return self._keep("; ".join(reasons))
@@ -179,14 +197,14 @@ class _Planner:
         held_out, time = len(self.task.images.validation_rows), _TIME_MARGIN * self.recipe.seconds
         if held_out < _LEAST_HELD_OUT:
             return self._keep(f"only {held_out} images could be held out, too few to see whether fine-tuning helps")
-        costs = {strategy: predict_cost(strategy, self.task) for strategy in self._strategies}
+        planner, costs = self.with_fastest_form(self._strategies)
         epochs = {name: min(self.task.settings.epochs, cost.epochs_within(time)) for name, cost in costs.items()}
         fitting = [name for name in costs if epochs[name] >= min(2, self.task.settings.epochs)]
         if not fitting:
             return self._keep(f"nothing fits into --time {self.recipe.time}")
         quickest = min(fitting, key=lambda name: costs[name].seconds)
         cost = replace(costs[quickest], epochs=epochs[quickest])
-        return self.plan(Trial(quickest, self.task.settings.lr), cost)
+        return planner.plan(Trial(quickest, self.task.settings.lr), cost)
 
     def plan(self, chosen: Trial, cost: Cost) -> FineTunePlan:
         """The plan with a learning rate, and a batch that fits into memory."""
@@ -197,7 +215,14 @@ class _Planner:
             f"Predicted: {duration(cost.seconds)} for {counted(cost.epochs, 'epoch')} of {chosen.strategy}{disk}, "
             f"about {cost.memory / 2**halvings / 1e9:.1f} GB of additional memory"
         )
-        return FineTunePlan(strategy=chosen.strategy, epochs=cost.epochs, lr=rate, halvings=halvings, cost=cost)
+        return FineTunePlan(
+            strategy=chosen.strategy,
+            epochs=cost.epochs,
+            lr=rate,
+            halvings=halvings,
+            form=self.task.settings.form,
+            cost=cost,
+        )
 
     def _keep(self, why: str) -> FineTunePlan:
         reason = f"keeping {start_of(self.task.head)}: {why}"

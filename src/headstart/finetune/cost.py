@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from headstart.backbones.cut_network import CutNetwork, boundary_shapes
 from headstart.finetune.activations import Activations, Tail
 from headstart.finetune.fine_tuner import FineTuner
+from headstart.finetune.network_with_head import lay_out
 from headstart.finetune.parameter_groups import batch_norms
 from headstart.finetune.row_loader import Batch
-from headstart.finetune.settings import FineTuneTask, Labels, no_report
+from headstart.finetune.settings import PLAIN, FineTuneTask, Labels, no_report
 from headstart.plain import Plain
 from headstart.preserve import preserve
 from headstart.training.batch import run_model, to_device
@@ -107,12 +108,15 @@ class _Timed:
         """Cost of training on what `batch` gives."""
         tuner = self.tuner
         trained.train()
-        device = tuner.loop(trained, batch).device
+        lay_out(trained, tuner.settings.form)
+        loop = tuner.loop(trained, batch)
         try:
             step = self._step_seconds(trained, batch)
-            memory = self._step_memory(trained, to_device(batch(self._some(2), 0), device))
+            with loop.autocast():
+                memory = self._step_memory(trained, to_device(batch(self._some(2), 0), loop.device))
         finally:
             trained.cpu()
+            lay_out(trained, PLAIN)
         passes = 3 if tuner.settings.flip_tta else 2  # each a third of a step's work
         held_out = passes * len(tuner.images.validation_rows) * step / tuner.batch_size / 3
         return Cost(

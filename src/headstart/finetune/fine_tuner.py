@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import math
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,18 +17,21 @@ from torch.optim import lr_scheduler
 from headstart.backbones.cut_network import CutNetwork
 from headstart.backbones.flip_tta import FlipTTA
 from headstart.backbones.recalibrate import recalibrate_batch_norm
+from headstart.errors import TrainingError
 from headstart.finetune.activations import Tail
 from headstart.finetune.augmentation import centre, mixing, views
 from headstart.finetune.averaging import Candidate, best_of, compare_flips, ema_of, wise_of
-from headstart.finetune.network_with_head import HeadedNetwork
+from headstart.finetune.network_with_head import HeadedNetwork, lay_out
 from headstart.finetune.parameter_groups import batch_norms, parameter_groups
 from headstart.finetune.result import FineTuneResult, HeldOut, Labels, Variant
 from headstart.finetune.row_loader import Batch, RowLoader
-from headstart.finetune.settings import FineTuneTask
+from headstart.finetune.settings import BFLOAT16, PLAIN, FineTuneTask
 from headstart.freezing import FreezePolicy, freeze, policy_of, thaw
 from headstart.preserve import preserve
 from headstart.training.batch import run_model, to_device
 from headstart.training.meters import accuracy
+from headstart.training.parallel_loop import ParallelLoop
+from headstart.training.process_group import ProcessGroup
 from headstart.training.stepbystep import StepByStep
 from headstart.wording import counted
 
@@ -52,6 +57,7 @@ class FineTuner:
         # scores over the temperature are calibrated logits, which is what the loss expects
         self.network.take(replace(head, weight=head.weight / head.temperature, bias=head.bias / head.temperature))
         self.policy = FreezePolicy()
+        self.group = task.group
         self.halvings = self.settings.halvings + (0 if task.checkpoints is None else task.checkpoints.halvings)
 
     @property
@@ -97,12 +103,16 @@ class FineTuner:
             strategy: its name, for the result. trained: the module to train; the network, or what follows the cut.
             train_batch, evaluation_batch: give its input for training and for held-out images.
         """
-        network, images = self.backbone.network, self.images
+        network = self.backbone.network
         before = self.policy.digests(network)
         self.centre_head(trained, train_batch)
+        if self.group is not None:
+            self.group.share(trained)
+            self.network.step_scales = self.group.same(self.network.step_scales)
         trained.train()  # what is frozen stays in eval mode
+        lay_out(trained, self.settings.form)
         start = {name: tensor.detach().clone() for name, tensor in trained.state_dict().items()}
-        held = RowLoader(evaluation_batch, images.validation_labels, EVALUATION_BATCH, shuffle=False)
+        held = self.held_out(evaluation_batch)
         began = time.monotonic()
         with preserve():  # the loop seeds the global random numbers; the caller's are put back
             loop = self._train_within_memory(trained, train_batch, start)
@@ -115,6 +125,7 @@ class FineTuner:
         changed = self.policy.changed(network, before)
         thaw(network)
         trained.cpu()
+        lay_out(trained, PLAIN)
         network.eval().requires_grad_(False)
         flips = any(variant.taken for variant in flip_tta[1:])
         self.backbone.flip_tta = FlipTTA(self.backbone.widths, self.network.unit) if flips else None
@@ -158,18 +169,21 @@ class FineTuner:
         balance = None if images.class_weights is None else torch.tensor(images.class_weights, dtype=torch.float32)
         loss_fn = nn.CrossEntropyLoss(balance, label_smoothing=settings.label_smoothing)
         optimizer = torch.optim.AdamW(groups)
-        loop = StepByStep(
-            trained,
-            loss_fn,
-            optimizer,
-            metrics={"accuracy": accuracy},
-            accumulate=max(1, settings.batch_size // self.batch_size),
-            progress=False,
-            device=settings.device,
-        )
+        options: dict[str, Any] = {
+            "metrics": {"accuracy": accuracy},
+            "precision": "bf16" if settings.form == BFLOAT16 else "fp32",
+            "accumulate": max(1, settings.batch_size // self.batch_size),
+            "progress": False,
+            "device": settings.device,
+        }
+        if self.group is None:
+            loop = StepByStep(trained, loss_fn, optimizer, **options)
+        else:
+            live = settings.batch_norm == "live"
+            loop = ParallelLoop(trained, loss_fn, optimizer, group=self.group, live=live, **options)
         loss_fn.to(loop.device)
         mix = mixing(settings.mix, classes)
-        loader = RowLoader(train_batch, images.labels, self.batch_size, shuffle=True, mix=mix)
+        loader = RowLoader(train_batch, images.labels, self.batch_size, shuffle=True, mix=mix, group=self.group)
         loop.set_loaders(loader)
         steps = settings.epochs * math.ceil(len(loader) / loop.accumulate)
         if scheduled:
@@ -178,13 +192,21 @@ class FineTuner:
             loop.set_averaging(1 - 1 / max(2.0, steps / 10))  # a window of a tenth of the steps
         return loop
 
+    def held_out(self, batch: Batch) -> RowLoader:
+        """Batches of the held-out images, in order; several processes share each."""
+        return RowLoader(batch, self.images.validation_labels, EVALUATION_BATCH, shuffle=False, group=self.group)
+
     def measure(self, trained: nn.Module, held: RowLoader, device: torch.device | str = "cpu") -> HeldOut:
         """The held-out images, in eval mode, through the network that is trained."""
         if not len(held.labels):
             return HeldOut.of(torch.empty(0, self.network.head.out_features).double().numpy(), held.labels)
         with preserve(trained, weights=False), torch.inference_mode():
             trained.eval()
-            logits = torch.cat([run_model(trained, to_device(x, device)).float().cpu() for x, _ in held])
+            found = [(run_model(trained, to_device(x, device)).float().cpu(), len(y)) for x, y in held]
+            group = self.group
+            if group is not None:  # own rows; one that only stands in is none
+                found = [(group.gather(own[: len(group.own(range(n)))], n), n) for own, n in found]
+            logits = torch.cat([scores for scores, _ in found])
         return HeldOut.of(logits.double().numpy(), held.labels, self.images.validation_groups)
 
     def random_views(self, positions: Labels, seed: int) -> Tensor:
@@ -230,6 +252,13 @@ class FineTuner:
             except (RuntimeError, MemoryError) as error:
                 if not _is_out_of_memory(error) or self.batch_size == 1:
                     raise
+                if self.group is not None:  # the others wait in a step that does not come
+                    raise TrainingError(
+                        expected=f"memory for a batch of {self.batch_size} in {self.group.size} processes",
+                        found="too little",
+                        where="--processes",
+                        hint="Use fewer --processes.",
+                    ) from error
             else:
                 return loop
             del loop
@@ -245,7 +274,10 @@ class FineTuner:
     def _train(self, loop: StepByStep) -> None:
         checkpoints = self.task.checkpoints
         loop.set_seed(self.settings.seed)
-        if checkpoints is not None and not checkpoints.load(loop):
+        resumed = checkpoints is not None and checkpoints.load(loop)
+        if self.group is not None:
+            _share(loop, self.group)
+        if checkpoints is not None and not resumed:
             checkpoints.save(loop)  # a run that is killed now is resumed from the same head and random numbers
         for record in loop.steps(self.settings.epochs - loop.total_epochs, seed=None):
             self.task.report(record)
@@ -265,8 +297,8 @@ class FineTuner:
         if not plain.n:
             self.task.report("Flip TTA is not used: no image is held out to compare it on.")
             return (), plain
-        flipped = RowLoader(self.flipped_views, self.images.validation_labels, EVALUATION_BATCH, shuffle=False)
-        variants, held_out, sentence = compare_flips(plain, self.measure(self.network, flipped, device))
+        flipped = self.measure(self.network, self.held_out(self.flipped_views), device)
+        variants, held_out, sentence = compare_flips(plain, flipped)
         self.task.report(sentence)
         return variants, held_out
 
@@ -280,6 +312,16 @@ class FineTuner:
 
     def _stored(self, places: Labels) -> Tensor:
         return torch.from_numpy(self.images.pixels.read(places)[0])
+
+
+def _share(loop: StepByStep, group: ProcessGroup) -> None:
+    """Bring the loops of all processes to where that of the first one is."""
+    state = io.BytesIO()
+    if group.rank == 0:
+        loop.save_checkpoint(state)
+    state = io.BytesIO(group.same(state.getvalue()))
+    if group.rank:
+        loop.load_checkpoint(state)
 
 
 def within(path: str, policy: FreezePolicy) -> bool:

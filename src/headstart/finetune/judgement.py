@@ -6,12 +6,14 @@ In: out-of-fold scores of the probe and of each candidate, folds of whole groups
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from scipy.special import softmax
 
 from headstart.evaluation.calibration import Temperature
+from headstart.evaluation.conformal import ConformalSets, fit_conformal
 from headstart.evaluation.design_effect import shared_groups
 from headstart.evaluation.intervals import Interval, mean_interval
 from headstart.finetune.result import HeldOut, Labels, Scores
@@ -32,6 +34,7 @@ class Judgement(Plain):
         probe_accuracy, accuracy: of the probe, and of what was chosen on the other folds.
         accepted: whether the whole interval of the gain lies above zero and the accuracy is not below the probe's.
         temperature: of the chosen candidate, fitted on the scores of all folds.
+        conformal: prediction sets of the chosen candidate, from the same scores; None where there are too few images.
     """
 
     folds: int
@@ -44,6 +47,7 @@ class Judgement(Plain):
     accuracy: float
     accepted: bool
     temperature: Temperature
+    conformal: ConformalSets | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Judgement:
@@ -53,7 +57,10 @@ class Judgement(Plain):
             KeyError, TypeError: a value is missing or unknown.
         """
         gain, temperature = Interval.from_dict(values["gain"]), Temperature(**values["temperature"])
-        return cls(**{**values, "gain": gain, "temperature": temperature})
+        saved = values.get("conformal")  # plans of earlier versions have none
+        arrays = {} if saved is None else {key: np.array(saved[key]) for key in ("thresholds", "own")}
+        conformal = None if saved is None else ConformalSets(**{**saved, **arrays})
+        return cls(**{**values, "gain": gain, "temperature": temperature, "conformal": conformal})
 
     def __str__(self) -> str:
         gain = f"{self.gain.value:+.3f} [{self.gain.low:+.3f}, {self.gain.high:+.3f}] nats per image"
@@ -105,4 +112,5 @@ def judge(
         accuracy=accuracy,
         accepted=gain.low > 0 and accuracy >= before.accuracy,
         temperature=temperature,
+        conformal=fit_conformal(softmax(candidates[names[best]] / temperature.value, axis=1), labels, alone),
     )

@@ -10,10 +10,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from headstart.backbones.backbone import Backbone
+from headstart.finetune.settings import PLAIN
 from headstart.heads.head import Head
 
 _LEAST = 1e-3  # of the features' own size: features that hardly differ between images allow no large step
 _TINY = 1e-12
+
+
+def lay_out(module: nn.Module, form: str) -> None:
+    """Bring the weights of a module into the memory layout of a form of a step, in place."""
+    module.to(memory_format=torch.contiguous_format if form == PLAIN else torch.channels_last)
 
 
 class HeadedNetwork(nn.Module):
@@ -55,7 +61,10 @@ class HeadedNetwork(nn.Module):
 
     def scores(self, features: Tensor) -> Tensor:
         """Scores N×C of raw features N×D."""
-        scores: Tensor = self.head(self._scaled(features) - self.mean)
+        with torch.autocast(
+            features.device.type, enabled=False
+        ):  # what differs between images is small beside the mean
+            scores: Tensor = self.head(self._scaled(features.float()) - self.mean)
         return scores
 
     def centre(self, features: Tensor) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from headstart.finetune.cost import Cost
 from headstart.finetune.judgement import Judgement
+from headstart.finetune.settings import PLAIN
 from headstart.plain import Plain
 from headstart.untrusted import check_fields
 
@@ -28,7 +29,7 @@ class FineTunePlan(Plain):
     """What was decided before the first step.
 
     Args:
-        strategy: `probe` where nothing is fine-tuned. epochs, lr, halvings: as in FineTuneSettings.
+        strategy: `probe` where nothing is fine-tuned. epochs, lr, halvings, form: as in FineTuneSettings.
         cost: predicted. reasons: sentences. judgement: of `auto`, by folds of the training images.
     """
 
@@ -36,6 +37,7 @@ class FineTunePlan(Plain):
     epochs: int = 0
     lr: float = 0.0
     halvings: int = 0
+    form: str = PLAIN
     cost: Cost = field(default_factory=Cost)
     reasons: tuple[str, ...] = ()
     judgement: Judgement | None = None

@@ -15,6 +15,7 @@ from headstart.features.row_file import RowFile
 from headstart.finetune.augmentation import BOTH, MIXES, Augmentation
 from headstart.heads.head import Head
 from headstart.training.checkpoint_folder import CheckpointFolder
+from headstart.training.process_group import ProcessGroup
 from headstart.training.records import EpochRecord, StepRecord
 
 Labels = NDArray[np.int64]
@@ -26,6 +27,10 @@ Solve = Callable[[Labels], Head]
 BATCH_NORM = ("frozen", "recalibrated", "live")
 SCHEDULES = ("one-cycle", "cosine")
 AVERAGES = ("none", "ema", "wise")
+PLAIN = "float32"
+CHANNELS_LAST = "float32 channels last"
+BFLOAT16 = "bfloat16 channels last"
+FORMS = (PLAIN, CHANNELS_LAST, BFLOAT16)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +52,7 @@ class FineTuneSettings:
             over the last tenth of the steps or so, `wise`, weights between those at the start and the last ones.
         halvings: how often the batch is halved to fit into memory; the gradients of as many more are summed.
         flip_tta: whether flip TTA is tried after that, and kept if the held-out images say so.
+        form: of a step: `float32`, `float32 channels last` or `bfloat16 channels last`; see `choose_form`.
         device: where the network is trained and measured; `auto` takes a GPU when there is one.
 
     Raises:
@@ -69,10 +75,11 @@ class FineTuneSettings:
     average: str = "none"
     halvings: int = 0
     flip_tta: bool = False
+    form: str = PLAIN
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        allowed = {"batch_norm": BATCH_NORM, "schedule": SCHEDULES, "mix": MIXES, "average": AVERAGES}
+        allowed = {"batch_norm": BATCH_NORM, "schedule": SCHEDULES, "mix": MIXES, "average": AVERAGES, "form": FORMS}
         for name, words in allowed.items():
             if getattr(self, name) not in words:
                 raise TrainingError(
@@ -158,6 +165,7 @@ class FineTuneTask:
         checkpoints: written on the way; where there are some, training is resumed from them.
         report: called with records and sentences. progress: called with (activations cached, activations to cache).
         fold_progress: called with (trainings done, trainings to do) while folds are trained.
+        group: the processes that train together, each with a task of its own; None: this one alone.
     """
 
     backbone: Backbone
@@ -171,3 +179,4 @@ class FineTuneTask:
     report: Report = no_report
     progress: Progress | None = None
     fold_progress: Progress | None = None
+    group: ProcessGroup | None = None

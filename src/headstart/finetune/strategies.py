@@ -12,10 +12,11 @@ from dataclasses import replace
 import numpy as np
 
 from headstart.finetune.activations import Activations, Tail
-from headstart.finetune.fine_tuner import EVALUATION_BATCH, FineTuner, Trained
+from headstart.finetune.fine_tuner import FineTuner, Trained
+from headstart.finetune.network_with_head import lay_out
 from headstart.finetune.result import FineTuneResult, HeldOut
-from headstart.finetune.row_loader import Batch, RowLoader
-from headstart.finetune.settings import FineTuneTask, no_report
+from headstart.finetune.row_loader import Batch
+from headstart.finetune.settings import PLAIN, FineTuneTask, no_report
 from headstart.preserve import preserve
 from headstart.training.lr_range import LrRange, RangeTest, lr_range_test
 
@@ -39,7 +40,8 @@ def last_stage(task: FineTuneTask, *, cached: Activations | None = None) -> Fine
     tuner.freeze(task.until)
     began = time.monotonic()
     cut = tuner.cut()
-    cached = cached or Activations(task, cut)
+    if cached is None:
+        cached = Activations(task, cut) if task.group is None else task.group.first(lambda: Activations(task, cut))
     return tuner.run(
         "last-stage",
         Tail(cut, tuner.network),
@@ -88,8 +90,7 @@ def _measure(task: FineTuneTask) -> HeldOut:
     """The held-out images, as the network and the head score them that were given."""
     tuner = FineTuner(task)
     tuner.network.eval()
-    held = RowLoader(tuner.evaluation_views, task.images.validation_labels, EVALUATION_BATCH, shuffle=False)
-    return tuner.measure(tuner.network, held)
+    return tuner.measure(tuner.network, tuner.held_out(tuner.evaluation_views))
 
 
 def find_rate(strategy: str, task: FineTuneTask, *, cached: Activations | None = None) -> LrRange:
@@ -116,6 +117,7 @@ def find_rate(strategy: str, task: FineTuneTask, *, cached: Activations | None =
             trained = Tail(cut, tuner.network)
         tuner.centre_head(trained, batch)
         trained.train()
+        lay_out(trained, settings.form)
         loop = tuner.loop(trained, batch, scheduled=False)
         first = float(loop.optimizer.param_groups[0]["lr"])
         with preserve():
@@ -123,4 +125,5 @@ def find_rate(strategy: str, task: FineTuneTask, *, cached: Activations | None =
             test = RangeTest(end_lr=first / _LOWEST, num_iter=RANGE_STEPS, scale=_LOWEST / first)
             found = lr_range_test(loop, loop.train_loader, test)
         trained.cpu()
+        lay_out(trained, PLAIN)
     return found

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from headstart.backbones.file_kind import refuse_kind, zip_damage
-from headstart.errors import TrainingError
+from headstart.errors import TrainingError, first_line
 from headstart.files import atomic_write, make_folder
 from headstart.wording import listed
 
@@ -47,7 +47,7 @@ def write_checkpoint(path: File, values: Mapping[str, Any]) -> None:
         try:
             torch.save(dict(values), part)
         except RuntimeError as error:  # torch turns a full disk into one
-            raise TrainingError(expected=expected, found=_first_line(error), where=path, hint=_UNTOUCHED) from error
+            raise TrainingError(expected=expected, found=first_line(error), where=path, hint=_UNTOUCHED) from error
 
 
 def _write_open(file: IO[bytes], values: Mapping[str, Any]) -> None:
@@ -56,7 +56,7 @@ def _write_open(file: IO[bytes], values: Mapping[str, Any]) -> None:
     except (OSError, RuntimeError, TypeError, AttributeError, ValueError) as error:
         raise TrainingError(
             expected="a path, or a file that is open for writing bytes",
-            found=_first_line(error),
+            found=first_line(error),
             where=place_of(file),
             hint="open(path, 'wb') and io.BytesIO() are such files.",
         ) from error
@@ -78,9 +78,9 @@ def read_checkpoint(path: File) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise _unfit("a checkpoint", "no such file", path) from error
     except pickle.UnpicklingError as error:
-        raise _unfit("a checkpoint of plain values and tensors", _first_line(error), path) from error
+        raise _unfit("a checkpoint of plain values and tensors", first_line(error), path) from error
     except Exception as error:  # bytes that are no checkpoint may run torch's unpickler into any error
-        raise _unfit("a whole checkpoint", _first_line(error), path) from error
+        raise _unfit("a whole checkpoint", first_line(error), path) from error
     missing = [key for key in BOOK_KEYS if not isinstance(values, dict) or key not in values]
     if missing:
         raise _unfit(f"a checkpoint with {', '.join(BOOK_KEYS)}", f"no {', '.join(missing)}", path)
@@ -105,11 +105,6 @@ def check_fits(model: nn.Module, state: Mapping[str, Tensor], path: File) -> Non
     ]
     if differences:
         raise _unfit(f"the tensors of this {type(model).__name__}", listed(differences, _NAMED), path)
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else "a damaged file"
 
 
 def _numpy_scalars() -> list[Any]:

@@ -19,7 +19,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel
 
 from headstart import runtime
-from headstart.errors import TrainingError
+from headstart.errors import TrainingError, first_line
 from headstart.freezing import FreezePolicy, policy_of
 from headstart.preserve import RandomState
 from headstart.training.batch import Loss
@@ -189,9 +189,9 @@ class LoopState:
         try:
             torch.empty(0, device=device)
         except (RuntimeError, AssertionError, NotImplementedError) as error:
-            reason = str(error).strip().splitlines()[0]
+            found = f"{device!r}: {first_line(error)}"
             raise TrainingError(
-                expected="a device of this machine", found=f"{device!r}: {reason}", where="to", hint="Use 'cpu'."
+                expected="a device of this machine", found=found, where="to", hint="Use 'cpu'."
             ) from error
         self.device = device
         self.model.to(device)

@@ -14,14 +14,15 @@ from headstart.data.dataset import Dataset, Labels
 from headstart.evaluation.intervals import Interval
 from headstart.finetune.auto import boundary_of, epochs_of, plan_fine_tuning, settings_of, start_of
 from headstart.finetune.plan import FineTunePlan
+from headstart.finetune.processes import together
 from headstart.finetune.result import FineTuneResult
 from headstart.finetune.settings import FineTuneImages, FineTuneTask
-from headstart.finetune.strategies import STRATEGIES
 from headstart.heads.head import Head
 from headstart.progress import ProgressReporter
 from headstart.recipe import Recipe
 from headstart.training.records import EpochRecord, StepRecord
 from headstart.wording import counted, duration, percent
+from headstart.workbench.events import EpochEnd
 from headstart.workbench.fine_tune_images import FineTuneRows, fine_tune_images
 from headstart.workbench.job import Job
 from headstart.workbench.session import Session
@@ -110,10 +111,11 @@ def fine_tune(
         gain = None if plan.judgement is None else plan.judgement.gain
         return FineTuneOutcome(None, plan, gain=gain)
     given, began = {name: tensor.clone() for name, tensor in backbone.state().items()}, time.monotonic()
-    settings = replace(task.settings, epochs=plan.epochs, lr=plan.lr, halvings=plan.halvings)
+    settings = replace(task.settings, epochs=plan.epochs, lr=plan.lr, halvings=plan.halvings, form=plan.form)
     report = StepReporter(session, settings.epochs * math.ceil(len(images.rows) / settings.batch_size))
     task = replace(task, settings=settings, checkpoints=job.checkpoints, report=report)
-    tuned = STRATEGIES[plan.strategy](task)
+    with together(recipe.processes) as train:
+        tuned = train(plan.strategy, task)
     seconds = time.monotonic() - began
     if plan.judgement is not None and recipe.average == "none" and not recipe.flip_tta:
         tuned = tuned.calibrated_by(plan.judgement.temperature)
@@ -234,3 +236,5 @@ class StepReporter:
             self._progress(min(self._done, self.steps), self.steps)
         else:
             self.session.notice(str(record))
+            if isinstance(record, EpochRecord):
+                self.session.on_event(EpochEnd(record.epoch, record.to_dict()))
