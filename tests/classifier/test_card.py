@@ -73,7 +73,7 @@ def test_a_card_has_the_oldest_version_that_knows_all_of_it(classifier: Classifi
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"version": 99}, "version 5 or older.*Install a newer"),
+        ({"version": 99}, "version 6 or older.*Install a newer"),
         ({"format": "other"}, "card of format"),
         ({"classes": ["ant"]}, "at least two"),
         ({"classes": ["ant", "ant", "bee"]}, "at least two different"),

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from mutated_classifiers import mutations, outcome
 
 
+@pytest.mark.slow
 def test_a_mutated_classifier_is_refused_or_answers_as_before(tmp_path: Path) -> None:
     found: dict[str, list[str]] = {}
     for mutation in mutations(120, seed=0, place=tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from PIL import Image
 
 from headstart.classifier.classifier import Classifier
-from headstart.classifier.predictions import Prediction, Predictions
+from headstart.classifier.predictions import TRUST, Prediction, Predictions
 from headstart.data.images import open_image
 from headstart.errors import DataError, RunError
 
@@ -36,7 +37,37 @@ def test_columns_are_flat_and_empty_where_there_is_no_answer() -> None:
         "p(y)": [0.25, None],
         "error": [None, "the file is empty"],
         "damaged": [None, None],
+        **{name: [None, None] for name in TRUST},
     }
+
+
+DOUBTED = Prediction(
+    "c.png", "x", 0.5, {"x": 0.5, "y": 0.4, "z": 0.1}, familiar=False, familiarity_percentile=1.5,
+    nearest_image="x/1.png", prediction_set=("x", "y"), atypical=False,
+)  # fmt: skip
+
+
+def test_a_prediction_says_what_to_mind_about_it() -> None:
+    assert str(DOUBTED) == "c.png: x (50.0\u00a0%); unlike the training images; unsure between x and y"
+    assert (
+        str(Prediction("d.png", "x", 1.0, {"x": 1.0}, atypical=True))
+        == "d.png: x (100.0\u00a0%); atypical for its class"
+    )
+    rejected = replace(DOUBTED, label=None, rejected="unlike the training images")
+    assert str(rejected).startswith("c.png: no class (50.0\u00a0%); rejected; unlike")
+    assert rejected.to_dict()["probability"] is None  # that of no class
+    many = replace(DOUBTED, familiar=None, prediction_set=("a", "b", "c", "d", "e"))
+    assert many.doubt == "unsure between a and b and c and 2 more"
+
+
+def test_trust_is_plain_values_in_records_and_columns() -> None:
+    record = DOUBTED.to_dict()
+
+    assert {name: record[name] for name in TRUST} == {
+        "familiar": False, "familiarity_percentile": 1.5, "nearest_image": "x/1.png",
+        "prediction_set": ["x", "y"], "atypical": False, "rejected": None,
+    }  # fmt: skip
+    assert Predictions([DOUBTED, _two()[1]]).to_dict()["prediction_set"] == [["x", "y"], None]
 
 
 def test_a_frame_has_these_columns() -> None:

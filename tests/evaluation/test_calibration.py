@@ -221,6 +221,7 @@ def certain(confidence: float, correct: int, n: int) -> Calibration:
     )
 
 
+@pytest.mark.slow
 def test_a_perfect_model_stays_within_the_noise_and_a_boastful_one_does_not() -> None:
     beyond = 0
     for seed in range(20):

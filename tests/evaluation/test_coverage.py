@@ -64,3 +64,18 @@ def test_drawn_groups_have_the_correlation_and_the_mean_that_is_asked_for() -> N
         pairs = draw.reshape(-1, 2)
         assert draw.mean() == pytest.approx(0.8, abs=0.015)
         assert np.corrcoef(pairs.T)[0, 1] == pytest.approx(0.4, abs=0.05)
+
+
+def test_finished_cells_are_kept_and_not_measured_again(tmp_path: Path) -> None:
+    module, calls = benchmark(), []
+
+    def trial(rng: np.random.Generator) -> bool:
+        calls.append(1)
+        return bool(rng.random() < 0.9)
+
+    cell, file = module.Cell("accuracy", "kept", trial), tmp_path / "cells.jsonl"
+    first = module.Kept(file, 60).measure(cell)
+    again = module.Kept(file, 60).measure(cell)
+
+    assert (first.share, len(calls)) == (again.share, 60)
+    assert module.Kept(file, 70).measure(cell).share.n == 70  # other repeats are another measurement

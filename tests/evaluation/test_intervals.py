@@ -177,6 +177,7 @@ def test_the_mean_of_shares_leaves_room_above_two_errors() -> None:
     assert found.low > wilson(58, 60).low - 0.03
 
 
+@pytest.mark.slow
 def test_macro_f1_has_the_variance_of_the_delta_method() -> None:
     rng = np.random.default_rng(2)
     labels = rng.choice(3, 3000, p=[0.5, 0.3, 0.2])

@@ -10,6 +10,7 @@ from typing import Any
 from headstart.backbones.backbone import Backbone
 from headstart.backbones.preprocess import Preprocess
 from headstart.backbones.spec import POOLS, Stage
+from headstart.classifier.trust_file import check_trust
 from headstart.errors import BackboneError, ClassifierError, DataError
 from headstart.heads.head import Head
 from headstart.plain import Plain
@@ -18,8 +19,9 @@ from headstart.untrusted import Untrusted, parse_json
 
 FORMAT = "headstart-classifier"
 # 1: plain; 2: perhaps with flip TTA; 3: perhaps a backbone that is a user's module; 4: perhaps another bit depth;
-# 5: perhaps a kernel, or another precision than float32; older readers know less
-VERSION = 5
+# 5: perhaps a kernel, or another precision than float32; 6: perhaps familiarity or prediction sets; older readers know
+# less
+VERSION = 6
 MAX_BYTES = 4_000_000  # 20,000 class names fit; a hostile file cannot fill the memory with its card
 MOST_NAMES = MAX_BYTES // 7  # bytes of all class names in JSON: a card holds them up to six times, for each split too
 WIDEST = 1e12  # gamma: 1.6 over the median squared distance of features that float32 can tell apart
@@ -42,7 +44,9 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "created": str,
 }
 _FLAGS = {"unit": True, "flip_tta": False}  # the value where a file does not state it, as the first ones did not
-LATER: dict[str, Any] = {"module": {}, "bit_depth": 16, "gamma": 0.0, "precision": "float32"}
+LATER: dict[str, Any] = {
+    "module": {}, "bit_depth": 16, "gamma": 0.0, "precision": "float32", "familiarity": {}, "conformal": {}
+}  # fmt: skip
 """Entries that only files which need them have → the value where they are absent."""
 _OLD_KEYS = {"mirror": "flip_tta"}  # of files written before 0.2
 _STAGE = ("name", "module", "width", "pool", "side")
@@ -67,6 +71,8 @@ class Card(Plain):
         weights: source, sha256 and licence of the pretrained weights.
         precision: of the network that computes the features: float32, bfloat16 or int8.
         module: of a user's module: its class, package, number of parameters, stages, and the modules of its own head.
+        familiarity: how unfamiliar images are recognised; its rows are tensors.
+        conformal: thresholds of prediction sets.
         data: name, fingerprint and counts of the training images.
         metrics: measured on the test images, with intervals.
         versions: of headstart and the packages it ran on. created: ISO 8601, UTC.
@@ -86,6 +92,8 @@ class Card(Plain):
     bit_depth: int = 16
     precision: str = "float32"
     module: Mapping[str, Any] = field(default_factory=dict)
+    familiarity: Mapping[str, Any] = field(default_factory=dict)
+    conformal: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -117,6 +125,8 @@ class Card(Plain):
     @property
     def version(self) -> int:
         """The oldest version that knows all of it: older readers must not open the file, for they would misread it."""
+        if self.familiarity or self.conformal:
+            return 6
         if self.gamma or self.precision != "float32":
             return 5
         return 4 if self.bit_depth != 16 else 3 if self.module else 2 if self.flip_tta else 1
@@ -167,6 +177,10 @@ class Card(Plain):
             found = repr(known["precision"])[:80]
             raise _wrong(f"a precision in the card: {', '.join(PRECISIONS)}", found, where)
         _check_module(known["module"], where)
+        try:
+            check_trust(known["familiarity"], known["conformal"], len(known["classes"]))
+        except Untrusted as error:
+            raise _wrong("familiarity and prediction sets that make sense in the card", str(error), where) from error
         fields = {key: known.get(key, {}) for key in cls.__dataclass_fields__}
         fields |= {key: tuple(fields[key]) for key in ("stages", "classes", "background")}
         return cls(**fields)

@@ -20,14 +20,18 @@ from torch.nn import functional as F
 
 from headstart import runtime
 from headstart.backbones.backbone import Backbone
+from headstart.classifier.answers import Answers, unreadable
 from headstart.classifier.card import Card
+from headstart.classifier.familiarity import Familiarity
 from headstart.classifier.file import INT8, SCALE, read_classifier, write_classifier
 from headstart.classifier.predictions import Prediction, Predictions
+from headstart.classifier.trust_file import familiarity_tensors, read_conformal, trust_values
 from headstart.data.batches import pixel_batches
 from headstart.data.image_source import Readable, is_image_source, list_sources, name_of, readable_image
 from headstart.data.images import BadImage, ImageRules, open_image
 from headstart.engines.choose import measured_forward
 from headstart.errors import ClassifierError, DataError, RecipeError
+from headstart.evaluation.conformal import ConformalSets
 from headstart.heads.head import Head
 from headstart.public_api import public_methods
 
@@ -42,11 +46,23 @@ class Classifier:
 
     Its network may be in any mode: predictions are always those of eval mode.
 
+    Args:
+        familiarity: which images are like those it was trained on. conformal: which classes cannot be ruled out. Its
+            predictions say nothing of either without them.
+
     Raises:
         ClassifierError: one of them uses flip TTA and another does not.
     """
 
-    def __init__(self, backbone: Backbone, head: Head, card: Card) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        head: Head,
+        card: Card,
+        *,
+        familiarity: Familiarity | None = None,
+        conformal: ConformalSets | None = None,
+    ) -> None:
         flips = {"backbone": backbone.flip_tta is not None, "head": head.flip_tta, "card": card.flip_tta}
         if len(set(flips.values())) > 1:
             raise ClassifierError(
@@ -57,7 +73,10 @@ class Classifier:
             )
         self.backbone = backbone
         self.head = head
-        self.card = card
+        values = trust_values(familiarity, conformal)
+        self.card = replace(card, familiarity=values["familiarity"], conformal=values["conformal"])
+        self.familiarity = familiarity
+        self.conformal = conformal
         self._fast: _FastForward | None = None
 
     def __repr__(self) -> str:
@@ -103,14 +122,13 @@ class Classifier:
         try:
             rgb, damage = (image, None) if isinstance(image, np.ndarray) else self._opened(image)
         except BadImage as bad:
-            return _unreadable(name, bad.reason)
+            return unreadable(name, bad.reason)
         prepared = self.backbone.preprocess.prepare(rgb)
-        row = self._probabilities(prepared[None], self._features)[0]
-        return self._prediction(name, row, damaged=damage)
+        return self.answers(prepared[None]).prediction(name, 0, damaged=damage)
 
     def _opened(self, image: Path | bytes) -> tuple[NDArray[np.uint8], str | None]:
         opened = open_image(image, self._lenient)
-        return opened.rgb, opened.damage
+        return opened.rgb, opened.damage or opened.suspicion
 
     @property
     def _lenient(self) -> ImageRules:
@@ -142,7 +160,7 @@ class Classifier:
         names: list[str] = []
 
         def images() -> Iterator[Readable]:  # one after another: they may be files, arrays and addresses without end
-            for source in sources if isinstance(sources, (list, tuple)) else list_sources(sources):
+            for source in sources if isinstance(sources, (list, tuple, Iterator)) else list_sources(sources):
                 name, image = _named(source, bgr=bgr, network=network)
                 names.append(name)
                 yield image
@@ -150,12 +168,13 @@ class Classifier:
         prepare = self.backbone.preprocess.prepare
         for batch in pixel_batches(images(), prepare, rules=self._lenient, batch_size=batch_size, workers=workers):
             answers: dict[int, Prediction] = {
-                position: _unreadable(names[position], reason) for position, reason in batch.failures.items()
+                position: unreadable(names[position], reason) for position, reason in batch.failures.items()
             }
             if batch.positions:
-                probabilities = self._probabilities(batch.pixels, forward or self._features)
-                for position, row in zip(batch.positions, probabilities, strict=True):
-                    answers[position] = self._prediction(names[position], row, damaged=batch.damage.get(position))
+                found = self.answers(batch.pixels, forward)
+                for row, position in enumerate(batch.positions):
+                    damage = batch.damage.get(position)
+                    answers[position] = found.prediction(names[position], row, damaged=damage)
             yield from (answers[position] for position in sorted(answers))
 
     @property
@@ -163,26 +182,27 @@ class Classifier:
         fast = None if self._fast is None or self._fast.backbone is not self.backbone else self._fast.current
         return fast or self.backbone.features
 
-    def _probabilities(self, prepared: torch.Tensor, forward: Forward) -> NDArray[np.float64]:
+    def answers(self, prepared: torch.Tensor, forward: Forward | None = None) -> Answers:
+        """The numbers behind the predictions of prepared images n×3×S×S uint8; `forward`: as for `stream`."""
+        forward = forward or self._features
         with torch.inference_mode():
-            features = forward(self.backbone.preprocess.normalise(prepared)).cpu().double()  # N×D
-            slices, head = self.backbone.slices, self.head
+            raw = forward(self.backbone.preprocess.normalise(prepared)).cpu()  # N×D
+            features, slices, head = raw.double(), self.backbone.slices, self.head
             stages = [features[:, slices[name]] for name in head.stages]
             if head.unit and not head.flip_tta:  # flip TTA averages stages of unit length already
                 stages = [F.normalize(stage, dim=1) for stage in stages]
             x: NDArray[np.float64] = torch.cat(stages, dim=1).numpy()
-        return head.probabilities(x)
-
-    def _prediction(self, name: str, row: NDArray[np.float64], *, damaged: str | None) -> Prediction:
-        if not np.isfinite(row).all():
-            return _unreadable(name, "no answer: numbers overflow in the network, its weights make no sense")
-        classes, order = self.card.classes, np.argsort(-row, kind="stable")
-        ranked = {classes[i]: float(row[i]) for i in order}
-        return Prediction(name, classes[order[0]], float(row[order[0]]), ranked, damaged=damaged)
+        probabilities, familiarity = head.probabilities(x), self.familiarity
+        compared = None if familiarity is None else raw[:, slices[familiarity.stage]].numpy()
+        measured = None if familiarity is None or compared is None else familiarity.measure(compared)
+        sets = None if self.conformal is None else self.conformal.sets(probabilities)
+        return Answers(self.classes, probabilities, familiarity, measured=measured, sets=sets, compared=compared)
 
     def copy(self) -> Classifier:
         """Another classifier with its own network, so that changing one leaves the other unchanged."""
-        return Classifier(self.backbone.copy(), self.head, self.card)
+        return Classifier(
+            self.backbone.copy(), self.head, self.card, familiarity=self.familiarity, conformal=self.conformal
+        )
 
     def save(self, path: str | Path) -> Path:
         """Write everything into one .safetensors file, whole or not at all."""
@@ -196,6 +216,7 @@ class Classifier:
         tensors["head.bias"] = torch.from_numpy(np.ascontiguousarray(self.head.bias))
         if self.head.kernel is not None:
             tensors["head.landmarks"] = torch.from_numpy(np.ascontiguousarray(self.head.kernel.landmarks))
+        tensors |= {} if self.familiarity is None else familiarity_tensors(self.familiarity)
         return write_classifier(Path(path), tensors, self.card)
 
     @classmethod
@@ -210,7 +231,7 @@ class Classifier:
             ClassifierError: the file is missing, damaged, of a newer version, its tensors do not fit together, or it
                 needs a module.
         """
-        backbone, card, tensors = read_classifier(Path(path), module)
+        backbone, card, tensors, familiarity = read_classifier(Path(path), module)
         head = Head(
             kind=card.head,
             stages=card.stages,
@@ -221,7 +242,8 @@ class Classifier:
             flip_tta=card.flip_tta,
             kernel=tensors.kernel,
         )
-        loaded = cls(backbone, head, card)
+        conformal = read_conformal(card.conformal, len(card.classes))
+        loaded = cls(backbone, head, card, familiarity=familiarity, conformal=conformal)
         loaded._fast = _FastForward(backbone)
         return loaded
 
@@ -249,10 +271,6 @@ class _FastForward:
     def current(self) -> Forward | None:
         """The forward pass; None: the network's own."""
         return self._forward if self._sum() == self._version else None
-
-
-def _unreadable(name: str, reason: str) -> Prediction:
-    return Prediction(name=name, label=None, probability=0.0, probabilities={}, error=reason)
 
 
 def _is_path(source: object) -> bool:

@@ -23,12 +23,15 @@ from headstart.backbones.flip_tta import FlipTTA
 from headstart.backbones.preprocess import Preprocess
 from headstart.backbones.weight_files import not_finite
 from headstart.classifier.card import Card
+from headstart.classifier.familiarity import Familiarity
+from headstart.classifier.trust_file import read_familiarity
 from headstart.engines.bfloat16 import attach_bfloat16
 from headstart.engines.int8 import attach, check_model
 from headstart.errors import BackboneError, ClassifierError
 from headstart.files import FOR_OUT, atomic_write, make_folder
+from headstart.freezing import tensor_bytes
 from headstart.heads.kernel_map import KernelMap
-from headstart.untrusted import parse_object
+from headstart.untrusted import Untrusted, parse_object
 
 Matrix = NDArray[np.float64]
 
@@ -97,8 +100,10 @@ class HeadTensors:
         return len(self.weight) if self.landmarks is None else self.landmarks.shape[1]
 
 
-def read_classifier(path: Path, module: nn.Module | None = None) -> tuple[Backbone, Card, HeadTensors]:
-    """Read and check a classifier file: backbone, card, and the head's tensors.
+def read_classifier(
+    path: Path, module: nn.Module | None = None
+) -> tuple[Backbone, Card, HeadTensors, Familiarity | None]:
+    """Read and check a classifier file: backbone, card, the head's tensors, and what it is familiar with.
 
     Args:
         module: the network of a classifier that was made on a user's module; it gets the weights of the file.
@@ -125,18 +130,28 @@ def read_classifier(path: Path, module: nn.Module | None = None) -> tuple[Backbo
             attach_bfloat16(backbone)
         backbone.flip_tta = FlipTTA(backbone.widths, card.unit) if card.flip_tta else None
         widths = tuple(backbone.spec.stage(name).width for name in card.stages)
+        familiarity = _familiarity(card, tensors, backbone)
         if backbone.preprocess.crop != backbone.spec.crop and card.precision != "int8":  # int8 was checked against it
             _check_size(backbone)
     except BackboneError as error:
         raise ClassifierError(
             expected=error.expected, found=error.found, where=path, hint=error.hint or "The file is damaged."
         ) from error
+    except Untrusted as error:
+        raise _damaged("familiarity that fits its card and its network", str(error), path) from error
     if sum(widths) != head.width:
         raise _damaged(f"a head for {sum(widths)} features", f"one for {head.width}", path)
     if head.landmarks is not None:
         head = replace(head, kernel=KernelMap(head.landmarks, float(card.gamma), widths))
     _check_sum(contents, path)  # last: what is wrong in itself is named
-    return backbone, card, head
+    return backbone, card, head, familiarity
+
+
+def _familiarity(card: Card, tensors: Mapping[str, torch.Tensor], backbone: Backbone) -> Familiarity | None:
+    if not card.familiarity:
+        return None
+    width = backbone.spec.stage(card.familiarity["stage"]).width
+    return read_familiarity(card.familiarity, tensors, width)
 
 
 def _load_int8(
@@ -249,7 +264,7 @@ def _checksum_of(text: str, tensors: Mapping[str, torch.Tensor]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name].contiguous()
         total = zlib.crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode(), total)
-        total = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data, total)
+        total = zlib.crc32(tensor_bytes(tensor), total)
     return f"{total:08x}"
 
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from headstart.errors import shown
 from headstart.plain import data_frame
+from headstart.wording import percent
+
+TRUST = ("familiar", "familiarity_percentile", "nearest_image", "prediction_set", "atypical", "rejected")
+"""Fields of a Prediction that say whether it can be relied on, in the order of tables."""
+
+_NAMED = 3  # classes of a set that are named in a sentence
 
 
 @dataclass(frozen=True)
@@ -18,6 +25,15 @@ class Prediction:
         probability: its calibrated probability.
         probabilities: class → probability, most probable first.
         damaged: why the file cannot be whole, where only a part of it could be decoded; the prediction is for that.
+        familiar: whether the image is as close to the training images as they are to each other; None: the classifier
+            carries no threshold for that.
+        familiarity_percentile: how many of 100 training images are at least as far from the others as this image: it is
+            unfamiliar where that is at most the stated rate, 5; None: the classifier has no training features with it.
+        nearest_image: the most similar training image, by its name in the data set.
+        prediction_set: the classes that cannot be ruled out at the stated error rate, most probable first.
+        atypical: whether no class was close enough, so that the most probable one is in the set alone.
+        rejected: why the answer was rejected, where that was asked for; `label` is then None.
+        time: seconds since the first frame, for a frame of a video.
     """
 
     name: str
@@ -26,6 +42,13 @@ class Prediction:
     probabilities: dict[str, float]
     error: str | None = None
     damaged: str | None = None
+    familiar: bool | None = None
+    familiarity_percentile: float | None = None
+    nearest_image: str | None = None
+    prediction_set: tuple[str, ...] | None = None
+    atypical: bool | None = None
+    rejected: str | None = None
+    time: float | None = None
 
     @property
     def top(self) -> tuple[tuple[str, float], ...]:
@@ -41,29 +64,61 @@ class Prediction:
             "top": [{"label": label, "probability": probability} for label, probability in self.top],
             "error": self.error,
             "damaged": self.damaged,
+            **self.trust(),
+            **({} if self.time is None else {"time": self.time}),
         }
+
+    def trust(self) -> dict[str, object]:
+        """Whether the answer can be relied on, as plain values: what `familiar` to `rejected` say."""
+        values: dict[str, object] = {name: getattr(self, name) for name in TRUST}
+        return values | {"prediction_set": None if self.prediction_set is None else list(self.prediction_set)}
+
+    @property
+    def doubt(self) -> str:
+        """What to mind about the answer, in a few words: unfamiliar, unsure between classes, atypical; else empty."""
+        found = ["rejected"] if self.rejected else []
+        if self.familiar is False:
+            found.append("unlike the training images")
+        if self.atypical:
+            found.append("atypical for its class")
+        if self.prediction_set is not None and len(self.prediction_set) > 1:
+            found.append(f"unsure between {' and '.join(map(shown, self.prediction_set[:_NAMED]))}" + self._more)
+        return "; ".join(found)
+
+    @property
+    def _more(self) -> str:
+        count = len(self.prediction_set or ()) - _NAMED
+        return f" and {count:,} more" if count > 0 else ""
 
     def __str__(self) -> str:
         if self.error:
             return f"{self.name}: {self.error}"
         damaged = f"; the file is damaged: {self.damaged}" if self.damaged else ""
-        return f"{self.name}: {self.label} ({self.probability:.1%}){damaged}"
+        doubt = f"; {self.doubt}" if self.doubt else ""
+        return f"{self.name}: {self.label or 'no class'} ({percent(self.probability)}){doubt}{damaged}"
 
 
 class Predictions(list[Prediction]):
     """A list of predictions, in the order of the images, that becomes a table."""
 
     def to_dict(self) -> dict[str, list[Any]]:
-        """Flat columns: path, label, probability, `p(<class>)` for each class, error, damaged; else None."""
+        """Flat columns: path, label, probability, for frames of videos `time`, `p(<class>)` for each class, error,
+        damaged, and those of `trust`."""
         classes = sorted({name for prediction in self for name in prediction.probabilities})
         columns: dict[str, list[Any]] = {
             "path": [prediction.name for prediction in self],
             "label": [prediction.label for prediction in self],
-            "probability": [None if prediction.error else prediction.probability for prediction in self],
+            "probability": [prediction.probability if prediction.label else None for prediction in self],
         }
+        columns |= self.times()
         columns |= {f"p({name})": [prediction.probabilities.get(name) for prediction in self] for name in classes}
+        trust = [prediction.trust() for prediction in self]
         said = {"error": [p.error for p in self], "damaged": [p.damaged for p in self]}
-        return columns | said
+        return columns | said | {name: [values[name] for values in trust] for name in TRUST}
+
+    def times(self) -> dict[str, list[Any]]:
+        """The column `time` in seconds, where some of the images are frames of a video; else nothing."""
+        return {"time": [p.time for p in self]} if any(p.time is not None for p in self) else {}
 
     def to_frame(self) -> Any:
         """The columns of `to_dict` as a pandas DataFrame.

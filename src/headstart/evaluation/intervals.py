@@ -178,7 +178,13 @@ def picked_share_interval(hits: NDArray[np.bool_], groups: Sequence[Hashable] | 
     return Interval(share, low, high, len(hits), method=f"{method}, lowest of {among} classes")
 
 
-def mean_share_interval(hits: NDArray[np.bool_], strata: Indices, groups: Sequence[Hashable] | None = None) -> Interval:
+def mean_share_interval(
+    hits: NDArray[np.bool_],
+    strata: Indices,
+    groups: Sequence[Hashable] | None = None,
+    *,
+    confidence: float = CONFIDENCE,
+) -> Interval:
     """Mean over strata of the share of hits in each, such as balanced accuracy over classes, with its score interval.
 
     The ends are where the score test just rejects, as Wilson's are for one share; the other shares are the most likely
@@ -194,7 +200,7 @@ def mean_share_interval(hits: NDArray[np.bool_], strata: Indices, groups: Sequen
     found = np.bincount(stratum, weights=hits)
     shares = found / sizes
     effect = design_effect((hits - shares[stratum]) / sizes[stratum], groups)
-    n, z = sizes / effect.factor, effect.quantile(CONFIDENCE)
+    n, z = sizes / effect.factor, effect.quantile(confidence)
     value = float(shares.mean())
     # a stratum without errors is not certain: for its variance, the share of all is seen on so many further images
     pooled = (found.sum() + 0.5) / (sizes.sum() + 1)
