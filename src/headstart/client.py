@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from headstart.classifier.predictions import Prediction
+from headstart.classifier.predictions import TRUST, Prediction
 from headstart.errors import DataError, RecipeError, RunError
 from headstart.public_api import public_methods
 from headstart.untrusted import Untrusted, parse_object
@@ -47,8 +47,11 @@ class Client:
         if status == 422:
             return Prediction(name, None, 0.0, {}, error=str(self._object(content).get("error", "")))
         answer = self._checked(status, content)["predictions"][0]
+        trust = {key: answer.get(key) for key in TRUST}  # an older server does not send them
+        if trust["prediction_set"] is not None:
+            trust["prediction_set"] = tuple(trust["prediction_set"])
         return Prediction(
-            name, answer["label"], answer["probability"], answer["probabilities"], damaged=answer["damaged"]
+            name, answer["label"], answer["probability"], answer["probabilities"], damaged=answer["damaged"], **trust
         )
 
     def embed(self, image: Image) -> list[float]:

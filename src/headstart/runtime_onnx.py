@@ -21,6 +21,7 @@ from PIL import Image, ImageOps
 MOST_PIXELS = 210_000_000  # above the largest phone camera (201 million); more is refused before it is decoded
 _REDUCED = 32_000_000  # pixels from which an image is halved while it is opened, as headstart does
 _MOST_RESIZED = 16_000_000  # pixels after the resize; of longer strips only the middle is resized
+_CPU = Path("/proc/cpuinfo")  # Linux lists the instruction sets there
 
 
 class OnnxClassifier:
@@ -31,6 +32,9 @@ class OnnxClassifier:
 
     Attributes:
         classes: names in the order of the probabilities. card: all that the file says about itself.
+        outputs: names of what `run` can give. told: those that an answer is made of.
+        training: mean of the training features and the columns of `features` it is of; empty: the file does not say.
+        tells: whether it has a `threshold` for unfamiliar images, and if not for which `reason`, and prediction `sets`.
 
     Raises:
         ValueError: it is no such file.
@@ -40,6 +44,8 @@ class OnnxClassifier:
         content = model if isinstance(model, bytes) else Path(model).read_bytes()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.log_severity_level = threads, 3
+        if not _CPU.exists() or "vnni" not in _CPU.read_text("utf-8"):  # there quick int8 kernels overflow
+            options.add_session_config_entry("session.x64quantprecision", "1")
         try:
             self.session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime has an error of its own for each kind of damage
@@ -52,6 +58,19 @@ class OnnxClassifier:
             self.bit_depth = int(self.card.get("bit_depth", 16))
             self.preprocess = self.card["preprocess"]
             self.input = self.session.get_inputs()[0].name
+            self._familiarity = dict(self.card.get("familiarity") or {})
+            known = json.loads(facts.get("headstart-familiarity", "{}"))
+            self._distances = np.asarray(known.get("distances", []), dtype=np.float32)
+            self._names = [str(name) for name in known.get("names", [])]
+            self.training: dict[str, Any] = known.get("training", {})
+            self.outputs = [output.name for output in self.session.get_outputs()]
+            self.tells: dict[str, Any] = {
+                "threshold": self._familiarity.get("threshold") is not None,
+                "sets": "set" in self.outputs,
+                "reason": str(self._familiarity.get("reason", "")),
+            }
+            parts = ("probabilities", "familiar", "nearest", "set", "atypical")
+            self.told = [name for name in parts if name in self.outputs]
             widths = {output.name: output.shape[-1] for output in self.session.get_outputs()}
             if widths["probabilities"] != len(self.classes) or self.input not in ("image", "prepared"):
                 raise ValueError("its outputs are not those of its classes")
@@ -59,22 +78,53 @@ class OnnxClassifier:
             raise ValueError(f"not an ONNX file of headstart: {error}") from error
 
     def predict(self, image: str | os.PathLike[str] | bytes) -> dict[str, Any]:
-        """The answer for one image file, or for the bytes of one: label, probability, and that of every class.
+        """The answer for one image file, or for the bytes of one, see `answers`.
 
         Raises:
             ValueError: it cannot be opened.
         """
-        row = self.probabilities([self.open(image)])[0]
+        return self.answers([self.open(image)])[0]
+
+    def answers(self, images: Sequence[np.ndarray]) -> list[dict[str, Any]]:
+        """What `headstart predict` says of each image H×W×3 uint8, by its names: label, probability, that of
+        every class, how familiar it is, and which classes cannot be ruled out. None where the file does not say.
+        """
+        found = dict(zip(self.told, self.run(images, *self.told), strict=True))
+        return [self.answer({name: rows[i] for name, rows in found.items()}) for i in range(len(images))]
+
+    def answer(self, found: dict[str, Any]) -> dict[str, Any]:
+        """What is said of one image, from its row of each output of `told`."""
+        row = found["probabilities"]
         order = np.argsort(-row, kind="stable")
-        ranked = {self.classes[i]: float(row[i]) for i in order}
-        return {"label": self.classes[order[0]], "probability": float(row[order[0]]), "probabilities": ranked}
+        familiar = percentile = nearest = members = atypical = None
+        if "familiar" in found:
+            threshold, count = self._familiarity.get("threshold"), len(self._distances)
+            familiar = None if threshold is None else bool(found["familiar"] <= threshold)
+            farther = count - int(np.searchsorted(self._distances, found["familiar"], side="left"))
+            percentile = 100 * (1 + farther) / (count + 1) if count else None
+        if "nearest" in found and found["nearest"] < len(self._names):
+            nearest = self._names[found["nearest"]]
+        if "set" in found:
+            members, atypical = tuple(self.classes[i] for i in order if found["set"][i]), bool(found["atypical"])
+        return {
+            "label": self.classes[order[0]],
+            "probability": float(row[order[0]]),
+            "probabilities": {self.classes[i]: float(row[i]) for i in order},
+            "familiar": familiar,
+            "familiarity_percentile": percentile,
+            "nearest_image": nearest,
+            "prediction_set": members,
+            "atypical": atypical,
+        }
 
     def probabilities(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """N×C float32 of images H×W×3 uint8, RGB and upright, each of any size."""
         return self.run(images, "probabilities")[0]
 
     def run(self, images: Sequence[np.ndarray], *outputs: str) -> list[np.ndarray]:
-        """The named outputs, N rows each: `probabilities`, `scores` (before the softmax), `features`."""
+        """The named outputs, N rows each: `probabilities`, `scores` (before the softmax), `features`, and, where the
+        file has them, `familiar`, `nearest`, `set` and `atypical`.
+        """
         if self.input == "prepared":
             batch = np.stack([self.prepare(image) for image in images])
             return list(self.session.run(outputs, {"prepared": batch}))

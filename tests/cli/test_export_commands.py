@@ -11,6 +11,7 @@ import headstart as hs
 from command_line import Headstart
 
 
+@pytest.mark.slow
 def test_check_ends_with_0_for_a_file_that_agrees_and_1_for_another(
     headstart: Headstart, run: hs.Run, fine_tuned: hs.Run, exported: Path, photos: Path
 ) -> None:

@@ -15,6 +15,7 @@ from headstart.onnx_export.classifier_onnx import fingerprint_of  # noqa: E402  
 from headstart.onnx_export.onnx_file import read_onnx  # noqa: E402
 
 
+@pytest.mark.slow
 def test_a_file_has_the_card_and_the_fingerprint_of_its_classifier(run: hs.Run, exported: Path) -> None:
     file = read_onnx(exported / "classifier.onnx")
 
@@ -22,6 +23,7 @@ def test_a_file_has_the_card_and_the_fingerprint_of_its_classifier(run: hs.Run, 
     assert file.fingerprint == fingerprint_of(run.classifier)
 
 
+@pytest.mark.slow
 def test_other_files_are_refused(exported: Path, tmp_path: Path) -> None:
     content = (exported / "classifier.onnx").read_bytes()
     plain = onnx.load_from_string(content)

@@ -25,3 +25,6 @@ def test_files_and_bytes_are_compared_and_bad_ones_left_out(run: hs.Run, exporte
     assert first.expected == hs.predict(run, one, on_event=None)[0].label
     assert list(report.left_out) == ["bad"]
     assert report.problems == ()
+    assert report.distance is not None  # the run's classifier knows its training images
+    assert report.distance < 1e-3
+    assert report.set_agreement == 1

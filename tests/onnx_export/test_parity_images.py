@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from headstart.data.images import open_image
 from headstart.onnx_export.parity_images import odd_images
 
 
+@pytest.mark.slow
 def test_each_image_is_what_its_name_says() -> None:
     images = odd_images()
     opened = {name: Image.open(io.BytesIO(content)) for name, content in images.items()}
@@ -24,6 +26,7 @@ def test_each_image_is_what_its_name_says() -> None:
     assert [opened[f"EXIF orientation {i}"].getexif()[0x0112] for i in range(1, 9)] == list(range(1, 9))
 
 
+@pytest.mark.slow
 def test_they_are_the_same_each_time_and_orientations_change_the_picture() -> None:
     images = odd_images()
 

@@ -38,6 +38,18 @@ def test_another_class_counts_unless_the_two_best_are_tied() -> None:
     assert "1 of 2 images get another class: o.png" in other.problems[0]
 
 
+def test_distances_and_sets_beyond_their_tolerance_are_problems() -> None:
+    close = report(row(distance=0.004, set_margin=0.0), row("b.png", distance=0.001, set_margin=0.009))
+    far = report(row(distance=0.006, set_margin=0.02))
+
+    assert close.problems == ()
+    assert (close.distance, close.set_agreement) == (0.004, 0.5)
+    assert "Prediction sets are the same for 50.0\u00a0%" in str(close)
+    assert len(far.problems) == 2
+    assert "another prediction set: a.png" in far.problems[1]
+    assert report(row()).distance is report(row()).set_agreement is None
+
+
 def test_a_probability_or_a_pixel_beyond_its_tolerance_is_a_problem() -> None:
     assert "0.0060" in report(row(difference=0.006)).problems[0]
     assert "3 grey levels" in report(row(pixels=3)).problems[0]

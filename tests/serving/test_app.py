@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import headstart as hs
@@ -19,7 +20,8 @@ pytest.importorskip("fastapi")
 pytest.importorskip("httpx")
 pytest.importorskip("python_multipart")
 
-from headstart.classifier.predictions import Prediction  # needs fastapi
+from headstart.classifier.predictions import TRUST, Prediction
+from headstart.classifier.rejection import Rejection
 from headstart.serving.app import make_app
 from headstart.serving.guard import Access
 from headstart.serving.limits import ServerLimits
@@ -32,7 +34,7 @@ BYTES = {"content-type": "application/octet-stream"}
 
 @pytest.fixture
 def app(run: hs.Run) -> Any:
-    limits = ServerLimits(body_bytes=1_000_000, images=5, pixels=1_000_000)
+    limits = ServerLimits(body_bytes=1_000_000, images=5, pixels=1_000_000, discard_bytes=2_000_000)
     return make_app(ServedClassifier(run.classifier, pixels=limits.pixels), Access(8017), limits=limits)
 
 
@@ -49,6 +51,8 @@ def test_an_image_gets_predicts_answer_bit_for_bit(app: Any, run: hs.Run, photos
         assert answer.status_code == 200
         assert found["label"] == expected.label
         assert found["probabilities"] == expected.probabilities  # JSON keeps every bit of a float
+        assert {name: found[name] for name in TRUST} == expected.trust()
+        assert found["nearest_image"]
         assert answer.headers["x-content-type-options"] == "nosniff"
 
 
@@ -77,6 +81,7 @@ def test_features_card_health_and_metrics(app: Any, run: hs.Run, photos: Path) -
     assert "headstart_image_seconds_count 2" in text
 
 
+@pytest.mark.slow
 def test_an_explanation_is_a_png(app: Any, photos: Path) -> None:
     (content,) = contents(photos, 1)
 
@@ -142,21 +147,22 @@ def test_bytes_are_counted_while_they_arrive(app: Any) -> None:
             yield bytes(100_000)
 
     assert ask(app, "POST", "/v1/predict", content=endless(), headers=BYTES).status_code == 413
-    assert sent <= 1_200_000
+    assert sent <= 3_200_000  # 1 MB until it is refused, 2 MB that are thrown away
 
 
 class Slow:
     """A model that waits until it is let go."""
 
     explains = False
+    training = None
 
     def __init__(self) -> None:
         self.card: dict[str, Any] = {}
         self.free = threading.Event()
 
-    def predict(self, content: bytes) -> Prediction:
+    def measured(self, content: bytes) -> tuple[Prediction, None]:
         self.free.wait(20)
-        return Prediction("<bytes>", "a", 1.0, {"a": 1.0})
+        return Prediction("<bytes>", "a", 1.0, {"a": 1.0}), None
 
 
 def test_a_full_queue_turns_away_and_what_waits_is_answered() -> None:
@@ -209,6 +215,7 @@ def test_paths_in_a_request_are_only_names(app: Any) -> None:
     assert answer.status_code == 422
 
 
+@pytest.mark.slow
 def test_200_fuzzed_bodies_are_no_server_error(app: Any, photos: Path) -> None:
     rng = np.random.default_rng(0)
     (good,) = contents(photos, 1)
@@ -233,3 +240,42 @@ def test_the_openapi_document_names_every_path_and_an_example(app: Any) -> None:
     predict = document["paths"]["/v1/predict"]["post"]
     assert predict["responses"]["200"]["content"]["application/json"]["example"]["predictions"][0]["label"] == "cat"
     assert "multipart/form-data" in predict["requestBody"]["content"]
+
+
+def test_rejected_answers_have_no_class_and_are_counted(run: hs.Run, photos: Path) -> None:
+    model = ServedClassifier(run.classifier, pixels=1_000_000)
+    (content,) = contents(photos, 1)
+    foreign = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(foreign, "png")
+    images = [content, foreign.getvalue()]
+    expected = [Rejection(("unsure", "atypical")).apply(run.classifier.predict(one)) for one in images]
+    app: Any = make_app(model, Access(8017), rejection=Rejection(("unsure", "atypical")))
+
+    found = [ask(app, "POST", "/v1/predict", content=one, headers=BYTES).json()["predictions"][0] for one in images]
+
+    assert [(one["label"], one["rejected"]) for one in found] == [(one.label, one.rejected) for one in expected]
+    text = ask(app, "GET", "/v1/metrics").text
+    rejected = sum(one.rejected is not None for one in expected)
+    assert f'headstart_answers_total{{kind="rejected"}} {rejected}\n' in text
+
+
+def test_metrics_follow_the_mean_feature(app: Any, run: hs.Run, photos: Path) -> None:
+    familiarity = run.classifier.familiarity
+    assert familiarity is not None
+    images = contents(photos, 4)
+    for content in images:
+        ask(app, "POST", "/v1/predict", content=content, headers=BYTES)
+
+    lines = dict(line.rsplit(" ", 1) for line in ask(app, "GET", "/v1/metrics").text.splitlines() if line[0] != "#")
+
+    backbone = run.classifier.backbone
+    prepared = [backbone.preprocess.prepare(np.asarray(Image.open(io.BytesIO(one)).convert("RGB"))) for one in images]
+    raw = run.classifier.backbone.features(backbone.preprocess.normalise(torch.stack(prepared)))
+    part = raw[:, backbone.slices[familiarity.stage]].detach().double().numpy()
+    mean = (part / np.linalg.norm(part, axis=1, keepdims=True)).mean(axis=0)
+    training = familiarity.rows.mean(axis=0, dtype=np.float64)
+    distance = np.linalg.norm(mean - training) / np.sqrt(1 - training @ training)
+    assert float(lines["headstart_feature_drift"]) == pytest.approx(distance, rel=1e-3)
+    assert float(lines["headstart_feature_drift_noise"]) == pytest.approx(
+        np.sqrt(1 / 4 + 1 / len(familiarity.rows)), rel=1e-4
+    )

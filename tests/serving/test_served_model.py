@@ -24,6 +24,15 @@ def test_an_onnx_file_is_served_as_it_predicts(run: hs.Run, exported: Path, phot
     assert found.probabilities == hs.predict(file, image, on_event=None)[0].probabilities
     features = served.embed(image.read_bytes())
     assert np.linalg.norm(features) ** 2 == pytest.approx(len(run.classifier.head.stages), rel=1e-5)  # unit stages
+    _, compared = served.measured(image.read_bytes())
+    _, expected = ServedClassifier(run.classifier, pixels=10_000_000).measured(image.read_bytes())
+    assert compared is not None
+    assert expected is not None
+    assert float(compared @ expected) > 0.9999  # the resize differs by a grey level here and there
+    assert served.training is not None
+    assert run.classifier.familiarity is not None
+    assert served.training.mean == pytest.approx(run.classifier.familiarity.training_mean, abs=1e-5)
+    assert served.training.images == len(run.classifier.familiarity.rows)
     with pytest.raises(RecipeError, match="no gradients"):
         served.explain(image.read_bytes(), None)
 
@@ -32,3 +41,19 @@ def test_an_image_beyond_the_bound_is_refused_before_it_is_decoded(run: hs.Run, 
     image = sorted(photos.rglob("*.png"))[0].read_bytes()
     with pytest.raises(BadImage, match="bound of 100"):
         ServedClassifier(run.classifier, pixels=100).predict(image)
+
+
+@pytest.mark.slow
+def test_an_analysis_leaves_the_network_that_predicts_alone(run: hs.Run, photos: Path) -> None:
+    model, image = run.classifier, sorted(photos.rglob("*.png"))[0].read_bytes()
+    tensors = [*model.backbone.network.parameters(), *model.backbone.network.buffers()]
+    before = [tensor._version for tensor in tensors]
+    served = ServedClassifier(model, pixels=10_000_000)
+
+    assert served.explain(image, None).startswith(b"\x89PNG")
+    found = served.without_blocks(image, ())
+
+    # a weight that changes, if only for a moment, is seen by other threads, and ends the use of the measured engine
+    assert [tensor._version for tensor in tensors] == before
+    expected = served.predict(image).probabilities
+    assert dict(zip(found.classes, found.without, strict=True)) == pytest.approx(expected, abs=1e-4)

@@ -11,6 +11,7 @@ import headstart as hs
 from headstart.errors import ClassifierError
 
 
+@pytest.mark.slow
 def test_a_file_is_compared_with_the_run_that_is_named(run: hs.Run, exported: Path, photos: Path) -> None:
     result = hs.check(exported / "classifier.onnx", photos / "disc", against=run, on_event=None)
 
@@ -20,6 +21,7 @@ def test_a_file_is_compared_with_the_run_that_is_named(run: hs.Run, exported: Pa
     assert len(result.parity.rows) == 16 + 13
 
 
+@pytest.mark.slow
 def test_the_classifier_beside_the_file_is_found(run: hs.Run, exported: Path, photos: Path, tmp_path: Path) -> None:
     shutil.copytree(exported, tmp_path / "export")
     one = sorted((photos / "disc").iterdir())[0]
@@ -34,6 +36,7 @@ def test_the_classifier_beside_the_file_is_found(run: hs.Run, exported: Path, ph
     assert beside.same_classifier is True
 
 
+@pytest.mark.slow
 def test_a_classifier_that_answers_otherwise_does_not_pass(
     run: hs.Run, fine_tuned: hs.Run, exported: Path, photos: Path
 ) -> None:

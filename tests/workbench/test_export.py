@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,7 @@ import numpy as np
 import pytest
 
 import headstart as hs
-from headstart.classifier.card import Card
-from headstart.classifier.classifier import Classifier
 from headstart.errors import ClassifierError, DataError, RecipeError
-from headstart.heads.kernel_map import KernelMap
-from headstart.workbench.export import check_float32
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
@@ -33,6 +28,11 @@ def test_the_folder_holds_the_model_its_report_and_what_runs_it(exported: Path) 
     assert parity["images"] == 48 + 13  # all images of the run, and those of unusual shape and kind
     assert parity["largest_difference"] <= parity["tolerance"] == 0.005
     assert "12 megapixels" in {row["name"] for row in parity["rows"]}
+    for row in parity["rows"]:
+        pair = np.array([row["expected_probabilities"], row["found_probabilities"]])
+        assert pair.sum(axis=1) == pytest.approx(1, abs=1e-5)
+        assert np.abs(pair[0] - pair[1]).max() == pytest.approx(row["difference"], abs=1e-12)
+        assert parity["classes"][int(pair[1].argmax())] == row["found"]
 
 
 def test_the_model_is_one_that_older_runtimes_read(exported: Path, run: hs.Run) -> None:
@@ -44,24 +44,10 @@ def test_the_model_is_one_that_older_runtimes_read(exported: Path, run: hs.Run) 
     assert model.ir_version <= 10
     assert json.loads(facts["headstart"]) == json.loads(run.classifier.card.to_json())
     assert [one.name for one in model.graph.input] == ["image"]
-    assert [one.name for one in model.graph.output] == ["probabilities", "scores", "features"]
-
-
-def test_a_head_with_a_kernel_is_refused_and_nothing_is_written(run: hs.Run, tmp_path: Path) -> None:
-    model = run.classifier.copy()
-    widths = tuple(model.backbone.spec.stage(name).width for name in model.head.stages)
-    marks = np.ones((4, sum(widths)), np.float32)
-    kernel = KernelMap(marks, 0.5, widths)
-    model.head = replace(model.head, kind="kernel", weight=np.ones((4, len(model.classes))), kernel=kernel)
-
-    with pytest.raises(ClassifierError, match="linear head"):
-        check_float32(model)
-    path = Classifier(model.backbone, model.head, Card.of(model.backbone, model.head, model.classes)).save(
-        tmp_path / "kernel.safetensors"
-    )
-    with pytest.raises(ClassifierError, match="linear head"):
-        hs.export(path, out=tmp_path / "export", on_event=None)
-    assert not (tmp_path / "export").exists()
+    assert [one.name for one in model.graph.output] == [
+        *["probabilities", "scores", "features"],
+        *["familiar", "nearest", "set", "atypical"],
+    ]
 
 
 Mistake = Callable[[Any], None]
@@ -99,7 +85,41 @@ def no_temperature(model: Any) -> None:
     temperature.CopyFrom(onnx.numpy_helper.from_array(np.array(1.0), temperature.name))
 
 
-@pytest.mark.parametrize("mistake", [bgr, no_mean, no_antialias, no_temperature])
+def wrong_width(model: Any) -> None:
+    """A kernel that is wider than the classifier's."""
+    (exp,) = (node for node in model.graph.node if node.op_type == "Exp")
+    (product,) = (node for node in model.graph.node if node.output[0] == exp.input[0])
+    (gamma,) = (one for one in model.graph.initializer if one.name == product.input[1])
+    half = onnx.numpy_helper.to_array(gamma) / 2
+    gamma.CopyFrom(onnx.numpy_helper.from_array(half, gamma.name))
+
+
+@pytest.mark.slow
+def test_a_head_with_a_kernel_is_exported_and_a_wrong_width_is_noticed(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from headstart.onnx_export.classifier_onnx import build_onnx
+
+    run = hs.train(photos, out=tmp_path / "run", backbone="embedded", head="kernel", inside=False, on_event=None)
+    assert run.classifier.head.kernel is not None
+    result = hs.export(run, images=photos / "disc", out=tmp_path / "out", on_event=None)
+    assert result.parity.agreement == 1
+
+    def broken(*arguments: Any, **options: Any) -> Any:
+        model = build_onnx(*arguments, **options)
+        wrong_width(model)
+        return model
+
+    monkeypatch.setattr("headstart.onnx_export.classifier_onnx.build_onnx", broken)
+    with pytest.raises(ClassifierError, match="Nothing was written"):
+        hs.export(run, images=photos / "disc", out=tmp_path / "wrong", on_event=None)
+    assert not (tmp_path / "wrong").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "mistake", [bgr, *(pytest.param(one, marks=pytest.mark.slow) for one in (no_mean, no_antialias, no_temperature))]
+)
 def test_a_planted_mistake_makes_the_export_fail_and_nothing_is_written(
     mistake: Mistake, run: hs.Run, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,6 +145,13 @@ def test_a_format_that_is_not_known_is_refused_before_anything_is_done(run: hs.R
         hs.export(run, input="prepare", on_event=None)
 
 
+def test_a_float32_classifier_is_not_turned_into_int8(run: hs.Run, tmp_path: Path) -> None:
+    with pytest.raises(ClassifierError, match="train --precision int8"):
+        hs.export(run, to="onnx-int8", out=tmp_path / "out", on_event=None)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
 def test_prepared_images_go_in_by_the_batch(run: hs.Run, photos: Path, tmp_path: Path) -> None:
     from headstart.data.images import open_image
     from headstart.runtime_onnx import OnnxClassifier

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from headstart.backbones.backbone import load_backbone
 from headstart.errors import DataError, RecipeError
@@ -73,3 +75,36 @@ def test_a_name_is_a_backbone_unless_a_file_of_that_name_is_here(
     Path("embedded").mkdir()
     assert file_of("embedded") == Path("embedded")
     assert open_model(Session(), BACKBONE) is BACKBONE
+
+
+def test_images_in_memory_are_taken_with_their_labels_and_without(photos: Path) -> None:
+    disc, square = (sorted((photos / name).iterdir())[0] for name in ("disc", "square"))
+    pixels = [np.asarray(Image.open(path).convert("RGB")) for path in (disc, square)]
+
+    labelled = images_for(
+        Session(), make_classifier(classes=("disc", "square")), [(disc, "disc"), (pixels[1], "square")]
+    )
+    loose = images_for(Session(), BACKBONE, [disc, pixels[1], Image.open(disc)])
+    one = images_for(Session(), BACKBONE, pixels[0])
+
+    assert (len(loose), len(one)) == (3, 1)
+    assert labelled.labels is not None
+    assert [labelled.classes[i] for i in labelled.labels] == ["disc", "square"]
+    assert loose.labels is None
+    torch.testing.assert_close(loose.pixels[0], loose.pixels[2])
+    torch.testing.assert_close(one.pixels[0], loose.pixels[0])
+    torch.testing.assert_close(labelled.pixels[1], loose.pixels[1])
+
+
+def test_of_a_dataset_with_splits_the_test_images_are_taken(photos: Path) -> None:
+    dataset = Session().dataset(photos).with_split(0.2, 0)
+
+    images = images_for(Session(), BACKBONE, dataset)
+
+    assert len(images) == len(dataset.indices("test"))
+
+
+def test_what_is_no_source_of_images_is_refused() -> None:
+    for source in (3, [], [3]):
+        with pytest.raises(DataError):
+            images_for(Session(), BACKBONE, source)

@@ -27,6 +27,7 @@ main(sys.argv[1:])
 """
 
 
+@pytest.mark.slow
 def test_an_onnx_file_gives_the_classifiers_answers(run: hs.Run, exported: Path, photos: Path) -> None:
     expected = hs.predict(run, photos, on_event=None)
 
@@ -35,8 +36,15 @@ def test_an_onnx_file_gives_the_classifiers_answers(run: hs.Run, exported: Path,
     assert [(one.name, one.label) for one in found] == [(one.name, one.label) for one in expected]
     for one, other in zip(found, expected, strict=True):
         assert one.probabilities == pytest.approx(other.probabilities, abs=0.005)
+        assert (one.nearest_image, one.prediction_set) == (other.nearest_image, other.prediction_set)
 
 
+def test_workers_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="Leave out --on"):
+        hs.predict(tmp_path / "classifier.onnx", tmp_path, on="local", on_event=None)
+
+
+@pytest.mark.slow
 def test_the_command_needs_no_torch(exported: Path, photos: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_bytes(b"no image")
     table, sorted_into = tmp_path / "t.csv", tmp_path / "sorted"

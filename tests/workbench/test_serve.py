@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,7 +39,8 @@ def server(exported: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
         process.stderr.close()
 
 
-def test_the_client_gets_predicts_answers_and_sigterm_ends_the_server(
+@pytest.mark.slow
+def test_the_client_gets_predicts_answers_and_sigterm_lets_what_has_begun_be_answered(
     server: tuple[subprocess.Popen[str], str], exported: Path, photos: Path, tmp_path: Path
 ) -> None:
     process, address = server
@@ -55,8 +58,40 @@ def test_the_client_gets_predicts_answers_and_sigterm_ends_the_server(
     with pytest.raises(RunError, match="422"):
         client.explain(images[0])
     client.close()
+
+    slow = _Request(address, images[0].read_bytes())
     process.send_signal(signal.SIGTERM)
-    assert process.wait(30) == 143
+    _wait_until_refused(address)
+    assert f'"label":"{expected[0].label}"'.encode() in slow.finish()
+    assert process.wait(30) == 0
+
+
+class _Request:
+    """A request of which half of the image is sent."""
+
+    def __init__(self, address: str, image: bytes) -> None:
+        host, port = address.removeprefix("http://").split(":")
+        self._rest, half = image[len(image) // 2 :], image[: len(image) // 2]
+        self._socket = socket.create_connection((host, int(port)), timeout=30)
+        head = f"POST /v1/predict HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Type: image/png\r\n"
+        self._socket.sendall(f"{head}Content-Length: {len(image)}\r\n\r\n".encode() + half)
+
+    def finish(self) -> bytes:
+        """Send the rest; the answer, until the server closes."""
+        with self._socket as connection:
+            connection.sendall(self._rest)
+            return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+def _wait_until_refused(address: str) -> None:
+    host, port = address.removeprefix("http://").split(":")
+    for _ in range(300):
+        try:
+            socket.create_connection((host, int(port)), timeout=5).close()
+        except ConnectionRefusedError:
+            return
+        time.sleep(0.05)
+    raise AssertionError("it still accepts connections")
 
 
 def test_another_address_needs_a_token(run: hs.Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +106,5 @@ def test_another_address_needs_a_token(run: hs.Run, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_port_that_is_taken_is_said(run: hs.Run) -> None:
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(RunError, match="--port"):
         hs.serve(run, port=taken.getsockname()[1], on_event=None)

@@ -1,4 +1,4 @@
-"""Commands that take a classifier out of headstart: export, check, serve."""
+"""Commands that take a classifier out of headstart: export, card, track, push, pull, check, serve."""
 
 from __future__ import annotations
 
@@ -12,21 +12,86 @@ from headstart.progress import OnEvent
 
 
 @command()
-def export(
+def export(  # one parameter for each option
     classifier: Annotated[Path, typer.Argument(help="classifier.safetensors, or the folder of its run.")],
     *,
-    to: Annotated[str, typer.Option(help="Format: onnx.")] = "onnx",
+    to: Annotated[
+        str, typer.Option(help="onnx: one file; onnx-int8; openvino; page: a web page that runs it.")
+    ] = "onnx",
     input_: Annotated[
         str, typer.Option("--input", help="image: one of any size; prepared: many at once, resized by the caller.")
     ] = "image",
     images: Annotated[Path | None, typer.Option(help="Images to compare on. Default: those of the run.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder to write. Default: export, beside the classifier.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write. Default: export, openvino or page, beside the classifier.")
+    ] = None,
+    ort_web: Annotated[
+        Path | None,
+        typer.Option(help="Folder or npm tarball of onnxruntime-web. Default: fetched once, 33 MB."),
+    ] = None,
     on_event: OnEvent,
 ) -> object:
     """Write a classifier as one ONNX file that needs no torch, after checking that it gives the same answers."""
     from headstart.workbench.export import export as verb
 
-    return verb(classifier, to=to, input=input_, images=images, out=out, on_event=on_event)
+    return verb(classifier, to=to, input=input_, images=images, out=out, ort_web=ort_web, on_event=on_event)
+
+
+@command()
+def card(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    *,
+    out: Annotated[Path | None, typer.Option(help="File to write. Default: model_card.md in the folder.")] = None,
+) -> object:
+    """Write the model card of a run (Markdown, the sections of Mitchell et al. 2019) from what was measured."""
+    from headstart.workbench.card import card as verb
+
+    return verb(run, out=out)
+
+
+@command()
+def track(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    *,
+    to: Annotated[str, typer.Option(help="tensorboard, mlflow or wandb.")],
+    place: Annotated[
+        str,
+        typer.Option(help="Folder, or for mlflow an address. Default: the tracker's own, such as runs/tensorboard."),
+    ] = "",
+) -> object:
+    """Send a finished run to a tracker; one that is there already stays as it is."""
+    from headstart.workbench.track import track as verb
+
+    return verb(run, to=to, place=place)
+
+
+@command()
+def push(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    to: Annotated[str, typer.Argument(help="Repository on the Hugging Face hub: USER/NAME.")],
+    *,
+    accept_licence: Annotated[
+        bool, typer.Option("--accept-licence", help="Pass on weights whose licence is unknown or restricted.")
+    ] = False,
+    on_event: OnEvent,
+) -> object:
+    """Publish a run on the Hugging Face hub with its model card, in one commit; a new repository is private."""
+    from headstart.workbench.push import push as verb
+
+    return verb(run, to, accept_licence=accept_licence, on_event=on_event)
+
+
+@command()
+def pull(
+    address: Annotated[str, typer.Argument(help="hf://USER/NAME, or with a branch, tag or commit: …@REVISION.")],
+    *,
+    out: Annotated[Path | None, typer.Option(help="Folder to write. Default: NAME in the working folder.")] = None,
+    on_event: OnEvent,
+) -> object:
+    """Fetch a classifier from the Hugging Face hub: one pinned commit, all hashes checked, opened without pickle."""
+    from headstart.workbench.pull import pull as verb
+
+    return verb(address, out=out, on_event=on_event)
 
 
 def _failed(result: Any) -> bool:
@@ -50,7 +115,7 @@ def check(
 
 
 @command()
-def serve(
+def serve(  # one parameter for each option
     classifier: Annotated[
         Path, typer.Argument(help="classifier.safetensors, the folder of its run, or an exported .onnx file.")
     ],
@@ -60,9 +125,28 @@ def serve(
     token: Annotated[
         str | None, typer.Option(help="What each request must carry. Default: HEADSTART_TOKEN, if it is set.")
     ] = None,
+    workers: Annotated[int, typer.Option(help="Processes; each holds the classifier in memory.", min=1)] = 1,
+    threshold_policy: Annotated[
+        str | None, typer.Option(help="keep or reject doubtful answers. Default: keep, and reject with --reject.")
+    ] = None,
+    reject: Annotated[
+        str | None,
+        typer.Option(
+            help="Which answers get no class: unfamiliar, unsure, atypical, with commas. Default: unfamiliar."
+        ),
+    ] = None,
     on_event: OnEvent,
 ) -> object:
     """Answer predictions over HTTP; on this machine alone unless told otherwise."""
     from headstart.workbench.serve import serve as verb
 
-    return verb(classifier, port=port, listen=listen, token=token, on_event=on_event)
+    return verb(
+        classifier,
+        port=port,
+        listen=listen,
+        token=token,
+        workers=workers,
+        threshold_policy=threshold_policy,
+        reject=reject,
+        on_event=on_event,
+    )

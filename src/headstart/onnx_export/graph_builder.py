@@ -42,6 +42,13 @@ class GraphBuilder:
         self.nodes.append(node)
         return output
 
+    def add_two(self, operation: str, *inputs: str, **attributes: Any) -> tuple[str, str]:
+        """A node with two outputs, as `add`."""
+        first = self.add(operation, *inputs, **attributes)
+        second = f"{first}_second"
+        self.nodes[-1].output.append(second)
+        return first, second
+
     def cast(self, value: str, dtype: DTypeLike) -> str:
         """The same numbers in another type."""
         return self.add("Cast", value, to=onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from headstart.classifier.answers import Answers
 from headstart.classifier.classifier import Classifier
 from headstart.data.images import BadImage, open_image
+from headstart.evaluation.conformal import class_scores
 from headstart.onnx_export.classifier_onnx import preparation_of
-from headstart.onnx_export.parity_report import ParityReport, ParityRow
+from headstart.onnx_export.openvino_session import NAME as OPENVINO
+from headstart.onnx_export.openvino_session import OpenVinoSession
+from headstart.onnx_export.parity_report import ONNXRUNTIME, ParityReport, ParityRow
 from headstart.onnx_export.preprocess_graph import PREPARED
 from headstart.progress import ProgressReporter
 from headstart.runtime_onnx import OnnxClassifier
@@ -20,21 +25,36 @@ from headstart.runtime_onnx import OnnxClassifier
 # largest difference of a probability. Two resizes that differ by one grey level here and there moved probabilities by
 # 0.0018 at most in the first measurements; a wrong channel order or mean moves them by tenths
 TOLERANCES = {"nearest": 1e-4, "bilinear": 0.005, "bicubic": 0.01}
+# an image whose pixels differ by a grey level here and there crosses steps of rounding in an int8 network: 0.0062 in
+# the first measurements
+INT8_TOLERANCE = 0.02
 # grey levels of a prepared image. Pillow and torchvision differ by 1, with bicubic by 2; one more for other versions
 PIXEL_TOLERANCES = {"nearest": 0, "bilinear": 2, "bicubic": 3}
+
+_COMPARED = ("probabilities", "familiar", "set")
 
 Images = Mapping[str, Path | bytes]
 """Name → an image file, or the bytes of one."""
 
 
 def measure_parity(
-    model: onnx.ModelProto, classifier: Classifier, images: Images, *, progress: ProgressReporter | None = None
+    model: onnx.ModelProto,
+    classifier: Classifier,
+    images: Images,
+    *,
+    engine: str = ONNXRUNTIME,
+    progress: ProgressReporter | None = None,
 ) -> ParityReport:
     """Run a model and the classifier on the same files, each with its own decoding, resize and network.
 
     Images that headstart itself refuses are left out.
+
+    Args:
+        engine: what runs the file: onnxruntime or openvino.
     """
     file = OnnxClassifier(model.SerializeToString())
+    if engine == OPENVINO:
+        file.session = OpenVinoSession(model.SerializeToString())
     preparation = None if file.input == PREPARED else _Preparation(model)
     interpolation = classifier.backbone.preprocess.interpolation
     rows, left_out = list[ParityRow](), dict[str, str]()
@@ -45,13 +65,23 @@ def measure_parity(
         except (BadImage, ValueError) as error:
             left_out[name] = str(error)
             continue
-        found = file.probabilities([own])[0].astype(np.float64)
-        prepared = classifier.backbone.preprocess.prepare(rgb).numpy()
+        wanted = [output for output in _COMPARED if output in file.outputs]
+        found = dict(zip(wanted, (rows[0] for rows in file.run([own], *wanted)), strict=True))
+        prepared = classifier.backbone.preprocess.prepare(rgb)
         pixels = file.prepare(own) if preparation is None else preparation(own)
-        rows.append(_row(name, classifier, rgb, found=found, pixels=int(np.abs(prepared.astype(int) - pixels).max())))
+        off = int(np.abs(prepared.numpy().astype(int) - pixels).max())
+        rows.append(_row(name, classifier, classifier.answers(prepared[None]), found=found, pixels=off))
         if progress is not None:
             progress(done, len(images))
-    return ParityReport(tuple(rows), TOLERANCES[interpolation], PIXEL_TOLERANCES[interpolation], left_out)
+    tolerance = TOLERANCES[interpolation] if classifier.backbone.low_precision is None else INT8_TOLERANCE
+    return ParityReport(
+        rows=tuple(rows),
+        tolerance=tolerance,
+        pixel_tolerance=PIXEL_TOLERANCES[interpolation],
+        left_out=left_out,
+        classes=classifier.classes,
+        engine=engine,
+    )
 
 
 class _Preparation:
@@ -69,18 +99,25 @@ class _Preparation:
         return pixels
 
 
-def _row(
-    name: str, classifier: Classifier, rgb: NDArray[np.uint8], *, found: NDArray[np.float64], pixels: int
-) -> ParityRow:
-    (prediction,) = classifier.stream([rgb])
-    by_class = prediction.probabilities
-    expected = np.array([by_class[label] for label in classifier.classes])
+def _row(name: str, classifier: Classifier, answers: Answers, *, found: Mapping[str, Any], pixels: int) -> ParityRow:
+    expected, probabilities = answers.probabilities[0], found["probabilities"].astype(np.float64)
     highest = np.sort(expected)[::-1]
+    distance = set_margin = None
+    if answers.measured is not None and "familiar" in found:
+        distance = float(abs(answers.measured.distances[0] - found["familiar"]))
+    if answers.sets is not None and classifier.conformal is not None and "set" in found:
+        scores = class_scores(answers.probabilities, classifier.conformal.method)[0]
+        differ = answers.sets.contains[0] != found["set"]
+        set_margin = float(np.abs(scores - classifier.conformal.thresholds)[differ].max(initial=0.0))
     return ParityRow(
         name=name,
         expected=classifier.classes[int(expected.argmax())],
-        found=classifier.classes[int(found.argmax())],
-        difference=float(np.abs(expected - found).max()),
+        found=classifier.classes[int(probabilities.argmax())],
+        difference=float(np.abs(expected - probabilities).max()),
         margin=float(highest[0] - highest[1]) if len(highest) > 1 else 1.0,
         pixels=pixels,
+        distance=distance,
+        set_margin=set_margin,
+        expected_probabilities=tuple(expected.tolist()),
+        found_probabilities=tuple(probabilities.tolist()),
     )

@@ -8,6 +8,9 @@ from statistics import fmean
 from typing import Any
 
 from headstart.plain import Plain
+from headstart.wording import percent
+
+ONNXRUNTIME = "onnxruntime"
 
 
 @dataclass(frozen=True)
@@ -17,6 +20,10 @@ class ParityRow(Plain):
     Args:
         difference: largest difference of a probability. margin: between the classifier's two most probable classes.
         pixels: largest difference of a prepared pixel, grey levels.
+        distance: difference of the distance to the training images; None where the classifier measures none.
+        set_margin: where the prediction sets differ, how far the score of that class is from its threshold; 0: they are
+            the same; None: without sets.
+        expected_probabilities, found_probabilities: of both, in the order of the report's classes.
     """
 
     name: str
@@ -25,6 +32,10 @@ class ParityRow(Plain):
     difference: float
     margin: float
     pixels: int
+    distance: float | None = None
+    set_margin: float | None = None
+    expected_probabilities: tuple[float, ...] = ()
+    found_probabilities: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -34,12 +45,16 @@ class ParityReport(Plain):
     Args:
         rows: one for each image. left_out: image → why it could not be compared.
         tolerance: of a probability. pixel_tolerance: of a prepared pixel, grey levels.
+        classes: in the order of the probabilities.
+        engine: what ran the file.
     """
 
     rows: tuple[ParityRow, ...]
     tolerance: float
     pixel_tolerance: int
     left_out: Mapping[str, str]
+    classes: tuple[str, ...] = ()
+    engine: str = ONNXRUNTIME
 
     @property
     def ties(self) -> tuple[ParityRow, ...]:
@@ -68,6 +83,17 @@ class ParityReport(Plain):
         return fmean(row.difference for row in self.rows) if self.rows else 0.0
 
     @property
+    def distance(self) -> float | None:
+        """Largest difference of the distance to the training images; None where there is none."""
+        return max((row.distance for row in self.rows if row.distance is not None), default=None)
+
+    @property
+    def set_agreement(self) -> float | None:
+        """Share of images with the same prediction set; None without sets."""
+        margins = [row.set_margin for row in self.rows if row.set_margin is not None]
+        return sum(margin == 0 for margin in margins) / len(margins) if margins else None
+
+    @property
     def pixels(self) -> int:
         """Largest difference of a prepared pixel, grey levels."""
         return max((row.pixels for row in self.rows), default=0)
@@ -84,6 +110,13 @@ class ParityReport(Plain):
             found.append(
                 f"A probability differs by {worst.difference:.4f}, more than {self.tolerance:g}: {worst.name}."
             )
+        if self.distance is not None and self.distance > self.tolerance:
+            found.append(
+                f"A distance to the training images differs by {self.distance:.4f}, more than {self.tolerance:g}."
+            )
+        sets = [row for row in self.rows if (row.set_margin or 0.0) > 2 * self.tolerance]
+        if sets:
+            found.append(f"{len(sets)} of {len(self.rows)} images get another prediction set: {sets[0].name}.")
         if self.pixels > self.pixel_tolerance:
             worst = max(self.rows, key=lambda row: row.pixels)
             found.append(
@@ -101,6 +134,8 @@ class ParityReport(Plain):
             "largest_difference": self.largest,
             "mean_difference": self.mean,
             "largest_pixel_difference": self.pixels,
+            "largest_distance_difference": self.distance,
+            "same_sets": self.set_agreement,
             "ties": [row.name for row in self.ties],
             "problems": list(self.problems),
             **super().to_dict(),
@@ -108,9 +143,13 @@ class ParityReport(Plain):
 
     def __str__(self) -> str:
         lines = [
-            f"{len(self.rows):,} images: same class {self.agreement:.1%}"
+            f"{len(self.rows):,} images: same class {percent(self.agreement)}"
             + (f", {len(self.ties)} ties left out" if self.ties else ""),
             f"Probabilities differ by at most {self.largest:.2g} (allowed {self.tolerance:g}), {self.mean:.2g} on "
             f"average; prepared pixels by at most {self.pixels} grey levels (allowed {self.pixel_tolerance}).",
         ]
+        if self.distance is not None:
+            lines.append(f"Distances to the training images differ by at most {self.distance:.2g}.")
+        if self.set_agreement is not None:
+            lines.append(f"Prediction sets are the same for {percent(self.set_agreement)}.")
         return "\n".join([*lines, *self.problems])

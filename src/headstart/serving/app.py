@@ -15,6 +15,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
 from headstart import __version__
 from headstart.classifier.predictions import Prediction
+from headstart.classifier.rejection import Rejection
 from headstart.data.images import BadImage
 from headstart.errors import HeadstartError
 from headstart.plain import to_plain
@@ -23,6 +24,8 @@ from headstart.serving.guard import Access, Guard
 from headstart.serving.limits import ServerLimits
 from headstart.serving.metrics import Metrics
 from headstart.serving.served_model import ServedModel
+from headstart.serving.shared_counts import SECONDS, SharedCounts
+from headstart.serving.unread import Unread
 
 _Answer = TypeVar("_Answer")
 _RETRY = {"retry-after": "1"}  # seconds: an image takes less
@@ -35,6 +38,7 @@ _BODY = {
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
+                    "required": ["images"],
                     "properties": {
                         "images": {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1}
                     },
@@ -43,10 +47,11 @@ _BODY = {
         },
     }
 }
+_ERROR = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
 _REFUSED: dict[int | str, dict[str, Any]] = {
     status: {
         "description": reason,
-        "content": {"application/json": {"example": {"error": example}}},
+        "content": {"application/json": {"schema": _ERROR, "example": {"error": example}}},
     }
     for status, reason, example in (
         (400, "empty or broken request, or a foreign Host", "no image in the request"),
@@ -67,9 +72,16 @@ _PREDICTED = {
             "probabilities": {"cat": 0.97, "dog": 0.03},
             "damaged": None,
             "error": None,
+            "familiar": True,
+            "familiarity_percentile": 63.1,
+            "nearest_image": "cat/12.jpg",
+            "prediction_set": ["cat"],
+            "atypical": False,
+            "rejected": None,
         }
     ]
 }
+_PNG: dict[str, Any] = {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}
 
 
 class Workers:
@@ -114,18 +126,31 @@ class Workers:
             self._waiting -= 1
 
 
-def make_app(model: ServedModel, access: Access, *, limits: ServerLimits | None = None, threads: int = 1) -> FastAPI:
+def make_app(
+    model: ServedModel,
+    access: Access,
+    *,
+    limits: ServerLimits | None = None,
+    threads: int = 1,
+    rejection: Rejection | None = None,
+    shared: SharedCounts | None = None,
+) -> FastAPI:
     """The application of a model.
 
     Args:
         access: who may ask. limits: of requests. threads: images computed at once.
+        rejection: which answers get no class; None: each keeps its own.
+        shared: with the other processes of this server; None: it is alone.
     """
-    limits, metrics = limits or ServerLimits(), Metrics()
+    limits, metrics = limits or ServerLimits(), Metrics(model.training)
     workers = Workers(limits, metrics, threads)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> Any:
+        publishing = None if shared is None else asyncio.create_task(_publish(shared, metrics))
         yield
+        if publishing is not None:
+            publishing.cancel()
         workers.pool.shutdown(wait=True)  # what was accepted is answered
 
     app = FastAPI(
@@ -137,8 +162,8 @@ def make_app(model: ServedModel, access: Access, *, limits: ServerLimits | None 
         redoc_url=None,
         lifespan=lifespan,
     )
-    _add_posts(app, model, workers)
-    _add_gets(app, model, metrics)
+    _add_posts(app, model, workers, rejection=rejection or Rejection())
+    _add_gets(app, model, metrics, shared=shared)
     _add_errors(app)
 
     @app.middleware("http")
@@ -149,10 +174,17 @@ def make_app(model: ServedModel, access: Access, *, limits: ServerLimits | None 
         return answer
 
     app.add_middleware(Guard, access=access, refused=lambda status: metrics.request("refused", status))
+    app.add_middleware(Unread, limits=limits)  # the last is the outermost
     return app
 
 
-def _add_posts(app: FastAPI, model: ServedModel, workers: Workers) -> None:
+async def _publish(shared: SharedCounts, metrics: Metrics) -> None:
+    while True:
+        await asyncio.to_thread(shared.publish, metrics)
+        await asyncio.sleep(SECONDS)
+
+
+def _add_posts(app: FastAPI, model: ServedModel, workers: Workers, *, rejection: Rejection) -> None:
     limits = workers.limits
     described: dict[str, Any] = {"openapi_extra": _BODY}
 
@@ -164,8 +196,18 @@ def _add_posts(app: FastAPI, model: ServedModel, workers: Workers) -> None:
     async def predict(request: Request) -> JSONResponse:
         """Class and calibrated probabilities of one image, or of each file of a form in its order."""
         images, several = await read_images(request, limits)
-        answers = [await _predicted(workers, model, image, several=several) for image in images]
-        return JSONResponse({"predictions": answers})
+        return JSONResponse({"predictions": [await predicted(image, several) for image in images]})
+
+    async def predicted(image: bytes, several: bool) -> dict[str, Any]:
+        try:
+            prediction, feature = await workers.run(model.measured, image)
+        except BadImage as bad:
+            if not several:
+                raise
+            return _as_json(Prediction("<bytes>", None, 0.0, {}, error=bad.reason))
+        prediction = rejection.apply(prediction)
+        workers.metrics.answer(prediction, feature)
+        return _as_json(prediction)
 
     @app.post("/v1/embed", responses=_REFUSED, **described)
     async def embed(request: Request) -> JSONResponse:
@@ -173,7 +215,7 @@ def _add_posts(app: FastAPI, model: ServedModel, workers: Workers) -> None:
         images, _ = await read_images(request, limits)
         return JSONResponse({"features": [(await workers.run(model.embed, image)).tolist() for image in images]})
 
-    @app.post("/v1/explain", responses=_REFUSED, **described)
+    @app.post("/v1/explain", responses={**_REFUSED, 200: _PNG}, response_class=Response, **described)
     async def explain(request: Request, class_name: str | None = None) -> Response:
         """A PNG: where in the image the evidence for the predicted class, or for `class_name`, is."""
         if not model.explains:
@@ -184,15 +226,6 @@ def _add_posts(app: FastAPI, model: ServedModel, workers: Workers) -> None:
         return Response(await workers.run(model.explain, image, class_name), media_type="image/png")
 
 
-async def _predicted(workers: Workers, model: ServedModel, image: bytes, *, several: bool) -> dict[str, Any]:
-    try:
-        return _as_json(await workers.run(model.predict, image))
-    except BadImage as bad:
-        if not several:
-            raise
-        return _as_json(Prediction("<bytes>", None, 0.0, {}, error=bad.reason))
-
-
 def _as_json(prediction: Prediction) -> dict[str, Any]:
     return {
         "label": prediction.label,
@@ -200,10 +233,11 @@ def _as_json(prediction: Prediction) -> dict[str, Any]:
         "probabilities": prediction.probabilities,
         "damaged": prediction.damaged,
         "error": prediction.error,
+        **prediction.trust(),
     }
 
 
-def _add_gets(app: FastAPI, model: ServedModel, metrics: Metrics) -> None:
+def _add_gets(app: FastAPI, model: ServedModel, metrics: Metrics, *, shared: SharedCounts | None) -> None:
     @app.get("/v1/card")
     async def card() -> JSONResponse:
         """What the classifier says about itself: classes, preprocessing, licence of its weights, measured accuracy."""
@@ -214,10 +248,11 @@ def _add_gets(app: FastAPI, model: ServedModel, metrics: Metrics) -> None:
         """That the server answers."""
         return {"status": "ok"}
 
-    @app.get("/v1/metrics")
+    @app.get("/v1/metrics", response_class=PlainTextResponse)
     async def text() -> PlainTextResponse:
         """Counters for Prometheus."""
-        return PlainTextResponse(metrics.text(), media_type="text/plain; version=0.0.4")
+        others = [] if shared is None else await asyncio.to_thread(shared.others)
+        return PlainTextResponse(metrics.text(others), media_type="text/plain; version=0.0.4")
 
 
 def _add_errors(app: FastAPI) -> None:

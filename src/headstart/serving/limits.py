@@ -17,6 +17,7 @@ class ServerLimits:
         seconds: that one image may take, from decoding to the answer.
         waiting: images that wait or are computed at once; more are turned away with 503.
         connections: at once.
+        discard_bytes, discard_seconds: of a body that is sent on after its answer, before the connection is closed.
     """
 
     body_bytes: int = 32_000_000  # the largest photographs of phones have 25 MB
@@ -26,3 +27,5 @@ class ServerLimits:
     seconds: float = 30.0
     waiting: int = 64
     connections: int = 256
+    discard_bytes: int = 256_000_000  # nothing of them is kept
+    discard_seconds: float = 5.0

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import io
+import threading
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from headstart.classifier.classifier import Classifier
+from headstart.classifier.familiarity import unit_rows
 from headstart.classifier.predictions import Prediction
 from headstart.data.images import BadImage, open_image
 from headstart.errors import RecipeError
 from headstart.inspection.attribution.attribution import explain
 from headstart.inspection.inspected_images import InspectedImages
+from headstart.inspection.residual.switched_off import SwitchedOff, switch_blocks_off
+from headstart.serving.drift import TrainingMean
+
+Feature = NDArray[np.float32] | None
 
 
 class ServedClassifier:
@@ -31,6 +38,17 @@ class ServedClassifier:
         self._classifier = classifier
         self._rules = replace(classifier.rules, max_pixels=pixels, keep_damaged=True)
         self.card = classifier.card.to_dict()
+        self._lock = threading.Lock()
+        self._own: Classifier | None = None
+        known = classifier.familiarity
+        self.training = None if known is None else TrainingMean(known.training_mean, known.training_images)
+
+    @property
+    def tells(self) -> dict[str, Any]:
+        """What `Rejection.check` asks: whether there are a threshold and sets, and the reason where not."""
+        known = self._classifier.familiarity
+        threshold, reason = (False, "") if known is None else (known.threshold is not None, known.reason)
+        return {"threshold": threshold, "sets": self._classifier.conformal is not None, "reason": reason}
 
     def predict(self, content: bytes) -> Prediction:
         """The same answer as `Classifier.predict`, bit for bit.
@@ -38,9 +56,19 @@ class ServedClassifier:
         Raises:
             BadImage: the image cannot be used.
         """
+        return self.measured(content)[0]
+
+    def measured(self, content: bytes) -> tuple[Prediction, Feature]:
+        """The answer, and the feature D of unit length that the image is compared by; None without familiarity.
+
+        Raises:
+            BadImage: the image cannot be used.
+        """
         opened = open_image(content, self._rules)
-        prediction = cast(Prediction, self._classifier.predict(opened.rgb))  # of one image
-        return replace(prediction, name="<bytes>", damaged=opened.damage)
+        prepared = self._classifier.backbone.preprocess.prepare(opened.rgb)
+        answers = self._classifier.answers(prepared[None])
+        prediction = answers.prediction("<bytes>", 0, damaged=opened.damage or opened.suspicion)
+        return prediction, None if answers.compared is None else unit_rows(answers.compared)[0]
 
     def embed(self, content: bytes) -> NDArray[np.float32]:
         """Features of the head's stages, D float32.
@@ -63,13 +91,42 @@ class ServedClassifier:
         Raises:
             BadImage: the image cannot be used. RecipeError: the class is unknown.
         """
-        preprocess = self._classifier.backbone.preprocess
-        prepared = preprocess.prepare(open_image(content, self._rules).rgb)[None]
-        image = InspectedImages(pixels=preprocess.normalise(prepared), names=("image",), prepared=prepared)
-        (explanation,) = explain(self._classifier, image, methods=("grad-cam",), class_name=class_name)
+        with self._lock:
+            image = self._inspected(content)
+            (explanation,) = explain(self._copy(), image, class_name=class_name)
         png = io.BytesIO()
         explanation.figure().savefig(png, format="png")
         return png.getvalue()
+
+    def without_blocks(self, content: bytes, off: Sequence[int]) -> SwitchedOff:
+        """The answer with residual blocks switched off, each alone and those of `off` together.
+
+        Raises:
+            BadImage: the image cannot be used. DataError: there is no such block.
+        """
+        with self._lock:
+            return switch_blocks_off(self._copy(), self._inspected(content), off)
+
+    def _inspected(self, content: bytes) -> InspectedImages:
+        """An image as analyses take it.
+
+        Raises:
+            BadImage: the image cannot be used.
+        """
+        preprocess = self._classifier.backbone.preprocess
+        prepared = preprocess.prepare(open_image(content, self._rules).rgb)[None]
+        return InspectedImages(pixels=preprocess.normalise(prepared), names=("image",), prepared=prepared)
+
+    def _copy(self) -> Classifier:
+        """The classifier with a network of its own, for analyses, one at a time.
+
+        These shuffle weights and watch layers for a moment: predictions of other threads must not see that, and the
+        engine that was measured to be the fastest is given up once a weight has changed.
+        """
+        if self._own is None:
+            own = self._classifier
+            self._own = Classifier(own.backbone.copy(), own.head, own.card)
+        return self._own
 
 
 class ServedOnnx:
@@ -81,6 +138,10 @@ class ServedOnnx:
         self._model = model
         self._rules = replace(rules, max_pixels=pixels)
         self.card = dict(model.card)
+        self.tells = model.tells
+        self._compared = slice(*model.training["columns"]) if model.training else None
+        mean = np.array(model.training.get("mean", []), dtype=np.float64)
+        self.training = None if self._compared is None else TrainingMean(mean, int(model.training["images"]))
 
     def predict(self, content: bytes) -> Prediction:
         """The same answer as `predict` with this file.
@@ -88,11 +149,19 @@ class ServedOnnx:
         Raises:
             BadImage: the image cannot be used.
         """
-        opened = open_image(content, self._rules)
-        row = self._model.probabilities([opened.rgb])[0]
-        order = np.argsort(-row, kind="stable")
-        ranked = {self._model.classes[i]: float(row[i]) for i in order}
-        return Prediction("<bytes>", *next(iter(ranked.items())), ranked, damaged=opened.damage)
+        return self.measured(content)[0]
+
+    def measured(self, content: bytes) -> tuple[Prediction, Feature]:
+        """The answer, and the feature D of unit length that the image is compared by; None where the file lacks it.
+
+        Raises:
+            BadImage: the image cannot be used.
+        """
+        opened, names = open_image(content, self._rules), (*self._model.told, "features")
+        found = {name: rows[0] for name, rows in zip(names, self._model.run([opened.rgb], *names), strict=True)}
+        answer = self._model.answer(found)
+        prediction = Prediction(name="<bytes>", damaged=opened.damage or opened.suspicion, **answer)
+        return prediction, None if self._compared is None else unit_rows(found["features"][None, self._compared])[0]
 
     def embed(self, content: bytes) -> NDArray[np.float32]:
         """Features as the head takes them, D float32.

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from headstart import runtime
 from headstart.classifier.classifier import Classifier
 from headstart.data.image_set import scan_unlabelled
 from headstart.engines.onnxruntime_engine import INSTALL, missing_packages
 from headstart.errors import ClassifierError, DataError, RecipeError, near
-from headstart.files import FOR_OUT, atomic_write, make_folder, write_json, write_text
+from headstart.files import FOR_OUT, all_or_none, atomic_write, make_folder, write_json
+from headstart.output_paths import writable_folder
 from headstart.plain import Plain
 from headstart.progress import OnEvent, print_event
 from headstart.public_api import public_api
@@ -19,11 +21,12 @@ from headstart.workbench.events import FilesWritten
 from headstart.workbench.run import Run, Trained, classifier_of
 from headstart.workbench.session import Session
 
-FORMATS = ("onnx",)
+FORMATS = ("onnx", "onnx-int8", "openvino", "page")
 INPUTS = ("image", "prepared")
 MODEL, PARITY, PAGE, RUNTIME = "classifier.onnx", "parity.json", "parity.html", "runtime_onnx.py"
+_SERVE = "python -m http.server --bind 127.0.0.1 --directory {}"  # a browser opens no modules from file://
 COMPARED = 64  # images of the user's; with those headstart draws a minute on one core at most
-_FOLDER = "export"
+_FOLDERS = {"onnx": "export", "onnx-int8": "export", "openvino": "openvino", "page": "page"}  # beside the classifier
 
 
 @dataclass(frozen=True)
@@ -51,8 +54,9 @@ def export(
     input: str = "image",
     images: str | Path | None = None,
     out: str | Path | None = None,
+    ort_web: str | Path | None = None,
     on_event: OnEvent | None = print_event,
-) -> ExportResult:
+) -> ExportResult:  # seven: what is exported, in which form, what it is compared on, where it goes
     """Write a classifier as one ONNX file with its preprocessing inside, after comparing their answers.
 
     Nothing is written unless the file gives the same class on every image (ties left out) and probabilities within
@@ -60,31 +64,39 @@ def export(
 
     Args:
         classifier: a file, the folder of a run, a Run, or a loaded Classifier.
-        to: `onnx`.
+        to: `onnx`: the file, and what runs it in Python. `onnx-int8`: the same, of a classifier in int8.
+            `openvino`: the form for resized images, compared as OpenVINO runs it. `page`: a web page that runs it in
+            the browser, for any static host, with the files of onnxruntime-web (14 MB).
         input: `image`: one image of any size, resize and crop inside; `prepared`: many resized images at once.
         images: folder of images to compare on; None: those of the run.
-        out: folder to write; None: `export` beside the classifier. Other files there stay.
+        out: folder to write; None: `export`, `openvino` or `page` beside the classifier. Other files there stay.
+        ort_web: folder or npm tarball with the files of onnxruntime-web; None: a page fetches them once.
 
     Returns:
-        ExportResult: the folder holds classifier.onnx, parity.json, parity.html, and runtime_onnx.py, which runs it.
+        ExportResult: the folder holds classifier.onnx, parity.json, parity.html, and what runs it: runtime_onnx.py, or
+            index.html and its files.
 
     Raises:
         BackboneError: a package is missing, or the network has no ONNX form.
         ClassifierError: the classifier cannot be opened, or the file does not give its answers.
-        DataError: there are no images to compare on.
+        DataError: there are no images to compare on, or no files of onnxruntime-web. DownloadError: they cannot be
+            fetched.
     """
-    session, model = Session(on_event=on_event), classifier_of(classifier)
     check_choice(to, FORMATS, "--to")
     check_choice(input, INPUTS, "--input")
+    session, folder = Session(on_event=on_event), _folder_of(classifier, out, _FOLDERS[to])
+    input, engine = ("prepared", "openvino") if to == "openvino" else (input, "onnxruntime")
+    model = classifier_of(classifier)
+    _check_options(to, input, ort_web)
     check_packages()
-    check_float32(model)
+    check_graph(model, to)
     from headstart.onnx_export.classifier_onnx import build_onnx  # here: it needs onnx
 
-    folder = _folder_of(classifier, out)
+    beside = _page_files(session, model, ort_web) if to == "page" else _runtime_files()
     compared = images_of(classifier, images)
     with session.step("export"):
         built = build_onnx(model, input=input)
-    report = compare_answers(session, compared, built=built, model=model)
+    report = compare_answers(session, compared, built=built, model=model, engine=engine)
     if report.problems:
         raise ClassifierError(
             expected="a file that gives the classifier's answers",
@@ -93,8 +105,9 @@ def export(
             hint="Nothing was written. "
             + ("Export the form for resized images: --input prepared." if input == "image" else "Report this network."),
         )
-    files = _write(folder, built.SerializeToString(), report)
-    session.on_event(FilesWritten(folder, files, f"headstart predict {folder / MODEL} NEW_IMAGES"))
+    files = _write(folder, built.SerializeToString(), report, beside=beside)
+    following = f"headstart predict {folder / MODEL} NEW_IMAGES" if to != "page" else _SERVE.format(folder)
+    session.on_event(FilesWritten(folder, files, following))
     return ExportResult(folder, files, input, report)
 
 
@@ -144,8 +157,13 @@ def images_of(classifier: Trained, images: str | Path | None, most: int = COMPAR
     return _evenly(paths, most)
 
 
-def compare_answers(session: Session, paths: Sequence[Path], *, built: Any, model: Classifier) -> Any:
+def compare_answers(
+    session: Session, paths: Sequence[Path], *, built: Any, model: Classifier, engine: str = "onnxruntime"
+) -> Any:
     """ParityReport of an ONNX model beside its classifier, on files and on images of unusual shape and kind.
+
+    Args:
+        engine: what runs the model: onnxruntime or openvino.
 
     Raises:
         DataError: none of the files can be read.
@@ -155,7 +173,8 @@ def compare_answers(session: Session, paths: Sequence[Path], *, built: Any, mode
 
     drawn = odd_images()
     files = {str(path): path for path in paths}
-    report = measure_parity(built, model, {**files, **drawn}, progress=session.progress("compare"))
+    images: dict[str, Path | bytes] = {**files, **drawn}
+    report = measure_parity(built, model, images, engine=engine, progress=session.progress("compare"))
     if not any(row.name in files for row in report.rows):
         found = next(iter(report.left_out.values()), "none")
         raise DataError(expected="an image that can be read", found=found, where=str(paths[0]))
@@ -185,48 +204,83 @@ def _evenly(paths: Sequence[Path], most: int) -> list[Path]:
     return [paths[i * len(paths) // most] for i in range(most)] if len(paths) > most else list(paths)
 
 
-def check_float32(model: Classifier) -> None:
-    """Refuse a classifier in low precision, whose head was solved on other features than an exported network gives.
+def check_graph(model: Classifier, to: str = "onnx") -> None:
+    """Refuse a classifier that the form cannot be of.
 
-    And one with a kernel, which the exported graph does not compute.
+    The head of one in bfloat16 is solved on features that no graph gives; that of one in float32 does not fit int8.
 
     Raises:
-        ClassifierError: it is one.
+        ClassifierError: it is one, or OpenVINO is wanted and not installed.
     """
-    if model.head.kernel is not None:
+    low = model.backbone.low_precision
+    if to == "openvino":
+        from headstart.onnx_export.openvino_session import require_openvino
+
+        require_openvino()
+    if to == "onnx-int8" and (low is None or low.name != "int8"):
         raise ClassifierError(
-            expected="a classifier with a linear head",
-            found="one with a kernel",
-            where="export",
-            hint="Train again with --head ridge, and export that.",
+            expected="a classifier in int8, whose head and temperature were solved on int8 features",
+            found=f"one in {'float32' if low is None else low.name}",
+            where="--to onnx-int8",
+            hint="Make one: headstart train --precision int8; its report has the accuracy of int8.",
         )
-    if (low := model.backbone.low_precision) is not None:
+    if low is not None and not low.model:
         raise ClassifierError(
-            expected="a classifier in float32",
+            expected="a classifier in float32 or int8",
             found=f"one in {low.name}",
             where="export",
-            hint="Train again with --precision float32, and export that.",
+            hint="Train again with --precision float32 or int8, and export that.",
         )
 
 
-def _folder_of(classifier: Trained, out: str | Path | None) -> Path:
+def _check_options(to: str, input: str, ort_web: object) -> None:
+    if to == "page" and input != "image":
+        raise RecipeError(
+            expected="--input image with --to page, which takes photographs as they are",
+            found=f"--input {input}",
+            where="--input",
+        )
+    if to != "page" and ort_web is not None:
+        raise RecipeError(expected="--to page with --ort-web", found=f"--to {to}", where="--ort-web")
+
+
+def _folder_of(classifier: Trained, out: str | Path | None, name: str) -> Path:
     if out is not None:
-        return Path(out)
+        return writable_folder(out)
     if isinstance(classifier, Classifier):
-        return Path(_FOLDER)
+        return Path(name)
     path = classifier.folder if isinstance(classifier, Run) else Path(classifier)
-    return (path if path.is_dir() else path.parent) / _FOLDER
+    return (path if path.is_dir() else path.parent) / name
 
 
-def _write(folder: Path, model: bytes, report: Any) -> tuple[str, ...]:
-    """The model last: where it lies, its report lies too."""
+def _runtime_files() -> dict[str, bytes]:
     from headstart import runtime_onnx
+
+    return {RUNTIME: Path(str(runtime_onnx.__file__)).read_bytes()}
+
+
+def _page_files(session: Session, model: Classifier, ort_web: str | Path | None) -> dict[str, bytes]:
+    from headstart.onnx_export.ort_web import ort_web_files
+    from headstart.onnx_export.page_files import page_files
+
+    given = None if ort_web is None else Path(ort_web)
+    return {**ort_web_files(given, ort_web_cache()), **page_files(model)}
+
+
+def ort_web_cache() -> Path:
+    """Where the files of onnxruntime-web are kept that were fetched once."""
+    return runtime.cache_folder() / "onnxruntime-web"
+
+
+def _write(folder: Path, model: bytes, report: Any, *, beside: Mapping[str, bytes]) -> tuple[str, ...]:
+    """The model last: where it lies, its report and what runs it lie too."""
     from headstart.reports.parity_page import write_parity_page
 
-    make_folder(folder)
-    write_json(folder / PARITY, report.to_dict(), hint=FOR_OUT)
-    write_parity_page(folder / PAGE, report, file=MODEL)
-    write_text(folder / RUNTIME, Path(str(runtime_onnx.__file__)).read_text("utf-8"), hint=FOR_OUT)
-    with atomic_write(folder / MODEL, hint=FOR_OUT) as part:
-        part.write_bytes(model)
-    return MODEL, PARITY, PAGE, RUNTIME
+    with all_or_none():
+        make_folder(folder)
+        write_json(folder / PARITY, report.to_dict(), hint=FOR_OUT)
+        write_parity_page(folder / PAGE, report, file=MODEL)
+        for name, content in (*beside.items(), (MODEL, model)):
+            with atomic_write(folder / name, hint=FOR_OUT) as part:
+                part.write_bytes(content)
+    return MODEL, PARITY, PAGE, *reversed(list(beside))

@@ -12,12 +12,15 @@ from headstart import runtime
 from headstart.backbones.backbone import Backbone
 from headstart.classifier.classifier import Classifier
 from headstart.data.image_set import Sample, scan, scan_unlabelled
+from headstart.data.image_source import is_address, is_image_source
+from headstart.data.python_source import Source, is_path
 from headstart.data.table_cells import is_table
 from headstart.errors import DataError, RecipeError
 from headstart.inspection.inspected_images import InspectedImages
 from headstart.source_layout import AUTO, SourceLayout
 from headstart.training.stepbystep import StepByStep
 from headstart.training.wrappers import unwrapped
+from headstart.wording import counted
 from headstart.workbench.session import Session
 from headstart.workbench.starting_point import check_backbone, choose_backbone
 
@@ -66,8 +69,32 @@ def open_model(session: Session, model: Named) -> nn.Module | Backbone | Classif
     return choose_backbone(named).backbone
 
 
+def image_source(session: Session, source: Source) -> Path | list[Sample]:
+    """Where the images of a source are: its path, that of the table in which `train` would keep it, or, for images
+    without labels, their files; those in memory are kept in the cache.
+
+    Args:
+        source: as for `train`; or one or several images, as `predict` takes them.
+
+    Raises:
+        DataError: it is neither, or the images are on the web.
+    """
+    if is_path(source):
+        return Path(source)
+    several = [source] if is_image_source(source) else list(source) if isinstance(source, (list, tuple)) else []
+    if not several or not all(map(is_image_source, several)):
+        return session.source(source)
+    paths = [Path(one) for one in several if is_path(one) and not is_address(one)]
+    found = [Sample(path, str(path)) for path in scan_unlabelled(paths, on_skip=session.notice)] if paths else []
+    in_memory = [one for one in several if not is_path(one) or is_address(one)]
+    if in_memory:  # a label is written beside them, as every table needs one, and is not used
+        kept = scan(session.source([(one, "image") for one in in_memory]), least_classes=1, stop=False)
+        found += [replace(sample, label=None) for sample in kept.samples]
+    return found
+
+
 def images_for(
-    session: Session, model: nn.Module | Backbone | Classifier, source: Path, *, most: int = MOST
+    session: Session, model: nn.Module | Backbone | Classifier, source: Source, *, most: int = MOST
 ) -> InspectedImages:
     """Images of a source as the model's card wants them; of a set with splits the test split, else validation.
 
@@ -92,27 +119,42 @@ def images_for(
             where="source",
             hint="Give normalised pixels to the functions of headstart.inspection instead.",
         )
+    source = image_source(session, source)
     samples = samples_of(source, classes, layout=session.layout)
     order = np.random.default_rng(session.recipe.seed).permutation(len(samples))[:most]
     chosen = [samples[i] for i in sorted(order)]
     images = session.read(chosen, backbone.preprocess, rules, classes=classes)
     if not len(images):
-        raise DataError(expected="an image that can be read", found=f"none of {len(chosen)}", where=source)
+        raise DataError(
+            expected="an image that can be read", found=f"none of {len(chosen)}", where=name_of_source(source)
+        )
     return images
 
 
+def name_of_source(source: Path | list[Sample]) -> str:
+    """What people call it."""
+    return source.name if isinstance(source, Path) else counted(len(source), "image")
+
+
 def samples_of(
-    source: Path, classes: tuple[str, ...], wanted: tuple[str, ...] = NOT_TRAINED_ON, *, layout: SourceLayout = AUTO
+    source: Path | list[Sample],
+    classes: tuple[str, ...],
+    wanted: tuple[str, ...] = NOT_TRAINED_ON,
+    *,
+    layout: SourceLayout = AUTO,
 ) -> list[Sample]:
     """Samples of a source, of the first of the wanted splits that it has; without splits all of them.
 
     Args:
+        source: of `image_source`; samples are returned as they are.
         classes: images of others are left out; empty: all are taken. Without class folders there are no labels.
         layout: what the user says about columns and folders.
 
     Raises:
         DataError: there is no image, or none of these classes; a table or folders that can be read in two ways.
     """
+    if not isinstance(source, Path):
+        return source
     try:
         archives = runtime.cache_folder() / "archives"
         image_set = scan(source, unpack_into=archives, least_classes=1, layout=layout, stop=False)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from headstart import runtime
 from headstart.classifier.predictions import Prediction, Predictions
+from headstart.classifier.rejection import Rejection
 from headstart.data.images import BadImage, ImageRules, open_image
+from headstart.data.video import Frame, open_video
 from headstart.errors import ClassifierError, RecipeError
+from headstart.output_paths import writable_folder
 from headstart.progress import OnEvent, ProgressReporter, silent
 from headstart.public_api import public_api
 from headstart.recipe import Recipe
@@ -25,6 +26,7 @@ from headstart.workbench.prediction_files import (
     with_archive_names,
     write_predictions,
 )
+from headstart.workbench.video_frames import Sources
 
 INSTALL = "pip install onnxruntime"
 _MOST_BYTES = 2**31  # what one ONNX file holds
@@ -39,27 +41,43 @@ def predict_onnx(
     out: str | Path | None = None,
     format: str | None = None,
     sort_into: str | Path | None = None,
+    threshold_policy: str | None = None,
+    reject: str | Sequence[str] | None = None,
+    every: float | str | None = None,
+    frames: int | None = None,
+    on: object = None,
     on_event: OnEvent | None = None,
     options: Mapping[str, object] | None = None,
-) -> Predictions:  # eight: as for `predict`
+) -> Predictions:  # thirteen: as for `predict`
     """Classify image files and all images of folders with a file that `headstart export` wrote.
 
     Args:
-        images: one or several files, folders, patterns and archives. csv, out, format, sort_into: as for `predict`.
-        options: those of `predict`; one that would have no effect is refused.
+        images: one or several files, folders, patterns and archives. csv, out, format, sort_into, threshold_policy,
+            reject, every, frames: as for `predict`.
+        on, options: those of `predict`; what would have no effect is refused.
 
     Raises:
         ClassifierError: the file cannot be run. DataError: a path does not exist, or a folder holds no image.
         RunError: the table cannot be written. RecipeError: an option has no effect here.
     """
     _refuse(options or {})
+    if on is not None:
+        raise RecipeError(
+            expected="a .safetensors file, which workers open", found=str(file), where="--on", hint="Leave out --on."
+        )
     tables, roots = tables_of(csv, out, format), dict[Path, str]()
-    given = files_of(images, roots)
+    if sort_into is not None:
+        sort_into = writable_folder(sort_into, "--sort-into")
+    given = Sources(files_of(images, roots, video=lambda source: open_video(source, every, frames)))
+    given.check(every=every, frames=frames, sort_into=sort_into)
+    rejection = Rejection.of(threshold_policy, reject)
     classifier = open_onnx(file)
+    rejection.check(**classifier.tells)
+    count = given.count
     predictions, progress = Predictions(), ProgressReporter(on_event or silent, "predict")
-    for prediction in stream_onnx(classifier, given):
-        predictions.append(prediction)
-        progress(len(predictions), len(given))
+    for prediction in given.answers(stream_onnx(classifier, given.images())):
+        predictions.append(rejection.apply(prediction))
+        progress(len(predictions), max(count, len(predictions)))
     if sort_into is not None:
         sort_images(predictions, Path(sort_into))
     predictions = with_archive_names(predictions, roots)
@@ -80,8 +98,11 @@ def _refuse(options: Mapping[str, object]) -> None:
             )
 
 
-def open_onnx(file: str | Path) -> Any:
-    """The `OnnxClassifier` of a file, on as many threads as this process has cores.
+def open_onnx(file: str | Path, *, threads: int = 0) -> Any:
+    """The `OnnxClassifier` of a file.
+
+    Args:
+        threads: of one prediction; 0: as many as this process has cores.
 
     Raises:
         ClassifierError: onnxruntime is missing, or it cannot run the file.
@@ -93,7 +114,7 @@ def open_onnx(file: str | Path) -> Any:
     from headstart.runtime_onnx import OnnxClassifier  # here: it needs onnxruntime
 
     try:
-        return OnnxClassifier(read_bytes(Path(file), _MOST_BYTES), threads=runtime.cores())
+        return OnnxClassifier(read_bytes(Path(file), _MOST_BYTES), threads=threads or runtime.cores())
     except FileNotFoundError as error:
         raise _wrong(file, "no such file") from error
     except (OSError, Untrusted) as error:
@@ -102,20 +123,21 @@ def open_onnx(file: str | Path) -> Any:
         raise _wrong(file, str(error)) from error
 
 
-def stream_onnx(classifier: Any, images: Sequence[Path | bytes]) -> Iterator[Prediction]:
+def stream_onnx(classifier: Any, images: Iterable[Path | bytes | Frame]) -> Iterator[Prediction]:
     """Predictions one after another, in order; an unreadable image has its reason in `error`."""
     rules = replace(ImageRules(), background=classifier.background, bit_depth=classifier.bit_depth, keep_damaged=True)
     for image in images:
+        if isinstance(image, Frame):
+            yield Prediction(name=image.name, **classifier.answers([image.rgb])[0])
+            continue
         name = str(image) if isinstance(image, Path) else "<bytes>"
         try:
             opened = open_image(image, rules)
         except BadImage as bad:
             yield Prediction(name=name, label=None, probability=0.0, probabilities={}, error=bad.reason)
             continue
-        row = classifier.probabilities([opened.rgb])[0]
-        order = np.argsort(-row, kind="stable")
-        ranked = {classifier.classes[i]: float(row[i]) for i in order}
-        yield Prediction(name, *next(iter(ranked.items())), ranked, damaged=opened.damage)
+        answer = classifier.answers([opened.rgb])[0]
+        yield Prediction(name=name, damaged=opened.damage or opened.suspicion, **answer)
 
 
 def _wrong(file: object, found: str) -> ClassifierError:
