@@ -15,12 +15,14 @@ def outcome() -> Experiment:
     return shortcuts.run()
 
 
+@pytest.mark.slow
 def test_the_image_is_visible_only_after_a_block_with_shortcut(outcome: Experiment) -> None:
     assert outcome.holds
     assert outcome.number("correlation with the image after one block").value == pytest.approx(0.6, abs=0.1)
     assert outcome.number("the same without the shortcut").value == pytest.approx(0, abs=0.15)
 
 
+@pytest.mark.slow
 def test_eight_blocks_without_shortcuts_lose_nearly_all_of_it(outcome: Experiment) -> None:
     recovered = {row[:2]: row[3] for row in outcome.tables[0].rows}
 
@@ -45,6 +47,7 @@ def test_what_is_recovered_is_the_share_that_least_squares_explain() -> None:
     assert shortcuts._recovered(out, image) == pytest.approx(1 - left / total)
 
 
+@pytest.mark.slow
 def test_pixels_of_small_variance_are_hidden_by_the_branch_and_the_claim_fails() -> None:
     raw = shortcuts.run(standardise=False, seeds=20)
 
