@@ -12,6 +12,7 @@ from headstart.backbones.catalogue import find_spec
 from headstart.data.finding import Finding
 from headstart.evaluation.evaluate import evaluate_probabilities
 from headstart.evaluation.evaluation import Evaluation
+from headstart.evaluation.intervals import Interval
 from headstart.reports.next_steps import NextStep, next_steps
 from small_evaluations import CLASSES, images
 
@@ -50,6 +51,19 @@ def test_the_worst_class_is_named_only_if_its_interval_lies_below_the_accuracy()
     assert any("Test on more images: with 60 test images" in one.text for one in noise)
 
 
+def test_images_are_asked_for_only_where_the_second_half_gained_beyond_doubt() -> None:
+    good = answers({"ant": (395, 400), "bee": (396, 400), "cat": (394, 400)})
+    gain = Interval(0.03, 0.01, 0.05, 400, method="")
+
+    (more,) = steps(good, second_half=gain, run="my runs/one")
+    (other,) = steps(good, second_half=dataclasses.replace(gain, low=-0.01), run="my runs/one")
+
+    assert "Add images: the second half of the training images gained +3.0 points [+1.0, +5.0]" in more.text
+    assert shlex.split(more.command) == ["headstart", "advise", "more", "my runs/one"]
+    assert "rather than add more" in other.text
+    assert shlex.split(other.command) == ["headstart", "advise", "my photos"]
+
+
 @pytest.mark.parametrize(("confidence", "expected"), [(0.85, False), (0.95, True)])
 def test_labels_are_to_be_checked_where_mistakes_are_confident(confidence: float, expected: bool) -> None:
     found = steps(answers({"ant": (395, 400), "bee": (396, 400), "cat": (394, 400)}, confidence))
@@ -58,6 +72,12 @@ def test_labels_are_to_be_checked_where_mistakes_are_confident(confidence: float
     if expected:
         assert "15 mistakes at a confidence of 90.0" in found[0].text
         assert shlex.split(found[0].command) == ["headstart", "show", "my photos"]
+
+
+def test_labels_of_a_run_are_checked_by_its_review() -> None:
+    (step,) = steps(answers({"ant": (395, 400), "bee": (396, 400), "cat": (394, 400)}, 0.95), run="my runs/one")
+
+    assert shlex.split(step.command) == ["headstart", "review", "my runs/one"]
 
 
 def test_pictures_with_two_labels_are_counted() -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from headstart.backbones.spec import BackboneSpec
 from headstart.data.finding import Finding
 from headstart.evaluation.evaluation import Evaluation
+from headstart.evaluation.intervals import Interval, points
 from headstart.reports.interpretation import ends
 from headstart.wording import NBSP, counted, percent
 
@@ -32,16 +33,21 @@ def next_steps(
     train_counts: Mapping[str, int],
     backbone: BackboneSpec,
     others: Sequence[BackboneSpec] = (),
-) -> list[NextStep]:
+    second_half: Interval | None = None,
+    run: str = "",
+) -> list[NextStep]:  # eight: what was measured, and the names for the commands
     """The steps, most certain first.
 
     Args:
         source: of the images, for the commands. train_counts: class → training images.
         backbone: that was used. others: that could be.
+        second_half: what the second half of the training images gained in held-out accuracy; None: not measured.
+        run: its folder, for the commands.
     """
     steps = [
-        _labels(evaluation, findings, source),
+        _labels(evaluation, findings, source=source, run=run),
         _class(evaluation, train_counts),
+        _images(second_half, source, run),
         _backbone(source, backbone, others),
     ]
     found = [step for step in steps if step is not None]
@@ -57,7 +63,7 @@ def next_steps(
     return found
 
 
-def _labels(e: Evaluation, findings: Sequence[Finding], source: str) -> NextStep | None:
+def _labels(e: Evaluation, findings: Sequence[Finding], *, source: str, run: str) -> NextStep | None:
     twice = sum(len(one.groups) for one in findings if one.kind == "two-labels")
     sure = [one for one in e.mistakes if one.probability >= _SURE]
     parts = [f"{counted(twice, 'picture')} {'has' if twice == 1 else 'have'} two labels"] if twice else []
@@ -65,7 +71,8 @@ def _labels(e: Evaluation, findings: Sequence[Finding], source: str) -> NextStep
     if not parts:
         return None
     first = f", {sure[0].name} first" if sure else ""
-    return NextStep(f"Check labels{first}: {' and '.join(parts)}.", shlex.join(["headstart", "show", source]))
+    command = ["headstart", "review", run] if run else ["headstart", "show", source]
+    return NextStep(f"Check labels{first}: {' and '.join(parts)}.", shlex.join(command))
 
 
 def _class(e: Evaluation, train_counts: Mapping[str, int]) -> NextStep | None:
@@ -77,6 +84,19 @@ def _class(e: Evaluation, train_counts: Mapping[str, int]) -> NextStep | None:
     return NextStep(
         f"Add images of {worst.name}: its recall is {percent(worst.recall.value)} (95{NBSP}% interval "
         f"{ends(worst.recall, 'to')}), below the accuracy of all classes, with {have}."
+    )
+
+
+def _images(second_half: Interval | None, source: str, run: str) -> NextStep | None:
+    """More images, where half of them did worse beyond doubt; else rather another backbone."""
+    if second_half is None:
+        return None
+    gained = f"the second half of the training images gained {points(second_half)} of held-out accuracy"
+    if second_half.low > 0:
+        return NextStep(f"Add images: {gained}.", shlex.join(["headstart", "advise", "more", run]))
+    return NextStep(
+        f"Compare backbones on your images rather than add more: {gained}.",
+        shlex.join(["headstart", "advise", source]),
     )
 
 

@@ -1,0 +1,56 @@
+"""advise measures on training images alone, ends in time, and says what to type."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import headstart as hs
+from drawn_photos import draw_folder
+from headstart.errors import BackboneError, DataError, RecipeError
+
+
+@pytest.mark.slow
+def test_sizes_of_a_network_are_ranked_on_training_images_and_the_advice_is_written(tmp_path: Path) -> None:
+    folder = draw_folder(tmp_path / "photos", per_class=30)
+
+    advice = hs.advise(folder, backbones="embedded", sides=[64, 104], out=tmp_path / "advice", on_event=None)
+
+    assert advice.images == 72  # of 90, without a fifth for the test
+    assert {one.network.side for one in advice.ranked} == {64, 104}
+    own = hs.load_backbone("embedded")
+    assert {one.network.side: one.network.size for one in advice.ranked} == {64: 64, own.preprocess.crop: 0}
+    assert all(len(one.layer_fits) > 2 for one in advice.ranked)
+    assert advice.command.startswith(f"headstart train {folder} --backbone embedded")
+    assert ("--size 64" in advice.command) == (advice.advised.network.side == 64)
+    written = json.loads((tmp_path / "advice" / "advice.json").read_text("utf-8"))
+    assert written["command"] == advice.command
+    assert (tmp_path / "advice" / "backbones.png").stat().st_size > 1000
+
+
+@pytest.mark.slow
+def test_a_network_that_would_not_end_in_time_is_named(tmp_path: Path) -> None:
+    folder = draw_folder(tmp_path / "photos", per_class=12)
+    advice = hs.advise(folder, backbones="embedded", sides="64,104", minutes=1e-6, on_event=None)
+    assert len(advice.ranked) == 1  # the cheapest is measured whatever it takes
+    (left,) = advice.left_out
+    assert "embedded" in left
+    assert "--minutes" in advice.left_out[left]
+
+
+def test_mistakes_are_found_before_anything_is_read(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    with pytest.raises(BackboneError, match="resnet18"):
+        hs.advise(gone, backbones="resnt18", on_event=None)
+    with pytest.raises(BackboneError, match="random weights"):
+        hs.advise(gone, backbones=["random"], on_event=None)
+    with pytest.raises(BackboneError, match="no such file"):
+        hs.advise(gone, backbones="resnet18=nothing.pth", on_event=None)
+    with pytest.raises(RecipeError, match="sides in px"):
+        hs.advise(gone, sides="big", on_event=None)
+    with pytest.raises(RecipeError, match="minutes"):
+        hs.advise(gone, minutes=0, on_event=None)
+    with pytest.raises(DataError):
+        hs.advise(gone, on_event=None)
