@@ -1,0 +1,165 @@
+"""Journal: every change of the studio as moves of files, written down before they are made, so that each can be undone.
+
+The file `.headstart/journal.jsonl` in the folder has a line for each change. A change that a killed process left half
+done is completed when the folder is opened again; nothing is ever deleted, removed files lie in `.headstart/trash`.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from headstart import files
+from headstart.data.folder_scan import STUDIO
+from headstart.errors import DataError
+from headstart.line_file import append_line
+from headstart.untrusted import parse_json
+
+HIDDEN = STUDIO
+_MOST_BYTES = 200_000_000  # a million moved files
+
+Move = tuple[str, str]
+"""From and to: posix paths relative to the folder."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change.
+
+    Args:
+        number: from 1. text: what was done, for people. batch: changes of one batch are undone together; empty: alone.
+        moves: done in order. back: done in order to undo it. undoes: numbers of the changes that this one undid.
+    """
+
+    number: int
+    text: str
+    moves: tuple[Move, ...]
+    back: tuple[Move, ...]
+    batch: str = ""
+    undoes: tuple[int, ...] = ()
+
+
+class Journal:
+    """The changes of one folder; the caller sees to it that one thread at a time uses it.
+
+    Raises:
+        DataError: the journal is not one of ours.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.resolve()
+        self._path = self.folder / HIDDEN / "journal.jsonl"
+        self.changes = self._read()
+        if self.changes:
+            self._perform(self.changes[-1].moves)
+
+    @property
+    def next_number(self) -> int:
+        """Of the change that comes next."""
+        return len(self.changes) + 1
+
+    def trash(self, path: str) -> str:
+        """Where a file is moved when the next change removes it."""
+        return f"{HIDDEN}/trash/{self.next_number}/{path}"
+
+    def record(self, text: str, moves: Sequence[Move], back: Sequence[Move], *, batch: str = "") -> Change:
+        """Write a change down and do it.
+
+        Raises:
+            DataError: a path leads out of the folder. RunError: a file cannot be moved.
+        """
+        return self._add(Change(self.next_number, text, tuple(moves), back=tuple(back), batch=batch))
+
+    @property
+    def undoable(self) -> tuple[Change, ...]:
+        """The changes that `undo` would undo: the last one that is not undone, with its batch."""
+        gone = {number for change in self.changes for number in change.undoes}
+        open_ = [change for change in self.changes if not change.undoes and change.number not in gone]
+        if not open_:
+            return ()
+        last = open_[-1]
+        return tuple(c for c in open_ if c is last or (last.batch and c.batch == last.batch))
+
+    def undo(self) -> Change | None:
+        """Undo the last change, with its whole batch; None: there is nothing to undo."""
+        undone = self.undoable
+        if not undone:
+            return None
+        moves = [move for change in reversed(undone) for move in change.back]
+        numbers = tuple(change.number for change in undone)
+        return self._add(Change(self.next_number, f"Undone: {undone[-1].text}", tuple(moves), (), undoes=numbers))
+
+    def _add(self, change: Change) -> Change:
+        for move in change.moves:
+            self._places(move)
+        files.make_folder(self._path.parent)
+        line = {
+            "number": change.number,
+            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "text": change.text,
+            "moves": change.moves,
+            "back": change.back,
+            "batch": change.batch,
+            "undoes": change.undoes,
+        }
+        append_line(self._path, json.dumps(line))
+        self.changes.append(change)
+        self._perform(change.moves)
+        return change
+
+    def _perform(self, moves: Sequence[Move]) -> None:
+        """Move what is still at its old place; what is there already is done."""
+        for move in moves:
+            old, new = self._places(move)
+            if old.exists() and not new.exists():
+                files.make_folder(new.parent)
+                files.replace_file(old, new)
+
+    def _places(self, move: Move) -> tuple[Path, Path]:
+        return self._inside(move[0]), self._inside(move[1])
+
+    def _inside(self, name: str) -> Path:
+        steps = PurePosixPath(name)
+        path = self.folder / steps
+        if steps.is_absolute() or ".." in steps.parts or not path.parent.resolve().is_relative_to(self.folder):
+            raise DataError(
+                expected="files inside the folder",
+                found=f"{name!r}, which leads out of it",
+                where=self.folder,
+                hint="Links to other folders can be read, but what is behind them is not moved.",
+            )
+        return path
+
+    def _read(self) -> list[Change]:
+        if not self._path.is_file():
+            return []
+        with files.os_errors(self._path, kind=DataError):
+            if self._path.stat().st_size > _MOST_BYTES:
+                raise self._foreign("one that is too large")
+            lines = self._path.read_bytes().split(b"\n")
+        found: list[Change] = []
+        for line in lines:
+            try:
+                values = parse_json(line)
+            except ValueError:
+                continue  # empty, or cut off when the process was killed: its change was never begun
+            found.append(self._change(values, len(found) + 1))
+        return found
+
+    def _change(self, values: Any, number: int) -> Change:
+        try:
+            moves, back = ([(str(a), str(b)) for a, b in values[key]] for key in ("moves", "back"))
+            undoes = tuple(int(one) for one in values["undoes"])
+            return Change(
+                number, str(values["text"]), tuple(moves), back=tuple(back), batch=str(values["batch"]), undoes=undoes
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._foreign(f"line {number}: {error!r}") from error
+
+    def _foreign(self, found: str) -> DataError:
+        hint = "Move it away; images and classes stay, only the way back is lost."
+        return DataError(expected="a journal of the studio", found=found, where=self._path, hint=hint)

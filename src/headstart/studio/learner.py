@@ -1,0 +1,186 @@
+"""Learner: two threads that follow the folder: one solves the head after each change, one audits when it is quiet.
+
+In: the project. Out: events for the pages (`changed`, `learned`, `audited`), the last LiveResult and its classifier.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from dataclasses import dataclass
+from typing import Any
+
+from headstart.classifier.classifier import Classifier
+from headstart.data.finding import Finding
+from headstart.errors import HeadstartError
+from headstart.progress import Event, Notice, Progress
+from headstart.studio.event_hub import EventHub
+from headstart.studio.project import Project
+from headstart.studio.waiting import Waiting
+from headstart.workbench.live_head import LiveHead, LiveResult
+from headstart.workbench.session import Session
+
+_POLL = 1.0  # seconds between two looks for changes from elsewhere, while a page is open
+_QUIET = 1.5  # seconds without a change before the audit compares images with each other
+
+
+@dataclass(frozen=True)
+class Audited:
+    """Findings of an audit, and groups of names of images that are duplicates of each other."""
+
+    findings: tuple[Finding, ...] = ()
+    joined: tuple[tuple[str, ...], ...] = ()
+    revision: str = ""
+
+
+class Learner:
+    """Follows a project until it is stopped.
+
+    Args:
+        options: of the recipe, such as the backbone.
+    """
+
+    def __init__(self, project: Project, hub: EventHub, options: dict[str, Any]) -> None:
+        self._project, self._hub, self._options = project, hub, options
+        self._live = LiveHead(Session(None, options, self._on_event))
+        self.waiting = Waiting(self._live)
+        self._wake, self._stopping = threading.Event(), threading.Event()
+        self._lock = threading.Lock()
+        self._solved: tuple[LiveResult, Classifier | None] | None = None
+        self._audited = Audited()
+        self._revision, self._changed = "", time.monotonic()
+        self._threads = [
+            threading.Thread(target=self._run, args=(work,), name=f"studio {name}", daemon=True)
+            for name, work in (("learn", self._learn), ("audit", self._audit))
+        ]
+
+    def start(self) -> None:
+        """Begin to follow the folder."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """End; what is being computed is finished first."""
+        self._stopping.set()
+        self._wake.set()
+        for thread in self._threads:
+            thread.join(timeout=10)
+
+    def wake(self) -> None:
+        """Say that the folder has changed."""
+        self._wake.set()
+
+    @property
+    def result(self) -> LiveResult | None:
+        """The last result; None: none yet."""
+        with self._lock:
+            return self._solved[0] if self._solved else None
+
+    @property
+    def classifier(self) -> Classifier | None:
+        """The live classifier; None: there is too little to learn from."""
+        with self._lock:
+            return self._solved[1] if self._solved else None
+
+    @property
+    def audited(self) -> Audited:
+        """The last audit."""
+        with self._lock:
+            return self._audited
+
+    @property
+    def backbone(self) -> str:
+        """Name of the backbone."""
+        return self._live.start.backbone.spec.name
+
+    def _run(self, work: Any) -> None:
+        while not self._stopping.is_set():
+            try:
+                work()
+            except HeadstartError as error:
+                self._hub.publish("notice", {"text": str(error)})
+                self._stopping.wait(_POLL)
+            except Exception:  # a page must not hang in silence: the bug is shown, and the folder followed further
+                traceback.print_exc()
+                self._hub.publish("notice", {"text": f"A bug of headstart: {traceback.format_exc(limit=-1)}"})
+                self._stopping.wait(_POLL)
+
+    def _learn(self) -> None:
+        _ = self._live.start  # the backbone is loaded while the user makes the first class
+        self._wake.wait(_POLL)
+        self._wake.clear()
+        if self._stopping.is_set():
+            return
+        revision, audited = self._project.revision, self.audited
+        state = f"{revision} {audited.revision}"
+        if state == self._revision:
+            self._look_ahead()
+            return
+        self._revision, self._changed = state, time.monotonic()
+        snapshot = self._project.look()
+        self._hub.publish("changed", {"revision": revision})
+        samples = [picture.sample for picture in snapshot.pictures]
+        began = time.perf_counter()
+        result = self._live.solve(samples, snapshot.classes, joined=audited.joined)
+        classifier = None if result.probe is None else self._live.classifier(result)
+        with self._lock:
+            self._solved = result, classifier
+        seconds = time.perf_counter() - began
+        self._hub.publish("learned", {**summary(result), "revision": revision, "total_seconds": seconds}, keep=True)
+
+    def _look_ahead(self) -> None:
+        """Features of some images without a class; the rest comes after the next look for changes, which is at once."""
+        unlabelled = self._project.look().unlabelled
+        if self.waiting.step(unlabelled):
+            self._hub.publish("ahead", {"done": self.waiting.done(unlabelled), "total": len(unlabelled)})
+            self._wake.set()
+
+    def _audit(self) -> None:
+        self._stopping.wait(0.3)
+        revision = self._project.revision
+        if revision == self.audited.revision or time.monotonic() - self._changed < _QUIET:
+            return
+        findings: tuple[Finding, ...] = ()
+        joined: tuple[tuple[str, ...], ...] = ()
+        if self._project.look().pictures:
+            dataset = Session(None, self._options, self._on_audit).dataset(self._project.folder, stop=False)
+            groups: dict[int, list[str]] = {}
+            for sample, group in zip(dataset.image_set.samples, dataset.audit.groups_for_split, strict=True):
+                if group is not None:
+                    groups.setdefault(group, []).append(sample.name)
+            joined = tuple(tuple(names) for names in groups.values() if len(names) > 1)
+            findings = dataset.audit.findings
+        changes = joined != self.audited.joined
+        with self._lock:
+            self._audited = Audited(findings, joined, revision)
+        self._hub.publish("audited", {"revision": revision, "findings": len(findings)}, keep=True)
+        if changes:
+            self._wake.set()
+
+    def _on_event(self, event: Event) -> None:
+        if isinstance(event, Progress):
+            self._hub.publish("progress", {"step": event.step, "done": event.done, "total": event.total})
+        elif isinstance(event, Notice):
+            self._hub.publish("notice", {"text": event.text})
+
+    def _on_audit(self, event: Event) -> None:
+        if isinstance(event, Progress) and event.done < event.total and event.seconds > 1:
+            self._hub.publish("progress", {"step": event.step, "done": event.done, "total": event.total})
+
+
+def summary(result: LiveResult) -> dict[str, Any]:
+    """What a page shows of a result, as plain values."""
+    return {
+        "missing": result.missing,
+        "images": len(result.samples),
+        "groups": result.group_count,
+        "accuracy": result.accuracy,
+        "neighbours": result.neighbour_accuracy,
+        "majority": result.majority,
+        "classes": result.class_scores(),
+        "unreadable": len(result.unreadable),
+        "computed": result.computed,
+        "seconds": result.seconds,
+        "held_out": result.probe.path.held_out if result.probe else "",
+    }

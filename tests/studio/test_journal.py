@@ -1,0 +1,106 @@
+"""The journal: changes are written before they are made, completed after a kill, and undone in turn."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from headstart.errors import DataError
+from headstart.studio.journal import Journal
+
+
+def tree(folder: Path) -> dict[str, str]:
+    found = (path for path in folder.rglob("*") if path.is_file() and path.name != "journal.jsonl")
+    return {path.relative_to(folder).as_posix(): path.read_text() for path in found}
+
+
+def laid(folder: Path) -> Path:
+    for name in ("a/1", "a/2", "b/3"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+    return folder
+
+
+def test_a_change_is_done_and_undone_also_by_another_process(tmp_path: Path) -> None:
+    before = tree(laid(tmp_path))
+    Journal(tmp_path).record("moved", [("a/1", "b/1")], [("b/1", "a/1")])
+    assert set(tree(tmp_path)) == {"b/1", "a/2", "b/3"}
+
+    undone = Journal(tmp_path).undo()
+
+    assert undone is not None
+    assert tree(tmp_path) == before
+    assert Journal(tmp_path).undo() is None
+
+
+def test_a_batch_is_undone_at_once_and_the_one_before_it_next(tmp_path: Path) -> None:
+    before = tree(laid(tmp_path))
+    journal = Journal(tmp_path)
+    journal.record("one", [("a/1", "c/1")], [("c/1", "a/1")])
+    journal.record("two", [("a/2", "c/2")], [("c/2", "a/2")], batch="x")
+    journal.record("three", [("b/3", "c/3")], [("c/3", "b/3")], batch="x")
+
+    journal.undo()
+    assert set(tree(tmp_path)) == {"c/1", "a/2", "b/3"}
+    journal.undo()
+    assert tree(tmp_path) == before
+    assert journal.undo() is None
+
+
+@pytest.mark.parametrize("done", [0, 1, 2])
+def test_a_change_that_was_killed_is_completed_when_the_folder_is_opened(tmp_path: Path, done: int) -> None:
+    laid(tmp_path)
+    moves = [("a/1", "c/1"), ("a/2", "c/2")]
+    Journal(tmp_path).record("both", moves, [])
+    for old, new in moves[done:]:  # as if the process had ended after `done` of the moves
+        (tmp_path / new).rename(tmp_path / old)
+
+    Journal(tmp_path)
+
+    assert set(tree(tmp_path)) == {"c/1", "c/2", "b/3"}
+
+
+def test_a_line_that_was_cut_off_is_a_change_that_never_began(tmp_path: Path) -> None:
+    journal = Journal(laid(tmp_path))
+    journal.record("one", [("a/1", "c/1")], [("c/1", "a/1")])
+    file = tmp_path / ".headstart" / "journal.jsonl"
+    file.write_bytes(file.read_bytes() + b'{"number": 2, "mov')
+
+    again = Journal(tmp_path)
+    again.record("two", [("a/2", "c/2")], [("c/2", "a/2")])
+
+    assert [change.text for change in Journal(tmp_path).changes] == ["one", "two"]
+
+
+@pytest.mark.parametrize("name", ["../out", "/etc/passwd", "a/../../out"])
+def test_a_journal_from_elsewhere_moves_nothing_out_of_its_folder(tmp_path: Path, name: str) -> None:
+    folder = laid(tmp_path / "outer" / "in")
+    (folder / ".headstart").mkdir()
+    line = {"number": 1, "text": "", "moves": [["a/1", name]], "back": [], "batch": "", "undoes": []}
+    (folder / ".headstart" / "journal.jsonl").write_text(json.dumps(line) + "\n")
+
+    with pytest.raises(DataError, match="inside the folder"):
+        Journal(folder)
+    assert (folder / "a" / "1").exists()
+    assert [path.name for path in folder.parent.iterdir()] == ["in"]
+
+
+def test_what_is_behind_a_link_is_not_moved(tmp_path: Path) -> None:
+    folder, outside = laid(tmp_path / "in"), tmp_path / "outside"
+    outside.mkdir()
+    (folder / "link").symlink_to(outside)
+
+    with pytest.raises(DataError, match="leads out"):
+        Journal(folder).record("moved", [("a/1", "link/1")], [])
+    assert not list(outside.iterdir())
+
+
+@pytest.mark.parametrize("line", ["[]", '{"moves": 3}', '{"text": "", "moves": [["a"]], "back": []}'])
+def test_another_file_of_that_name_is_refused_in_words(tmp_path: Path, line: str) -> None:
+    (tmp_path / ".headstart").mkdir()
+    (tmp_path / ".headstart" / "journal.jsonl").write_text(line + "\n")
+
+    with pytest.raises(DataError, match="journal"):
+        Journal(tmp_path)

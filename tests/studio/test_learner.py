@@ -1,0 +1,85 @@
+"""The learner: it follows the folder, tells every page, and says what it cannot do."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from drawn_photos import draw_folder
+from headstart.studio.event_hub import EventHub
+from headstart.studio.learner import Learner
+from headstart.studio.project import Project
+
+_PATIENCE = 60  # seconds
+
+
+class Page(EventHub):
+    """A hub that keeps the events sent to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[tuple[str, Any]] = []
+
+    def publish(self, kind: str, values: Any, *, keep: bool = False) -> None:
+        super().publish(kind, values, keep=keep)
+        self.told.append((kind, json.loads(self._last[kind].split("data: ")[1]) if keep else values))
+
+
+@pytest.fixture
+def following(tmp_path: Path) -> Iterator[tuple[Project, Page, Learner]]:
+    draw_folder(tmp_path / "p", per_class=4)
+    project, page = Project(tmp_path / "p"), Page()
+    learner = Learner(project, page, {"backbone": "embedded", "offline": True})
+    learner.start()
+    yield project, page, learner
+    learner.stop()
+
+
+def wait(condition: Callable[[], Any]) -> Any:
+    end = time.monotonic() + _PATIENCE
+    while time.monotonic() < end:
+        if found := condition():
+            return found
+        time.sleep(0.05)
+    raise AssertionError("it did not happen")
+
+
+def last(page: Page, kind: str) -> Any:
+    return next((values for name, values in reversed(page.told) if name == kind), None)
+
+
+@pytest.mark.slow
+def test_changes_are_learned_and_copies_that_the_audit_finds_become_one_group(
+    following: tuple[Project, Page, Learner],
+) -> None:
+    project, page, learner = following
+    wait(lambda: last(page, "learned") and last(page, "learned")["images"] == 12)
+    assert learner.classifier is not None
+    assert last(page, "learned")["accuracy"]["low"] <= last(page, "learned")["accuracy"]["value"]
+
+    first = project.look().pictures[0]
+    shutil.copy(first.sample.path, project.folder / "square" / "again.png")  # by somebody else
+    learner.wake()
+
+    learned = wait(lambda: (found := last(page, "learned")) and found["images"] == 13 and found)
+    assert learned["groups"] == 12
+    wait(lambda: any(finding.kind == "two-labels" for finding in learner.audited.findings))
+    assert last(page, "audited")["findings"]
+
+
+def test_a_class_that_goes_leaves_nothing_to_answer_with(following: tuple[Project, Page, Learner]) -> None:
+    project, page, learner = following
+    wait(lambda: learner.classifier is not None)
+
+    project.delete_class("disc")
+    project.delete_class("square")
+    learner.wake()
+
+    wait(lambda: last(page, "learned")["missing"])
+    assert learner.classifier is None

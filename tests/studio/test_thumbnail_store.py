@@ -1,0 +1,46 @@
+"""Thumbnails: small, kept while they fit, made again when the file is another."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from headstart.data.images import BadImage
+from headstart.studio.thumbnail_store import ThumbnailStore
+from studio.studio_client import png
+
+
+def test_a_picture_has_at_most_the_side_and_is_kept_by_version(tmp_path: Path) -> None:
+    store, path = ThumbnailStore(), tmp_path / "a.png"
+    path.write_bytes(png(1, side=400))
+
+    content, kind = store.get(path, "1", 160)
+    path.write_bytes(png(2, side=400))
+
+    assert kind == "jpeg"
+    assert Image.open(io.BytesIO(content)).size == (160, 160)
+    assert store.get(path, "1", 160)[0] is content
+    assert store.get(path, "2", 160)[0] != content
+
+
+def test_memory_is_bounded_and_what_was_used_last_stays(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{i}.png" for i in range(5)]
+    for i, path in enumerate(paths):
+        path.write_bytes(png(i, side=40))
+    one = len(ThumbnailStore().get(paths[0], "", 160)[0])
+    store = ThumbnailStore(most_bytes=3 * one + one // 2)
+
+    for path in (*paths[:3], paths[0], paths[3]):
+        store.get(path, "", 160)
+
+    assert [path.name for path, _, _ in store._kept] == ["2.png", "0.png", "3.png"]
+    assert store._size <= 3 * one + one // 2
+
+
+def test_a_file_that_is_no_image_says_why(tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_bytes(b"text")
+    with pytest.raises(BadImage):
+        ThumbnailStore().get(tmp_path / "x.png", "", 160)
