@@ -1,0 +1,81 @@
+"""The results of shards as Arrow files named by what they were made of: written once, by rename, and found again.
+
+A worker that is killed leaves no file; whoever runs the same job again computes only the shards that are missing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from headstart.errors import RunError
+from headstart.files import FOR_CACHE, atomic_write, make_folder, remove
+
+_VERSION = 1  # raise when the columns of a result change
+
+
+class ShardFiles:
+    """Result files of one kind of work in one folder, which all workers reach.
+
+    Args:
+        folder: for all kinds of work. about: all that a result depends on beside the shard: backbone, preprocessing …
+    """
+
+    def __init__(self, folder: Path, about: Mapping[str, Any]) -> None:
+        said = json.dumps({"version": _VERSION, **about}, sort_keys=True, default=str)
+        self.folder = folder / hashlib.sha256(said.encode()).hexdigest()[:32]
+
+    def path(self, key: str) -> Path:
+        """Where the result of a shard lies, or will."""
+        return self.folder / f"{key}.arrow"
+
+    def write(self, key: str, tables: Iterable[pa.Table]) -> Path:
+        """Write a result, table after table; it gets its name when it is whole.
+
+        Raises:
+            RunError: the folder cannot be written, or there is no table.
+        """
+        make_folder(self.folder, expected="a folder that workers can write")
+        path = self.path(key)
+        with atomic_write(path, hint=FOR_CACHE) as part:
+            writer = None
+            for table in tables:
+                if writer is None:
+                    writer = pa.ipc.new_file(str(part), table.schema)
+                writer.write_table(table)
+            if writer is None:
+                raise RunError(expected="a shard with images", found="none", where=path)
+            writer.close()
+        return path
+
+    def read(self, key: str, columns: Iterable[str] | None = None) -> pa.Table | None:
+        """A result, mapped into memory; None: it is not there, or damaged, and then removed."""
+        return read_result(self.path(key), columns)
+
+
+def read_result(path: Path, columns: Iterable[str] | None = None) -> pa.Table | None:
+    """The table of a result file, not copied; None: there is none, or it is damaged, and then removed."""
+    try:
+        with pa.memory_map(str(path), "rb") as source:
+            table = pa.ipc.open_file(source).read_all()
+    except FileNotFoundError:
+        return None
+    except (pa.ArrowException, OSError):
+        remove(path)
+        return None
+    return table if columns is None else table.select(list(columns))
+
+
+def matrix_of(table: pa.Table) -> NDArray[np.float32]:
+    """N×D features of a result."""
+    column = table.column("features")
+    width = column.type.list_size
+    parts = [chunk.flatten().to_numpy().reshape(-1, width) for chunk in column.chunks]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts or [np.empty((0, width), np.float32)])

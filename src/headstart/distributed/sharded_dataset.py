@@ -1,0 +1,204 @@
+"""From the results of shards to a Dataset like that of one machine: the same audit, groups and split.
+
+Images that lie in tables and tars have no file; a few of them, for the report, are written beside the shards.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from headstart.data.audit.audit import audit_facts
+from headstart.data.dataset import Dataset, Progress, audit_settings, readable_dataset
+from headstart.data.finding import Finding
+from headstart.data.image_index import ImageFacts
+from headstart.data.image_set import ImageSet, Sample
+from headstart.data.images import SUFFIXES, BadImage, ImageRules, open_image
+from headstart.data.split_words import parse_splits
+from headstart.distributed.extract import FACTS
+from headstart.distributed.shard import Shard
+from headstart.distributed.sources import ShardedSource
+from headstart.errors import DataError
+from headstart.files import atomic_write, make_folder
+from headstart.recipe import Recipe
+from headstart.wording import counted
+
+NEAR_DUPLICATES = 100_000  # images up to which near duplicates are searched: beyond, the search takes hours on one core
+_TABLES = 4  # tables of images in memory while some are read: 200 MB
+
+
+@dataclass(frozen=True)
+class ShardedDataset:
+    """A Dataset, and where each of its images lies in the results of shards.
+
+    Args:
+        shard: N, number of each image's shard. row: N, its row there.
+    """
+
+    dataset: Dataset
+    shard: NDArray[np.int64]
+    row: NDArray[np.int64]
+    images: RowImages
+
+    def of(self, dataset: Dataset) -> ShardedDataset:
+        """The same for another dataset of some of these images."""
+        place = {sample.name: i for i, sample in enumerate(self.dataset.samples)}
+        at = np.array([place[sample.name] for sample in dataset.samples], dtype=np.int64)
+        return replace(self, dataset=dataset, shard=self.shard[at], row=self.row[at])
+
+    def write_files(self, indices: Iterable[int]) -> None:
+        """Write these images into files, where they have none, so that they can be read by their paths."""
+        for i in indices:
+            path = self.dataset.samples[i].path
+            if self.images.folder in path.parents and not path.exists():
+                data = self.images.bytes_of(int(self.shard[i]), int(self.row[i]))
+                make_folder(path.parent)
+                with atomic_write(path) as part:
+                    part.write_bytes(data)
+
+
+@dataclass
+class RowImages:
+    """Single encoded images of shards, a few tables in memory.
+
+    Args:
+        folder: for those that are written into files.
+    """
+
+    shards: Sequence[Shard]
+    folder: Path
+    _tables: OrderedDict[tuple[int, int], pa.Table] = field(default_factory=OrderedDict)
+
+    def bytes_of(self, shard: int, row: int) -> bytes:
+        """The bytes of an image.
+
+        Raises:
+            BadImage: they can no longer be read.
+        """
+        start = 0
+        for number, table in enumerate(self._read(shard)):
+            if row < start + len(table):
+                self._tables[shard, number] = table
+                while len(self._tables) > _TABLES:
+                    self._tables.popitem(last=False)
+                data = table.column("bytes")[row - start].as_py()
+                if data is None:
+                    break
+                return bytes(data)
+            start += len(table)
+        raise BadImage("it can no longer be read")
+
+    def _read(self, shard: int) -> Iterable[pa.Table]:
+        kept = [self._tables.get((shard, 0))]
+        if kept[0] is not None and self.shards[shard].images == len(kept[0]):
+            return [kept[0]]
+        return self.shards[shard].tables()
+
+
+def sharded_dataset(
+    source: ShardedSource,
+    tables: Sequence[pa.Table],
+    recipe: Recipe,
+    *,
+    rules: ImageRules,
+    folder: Path,
+    known: Sequence[str] = (),
+    stop: bool = True,
+    pair_progress: Progress | None = None,
+) -> ShardedDataset:  # nine: as for `load_dataset`, with what the shards gave
+    """The dataset of a source whose shards were read.
+
+    Args:
+        tables: the result of each shard, with facts. folder: of the results.
+        known, stop: see `load_dataset`.
+
+    Raises:
+        DataError: there is no usable set, or more images than `max_bad_share` cannot be read.
+    """
+    images = RowImages(source.shards, folder / "images")
+    samples, facts, places = [], [], []
+    for number, table in enumerate(tables):
+        about = table.select(["name", "label", "group", "split", *FACTS]).to_pylist()
+        for row, values in enumerate(about):
+            fact = ImageFacts(**{key: _plain(key, values[key]) for key in FACTS})
+            path = source.paths.get(values["name"]) or images.folder / _file_name(fact)
+            samples.append(Sample(path, values["name"], values["label"], values["split"], group=values["group"]))
+            facts.append(fact)
+            places.append((number, row))
+    order = sorted(range(len(samples)), key=lambda i: (samples[i].name, places[i]))
+    image_set = _image_set(source, [samples[i] for i in order], recipe, known=known, stop=stop)
+    place = {one.name: places[i] for i, one in zip(order, image_set.samples, strict=True)}
+    kept = [facts[i] for i in order]
+
+    def read(sample: Sample) -> NDArray[np.uint8]:
+        inside = images.folder in sample.path.parents
+        data = images.bytes_of(*place[sample.name]) if inside else sample.path
+        return open_image(data, rules).rgb
+
+    near = len(samples) <= NEAR_DUPLICATES
+    unsearched = () if near else (_not_searched(len(samples)),)
+    settings = audit_settings(recipe, rules, stop=stop)
+    found, audit = audit_facts(
+        image_set, kept, settings, read=read if near else None, pair_progress=pair_progress, earlier=unsearched
+    )
+    dataset = readable_dataset(replace(image_set, samples=found.samples), found, audit, rules=rules)
+    where = np.array([place[one.name] for one in dataset.samples], dtype=np.int64).reshape(-1, 2)
+    return ShardedDataset(dataset, where[:, 0], where[:, 1], images)
+
+
+def _image_set(
+    source: ShardedSource, samples: list[Sample], recipe: Recipe, *, known: Sequence[str], stop: bool
+) -> ImageSet:
+    """The samples with unique names, known splits, and the classes that can be learnt."""
+    named = {one.name for one in samples}
+    if len(named) != len(samples):
+        raise DataError(
+            expected="a name for each image",
+            found=f"{counted(len(samples), 'image')} with {len(named):,} names",
+            where=source.name,
+            hint="Images in several files need different paths, or no column of names.",
+        )
+    words = parse_splits({one.split for one in samples if one.split})
+    samples = [replace(one, split=words.get(one.split or "")) for one in samples]
+    trained = {one.label for one in samples if one.label is not None and one.split in (None, "train")}
+    classes = source.classes or recipe.classes or tuple(sorted(trained or {s.label for s in samples if s.label}))
+    if stop and len(classes) < (1 if known else 2):
+        raise DataError(
+            expected="at least two classes", found=f"{len(classes)}", where=source.name, hint="Check the labels."
+        )
+    return ImageSet(
+        root=Path(source.name).parent,
+        samples=tuple(samples),
+        classes=classes,
+        findings=source.findings,
+        source=source.name,
+    )
+
+
+def _plain(key: str, value: Any) -> Any:
+    if key == "notes":
+        return tuple(value or ())
+    if key in ("error", "damage"):
+        return value
+    empty = {"signature": b"", "width": 0, "height": 0, "brightest": 0}
+    return empty.get(key, "") if value is None else value
+
+
+def _file_name(fact: ImageFacts) -> str:
+    return f"{fact.content or 'none'}{SUFFIXES.get(fact.format, ('.bin',))[0]}"
+
+
+def _not_searched(images: int) -> Finding:
+    return Finding(
+        "near-duplicates-not-searched",
+        "note",
+        f"Near duplicates were not searched for among {images:,} images; exact duplicates were.",
+        detail={"images": images, "most": NEAR_DUPLICATES},
+    )

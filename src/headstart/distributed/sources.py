@@ -1,0 +1,199 @@
+"""From a source to its shards: class trees, tables and archives, Parquet files, webdataset tars; here or at an address.
+
+Files of a tree or table are cut into shards by the hashes of their names, so that a file that is added or removed
+changes its own shard and no other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tarfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from headstart.data.archive import is_archive
+from headstart.data.finding import Finding
+from headstart.data.image_set import scan
+from headstart.data.table_splits import parse_values
+from headstart.distributed.remote import expand_url, identity, is_url, open_url
+from headstart.distributed.shard import FileShard, ImageRow, ParquetShard, Shard, TarShard
+from headstart.errors import DataError, first_line
+from headstart.source_layout import SourceLayout
+
+_CUT = 128  # files of a shard on average: half a minute's work of one core, and 4,000 shards of half a million images
+_MOST = 1024  # files of a shard at most
+_NAMES = {
+    "bytes": ("bytes", "image", "image_bytes", "content", "img", "jpg"),
+    "path": ("path", "file", "filename", "file_name", "image_path", "filepath", "url"),
+    "label": ("label", "class", "class_name", "category", "target", "labels"),
+    "group": ("group", "group_id", "patient", "patient_id", "session", "subject"),
+    "split": ("split", "part", "subset", "partition"),
+    "name": ("name", "id", "image_id", "key"),
+}
+_PEEKED = 8  # members of a tar that say whether it is a webdataset
+_SIDE_FILES = (".cls", ".json", ".txt")
+
+
+@dataclass(frozen=True)
+class ShardedSource:
+    """The shards of a source, in a fixed order, and what finding them has shown.
+
+    Args:
+        classes: as a scan orders them; empty: those of the labels, sorted. paths: name → file, where images are files.
+    """
+
+    name: str
+    shards: tuple[Shard, ...]
+    classes: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    paths: Mapping[str, Path] = field(default_factory=dict)
+
+    @property
+    def images(self) -> int | None:
+        """How many; None: not known before they are read."""
+        counts = [shard.images for shard in self.shards]
+        return None if None in counts else sum(count or 0 for count in counts)
+
+
+def find_shards(source: str, layout: SourceLayout, *, unpack_into: Path, labelled: bool = True) -> ShardedSource:
+    """The shards of a source.
+
+    Args:
+        source: a folder, table or archive as for `train`; Parquet files or webdataset tars, as one, a pattern, a folder
+            of Parquet files, or any of these at an address.
+        unpack_into: folder for archives. labelled: False: labels may be absent, as for a prediction.
+
+    Raises:
+        DataError: there is nothing to read, or the driver of an address is not installed.
+    """
+    if _is_parquet(source):
+        files = expand_url(source, ".parquet")
+        shards: list[Shard] = [shard for url in files for shard in _parquet_shards(url, layout, labelled=labelled)]
+        return ShardedSource(source, tuple(shards))
+    if _is_webdataset(source):
+        tars = expand_url(source, ".tar")
+        return ShardedSource(source, tuple(TarShard(url, identity(url)) for url in tars))
+    if is_url(source):
+        raise DataError(
+            expected="Parquet files or tars at an address",
+            found="an address of something else",
+            where=source,
+            hint="Such as s3://bucket/photos/*.parquet; a class tree is read from a disk.",
+        )
+    found = scan(
+        Path(source), unpack_into=unpack_into, least_classes=2 if labelled else 1, layout=layout, stop=labelled
+    )
+    rows = [
+        ImageRow(
+            one.name,
+            str(one.path),
+            label=one.label,
+            group=one.group,
+            split=one.split,
+            identity=identity(str(one.path)),
+        )
+        for one in found.samples
+    ]
+    paths = {one.name: one.path for one in found.samples}
+    return ShardedSource(found.source, tuple(cut(rows)), found.classes, found.findings, paths=paths)
+
+
+def cut(rows: Sequence[ImageRow]) -> list[FileShard]:
+    """Rows in the order of their names' hashes, cut where a hash begins with zeros: content-defined chunks."""
+    hashed = sorted((hashlib.sha256(row.name.encode("utf-8", "surrogatepass")).digest(), row) for row in rows)
+    shards, chunk = [], []
+    for digest, row in hashed:
+        chunk.append(row)
+        if int.from_bytes(digest[-4:], "big") % _CUT == 0 or len(chunk) == _MOST:
+            shards.append(FileShard(tuple(chunk)))
+            chunk = []
+    return [*shards, FileShard(tuple(chunk))] if chunk else shards
+
+
+def _is_parquet(source: str) -> bool:
+    if source.endswith((".parquet", ".parq")):
+        return True
+    folder = Path(source)
+    return not is_url(source) and folder.is_dir() and next(folder.glob("*.parquet"), None) is not None
+
+
+def _is_webdataset(source: str) -> bool:
+    if not source.endswith((".tar", ".tar.gz", ".tgz")):
+        return False
+    if is_url(source) or any(c in source for c in "*?["):
+        return True
+    if not is_archive(Path(source)):
+        return False
+    try:
+        with tarfile.open(source, mode="r|*") as tar:
+            names = [member.name for _, member in zip(range(_PEEKED), tar, strict=False) if member.isfile()]
+    except (tarfile.TarError, EOFError, OSError):
+        return False  # `unpack` says what is wrong with it
+    return any(name.endswith(_SIDE_FILES) for name in names)
+
+
+def _parquet_shards(url: str, layout: SourceLayout, *, labelled: bool) -> list[ParquetShard]:
+    with open_url(url) as file:
+        try:
+            parquet = pq.ParquetFile(file)
+            columns = _columns(parquet.schema_arrow, layout, url, labelled=labelled)
+            splits = _splits(parquet, columns)
+            sizes = [parquet.metadata.row_group(i).num_rows for i in range(parquet.num_row_groups)]
+        except (pa.ArrowException, OSError) as error:
+            raise DataError(expected="a Parquet file", found=first_line(error), where=url) from error
+    starts = [sum(sizes[:i]) for i in range(len(sizes))]
+    made = identity(url)
+    return [
+        ParquetShard(url, i, start, images=size, columns=columns, splits=splits, identity=made)
+        for i, (start, size) in enumerate(zip(starts, sizes, strict=True))
+        if size
+    ]
+
+
+def _columns(schema: pa.Schema, layout: SourceLayout, url: str, *, labelled: bool) -> dict[str, str]:
+    """Column of ROWS, `path` or `bytes` → the file's column; `image.bytes` for a field of a structure."""
+    named = {"path": layout.path_column, "label": layout.label_column, "split": layout.split_column}
+    found: dict[str, str] = {}
+    lower = {name.lower(): name for name in schema.names}
+    for wanted, words in _NAMES.items():
+        if (own := named.get(wanted)) is not None:
+            if own not in schema.names:
+                raise _refused(f"a column {own!r}", schema, url)
+            found[wanted] = own
+        elif (column := next((lower[word] for word in words if word in lower), None)) is not None:
+            found[wanted] = column
+    if (image := found.get("bytes")) is not None:
+        kind = schema.field(image).type
+        if pa.types.is_struct(kind):  # as Hugging Face writes it: {bytes, path}
+            found["bytes"] = f"{image}.bytes"
+        elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
+            found.setdefault("path", image)
+            del found["bytes"]
+        elif not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
+            del found["bytes"]
+    if "path" not in found and "bytes" not in found:
+        raise _refused("a column of images, `bytes` or `path`", schema, url)
+    if labelled and "label" not in found:
+        raise _refused("a column `label`", schema, url)
+    return found
+
+
+def _splits(parquet: pq.ParquetFile, columns: Mapping[str, str]) -> dict[str, str]:
+    column = columns.get("split")
+    if column is None:
+        return {}
+    values = parquet.read(columns=[column]).column(0).unique().to_pylist()
+    return parse_values(column, [str(value) for value in values if value is not None])
+
+
+def _refused(expected: str, schema: pa.Schema, url: str) -> DataError:
+    return DataError(
+        expected=expected,
+        found=f"columns {', '.join(schema.names)}",
+        where=url,
+        hint="Columns are path or bytes, label, group, split; --path-column, --label-column name others.",
+    )

@@ -1,0 +1,47 @@
+"""What the verbs share that run on workers: sources by name, and the network as a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import headstart as hs
+from headstart.classifier.classifier import Classifier
+from headstart.data.images import ImageRules
+from headstart.distributed.engine import Cluster
+from headstart.errors import DataError
+from headstart.workbench.cluster_job import ClusterJob, source_of, source_path
+from headstart.workbench.session import Session
+from laid_shards import InlineEngine
+
+
+@pytest.mark.slow
+def test_a_network_travels_as_a_file_and_features_are_found_again(photos: Path, tmp_path: Path) -> None:
+    session, cluster = Session(), Cluster(shards=tmp_path)
+    source = source_of(session, str(photos))
+    job = ClusterJob(session, cluster, InlineEngine(), source, ImageRules())
+    backbone = hs.load_backbone("embedded")
+
+    first, _ = job.features(backbone, "eager")
+    second, _ = job.features(backbone, "eager")
+
+    assert (first.resumed, second.resumed) == (0, 48)
+    (file,) = tmp_path.glob("network-*.safetensors")
+    pixels = torch.rand(2, 3, backbone.preprocess.crop, backbone.preprocess.crop)
+    assert torch.equal(Classifier.load(file).backbone.features(pixels), backbone.features(pixels))
+    changed = hs.load_backbone("embedded")
+    changed.set_image_size(64)
+    third, _ = job.features(changed, "eager")
+    assert third.resumed == 0
+
+
+def test_a_source_is_a_path_an_address_or_values(photos: Path, run: hs.Run) -> None:
+    session = Session()
+    assert source_path(session, photos) == str(photos)
+    assert source_path(session, "s3://bucket/*.parquet") == "s3://bucket/*.parquet"
+    kept = source_path(session, [(str(path), path.parent.name) for path in sorted(photos.rglob("*.png"))])
+    assert source_of(session, kept).images == 48
+    with pytest.raises(DataError, match="the folder of a run"):
+        source_of(session, str(run.folder))
