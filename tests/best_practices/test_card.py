@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -38,6 +39,7 @@ class TestExamples(RuleExamples):
     elsewhere = frozenset({"outdated classifier file"})  # below
 
 
+@pytest.mark.slow
 def test_images_that_were_not_normalised_or_of_another_size_are_found():
     reported = findings(
         doctor(load_backbone("embedded"), images=torch.rand(4, 3, 104, 104)), "images do not match the card"
@@ -74,6 +76,7 @@ def test_a_file_from_before_the_card_said_unit_is_found(small_classifier, tmp_pa
     assert "unit" in finding.found
 
 
+@pytest.mark.slow
 def test_a_file_as_it_is_written_today_passes(small_classifier, tmp_path: Path):
     path = small_classifier().save(tmp_path / "new.safetensors")
     assert "outdated classifier file" in doctor(Classifier.load(path), file=path).passed

@@ -1,0 +1,1 @@
+"""Runs in other trackers: TensorBoard, MLflow, Weights & Biases; the run folder stays the record."""

@@ -1,0 +1,211 @@
+"""The three trackers as sinks; each package is imported when its sink is made. Where they store is theirs to say."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import re
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from headstart.errors import RecipeError, near
+from headstart.files import make_folder, printable, remove, write_text
+from headstart.output_paths import writable_folder
+from headstart.tracking.sink import Sink
+
+PROJECT = "headstart"
+COMPLETE = "headstart.complete"
+_PARAM = 500  # characters of a parameter that every MLflow server takes
+
+
+class TensorBoard:
+    """Event files in FOLDER/RUN_ID; a run that was not completed is written again."""
+
+    def __init__(self, place: str) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._make, self._folder = SummaryWriter, Path(place or "runs/tensorboard")
+
+    def start(self, run_id: str, name: str) -> bool:
+        """See Sink."""
+        self._at = self._folder / f"{_plain(name)}-{run_id}"
+        if (self._at / COMPLETE).exists():
+            return False
+        if self._at.exists():
+            remove(self._at)
+        make_folder(self._at)
+        self._hook = threading.excepthook
+        threading.excepthook = self._without_tensorboard  # its thread prints the error that flush and close raise here
+        self._writer: Any = self._make(str(self._at))
+        return True
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """See Sink."""
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, step)
+        self._writer.flush()
+
+    def end(self, params: Mapping[str, str], metrics: Mapping[str, float], files: Sequence[Path]) -> None:
+        """See Sink; files stay where they are, and are named."""
+        rows = [f"    {name}: {value}" for name, value in params.items()]  # indented: code, so that no name is Markdown
+        self._writer.add_text("options", "\n".join(rows), 0)
+        self._writer.add_text("files", "\n".join(f"    {printable(path)}" for path in files), 0)
+        for name, value in metrics.items():
+            self._writer.add_scalar(f"test/{name}", value, 0)
+        self._writer.flush()  # which raises what went wrong; close does not
+        self._close()
+        write_text(self._at / COMPLETE, "")
+
+    def abandon(self) -> None:
+        """See Sink."""
+        with contextlib.suppress(Exception):  # it tries to write what could not be written
+            self._close()
+        remove(self._at)
+
+    def _close(self) -> None:
+        try:
+            self._writer.close()
+        finally:
+            threading.excepthook = self._hook
+
+    def _without_tensorboard(self, failed: threading.ExceptHookArgs) -> None:
+        if not type(failed.thread).__module__.startswith("tensorboard."):
+            self._hook(failed)
+
+
+class MLflow:
+    """A run of the experiment `headstart`, found again by its tag; at MLFLOW_TRACKING_URI, else in mlruns."""
+
+    def __init__(self, place: str) -> None:
+        uri = place or os.environ.get("MLFLOW_TRACKING_URI") or "mlruns"
+        if "://" not in uri and not uri.startswith("databricks"):
+            uri = Path(uri).absolute().as_uri()
+        if uri.startswith("file:"):
+            os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # MLflow 3.17 asks for it
+        from mlflow.tracking import MlflowClient
+
+        self._client: Any = MlflowClient(tracking_uri=uri)
+
+    def start(self, run_id: str, name: str) -> bool:
+        """See Sink."""
+        found = self._client.get_experiment_by_name(PROJECT)
+        experiment = found.experiment_id if found else self._client.create_experiment(PROJECT)
+        query = f"tags.`headstart.id` = '{run_id}'"
+        same = self._client.search_runs([experiment], query)
+        if any(COMPLETE in run.data.tags for run in same):
+            return False
+        for run in same:
+            self._client.delete_run(run.info.run_id)
+        made = self._client.create_run(experiment, run_name=name, tags={"headstart.id": run_id})
+        self._id = made.info.run_id
+        return True
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """See Sink."""
+        for name, value in values.items():
+            self._client.log_metric(self._id, _key(name), value, step=step)
+
+    def end(self, params: Mapping[str, str], metrics: Mapping[str, float], files: Sequence[Path]) -> None:
+        """See Sink."""
+        for name, text in params.items():
+            self._client.log_param(self._id, _key(name), text[:_PARAM])
+        self.scalars(0, metrics)
+        for path in files:
+            self._client.log_artifact(self._id, str(path))
+        self._client.set_tag(self._id, COMPLETE, "true")
+        self._client.set_terminated(self._id)
+
+    def abandon(self) -> None:
+        """See Sink: the next `start` finds it by its tag, and deletes it."""
+
+
+class WandB:
+    """A run of the project `headstart`, offline in the folder wandb unless WANDB_MODE says otherwise."""
+
+    def __init__(self, place: str) -> None:
+        import wandb
+
+        self._wandb, self._folder = wandb, Path(place or ".")
+
+    def start(self, run_id: str, name: str) -> bool:
+        """See Sink."""
+        if list(self._folder.glob(f"wandb/*-{run_id}/{COMPLETE}")):
+            return False
+        make_folder(self._folder)
+        self._run: Any = self._wandb.init(
+            project=PROJECT,
+            id=run_id,
+            name=name,
+            resume="allow",
+            dir=str(self._folder),
+            mode=os.environ.get("WANDB_MODE", "offline"),
+            settings=self._wandb.Settings(silent=True, console="off"),
+        )
+        return True
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """See Sink."""
+        self._run.log(dict(values), step=step)
+
+    def end(self, params: Mapping[str, str], metrics: Mapping[str, float], files: Sequence[Path]) -> None:
+        """See Sink."""
+        self._run.config.update(dict(params), allow_val_change=True)
+        self._run.summary.update({f"test/{name}": value for name, value in metrics.items()})
+        for path in files:
+            self._run.save(str(path), base_path=str(path.parent), policy="now")
+        at = Path(self._run.dir).parent
+        self._run.finish()
+        write_text(at / COMPLETE, "")
+
+    def abandon(self) -> None:
+        """See Sink: the next `start` resumes it by its id."""
+
+
+TRACKERS: dict[str, Callable[[str], Sink]] = {"tensorboard": TensorBoard, "mlflow": MLflow, "wandb": WandB}
+_INSTALL = {name: f"pip install 'headstart[{name}]'" for name in TRACKERS}
+
+
+def check_tracker(tracker: str | None) -> None:
+    """See, before anything is computed, that a tracker is known and its package installed; None is no tracker.
+
+    Raises:
+        RecipeError: it is not.
+    """
+    if tracker is None:
+        return
+    if tracker not in TRACKERS:
+        raise RecipeError(
+            expected=" or ".join(TRACKERS), found=repr(tracker), where="--track", hint=near(tracker, TRACKERS)
+        )
+    if importlib.util.find_spec(tracker) is None:
+        raise RecipeError(
+            expected=f"the package for {tracker}", found="not installed", where="--track", hint=_INSTALL[tracker]
+        )
+
+
+def make_sink(tracker: str, place: str = "") -> Sink:
+    """The sink of a tracker.
+
+    Args:
+        place: a folder, or for MLflow a folder or address; empty: the tracker's own default.
+
+    Raises:
+        RecipeError: the tracker is unknown, or its package is not installed.
+        RunError: the folder cannot be written to.
+    """
+    check_tracker(tracker)
+    if place and "://" not in place and not (tracker == "mlflow" and place.startswith("databricks")):
+        place = str(writable_folder(place, "--place", for_model=True))
+    return TRACKERS[tracker](place)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "run"
+
+
+def _key(name: str) -> str:
+    """A name that MLflow takes."""
+    return re.sub(r"[^\w\-. /]", "_", name)

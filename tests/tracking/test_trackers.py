@@ -1,0 +1,118 @@
+"""The trackers, read back with their own readers: the record's numbers, once, however often a run is sent."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+import headstart as hs
+from headstart.errors import RecipeError, RunError
+from headstart.tracking.sink import metrics_of
+from headstart.tracking.trackers import check_tracker, make_sink
+from headstart.workbench.track import run_id
+
+
+def test_an_unknown_tracker_is_refused() -> None:
+    check_tracker(None)
+    with pytest.raises(RecipeError, match="Did you mean mlflow"):
+        check_tracker("mlfow")
+    with pytest.raises(RecipeError):
+        make_sink("nothing")
+
+
+def test_tensorboard_has_the_numbers_of_the_run_once(run: hs.Run, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    first = hs.track(run, to="tensorboard", place=str(tmp_path))
+    files = sorted(tmp_path.rglob("events*"))
+    again = hs.track(run, to="tensorboard", place=str(tmp_path))
+
+    assert (first.existed, again.existed) == (False, True)
+    assert sorted(tmp_path.rglob("events*")) == files
+    events = EventAccumulator(str(files[0].parent))
+    events.Reload()
+    for name, value in metrics_of(run.record).items():
+        (event,) = events.Scalars(f"test/{name}")
+        assert event.value == pytest.approx(value, rel=1e-6)
+
+
+def test_a_run_that_was_cut_off_is_written_anew(run: hs.Run, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    sink = make_sink("tensorboard", str(tmp_path))
+    assert sink.start(run_id(run), run.folder.name)
+    sink.scalars(1, {"train/loss": 3.0})
+
+    assert not hs.track(run, to="tensorboard", place=str(tmp_path)).existed
+    assert len(list(tmp_path.rglob("events*"))) == 1
+
+
+def test_a_full_disk_under_tensorboard_is_an_error_and_no_traceback_of_its_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    record_writer = pytest.importorskip("tensorboard.summary.writer.record_writer")
+    before = threading.excepthook
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    sink = make_sink("tensorboard", str(tmp_path))
+    assert sink.start("id", "run")
+    monkeypatch.setattr(record_writer.RecordWriter, "write", full)
+    with pytest.raises(OSError, match="No space left"):
+        sink.scalars(0, {"loss": 1.0})
+    with pytest.raises(OSError, match="No space left"):
+        sink.end({"a": "b"}, {"accuracy": 0.5}, [])
+    sink.abandon()
+
+    assert list(tmp_path.iterdir()) == []
+    assert threading.excepthook is before
+    assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("place", ["~nobody-of-this-name/board", "n" * 300])
+def test_a_place_that_cannot_be_is_refused(place: str, run: hs.Run, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+
+    with pytest.raises(RunError, match=r"home directory|too long"):
+        hs.track(run, to="tensorboard", place=place)
+
+
+def test_a_run_that_cannot_be_sent_leaves_nothing(run: hs.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("tensorboard")
+
+    def full(path: Path, text: str) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("headstart.tracking.trackers.write_text", full)
+    with pytest.raises(RunError, match="No space left"):
+        hs.track(run, to="tensorboard", place=str(tmp_path))
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_mlflow_has_parameters_metrics_and_files_once(run: hs.Run, tmp_path: Path) -> None:
+    tracking = pytest.importorskip("mlflow.tracking")
+
+    hs.track(run, to="mlflow", place=str(tmp_path))
+    assert hs.track(run, to="mlflow", place=str(tmp_path)).existed
+
+    client = tracking.MlflowClient(tracking_uri=tmp_path.as_uri())
+    (found,) = client.search_runs([client.get_experiment_by_name("headstart").experiment_id])
+    assert found.data.params["backbone"] == "embedded"
+    assert found.data.metrics["accuracy_low"] == run.evaluation.accuracy.low
+    assert {file.path for file in client.list_artifacts(found.info.run_id)} == {"run.json", "report.html"}
+
+
+def test_wandb_offline_is_sent_once(run: hs.Run, tmp_path: Path) -> None:
+    pytest.importorskip("wandb")
+
+    hs.track(run, to="wandb", place=str(tmp_path))
+    assert hs.track(run, to="wandb", place=str(tmp_path)).existed
+
+    (folder,) = (tmp_path / "wandb").glob(f"offline-run-*-{run_id(run)}")
+    assert list(folder.glob("*.wandb"))
