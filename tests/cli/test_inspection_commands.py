@@ -11,6 +11,7 @@ from command_line import Headstart
 from headstart.workbench.run import Run
 
 
+@pytest.mark.slow
 def test_the_looks_are_listed_and_one_is_read_in_words(headstart: Headstart, run: Run, photos: Path) -> None:
     listed = headstart("inspect")
     assert listed.code == 0
@@ -32,6 +33,7 @@ def test_all_writes_a_page(headstart: Headstart, run: Run, photos: Path, tmp_pat
     assert (tmp_path / "page.html").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_an_answer_is_explained(headstart: Headstart, run: Run, photos: Path, tmp_path: Path) -> None:
     image = next(photos.rglob("*.png"))
     answer = headstart("explain", run.folder, image, "--out", "explained")
@@ -41,6 +43,7 @@ def test_an_answer_is_explained(headstart: Headstart, run: Run, photos: Path, tm
     assert len(json.loads(headstart("explain", run.folder, image, "--json").out)) == 1
 
 
+@pytest.mark.slow
 def test_the_doctor_says_what_it_checked_and_what_not(headstart: Headstart, run: Run) -> None:
     answer = headstart("doctor", "embedded")
     assert answer.code == 0
@@ -49,6 +52,7 @@ def test_the_doctor_says_what_it_checked_and_what_not(headstart: Headstart, run:
     assert {"findings", "passed", "not_checked"} <= set(found)
 
 
+@pytest.mark.slow
 def test_mistakes_are_said_in_words(headstart: Headstart, run: Run, photos: Path) -> None:
     for arguments, word in (
         (("inspect", "everything", "embedded", photos), "batch-norm"),

@@ -54,6 +54,7 @@ def test_a_verdict_is_printed_with_every_number(lab: Lab) -> None:
     assert out.rstrip().endswith(verdict)
 
 
+@pytest.mark.slow
 def test_json_is_alone_on_stdout_and_the_picture_is_written_beside_it(lab: Lab, tmp_path: Path) -> None:
     code, out, _ = lab("batch_norm_2d", "--json", "--figure", "norm.png")
 
@@ -104,3 +105,27 @@ def test_the_list_needs_no_torch() -> None:
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
+
+
+def test_exercises_are_listed_written_and_refused_without_a_name(lab: Lab, tmp_path: Path) -> None:
+    code, out, _ = lab("exercises")
+    assert code == 0
+    assert "leave-one-out" in out
+
+    code, out, _ = lab("exercise", "residual")
+    assert code == 0
+    assert "residual.py" in out
+    assert (tmp_path / "residual.py").is_file()
+
+    for wrong in (("exercise",), ("check",), ("check", "missing.py"), ("identity", "more"), ("identity", "--solution")):
+        assert lab(*wrong)[0] == 2
+
+
+@pytest.mark.slow
+def test_a_file_that_fails_its_checks_ends_with_exit_code_1(lab: Lab) -> None:
+    lab("exercise", "residual")
+
+    code, out, _ = lab("check", "residual.py", "--quiet")
+
+    assert code == 1
+    assert "0 of 3 checks passed" in out

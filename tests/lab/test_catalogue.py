@@ -27,6 +27,11 @@ SMALL: dict[str, dict[str, object]] = {
     "gradient_autocorrelation": {"seeds": 1, "width": 50, "plain_depth": 4, "residual_depth": 4},
     "branch_share": {"seeds": 1, "depth": 8},
     "batch_norm_and_dropout": {"batches": 12, "draws": 200},
+    "batch_noise": {"seeds": 2, "steps": 3, "points": 128},
+    "dropout_with_batch_norm": {"seeds": 2, "steps": 3, "points": 64},
+    "smoother_loss": {"seeds": 2, "depth": 2, "steps": 7},
+    "batch_norm_placement": {"seeds": 2, "steps": 3, "depths": (1, 2, 3)},
+    "vanishing_gradients": {"seeds": 2, "steps": 3, "layers": 8, "width": 32, "depth": 2},
     "frozen_is_not_frozen": {"epochs": 1, "images": 16},
     "inception_module": {"side": 7},
     "auxiliary_heads": {"backbone": "resnet18", "size": 64},
@@ -38,7 +43,7 @@ def randomness() -> tuple[object, ...]:
 
 
 def test_every_file_of_the_lab_is_in_the_catalogue() -> None:
-    files = {path.stem for path in LAB.glob("*.py")} - {"__init__", "catalogue", "experiment"}
+    files = {path.stem for path in LAB.glob("*.py")} - {"__init__", "catalogue", "experiment", "stacked_networks"}
 
     assert set(names()) == files == set(CLAIMS)
 
@@ -116,6 +121,11 @@ def test_a_mistyped_name_or_setting_is_answered_with_the_near_ones() -> None:
         ("batch_norm_1d", {"points": 100}),
         ("batch_norm_2d", {"batch_size": 1}),
         ("batch_norm_and_dropout", {"keep": 0.0}),
+        ("batch_noise", {"groups": (3, 16)}),
+        ("batch_norm_placement", {"depths": (0, 3, 12)}),
+        ("dropout_with_batch_norm", {"dropout": 1.0}),
+        ("smoother_loss", {"init": "xavier"}),
+        ("vanishing_gradients", {"layers": 7}),
         ("bias_before_batch_norm", {"images": 0}),
         ("branch_share", {"depth": 7}),
         ("frozen_is_not_frozen", {"images": 1}),

@@ -13,6 +13,7 @@ def outcome() -> Experiment:
     return frozen_is_not_frozen.run(epochs=2)
 
 
+@pytest.mark.slow
 def test_without_gradients_all_statistics_drift_and_no_parameter_does(outcome: Experiment) -> None:
     usual, kept = outcome.tables[0].rows
 

@@ -7,6 +7,7 @@ import pytest
 from headstart.lab import gradient_autocorrelation as lab
 
 
+@pytest.mark.slow
 def test_deep_plain_gradients_are_noise_and_residual_ones_are_not() -> None:
     outcome = lab.run(seeds=4)
 

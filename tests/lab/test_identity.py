@@ -15,6 +15,7 @@ def outcome() -> Experiment:
     return identity.run()
 
 
+@pytest.mark.slow
 def test_the_first_five_rows_of_both_tables_are_those_of_the_chapter(outcome: Experiment) -> None:
     plain, residual = (np.array(table.rows, dtype=float) for table in outcome.tables)
 
@@ -24,6 +25,7 @@ def test_the_first_five_rows_of_both_tables_are_those_of_the_chapter(outcome: Ex
     assert residual == pytest.approx(np.column_stack([x, x]), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_weight_bias_and_largest_point_are_those_of_the_chapter(outcome: Experiment) -> None:
     found = {name: round(outcome.number(name).value, 4) for name in ("weight", "bias", "largest point")}
 

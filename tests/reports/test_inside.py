@@ -51,6 +51,13 @@ def page(folder: Path, *results: Finding, **options: object) -> str:
     return write_inside(folder / "inside.html", contents).read_text(encoding="utf-8")
 
 
+def test_the_page_says_first_what_it_is_and_how_to_read_it(tmp_path: Path) -> None:
+    text = page(tmp_path, Finding("drift"))
+
+    assert text.index("This page shows how the network") < text.index('<nav class="contents"')
+    assert text.index("the conclusion comes first") < text.index('<section id="drift">')
+
+
 def test_an_analysis_has_title_interpretation_figure_and_numbers(tmp_path: Path) -> None:
     text = page(tmp_path, Finding("drift"))
 

@@ -55,7 +55,13 @@ def explain(
     classifier: Annotated[Path, typer.Argument(help="classifier.safetensors, or the folder of its run.")],
     images: Annotated[list[Path], typer.Argument(help="Image files and folders of images.")],
     *,
-    method: Annotated[str, typer.Option(help="grad-cam, integrated-gradients, occlusion, or all.")] = "grad-cam",
+    method: Annotated[
+        str,
+        typer.Option(
+            help="grad-cam, integrated-gradients, occlusion, or all; auto: grad-cam where the network has feature "
+            "maps, else occlusion."
+        ),
+    ] = "auto",
     class_name: Annotated[
         str | None, typer.Option("--class", help="Class to explain. Default: each image's prediction.")
     ] = None,

@@ -135,4 +135,12 @@ def test_what_cannot_be_explained_is_refused():
     with pytest.raises(BackboneError, match="class scores"):
         explain(load_backbone("random"), torch.rand(1, 3, 32, 32))
     with pytest.raises(BackboneError, match="occlusion"):
-        explain(nn.Sequential(nn.Flatten(), nn.Linear(192, 2)), pixels)
+        explain(nn.Sequential(nn.Flatten(), nn.Linear(192, 2)), pixels, methods=("grad-cam",))
+
+
+def test_a_network_without_feature_maps_is_explained_by_occlusion():
+    vectors = nn.Sequential(nn.Flatten(), nn.Linear(192, 2))
+    (found,) = explain(vectors, torch.rand(1, 3, 8, 8), sanity=False)
+    assert [one.method for one in found.maps] == ["occlusion"]
+    (found,) = explain(SmallConvolution(), torch.rand(1, 3, 20, 20), sanity=False)
+    assert [one.method for one in found.maps] == ["grad-cam"]

@@ -14,6 +14,7 @@ from headstart.classifier.classifier import Classifier
 from headstart.errors import BackboneError
 from headstart.inspection.attribution.saliency import (
     ClassOfImage,
+    choose_methods,
     grad_cam,
     integrated_gradients,
     last_map_stage,
@@ -134,3 +135,20 @@ def test_shuffled_weights_are_the_same_numbers_in_another_order():
     assert not torch.equal(after, before)
     assert torch.equal(after.flatten().sort().values, before.flatten().sort().values)
     torch.testing.assert_close(network[1].running_mean, network[0](pixels).mean((0, 2, 3)).detach())
+
+
+@pytest.mark.parametrize(
+    ("methods", "has_maps", "expected"),
+    [
+        (("auto",), True, ("grad-cam",)),
+        (("auto",), False, ("occlusion",)),
+        (("all",), True, ("grad-cam", "integrated-gradients", "occlusion")),
+        (("all",), False, ("integrated-gradients", "occlusion")),
+        (("occlusion", "all"), False, ("occlusion", "integrated-gradients")),
+        (("grad-cam",), False, ("grad-cam",)),  # refused later, with its reason
+    ],
+)
+def test_methods_are_those_that_the_network_allows(
+    methods: tuple[str, ...], has_maps: bool, expected: tuple[str, ...]
+) -> None:
+    assert choose_methods(methods, has_maps=has_maps) == expected

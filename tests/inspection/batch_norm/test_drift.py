@@ -120,6 +120,7 @@ def test_a_network_without_batch_norm_is_not_checkable():
     assert found.tables == ()
 
 
+@pytest.mark.slow
 def test_a_classifier_with_prepared_images_gets_its_preprocessing_checked(small_classifier):
     model = small_classifier(True)
     prepared = torch.randint(0, 256, (6, 3, 96, 96), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))

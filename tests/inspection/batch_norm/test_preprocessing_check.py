@@ -40,6 +40,7 @@ def test_the_correct_variant_is_fine_whatever_the_users_images_are_like(light, c
     assert check_preprocessing(model, own, pixels=variant("card").apply(own)).verdict == "fine"
 
 
+@pytest.mark.slow
 def test_a_card_that_is_wrong_is_found_from_the_weights():
     own = photographs(64, seed=3)
     backbone = load_backbone("embedded")
@@ -52,6 +53,7 @@ def test_a_card_that_is_wrong_is_found_from_the_weights():
     assert found.alternative.variant == "half"
 
 
+@pytest.mark.slow
 def test_images_of_another_kind_are_fine_where_the_spec_describes_them():
     own, backbone = photographs(64, seed=3), load_backbone("embedded")
     backbone.network.stem.bn = nn.BatchNorm2d(96).eval()

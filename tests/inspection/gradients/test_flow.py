@@ -96,6 +96,7 @@ def test_growing_gradients_long_steps_and_dead_layers_are_named():
     assert "exactly zero in a (98.0\u00a0%)" in " ".join(gradient_flow({"a": {"w": [mostly] * 3}}).interpretation)
 
 
+@pytest.mark.slow
 def test_the_figure_works_with_and_without_parameters_and_no_gradients_are_refused():
     sbs = train(deep(nn.ReLU, 8), 0.1)
     flow = gradient_flow(sbs._gradients, sbs._parameters)

@@ -64,6 +64,7 @@ def test_gradients_through_branch_and_shortcut_are_those_of_linear_blocks():
         assert share == pytest.approx(float(branch / (branch + shortcut)), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_logits_without_a_block_are_those_of_the_network_whose_branch_was_cut_by_hand():
     torch.manual_seed(3)
     network = torchvision.models.resnet18(num_classes=5).eval()  # adds in place, and has ReLUs in place

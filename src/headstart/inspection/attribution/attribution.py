@@ -20,11 +20,13 @@ from headstart.errors import RecipeError, near
 from headstart.figures.images import as_images
 from headstart.inspection.attribution.explanation import Explanation, HeatMap
 from headstart.inspection.attribution.saliency import (
-    METHODS,
+    AUTO,
     ClassOfImage,
     Heat,
     Saliency,
+    choose_methods,
     last_map_stage,
+    map_stages,
     saliency,
     shuffle_weights,
 )
@@ -44,7 +46,7 @@ def explain(
     model: Model,
     images: InspectedImages | Tensor,
     *,
-    methods: Sequence[str] = ("grad-cam",),
+    methods: Sequence[str] = (AUTO,),
     class_name: str | None = None,
     sanity: bool = True,
     seed: int = 0,
@@ -52,7 +54,8 @@ def explain(
     """Show the evidence for a class in each image; one Explanation per image, in their order.
 
     Args:
-        methods: of `grad-cam`, `integrated-gradients`, `occlusion`.
+        methods: of `grad-cam`, `integrated-gradients`, `occlusion`; `auto` is Grad-CAM where the network has feature
+            maps, else occlusion, and `all` every one that the network allows.
         class_name: the class to explain; None: each image's predicted one.
         sanity: whether each map is made again with shuffled weights (twice the time).
 
@@ -61,11 +64,10 @@ def explain(
         BackboneError: the model has no class scores, or no feature maps for Grad-CAM.
     """
     inspected, images = inspected_model(model), InspectedImages.of(images)
-    for name in methods:
-        if name not in METHODS:
-            raise RecipeError(expected="a saliency method", found=repr(name), where="method", hint=near(name, METHODS))
+    choose_methods(methods, has_maps=True)  # refuses unknown ones before anything runs
     with inspected.eval_mode(weights=True):
         inspected.network.requires_grad_(False)  # gradients of the maps are needed, not of the weights
+        methods = choose_methods(methods, has_maps=bool(map_stages(inspected, images.pixels)))
         explainer = _Explainer(inspected, images, methods=methods, class_name=class_name)
         maps = explainer.maps()
         hidden = explainer.hide(maps)

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from headstart.backbones.recalibrate import recalibrate_batch_norm
-from headstart.errors import BackboneError
+from headstart.errors import BackboneError, RecipeError, near
 from headstart.inspection.features.stage_outputs import is_map, stage_of, watch_stages
 from headstart.inspection.inspected_model import InspectedModel
 
@@ -32,6 +32,8 @@ _TOGETHER = 8  # images in a pass with gradients: 150 MB with ResNet-18 at 224
 
 
 METHODS = ("grad-cam", "integrated-gradients", "occlusion")
+AUTO, ALL = "auto", "all"
+"""Instead of a method: Grad-CAM where the network has feature maps, else occlusion; or every one that it allows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,6 +143,35 @@ def occlusion(target: ClassOfImage, *, coarse: bool = False) -> Saliency:
     return Saliency(evidence[0].mean(0).double().numpy())
 
 
+def choose_methods(methods: Sequence[str], *, has_maps: bool) -> tuple[str, ...]:
+    """The methods that are meant, `auto` and `all` replaced.
+
+    Args:
+        has_maps: whether a stage has feature maps, without which Grad-CAM is not possible. Occlusion takes its place:
+            integrated gradients are scattered over the patches of a transformer.
+
+    Raises:
+        RecipeError: one is unknown.
+    """
+    auto, every = (METHODS[:1], METHODS) if has_maps else (METHODS[2:], METHODS[1:])
+    found: list[str] = []
+    for name in methods:
+        if name not in (*METHODS, AUTO, ALL):
+            hint = near(name, (*METHODS, AUTO, ALL))
+            raise RecipeError(expected="a saliency method", found=repr(name), where="method", hint=hint)
+        found += auto if name == AUTO else every if name == ALL else (name,)
+    return tuple(dict.fromkeys(found))
+
+
+@torch.no_grad()
+def map_stages(inspected: InspectedModel, pixels: Tensor) -> list[str]:
+    """The stages with feature maps N×C×H×W, in forward order; none in most transformers."""
+    found: list[str] = []
+    with watch_stages(inspected, lambda name, value: found.extend([name] if is_map(inspected, name, value) else [])):
+        inspected.network(pixels[:1])
+    return [name for name in inspected.stages if name in found]
+
+
 @torch.no_grad()
 def last_map_stage(inspected: InspectedModel, pixels: Tensor) -> str:
     """The last stage with feature maps N×C×H×W, the one that Grad-CAM explains.
@@ -148,10 +179,7 @@ def last_map_stage(inspected: InspectedModel, pixels: Tensor) -> str:
     Raises:
         BackboneError: there is none, as in transformers.
     """
-    found: list[str] = []
-    with watch_stages(inspected, lambda name, value: found.extend([name] if is_map(inspected, name, value) else [])):
-        inspected.network(pixels[:1])
-    in_order = [name for name in inspected.stages if name in found]
+    in_order = map_stages(inspected, pixels)
     if not in_order:
         raise BackboneError(
             expected="a stage with feature maps",
