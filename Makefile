@@ -16,7 +16,7 @@ else
 MARKS := -m "not slow"
 endif
 
-.PHONY: install demo test coverage lint types check bench docs clean
+.PHONY: install demo test coverage lint types types-js check bench docs pictures release extras clean
 
 install: $(STAMP)
 
@@ -50,15 +50,40 @@ lint: $(STAMP)
 types: $(STAMP)
 	$(BIN)/mypy
 
+# the page of the studio is JavaScript without a build step; its types are in comments. Needs npx and the npm registry
+types-js:
+	npx --yes --prefer-offline -p typescript@5.9.3 tsc -p .
+
 check: lint types test
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/accuracy.py
-	set -e; for question in pipeline predict_one import_time memory engines near_duplicates scaling finetune finetune_speed analyses preprocessing_check peers; do $(BIN)/python benchmarks/$$question.py; done
+	set -e; for question in pipeline predict_one import_time memory engines near_duplicates scaling finetune finetune_speed analyses preprocessing_check peers step_precision; do $(BIN)/python benchmarks/$$question.py; done
 	set -e; for trains in last-stage full; do $(BIN)/python benchmarks/peers.py --trains $$trains; done
 
+# the tests of the studio in a browser need Debian's chromium (apt-get install chromium) and the package playwright, which
+# is in the extra `test`; without either they are skipped with a word. HEADSTART_AXE=axe.min.js (npm pack axe-core) checks
+# accessibility, too
 docs: $(STAMP)
+	$(BIN)/python -m pip install --quiet --editable ".[docs]"
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+	$(BIN)/python docs/check_site.py docs/_build/html
+
+pictures: $(STAMP)
 	$(BIN)/python docs/make_pictures.py
+	$(BIN)/python docs/make_cast.py
+
+# dist/: wheel and source distribution, built in a fresh environment and checked
+release: $(STAMP)
+	$(BIN)/python -m pip install --quiet build twine
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/python .ci/check_distribution.py dist/*
+
+# each extra in a fresh environment of its own: half an hour, mostly downloads; EXTRAS="lite onnx" for some
+extras: release
+	$(BIN)/python .ci/extras.py dist/*.whl $(EXTRAS)
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) docs/_build docs/_generated build dist .mypy_cache .pytest_cache .ruff_cache

@@ -1,7 +1,7 @@
 """Draw the pictures of the README and of docs/embedded.md: drawn hands, the demo's report as Chromium shows it,
 the drawn pictures that the embedded backbone learnt from, and its first filters.
 
-make docs            (needs chromium or google-chrome on the path; no network)
+make pictures        (needs chromium or google-chrome on the path; no network)
 """
 
 from __future__ import annotations

@@ -1,0 +1,368 @@
+"""Runs the fenced blocks of a page in a folder with drawn hands, and pastes what they print behind them.
+
+`bash` blocks are commands and `python` blocks are code; both run, in the order of the page, in one folder for the page.
+Blocks of any other language are listings. What a block needs beside the folder stands in a comment before it:
+
+    <!-- not run: REASON -->     it cannot run here; the site shows the reason
+    <!-- background -->          a server: it runs until the page ends
+    <!-- exit code 1 -->         the exit code of its last command, where that is not 0
+    <!-- file NAME -->           a listing that is written into the folder first
+    <!-- first: CODE -->         Python that runs unseen, such as what a notebook has done above
+    <!-- picture NAME: TEXT -->  behind a block: a picture that it wrote is shown here
+
+An expression at the end of a Python block is shown, and a matplotlib Figure as a picture. Outputs are kept in
+`_generated/blocks` under a hash of the page's blocks and of headstart's source: when one changes, the page runs again.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import functools
+import hashlib
+import io
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+DOCS = Path(__file__).parent
+KEPT = DOCS / "_generated" / "blocks"
+PICTURES = DOCS / "_generated" / "pictures"
+COLUMNS = 88
+LONGEST = 14  # lines of output that are shown unfolded: a how-to page stays on one screen
+RUNS = ("bash", "python")
+SECONDS = 120  # for a server to answer, and for a command of another program
+
+_COMMENT = r"<!-- *(?P<word>not run|background|exit code|file|first|picture)(?P<rest>.*?)-->"
+_FENCE = re.compile(
+    rf"{_COMMENT}|^(?P<mark>`{{3,}})(?P<language>[^\n`]*)\n(?P<code>.*?)^(?P=mark)$", re.DOTALL | re.MULTILINE
+)
+
+
+@dataclass
+class Block:
+    """A fenced block of a page with what its comments ask for, or a picture (`language` is then empty)."""
+
+    language: str
+    code: str
+    end: int
+    notes: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def runs(self) -> bool:
+        """Whether its code is run by the build."""
+        return self.language in RUNS and "not run" not in self.notes
+
+
+def blocks_of(text: str) -> list[Block]:
+    """The blocks and pictures of a page in their order."""
+    found, notes = [], {}
+    for match in _FENCE.finditer(text):
+        if (word := match["word"]) == "picture":
+            found.append(Block("", match["rest"].strip(), match.end()))
+        elif word:
+            notes[word] = match["rest"].lstrip(": ").rstrip()
+        else:
+            found.append(Block(match["language"].strip(), match["code"], match.end(), notes))
+            notes = {}
+    return found
+
+
+class Failed(Exception):
+    """A block did not do what its page says."""
+
+
+class Page:
+    """Runs the blocks of one page inside a folder of its own."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name = name
+        self.folder = folder
+        self.names: dict[str, Any] = {"__name__": "__main__"}
+        self.servers: list[subprocess.Popen[str]] = []
+
+    def outputs(self, blocks: list[Block]) -> list[str]:
+        """Markdown to paste behind each block.
+
+        Raises:
+            Failed: a block ended with another exit code than its page says, or raised.
+        """
+        with _inside(self.folder):
+            try:
+                return [self._output(block, number) for number, block in enumerate(blocks)]
+            finally:
+                for server in self.servers:
+                    server.terminate()
+                    server.communicate(timeout=SECONDS)
+
+    def _output(self, block: Block, number: int) -> str:
+        if "file" in block.notes:
+            path = Path(block.notes["file"])
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(block.code, encoding="utf-8")
+        if "first" in block.notes:
+            self._run(block.notes["first"])
+        if block.language == "":
+            path, _, text = block.code.partition(":")
+            return self._picture(Path(path), text.strip())
+        if block.language in RUNS and not block.runs:
+            return f"\n\n*Not run by the build: {block.notes['not run']}.*"
+        if block.language == "python":
+            return self._python(block, number)
+        return self._bash(block) if block.language == "bash" else ""
+
+    def _bash(self, block: Block) -> str:
+        if "background" in block.notes:
+            return self._serve(block.code)
+        printed = []
+        lines = [line for line in re.sub(r"\\\n", " ", block.code).splitlines() if line.split("#")[0].strip()]
+        for number, line in enumerate(lines):
+            code, out = run_line(line)
+            expected = int(block.notes.get("exit code", 0)) if number == len(lines) - 1 else 0
+            if code != expected:
+                raise Failed(f"{self.name}: {line!r} ended with exit code {code}, not {expected}\n{out[-3000:]}")
+            command = shlex.join(shlex.split(line, comments=True)) if len(lines) > 1 and "$" not in line else ""
+            printed.append(f"$ {command}\n{out.strip()}" if command else out.strip())
+        return self._pasted("\n\n".join(text for text in printed if text))
+
+    def _serve(self, code: str) -> str:
+        line = shlex.split(code.strip(), comments=True)
+        server = subprocess.Popen(
+            [sys.executable, "-m", *line], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        self.servers.append(server)
+        assert server.stdout is not None
+        said = ""
+        while "http://" not in said:
+            more = server.stdout.readline()
+            if not more:
+                raise Failed(f"{self.name}: {code.strip()!r} ended\n{said}")
+            said += more
+        time.sleep(0.2)
+        return self._pasted(re.sub(r"token=\S+", "token=…", said.strip()))
+
+    def _run(self, code: str) -> Any:
+        """Run code in the names of the page; the value of its last line, if that is an expression."""
+        tree = ast.parse(code)
+        last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
+        try:
+            exec(compile(tree, self.name, "exec"), self.names)
+            return eval(compile(ast.Expression(last.value), self.name, "eval"), self.names) if last else None
+        except Exception as error:
+            raise Failed(f"{self.name}: {type(error).__name__}: {error}\n{code}") from error
+
+    def _python(self, block: Block, number: int) -> str:
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(io.StringIO()):
+            value = self._run(block.code)
+        if hasattr(value, "savefig"):
+            path = Path(f"figure-{number}.png")
+            value.savefig(path, dpi=100, bbox_inches="tight")
+            return self._pasted(out.getvalue().strip()) + self._picture(path, "The figure that this code draws")
+        if value is not None:
+            out.write(f"{value}\n")
+        return self._pasted(out.getvalue().strip())
+
+    def _picture(self, path: Path, text: str) -> str:
+        target = PICTURES / f"{self.name.replace('/', '-')}-{'-'.join(path.with_suffix('').parts)}.png"
+        PICTURES.mkdir(parents=True, exist_ok=True)
+        save_picture(path.read_bytes(), target)
+        return f"\n\n![{text}](/_generated/pictures/{target.name})"
+
+    def _pasted(self, text: str) -> str:
+        text = text.replace(f"{self.folder.resolve()}{os.sep}", "").replace(str(self.folder.resolve()), ".")
+        text = text.replace(str(self.folder.resolve().parent / "cache"), "~/.cache/headstart")
+        text = "\n".join(line.rstrip() for line in text.splitlines())
+        if not text:
+            return ""
+        block = f"````text\n{text}\n````"
+        if text.count("\n") < LONGEST:
+            return f"\n\n{block}"
+        return f"\n\n<details><summary>Output</summary>\n\n{block}\n\n</details>"
+
+
+def save_picture(data: bytes, target: Path) -> None:
+    """Write a picture as a PNG of at most 1,200 px and 128 colours."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(data)) as picture:
+        ground = Image.new("RGB", picture.size, "white")
+        ground.paste(picture, mask=picture.getchannel("A") if picture.mode == "RGBA" else None)
+    ground.thumbnail((1200, 1200))
+    ground.quantize(128).save(target, optimize=True)
+
+
+def run_line(line: str) -> tuple[int, str]:
+    """Exit code and output of a command: one of headstart in this process, others by bash."""
+    if not line.startswith("headstart ") or re.search(r"[|><$;]", line.split(" #")[0]):
+        done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=SECONDS)
+        return done.returncode, done.stdout + (done.stderr if done.returncode else "")
+    from headstart.cli.main import main
+
+    out, err = io.StringIO(), io.StringIO()
+    code = 0
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            main(shlex.split(line, comments=True)[1:])
+        except SystemExit as left:
+            code = int(left.code or 0)
+    return code, out.getvalue() + (err.getvalue() if code else "")
+
+
+@contextlib.contextmanager
+def _inside(folder: Path) -> Iterator[None]:
+    """The working folder and the variables of a page; both are put back, and so is what a page registers."""
+    from headstart.backbones.catalogue import REGISTERED
+    from headstart.best_practices.rule import RULES
+    from headstart.data.audit.check import CHECKS
+    from headstart.inspection.catalogue import ANALYSES
+    from headstart.registry import ENGINES, HEADS
+    from headstart.workbench import write_run
+
+    registered = [(registry, set(registry)) for registry in (REGISTERED, RULES, CHECKS, ANALYSES, ENGINES, HEADS)]
+    before, environment = Path.cwd(), dict(os.environ)
+    inspect = write_run._inspect
+    write_run._inspect = functools.partial(_inspected_once, inspect=inspect)
+    os.environ |= {"COLUMNS": str(COLUMNS), "HEADSTART_CACHE": str(folder.parent / "cache"), "MPLBACKEND": "agg"}
+    os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        write_run._inspect = inspect
+        os.chdir(before)
+        os.environ.clear()
+        os.environ.update(environment)
+        for registry, names in registered:
+            for name in set(registry) - names:
+                registry.remove(name)
+
+
+_INSIDE: dict[str, tuple[bytes, dict[str, str]]] = {}
+
+
+def _inspected_once(session: Any, path: Path, classifier: Any, *, result: Any, inspect: Any) -> dict[str, str]:
+    """inside.html of a network, drawn for the first run that has it: it takes seconds, and no page shows it."""
+    name = classifier.backbone.spec.name
+    if name not in _INSIDE:
+        sentences = inspect(session, path, classifier, result=result)
+        if not path.exists():
+            return sentences
+        _INSIDE[name] = (path.read_bytes(), sentences)
+    path.write_bytes(_INSIDE[name][0])
+    return _INSIDE[name][1]
+
+
+def make_folder(folder: Path) -> None:
+    """What a reader of the pages has: labelled photos, a run on them, and images that are new."""
+    import numpy as np
+    from PIL import Image, ImageEnhance
+
+    import headstart as hs
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, kind in enumerate(hs.HAND_CLASSES):
+        for at, count in (("photos", 20), ("new_camera", 6), ("new_images", 3), ("unlabelled", 5)):
+            labelled = at in ("photos", "new_camera")
+            place = folder / at / (kind if labelled else "")
+            place.mkdir(parents=True, exist_ok=True)
+            for one in range(count):
+                seed = 10_000 * (len(at) + number) + 97 * one
+                hand = hs.draw_hand(kind, seed=seed, size=112)
+                if at == "new_camera":
+                    hand = ImageEnhance.Brightness(ImageEnhance.Color(hand).enhance(0.4)).enhance(0.6)
+                hand.save(place / f"{one + 1 if labelled else f'{kind[0]}{one + 1}'}.png")
+    rng = np.random.default_rng(0)
+    (folder / "well").mkdir()
+    for one in range(15):  # a fourth sign: rings
+        y, x = np.mgrid[:112, :112] - rng.uniform(45, 65, 2)[:, None, None]
+        ring = abs(np.hypot(x, y) - rng.uniform(20, 32)) < rng.uniform(5, 9)
+        pixels = np.where(ring[..., None], rng.uniform(120, 230, 3), rng.uniform(0, 90, 3)) + rng.normal(
+            0, 8, (112, 112, 3)
+        )
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / "well" / f"{one + 1}.png")
+    with _inside(folder):
+        hs.train("photos", backbone="embedded", on_event=None)
+
+
+@functools.cache
+def source_hash() -> str:
+    """Of everything that decides what a block prints."""
+    import headstart
+
+    digest = hashlib.sha256(Path(__file__).read_bytes())
+    for path in sorted(Path(headstart.__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def key_of(blocks: list[Block]) -> str:
+    """The name under which the outputs of these blocks are kept."""
+    told = json.dumps([(block.language, block.code, block.notes) for block in blocks])
+    return hashlib.sha256(f"{source_hash()}{told}".encode()).hexdigest()[:20]
+
+
+def run_page(name: str, text: str, material: Path, working: Path) -> list[str]:
+    """Outputs of the blocks of a page; they run on a copy of `material`, beside the cache that pages share.
+
+    Raises:
+        Failed: a block did not do what its page says.
+    """
+    folder = working / "here"  # where the material was made: a run knows the paths of its images
+    shutil.copytree(material, folder, symlinks=True)
+    try:
+        return Page(name, folder).outputs(blocks_of(text))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class Build:
+    """The outputs of all pages of a site, kept by content between builds."""
+
+    def __init__(self, working: Path) -> None:
+        self.working = working
+
+    def page(self, name: str, text: str) -> str:
+        """The page with what its blocks print."""
+        blocks = blocks_of(text)
+        if name.startswith("_generated/") or not any(block.language in RUNS for block in blocks):
+            return text
+        kept = KEPT / f"{key_of(blocks)}.json"
+        if not kept.exists():
+            material = self.working / "material"
+            if not material.exists():
+                make_folder(self.working / "here")
+                (self.working / "here").rename(material)
+            began = time.monotonic()
+            outputs = run_page(name, text, material, self.working)
+            KEPT.mkdir(parents=True, exist_ok=True)
+            kept.write_text(json.dumps(outputs), encoding="utf-8")
+            print(f"{name}: blocks run in {time.monotonic() - began:.1f} s", file=sys.stderr)
+        pasted, start = [], 0
+        for block, output in zip(blocks, json.loads(kept.read_text(encoding="utf-8")), strict=True):
+            pasted += [text[start : block.end], output]
+            start = block.end
+        return "".join([*pasted, text[start:]])
+
+
+if __name__ == "__main__":  # python docs/run_blocks.py PAGE.md …: runs pages, and prints them with their outputs
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as place:
+        build = Build(Path(place))
+        for given in sys.argv[1:]:
+            page = Path(given).resolve()
+            try:
+                print(build.page(page.relative_to(DOCS).with_suffix("").as_posix(), page.read_text(encoding="utf-8")))
+            except Failed as failed:
+                print(f"FAILED {failed}")

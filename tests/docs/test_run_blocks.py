@@ -1,0 +1,137 @@
+"""The blocks of the documentation: each runs or says why not, and what it prints is pasted behind it."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from docs_modules import load
+
+DOCS = Path(__file__).parents[2] / "docs"
+SOURCES = sorted(
+    page for page in DOCS.rglob("*.md") if not {"_generated", "_build"} & set(page.relative_to(DOCS).parts)
+)
+LISTINGS = {"text", "toml", "nginx", "csv", "json", "yaml"}
+# quick pages that need nothing but the drawn hands; `make docs` runs all of them
+QUICK = ("add_class", "compare_runs", "debug_training", "forget_image", "how_many_more", "model_card", "scikit_learn")
+
+
+@pytest.fixture
+def runner() -> ModuleType:
+    return load("run_blocks")
+
+
+@pytest.fixture
+def page(runner: ModuleType, tmp_path: Path) -> object:
+    """Runs a page in an empty folder: `page(text)` gives what is pasted."""
+    (tmp_path / "here").mkdir()
+    return lambda text: runner.Page("page", tmp_path / "here").outputs(runner.blocks_of(text))
+
+
+def test_each_block_runs_or_is_a_listing_and_one_that_cannot_run_says_why(runner: ModuleType) -> None:
+    ran = 0
+    for source in SOURCES:
+        for block in runner.blocks_of(source.read_text("utf-8")):
+            directive = block.language.startswith("{")
+            assert directive or block.language in {"", *runner.RUNS, *LISTINGS}, (source.name, block.language)
+            assert len(block.notes.get("not run", "a reason")) >= 8, source.name
+            ran += block.runs
+    assert ran >= 60
+
+
+def test_no_command_hides_in_an_indented_block() -> None:
+    for source in SOURCES:
+        outside = re.sub(r"^```.*?^```", "", source.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+        assert not re.search(r"^    headstart ", outside, re.MULTILINE), source.name
+
+
+def test_code_and_commands_of_a_page_share_names_and_folder(page: object) -> None:
+    text = """
+<!-- file numbers.txt -->
+```text
+2
+3
+```
+
+<!-- first: unseen = 10 -->
+```python
+from pathlib import Path
+seen = unseen * sum(map(int, Path("numbers.txt").read_text().split()))
+seen
+```
+
+```bash
+cat numbers.txt
+echo $((4 + 4)) > eight.txt
+```
+
+```python
+print(seen, Path("eight.txt").read_text().strip())
+```
+"""
+    listing, first, commands, second = page(text)  # type: ignore[operator]
+
+    assert listing == ""
+    assert "\n50\n" in first
+    assert "$ cat numbers.txt\n2\n3" in commands
+    assert "50 8" in second
+
+
+def test_a_long_output_is_folded_and_no_path_of_the_machine_stays(page: object, tmp_path: Path) -> None:
+    short, long = page("```python\nimport os\nos.getcwd()\n```\n```python\nprint('line\\n' * 40)\n```\n")  # type: ignore[operator]
+
+    assert str(tmp_path) not in short
+    assert "<details>" not in short
+    assert long.count("line") == 40
+    assert "<details>" in long
+
+
+def test_what_fails_is_an_error_of_the_build(page: object, runner: ModuleType) -> None:
+    for text, said in (
+        ("```bash\nfalse\n```\n", "exit code 1, not 0"),
+        ("```bash\nheadstart predict nothing there\n```\n", "exit code 2, not 0"),
+        ("```python\n1 / 0\n```\n", "ZeroDivisionError"),
+    ):
+        with pytest.raises(runner.Failed, match=said):
+            page(text)  # type: ignore[operator]
+    assert page("<!-- exit code 1 -->\n```bash\nfalse\n```\n") == [""]  # type: ignore[operator]
+
+
+def test_the_folder_and_the_variables_are_put_back(page: object) -> None:
+    before = (Path.cwd(), dict(os.environ))
+    page("```python\nimport os\nos.environ['HEADSTART_X'] = '1'\nos.chdir('..')\n```\n")  # type: ignore[operator]
+    assert (Path.cwd(), dict(os.environ)) == before
+
+
+def test_a_block_that_is_not_run_shows_its_reason(page: object) -> None:
+    (shown,) = page("<!-- not run: it needs a cluster -->\n```bash\nfalse\n```\n")  # type: ignore[operator]
+    assert "it needs a cluster" in shown
+
+
+def test_outputs_are_kept_by_content(runner: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "KEPT", tmp_path / "kept")
+    (tmp_path / "material").mkdir()
+    build = runner.Build(tmp_path)
+    text = "```python\nwith open('../runs.txt', 'a') as file: file.write('x')\n```\n\nEnd."
+
+    first, again = build.page("one", text), build.page("one", text)
+    build.page("one", text.replace("'x'", "'y'"))
+
+    assert first == again
+    assert first.startswith("```python")
+    assert first.endswith("\n\nEnd.")
+    assert (tmp_path / "runs.txt").read_text() == "xy"
+
+
+@pytest.mark.slow
+def test_quick_pages_run(runner: ModuleType, tmp_path: Path) -> None:
+    runner.make_folder(tmp_path / "here")
+    material = (tmp_path / "here").rename(tmp_path / "material")
+    for name in QUICK:
+        text = (DOCS / "how_to" / f"{name}.md").read_text("utf-8")
+        outputs = runner.run_page(f"how_to/{name}", text, material, tmp_path)
+        assert any("````text" in output for output in outputs), name
