@@ -26,7 +26,7 @@ def test_every_field_of_the_recipe_is_an_option_of_train(headstart: Headstart) -
 def test_a_command_has_the_options_of_its_verb_and_no_others(headstart: Headstart, name: str, options: type) -> None:
     text = headstart(name, "--help").out
 
-    for field in ContinueOptions.__annotations__:
+    for field in ContinueOptions.__annotations__.keys() - {"processes"}:  # which belongs to --on there
         assert (f"--{field.replace('_', '-')} " in text) == (field in options.__annotations__), field
 
 
@@ -76,6 +76,7 @@ def test_the_common_options_come_first_and_each_field_has_its_group(headstart: H
     assert "--max-pixels" not in common
 
 
+@pytest.mark.slow
 def test_options_of_a_file_are_taken_and_those_given_win(headstart: Headstart, photos: Path, tmp_path: Path) -> None:
     (tmp_path / "recipe.toml").write_text('group_by = "none"\nmax_bad_share = 0.5\n', "utf-8")
 
@@ -138,6 +139,7 @@ def test_a_mistake_in_a_file_of_options_points_at_the_file_and_the_option(
     assert f"where:    --config {tmp_path / 'recipe.toml'}: max_bad_share\n" in wrong.err
 
 
+@pytest.mark.slow
 def test_verbose_says_times_and_what_was_cached(headstart: Headstart, photos: Path, run_folder: Path) -> None:
     first = headstart("evaluate", run_folder, photos, "--verbose")
     second = headstart("evaluate", run_folder, photos, "-v")

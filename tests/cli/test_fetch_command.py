@@ -75,6 +75,7 @@ def test_a_second_fetch_says_that_nothing_was_downloaded(headstart: Headstart, s
     assert server.paths == ["photos.zip"]
 
 
+@pytest.mark.slow
 def test_json_goes_alone_to_stdout(headstart: Headstart, server: Server) -> None:
     sha256 = hashlib.sha256(server.files["photos.zip"]).hexdigest()
 

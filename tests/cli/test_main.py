@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import html
 import json
+import os
 import shlex
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,8 +17,10 @@ import pytest
 import headstart as hs
 from command_line import Headstart
 from drawn_photos import draw_folder
+from headstart.cli.streams import TerminatedError
 
 
+@pytest.mark.slow
 def test_train_prints_dataset_plan_results_files_and_a_next_command_that_works(
     headstart: Headstart, photos: Path, tmp_path: Path
 ) -> None:
@@ -72,6 +78,7 @@ def test_json_goes_alone_to_stdout_and_begins_with_the_evaluation(headstart: Hea
     assert "images/s" in answer.err
 
 
+@pytest.mark.slow
 def test_predict_prints_every_image_and_exits_1_when_one_cannot_be_read(
     headstart: Headstart, photos: Path, run_folder: Path
 ) -> None:
@@ -160,6 +167,7 @@ def test_mistakes_exit_2_with_expected_found_and_next(
     assert answer.out == ""
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_nothing_half_written(
     headstart: Headstart, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,6 +181,56 @@ def test_ctrl_c_leaves_nothing_half_written(
     assert answer.code == 130
     assert "Stopped" in answer.err
     assert not list((tmp_path / "runs").iterdir())
+
+
+@pytest.mark.parametrize("step", ["parse_args", "invoke"])
+def test_ctrl_c_while_the_words_are_read_ends_it_as_later(
+    step: str, headstart: Headstart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"typer.core.TyperGroup.{step}", interrupted)
+
+    answer = headstart("backbones")
+
+    assert answer.code == 130
+    assert "Stopped" in answer.err
+
+
+@pytest.mark.parametrize(("stopped", "code"), [(KeyboardInterrupt(), 130), (TerminatedError(15), 143)])
+def test_a_signal_outside_of_any_command_is_no_traceback(
+    stopped: BaseException, code: int, headstart: Headstart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> int:
+        raise stopped
+
+    monkeypatch.setattr("headstart.cli.main._exit_code", interrupted)
+
+    assert headstart("backbones").code == code
+
+
+_CTRL_C_IN_AN_IMPORT = """
+import os, signal, sys
+
+class Finder:
+    def find_spec(self, name, *_):
+        if name == "headstart.cli.main":
+            os.kill(os.getpid(), signal.SIGINT)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # tests that run in the background inherit that it is ignored
+sys.meta_path.insert(0, Finder())
+from headstart.__main__ import main
+main()
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_ctrl_c_while_the_command_line_is_imported() -> None:
+    answer = subprocess.run([sys.executable, "-c", _CTRL_C_IN_AN_IMPORT], capture_output=True, text=True, check=False)
+
+    assert answer.returncode == -signal.SIGINT  # a shell calls it 130
+    assert answer.stderr == ""
 
 
 @pytest.mark.slow

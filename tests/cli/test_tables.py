@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import json
+import os
 
 import pytest
+import torch
 
 from command_line import Headstart
-from headstart.cli.tables import console, print_analyses
+from headstart import runtime
+from headstart.classifier.predictions import Prediction
+from headstart.cli.tables import console, print_analyses, print_predictions
 
 
 def test_backbones_have_size_and_licence_on_one_line(headstart: Headstart, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -21,11 +25,26 @@ def test_backbones_have_size_and_licence_on_one_line(headstart: Headstart, monke
     assert "--backbone timm:NAME" in lines[-1]
 
 
-def test_the_cache_names_its_folder_and_its_limit(headstart: Headstart, tmp_path: Path) -> None:
+def test_the_cache_names_its_folder_and_its_limit(headstart: Headstart) -> None:
     answer = headstart("cache")
 
-    assert str(tmp_path / "cache") in answer.out.replace("\n", "")
+    assert os.environ["HEADSTART_CACHE"] in answer.out.replace("\n", "")
     assert "--cache-limit-gb" in answer.out
+
+
+def test_engines_show_what_was_measured_in_milliseconds(headstart: Headstart, monkeypatch: pytest.MonkeyPatch) -> None:
+    from headstart.backbones.backbone import load_backbone
+    from headstart.engines.measured import keep_measurement
+
+    assert "Nothing was measured yet" in headstart("engines").out.replace("\n", " ")
+    keep_measurement(load_backbone("embedded"), {"eager": 0.0123, "folded": 0.0045}, runtime.cache_folder())
+    monkeypatch.setenv("COLUMNS", "120")
+
+    heading, row, *_ = headstart("engines").out.splitlines()
+
+    assert heading.split()[:6] == ["ms", "an", "image", "threads", "eager", "folded"]
+    assert row.split()[:4] == ["embedded", str(torch.get_num_threads()), "12.3", "4.5"]
+    assert json.loads(headstart("engines", "--json").out)["measurements"][0]["seconds"]["eager"] == 0.0123
 
 
 def test_the_console_is_as_wide_as_the_variable_says_and_else_100(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,3 +59,20 @@ def test_names_from_outside_are_no_markup(capsys: pytest.CaptureFixture[str]) ->
     print_analyses([{"name": "[red]mine\x1b[31m", "about": "an analysis of a plug-in"}])
 
     assert "[red]mine\\x1b[31m" in capsys.readouterr().out
+
+
+def test_what_to_mind_stands_beside_the_class_and_a_rejected_image_has_none(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    unsure = Prediction("a.png", "cat", 0.6, {"cat": 0.6, "dog": 0.4}, prediction_set=("cat", "dog"))
+    rejected = Prediction("b.png", None, 0.9, {"cat": 0.9, "dog": 0.1}, familiar=False, rejected="unlike the others")
+
+    print_predictions([unsure, rejected], console())
+
+    first, second, counts = capsys.readouterr().out.splitlines()[1:]
+    assert first.split(maxsplit=4)[:4] == ["a.png", "cat", "60.0", "%"]
+    assert "unsure between cat and dog; dog 40.0\u00a0%" in first
+    assert second.split(maxsplit=2)[:2] == ["b.png", "-"]
+    assert "unlike the others; cat 90.0\u00a0%, dog 10.0\u00a0%" in second
+    assert counts == "2 images: 1 cat, 1 rejected"

@@ -9,7 +9,8 @@ import pytest
 from headstart.cli.terminal import Terminal
 from headstart.data.finding import Finding
 from headstart.progress import Notice, Progress
-from headstart.workbench.events import DatasetSummary, FilesWritten, Plan
+from headstart.reports.next_steps import NextStep
+from headstart.workbench.events import DatasetSummary, FilesWritten, NextSteps, Plan
 
 DATASET = DatasetSummary(
     source="photos",
@@ -92,3 +93,24 @@ def test_a_result_without_a_table_is_shown_in_its_own_words(capsys: pytest.Captu
     Terminal().show(("first", "second"))
 
     assert capsys.readouterr().out == "first\n\nsecond\n"
+
+
+def test_what_to_improve_is_one_paragraph_with_its_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    steps = (NextStep("Add images of [b]bees."), NextStep("Compare backbones.", "headstart advise photos"))
+
+    Terminal().on_event(NextSteps(steps))
+
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert lines[-2:] == ["  Add images of [b]bees. Compare backbones.", "    headstart advise photos"]
+    Terminal(quiet=True).on_event(NextSteps(steps))
+    Terminal().on_event(NextSteps(()))
+    assert capsys.readouterr().out == ""
+
+
+def test_a_command_is_never_cut_off(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    command = "headstart train a/long/path/to/photos --backbone efficientnet_lite0"
+
+    Terminal().on_event(NextSteps((NextStep("Try another.", command),)))
+
+    assert f"    {command}\n" in capsys.readouterr().out

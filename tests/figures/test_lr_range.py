@@ -59,6 +59,7 @@ def test_losses_beyond_divergence_do_not_press_the_curve_flat() -> None:
     assert 2 < high < 5
 
 
+@pytest.mark.slow
 def test_a_test_without_points_is_drawn_with_its_sentence() -> None:
     nothing = {"losses": (), "corrected": (), "raw": (), "rates": (), "suggestion": None, "low": None, "high": None}
     figure = lr_range_figure(dataclasses.replace(CURVE, **nothing, sentence="No suggestion: no number."))

@@ -8,6 +8,7 @@ import sys
 from xml.etree import ElementTree
 
 import numpy as np
+import pytest
 
 from headstart.figures.confusion import confusion_figure
 from headstart.figures.panels import ImagePlot, panels_figure
@@ -54,6 +55,7 @@ def test_two_figures_of_one_page_share_no_ids_and_one_figure_is_always_the_same_
     assert inline_svg(reliability_figure(POINTS), "one") == one
 
 
+@pytest.mark.slow
 def test_drawing_never_imports_pyplot() -> None:
     code = (
         "import sys\n"

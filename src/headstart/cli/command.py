@@ -26,24 +26,26 @@ from headstart.recipe_file import read_options
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _PANELS = {
-    "From images to a classifier": ("train", "predict", "evaluate", "compare", "audit", "show"),
-    "Train further": ("resume", "continue", "recalibrate", "selftest"),
-    "Use elsewhere": ("export", "check", "serve"),
+    "From images to a classifier": (
+        *("train", "predict", "evaluate", "embed", "compare", "audit", "review", "advise", "show", "studio"),
+    ),
+    "Train further": ("resume", "continue", "add-class", "forget", "recalibrate", "selftest"),
+    "Use elsewhere": ("export", "card", "track", "push", "pull", "check", "serve"),
     "Inspect": ("inspect", "explain", "doctor", "lab"),
-    "Data sets, backbones, cache": ("fetch", "backbones", "cache", "pretrain", "demo", "help"),
+    "Data sets, backbones, cache": ("fetch", "backbones", "engines", "cache", "pretrain", "demo", "help"),
 }
 # options by what they are about, those that most people need first; all others are Advanced
 _GROUPS = {
     "Common": (
         ("backbone", "weights", "strategy", "time", "group_by", "test_share", "balance", "seed", "offline", "inside")
     ),
-    "Data": ("classes", "background", "max_pixels", "max_bad_share", "verify"),
-    "Head": ("head", "layers", "size"),
+    "Data": ("classes", "background", "max_pixels", "max_bad_share", "verify", "review"),
+    "Head": ("head", "layers", "size", "sizes"),
     "Fine-tuning": (
         *("unfreeze", "epochs", "lr", "schedule", "mix", "label_smoothing", "average", "flip_tta", "batch_norm"),
-        *("flips", "views", "activations", "checkpoint_every"),
+        *("flips", "augment", "views", "activations", "step_precision", "checkpoint_every"),
     ),
-    "Speed": ("batch_size", "workers", "device", "engine", "precision", "cache_limit_gb"),
+    "Speed": ("processes", "batch_size", "workers", "device", "engine", "precision", "cache_limit_gb"),
 }
 _GROUP_OF = {name: group for group, names in _GROUPS.items() for name in names}
 _PANEL_OF = {name: panel for panel, names in _PANELS.items() for name in names}
@@ -56,6 +58,16 @@ class _InOrder(TyperGroup):
         order = list(_PANEL_OF)
         return sorted(super().list_commands(ctx), key=order.index)
 
+    def make_context(self, *arguments: Any, **named: Any) -> Any:
+        """As a command: Ctrl-C ends it while its words are read, too."""
+        with _errors_shown({}):
+            return super().make_context(*arguments, **named)
+
+    def invoke(self, ctx: Any) -> Any:
+        """As make_context, for the words of the command itself."""
+        with _errors_shown({}):
+            return super().invoke(ctx)
+
 
 app = typer.Typer(
     name="headstart",
@@ -66,7 +78,27 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-_STOPPED = "Stopped. No unfinished files are left; what was computed or downloaded so far is kept."
+
+def command_group(name: str, about: str, *, default: str) -> typer.Typer:
+    """A command that has commands; words that name none of them go to the default one: `advise photos/`."""
+
+    class WithDefault(TyperGroup):
+        """Puts the name of the default command before words that begin with no command."""
+
+        def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+            if args and args[0] not in self.commands and args[0] not in ("-h", "--help"):
+                args = [default, *args]
+            return super().parse_args(ctx, args)
+
+    group = typer.Typer(
+        cls=WithDefault,
+        help=about,
+        no_args_is_help=True,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.add_typer(group, name=name, rich_help_panel=_PANEL_OF[name])
+    return group
+
 
 _JSON = Annotated[bool, typer.Option("--json", help="Print the result alone, as JSON, to stdout.")]
 _CONFIG = Annotated[
@@ -84,6 +116,7 @@ def command(
     name: str | None = None,
     show: Callable[[Any, Mapping[str, Any]], None] | None = None,
     failed: Callable[[Any], bool] = lambda result: False,
+    group: typer.Typer | None = None,
 ) -> Callable[[_Command], _Command]:
     """Make a command of a function: its result is shown, or printed as JSON with `--json`.
 
@@ -95,6 +128,7 @@ def command(
         name: of the command; None: the function's.
         show: shows the result; it also gets the command's arguments. None: `Terminal.show`, which needs torch.
         failed: whether the command, although done, ends with exit code 1.
+        group: that it is a command of, such as `advise`; None: of headstart itself.
     """
 
     def decorate(function: _Command) -> _Command:
@@ -122,7 +156,10 @@ def command(
         run.__signature__ = inspect.Signature(list(parameters.values()))  # type: ignore[attr-defined]
         run.__annotations__ = {name: parameter.annotation for name, parameter in parameters.items()}
         own_name = name or function.__name__
-        app.command(own_name, rich_help_panel=_PANEL_OF[own_name])(run)
+        if group is None:
+            app.command(own_name, rich_help_panel=_PANEL_OF[own_name])(run)
+        else:
+            group.command(own_name)(run)
         return function
 
     return decorate
@@ -248,6 +285,12 @@ def show_error(error: HeadstartError) -> None:
         print(f"  {name + ':':10}{shown(text)}", file=sys.stderr)
 
 
+def show_stopped() -> None:
+    """Print to stderr that Ctrl-C, or another signal, ended the command."""
+    text = "Stopped. No unfinished files are left; what was computed or downloaded so far is kept."
+    print(f"\n{text}", file=sys.stderr)
+
+
 @contextlib.contextmanager
 def _errors_shown(flags: Mapping[str, str]) -> Iterator[None]:
     try:
@@ -260,5 +303,5 @@ def _errors_shown(flags: Mapping[str, str]) -> Iterator[None]:
         show_error(os_error(error))
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
-        print(f"\n{_STOPPED}", file=sys.stderr)
+        show_stopped()
         raise typer.Exit(130) from None

@@ -16,13 +16,22 @@ from typer.core import TyperGroup
 from typing_extensions import Unpack
 
 from headstart import __version__
-from headstart.cli import export_commands, inspection_commands, lab_command, training_commands  # noqa: F401  # they register commands
-from headstart.cli.command import app, command, show_error
-from headstart.cli.streams import StandardStreams, signals_as_interrupt
-from headstart.cli.tables import console, print_backbones, print_cache, print_predictions
-from headstart.errors import RecipeError, near
+from headstart.cli import (  # noqa: F401  # they register commands
+    advise_commands,
+    export_commands,
+    inspection_commands,
+    lab_command,
+    review_commands,
+    studio_command,
+    training_commands,
+)
+from headstart.cli.cluster_options import Address, HeldOut, On, Processes, Shards, cluster
+from headstart.cli.command import app, command, show_error, show_stopped
+from headstart.cli.streams import StandardStreams, TerminatedError, signals_as_interrupt
+from headstart.cli.tables import console, print_backbones, print_cache, print_engines, print_predictions
+from headstart.errors import RecipeError, near, shown
 from headstart.invocation import started_in_shell
-from headstart.options import AuditOptions, EvaluateOptions, PredictOptions, TrainOptions
+from headstart.options import AuditOptions, EmbedOptions, EvaluateOptions, PredictOptions, TrainOptions
 from headstart.progress import OnEvent
 
 _Classifier = Annotated[Path, typer.Argument(help="classifier.safetensors, or the folder of its run.")]
@@ -30,26 +39,51 @@ _Dataset = Annotated[
     Path, typer.Argument(help="Folder of class folders, or of train/ and test/ folders; csv table; zip or tar.")
 ]
 
+_AnyDataset = Annotated[
+    str,
+    typer.Argument(
+        help="Folder of class folders, or of train/ and test/ folders; csv table; zip or tar. With --on also Parquet "
+        "files and webdataset tars, here or at an address such as s3://bucket/photos/*.parquet."
+    ),
+]
+
 
 @command()
-def train(
-    source: _Dataset,
+def train(  # one parameter for each option
+    source: _AnyDataset,
     *,
     out: Annotated[Path | None, typer.Option(help="Folder of the run. Default: runs/NAME, never overwritten.")] = None,
+    track: Annotated[
+        str | None, typer.Option(help="Also send the run to tensorboard, mlflow or wandb, epoch by epoch.")
+    ] = None,
+    on: On = None,
+    address: Address = "",
+    shards: Shards = None,
+    held_out: HeldOut = "left-out",
     on_event: OnEvent,
     **options: Unpack[TrainOptions],
 ) -> object:
     """Train a classifier on your images and evaluate it on images it has never seen."""
     from headstart.workbench.train import train as verb
 
-    return verb(source, out=out, on_event=on_event, **options)
+    where = cluster(on, address=address, shards=shards, held_out=held_out)
+    return verb(source, out=out, track=track, on=where, on_event=on_event, **options)
 
 
 def _show_predictions(predictions: Any, values: Mapping[str, Any]) -> None:
-    print_predictions(predictions, console())
+    if isinstance(predictions, list):
+        print_predictions(predictions, console())
+    else:  # of workers: counts, and the file they are in
+        print("\n".join(map(shown, str(predictions).split("\n"))))
 
 
-@command(show=_show_predictions, failed=lambda predictions: any(p.error or p.damaged for p in predictions))
+def _has_unread(predictions: Any) -> bool:
+    if isinstance(predictions, list):
+        return any(p.error or p.damaged for p in predictions)
+    return bool(predictions.bad or predictions.damaged)
+
+
+@command(show=_show_predictions, failed=_has_unread)
 def predict(  # one parameter for each option
     classifier: Annotated[
         Path, typer.Argument(help="classifier.safetensors, the folder of its run, or an exported .onnx file.")
@@ -57,7 +91,8 @@ def predict(  # one parameter for each option
     images: Annotated[
         list[str],
         typer.Argument(
-            help="Image files, folders, patterns ('**/*.jpg'), zip and tar files, addresses, any number.",
+            help="Any number of image files, folders, patterns ('**/*.jpg'), zip and tar files, addresses, videos, "
+            "camera:0.",
             metavar="{images}",
         ),
     ],
@@ -70,11 +105,37 @@ def predict(  # one parameter for each option
     sort_into: Annotated[
         Path | None, typer.Option(help="Copy each image into a folder of its predicted class, below this one.")
     ] = None,
+    threshold_policy: Annotated[
+        str | None,
+        typer.Option(
+            help="What becomes of doubtful answers: keep (their class, and why it is doubtful) or reject (no class). "
+            "Default: keep, and reject with --reject."
+        ),
+    ] = None,
+    reject: Annotated[
+        str | None,
+        typer.Option(
+            help="Which answers are rejected: unfamiliar, unsure, atypical, with commas. Default: unfamiliar."
+        ),
+    ] = None,
+    every: Annotated[
+        str | None, typer.Option(help="Of a video or camera: time between two frames, as 1s or 500ms. Default: 1s.")
+    ] = None,
+    frames: Annotated[
+        int | None,
+        typer.Option(help="Of a video or camera: stop after so many frames. Default: a camera runs until Ctrl-C."),
+    ] = None,
+    on: On = None,
+    address: Address = "",
+    processes: Processes = 0,
+    shards: Shards = None,
     on_event: OnEvent,
     **options: Unpack[PredictOptions],
 ) -> object:
     """Predict the class of new images, with calibrated probabilities."""
     files: dict[str, Any] = {"csv": csv, "out": out, "format": format_, "sort_into": sort_into}
+    files |= {"threshold_policy": threshold_policy, "reject": reject, "every": every, "frames": frames}
+    files["on"] = cluster(on, address=address, processes=processes, shards=shards)
     if classifier.suffix.lower() == ".onnx":  # without torch
         from headstart.workbench.predict_onnx import predict_onnx
 
@@ -85,13 +146,48 @@ def predict(  # one parameter for each option
 
 
 @command()
-def evaluate(
-    classifier: _Classifier, source: _Dataset, *, on_event: OnEvent, **options: Unpack[EvaluateOptions]
+def evaluate(  # one parameter for each option
+    classifier: _Classifier,
+    source: _AnyDataset,
+    *,
+    on: On = None,
+    address: Address = "",
+    processes: Processes = 0,
+    shards: Shards = None,
+    on_event: OnEvent,
+    **options: Unpack[EvaluateOptions],
 ) -> object:
     """Evaluate a classifier on another set of images."""
     from headstart.workbench.evaluate import evaluate as verb
 
-    return verb(classifier, source, on_event=on_event, **options)
+    where = cluster(on, address=address, processes=processes, shards=shards)
+    return verb(classifier, source, on=where, on_event=on_event, **options)
+
+
+def _show_features(written: Any, values: Mapping[str, Any]) -> None:
+    print(f"{written['images']:,} images, {written['width']:,} features of {', '.join(written['stages'])}")
+    print(f"Written: {shown(str(written['file']))}")
+
+
+@command(show=_show_features)
+def embed(  # one parameter for each option
+    images: _AnyDataset,
+    *,
+    out: Annotated[Path, typer.Option(help="Parquet file to write.")] = Path("features.parquet"),
+    on: On = None,
+    address: Address = "",
+    processes: Processes = 0,
+    shards: Shards = None,
+    on_event: OnEvent,
+    **options: Unpack[EmbedOptions],
+) -> object:
+    """Write the features of images, from a pretrained network, as a Parquet file."""
+    from headstart.workbench.embed import embed as verb
+
+    where = cluster(on, address=address, processes=processes, shards=shards)
+    features = verb(images, on=where, out=out, on_event=on_event, **options)
+    images_, width = features.matrix.shape
+    return {"file": str(out), "images": images_, "width": width, "stages": list(features.stages)}
 
 
 def _show_comparison(comparison: object, runs: Mapping[str, Any]) -> None:
@@ -112,11 +208,28 @@ def compare(
 
 
 @command()
-def audit(source: _Dataset, *, on_event: OnEvent, **options: Unpack[AuditOptions]) -> object:
+def audit(  # one parameter for each option
+    source: _AnyDataset,
+    *,
+    shortcuts: Annotated[
+        bool,
+        typer.Option("--shortcuts", help="Also look for what tells the classes apart without the subject."),
+    ] = False,
+    backbone: Annotated[str, typer.Option(help="With --shortcuts: the network to compare with.")] = "auto",
+    weights: Annotated[str | None, typer.Option(help="With --shortcuts: file or URL of its weights.")] = None,
+    on: On = None,
+    address: Address = "",
+    processes: Processes = 0,
+    shards: Shards = None,
+    on_event: OnEvent,
+    **options: Unpack[AuditOptions],
+) -> object:
     """Find unreadable, duplicate, leaking and mislabelled images, and classes that are too small; changes nothing."""
     from headstart.workbench.audit import audit as verb
 
-    return verb(source, on_event=on_event, **options)
+    where = cluster(on, address=address, processes=processes, shards=shards)
+    given: dict[str, Any] = {"shortcuts": shortcuts, "backbone": backbone, "weights": weights, **options}
+    return verb(source, on=where, on_event=on_event, **given)
 
 
 @command(show=lambda shown, values: None)  # its last event has named the page
@@ -162,6 +275,14 @@ def backbones() -> object:
     from headstart.workbench.backbones import list_backbones
 
     return list_backbones()
+
+
+@command(show=print_engines)
+def engines() -> object:
+    """List how fast each engine ran on this machine, for every network that was measured."""
+    from headstart.workbench.engines import list_engines
+
+    return list_engines()
 
 
 @command(show=print_cache)
@@ -250,17 +371,34 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     What is printed can get lost without harm: the command's work is done whether somebody reads it or not.
     """
+    try:
+        code = _steady_exit_code(arguments)
+    except TerminatedError as stopped:  # before the command had begun, or when it had ended
+        code = 128 + stopped.number
+    except KeyboardInterrupt:
+        code = 130
+    sys.exit(code)
+
+
+def _steady_exit_code(arguments: Sequence[str] | None) -> int:
     streams = StandardStreams()
     try:
         with signals_as_interrupt() as came:
-            code = _exit_code(arguments)
+            try:
+                code = _exit_code(arguments)
+            except Exception:
+                if not came:
+                    raise
+                show_stopped()
+            if came:
+                code = 128 + came[0]
         lost = streams.lost_output
         if lost is not None:
             show_error(lost)
             code = code or 2
     finally:
         streams.close()
-    sys.exit(128 + came[0] if came else code)
+    return code
 
 
 def _exit_code(arguments: Sequence[str] | None) -> int:

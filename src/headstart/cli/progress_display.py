@@ -10,7 +10,9 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
 from headstart import progress
-from headstart.errors import shown
+from headstart.cli.tables import safe
+
+_LOG_SECONDS = 5.0  # of one step between two lines of a log; with the signs of life no ten seconds are silent
 
 
 class ProgressDisplay:
@@ -25,8 +27,7 @@ class ProgressDisplay:
         self._quiet, self._verbose = quiet, verbose
         self._bar: Progress | None = None
         self._step = ""
-        self._tenth = -1
-        self._next_sign: dict[str, float] = {}  # step → seconds from which on a log gets the next sign of life
+        self._tenth, self._next_line = -1, 0.0  # for a log
 
     def on_event(self, event: progress.Event) -> bool:
         """Show one event; False: it is of another kind, for somebody else to show."""
@@ -39,10 +40,10 @@ class ProgressDisplay:
         elif isinstance(event, progress.Detail):
             if self._verbose:
                 self.stop()
-                self._err.print(Text(shown(event.text), style="dim"), soft_wrap=True)
+                self._err.print(safe(event.text, style="dim"), soft_wrap=True)
         elif isinstance(event, progress.Notice):
             self.stop()
-            self._err.print(Text(shown(event.text), style="yellow"))
+            self._err.print(safe(event.text, style="yellow"))
         else:
             self.stop()
             return False
@@ -52,10 +53,11 @@ class ProgressDisplay:
         line = progress.progress_line(event).rstrip()
         is_new = self._step != event.step
         self._step = event.step
-        if not self._err.is_terminal:  # for a log: a line at each tenth
+        if not self._err.is_terminal:  # for a log: a line at each tenth, and where that takes long more of them
             tenth = event.done * 10 // max(event.total, 1)
-            if is_new or tenth != self._tenth:
+            if is_new or tenth != self._tenth or event.seconds >= self._next_line:
                 print(line, file=sys.stderr, flush=True)
+                self._next_line = event.seconds + _LOG_SECONDS
             self._tenth = tenth
             return
         if self._bar is None or is_new:
@@ -70,11 +72,8 @@ class ProgressDisplay:
             self._err.print(Text(line, style="dim"))
 
     def _working(self, event: progress.Working) -> None:
-        """A step that reports no progress; in a log after twice the time each, for it may take an hour."""
+        """A step that reports no progress."""
         if not self._err.is_terminal:
-            if event.seconds < self._next_sign.get(event.step, 0.0):
-                return
-            self._next_sign[event.step] = 2 * event.seconds
             print(event.text, file=sys.stderr, flush=True)
             return
         if self._bar is None:

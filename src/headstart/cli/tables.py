@@ -13,9 +13,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from headstart.cli.wrapped_text import WrappedText, longest_piece
 from headstart.errors import shown
+from headstart.wording import percent
 
 _WIDTH = 100  # columns of a file or a pipe, unless COLUMNS says otherwise
+_MOST_OF_CLASS = 24  # columns that a class name is sure of
 _MOST_COUNTED = 12  # classes in the line of counts
 _NUMBERS = ("{:.1f}", "{}", "{:.2f}", "{:.3f}", "{:.0f}")  # million parameters, px, GMAC, accuracy, MB
 
@@ -26,9 +29,9 @@ def console(*, quiet: bool = False) -> Console:
     return Console(highlight=False, quiet=quiet, width=None if known else _WIDTH)
 
 
-def safe(text: str) -> Text:
+def safe(text: str, style: str = "") -> Text:
     """Text from outside: no markup in it is obeyed, control characters are escaped."""
-    return Text(shown(text))
+    return WrappedText(shown(text), style=style)
 
 
 def plain(*, header: bool = False) -> Table:
@@ -59,24 +62,63 @@ def print_backbones(entries: Sequence[Mapping[str, Any]], values: Mapping[str, A
 def print_predictions(predictions: Sequence[Any], out: Console) -> None:
     """Predictions as a table, one line each, and how many images each class got."""
     table = plain(header=True)
+    widest = max((longest_piece(shown(one.label or "unreadable")) for one in predictions), default=0)
     for name in ("image", "class", "probability", "next classes"):
-        table.add_column(name, justify="right" if name == "probability" else "left", overflow="fold")
+        table.add_column(
+            name,
+            justify="right" if name == "probability" else "left",
+            overflow="fold",
+            no_wrap=name == "probability",
+            min_width=min(widest, _MOST_OF_CLASS) if name == "class" else None,
+        )
     for prediction in predictions:
         if prediction.error:
             table.add_row(safe(prediction.name), Text("unreadable", style="red"), "", safe(prediction.error))
             continue
-        rest = ", ".join(f"{shown(label)} {share:.1%}" for label, share in prediction.top[1:])
-        said = Text(f"{shown(prediction.damaged)}; ", style="yellow") if prediction.damaged else Text("")
-        share = f"{prediction.probability:.1%}"
-        table.add_row(safe(prediction.name), safe(prediction.label or ""), share, said + Text(rest))
+        rest = ", ".join(
+            f"{shown(label)} {percent(share)}" for label, share in prediction.top[not prediction.rejected :]
+        )
+        doubts = [shown(text) for text in (prediction.damaged, prediction.doubt) if text]
+        said = safe("").append("".join(f"{text}; " for text in doubts), style="yellow")
+        share, label = percent(prediction.probability), safe(prediction.label or "")
+        if prediction.rejected:
+            said = safe("").append(f"{shown(prediction.rejected)}; ", style="yellow")
+            share, label = "", Text("-", style="yellow")
+        table.add_row(safe(prediction.name), label, share, said.append(rest))
     # in a file or a pipe each image stays on its line
     wide = out if out.is_terminal or out.quiet else Console(highlight=False, width=10_000)
     wide.print(table)
     if len(predictions) > 1:
-        counts = Counter("unreadable" if one.error else str(one.label) for one in predictions)
+        counts = Counter(
+            "unreadable" if one.error else "rejected" if one.rejected else str(one.label) for one in predictions
+        )
         parts = [f"{count:,} {shown(name)}" for name, count in counts.most_common(_MOST_COUNTED)]
         more = [f"{len(counts) - _MOST_COUNTED} more classes"] if len(counts) > _MOST_COUNTED else []
-        out.print(f"{len(predictions):,} images: {', '.join([*parts, *more])}")
+        out.print(safe(f"{len(predictions):,} images: {', '.join([*parts, *more])}"))
+
+
+def print_engines(measured: Any, values: Mapping[str, Any]) -> None:
+    """Milliseconds an image with each engine, one line for each network and number of threads."""
+    names = sorted({name for one in measured.measurements for name in one.seconds})
+    if not names:
+        console().print(
+            "Nothing was measured yet: train and embed measure a network when enough images wait for it.",
+            soft_wrap=True,
+        )
+        return
+    table = plain(header=True)
+    table.add_column("ms an image", overflow="fold")
+    for name in ("threads", *names):
+        table.add_column(name, justify="right", no_wrap=True)
+    processors = sorted({one.processor for one in measured.measurements})
+    if len(processors) > 1:
+        table.add_column("processor", overflow="fold")
+    for one in measured.measurements:
+        times = [f"{1000 * one.seconds[name]:.1f}" if name in one.seconds else "-" for name in names]
+        processor = [safe(one.processor)] if len(processors) > 1 else []
+        table.add_row(safe(one.backbone), str(one.threads), *times, *processor)
+    note = "The fastest is used by --engine auto. -: not installed, or its features differed from eager's."
+    _print(table, note if len(processors) > 1 else f"Measured on {shown(processors[0])}. {note}")
 
 
 def print_cache(state: Any, values: Mapping[str, Any]) -> None:

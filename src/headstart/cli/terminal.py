@@ -18,6 +18,7 @@ from headstart import progress
 from headstart.cli.progress_display import ProgressDisplay
 from headstart.cli.tables import console, plain, print_predictions, safe
 from headstart.errors import shown
+from headstart.wording import percent
 from headstart.workbench import events
 from headstart.workbench.run import Run
 from headstart.workbench.values import Audit, Evaluation, EvaluationResult, FetchedSet, Finding, Prediction
@@ -54,6 +55,8 @@ class Terminal:
             return
         if isinstance(event, events.Results):
             self._results(event)
+        elif isinstance(event, events.NextSteps) and not self._quiet:
+            self._next_steps(event)
         elif isinstance(event, events.FilesWritten):
             self._files(event)
         elif isinstance(event, events.DatasetSummary) and not self._quiet:
@@ -108,11 +111,22 @@ class Terminal:
                 self._indented(Text(", ".join(examples[:_SHOWN_NAMES]) + more, style="dim"), 6)
 
     def _results(self, event: events.Results) -> None:
-        self._title("Results")
+        self._title(f"Results with an {event.basis}" if event.basis else "Results")
         self._evaluation(event.evaluation)
+        for sentence in event.trust:
+            self._indented(safe(sentence))
         for warning in event.warnings:
             self._indented(Text.assemble(("! ", "yellow"), shown(warning)))
-        self._indented(Text(shown(f"{event.chosen}; the test images were used once."), style="dim"))
+        self._indented(safe(f"{event.chosen}; the test images were used once.", style="dim"))
+
+    def _next_steps(self, event: events.NextSteps) -> None:
+        """One paragraph, and its commands."""
+        if not event.steps:
+            return
+        self._title("What to improve")
+        self._indented(safe(" ".join(step.text for step in event.steps)))
+        for command in dict.fromkeys(step.command for step in event.steps if step.command):
+            self._out.print(safe(f"    {command}", style="dim"), soft_wrap=True)  # a padding would cut it off
 
     def _evaluation(self, evaluation: Evaluation) -> None:
         table = plain()
@@ -125,7 +139,7 @@ class Terminal:
 
     def _files(self, event: events.FilesWritten) -> None:
         self._title(f"Files written to {shown(str(event.folder))}/")
-        self._indented(Text(shown("  ".join(event.files))))
+        self._indented(safe("  ".join(event.files)))
         if event.next_command:
             self._next(event.next_command)
 
@@ -138,7 +152,7 @@ class Terminal:
         """Print lines that may hold names from outside; in a terminal sentences are wrapped between words."""
         for line in text.splitlines():
             is_table = line.startswith(" ")
-            self._out.print(Text(shown(line)), soft_wrap=is_table or not self._out.is_terminal)
+            self._out.print(safe(line), soft_wrap=is_table or not self._out.is_terminal)
 
     @show.register(Run)
     @show.register(type(None))
@@ -161,11 +175,11 @@ class Terminal:
         self._evaluation(result.evaluation)
         for mistake in result.evaluation.mistakes[:5]:
             nearest = result.nearest.get(mistake.name)
-            text = f"{mistake.name}: {mistake.true} predicted as {mistake.predicted} ({mistake.probability:.1%})"
+            text = f"{mistake.name}: {mistake.true} predicted as {mistake.predicted} ({percent(mistake.probability)})"
             text += f", most similar training image {nearest}" if nearest else ""
             self._indented(Text.assemble(("✗ ", "red"), shown(text)))
         for note in result.notes:
-            self._indented(Text(shown(note), style="dim"))
+            self._indented(safe(note, style="dim"))
 
     @show.register
     def _(self, audit: Audit) -> None:

@@ -17,6 +17,9 @@ from headstart.progress import OnEvent
 def resume(
     run: Annotated[Path, typer.Argument(help="Folder the run was to be written to.")],
     *,
+    processes: Annotated[
+        int | None, typer.Option(help="Processes that fine-tune together. Default: as before.", min=1)
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Resume although images, versions or device have changed.")
     ] = False,
@@ -25,7 +28,7 @@ def resume(
     """Resume an interrupted training; it ends with the same weights as an uninterrupted one."""
     from headstart.workbench.resume import resume as verb
 
-    return verb(run, force=force, on_event=on_event)
+    return verb(run, processes=processes, force=force, on_event=on_event)
 
 
 @command(name="continue")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from headstart.classifier.trust_evaluation import TrustEvaluation
 from headstart.data.finding import SEVERITIES, Finding
 from headstart.data.images import ImageRules
 from headstart.errors import shown
@@ -45,8 +46,10 @@ class ReportContents:
         improve: what to do next for a better classifier, by the numbers.
         made_by: the call that made the run, one line. command: what to type next.
         warnings: caveats besides those of the evaluation (backbone not pretrained …).
+        basis: of the network, where the headline must say it: untrained backbone, embedded backbone.
         rules: how the images were read, so that thumbnails show what the network saw.
         inside: link into inside.html → its sentence; empty without that page.
+        trust: how well unfamiliar images are noticed, and prediction sets hold.
     """
 
     title: str
@@ -68,8 +71,10 @@ class ReportContents:
     improve: tuple[NextStep, ...] = ()
     defaults: Mapping[str, object] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    basis: str = ""
     rules: ImageRules | None = None
     inside: Mapping[str, str] = field(default_factory=dict)
+    trust: TrustEvaluation | None = None
 
 
 @dataclass(frozen=True)
