@@ -14,6 +14,7 @@ from pathlib import Path
 
 import headstart as hs
 from headstart.backbones.catalogue import TOGETHER, find_spec
+from headstart.backbones.joined_spec import base_names
 from headstart.errors import BackboneError
 from machine import hardware
 from record import Line, show, test_data, write
@@ -30,7 +31,8 @@ NAMES = (*TOGETHER, "efficientnet_lite2", "efficientnet_lite0", *FILES, "embedde
 
 def measure(name: str, data: Path, work: Path) -> tuple[list[float], list[float]]:
     """Of each set: the share of training images predicted without them, and the accuracy on the test images."""
-    files = [str(data / "weights" / f"{FILES[part]}.safetensors") if part in FILES else "" for part in name.split("+")]
+    names = base_names(name.split("+"))
+    files = [str(data / "weights" / f"{FILES[part]}.safetensors") if part in FILES else "" for part in names]
     file = ",".join(files) if any(files) else None
     held_out, test = [], []
     for each in SETS:

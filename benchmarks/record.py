@@ -74,7 +74,7 @@ def conditions() -> dict[str, object]:
 
 def write(name: str, lines: Sequence[Line], **more: object) -> Path:
     """Write `results/<date>-<name>.json`; a run of the same day is replaced, lines that were not run again are kept."""
-    path = RESULTS / f"{datetime.date.today().isoformat()}-{name}.json"
+    path = _file_of_today(name)
     RESULTS.mkdir(exist_ok=True)
     fresh = {line.what: asdict(line) for line in lines}
     before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"lines": []}
@@ -84,6 +84,16 @@ def write(name: str, lines: Sequence[Line], **more: object) -> Path:
     path.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     print(f"written: benchmarks/results/{path.name}", file=sys.stderr)
     return path
+
+
+def lines_of_today(name: str) -> list[dict[str, object]]:
+    """The lines that today's results file has already, for a benchmark that goes on where it ended."""
+    path = _file_of_today(name)
+    return json.loads(path.read_text(encoding="utf-8"))["lines"] if path.exists() else []
+
+
+def _file_of_today(name: str) -> Path:
+    return RESULTS / f"{datetime.date.today().isoformat()}-{name}.json"
 
 
 @dataclass

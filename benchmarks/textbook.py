@@ -59,6 +59,13 @@ def rest_batch_norms(network: nn.Module, trains: str) -> None:
 
 def textbook_epochs(folder: Path, weights: Path, workers: int, trains: str = "probe", epochs: int = 1) -> Spent:
     """What the epochs spend; loading the weights is not counted."""
+    return train_textbook(folder, weights, workers=workers, trains=trains, epochs=epochs)[0]
+
+
+def train_textbook(
+    folder: Path, weights: Path, *, workers: int = 0, trains: str = "probe", epochs: int = 1
+) -> tuple[Spent, nn.Module]:
+    """What the epochs spend, and the network."""
     loader, network = textbook_loader(folder, workers), resnet18_to_train(weights, trains)
     optimiser = torch.optim.Adam(trained_parameters(network), lr=RATES[trains])
     network.train()
@@ -70,4 +77,4 @@ def textbook_epochs(folder: Path, weights: Path, workers: int, trains: str = "pr
                 optimiser.zero_grad()
                 loss.backward()
                 optimiser.step()
-    return spent
+    return spent, network

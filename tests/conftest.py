@@ -43,8 +43,16 @@ def _cache_of_shared_fixtures(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache for this test alone, but for exported networks, which take seconds to make and are named by content.
+
+    It lies outside of the test's own folder, which must be empty at the beginning.
+    """
+    cache = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("HEADSTART_CACHE", str(cache))
+    exports = shared / "exported-networks"
+    exports.mkdir(exist_ok=True)
+    (cache / "onnx").symlink_to(exports)
 
 
 @pytest.fixture(autouse=True)

@@ -18,10 +18,21 @@ def test_a_recipe_comes_back_from_its_own_values() -> None:
     assert Recipe.from_dict(recipe.to_dict()) == recipe
 
 
+def test_sizes_are_sides_with_the_largest_first() -> None:
+    assert Recipe(sizes="224, 288").sides == (288, 224)
+    assert Recipe().sides == ()
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
         ({"sead": 1}, "Did you mean seed"),
+        ({"sizes": "224"}, "two or more different sides"),
+        ({"sizes": "224,224"}, "two or more different sides"),
+        ({"sizes": "224;288"}, "two or more different sides"),
+        ({"sizes": "16,224"}, "from 32 to 2048"),
+        ({"sizes": "224,4096"}, "from 32 to 2048"),
+        ({"sizes": "224,288", "size": 160}, "--size 160 and --sizes"),
         ({"seed": -1}, "number from 0"),
         ({"seed": 1.5}, "int for seed"),
         ({"seed": True}, "int for seed"),

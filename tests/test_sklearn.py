@@ -46,6 +46,7 @@ def test_the_probe_is_ridge_on_indicators_at_the_strength_that_leaves_out_best()
     assert best <= left_out(probe.lambda_ / 3)[0]
 
 
+@pytest.mark.slow
 def test_images_to_classes_in_a_pipeline(photos: Path) -> None:
     files = sorted(photos.rglob("*.png"))
     labels = [file.parent.name for file in files]

@@ -20,6 +20,7 @@ from headstart.data.images import open_image as open_image
 from headstart.datasets.hands import HAND_CLASSES as HAND_CLASSES
 from headstart.datasets.hands import draw_hand as draw_hand
 from headstart.datasets.hands import draw_hands as draw_hands
+from headstart.distributed.engine import Cluster as Cluster
 from headstart.errors import BackboneError as BackboneError
 from headstart.errors import ClassifierError as ClassifierError
 from headstart.errors import DataError as DataError
@@ -49,25 +50,37 @@ from headstart.registry import register_engine as register_engine
 from headstart.registry import register_head as register_head
 from headstart.training.meters import accuracy as accuracy
 from headstart.training.stepbystep import StepByStep as StepByStep
+from headstart.workbench.add_class import add_class as add_class
+from headstart.workbench.advise import advise as advise
+from headstart.workbench.advise_augment import advise_augment as advise_augment
+from headstart.workbench.advise_label import advise_label as advise_label
+from headstart.workbench.advise_more import advise_more as advise_more
 from headstart.workbench.audit import audit as audit
 from headstart.workbench.backbones import list_backbones as list_backbones
+from headstart.workbench.card import card as card
 from headstart.workbench.check import check as check
 from headstart.workbench.compare import compare as compare
 from headstart.workbench.continue_run import continue_run as continue_run
 from headstart.workbench.doctor import doctor as doctor
 from headstart.workbench.embed import embed as embed
+from headstart.workbench.engines import list_engines as list_engines
 from headstart.workbench.evaluate import evaluate as evaluate
 from headstart.workbench.explain import explain as explain
 from headstart.workbench.export import export as export
 from headstart.workbench.fetch import fetch as fetch
+from headstart.workbench.forget import forget as forget
 from headstart.workbench.inspect import inspect as inspect
 from headstart.workbench.predict import predict as predict
+from headstart.workbench.pull import pull as pull
+from headstart.workbench.push import push as push
 from headstart.workbench.recalibrate import recalibrate as recalibrate
 from headstart.workbench.resume import resume as resume
+from headstart.workbench.review import review as review
 from headstart.workbench.run import Run as Run
 from headstart.workbench.serve import serve as serve
 from headstart.workbench.session import Session as Session
 from headstart.workbench.show import show as show
+from headstart.workbench.track import track as track
 from headstart.workbench.train import train as train
 
 __version__: str

@@ -39,6 +39,7 @@ class EmbedOptions(PredictOptions, total=False):
     backbone: Any  # a name, or a Backbone such as Backbone.from_module makes
     weights: str | None
     size: int
+    sizes: str
     layers: str
     background: str
     max_pixels: int
@@ -64,6 +65,7 @@ class ReadOptions(SourceOptions, total=False):
     keep_damaged: bool
     verify: bool
     group_by: str
+    review: str | None
 
 
 class AuditOptions(ReadOptions, total=False):
@@ -79,6 +81,37 @@ class EvaluateOptions(ReadOptions, RunOptions, total=False):
 
     seed: int
     cache_limit_gb: float
+
+
+class AddClassOptions(RunOptions, total=False):
+    """Options of `add_class`: all others are the run's."""
+
+    max_pixels: int
+    max_bad_share: float
+    keep_damaged: bool
+    group_by: str
+    cache_limit_gb: float
+
+
+class AdviseOptions(ReadOptions, RunOptions, total=False):
+    """Options of `advise`."""
+
+    background: str
+    bit_depth: int
+    classes: Any  # names in a list, or a text with commas
+    test_share: float
+    seed: int
+    offline: bool
+    cache_limit_gb: float
+
+
+class AugmentOptions(AdviseOptions, total=False):
+    """Options of `advise_augment`."""
+
+    backbone: Any  # a name, or a Backbone such as Backbone.from_module makes
+    weights: str | None
+    size: int
+    layers: str
 
 
 class InspectOptions(SourceOptions, total=False):
@@ -114,9 +147,12 @@ class FineTuneOptions(TypedDict, total=False):
     flip_tta: bool
     batch_norm: str
     flips: bool
+    augment: str
     views: int
     activations: str
+    step_precision: str
     checkpoint_every: float
+    processes: int
 
 
 class ContinueOptions(FineTuneOptions, ReadOptions, RunOptions, total=False):
@@ -130,6 +166,8 @@ class ContinueOptions(FineTuneOptions, ReadOptions, RunOptions, total=False):
     seed: int
     test_share: float
     accept_preprocessing: bool
+    false_rejects: float
+    bank: bool
     inside: bool
     offline: bool
     cache_limit_gb: float
@@ -141,6 +179,7 @@ class TrainOptions(ContinueOptions, total=False):
     backbone: Any  # a name, or a Backbone such as Backbone.from_module makes
     weights: str | None
     size: int
+    sizes: str
     classes: Any  # names in a list, or a text with commas
     precision: str
     force: bool

@@ -51,6 +51,10 @@ class Recipe:
     size: int = _option(
         0, "side of the square input of the network, px; 0: the size its weights were trained with", low=0, high=2048
     )
+    # none: one size. Two cost the work of both, 2.7 times for 288,224
+    sizes: str = _option(
+        "", "sides of several inputs, px, as 288,224: the network sees each image at every one, and the head sees all"
+    )
     # the last three: on five sets and six networks 0.7 points better than the last two by leave-one-out, 0.6 on their
     # test images; the last two were 1 to 6 points better than the last one
     layers: str = _option(
@@ -118,11 +122,33 @@ class Recipe:
     flips: bool = _option(
         True, "random horizontal flips in fine-tuning; turn them off for text, road signs, left and right hands"
     )
+    # flips: what `flips` says; auto costs one pass of at most 200 images and
+    # their flips
+    augment: str = _option(
+        "flips",
+        "augmentation of fine-tuning: as --flips says, or auto: no flips where flipped held-out images change class",
+        choices=("flips", "auto"),
+    )
+    # 0: one process uses all cores; several pay with few images a step, on many cores and on several machines
+    processes: int = _option(
+        0,
+        "processes that share the work. Fine-tuning: each trains on its rows of every batch, 0: one. With --on: "
+        "workers, 0: one for each core",
+        low=0,
+        high=100_000,
+    )
     # 4: with ten epochs each view is seen two or three times; each takes as much disk as the image itself
     views: int = _option(4, "with last-stage: cached views per image, the first is the image itself", low=1, high=64)
     # float32: the same losses as without a cache; float16 is half the disk and differs in the third decimal
     activations: str = _option(
         "float32", "with last-stage: precision of the cached activations", choices=("float32", "float16")
+    )
+    # auto: ResNet-18 trains 2.4 times as fast in bfloat16 with channels last, EfficientNet-Lite0 faster without it
+    # (processor with AMX); weights stay float32, so no accuracy is lost (docs/decisions/step-precision.md)
+    step_precision: str = _option(
+        "auto",
+        "number format of the steps of fine-tuning; auto: a timed step decides where a training takes over 30 s",
+        choices=("auto", "float32", "bfloat16"),
     )
     # half a minute: writing a ResNet-18 with its optimiser takes a hundredth of that
     checkpoint_every: float = _option(
@@ -139,8 +165,8 @@ class Recipe:
     # frames of one burst on both sides of a split make the test accuracy meaningless
     group_by: str = _option(
         "auto",
-        "what belongs together: auto (bursts and duplicates), none (duplicates only), parent (the folder), or a "
-        "regular expression on the path whose first group names it",
+        "what belongs together: auto (bursts and duplicates), none (duplicates only), parent (the folder), the header "
+        "of a table's column, or a regular expression on the path whose first group names it",
     )
     # none: the header says it, in the words that people use, and which cells name images
     path_column: str | None = _option(None, "table: header of the column of paths [default: found by its words]")
@@ -176,6 +202,10 @@ class Recipe:
     bit_depth: int = _option(
         16, "bits of the values in 16-bit files: 12 for a 12-bit camera; one scale for all images", low=8, high=16
     )
+    # none: labels are those of the folders or the table
+    review: str | None = _option(
+        None, "apply the decisions of headstart review: the folder of the run, or its review.jsonl [default: none]"
+    )
     # one in twenty: above it the reader is suspected, not the images
     max_bad_share: float = _option(0.05, "stop when a larger share of the images cannot be read", low=0.0, high=1.0)
     # 32: larger batches are no faster on a CPU, and memory stays under 100 MB
@@ -191,6 +221,17 @@ class Recipe:
     # False: the statistics of the first batch norm are better evidence of the right preprocessing than a card
     accept_preprocessing: bool = _option(
         False, "train although the statistics of the first batch norm suggest another preprocessing"
+    )
+    # 5 %: at 1 % a threshold needs a thousand images, and then accepts much that is foreign
+    false_rejects: float = _option(
+        0.05,
+        "share of images like the training images that may be called unfamiliar; 0.05 needs 199 of them",
+        low=0.001,
+        high=0.5,
+    )
+    # True: the nearest training image can be named; features of 2,000 images take 5 MB, and reveal something of them
+    bank: bool = _option(
+        True, "keep features of training images in the classifier file; without, principal components recognise others"
     )
     # True: a few seconds for a page that shows what is unusual inside
     inside: bool = _option(True, "write inside.html, the page that inspects the classifier")
@@ -210,7 +251,7 @@ class Recipe:
                 continue
             _check_type(spec, value)
             _check_range(spec, value)
-        _ = self.seconds
+        _ = self.seconds, self.sides
         if self.delimiter is not None or self.label_from != "auto":
             _ = self.layout
         if self.flip_tta and not self.flips:
@@ -235,13 +276,36 @@ class Recipe:
         return seconds
 
     @property
+    def sides(self) -> tuple[int, ...]:
+        """`sizes` as numbers, px, the largest first; empty: one size.
+
+        Raises:
+            RecipeError: they are not two or more different sides, or `size` is given too.
+        """
+        if not self.sizes:
+            return ()
+        words = [word.strip() for word in self.sizes.split(",")]
+        sides = sorted({int(word) for word in words if re.fullmatch(r"[0-9]{2,4}", word)}, reverse=True)
+        if len(sides) != len(words) or len(sides) < 2 or not 32 <= sides[-1] <= sides[0] <= 2048:
+            raise RecipeError(
+                expected="two or more different sides from 32 to 2048 px, as 288,224",
+                found=repr(self.sizes),
+                where="--sizes",
+            )
+        if self.size:
+            raise RecipeError(
+                expected="one of the two", found=f"--size {self.size} and --sizes {self.sizes}", where="--sizes"
+            )
+        return tuple(sides)
+
+    @property
     def layout(self) -> SourceLayout:
         """How tables and folders are read.
 
         Raises:
             RecipeError: the delimiter or the level of the class is none.
         """
-        names = ("path_column", "label_column", "split_column", "delimiter", "label_from", "classes")
+        names = ("path_column", "label_column", "split_column", "delimiter", "label_from", "group_by", "classes")
         return SourceLayout(**{name: getattr(self, name) for name in names})
 
     def to_dict(self) -> dict[str, Any]:

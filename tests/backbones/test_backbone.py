@@ -114,6 +114,7 @@ def test_images_of_another_size_keep_the_same_ratio_of_resize_and_crop() -> None
     assert replace(backbone.preprocess, resize=plain.resize, crop=plain.crop) == plain
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "side", "own"), [("embedded", 31, 104), ("alexnet", 32, 224), ("vit_b_16", 288, 224)])
 def test_a_size_that_the_network_cannot_take_is_refused(name: str, side: int, own: int) -> None:
     backbone = build_backbone(find_spec(name))

@@ -87,6 +87,7 @@ def test_features_do_not_depend_on_the_batch() -> None:
     assert torch.allclose(together, alone, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")  # on its way out, but what freezing still needs
 @pytest.mark.parametrize("name", EXPORTED)
 def test_the_graph_can_be_traced_by_jit(name: str) -> None:

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from headstart.backbones.catalogue import SPECS, find_spec
+from headstart.backbones.joined_spec import base_names, names_at
 from headstart.errors import BackboneError
 
 NAME = "resnet18+mobilenet_v2_035"
@@ -68,3 +69,36 @@ def test_the_spec_needs_no_torch() -> None:
     )
 
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_one_network_at_two_sizes_does_the_work_of_both() -> None:
+    spec, alone = find_spec("resnet18@288+resnet18@224"), SPECS["resnet18"]
+
+    assert (spec.resize, spec.crop) == (329, 288)  # 256 · 288 / 224
+    assert spec.gmac == pytest.approx(alone.gmac * ((288 / 224) ** 2 + 1))
+    assert spec.megabytes == alone.megabytes  # one file of weights
+    assert spec.licence == f"resnet18: {alone.licence}"
+    assert spec.choose_stages("pooled") == ("resnet18@288.stage4", "resnet18@224.stage4")
+
+
+def test_names_of_sizes_have_the_largest_first() -> None:
+    assert names_at("resnet18", (224, 288)) == "resnet18@288+resnet18@224"
+    assert names_at("a+b", (2, 1)) == "a@2+b@2+a@1+b@1"
+    assert base_names(("a@2", "b@2", "a@1", "b@1")) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("resnet18@20+resnet18@224", "from 32 to 2048"),
+        ("resnet18@+resnet18", "from 32 to 2048"),
+        ("resnet18@1e2+resnet18", "from 32 to 2048"),
+        ("resnet18@224+resnet18@288", "Write resnet18@288 first"),
+        ("resnet18+resnet18@288", "Write resnet18@288 first"),
+        ("resnet18@288+resnet18@288", "resnet18@288 twice"),
+        ("resnet18@288", "--size 288"),
+    ],
+)
+def test_a_size_that_cannot_be_is_refused(name: str, message: str) -> None:
+    with pytest.raises(BackboneError, match=message):
+        find_spec(name)

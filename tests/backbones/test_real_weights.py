@@ -61,6 +61,7 @@ def test_resnet18_names_three_quarters_of_the_ants_and_bees(test_data: Path) -> 
     assert share == pytest.approx(0.752, abs=0.007)  # one image of 153 is 0.0065
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "low", "high"),
     [("cifar_resnet20", 0.77, 0.85), pytest.param("cifar_resnet56", 0.79, 0.87, marks=pytest.mark.slow)],

@@ -74,6 +74,7 @@ SLOW = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*UNUSUAL, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
 def test_a_network_of_unusual_form_gives_what_its_classifier_takes(name: str) -> None:
     row = find_spec(f"timm:{name}")
@@ -90,6 +91,30 @@ def test_a_network_of_unusual_form_gives_what_its_classifier_takes(name: str) ->
     assert features.shape == (2, sum(backbone.widths))
     torch.testing.assert_close(features[:, backbone.slices["final"]], taken[0].flatten(1), rtol=1e-4, atol=1e-5)
     assert replace_head(backbone.network, row, 5)(pixels).shape == (2, 5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["deit_tiny_distilled_patch16_224", pytest.param("levit_128s", marks=pytest.mark.slow)]
+)
+def test_the_pooled_features_of_distilled_networks_are_timms_pre_logits(name: str) -> None:
+    row = find_spec(f"timm:{name}")
+    backbone = build_backbone(row, seed=1)
+    pixels = torch.randn(2, 3, row.crop, row.crop)
+
+    with torch.inference_mode():
+        tokens = backbone.network.forward_features(pixels)
+        expected = backbone.network.forward_head(tokens, pre_logits=True)
+    pooled = backbone.features(pixels)[:, backbone.slices[row.stage("pooled").name]]
+
+    torch.testing.assert_close(pooled, expected.flatten(1), rtol=1e-4, atol=1e-5)
+
+
+def test_the_class_token_of_distilled_networks_stays_a_stage_but_is_not_chosen() -> None:
+    row = find_spec("timm:deit_tiny_distilled_patch16_224")
+
+    assert [stage.name for stage in row.stages] == ["stage1", "stage2", "stage3", "final", "pre_logits"]
+    assert row.choose_stages("auto") == ("stage2", "stage3", "pre_logits")
 
 
 def test_a_network_without_a_classifier_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

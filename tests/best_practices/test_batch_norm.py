@@ -88,6 +88,7 @@ def test_one_value_for_each_channel_is_an_error_as_in_torch_itself():
     assert list(findings(doctor(network, batch_size=2), "batches too small for batch norm")) == ["warning"]
 
 
+@pytest.mark.slow
 def test_initial_statistics_are_worse_the_more_was_trained(small_classifier):
     rule = "statistics never updated"
     new_head = nn.Sequential(small(), nn.BatchNorm2d(4))
@@ -142,6 +143,7 @@ def test_weights_normalised_by_batch_norm_do_not_depend_on_the_batch():
     assert "batch statistics in eval mode" in doctor(Standardised(3, 4, 3)).passed
 
 
+@pytest.mark.slow
 def test_a_finished_classifier_has_no_new_layer(small_classifier):
     classifier = small_classifier()
     norm = next(m for m in classifier.backbone.network.modules() if isinstance(m, nn.BatchNorm2d))

@@ -124,6 +124,7 @@ def test_numbers_below_one_and_images_of_another_kind_are_refused():
         doctor(nn.Linear(2, 2), images=torch.zeros(3, 8, 8))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spec", SPECS.values(), ids=lambda spec: spec.name)
 def test_no_backbone_of_the_catalogue_breaks_a_rule_by_its_build(spec: BackboneSpec):
     with torch.device("meta"):

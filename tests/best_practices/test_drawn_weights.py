@@ -35,6 +35,7 @@ def test_other_weights_are_not():
     assert not is_drawn(drawn("normal") * torch.linspace(0.5, 2, 64).view(-1, 1, 1, 1))  # rows of unequal scale
 
 
+@pytest.mark.slow
 def test_trained_weights_are_not(test_data: Path):
     from safetensors.torch import load_file
 

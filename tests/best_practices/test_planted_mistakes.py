@@ -30,6 +30,7 @@ def test_the_network_that_the_mistakes_are_planted_in_is_healthy() -> None:
     assert doctor(Small(norm=False)).worst == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [*FAST, *(pytest.param(name, marks=pytest.mark.slow) for name in HEALTHY if name not in FAST)]
 )

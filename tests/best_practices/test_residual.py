@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 import torchvision
 from torch import Tensor, nn
@@ -77,6 +78,7 @@ def test_a_detached_shortcut_is_found_where_gradients_cannot_be_measured():
     assert "no gradient through a shortcut" not in {one.rule for one in diagnosis.not_checked}
 
 
+@pytest.mark.slow
 def test_a_head_that_was_initialised_to_zero_is_no_dead_end():
     network = torchvision.models.resnet18(weights=None)
     nn.init.zeros_(network.fc.weight)

@@ -20,6 +20,8 @@ LEAVES = {
     "hooks",
     "freezing",
     "files",
+    "line_file",
+    "output_paths",
     "progress",
     "plain",
     "public_api",
@@ -39,10 +41,13 @@ FINETUNE = TRAINING | {"finetune"}
 ONNX_EXPORT = CLASSIFIER | {"onnx_export", "runtime_onnx", "headstart"}
 INSPECTION = CLASSIFIER | {"inspection"}
 BEST_PRACTICES = INSPECTION | {"best_practices"}
-REPORTS = BEST_PRACTICES | FINETUNE | ONNX_EXPORT | {"reports"}
+CURATION = CLASSIFIER | {"curation"}
+REPORTS = BEST_PRACTICES | FINETUNE | ONNX_EXPORT | CURATION | {"reports"}
 PRETRAINING = FINETUNE | {"pretraining"}
 SERVING = INSPECTION | {"serving", "headstart"}
-WORKBENCH = REPORTS | PRETRAINING | SERVING | {"datasets", "workbench"}
+ADVICE = CLASSIFIER | {"advice"}
+DISTRIBUTED = CLASSIFIER | {"distributed"}
+WORKBENCH = DISTRIBUTED | REPORTS | PRETRAINING | SERVING | ADVICE | {"datasets", "tracking", "workbench"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     **{leaf: {"errors", *LEAVES} for leaf in LEAVES},
@@ -56,19 +61,24 @@ ALLOWED: dict[str, set[str]] = {
     "features": FEATURES,
     "heads": HEADS,
     "classifier": CLASSIFIER,
+    "tracking": {"errors", *LEAVES, "tracking"},
     "training": TRAINING,
     "finetune": FINETUNE,
     "onnx_export": ONNX_EXPORT,
     "runtime_onnx": set(),
     "serving": SERVING,
     "client": CLASSIFIER | {"client"},
+    "advice": ADVICE,
     "inspection": INSPECTION,
+    "curation": CURATION,
     "best_practices": BEST_PRACTICES,
     "pretraining": PRETRAINING,
     "reports": REPORTS,
     "lab": REPORTS | PRETRAINING | {"datasets", "lab"},
+    "distributed": DISTRIBUTED,
     "workbench": WORKBENCH,
-    "cli": {"errors", *LEAVES, "workbench", "lab", "cli", "headstart"},
+    "studio": WORKBENCH | {"lab", "studio", "headstart"},
+    "cli": {"errors", *LEAVES, "distributed", "workbench", "lab", "studio", "cli", "headstart"},
     "sklearn": WORKBENCH,
     "headstart": set(),
     "__main__": {"cli"},

@@ -13,12 +13,13 @@ import headstart
 from headstart.options import AuditOptions, ContinueOptions, EvaluateOptions, InspectOptions, TrainOptions
 from headstart.recipe import Recipe
 
-VERBS = """audit check compare continue_run doctor embed evaluate explain export fetch inspect list_backbones predict
-recalibrate resume serve show train"""
+VERBS = """add_class advise advise_augment advise_label advise_more audit card check compare continue_run doctor embed
+evaluate explain export fetch forget inspect list_backbones list_engines predict pull push recalibrate resume review
+serve show track train"""
 DOORS = "register_analysis register_backbone register_check register_engine register_head register_rule"
 TOOLS = """accuracy confusion_figure draw_hand draw_hands freeze lab load_backbone open_image panels_figure preserve
 recalibrate_batch_norm replace_head thaw wilson HAND_CLASSES __version__"""
-VALUES = """Audit Backbone Classifier Dataset Evaluation Features Finding FreezePolicy ImagePlot ImageSet
+VALUES = """Audit Backbone Classifier Cluster Dataset Evaluation Features Finding FreezePolicy ImagePlot ImageSet
 InspectedImages InspectionResult Issue Line Plot Prediction Preprocess Recipe Run Session SimpleResult StepByStep
 Table"""
 ERRORS = "BackboneError ClassifierError DataError HeadstartError RecipeError RunError TrainingError"

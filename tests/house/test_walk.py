@@ -45,20 +45,20 @@ def walk(call: Callable[[], object]) -> tuple[set[str], int]:
     return files, moves[0]
 
 
-def test_predicting_one_image_passes_eight_files_in_thirty_moves(run: hs.Run, photos: Path) -> None:
+def test_predicting_one_image_passes_eleven_files_in_forty_moves(run: hs.Run, photos: Path) -> None:
     classifier, image = run.classifier, next(photos.rglob("*.png"))
     classifier.predict(image)  # warm: graphs are traced once
 
     files, moves = walk(lambda: classifier.predict(image))
 
     assert "data/images.py" in files  # the count is of something
-    assert len(files) <= 8, sorted(
-        files
-    )  # five and three that look whether the file is whole and fits; decisions/walk.md
-    assert moves <= 30
+    # five, three that look whether the file is whole and fits, three that say whether the image is familiar and which
+    # classes it may be; decisions/walk.md
+    assert len(files) <= 11, sorted(files)
+    assert moves <= 40
 
 
-def test_predicting_with_a_run_passes_twelve_files_and_traces_no_network(
+def test_predicting_with_a_run_passes_fifteen_files_and_traces_no_network(
     run: hs.Run, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     image = next(photos.rglob("*.png"))
@@ -69,7 +69,7 @@ def test_predicting_with_a_run_passes_twelve_files_and_traces_no_network(
     files, _ = walk(lambda: hs.predict(run, [image], on_event=None))
 
     assert "classifier/classifier.py" in files
-    assert len(files) <= 12, sorted(files)
+    assert len(files) <= 15, sorted(files)  # three of them as above
     assert not traced
 
 
@@ -97,5 +97,6 @@ def test_training_passes_no_more_files_than_it_does_today(photos: Path, tmp_path
 
     assert "workbench/train.py" in files
     # more than at first, since files, intervals, images and own output are checked, tables can do without torch, and
-    # engines, precisions and the start without drawn weights have files of their own
-    assert len(files) <= 145, sorted(files)
+    # engines, precisions, the start without drawn weights, decisions of a review, shortcuts, the learning curve,
+    # trackers and workers have files of their own; one more is entered where a step is slow enough for a sign of life
+    assert len(files) <= 156, sorted(files)

@@ -39,6 +39,7 @@ def test_a_pretraining_that_was_stopped_and_resumed_ends_with_the_same_weights(t
     assert all(tensor.dtype == torch.float16 for tensor in one.values())
 
 
+@pytest.mark.slow
 def test_a_folder_of_another_recipe_is_refused(tmp_path: Path) -> None:
     pretrain(TINY, untaught_teacher(), tmp_path, minutes=0)
 

@@ -40,6 +40,7 @@ def test_a_run_and_its_file_are_the_same_and_images_are_brought_as_the_card_says
     assert expected | {"outputs and classes differ"} <= set(folder.passed) | {one.name for one in folder.findings}
 
 
+@pytest.mark.slow
 def test_loaded_models_and_their_training_are_taken_too(run: Run):
     network = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4))
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)

@@ -30,6 +30,7 @@ def test_rows_are_the_network_s_own_features_of_each_image(photos: Path) -> None
     np.testing.assert_allclose(found.matrix[2], expected.numpy(), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_layers_are_columns_in_forward_order(photos: Path) -> None:
     whole = hs.embed(photos, layers="all", **OPTIONS)
     pooled = hs.embed(photos, layers="pooled", **OPTIONS)

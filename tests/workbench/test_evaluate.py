@@ -21,6 +21,7 @@ from headstart.workbench.run import Run
 from headstart.workbench.session import Session
 
 
+@pytest.mark.slow
 def test_evaluate_beside_its_run_knows_neighbours_and_leaks(run: Run, photos: Path, tmp_path: Path) -> None:
     other = draw_folder(tmp_path / "other", per_class=5, seed=9)
     trained = next(row for row in run.predictions() if row["split"] == "train")
@@ -35,6 +36,7 @@ def test_evaluate_beside_its_run_knows_neighbours_and_leaks(run: Run, photos: Pa
     assert set(measured.nearest) == {mistake.name for mistake in measured.evaluation.mistakes}
 
 
+@pytest.mark.slow
 def test_a_training_image_in_another_format_is_a_leak_too(run: Run, photos: Path, tmp_path: Path) -> None:
     other = draw_folder(tmp_path / "other", per_class=5, seed=9)
     trained = next(row for row in run.predictions() if row["split"] == "train")
@@ -47,6 +49,7 @@ def test_a_training_image_in_another_format_is_a_leak_too(run: Run, photos: Path
     assert any("near duplicates are not searched for" in note for note in measured.notes)
 
 
+@pytest.mark.slow
 def test_the_headline_is_that_of_images_that_were_not_trained_on(run: Run, photos: Path) -> None:
     rows = [row for row in run.predictions() if row["split"] != "train"]
     correct = sum(row["label"] == row["predicted"] for row in rows)
@@ -143,6 +146,7 @@ def test_evaluate_aligns_by_name_and_counts_unknown_classes(run: Run, tmp_path: 
         hs.evaluate(run.folder, other)
 
 
+@pytest.mark.slow
 def test_pairs_are_measured_like_the_folder_they_come_from(run: Run, photos: Path) -> None:
     pairs = [(path, path.parent.name) for path in photos.glob("*/*.png")]
     on_disk = hs.evaluate(run, photos, on_event=None)

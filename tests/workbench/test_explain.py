@@ -16,6 +16,7 @@ from headstart.workbench.explain import explain
 from headstart.workbench.run import Run
 
 
+@pytest.mark.slow
 def test_each_image_has_its_answer_a_picture_and_its_training_images(run: Run, photos: Path, tmp_path: Path) -> None:
     images = [sorted((photos / kind).iterdir())[2] for kind in ("disc", "stripes")]
     told: list[Event] = []
@@ -67,6 +68,7 @@ def test_unreadable_images_are_told_and_left_out(run: Run, photos: Path, tmp_pat
         explain(run.classifier, tmp_path / "bad.png", on_event=told.append)
 
 
+@pytest.mark.slow
 def test_pictures_of_images_of_one_name_do_not_overwrite_each_other(run: Run, photos: Path, tmp_path: Path) -> None:
     image = sorted((photos / "square").iterdir())[0]
     for folder in ("a", "b"):

@@ -76,6 +76,7 @@ def test_the_page_ends_with_the_command_that_makes_it_again(run: Run, photos: Pa
     assert command_on(page) == ["headstart", "inspect", "similarity", str(run.folder), str(photos), *options]
 
 
+@pytest.mark.slow
 def test_a_loaded_model_has_no_command(run: Run, photos: Path, tmp_path: Path) -> None:
     inspect("filters", run.classifier, photos, out=tmp_path / "one.html", most=4, on_event=quiet)
     inspect("similarity", run.folder, photos, against=run.classifier, out=tmp_path / "two.html", most=4, on_event=quiet)
@@ -120,6 +121,7 @@ def test_a_backbone_without_a_head_and_names_from_outside(photos: Path, tmp_path
     assert "<img src=x" not in page.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_run_has_a_page_that_looks_inside_unless_it_is_not_wanted(run: Run, photos: Path, tmp_path: Path) -> None:
     text = (run.folder / "inside.html").read_text(encoding="utf-8")
     assert 'id="batch-norm"' in text

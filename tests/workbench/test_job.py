@@ -14,7 +14,7 @@ from headstart.finetune.cost import Cost
 from headstart.finetune.judgement import judge
 from headstart.finetune.plan import FineTunePlan
 from headstart.recipe import Recipe
-from headstart.workbench.job import Job
+from headstart.workbench.job import Job, unfinished_runs
 
 JUDGEMENT = judge(
     np.eye(2)[np.arange(12) % 2], {"last-stage at 0.03": 2 * np.eye(2)[np.arange(12) % 2]}, labels=np.arange(12) % 2
@@ -64,6 +64,17 @@ def test_what_was_killed_before_its_first_checkpoint_blocks_no_name(tmp_path: Pa
     assert not (job.folder / ".job.json.part").exists()
 
 
+def test_a_run_that_was_killed_while_it_was_written_leaves_nothing_beside_the_next(tmp_path: Path) -> None:
+    job = begun(tmp_path)
+    (job.folder / "checkpoint.pth").touch()
+    job.lock.release()
+    half = job.target.with_name(".a-0123abcd.part")
+    half.mkdir()
+
+    assert begun(tmp_path).target.name == "a-2"  # the work can be resumed
+    assert not half.exists()
+
+
 def test_work_that_can_go_on_is_kept_and_blocks_its_name(tmp_path: Path) -> None:
     job = begun(tmp_path)
     (job.folder / "checkpoint.pth").touch()
@@ -71,6 +82,21 @@ def test_work_that_can_go_on_is_kept_and_blocks_its_name(tmp_path: Path) -> None
 
     assert begun(tmp_path).target.name == "a-2"
     assert Job.find(job.target).has_checkpoint
+
+
+def test_only_work_that_can_go_on_is_listed(tmp_path: Path) -> None:
+    empty, kept, over = (begun(tmp_path) for _ in range(3))
+    for job in (kept, over):
+        (job.folder / "checkpoint.pth").touch()
+    over.target.mkdir()
+    (over.target / "run.json").write_text("{}")
+    over.seal(over.target)
+    for job in (empty, kept, over):
+        job.lock.release()
+
+    assert unfinished_runs(tmp_path / "runs") == [kept.target]
+    assert not over.folder.exists()
+    assert unfinished_runs(tmp_path / "nowhere") == []
 
 
 @pytest.mark.parametrize("is_begun_again", [False, True])
@@ -91,6 +117,7 @@ def test_a_job_whose_run_is_there_is_over(tmp_path: Path, *, is_begun_again: boo
     assert not job.folder.exists()
 
 
+@pytest.mark.slow
 def test_only_one_process_works_on_a_job(tmp_path: Path) -> None:
     job = begun(tmp_path)
     code = "import sys; from headstart.workbench.job import Job\nwith Job.find(sys.argv[1]).claimed(): print('mine')"

@@ -49,6 +49,7 @@ def test_a_table_that_cannot_be_written_is_said_and_leaves_nothing(run: Run, pho
     assert [path.name for path in tmp_path.iterdir()] == ["p.csv"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="links and pipes")
 def test_a_table_goes_through_links_and_into_pipes(run: Run, photos: Path, tmp_path: Path) -> None:
     (tmp_path / "real.csv").write_text("before", encoding="utf-8")
@@ -100,6 +101,7 @@ def test_images_are_copied_into_folders_of_their_classes(run: Run, photos: Path,
     assert {path.read_bytes() for path in unreadable} == {b"no image", b"neither"}
 
 
+@pytest.mark.slow
 def test_an_archive_is_predicted_sorted_and_written_by_its_own_names(run: Run, photos: Path, tmp_path: Path) -> None:
     shutil.make_archive(str(tmp_path / "new"), "zip", photos, "disc")
 

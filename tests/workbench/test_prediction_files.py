@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import dataclasses
+import errno
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -10,12 +14,13 @@ from pathlib import Path
 import pytest
 
 import headstart as hs
-from headstart.classifier.predictions import Prediction
+from headstart.classifier.predictions import TRUST, Prediction
 from headstart.errors import DataError, RecipeError, RunError
 from headstart.workbench.prediction_files import (
     _folder_name,
     expand,
     files_of,
+    sort_images,
     tables_of,
     with_archive_names,
     write_predictions,
@@ -79,10 +84,39 @@ def test_json_is_a_list_of_records_with_numbers_and_nulls(tmp_path: Path) -> Non
     first, second = json.loads((tmp_path / "p.json").read_text("utf-8"))
     assert first == {
         "path": "=a.jpg", "predicted": "cat", "probability": 0.75, "p(cat)": 0.75, "p(dog)": 0.25,
-        "error": None, "damaged": None,
+        "error": None, "damaged": None, **dict.fromkeys(TRUST),
     }  # fmt: skip
     assert second["error"] == "empty"
     assert second["predicted"] is second["probability"] is second["p(cat)"] is None
+
+
+DOUBTED = Prediction(
+    "c.jpg", None, 0.5, {"cat": 0.5, "dog": 0.5}, familiar=False, familiarity_percentile=1.25,
+    nearest_image="=cat/1.jpg", prediction_set=("cat", "dog"), atypical=False, rejected="unlike the training images",
+)  # fmt: skip
+
+
+def test_a_rejected_answer_keeps_its_row_without_a_class_and_with_its_reason(tmp_path: Path) -> None:
+    write_predictions(tmp_path / "p.csv", [DOUBTED], ("cat", "dog"))
+    write_predictions(tmp_path / "p.json", [DOUBTED], ("cat", "dog"), kind="json")
+
+    (row,) = csv.DictReader((tmp_path / "p.csv").read_text("utf-8-sig").splitlines())
+    (record,) = json.loads((tmp_path / "p.json").read_text("utf-8"))
+    assert row["predicted"] == row["probability"] == row["error"] == ""
+    assert [row[name] for name in TRUST] == [
+        "no", "1.25", "'=cat/1.jpg", "cat | dog", "no", "unlike the training images",
+    ]  # fmt: skip
+    assert row["p(cat)"] == "0.500000"
+    assert record["predicted"] is record["probability"] is None
+    assert record["prediction_set"] == ["cat", "dog"]
+
+
+def test_images_with_rejected_answers_are_sorted_into_a_folder_of_their_own(photos: Path, tmp_path: Path) -> None:
+    image = next(photos.rglob("*.png"))
+
+    sort_images([dataclasses.replace(DOUBTED, name=str(image))], tmp_path / "sorted")
+
+    assert [path.parent.name for path in (tmp_path / "sorted").rglob("*.png")] == ["_rejected"]
 
 
 def test_parquet_has_typed_columns_even_where_all_are_null(tmp_path: Path) -> None:
@@ -94,6 +128,41 @@ def test_parquet_has_typed_columns_even_where_all_are_null(tmp_path: Path) -> No
     assert table.column("p(dog)").to_pylist() == [0.25, None]
     assert [str(table.schema.field(name).type) for name in ("probability", "damaged")] == ["double", "string"]
     assert [path.name for path in tmp_path.iterdir()] == ["p.parquet"]
+
+
+def test_parquet_takes_names_that_are_not_utf_8(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
+    odd = [dataclasses.replace(SOME[0], name="photos-\udcff/1.jpg")]
+    folder = tmp_path / "tables-\udcff"
+    try:
+        folder.mkdir()
+    except (OSError, ValueError):
+        folder = tmp_path  # a system whose names are Unicode
+
+    write_predictions(folder / "p.parquet", odd, ("cat", "dog"), kind="parquet")
+
+    with (folder / "p.parquet").open("rb") as file:
+        assert parquet.read_table(file).column("path").to_pylist() == ["photos-\\udcff/1.jpg"]
+
+
+def test_all_images_are_sorted_or_none(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    some = [Prediction(str(path), "cat", 1.0, {"cat": 1.0}) for path in sorted(photos.rglob("*.png"))[:3]]
+    copied = list[object]()
+
+    def copy(source: Path, target: Path) -> None:
+        copied.append(source)
+        if len(copied) == 3:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        target.write_bytes(source.read_bytes())
+
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.copyfile", copy)
+        with pytest.raises(RunError, match="No space left"):
+            sort_images(some, tmp_path / "new" / "sorted")
+    assert list(tmp_path.iterdir()) == []
+
+    sort_images(some, tmp_path / "new" / "sorted")
+    assert len(list((tmp_path / "new" / "sorted" / "cat").glob("*.png"))) == 3
 
 
 def test_patterns_and_archives_stand_for_their_images(photos: Path, tmp_path: Path) -> None:

@@ -57,6 +57,7 @@ def test_the_prior_is_a_mixture_of_old_images_and_new_ones(prior: float) -> None
     assert torch.allclose(norm.running_var, expected[1], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_domain_of_dark_images_is_answered_better_and_the_old_file_stays(
     run_folder: Path, dark: Path, tmp_path: Path
 ) -> None:
@@ -83,6 +84,7 @@ def test_a_domain_of_dark_images_is_answered_better_and_the_old_file_stays(
         recalibrate(run.folder, dark, on_event=quiet)
 
 
+@pytest.mark.slow
 def test_images_without_labels_give_statistics_and_no_verdict(run: Run, dark: Path, tmp_path: Path) -> None:
     some = next(path for path in dark.iterdir() if path.is_dir())
     found = recalibrate(run.classifier, some, out=tmp_path / "new.safetensors", on_event=quiet)

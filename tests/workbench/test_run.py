@@ -23,6 +23,16 @@ OLD = Path(__file__).parent / "run_of_0_1"
 """run.json and predictions.csv as headstart 0.1 wrote them, with `--strategy last-stage --epochs 1 --mirror`."""
 
 
+def test_predictions_that_changed_after_they_were_written_are_refused(run: hs.Run, tmp_path: Path) -> None:
+    folder = shutil.copytree(run.folder, tmp_path / "run")
+    whole = (folder / "predictions.csv").read_bytes()
+    assert len(Run.load(folder).predictions()) == 48
+    for at in np.random.default_rng(0).choice(len(whole), 40, replace=False):
+        (folder / "predictions.csv").write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        with pytest.raises(RunError, match="predictions of a run"):
+            Run.load(folder).predictions()
+
+
 def test_a_run_written_by_0_1_still_opens() -> None:
     run = Run.load(OLD)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from headstart.errors import RunError
-from headstart.workbench.run import Run
+from headstart.workbench.run import Run, write_predictions_table
 from headstart.workbench.run_predictions import RunPredictions
 
 
@@ -63,3 +64,35 @@ def test_frames_have_the_names_of_the_classes(run: Run) -> None:
         found = frame[(frame["split"] == "test") & (frame["label"] == true)]["predicted"].value_counts()
         assert {name: count for name, count in table.loc[true].items() if count} == found.to_dict()
     assert (table.index.name, table.columns.name) == ("true", "predicted")
+
+
+def test_many_classes_are_written_by_rank(run: Run, tmp_path: Path) -> None:
+    classes = [f"c{i:02d}" for i in range(300)]
+    scores = np.random.default_rng(0).dirichlet(np.full(300, 0.1), size=5)
+    scores[0] = 0.0
+    scores[0, 20:40] = 0.05  # equal ones: the first of them
+    folder = tmp_path / "many"
+    folder.mkdir()
+    about = [(f"{i}.jpg", "0", "0", "test", str(i), classes[7]) for i in range(5)]
+    write_predictions_table(folder / "predictions.csv", about, classes, scores=lambda block: scores[block])
+
+    evaluation = replace(run.evaluation, classes=tuple(classes))
+    many = replace(run, folder=folder, evaluation=evaluation, record={}).predictions()
+    assert list(many[0])[6:] == ["predicted", "probability", *(f"{a}_{i}" for i in range(2, 11) for a in ("top", "p"))]
+    order = np.argsort(-scores, axis=1, kind="stable")
+    np.testing.assert_array_equal(many.predicted, scores.argmax(1))
+    np.testing.assert_array_equal(many.labels, 7)
+    for row, number, best in zip(many, scores, order, strict=True):
+        assert [row[f"top_{i}"] for i in range(2, 11)] == [classes[c] for c in best[1:10]]
+        assert [float(row[f"p_{i}"]) for i in range(2, 11)] == [round(float(number[c]), 6) for c in best[1:10]]
+    assert many.to_dict()["p_2"] == [float(row["p_2"]) for row in many]
+
+
+def test_probabilities_of_many_classes_are_those_of_the_classifier(run: Run) -> None:
+    rows = run.predictions("test")
+    written = np.array([float(row["probability"]) for row in rows])
+    np.testing.assert_allclose(run._scores(rows.names).max(1), written, atol=1e-6)
+    asked: list[list[str]] = []
+    many = RunPredictions(rows, [f"c{i}" for i in range(11)], lambda names: asked.append(names) or np.ones((9, 11)))
+    assert many.of_split("test").probabilities.shape == (9, 11)
+    assert asked == [rows.names]

@@ -24,6 +24,7 @@ def test_options_change_the_recipe_and_unknown_ones_are_refused() -> None:
         Session(options={"bacth_size": 8})
 
 
+@pytest.mark.slow
 def test_cached_images_are_neither_read_nor_decoded_again(photos: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(photos, tmp_path / "set")
     backbone = load_backbone("embedded")
@@ -83,6 +84,7 @@ def test_silence_is_possible(photos: Path, capsys: pytest.CaptureFixture[str]) -
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 def test_images_in_memory_become_the_dataset_of_their_files(photos: Path, tmp_path: Path) -> None:
     events: list[Event] = []
     session = Session(on_event=events.append)

@@ -16,7 +16,7 @@ from headstart.errors import BackboneError, RunError
 from headstart.progress import Event, Notice
 from headstart.workbench.run import Run
 from headstart.workbench.session import Session
-from headstart.workbench.starting_point import check_backbone, check_data, choose_backbone, continue_from
+from headstart.workbench.starting_point import check_backbone, check_data, choose_backbone, continue_from, preprocess_of
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,7 @@ from headstart.workbench.starting_point import check_backbone, check_data, choos
         ({"backbone": "resnet19"}, "resnet18"),
         ({"backbone": "random", "layers": "stage9"}, "stage"),
         ({"backbone": "resnet18", "weights": "nothing.pth"}, "no such file"),
+        ({"backbone": "embedded", "sizes": "288,224", "layers": "stage4"}, "embedded@288.stage4"),
     ],
 )
 def test_mistakes_are_found_before_anything_is_read(options: dict[str, str], message: str) -> None:
@@ -64,6 +65,7 @@ def test_auto_without_weights_and_network_falls_back_with_a_notice(within_reach:
     assert "--weights FILE" in notice
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("word", "installed", "taken"),
     [
@@ -108,6 +110,13 @@ def test_a_named_backbone_takes_the_asked_size() -> None:
     assert start.backbone.preprocess.crop == 64
     assert start.reason == ""
     assert start.head is None
+
+
+def test_a_network_at_two_sizes_is_named_and_resized_for_the_larger() -> None:
+    session = Session(options={"backbone": "embedded", "sizes": "104,160", "offline": True})
+
+    assert preprocess_of(session).crop == 160
+    assert choose_backbone(session).backbone.spec.parts == ("embedded@160", "embedded@104")
 
 
 @pytest.mark.slow

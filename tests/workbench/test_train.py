@@ -30,7 +30,7 @@ def test_events_come_in_the_order_a_user_reads_them(run_events: list[progress.Ev
         for event in run_events
         if not isinstance(event, (progress.Progress, progress.Working, progress.Detail))
     ]
-    assert kinds == ["DatasetSummary", "Plan", "Results", "FilesWritten"]
+    assert kinds == ["DatasetSummary", "Plan", "Results", "NextSteps", "FilesWritten"]
     steps = [event for event in run_events if isinstance(event, progress.Progress) and event.step == "extract features"]
     assert steps[-1].done == steps[-1].total == 48
 
@@ -118,6 +118,7 @@ def test_a_fifth_of_each_class_is_tested_and_never_trained_on(run: Run) -> None:
         assert sum(row["label"] == name and row["split"] == "test" for row in rows) == 3
 
 
+@pytest.mark.slow
 def test_the_record_is_strict_json_that_makes_the_run_again(run: Run, photos: Path, tmp_path: Path) -> None:
     record = json.loads((run.folder / "run.json").read_text(), parse_constant=lambda c: pytest.fail(f"{c} in JSON"))
 
@@ -141,6 +142,7 @@ def test_an_existing_run_is_never_overwritten(photos: Path, tmp_path: Path) -> N
     assert folders == ["photos", "photos-2", "photos-3"]
 
 
+@pytest.mark.slow
 def test_nothing_is_left_when_a_run_is_stopped(photos: Path, tmp_path: Path) -> None:
     def stop(event: progress.Event) -> None:
         if isinstance(event, events.Plan):
@@ -172,6 +174,7 @@ def test_test_images_choose_nothing(photos: Path, tmp_path: Path) -> None:
     assert turned.evaluation.accuracy.value < honest.evaluation.accuracy.value
 
 
+@pytest.mark.slow
 def test_an_unknown_class_in_the_test_is_reported_and_not_scored(tmp_path: Path) -> None:
     base = tmp_path / "set"
     draw_folder(base / "train", seed=1)
@@ -298,6 +301,7 @@ def small_network(seed: int) -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, 8, 5, 2), nn.ReLU(), nn.Conv2d(8, 16, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
 
 
+@pytest.mark.slow
 def test_an_own_network_is_trained_saved_and_loaded_with_its_module(photos: Path, tmp_path: Path) -> None:
     backbone = hs.Backbone.from_module(small_network(0), preprocess={"size": 48})
 
@@ -309,3 +313,21 @@ def test_an_own_network_is_trained_saved_and_loaded_with_its_module(photos: Path
     with pytest.raises(ClassifierError, match="module="):
         Classifier.load(run.folder)
     assert Classifier.load(run.folder, module=small_network(1)).predict(image) == run.classifier.predict(image)
+
+
+@pytest.mark.slow
+def test_options_that_only_fine_tuning_reads_are_named_without_it(photos: Path, tmp_path: Path) -> None:
+    told: list[progress.Event] = []
+
+    hs.train(
+        photos,
+        out=tmp_path / "run",
+        backbone="embedded",
+        epochs=3,
+        augment="auto",
+        inside=False,
+        on_event=told.append,
+    )
+
+    notices = [event.text for event in told if isinstance(event, progress.Notice)]
+    assert "Nothing is fine-tuned (--strategy probe): no effect from --epochs, --augment." in notices

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from headstart.backbones.backbone import load_backbone
 from headstart.workbench.session import Session
 from headstart.workbench.starting_point import StartingPoint
 from headstart.workbench.training_plan import layer_choices, plan_rows
 
 
+@pytest.mark.slow
 def test_the_plan_counts_what_is_cached(photos: Path) -> None:
     session, start = Session(), StartingPoint(load_backbone("embedded"), "auto: no network")
     dataset = session.dataset(photos)

@@ -17,7 +17,11 @@ from headstart.workbench.training_result import summary_of
 
 def test_few_test_images_are_a_warning_and_the_selection_is_named(run_events: list[Event]) -> None:
     (results,) = (event for event in run_events if isinstance(event, Results))
-    assert results.warnings == ("Only 9 test images: mind the width of the interval.",)
+    small, few = results.warnings
+    assert small.startswith("The backbone is the small network that comes with headstart")  # named by the user
+    assert "no better one" not in small
+    assert few == "Only 9 test images: mind the width of the interval."
+    assert results.basis == "embedded backbone"
     assert results.chosen.startswith("Regularization strength and temperature were chosen leaving out")
 
 
@@ -29,6 +33,7 @@ def test_the_summary_counts_every_readable_image_once(photos: Path) -> None:
     assert summary.protocol == dataset.protocol
 
 
+@pytest.mark.slow
 def test_a_fallback_to_the_small_network_is_said_beside_the_accuracy_and_on_top_of_the_report(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -43,4 +48,6 @@ def test_a_fallback_to_the_small_network_is_said_beside_the_accuracy_and_on_top_
     assert results.warnings[0].startswith("The backbone is the small network that comes with headstart")
     assert "never on photographs" in results.warnings[0]
     report = (run.folder / "report.html").read_text()
+    assert "correct: " in report
+    assert "%, with an embedded backbone" in report.split("<h1>")[1][:2000]
     assert report.index("small network that comes with headstart") < report.index('id="audit"')

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from headstart.backbones.catalogue import REGISTERED, find_spec
 from headstart.backbones.feature_extractor import FeatureExtractor, eval_view
 from headstart.backbones.flip_tta import FlipTTA
+from headstart.backbones.joined_spec import base_name, base_names, part_spec
 from headstart.backbones.low_precision import LowPrecision
 from headstart.backbones.models.joined_network import JoinedNetwork
 from headstart.backbones.module_spec import Stages, spec_of_module
@@ -27,7 +28,7 @@ from headstart.backbones.timm_specs import require_timm
 from headstart.backbones.weight_files import check_finite, tensor_hash, without_prefix
 from headstart.backbones.weights import load_weights
 from headstart.download import Note, Progress
-from headstart.errors import BackboneError
+from headstart.errors import BackboneError, first_line
 from headstart.plain import Plain
 from headstart.public_api import public_api, public_methods
 
@@ -302,7 +303,8 @@ def build_backbone(spec: BackboneSpec, *, seed: int = 0, draws: bool = True) -> 
         if not spec.builder:
             return _registered(spec)
         if spec.parts:
-            return _joined(spec, [build_backbone(find_spec(name), seed=seed, draws=draws) for name in spec.parts])
+            names = base_names(spec.parts)
+            return _joined(spec, [build_backbone(find_spec(name), seed=seed, draws=draws) for name in names])
         module, _, function = spec.builder.partition(":")
         if module == "timm":
             require_timm()
@@ -314,16 +316,19 @@ def build_backbone(spec: BackboneSpec, *, seed: int = 0, draws: bool = True) -> 
     return Backbone(spec, network, Provenance(f"drawn from seed {seed}", "", spec.code_licence))
 
 
-def _joined(spec: BackboneSpec, parts: Sequence[Backbone]) -> Backbone:
-    """Backbones side by side, with the weights that they have."""
-    network = JoinedNetwork([part.network for part in parts], [part.spec for part in parts])
+def _joined(spec: BackboneSpec, loaded: Sequence[Backbone]) -> Backbone:
+    """The different backbones side by side, each once for every size, with the weights that they have."""
+    by_name = {backbone.spec.name: backbone for backbone in loaded}
+    parts = [by_name[base_name(name)] for name in spec.parts]
+    networks = [part.network if parts.index(part) == i else copy.deepcopy(part.network) for i, part in enumerate(parts)]
+    network = JoinedNetwork(networks, [part_spec(name, find_spec) for name in spec.parts])
     joined = Backbone(
         spec,
         network,
         Provenance(
-            source="; ".join(f"{part.spec.name}: {part.weights.source}" for part in parts),
+            source="; ".join(f"{part.spec.name}: {part.weights.source}" for part in loaded),
             sha256="",
-            licence="; ".join(f"{part.spec.name}: {part.weights.licence}" for part in parts),
+            licence="; ".join(f"{part.spec.name}: {part.weights.licence}" for part in loaded),
         ),
     )
     side = joined.preprocess.crop
@@ -331,8 +336,8 @@ def _joined(spec: BackboneSpec, parts: Sequence[Backbone]) -> Backbone:
         joined.features(torch.zeros(1, 3, side, side))
     except (RuntimeError, AssertionError) as error:
         raise BackboneError(
-            expected=f"backbones that take the {side} px of {parts[0].spec.name}",
-            found=f"one that does not ({str(error).splitlines()[0]})",
+            expected=f"backbones that take the {side} px of {spec.parts[0]}, or the side after @",
+            found=f"one that does not ({first_line(error)})",
             where=spec.name,
             hint="Name the one whose size is fixed first.",
         ) from error
@@ -340,14 +345,15 @@ def _joined(spec: BackboneSpec, parts: Sequence[Backbone]) -> Backbone:
 
 
 def _load_joined(spec: BackboneSpec, weights: str | None, **options: Any) -> Backbone:
-    given: Sequence[str | None] = [None] * len(spec.parts) if weights is None else weights.split(",")
-    if len(given) != len(spec.parts):
+    names = base_names(spec.parts)
+    given: Sequence[str | None] = [None] * len(names) if weights is None else weights.split(",")
+    if len(given) != len(names):
         raise BackboneError(
-            expected=f"{len(spec.parts)} files of weights with commas between them, one for each of {spec.name}",
+            expected=f"{len(names)} files of weights with commas between them, one for each of {', '.join(names)}",
             found=f"{len(given)}",
             where="--weights",
         )
-    parts = [load_backbone(name, weights=file or None, **options) for name, file in zip(spec.parts, given, strict=True)]
+    parts = [load_backbone(name, weights=file or None, **options) for name, file in zip(names, given, strict=True)]
     joined = _joined(spec, parts)
     joined.weights = replace(joined.weights, sha256=joined.fingerprint)
     return joined

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import cached_property, update_wrapper
 from typing import Any
 
-from headstart.backbones.joined_spec import MARK, joined_spec
+from headstart.backbones.joined_spec import MARK, SIZE_MARK, base_name, joined_spec, part_spec
 from headstart.backbones.lite_specs import LITE_SPECS
 from headstart.backbones.own_specs import OWN_SPECS
 from headstart.backbones.spec import BackboneSpec, Stage
@@ -382,13 +382,15 @@ def find_spec(name: str) -> BackboneSpec:
     if name in SPECS:
         return SPECS[name]
     if MARK in name:
-        return joined_spec([find_spec(part) for part in name.split(MARK)])
+        return joined_spec([part_spec(part, find_spec) for part in name.split(MARK)])
     if name.startswith("timm:"):
         from headstart.backbones.timm_specs import timm_spec  # needs torch
 
         return timm_spec(name.removeprefix("timm:"))
     if name not in REGISTERED:
         hint = near(name, [*SPECS, *REGISTERED]) + " Networks of timm are called timm:NAME."
+        if SIZE_MARK in name:
+            hint = f"One network at another size: --backbone {base_name(name)} --size {name.partition(SIZE_MARK)[2]}."
         raise BackboneError(expected="a backbone of the catalogue", found=repr(name), where="--backbone", hint=hint)
     registered: object = REGISTERED[name]
     if not isinstance(registered, RegisteredBackbone):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from headstart.backbones.spec import BackboneSpec, Stage
-from headstart.errors import BackboneError
+from headstart.errors import BackboneError, first_line
 from headstart.hooks import watch_inputs, watch_outputs
 
 _Module = TypeVar("_Module", bound=nn.Module)
@@ -22,6 +22,7 @@ POOL: dict[str, Callable[[Tensor], Tensor]] = {
     "map": lambda x: x.mean((2, 3)),  # N×C×H×W
     "map-last": lambda x: x.mean((1, 2)),  # N×H×W×C
     "tokens-class": lambda x: x[:, 0],  # N×L×C
+    "tokens-first-two": lambda x: (x[:, 0] + x[:, 1]) / 2,  # N×L×C: class and distillation, as timm averages them
     "tokens-mean": lambda x: x.mean(1),  # N×L×C
     "vector": lambda x: x.flatten(1),  # N×C, or N×C×1×1
 }
@@ -196,7 +197,7 @@ def _traced(network: nn.Module, stages: Sequence[Stage], *, buffers: bool) -> _T
     except Exception as error:  # a network's own code may fail in any way on symbols
         raise BackboneError(
             expected="a network whose graph can be traced",
-            found=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
+            found=f"{type(error).__name__}: {first_line(error)}",
             where=type(network).__name__,
             hint="Choose another network.",
         ) from error

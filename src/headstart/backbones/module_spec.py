@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from headstart.backbones.feature_extractor import eval_view
 from headstart.backbones.preprocess import Preprocess
 from headstart.backbones.spec import BackboneSpec, Stage
-from headstart.errors import BackboneError, near
+from headstart.errors import BackboneError, first_line, near
 from headstart.hooks import watch_inputs, watch_outputs
 
 Stages = Mapping[str, str] | Sequence[Stage]
@@ -103,7 +103,7 @@ def _run(module: nn.Module, size: int) -> tuple[list[_Call], tuple[int, ...], fl
     except Exception as error:  # a user's code may fail in any way
         raise BackboneError(
             expected=f"a module that takes pixels 2×3×{size}×{size}, float32, on the CPU",
-            found=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
+            found=f"{type(error).__name__}: {first_line(error)}",
             where=type(module).__name__,
             hint="Check the size in preprocess; module.float().cpu() brings it to the CPU.",
         ) from error

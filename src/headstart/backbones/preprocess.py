@@ -27,8 +27,8 @@ _SMOOTH = {"bilinear": InterpolationMode.BILINEAR, "bicubic": InterpolationMode.
 _MODES = (*_SMOOTH, "nearest")
 _FITS = ("keep", "stretch")
 _LARGEST = 4096  # px; above it a card is damaged or hostile
-_MOST_RESIZED = 16_000_000  # pixels after the resize; an ordinary photograph has 0.1 million
-_LONGEST = 20_000  # px of a strip that thin; no camera comes near
+_LONGEST = 20_000  # px of a strip whose every pixel is counted; no camera comes near
+_MOST_RESIZED = 16_000_000  # pixels after the resize; a photograph has 0.1 million. Of longer strips the middle
 
 
 @public_methods("of", "from_values", "from_dict")
@@ -119,9 +119,9 @@ class Preprocess(Plain):
             3×crop×crop uint8, within 1 grey level of the same steps on a Pillow image (bicubic enlargements: 2).
         """
         image = _view(rgb)  # 3×H×W, channels last in memory: torch's fast path
+        if self.fit == "keep":
+            image = self._middle_of_long_strip(image)
         height, width = self.resized(image.shape[1], image.shape[2])
-        if height * width > _MOST_RESIZED:
-            return self._prepare_long(image)
         prepared: Tensor = transforms.center_crop(self._resize(image, height, width), [self.crop, self.crop])
         return prepared
 
@@ -147,28 +147,25 @@ class Preprocess(Plain):
         scale, shift = (1 / (255 * std)).float(), (-mean / std).float()
         return prepared.float().mul_(scale.to(prepared.device)).add_(shift.to(prepared.device))
 
+    def _middle_of_long_strip(self, image: Tensor) -> Tensor:
+        """Of a strip (1×5000 …), whose resized form may not fit into memory, what the crop can see and more."""
+        most = max(_MOST_RESIZED // self.resize**2, 2) * min(image.shape[1:])
+        if self.interpolation == "nearest":  # only what the crop shows is copied
+            most = max(most, _LONGEST)
+        top, left = (max(length - most, 0) // 2 for length in image.shape[1:])
+        return image[:, top : image.shape[1] - top, left : image.shape[2] - left]
+
     def _resize(self, image: Tensor, height: int, width: int) -> Tensor:
         if self.interpolation == "nearest":
             # torch's two kinds of nearest choose other pixels than Pillow's at some ratios
-            return image[:, _nearest(image.shape[1], height)][:, :, _nearest(image.shape[2], width)]
+            rows, columns = (
+                _nearest(have, wanted)[max(round((wanted - self.crop) / 2), 0) :][: self.crop]
+                for have, wanted in ((image.shape[1], height), (image.shape[2], width))
+            )
+            return image[:, rows][:, :, columns]
         mode = _SMOOTH[self.interpolation]
         resized: Tensor = transforms.resize(image, [height, width], interpolation=mode, antialias=True)
         return resized
-
-    def _prepare_long(self, image: Tensor) -> Tensor:
-        """The same for a strip (1×5000 …), whose resized form may not fit into memory: one axis, crop, other axis."""
-        tall = image.shape[1] > image.shape[2]
-        strip = image.transpose(1, 2) if tall else image  # 3×short×long
-        over = strip.shape[2] - _LONGEST
-        if over > 0:  # only its middle can be seen; off by less than one resized pixel
-            strip = strip[:, :, over // 2 : over // 2 + _LONGEST]
-        height, width = self.resized(strip.shape[1], strip.shape[2])
-        strip = self._resize(strip, strip.shape[1], width)
-        left = max(round((width - self.crop) / 2.0), 0)
-        strip = strip[:, :, left : left + self.crop]
-        strip = self._resize(strip, height, strip.shape[2])
-        prepared: Tensor = transforms.center_crop(strip, [self.crop, self.crop])
-        return prepared.transpose(1, 2) if tall else prepared
 
 
 def _view(rgb: NDArray[np.uint8]) -> Tensor:

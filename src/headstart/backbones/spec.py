@@ -12,7 +12,7 @@ IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
 IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
 
 # how the output of a stage becomes one vector per image
-POOLS = ("map", "map-last", "tokens-class", "tokens-mean", "vector")
+POOLS = ("map", "map-last", "tokens-class", "tokens-first-two", "tokens-mean", "vector")
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Stage:
         module: path of the module in the network.
         width: numbers per image after pooling.
         pool: `map` N×C×H×W and `map-last` N×H×W×C are averaged over H and W; `tokens-class` N×L×C takes the first
-            token, `tokens-mean` the mean of all; `vector` N×C is taken unchanged.
+            token, `tokens-first-two` the mean of two, `tokens-mean` the mean of all; `vector` N×C is taken unchanged.
         side: which side of the module is taken, its `output` or its first `input`.
         network: of several side by side, the one that it belongs to.
     """

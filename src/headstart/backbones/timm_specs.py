@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from headstart.backbones.spec import BackboneSpec, Stage
-from headstart.errors import BackboneError, near
+from headstart.errors import BackboneError, first_line, near
 from headstart.hooks import capture, capture_inputs
 
 _INSTALL = 'pip install "headstart[timm]"'
 _FILES = ("model.safetensors", "pytorch_model.bin")  # what timm's repositories hold
+_SECOND_HEAD, _NORM = "head_dist", "norm"  # of the distillation token, and what both heads' tokens come out of
 _MOST_STAGES = 6  # a network with more, mostly transformers, gets stages at the quarter points
 
 
@@ -83,8 +84,7 @@ def timm_state(spec: BackboneSpec, *, offline: bool) -> tuple[dict[str, Tensor],
     try:
         network = require_timm().create_model(name, pretrained=True, pretrained_cfg_overlay=overlay)
     except Exception as error:  # timm, its hub and requests raise families of their own
-        first = str(error).strip().splitlines()[0] if str(error).strip() else ""
-        found = f"{type(error).__name__}: {first}"
+        found = f"{type(error).__name__}: {first_line(error)}"
         hint = "Check the network, or download the file in another way and give it with --weights FILE."
         raise BackboneError(expected=f"the weights of {spec.name}", found=found, where=spec.url, hint=hint) from error
     return dict(network.state_dict()), path or timm_file(spec)
@@ -133,6 +133,8 @@ def _spec(network: nn.Module, card: Mapping[str, Any]) -> BackboneSpec:
         options=(("model_name", full), ("pretrained", False)),
         head=tuple(head),
         stages=stages,
+        # the class token alone is a stage for classifiers that were made with it
+        auto_stages=tuple(s.name for s in stages if s.name != "final")[-3:] if stages[-1].name != "final" else (),
         resize=math.floor(height / config["crop_pct"]),
         crop=height,
         interpolation=config["interpolation"],
@@ -169,7 +171,8 @@ def _stages_of(network: nn.Module, head: str, size: int, *, name: str) -> tuple[
         warnings.catch_warnings(),
         torch.no_grad(),
         capture({path: modules[path] for path in paths}) as outputs,
-        capture_inputs({head: modules[head]} if head in modules else {}) as inputs,
+        capture_inputs({path: modules[path] for path in (head, _SECOND_HEAD) if path in modules}) as inputs,
+        capture({_NORM: modules[_NORM]} if _SECOND_HEAD in modules and _NORM in modules else {}) as tokens,
         FlopCounterMode(display=False) as counter,
     ):
         warnings.simplefilter("ignore")
@@ -195,7 +198,17 @@ def _stages_of(network: nn.Module, head: str, size: int, *, name: str) -> tuple[
     ]
     if inner and inner[-1].width == last.width:
         inner.pop()  # the same numbers before pooling or the last norm
-    return (*inner, last), counter.get_total_flops() / 2e9
+    both = Stage("pre_logits", _NORM, last.width, "tokens-first-two")
+    pooled = (last, both) if _has_two_tokens(inputs, tokens, head) else (last,)
+    return (*inner, *pooled), counter.get_total_flops() / 2e9
+
+
+def _has_two_tokens(inputs: Mapping[str, object], tokens: Mapping[str, object], head: str) -> bool:
+    """Whether two heads see two tokens, as in distilled DeiT; in other distilled networks both see the same numbers."""
+    first, second, normed = inputs.get(head), inputs.get(_SECOND_HEAD), tokens.get(_NORM)
+    if not isinstance(first, Tensor) or not isinstance(second, Tensor) or first is second:
+        return False
+    return isinstance(normed, Tensor) and normed.ndim == 3 and normed.shape[2] == first.shape[-1]
 
 
 def _is_stage(output: object, width: int) -> bool:

@@ -16,6 +16,7 @@ from torch import Tensor
 from headstart.backbones.file_kind import refuse_kind, zip_damage
 from headstart.errors import BackboneError
 from headstart.files import expanded
+from headstart.freezing import tensor_bytes
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".th", ".ckpt", ".bin", ".tar")
 _WRAPPERS = (  # entries of a checkpoint that hold the weights, the usual ones first
@@ -156,7 +157,7 @@ def tensor_hash(state: Mapping[str, Tensor]) -> str:
             continue
         tensor = state[name].detach().cpu().contiguous()
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+        digest.update(tensor_bytes(tensor))
     return digest.hexdigest()
 
 

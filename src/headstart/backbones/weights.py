@@ -14,6 +14,7 @@ from torch import Tensor
 
 from headstart import runtime
 from headstart.backbones.catalogue import find_spec
+from headstart.backbones.joined_spec import base_names
 from headstart.backbones.spec import BackboneSpec, WheelFile
 from headstart.backbones.weight_files import (
     SUFFIXES,
@@ -34,6 +35,8 @@ _HASH_IN_URL = re.compile(r"sha256=([0-9a-fA-F]{64})")
 _UNKNOWN = "unknown (file given by you)"
 _PACKAGE = Path(__file__).parent
 LITE_INSTALL = 'pip install "headstart[lite]"'
+PACKAGED = "comes with headstart"
+"""Where the weights of the embedded backbone are from, in a Provenance."""
 
 
 @dataclass(frozen=True)
@@ -96,8 +99,9 @@ def weights_available(spec: BackboneSpec, weights: str | None = None) -> Weights
         BackboneError: the URL is not one that can be used.
     """
     if spec.parts:
-        files = weights.split(",") if weights else [None] * len(spec.parts)
-        sources = [weights_available(find_spec(name), file) for name, file in zip(spec.parts, files, strict=False)]
+        names = base_names(spec.parts)
+        files = weights.split(",") if weights else [None] * len(names)
+        sources = [weights_available(find_spec(name), file) for name, file in zip(names, files, strict=False)]
         return next((source for source in sources if source.path is None), sources[0])
     if weights and not _is_url(weights):
         path, _ = split_entry(weights)
@@ -143,7 +147,7 @@ def load_weights(
         path, entry = split_entry(weights)
         return _load(path, source=path.name, entry=entry)
     if not weights and spec.packaged:
-        return _load(_PACKAGE / spec.packaged, source="comes with headstart", licence=spec.licence)
+        return _load(_PACKAGE / spec.packaged, source=PACKAGED, licence=spec.licence)
     if not weights and spec.wheel is not None:
         return _load_from_wheel(spec.wheel, licence=spec.licence)
     if not weights and spec.is_timm:

@@ -10,7 +10,7 @@ from headstart.errors import shown
 from headstart.plain import Plain
 from headstart.wording import counted
 
-_WIDTH = 110
+_WIDTH = 80  # columns of a usual terminal, which would break longer lines without their indent
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from headstart.options import ContinueOptions, takes
 from headstart.progress import OnEvent, print_event
 from headstart.recipe import Recipe
 from headstart.workbench.job import Job
+from headstart.workbench.processes import in_first_process, with_processes
 from headstart.workbench.run import Run, out_folder
 from headstart.workbench.session import Session
 from headstart.workbench.starting_point import check_data
@@ -23,6 +24,7 @@ _STRATEGIES = "last-stage, probe-then-full or auto"
 
 
 @takes(ContinueOptions)
+@in_first_process
 def continue_run(
     run: str | Path | Run,
     *,
@@ -47,14 +49,16 @@ def continue_run(
         RunError: there is no such run, or its images changed. RecipeError: there is no strategy, or an option is not
             allowed here.
     """
+    named = None if out is None else out_folder(out)
     old = run if isinstance(run, Run) else Run.load(run)
+    target = named or out_folder(old.folder)
     recipe = _recipe_of(old, {**options, "force": force})
     check_strategy(recipe)
     session, source = Session(recipe, on_event=on_event), Path(old.record["source"])
+    recipe = session.recipe = with_processes(recipe, session.device)
     if not force:
-        dataset = session.dataset(source).with_split(recipe.test_share, recipe.seed)  # the training finds it cached
+        dataset = session.overlay(source).dataset  # the training finds it cached
         check_data(old, dataset.fingerprint())
-    target = out_folder(old.folder if out is None else out)
     command = line("continue_run", old.folder, options={"out": out, "force": force or None, **options})
     job = Job.begin(target, source, recipe, origin=old.folder.absolute(), command=command)
     return work_on(session, job)

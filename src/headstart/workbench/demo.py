@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from headstart.data.output_record import is_output_folder, output_folder, record_folder
 from headstart.datasets.hands import draw_hands
-from headstart.progress import OnEvent, print_event
+from headstart.files import all_or_none
+from headstart.output_paths import writable_folder
+from headstart.progress import Notice, OnEvent, print_event, silent
 from headstart.public_api import public_api
 from headstart.workbench.run import Run
 from headstart.workbench.session import Session
@@ -20,9 +23,13 @@ def demo(folder: str | Path, *, backbone: str = "auto", on_event: OnEvent | None
     Raises:
         DataError: the folder holds something else.
     """
-    hands = output_folder(Path(folder)) / "hands"
-    if not hands.exists():
-        draw_hands(hands, progress=Session(on_event=on_event).progress("draw hands"))
-        if not is_output_folder(Path(folder)):  # a folder of the user: among images, `hands` would be a class
-            record_folder(hands)
-    return train(hands, out=Path(folder) / "run", backbone=backbone, offline=True, on_event=on_event)
+    with all_or_none():
+        hands = output_folder(writable_folder(folder, "demo", for_model=True)) / "hands"
+        if not hands.exists():
+            draw_hands(hands, progress=Session(on_event=on_event).progress("draw hands"))
+            if not is_output_folder(Path(folder)):  # a folder of the user: among images, `hands` would be a class
+                record_folder(hands)
+    run = train(hands, out=Path(folder) / "run", backbone=backbone, offline=True, on_event=on_event)
+    report = on_event or silent
+    report(Notice(f"The same in a browser, with your camera: headstart studio {shlex.quote(str(folder))}"))
+    return run

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from headstart.best_practices.diagnosis import Diagnosis
 from headstart.best_practices.doctor import Rules
 from headstart.best_practices.doctor import doctor as examine
 from headstart.best_practices.examination import Batch, Loss
+from headstart.data.python_source import Source
 from headstart.preserve import keep_random, preserve
 from headstart.progress import OnEvent, print_event
 from headstart.public_api import public_api
@@ -31,7 +31,7 @@ _SAMPLES = 16  # of a loop's data set: enough to see types, ranges and labels
 def doctor(
     model: Named,
     *,
-    source: str | Path | None = None,
+    source: Source | None = None,
     optimizer: Optimizer | Sequence[Optimizer] | None = None,
     loss: Loss | None = None,
     batch: Batch | None = None,
@@ -47,8 +47,8 @@ def doctor(
     Args:
         model: a backbone's name or `timm:NAME`, a classifier file or the folder of a run, a loaded model, or a
             StepByStep, whose optimizer, loss, batch size and samples are taken where none are given.
-        source: images that it is for, a folder or a set with classes; for a plain module pass pixels to
-            `headstart.best_practices.doctor.doctor` instead.
+        source: images that it is for, a folder or a set with classes, or in memory as for `inspect`; for a plain
+            module pass pixels to `headstart.best_practices.doctor.doctor` instead.
         optimizer: one or several that train it. loss: that training minimises, of outputs and targets.
         batch: inputs and targets of one training step, such as `next(iter(loader))`.
         batch_size: images per training step. steps: of the training to come.
@@ -64,7 +64,7 @@ def doctor(
     """
     session = Session(options={"weights": weights, "offline": offline}, on_event=on_event)
     opened = open_model(session, model)
-    images = None if source is None else images_for(session, opened, Path(source))
+    images = None if source is None else images_for(session, opened, source)
     inputs: dict[str, Any] = {"optimizer": optimizer, "loss": loss, "batch": batch, "batch_size": batch_size}
     with ExitStack() as after:
         if isinstance(model, StepByStep):

@@ -15,10 +15,12 @@ from headstart.backbones.backbone import Backbone
 from headstart.data.image_set import scan_unlabelled
 from headstart.data.image_source import Readable, is_image_source, list_sources, name_of, readable_image
 from headstart.data.images import BadImage, read_bytes
+from headstart.distributed.engine import On, cluster_of
 from headstart.errors import DataError
 from headstart.features.extract import ImageFiles, extract_features, open_store
 from headstart.features.matrix import Features
 from headstart.options import EmbedOptions, takes
+from headstart.output_paths import writable_file
 from headstart.progress import OnEvent
 from headstart.recipe import Recipe
 from headstart.workbench.session import Session
@@ -29,6 +31,8 @@ from headstart.workbench.starting_point import check_backbone, choose_backbone
 def embed(
     images: Any,
     *,
+    on: On | None = None,
+    out: str | Path | None = None,
     recipe: Recipe | None = None,
     on_event: OnEvent | None = None,
     **options: Unpack[EmbedOptions],
@@ -37,6 +41,8 @@ def embed(
 
     Args:
         images: one or several of what `predict` takes; a folder stands for its images sorted by name.
+        on: where images are read, see `train`; then `images` is one source, and unreadable ones are left out and named.
+        out: also write them as a Parquet file: path, sha256, and a list of numbers for each stage.
         on_event: called with events; quiet unless given.
         options: such as `backbone="auto"`, also a Backbone of your own, and `layers="pooled"`, by default the last
             three stages.
@@ -49,12 +55,29 @@ def embed(
         BackboneError: the backbone is unknown, or its weights are out of reach.
         DataError: an image cannot be read, or there is none.
     """
+    named = None if out is None else writable_file(out, expected="a table that can be written")
     own = options.get("backbone")
     own = own if isinstance(own, Backbone) else None
     if own is not None:
         options["backbone"] = own.spec.name
     session = Session(recipe, options, on_event, backbone=own)
     check_backbone(session)
+    if on is not None:
+        from headstart.workbench.on_cluster import embed_on, source_path  # they need pyarrow
+
+        backbone = choose_backbone(session).backbone
+        stages, source = backbone.spec.choose_stages(session.recipe.layers), source_path(session, images)
+        features = embed_on(session, cluster_of(on), backbone, source=source, stages=stages)
+    else:
+        features = _embed_here(session, images)
+    if named is not None:
+        from headstart.workbench.on_cluster import write_embeddings
+
+        write_embeddings(named, features)
+    return features
+
+
+def _embed_here(session: Session, images: Any) -> Features:
     given = _images(images, session)
     backbone = choose_backbone(session).backbone
     stages = backbone.spec.choose_stages(session.recipe.layers)

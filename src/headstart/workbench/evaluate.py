@@ -10,9 +10,15 @@ import numpy as np
 from typing_extensions import Unpack
 
 from headstart.classifier.classifier import Classifier
+from headstart.classifier.trust_evaluation import TrustEvaluation, notice
+from headstart.curation.decisions import FILE, DecisionFile
+from headstart.curation.overlay import ReviewedScore, reviewed_score
 from headstart.data.dataset import Dataset, Labels
 from headstart.data.python_source import Source
-from headstart.errors import DataError
+from headstart.distributed.engine import On, cluster_of
+from headstart.errors import DataError, RunError
+from headstart.evaluation.conformal import measure_sets
+from headstart.evaluation.design_effect import shared_groups
 from headstart.evaluation.evaluate import BaselinePredictions, EvaluatedImages, evaluate_probabilities
 from headstart.evaluation.evaluation import Evaluation
 from headstart.features.matrix import Features, FeatureView
@@ -32,6 +38,7 @@ class EvaluationResult:
     Args:
         notes: plain sentences.
         nearest: for each confident mistake, the most similar training image; empty without the run's folder.
+        reviewed: the accuracy by the decisions of a review about these images, beside that by their labels.
         problem: that some of the images were trained on, and are in none of the numbers; empty where none were.
     """
 
@@ -39,11 +46,13 @@ class EvaluationResult:
     notes: tuple[str, ...]
     nearest: dict[str, str]
     problem: str = ""
+    reviewed: ReviewedScore | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The result for `--json`: evaluation first, then baselines."""
         evaluation = self.evaluation.to_dict()
         rest = {"problem": self.problem, "notes": list(self.notes), "nearest": self.nearest}
+        rest |= {} if self.reviewed is None else {"reviewed": self.reviewed.to_dict()}
         return {"evaluation": evaluation, "baselines": evaluation["baselines"], **rest}
 
     def __str__(self) -> str:
@@ -55,6 +64,7 @@ def evaluate(
     classifier: Trained,
     source: Source,
     *,
+    on: On | None = None,
     recipe: Recipe | None = None,
     on_event: OnEvent | None = print_event,
     **options: Unpack[EvaluateOptions],
@@ -68,6 +78,7 @@ def evaluate(
     Args:
         classifier: a file, the folder of a run, a Run, or a loaded Classifier.
         source: as for `train`; of a set with splits the test split is taken, else the validation split.
+        on: where images are read, see `train`; None: this process.
 
     Raises:
         ClassifierError: the classifier cannot be opened.
@@ -77,34 +88,51 @@ def evaluate(
     session = Session(recipe, options, on_event)
     model = classifier_of(classifier, verb="evaluate", images=source)
     rules = replace(model.rules, max_pixels=session.recipe.max_pixels, keep_damaged=session.recipe.keep_damaged)
+    given: Features | None = None
     with session.step("audit"):
-        dataset = session.dataset(source, least_classes=1, rules=rules, known=model.classes)
+        if on is None:
+            dataset = session.dataset(source, least_classes=1, rules=rules, known=model.classes)
+        else:
+            from headstart.workbench.on_cluster import evaluation_data, source_path  # they need pyarrow
+
+            where, name = cluster_of(on), source_path(session, source)
+            dataset, given = evaluation_data(session, where, model, source=name, rules=rules)
     measured, notes = _reported(dataset)
     known = _known(model, dataset, measured)  # before the features, which take longer than all else
     run, why_not = find_run(classifier, model)
     if run is not None:
         known = _without_trained_on(known, run, dataset)
     with session.step("features"):
-        features = session.features(session.feature_job(dataset, model.backbone)).features
+        features = given or session.features(session.feature_job(dataset, model.backbone)).features
     with session.step("evaluation"):
         if run is None:
             notes.append(f"No kNN baseline, no leak check and no similar training images: {why_not}.")
         else:
             notes.append("Leaks are images with the pixels of a training image; near duplicates are not searched for.")
         result = _measure(session, model, dataset, features=features, known=known, run=run)
-        return replace(result, notes=tuple(notes))
+        reviewed = _reviewed(session, model, dataset, features=features, known=known, run=run)
+        notes += [] if reviewed is None else [str(reviewed)]
+        notes += _trust(model, dataset, features, known=known)
+        return replace(result, notes=tuple(notes), reviewed=reviewed)
 
 
 @dataclass(frozen=True)
 class _FromRun:
-    """What only the run's folder tells about M images: kNN's predictions, training counts, the most similar images."""
+    """What only the run's folder tells: kNN's predictions, counts of the training images, their features and names."""
 
     baselines: dict[str, BaselinePredictions]
     trained: list[int] | None
-    nearest: tuple[str, ...]
+    view: FeatureView | None = None
+    names: tuple[str, ...] = ()
+
+    def most_similar(self, images: FeatureView) -> list[str]:
+        """The name of the training image that is most similar to each; empty without the run."""
+        if self.view is None or not images.shape[0]:
+            return []
+        return [self.names[row] for row in nearest(self.view, images, 1)[1][:, 0].tolist()]
 
 
-_NO_RUN = _FromRun(baselines={}, trained=None, nearest=())
+_NO_RUN = _FromRun(baselines={}, trained=None)
 
 
 @dataclass(frozen=True)
@@ -151,11 +179,56 @@ def _measure(
         baselines=beside.baselines,
         seed=session.recipe.seed,
     )
-    similar = dict(zip(names, beside.nearest, strict=False))
     wrong = [mistake.name for mistake in evaluation.mistakes]
-    similar = {name: similar[name] for name in wrong if name in similar}
+    place = {name: i for i, name in enumerate(names)}
+    found = beside.most_similar(view.take(np.array([place[name] for name in wrong], dtype=np.int64)))
+    similar = dict(zip(wrong, found, strict=False))
     evaluation = replace(evaluation, leaked=known.trained_on)
     return EvaluationResult(evaluation, (), similar, known.problem)
+
+
+def _reviewed(
+    session: Session, model: Classifier, dataset: Dataset, *, features: Features, known: _Known, run: Run | None
+) -> ReviewedScore | None:
+    """The accuracy by the decisions about these images: those of `review`, else of the run beside the classifier."""
+    decisions = session.decisions
+    if session.recipe.review is None and run is not None:
+        try:
+            decisions = DecisionFile(run.folder / FILE).read()
+        except RunError as error:  # nobody asked for it: no evaluation is lost for it
+            session.notice(f"{FILE} beside the classifier is not applied: {error.found}")
+    by_content = decisions.by_content
+    decided = [by_content.get(dataset.contents[i]) for i in known.indices]
+    if not any(decided):
+        return None
+    return reviewed_score(
+        model.head.probabilities_of(features.view(known.indices, model.head.stages)).argmax(axis=1),
+        known.labels,
+        decided=decided,
+        classes=model.classes,
+        groups=dataset.groups()[known.indices],
+    )
+
+
+def _trust(model: Classifier, dataset: Dataset, features: Features, *, known: _Known) -> tuple[str, ...]:
+    """How many of the images are called unfamiliar, and how often prediction sets hold; empty for an older file."""
+    familiarity, conformal = model.familiarity, model.conformal
+    groups = [str(group) for group in dataset.groups()[known.indices]]
+    rejects = sets = None
+    if familiarity is not None and familiarity.threshold is not None:
+        asked = np.asarray(features[familiarity.stage][known.indices])
+        rejects = notice(familiarity, {"images": asked}, groups)[0].share
+    if conformal is not None:
+        p = model.head.probabilities_of(features.view(known.indices, model.head.stages))
+        sets = measure_sets(conformal, p, known.labels, groups=shared_groups(groups))
+    found = TrustEvaluation(
+        rate=0.0 if familiarity is None else familiarity.rate,
+        reason="",
+        false_rejects=rejects,
+        sets=sets,
+        error_rate=0.0 if conformal is None else conformal.error_rate,
+    )
+    return found.sentences
 
 
 def _without_trained_on(known: _Known, run: Run, dataset: Dataset) -> _Known:
@@ -199,12 +272,12 @@ def _from_run(run: Run, model: Classifier, view: FeatureView) -> _FromRun:
     places = {name: i for i, name in enumerate(run.features.names)}
     train = run.features.view(np.array([places[row["path"]] for row in rows]), model.head.stages)
     labels = np.array([numbers[row["label"]] for row in rows], dtype=np.int64)
-    predicted, k = predict_neighbours(train, labels, view, classes=len(numbers))
-    _, closest = nearest(train, view, 1)
+    predicted, about = predict_neighbours(train, labels, view, classes=len(numbers))
     return _FromRun(
-        baselines={"kNN": BaselinePredictions(predicted, f"vote of the {k} most similar training images, no training")},
+        baselines={"kNN": BaselinePredictions(predicted, about)},
         trained=np.bincount(labels, minlength=len(numbers)).tolist(),
-        nearest=tuple(rows[int(row)]["path"] for row in closest[:, 0]),
+        view=train,
+        names=tuple(row["path"] for row in rows),
     )
 
 

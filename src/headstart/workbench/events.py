@@ -1,6 +1,6 @@
 """Events of a training as plain values; a face draws them, a script may ignore them.
 
-DatasetSummary → Plan → Progress … → Results → FilesWritten
+DatasetSummary → Plan → Progress … → Results → NextSteps → FilesWritten
 """
 
 from __future__ import annotations
@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from headstart.data.finding import Finding
 from headstart.evaluation.evaluation import Evaluation
 from headstart.progress import Event
+from headstart.reports.next_steps import NextStep
 
 
 @dataclass(frozen=True)
@@ -41,12 +43,34 @@ class Plan(Event):
 
 
 @dataclass(frozen=True)
+class EpochEnd(Event):
+    """A finished epoch of fine-tuning: its number from 1, and the fields of its record."""
+
+    epoch: int
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Results(Event):
-    """What was measured on the test images, and a clause that says on which images the rest was selected."""
+    """What was measured on the test images, and a clause that says on which images the rest was selected.
+
+    Args:
+        trust: what the classifier's doubts are worth, in sentences.
+        basis: of the network, where the title must say it: untrained backbone, embedded backbone.
+    """
 
     evaluation: Evaluation
     warnings: tuple[str, ...]
     chosen: str
+    trust: tuple[str, ...] = ()
+    basis: str = ""
+
+
+@dataclass(frozen=True)
+class NextSteps(Event):
+    """What to improve next, most certain first."""
+
+    steps: tuple[NextStep, ...]
 
 
 @dataclass(frozen=True)

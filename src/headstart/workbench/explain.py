@@ -17,12 +17,13 @@ from headstart.data.images import BadImage, open_image
 from headstart.data.output_record import output_folder, record_files
 from headstart.errors import DataError
 from headstart.features.matrix import Features
-from headstart.files import atomic_write, check_name, os_errors
+from headstart.files import all_or_none, atomic_write, os_errors
 from headstart.heads.knn import nearest
 from headstart.inspection.attribution.attribution import explain as explain_images
 from headstart.inspection.attribution.explanation import Explanation, SimilarImage
-from headstart.inspection.attribution.saliency import METHODS
+from headstart.inspection.attribution.saliency import AUTO, METHODS
 from headstart.inspection.inspected_images import InspectedImages
+from headstart.output_paths import writable_folder
 from headstart.progress import OnEvent, print_event
 from headstart.public_api import public_api
 from headstart.workbench.events import FilesWritten
@@ -38,7 +39,7 @@ def explain(
     classifier: Trained,
     images: str | Path | Sequence[str | Path],
     *,
-    method: str | Sequence[str] = "grad-cam",
+    method: str | Sequence[str] = AUTO,
     class_name: str | None = None,
     out: str | Path | None = None,
     seed: int = 0,
@@ -50,7 +51,8 @@ def explain(
         classifier: a file, the folder of a run, a Run, or a loaded Classifier; with its run beside it, training
             images are shown.
         images: files and folders. An unreadable one is reported and left out.
-        method: `grad-cam`, `integrated-gradients`, `occlusion`, several of them, or `all`.
+        method: `grad-cam`, `integrated-gradients`, `occlusion`, several of them, or `all` that the network allows;
+            `auto`: Grad-CAM where it has feature maps, else, as in most transformers, occlusion.
         class_name: the class to explain; None: each image's most probable one.
         out: folder for one PNG per image, beside what is there already; None: nothing is written.
         seed: of the sanity check, which shuffles weights.
@@ -62,7 +64,7 @@ def explain(
     """
     session = Session(on_event=on_event)
     if out is not None:
-        check_name(Path(out))
+        out = writable_folder(out)
     model = classifier_of(classifier, verb="explain", images=images)
     run, why_not = find_run(classifier, model)
     named = [Path(images)] if isinstance(images, (str, Path)) else [Path(image) for image in images]
@@ -71,7 +73,7 @@ def explain(
         session.notice(f"No training images are shown: {why_not}.")
     if (low := model.backbone.low_precision) is not None:
         session.notice(f"It predicts in {low.name}; the maps are of the same weights in float32, which has gradients.")
-    methods = METHODS if method == "all" else (method,) if isinstance(method, str) else tuple(method)
+    methods = (method,) if isinstance(method, str) else tuple(method)
     training = None if run is None else _TrainingImages(run, model)
     progress, found = session.progress("explain"), list[Explanation]()
     for begin in range(0, len(files), _AT_ONCE):
@@ -80,6 +82,10 @@ def explain(
         if len(read):
             explained = explain_images(model, read, methods=methods, class_name=class_name, seed=seed)
             similar = [()] * len(explained) if training is None else training.most_similar(read)
+            if AUTO in methods and not found and explained[0].maps[0].method != METHODS[0]:
+                session.notice(
+                    f"The network has no feature maps for Grad-CAM; the method is {explained[0].maps[0].method}."
+                )
             found += [replace(one, similar=images) for one, images in zip(explained, similar, strict=True)]
         progress(min(begin + _AT_ONCE, len(files)), len(files))
     if not found:
@@ -144,16 +150,15 @@ class _Names:
 
 
 def _write(session: Session, folder: Path, explanations: Sequence[Explanation]) -> None:
-    output_folder(folder)
-    with os_errors(folder, expected="a folder that can be read"):
-        names = _Names({file.name.casefold() for file in folder.iterdir()})
     written = list[str]()
-    try:
+    with all_or_none():
+        output_folder(folder)
+        with os_errors(folder, expected="a folder that can be read"):
+            names = _Names({file.name.casefold() for file in folder.iterdir()})
         for one in explanations:
             name = names.of(one.image)
             with atomic_write(folder / name, expected="a folder that can be written") as part:
                 one.figure().savefig(part, format="png")
             written.append(name)
-    finally:  # what is there when this ends early is a picture as well
         record_files(folder, written)
     session.on_event(FilesWritten(folder, tuple(written), ""))

@@ -8,18 +8,20 @@ from typing import Any
 from headstart.data.output_record import record_figure
 from headstart.errors import RecipeError
 from headstart.files import atomic_write
+from headstart.output_paths import writable_file
 
 _SUFFIXES = (".png", ".svg", ".pdf")
 
 
 def check_figure(path: Path) -> None:
-    """Check that a figure can be written in the format that the suffix names.
+    """Check that a figure can be written there, in the format that the suffix names.
 
     Raises:
-        RecipeError: it is none of png, svg and pdf.
+        RecipeError: it is none of png, svg and pdf. RunError: no file can be written there.
     """
     if path.suffix.lower() not in _SUFFIXES:
         raise RecipeError(expected=" or ".join(_SUFFIXES), found=repr(path.suffix), where="--figure")
+    writable_file(path, "--figure")
 
 
 def write_figure(figure: Any, path: Path) -> None:

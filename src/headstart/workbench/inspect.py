@@ -13,6 +13,7 @@ from typing_extensions import Unpack
 from headstart.best_practices.diagnosis import Diagnosis
 from headstart.best_practices.doctor import doctor as examine
 from headstart.classifier.classifier import Classifier
+from headstart.data.python_source import Source, is_path
 from headstart.errors import HeadstartError, RecipeError
 from headstart.inspection.batch_norm.preprocessing_check import PreprocessingCheck
 from headstart.inspection.catalogue import all_analyses
@@ -22,6 +23,7 @@ from headstart.inspection.inspection_result import InspectionResult
 from headstart.inspection.run_analysis import run_analysis
 from headstart.inspection.weights.filters import filters
 from headstart.options import InspectOptions, takes
+from headstart.output_paths import writable_file
 from headstart.plain import Plain
 from headstart.progress import OnEvent, print_event
 from headstart.recipe import Recipe
@@ -62,7 +64,7 @@ class Inspection(Plain):
 def inspect(
     what: str,
     model: Named,
-    source: str | Path,
+    source: Source,
     *,
     against: Named | None = None,
     out: str | Path | None = None,
@@ -77,7 +79,8 @@ def inspect(
     Args:
         what: name of an analysis, see `headstart inspect`, or `all`.
         model: a backbone's name, a classifier file, the folder of a run, or a loaded model.
-        source: images: a set with classes, of which the test split is taken, or loose files.
+        source: images: a set with classes, of which the test split is taken, or loose files; or in memory, as for
+            `train` and `predict`: a DataFrame, (image, label) pairs, a Dataset, arrays, Pillow images.
         against: the model before, for the analyses that compare.
         out: page to write; with `all` the default is `inside.html`.
         figure: file for the figure of one analysis.
@@ -90,9 +93,10 @@ def inspect(
     session = Session(recipe, options, on_event)
     check_analysis_order(what, model, source, names=(*all_analyses(), "all"))
     _check(what, figure)
+    page = writable_file(out or "inside.html") if out is not None or what == "all" else None
     opened = open_model(session, model)
     before = None if against is None else open_model(session, against)
-    images = images_for(session, opened, Path(source), most=most)
+    images = images_for(session, opened, source, most=most)
     if what == "all":
         found = inspect_all(session, opened, images, before=before)
     else:
@@ -101,15 +105,18 @@ def inspect(
     if figure is not None:
         _draw(found.results[what], Path(figure))
         session.on_event(FilesWritten(Path(figure).parent, (Path(figure).name,), ""))
-    if out is not None or what == "all":
-        page = Path(out or "inside.html")
+    if page is not None:
         again = _command([what, model, source], {"against": against, "out": out}, most=most, recipe=session.recipe)
-        write_inside(page, contents_of(found, f"{len(images)} images of {Path(source).name}", again))
+        write_inside(page, contents_of(found, _images_in(len(images), source), again))
         session.on_event(FilesWritten(page.parent, (page.name,), ""))
     return found
 
 
-def _command(named: Sequence[Named], paths: Mapping[str, Named | None], *, most: int, recipe: Recipe) -> str:
+def _images_in(count: int, source: Source) -> str:
+    return f"{count} images of {Path(source).name}" if is_path(source) else f"{count} images from memory"
+
+
+def _command(named: Sequence[object], paths: Mapping[str, Named | None], *, most: int, recipe: Recipe) -> str:
     """The command that makes the page again, with what differs from the defaults; empty for a model without a name."""
     given = {name: value for name, value in paths.items() if value is not None}
     if not all(isinstance(one, (str, Path)) for one in (*named, *given.values())):

@@ -12,13 +12,21 @@ from pathlib import Path
 from typing import Any
 
 from headstart import runtime
-from headstart.download import sha256_of
 from headstart.errors import RecipeError, RunError
-from headstart.files import FOR_OUT, FolderLock, is_abandoned, make_folder, os_errors, remove, write_text
+from headstart.files import (
+    FOR_OUT,
+    FolderLock,
+    make_folder,
+    os_errors,
+    remove,
+    remove_abandoned,
+    remove_if_abandoned,
+    write_text,
+)
 from headstart.finetune.plan import FineTunePlan
 from headstart.recipe import Recipe
 from headstart.training.checkpoint_folder import LATEST, PREVIOUS, CheckpointFolder
-from headstart.untrusted import Kind, check_kinds, read_object, write_sealed
+from headstart.untrusted import Kind, check_kinds, read_object, sha256_of, write_sealed
 from headstart.workbench.run import RECORD, out_folder
 
 _CARD, _PLAN, _RUN = "job.json", "plan.json", "run.sha256"
@@ -60,6 +68,7 @@ class Job:
             while True:
                 job = cls(_folder_of(free), free, source.absolute(), recipe, origin=origin, command=command)
                 _clear_finished(job.folder, free)
+                remove_abandoned(free)  # of this name, too, where it is taken
                 if not free.exists() and job._claim_new():
                     return job
                 number += 1
@@ -195,20 +204,25 @@ class Job:
 
     def _claim_new(self) -> bool:
         """Make the folder and its card; False where another process has it, or it holds work to go on from."""
-        if self.folder.is_dir() and not self.has_checkpoint and is_abandoned(self.folder):
-            remove(self.folder)
+        self._clear_empty()
+        made = False
         try:
-            self.folder.mkdir()
-        except FileExistsError:
-            return False
-        try:
-            if not self.lock.acquire():  # a process that clears what was abandoned came in between
-                return False
-            self._write({})
+            made = self.lock.make()
+            if made:
+                self._write({})
         except BaseException:
-            self.done()
+            self.lock.release()  # Windows cannot remove an open file
+            if made:
+                remove(self.folder)
+            else:  # a signal came between making it and saying so
+                self._clear_empty()
             raise
-        return True
+        return made
+
+    def _clear_empty(self) -> None:
+        """Remove what a process left that ended before there was work to go on from."""
+        if self.folder.is_dir() and not self.has_checkpoint:
+            remove_if_abandoned(self.folder)
 
     def _pinned(self) -> dict[str, Any]:
         try:
@@ -249,9 +263,20 @@ def _is_finished(folder: Path, target: Path) -> bool:
 
 def _clear_finished(folder: Path, target: Path) -> None:
     """Remove the job of a process that was killed after its run had got its name."""
-    if _is_finished(folder, target) and is_abandoned(folder):
-        remove(folder)
+    if _is_finished(folder, target):
+        remove_if_abandoned(folder)
 
 
 def _folder_of(target: Path) -> Path:
     return target.with_name(f".{target.name}.unfinished")
+
+
+def unfinished_runs(parent: Path) -> list[Path]:
+    """Folders that the runs of the interrupted trainings in a folder will have, of those with a checkpoint; sorted."""
+    found = []
+    for folder in sorted(parent.glob(".*.unfinished")):
+        target = folder.with_name(folder.name[1 : -len(".unfinished")])
+        _clear_finished(folder, target)
+        if any((folder / name).exists() for name in (LATEST, PREVIOUS)):
+            found.append(target)
+    return found

@@ -7,18 +7,47 @@ import glob
 import importlib.util
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from headstart import files, runtime
-from headstart.classifier.predictions import Prediction, Predictions
+from headstart.classifier.predictions import TRUST, Prediction, Predictions
+from headstart.data.video import Video, is_video, open_video
 from headstart.errors import DataError, RecipeError, RunError, near
+from headstart.files import all_or_none
+from headstart.output_paths import writable_file
+from headstart.plain import Plain
 from headstart.workbench.csv_table import write_table
 
 FORMATS = ("csv", "json", "parquet")
 _PATTERN = "*?["
+_BETWEEN = " | "  # classes of a prediction set in one cell
 _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+
+
+@dataclass(frozen=True)
+class PredictedShards(Plain):
+    """What became of many predictions, which are in a Parquet file.
+
+    Args:
+        file: of the predictions, a row for each image. images: how many.
+        predicted: class → images. bad: name → reason of images that could not be read.
+        damaged: how many were not whole.
+    """
+
+    file: Path
+    images: int
+    predicted: Mapping[str, int]
+    bad: Mapping[str, str] = field(default_factory=dict)
+    damaged: int = 0
+
+    def __str__(self) -> str:
+        counts = ", ".join(f"{name} {count:,}" for name, count in self.predicted.items())
+        unread = f"; {len(self.bad):,} could not be read, see the column `error`" if self.bad else ""
+        whole = f"; {self.damaged:,} are damaged, see the column `damaged`" if self.damaged else ""
+        return f"{self.images:,} images: {counts}{unread}{whole}\nWritten: {self.file}"
 
 
 def tables_of(csv: str | Path | None, out: str | Path | None, kind: str | None) -> dict[Path, str]:
@@ -40,11 +69,7 @@ def tables_of(csv: str | Path | None, out: str | Path | None, kind: str | None) 
             )
         tables[Path(out or f"predictions.{kind}")] = kind
     for path, format_ in tables.items():
-        if not path.absolute().parent.is_dir():
-            raise RunError(
-                expected="a folder for the table", found="no such folder", where=path, hint="Create the folder first."
-            )
-        files.check_name(path, expected="a table that can be written")
+        writable_file(path, expected="a table that can be written")
         if format_ == "parquet" and importlib.util.find_spec("pyarrow") is None:
             raise RunError(
                 expected="the package pyarrow",
@@ -90,11 +115,11 @@ def with_archive_names(predictions: Sequence[Prediction], roots: Mapping[Path, s
     return named
 
 
-def files_of(images: object, roots: dict[Path, str]) -> list[Path]:
+def files_of(images: object, roots: dict[Path, str], *, video: Callable[[str | Path], Video] = open_video) -> list[Any]:
     """Image files of one or several paths, each pattern, archive and folder replaced by its images.
 
     Args:
-        roots: as for `expand`.
+        roots: as for `expand`. video: opens a video or camera, which stands in the list as it is.
 
     Raises:
         DataError: one is no path, does not exist, or holds no image.
@@ -108,25 +133,35 @@ def files_of(images: object, roots: dict[Path, str]) -> list[Path]:
                 where="images",
                 hint="With an ONNX file, images in memory go to headstart.runtime_onnx.OnnxClassifier.",
             )
-    if all(os.path.isfile(one) and not str(one).lower().endswith(_ARCHIVES) for one in several):  # noqa: PTH113  # as in scan_unlabelled, whose import takes a while
+    if all(os.path.isfile(one) and not is_video(one) and not str(one).lower().endswith(_ARCHIVES) for one in several):  # noqa: PTH113  # as in scan_unlabelled, whose import takes a while
         return [Path(one) for one in several]
     from headstart.data.image_set import scan_unlabelled
 
-    return scan_unlabelled([path for one in several for path in expand(one, roots)])
+    found = [path for one in several for path in ([one] if is_video(one) else expand(one, roots))]
+    if not any(map(is_video, found)):
+        return list(scan_unlabelled(found))
+    return [image for one in found for image in ([video(one)] if is_video(one) else scan_unlabelled([one]))]
 
 
 def sort_images(predictions: Sequence[Prediction], folder: Path) -> None:
-    """Copy each image into a folder of its class below `folder`, those that cannot be read into `_unreadable`.
+    """Copy each image into a folder of its class below `folder`, unreadable ones into `_unreadable`, those whose answer
+    was rejected into `_rejected`.
 
-    A folder that is made for it is recorded, so that no training takes it for a class.
+    A folder that is made for it is recorded, so that no training takes it for a class. All images are copied or none:
+    a second call would copy again, under other names, those that an interrupted one has copied.
+
+    Raises:
+        RunError: one cannot be read or written.
     """
     from headstart.data.output_record import is_output_folder, output_folder
 
-    own = is_output_folder(output_folder(folder))
-    for prediction in predictions:
-        source = Path(prediction.name)
-        if os.path.isfile(source):  # noqa: PTH113  # False for names that no disk can hold
-            target = folder / _folder_name(prediction.label or "_unreadable")
+    with all_or_none():
+        own = is_output_folder(output_folder(folder))
+        for prediction in predictions:
+            source = Path(prediction.name)
+            if not os.path.isfile(source):  # noqa: PTH113  # False for names that no disk can hold
+                continue
+            target = folder / _folder_name(prediction.label or ("_rejected" if prediction.rejected else "_unreadable"))
             if not own or not prediction.label:  # corrected by hand, the classes of a folder of ours can be trained on
                 output_folder(target)
             files.copy_into(source, target)
@@ -152,25 +187,61 @@ def write_predictions(
     if kind != "csv":
         _write_columns(path, _columns(predictions, classes), kind)
         return
-    header = ["path", "predicted", "probability", *[f"p({name})" for name in classes], "error", "damaged"]
-    rows = ([p.name, p.label or "", *_numbers(p, classes), p.error or "", p.damaged or ""] for p in predictions)
+    timed = Predictions(predictions).times()
+    header = [
+        "path",
+        "predicted",
+        *timed,
+        "probability",
+        *[f"p({name})" for name in classes],
+        "error",
+        "damaged",
+        *TRUST,
+    ]
+    rows = (
+        [
+            *(p.name, p.label or "", *([_seconds(p.time)] if timed else []), *_numbers(p, classes)),
+            *(p.error or "", p.damaged or "", *_trust(p)),
+        ]
+        for p in predictions
+    )
     write_table(path, header, rows)
+
+
+def _seconds(time: float | None) -> str:
+    return "" if time is None else f"{time:.3f}"
 
 
 def _numbers(prediction: Prediction, classes: Sequence[str]) -> list[str]:
     if prediction.error:
         return [""] * (len(classes) + 1)
-    return [f"{value:.6f}" for value in (prediction.probability, *(prediction.probabilities[c] for c in classes))]
+    first = f"{prediction.probability:.6f}" if prediction.label else ""  # a rejected answer has no class
+    return [first, *(f"{prediction.probabilities[c]:.6f}" for c in classes)]
+
+
+def _trust(prediction: Prediction) -> list[str]:
+    """The cells of `TRUST`: yes or no, per cent with two decimals, the classes of a set with | between them."""
+    return [_cell(value) for value in prediction.trust().values()]
+
+
+def _cell(value: object) -> str:
+    if value is None or isinstance(value, bool):
+        return "" if value is None else "yes" if value else "no"
+    if isinstance(value, list):
+        return _BETWEEN.join(value)
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
 def _columns(predictions: Sequence[Prediction], classes: Sequence[str]) -> dict[str, list[Any]]:
     return {
         "path": [p.name for p in predictions],
         "predicted": [p.label for p in predictions],
-        "probability": [None if p.error else p.probability for p in predictions],
+        **Predictions(predictions).times(),
+        "probability": [p.probability if p.label else None for p in predictions],
         **{f"p({name})": [p.probabilities.get(name) for p in predictions] for name in classes},
         "error": [p.error for p in predictions],
         "damaged": [p.damaged for p in predictions],
+        **{name: [p.trust()[name] for p in predictions] for name in TRUST},
     }
 
 
@@ -180,11 +251,25 @@ def _write_columns(path: Path, columns: dict[str, list[Any]], kind: str) -> None
         records = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
         files.write_text(path, json.dumps(records, indent=1, allow_nan=False) + "\n", expected=expected)
         return
-    import pyarrow  # type: ignore[import-untyped]
+    import pyarrow
     from pyarrow import parquet
 
-    types = {name: pyarrow.float64() if name == "probability" or name.startswith("p(") else pyarrow.string()
-             for name in columns}  # fmt: skip
-    table = pyarrow.table({name: pyarrow.array(column, types[name]) for name, column in columns.items()})
-    with files.atomic_write(path, expected=expected) as part:
-        parquet.write_table(table, part)
+    numbers, special = ("probability", "familiarity_percentile", "time"), {
+        "familiar": pyarrow.bool_(), "atypical": pyarrow.bool_(), "prediction_set": pyarrow.list_(pyarrow.string())
+    }  # fmt: skip
+    types = {
+        name: special.get(name, pyarrow.float64() if name in numbers or name.startswith("p(") else pyarrow.string())
+        for name in columns
+    }
+    table = pyarrow.table(
+        {files.printable(name): pyarrow.array(map(_utf8, column), types[name]) for name, column in columns.items()}
+    )
+    with files.atomic_write(path, expected=expected) as part, part.open("wb") as file:  # its path may not be UTF-8
+        parquet.write_table(table, file)
+
+
+def _utf8(value: Any) -> Any:
+    """A cell as pyarrow takes it: bytes of file names that are not UTF-8 are escaped."""
+    if isinstance(value, list):
+        return [_utf8(one) for one in value]
+    return files.printable(value) if isinstance(value, str) else value

@@ -13,7 +13,7 @@ from headstart.workbench.session import Session
 from headstart.workbench.starting_point import StartingPoint
 
 _STATISTICS_IMAGES = 256  # means over their maps are steady to a hundredth of the spread; 0.3 GB while they run
-_CHECKED_IMAGES = 64
+CHECKED_IMAGES = 64
 
 
 def check_images(session: Session, start: StartingPoint, dataset: Dataset) -> PreprocessingCheck:
@@ -26,7 +26,18 @@ def check_images(session: Session, start: StartingPoint, dataset: Dataset) -> Pr
     if not (start.continues or backbone.spec.pretrained):
         _estimate_statistics(backbone, _images(session, backbone, dataset, most=_STATISTICS_IMAGES))
         return PreprocessingCheck("not checkable", "its statistics are those of these very images")
-    images = _images(session, backbone, dataset, most=_CHECKED_IMAGES)
+    return check_pixels(session, backbone, _images(session, backbone, dataset, most=CHECKED_IMAGES))
+
+
+def check_pixels(session: Session, backbone: Backbone, images: torch.Tensor) -> PreprocessingCheck:
+    """Compare images with the statistics of the first batch norm.
+
+    Args:
+        images: N×3×S×S uint8, as its preprocessing prepares them.
+
+    Raises:
+        BackboneError: it clearly implies another preprocessing, and that was not accepted.
+    """
     if len(images) < 2:
         return PreprocessingCheck("not checkable", "there is no second training image")
     check = check_preprocessing(backbone, images, seed=session.recipe.seed)

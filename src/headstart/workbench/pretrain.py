@@ -9,6 +9,7 @@ import torch
 
 from headstart import runtime
 from headstart.backbones.backbone import load_backbone
+from headstart.output_paths import writable_folder
 from headstart.pretraining.card import write_card
 from headstart.pretraining.gate_result import run_gate
 from headstart.pretraining.pretrain import pretrain as run_recipe
@@ -50,7 +51,7 @@ def pretrain(
         RecipeError: there is no such recipe. BackboneError: the teacher's weights are not available.
         TrainingError: the folder belongs to another recipe. DataError: the gate's images are not there.
     """
-    session, chosen, folder = Session(on_event=on_event), recipe_of(recipe), Path(out)
+    session, folder, chosen = Session(on_event=on_event), writable_folder(out, for_model=True), recipe_of(recipe)
     session.notice(f"Drawing {chosen.pictures:,} pictures; {TEACHER} teaches the student on them, in {folder}")
     fetch = session.progress(f"download {TEACHER}", unit="bytes")
     teacher = load_backbone(TEACHER, weights=weights, offline=offline, progress=fetch)

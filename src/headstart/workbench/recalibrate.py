@@ -15,14 +15,16 @@ from headstart.backbones.recalibrate import recalibrate_batch_norm
 from headstart.classifier.classifier import Classifier
 from headstart.classifier.predictions import Prediction
 from headstart.data.image_set import Sample
+from headstart.data.python_source import Source
 from headstart.errors import BackboneError, ClassifierError, DataError
 from headstart.evaluation.comparison import Comparison, RunPredictions, compare
 from headstart.options import RecalibrateOptions, takes
+from headstart.output_paths import writable_file
 from headstart.plain import Plain
 from headstart.progress import OnEvent, print_event
 from headstart.recipe import Recipe
 from headstart.workbench.events import FilesWritten
-from headstart.workbench.open_model import NOT_TRAINED_ON, samples_of
+from headstart.workbench.open_model import NOT_TRAINED_ON, image_source, name_of_source, samples_of
 from headstart.workbench.run import Run, Trained, classifier_of
 from headstart.workbench.session import Session
 
@@ -69,7 +71,7 @@ class Recalibrated(Plain):
 @takes(RecalibrateOptions)
 def recalibrate(
     classifier: Trained,
-    source: str | Path,
+    source: Source,
     *,
     out: str | Path | None = None,
     prior: float = PRIOR,
@@ -84,7 +86,7 @@ def recalibrate(
 
     Args:
         classifier: a file, the folder of a run, a Run, or a loaded Classifier, which is not changed.
-        source: images like those that will come, in class folders or loose.
+        source: images like those that will come, in class folders or loose; or in memory as for `inspect`.
         out: file to write; default `NAME-recalibrated.safetensors` beside the old one, never overwritten.
         prior: how many images the old statistics count for.
 
@@ -95,6 +97,7 @@ def recalibrate(
     Source: Li et al. 2016, arXiv:1603.04779 (AdaBN); Schneider et al. 2020, arXiv:2006.16971 (the prior).
     """
     session = Session(recipe, options, on_event)
+    target = _target(classifier, out)
     before = classifier_of(classifier, verb="recalibrate", images=source)
     if (low := before.backbone.low_precision) is not None:
         raise ClassifierError(
@@ -103,15 +106,20 @@ def recalibrate(
             where="recalibrate",
             hint="Train again with --precision float32, and recalibrate that.",
         )
-    target = _target(classifier, out)
-    asked = samples_of(Path(source), before.classes, NOT_TRAINED_ON, layout=session.layout)
-    chosen = _evenly(session, samples_of(Path(source), before.classes, ("train",), layout=session.layout))
+    where = image_source(session, source)
+    asked = samples_of(where, before.classes, NOT_TRAINED_ON, layout=session.layout)
+    chosen = _evenly(session, samples_of(where, before.classes, ("train",), layout=session.layout))
     pixels, _ = session.pixels(chosen, before.backbone.preprocess, before.rules, step="read images")
     if not len(pixels):
         raise DataError(expected="an image that can be read", found=f"none of {len(chosen)}", where=chosen[0].path)
     after = before.copy()
     norms = _measure(after, pixels, prior)
-    after = _with_source(after, f"batch norm measured again on {Path(source).name}, {len(pixels)} images")
+    after = _with_source(after, f"batch norm measured again on {name_of_source(where)}, {len(pixels)} images")
+    if before.familiarity is not None or before.conformal is not None:
+        session.notice(
+            "The new file has no threshold for unfamiliar images and no prediction sets: they were measured with the "
+            "old statistics. Train on images of the new domain to get them."
+        )
     first, second = _predict(session, before, asked, "before"), _predict(session, after, asked, "after")
     after.save(target)
     session.on_event(FilesWritten(target.parent, (target.name,), f"headstart predict {target} NEW_IMAGES"))
@@ -141,7 +149,7 @@ def _target(classifier: Trained, out: str | Path | None) -> Path:
         raise ClassifierError(
             expected="a new file", found="one that exists already", where=target, hint="Choose another with --out."
         )
-    return target
+    return writable_file(target, expected="a new file", makes_parents=True, for_model=True, kind=ClassifierError)
 
 
 def _evenly(session: Session, samples: Sequence[Sample]) -> list[Sample]:
@@ -186,7 +194,7 @@ def _with_source(model: Classifier, what: str) -> Classifier:
     weights = model.backbone.weights
     model.backbone.weights = Provenance(f"{weights.source}, {what}", model.backbone.fingerprint, weights.licence)
     card = replace(model.card, weights=model.backbone.weights.to_dict(), metrics={})  # measured with other statistics
-    return Classifier(model.backbone, model.head, card)
+    return Classifier(model.backbone, model.head, card)  # and so were its thresholds and its training features
 
 
 def _predict(session: Session, model: Classifier, samples: Sequence[Sample], name: str) -> list[Prediction]:

@@ -6,11 +6,12 @@ A run is written into a hidden folder beside its place, and gets its name when e
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import os
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,21 +26,26 @@ from headstart.classifier.file import FILE_NAME
 from headstart.errors import ClassifierError, DataError, RunError
 from headstart.evaluation.evaluation import Evaluation
 from headstart.features.features_file import load_features
-from headstart.features.matrix import Features
-from headstart.files import FOR_RUN, expanded
+from headstart.features.matrix import BLOCK_ROWS, Features
+from headstart.files import FOR_RUN
+from headstart.output_paths import writable_folder
 from headstart.plain import to_plain
 from headstart.public_api import public_methods
-from headstart.untrusted import Untrusted, check_kinds, read_object, read_text, write_sealed
+from headstart.untrusted import Untrusted, check_kinds, read_object, read_text, sha256_of, write_sealed
 from headstart.workbench.argument_order import check_order
-from headstart.workbench.csv_table import restore_cell
-from headstart.workbench.run_predictions import RunPredictions
+from headstart.workbench.csv_table import restore_cell, write_table
+from headstart.workbench.run_predictions import MOST_COLUMNS, NUMBER, PREFIX, RANKS, RunPredictions
 
 CLASSIFIER, RECORD, PREDICTIONS = FILE_NAME, "run.json", "predictions.csv"
 FEATURES, REPORT, INSIDE = "features.safetensors", "report.html", "inside.html"
 FILES = (CLASSIFIER, RECORD, PREDICTIONS, FEATURES, REPORT, INSIDE)
 VERSION = 2  # 1: written by headstart 0.1, with other names for some keys; both are read
 _KINDS = {"evaluation": dict, "recipe": dict, "source": str, "data": dict, "backbone": dict}  # of run.json
+_CHECKSUM = "predictions_sha256"  # key of run.json
 _COLUMNS = {"part": "split"}  # old → new name of a column of predictions.csv
+_ABOUT = ("path", "sha256", "pixels", "split", "group", "label")  # of predictions.csv, before what is predicted
+Scores = Callable[[NDArray[np.int64]], NDArray[np.float64]]
+"""Indices of n images → n×C probabilities."""
 _NEEDED = ("path", "sha256", "split", "group", "label", "predicted", "probability")
 
 
@@ -104,12 +110,42 @@ class Run:
         """
         path = self.folder / PREDICTIONS
         try:
-            rows = _prediction_rows(path)
+            text = read_text(path)
+            rows = self._rows(text)
+            found = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+            if self.record.get(_CHECKSUM, found) != found:  # older runs have none
+                raise Untrusted(f"another file than the run wrote: its checksum is not the one in {RECORD}")
         except (OSError, ValueError, csv.Error) as error:
             raise RunError(
-                expected="the predictions of a run", found=str(error), where=path, hint="Run `headstart train` again."
+                expected="the predictions of a run",
+                found=str(error),
+                where=path,
+                hint="Copy the run again, or train again: what was computed is cached.",
             ) from error
         return rows if split is None else rows.of_split(split)
+
+    def _rows(self, text: str) -> RunPredictions:
+        table = csv.reader(io.StringIO(text, newline=""))
+        header = [_COLUMNS.get(name, name) for name in map(restore_cell, next(table, []))]
+        missing = [name for name in _NEEDED if name not in header]
+        if missing:
+            raise Untrusted(f"no column {', '.join(missing)}")
+        classes = [name[2:-1] for name in header if name.startswith("p(")]
+        rows = (
+            RunPredictions([], classes, None) if classes else RunPredictions([], self.evaluation.classes, self._scores)
+        )
+        at = header.index(NUMBER)
+        for cells in table:
+            if len(cells) != len(header):
+                raise Untrusted(f"line {table.line_num} has {len(cells)} cells, the first {len(header)}")
+            if not 0 <= float(cells[at]) <= 1:  # nan too
+                raise Untrusted(f"line {table.line_num} has the probability {cells[at]}")
+            rows.append(dict(zip(header, map(restore_cell, cells), strict=True)))
+        return rows
+
+    def _scores(self, names: list[str]) -> NDArray[np.float64]:
+        place, head = {name: i for i, name in enumerate(self.features.names)}, self.classifier.head
+        return head.probabilities_of(self.features.view(np.array([place[name] for name in names]), head.stages))
 
     @classmethod
     def load(cls, folder: str | Path, *, module: nn.Module | None = None) -> Run:
@@ -157,20 +193,38 @@ class Run:
         return {"evaluation": evaluation, "baselines": evaluation["baselines"], "run": str(self.folder), **rest}
 
 
-def _prediction_rows(path: Path) -> RunPredictions:
-    table = csv.reader(io.StringIO(read_text(path), newline=""))
-    header = [_COLUMNS.get(name, name) for name in map(restore_cell, next(table, []))]
-    missing = [name for name in _NEEDED if name not in header]
-    if missing:
-        raise Untrusted(f"no column {', '.join(missing)}")
-    at, rows = header.index("probability"), RunPredictions([], [n[2:-1] for n in header if n.startswith("p(")])
-    for cells in table:
-        if len(cells) != len(header):
-            raise Untrusted(f"line {table.line_num} has {len(cells)} cells, the first {len(header)}")
-        if not 0 <= float(cells[at]) <= 1:  # nan too
-            raise Untrusted(f"line {table.line_num} has the probability {cells[at]}")
-        rows.append(dict(zip(header, map(restore_cell, cells), strict=True)))
-    return rows
+def write_predictions_table(
+    path: Path, about: Sequence[Sequence[str]], classes: Sequence[str], *, scores: Scores
+) -> None:
+    """Write predictions.csv: a column `p(class)` for each of at most ten classes, else the ten most probable by rank.
+
+    With more classes `predicted` and `probability` are followed by `top_2`, `p_2` to `top_10`, `p_10`: a class and its
+    probability, most probable first. All others follow from the features and the classifier beside the table.
+
+    Args:
+        about: of N images: path, sha256, pixels, split, group, label.
+        scores: of their indices, asked for in blocks.
+
+    Raises:
+        RunError: it cannot be written there.
+    """
+    if len(classes) > MOST_COLUMNS:
+        more = [name for rank in RANKS for name in (f"top_{rank}", f"p_{rank}")]
+    else:
+        more = [f"{PREFIX}{name})" for name in classes]
+    write_table(path, [*_ABOUT, "predicted", NUMBER, *more], _cells(about, classes, scores))
+
+
+def _cells(about: Sequence[Sequence[str]], classes: Sequence[str], scores: Scores) -> Iterator[list[object]]:
+    for begin in range(0, len(about), BLOCK_ROWS):
+        block = np.arange(begin, min(begin + BLOCK_ROWS, len(about)))
+        for cells, row in zip(about[begin : begin + BLOCK_ROWS], scores(block), strict=True):
+            if len(classes) > MOST_COLUMNS:
+                best = np.argsort(-row, kind="stable")[:MOST_COLUMNS]
+                yield [*cells, *(cell for i in best for cell in (classes[i], f"{row[i]:.6f}"))]
+                continue
+            numbers, first = [f"{value:.6f}" for value in row], int(row.argmax())
+            yield [*cells, classes[first], numbers[first], *numbers]
 
 
 def run_name(source: Path) -> str:
@@ -178,6 +232,20 @@ def run_name(source: Path) -> str:
     name = source.absolute().name
     if source.is_file():
         name = re.sub(r"(\.tar)?\.[^.]+$", "", name)
+    return _safe_name(name)
+
+
+def run_name_of(address: str) -> str:
+    """Name of a run from a path, a pattern or an address: its last part that is no pattern, without a suffix."""
+    path = Path(address)
+    if path.exists():
+        return run_name(path)
+    parts = [part for part in address.partition("://")[2].split("/") or [] if part] or list(path.parts)
+    named = [part for part in parts if not any(c in part for c in "*?[")]
+    return _safe_name(re.sub(r"(\.tar)?\.[^.]+$", "", named[-1]) if named else "")
+
+
+def _safe_name(name: str) -> str:
     return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "run"
 
 
@@ -187,7 +255,7 @@ def out_folder(folder: str | Path) -> Path:
     Raises:
         RunError: it has no name, such as the root of a disk, or the user after ~ is unknown.
     """
-    path = expanded(folder, hint="Choose one with --out.")
+    path = writable_folder(folder, is_new=True, for_model=True)
     path = path.resolve() if path.name in ("", "..") else path
     if not path.name:
         raise RunError(expected="a folder with a name", found=repr(str(path)), hint="Choose one with --out.")
@@ -212,12 +280,13 @@ def check_not_run(source: str | Path) -> None:
 
 
 def write_record(folder: Path, values: Mapping[str, Any]) -> None:
-    """Write run.json, strict JSON with its own checksum.
+    """Write run.json, strict JSON with its own checksum and that of predictions.csv, the last file to be written.
 
     Raises:
         RunError: it cannot be written there.
     """
-    write_sealed(folder / RECORD, {"version": VERSION, **to_plain(values)}, hint=FOR_RUN)
+    sums = {_CHECKSUM: sha256_of(folder / PREDICTIONS)}
+    write_sealed(folder / RECORD, {"version": VERSION, **to_plain(values), **sums}, hint=FOR_RUN)
 
 
 Trained = str | Path | Classifier | Run

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,11 @@ from numpy.typing import NDArray
 from headstart.errors import RunError, near
 from headstart.plain import data_frame
 
+MOST_COLUMNS = 10  # classes with a probability in the table: with 1,000 in it, 5,000 images were 46 MB
+RANKS = range(2, MOST_COLUMNS + 1)
+NUMBER, PREFIX = "probability", "p("
 _SPLITS = ("train", "validation", "test", "unknown")
-_NUMBER, _PREFIX = "probability", "p("
+_NUMBERS = {NUMBER, *(f"p_{rank}" for rank in RANKS)}
 
 
 class RunPredictions(list[dict[str, str]]):
@@ -22,9 +25,19 @@ class RunPredictions(list[dict[str, str]]):
         classes: C names, in the order of the probabilities' columns.
     """
 
-    def __init__(self, rows: Iterable[dict[str, str]], classes: Sequence[str]) -> None:
+    def __init__(
+        self,
+        rows: Iterable[dict[str, str]],
+        classes: Sequence[str],
+        scores: Callable[[list[str]], NDArray[np.float64]] | None = None,
+    ) -> None:
+        """Take rows as they are.
+
+        Args:
+            scores: names of n images → n×C probabilities, for rows that do not have those of all classes.
+        """
         super().__init__(rows)
-        self.classes = tuple(classes)
+        self.classes, self._scores = tuple(classes), scores
 
     def of_split(self, split: str) -> RunPredictions:
         """Those of one split: `train`, `validation`, `test` or `unknown`.
@@ -34,7 +47,7 @@ class RunPredictions(list[dict[str, str]]):
         """
         if split not in _SPLITS:
             raise RunError(expected=f"a split: {', '.join(_SPLITS)}", found=repr(split), hint=near(split, _SPLITS))
-        return RunPredictions([row for row in self if row["split"] == split], self.classes)
+        return RunPredictions([row for row in self if row["split"] == split], self.classes, self._scores)
 
     @property
     def names(self) -> list[str]:
@@ -53,15 +66,17 @@ class RunPredictions(list[dict[str, str]]):
 
     @property
     def probabilities(self) -> NDArray[np.float64]:
-        """N×C float64, calibrated, with six decimals."""
-        columns = [f"{_PREFIX}{name})" for name in self.classes]
+        """N×C float64, calibrated, with six decimals; with more than ten classes those of the classifier, exact."""
+        if self._scores is not None and len(self.classes) > MOST_COLUMNS:
+            return self._scores(self.names)
+        columns = [f"{PREFIX}{name})" for name in self.classes]
         return np.array([[float(row[column]) for column in columns] for row in self]).reshape(len(self), len(columns))
 
     def to_dict(self) -> dict[str, list[Any]]:
         """Column → its N values, those of predictions.csv; probabilities as floats."""
         columns = list(self[0]) if self else []
         return {
-            name: [float(row[name]) if name == _NUMBER or name.startswith(_PREFIX) else row[name] for row in self]
+            name: [float(row[name]) if name in _NUMBERS or name.startswith(PREFIX) else row[name] for row in self]
             for name in columns
         }
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,8 @@ import torch
 from headstart import runtime
 from headstart.backbones.backbone import Backbone
 from headstart.backbones.preprocess import Preprocess
+from headstart.curation.decisions import Decisions, find_decisions
+from headstart.curation.overlay import Overlay, lay_over
 from headstart.data.batches import PixelBatch, pixel_batches
 from headstart.data.dataset import Dataset, load_dataset, rules_of
 from headstart.data.image_set import Sample
@@ -92,7 +95,7 @@ class Session:
         self.backbone = backbone
         self.recipe = (recipe or Recipe()).with_options(options or {})
         self.seconds: dict[str, float] = {}
-        self.command = ""
+        self.command, self.run_id = "", secrets.token_hex(8)  # trackers know the run by it
         self._on_event = on_event or silent
         self._lock = threading.Lock()  # signs of life come from a second thread
         self._last_event = time.monotonic()
@@ -102,6 +105,10 @@ class Session:
         with self._lock:
             self._last_event = time.monotonic()
             self._on_event(event)
+
+    def listen(self, wrap: Callable[[OnEvent], OnEvent]) -> None:
+        """Put a listener before the one that events go to."""
+        self._on_event = wrap(self._on_event)
 
     def notice(self, text: str) -> None:
         """Report a sentence to read."""
@@ -204,8 +211,12 @@ class Session:
         rules: ImageRules | None = None,
         known: Sequence[str] = (),
         stop: bool = True,
+        reviewed: bool = False,
     ) -> Dataset:
         """The audited images of a source; see `load_dataset` and, for one that is no path, `keep_source`.
+
+        Args:
+            reviewed: audit them with the labels of the recipe's review; else `overlay` applies it, after the split.
 
         Raises:
             DataError: there is no usable set, or the source is a run.
@@ -220,7 +231,34 @@ class Session:
             rules=rules,
             known=known,
             stop=stop,
+            decided={key: one.label for key, one in self.decisions.by_content.items()} if reviewed else None,
         )
+
+    @cached_property
+    def decisions(self) -> Decisions:
+        """Those that the recipe's `review` names; none without it.
+
+        Raises:
+            RunError: there are none, or their file is damaged.
+        """
+        if self.recipe.review is None:
+            return Decisions()
+        found = find_decisions(self.recipe.review).read()
+        if found.warning:
+            self.notice(found.warning)
+        return found
+
+    def overlay(self, source: Source) -> Overlay:
+        """The audited images of a source with their split, under the decisions of the recipe's `review`.
+
+        Raises:
+            DataError: as `dataset`, no honest test is possible, or the decisions do not fit these images.
+        """
+        dataset = self.dataset(source).with_split(self.recipe.test_share, self.recipe.seed)
+        found = lay_over(dataset, self.decisions)
+        if self.recipe.review is not None:
+            self.notice(found.summary)
+        return found
 
     @property
     def layout(self) -> SourceLayout:

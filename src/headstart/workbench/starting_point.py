@@ -8,13 +8,16 @@ from dataclasses import dataclass, replace
 from headstart.backbones.backbone import Backbone, load_backbone
 from headstart.backbones.catalogue import AUTO, EFFORTS, find_spec, rank_backbones
 from headstart.backbones.flip_tta import FlipTTA
+from headstart.backbones.joined_spec import base_names, names_at
 from headstart.backbones.preprocess import Preprocess
 from headstart.backbones.spec import BackboneSpec
 from headstart.backbones.weights import LITE_INSTALL, weights_available
+from headstart.classifier.classifier import Classifier
 from headstart.engines.bfloat16 import require_bfloat16
 from headstart.engines.onnxruntime_engine import require_packages
 from headstart.errors import BackboneError, RecipeError, RunError
 from headstart.heads.head import Head
+from headstart.recipe import Recipe
 from headstart.workbench.run import Run
 from headstart.workbench.session import Session
 
@@ -33,6 +36,7 @@ class StartingPoint:
         flip_tta: how that head averaged over flips, and does again if fine-tuning changes nothing.
         continues: whether the weights are those of a run, and so have learnt whatever the backbone's spec says.
         fell_back: whether a better backbone was wanted, and only the network that comes with headstart was in reach.
+        classifier: of the run that is continued.
     """
 
     backbone: Backbone
@@ -41,6 +45,7 @@ class StartingPoint:
     flip_tta: FlipTTA | None = None
     continues: bool = False
     fell_back: bool = False
+    classifier: Classifier | None = None
 
 
 def check_backbone(session: Session) -> None:
@@ -52,6 +57,13 @@ def check_backbone(session: Session) -> None:
     recipe, own = session.recipe, session.backbone
     spec = own.spec if own is not None else _named(session)
     spec.choose_stages(recipe.layers)
+    if own is not None and recipe.sides:
+        raise BackboneError(
+            expected="a backbone by its name, which is built once for each size",
+            found=f"a Backbone in memory and --sizes {recipe.sizes}",
+            where="--sizes",
+            hint="Call set_image_size on it for one other size.",
+        )
     if own is not None and recipe.weights is not None:
         raise BackboneError(
             expected="weights, or a backbone that has its own",
@@ -89,6 +101,8 @@ def check_precision(session: Session) -> None:
         BackboneError: a package is missing, or the processor has no bfloat16.
     """
     recipe = session.recipe
+    if recipe.step_precision == "bfloat16" and recipe.strategy != "probe" and session.device == "cpu":
+        require_bfloat16("--step-precision", "float32")
     if recipe.precision == "float32":
         return
     where = f"--precision {recipe.precision}"
@@ -145,6 +159,7 @@ def continue_from(run: Run) -> StartingPoint:
         head=head,
         flip_tta=flip_tta,
         continues=True,
+        classifier=model,
     )
 
 
@@ -178,7 +193,9 @@ def _choose(session: Session) -> StartingPoint:
             passed_over.append(f"{spec.name}: {why_not}")
             continue
         try:
-            return StartingPoint(_load(spec.name, session), _because(recipe.backbone, spec, passed_over))
+            return StartingPoint(
+                _load(_at_sizes(spec, recipe).name, session), _because(recipe.backbone, spec, passed_over)
+            )
         except BackboneError as error:
             if weights_available(spec).path is not None:  # a file that is here and does not fit: never in silence
                 raise
@@ -190,16 +207,21 @@ def _named(session: Session) -> BackboneSpec:
     """The spec of the backbone that the recipe names, or of the first that its word can take; nothing is downloaded."""
     recipe = session.recipe
     if recipe.backbone not in _WORDS:
-        return find_spec(recipe.backbone)
+        return _at_sizes(find_spec(recipe.backbone), recipe)
     if recipe.weights is not None:
-        return find_spec(WITH_FILE)
+        return _at_sizes(find_spec(WITH_FILE), recipe)
     ranked = rank_backbones(recipe.backbone)
-    return next(spec for spec in ranked if not _out_of_reach(spec, offline=recipe.offline))
+    return _at_sizes(next(spec for spec in ranked if not _out_of_reach(spec, offline=recipe.offline)), recipe)
+
+
+def _at_sizes(spec: BackboneSpec, recipe: Recipe) -> BackboneSpec:
+    """The spec of the same network seeing each image at every size of the recipe."""
+    return find_spec(names_at(spec.name, recipe.sides)) if recipe.sides else spec
 
 
 def _out_of_reach(spec: BackboneSpec, *, offline: bool) -> str:
     """Why the weights cannot be had without the user's help; empty: they can."""
-    for part in spec.parts:
+    for part in base_names(spec.parts):
         if why := _out_of_reach(find_spec(part), offline=offline):
             return why
     if spec.builder.startswith("timm:") and importlib.util.find_spec("timm") is None:
@@ -243,4 +265,5 @@ def _fall_back(session: Session, passed_over: list[str]) -> StartingPoint:
         f"Using the small network that comes with headstart. {why}. It was trained on drawn pictures; on photographs "
         f"ImageNet weights are far better: {LITE_INSTALL}, or give a file with --weights FILE."
     )
-    return StartingPoint(load_backbone(FALLBACK), f"{session.recipe.backbone}: {why}", fell_back=True)
+    backbone = load_backbone(_at_sizes(find_spec(FALLBACK), session.recipe).name)
+    return StartingPoint(backbone, f"{session.recipe.backbone}: {why}", fell_back=True)

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import datetime
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from headstart import runtime
-from headstart.backbones.catalogue import SPECS
 from headstart.classifier.card import Card
 from headstart.classifier.classifier import Classifier
+from headstart.data.dataset import Dataset
 from headstart.recipe import Recipe
 from headstart.reports.inside import write_inside
-from headstart.reports.next_steps import next_steps
 from headstart.reports.report import ReportContents, write_report
-from headstart.workbench.csv_table import write_table
 from headstart.workbench.fine_tune import FineTuneOutcome
 from headstart.workbench.inspect import contents_of, inspect_briefly
-from headstart.workbench.run import CLASSIFIER, INSIDE, PREDICTIONS, REPORT, write_record
+from headstart.workbench.run import CLASSIFIER, INSIDE, PREDICTIONS, REPORT, write_predictions_table, write_record
 from headstart.workbench.session import Session
 from headstart.workbench.training_result import TrainingResult
 
@@ -57,7 +56,8 @@ def _classifier(result: TrainingResult) -> Classifier:
         versions=runtime.versions(),
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     )
-    return Classifier(backbone, head, card)
+    trust = result.trust
+    return Classifier(backbone, head, card, familiarity=trust.familiarity, conformal=trust.conformal)
 
 
 def _data(result: TrainingResult) -> dict[str, Any]:
@@ -78,6 +78,8 @@ def _record(session: Session, result: TrainingResult, card: Card) -> dict[str, o
     tuned = {} if result.fine_tuned is None else {"fine_tuning": result.fine_tuned.to_dict()}
     return {
         "evaluation": result.evaluation,
+        "trust": result.trust.evaluation,
+        "id": session.run_id,
         "command": session.command,
         "recipe": session.recipe,
         "source": result.source.absolute(),
@@ -87,7 +89,9 @@ def _record(session: Session, result: TrainingResult, card: Card) -> dict[str, o
         "preprocessing": result.check,
         "head": result.probe,
         **tuned,
-        "findings": result.summary.findings,
+        **_reviewed(session, result),
+        "next_steps": result.next_steps(),
+        "findings": (*result.summary.findings, result.shortcuts),
         "timings": session.seconds,
         "images_per_second": result.extracted.extraction.images_per_second,
         "engine": result.extracted.engine.name,
@@ -96,11 +100,24 @@ def _record(session: Session, result: TrainingResult, card: Card) -> dict[str, o
     }
 
 
+def _reviewed(session: Session, result: TrainingResult) -> dict[str, object]:
+    """The decisions that were applied, where a review was named."""
+    if session.recipe.review is None:
+        return {}
+    about = {**result.overlay.to_dict(), "fingerprint": session.decisions.fingerprint, "score": result.reviewed}
+    return {"review": about}
+
+
+def inspected(dataset: Dataset) -> list[int]:
+    """Indices of the test images that the page about the classifier's inside is made of, evenly over their order."""
+    test = dataset.indices("test")
+    return [int(i) for i in test[:: max(1, len(test) // _INSPECTED)][:_INSPECTED]]
+
+
 def _inspect(session: Session, path: Path, classifier: Classifier, *, result: TrainingResult) -> dict[str, str]:
     """Write the page that inspects the classifier; the address of each analysis → its first sentence."""
-    dataset, test = result.dataset, result.dataset.indices("test")
-    chosen = test[:: max(1, len(test) // _INSPECTED)][:_INSPECTED]
-    samples = [dataset.samples[i] for i in chosen]
+    dataset = result.dataset
+    samples = [dataset.samples[i] for i in inspected(dataset)]
     images = session.read(samples, classifier.backbone.preprocess, dataset.rules, classes=classifier.classes)
     if len(images) < 2:
         return {}
@@ -113,21 +130,19 @@ def _inspect(session: Session, path: Path, classifier: Classifier, *, result: Tr
 
 
 def _write_predictions(session: Session, path: Path, result: TrainingResult) -> None:
-    columns = ("path", "sha256", "pixels", "split", "group", "label", "predicted", "probability")
-    header = [*columns, *[f"p({name})" for name in result.dataset.classes]]
-    write_table(path, header, _prediction_rows(result, session))
-
-
-def _prediction_rows(result: TrainingResult, session: Session) -> Iterator[list[object]]:
-    dataset, classes, head = result.dataset, result.dataset.classes, result.head
+    dataset, head, features = result.dataset, result.head, result.extracted.features
     progress, groups = session.progress("write predictions"), dataset.groups()
-    probabilities = head.probabilities_of(result.extracted.features.view(np.arange(len(dataset)), head.stages))
-    for i, (sample, fact) in enumerate(zip(dataset.samples, dataset.facts, strict=True)):
-        best = int(probabilities[i].argmax())
-        numbers = [f"{value:.6f}" for value in probabilities[i]]
-        about = [sample.name, fact.content, fact.pixels, dataset.splits[i], str(groups[i]), sample.label]
-        yield [*about, classes[best], numbers[best], *numbers]
-        progress(i + 1, len(dataset))
+
+    def scores(rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        progress(int(rows[0]), len(dataset))
+        return head.probabilities_of(features.view(rows, head.stages))
+
+    about = [
+        (sample.name, fact.content, fact.pixels, split, str(group), sample.label or "")
+        for sample, fact, split, group in zip(dataset.samples, dataset.facts, dataset.splits, groups, strict=True)
+    ]
+    write_predictions_table(path, about, dataset.classes, scores=scores)
+    progress(len(dataset), len(dataset))
 
 
 def _flip_row(outcome: FineTuneOutcome | None) -> dict[str, str]:
@@ -145,7 +160,7 @@ def _contents(session: Session, result: TrainingResult, inside: Mapping[str, str
     return ReportContents(
         title=result.source.absolute().name,
         evaluation=result.evaluation,
-        findings=summary.findings,
+        findings=(*summary.findings, result.shortcuts),
         source=str(image_set.source),
         images=len(image_set.samples),
         protocol=summary.protocol,
@@ -158,19 +173,12 @@ def _contents(session: Session, result: TrainingResult, inside: Mapping[str, str
         timings=dict(session.seconds),
         paths={sample.name: sample.path for sample in image_set.samples},
         made_by=session.command,
-        improve=tuple(
-            next_steps(
-                result.evaluation,
-                summary.findings,
-                source=str(result.source),
-                train_counts=summary.counts.get("train", {}),
-                backbone=result.backbone.spec,
-                others=tuple(SPECS.values()),
-            )
-        ),
+        improve=tuple(result.next_steps()),
         command=next_command(result.folder),
         defaults=Recipe().to_dict(),
         warnings=result.warnings(),
+        basis=result.basis,
         rules=result.dataset.rules,
         inside=inside,
+        trust=result.trust.evaluation,
     )

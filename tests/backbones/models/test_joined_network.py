@@ -74,8 +74,35 @@ def test_a_classifier_on_both_is_saved_and_opened_as_one_file(joined: Backbone, 
     assert torch.equal(opened.backbone.features(pixels), joined.features(pixels))
 
 
+@pytest.mark.slow
 def test_the_number_of_files_and_a_size_that_one_cannot_take_are_refused(files: dict[str, str]) -> None:
     with pytest.raises(BackboneError, match="2 files of weights"):
         load_backbone(NAME, weights=files["cifar_resnet20"], offline=True)
     with pytest.raises(BackboneError, match="fixed first"):
         build_backbone(find_spec("cifar_resnet20+vit_b_16"))
+
+
+@pytest.mark.slow
+def test_one_network_sees_the_image_at_two_sizes() -> None:
+    both, alone = load_backbone("embedded@160+embedded@104"), load_backbone("embedded")
+    pixels = torch.randn(2, 3, 160, 160, generator=torch.Generator().manual_seed(3))
+    small = torch.nn.functional.interpolate(pixels, (104, 104), mode="bilinear", antialias=True)
+
+    features = both.features(pixels)
+
+    for stage in alone.stages:
+        for name, seen in (("embedded@160", pixels), ("embedded@104", small)):
+            found, expected = features[:, both.slices[f"{name}.{stage}"]], alone.features(seen)[:, alone.slices[stage]]
+            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(folded_forward(both)(pixels), features, rtol=1e-4, atol=1e-5)
+
+
+def test_weights_of_two_sizes_are_one_file(files: dict[str, str]) -> None:
+    part = PARTS[0]
+
+    joined = load_backbone(f"{part}@48+{part}@32", weights=files[part], offline=True)
+
+    first, second = (network.state_dict() for network in joined.network.networks)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    with pytest.raises(BackboneError, match="1 files of weights"):
+        load_backbone(f"{part}@48+{part}@32", weights=f"{files[part]},{files[part]}", offline=True)

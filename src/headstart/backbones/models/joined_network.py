@@ -6,12 +6,16 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from headstart.backbones.joined_spec import own_side
 from headstart.backbones.spec import BackboneSpec
 
 
 class JoinedNetwork(nn.Module):
     """Several networks, each without its classification head, on the same pixels; their features are its stages.
+
+    One that has a side of its own (`NAME@SIDE`) sees them resized to it.
 
     Args:
         networks: whole; their heads are taken away. parts: their specs. The pixels come normalised as the first wants.
@@ -23,6 +27,7 @@ class JoinedNetwork(nn.Module):
             for path in spec.head:
                 network.set_submodule(path, nn.Identity())
         self.networks = nn.ModuleList(networks)
+        self.sides = [None if i == 0 else own_side(spec.name) for i, spec in enumerate(parts)]
         for i, spec in enumerate(parts):
             factor, shift = _scale(parts[0], spec)
             self.register_buffer(f"factor{i}", factor, persistent=False)
@@ -34,7 +39,10 @@ class JoinedNetwork(nn.Module):
         for i, network in enumerate(self.networks):
             # each buffer is used itself: a part of one would be a constant of the traced graph
             factor, shift = getattr(self, f"factor{i}"), getattr(self, f"shift{i}")
-            outputs.append(network(pixels if factor is None else pixels * factor + shift))
+            own = pixels if factor is None else pixels * factor + shift
+            if (side := self.sides[i]) is not None:
+                own = F.interpolate(own, size=(side, side), mode="bilinear", align_corners=False, antialias=True)
+            outputs.append(network(own))
         return outputs
 
 
