@@ -213,6 +213,7 @@ def test_a_module_frozen_before_it_enters_the_loop_stays_frozen_bit_for_bit() ->
     assert not torch.equal(model.body[1].running_mean, torch.zeros(4))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stage", "module"), [("stage4", "layer4"), ("stage1", "layer1")])
 def test_a_stage_and_the_path_of_its_module_freeze_the_same(stage: str, module: str) -> None:
     backbone, other = build_backbone(SPECS["resnet18"]), build_backbone(SPECS["resnet18"])

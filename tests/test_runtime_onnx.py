@@ -60,6 +60,7 @@ def test_a_copy_beside_the_model_runs_alone(run: hs.Run, exported: Path, photos:
     assert subprocess.run([*command[:-1], "nowhere.onnx"], capture_output=True).returncode == 2
 
 
+@pytest.mark.slow
 def test_batch_and_single_images_give_the_same_rows(file: OnnxClassifier) -> None:
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (h, w, 3), dtype=np.uint8) for h, w in ((40, 50), (200, 100), (3, 90))]
@@ -108,6 +109,7 @@ def test_what_is_no_image_is_a_value_error(file: OnnxClassifier) -> None:
             file.open(content)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "nearest"])
 @pytest.mark.parametrize(("resize", "crop", "fit"), [(64, 56, "keep"), (40, 56, "keep"), (50, 50, "stretch")])
 def test_prepared_images_are_those_of_preprocess(interpolation: str, resize: int, crop: int, fit: str) -> None:
@@ -121,6 +123,7 @@ def test_prepared_images_are_those_of_preprocess(interpolation: str, resize: int
         assert difference.max() <= {"nearest": 0, "bilinear": 1, "bicubic": 2}[interpolation], (height, width)
 
 
+@pytest.mark.slow
 def test_a_file_that_is_no_classifier_is_refused(exported: Path) -> None:
     for content in (b"", b"text", (exported / "classifier.onnx").read_bytes()[:5000]):
         with pytest.raises(ValueError, match="not an ONNX file"):

@@ -17,11 +17,13 @@ from headstart.data.images import open_image
 from headstart.sklearn import FeatureExtractor, LinearProbe
 
 
+@pytest.mark.slow
 @parametrize_with_checks([LinearProbe(), LinearProbe(unit=True)])
 def test_linear_probe_passes_scikit_learn_s_checks(estimator, check):
     check(estimator)
 
 
+@pytest.mark.slow
 def test_the_probe_is_ridge_on_indicators_at_the_strength_that_leaves_out_best():
     x, y = make_blobs(90, 5, centers=3, cluster_std=4.0, random_state=0)
     probe = LinearProbe().fit(x, y)

@@ -107,6 +107,7 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
         load_backbone("resnet18", weights=str(tmp_path / "cifar.safetensors"))
 
 
+@pytest.mark.slow
 def test_images_of_another_size_keep_the_same_ratio_of_resize_and_crop() -> None:
     backbone, plain = build_backbone(find_spec("resnet18")), build_backbone(find_spec("resnet18")).preprocess
     backbone.set_image_size(160)
@@ -195,6 +196,7 @@ def export_and_forget(network: nn.Module) -> None:
     network.train(True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make", [small_backbone, lambda: build_backbone(SPEC), lambda: build_backbone(SPECS["random"])]
 )

@@ -77,6 +77,7 @@ def test_a_spec_says_who_made_it_and_under_which_licence(spec: BackboneSpec) -> 
     assert "arXiv:" in spec.paper
 
 
+@pytest.mark.slow
 @every_spec
 def test_stages_parameters_and_operations_are_as_the_spec_says(spec: BackboneSpec) -> None:
     network = _on_meta(spec).network
@@ -153,6 +154,7 @@ def test_the_last_stage_is_the_classical_penultimate_feature(spec: BackboneSpec)
     assert torch.allclose(last, expected, rtol=1e-5, atol=1e-5 * expected.abs().max().item())
 
 
+@pytest.mark.slow
 @each_spec_in_memory
 def test_the_head_can_be_replaced_and_stands_on_the_last_stage(spec: BackboneSpec) -> None:
     backbone = build_backbone(spec)

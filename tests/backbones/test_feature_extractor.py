@@ -19,6 +19,7 @@ def _pixels(count: int = 2, size: int = 64) -> Tensor:
     return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(0))
 
 
+@pytest.mark.slow
 def test_each_stage_is_the_mean_of_its_module_over_the_map() -> None:
     backbone, pixels = build_backbone(SPECS["resnet18"]), _pixels()
 
@@ -78,6 +79,7 @@ def test_weights_are_shared_not_copied() -> None:
     assert not torch.equal(network(pixels), before)
 
 
+@pytest.mark.slow
 def test_features_do_not_depend_on_the_batch() -> None:
     backbone, pixels = build_backbone(SPECS["resnet18"]), _pixels(3)
 

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.skipif(
 each = pytest.mark.parametrize("name", [spec.name for spec in LITE_SPECS])
 
 
+@pytest.mark.slow
 @each
 def test_they_load_offline_with_all_of_their_head(name: str) -> None:
     pytest.importorskip("timm")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from headstart.backbones.backbone import load_backbone
@@ -9,6 +10,7 @@ from headstart.backbones.flip_tta import FlipTTA
 from headstart.backbones.low_precision import LowPrecision
 
 
+@pytest.mark.slow
 def test_it_replaces_the_forward_pass_and_the_fingerprint_of_a_backbone_and_its_copies() -> None:
     backbone = load_backbone("embedded")
     pixels = torch.randn(2, 3, backbone.preprocess.crop, backbone.preprocess.crop)

@@ -17,6 +17,7 @@ def stages_of(backbone: Backbone) -> list[tuple[str, int, str, str]]:
     return [(stage.module, stage.width, stage.pool, stage.side) for stage in backbone.spec.stages]
 
 
+@pytest.mark.slow
 def test_the_stages_of_a_residual_network_are_found() -> None:
     backbone = Backbone.from_module(resnet18(), preprocess={"size": 64})
 
@@ -75,6 +76,7 @@ def test_the_pool_follows_from_the_shape(shape: tuple[int, ...], module: nn.Modu
     assert (stage.pool, stage.width) == expected
 
 
+@pytest.mark.slow
 def test_stages_can_be_named_in_any_order_and_come_in_that_of_the_forward_pass() -> None:
     network = resnet18()
 

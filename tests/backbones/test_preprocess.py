@@ -75,6 +75,7 @@ def test_strips_need_little_memory_and_give_the_same_pixels(size: tuple[int, int
     )
 
 
+@pytest.mark.slow
 def test_a_tall_strip_is_resized_across_first_as_pillow_does() -> None:
     rgb = _image(700, 3)
 

@@ -30,6 +30,7 @@ def _pixels(backbone: Backbone, paths: list[Path]) -> Tensor:
     return backbone.preprocess.normalise(torch.stack([backbone.preprocess.prepare(open_image(p).rgb) for p in paths]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 def test_real_weights_load_and_only_the_keras_export_has_no_head(name: str, test_data: Path) -> None:
     backbone = _load(name, test_data)

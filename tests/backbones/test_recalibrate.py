@@ -48,6 +48,7 @@ def test_the_variance_survives_a_mean_far_from_zero() -> None:
     assert torch.allclose(norm.running_var.double(), data.double().var((0, 2, 3)), rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [16, 80])
 def test_deep_layers_are_standardised_in_eval_mode(size: int) -> None:
     network, data = build_backbone(SPECS["random"], seed=3).network, _sorted_data()
@@ -64,6 +65,7 @@ def test_deep_layers_are_standardised_in_eval_mode(size: int) -> None:
         assert (x.var((0, 2, 3))[alive] - 1).abs().max() < 1e-2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [16, 80])
 def test_the_order_and_the_size_of_the_batches_do_not_matter(size: int) -> None:
     data = _sorted_data()
@@ -79,6 +81,7 @@ def test_the_order_and_the_size_of_the_batches_do_not_matter(size: int) -> None:
         assert torch.allclose(norm.running_var, twin.running_var, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_same_images_give_the_same_bits() -> None:
     one, other = (build_backbone(SPECS["random"]) for _ in range(2))
 

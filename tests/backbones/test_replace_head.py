@@ -18,6 +18,7 @@ def test_a_tensor_belongs_to_the_head_by_the_name_of_its_module() -> None:
     assert [in_classification_head(name, spec) for name in names] == [True, True, False, False]
 
 
+@pytest.mark.slow
 def test_inception_has_two_outputs_while_training_and_both_heads_are_replaced() -> None:
     with torch.device("meta"):
         network = replace_head(build_backbone(SPECS["inception_v3"]).network, SPECS["inception_v3"], 7)

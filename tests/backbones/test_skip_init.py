@@ -31,6 +31,7 @@ def test_random_fills_become_zeros_and_all_else_stays() -> None:
     assert layer.weight.abs().min() > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet18", "embedded", "squeezenet1_0", "mobilenet_v2"])
 def test_a_network_that_is_loaded_is_the_same_as_one_that_was_drawn(name: str) -> None:
     drawn, built = build_backbone(find_spec(name), seed=3), build_backbone(find_spec(name), draws=False)

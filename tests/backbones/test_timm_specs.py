@@ -26,6 +26,7 @@ NAMES = ("test_resnet", "test_vit", "test_mambaout", "test_maxvit", "test_effici
 
 
 # the last one stretches the image
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*NAMES, "convnext_tiny.in12k_ft_in1k_384"])
 def test_preprocessing_is_timm_s_own(name: str) -> None:
     from timm.data import create_transform, resolve_data_config
@@ -42,6 +43,7 @@ def test_preprocessing_is_timm_s_own(name: str) -> None:
     assert (ours - theirs).abs().max() <= levels / 255 / min(row.std)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_the_last_stage_is_what_timm_calls_features_before_the_logits(name: str) -> None:
     row = find_spec(f"timm:{name}")
@@ -110,6 +112,7 @@ def test_the_pooled_features_of_distilled_networks_are_timms_pre_logits(name: st
     torch.testing.assert_close(pooled, expected.flatten(1), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_class_token_of_distilled_networks_stays_a_stage_but_is_not_chosen() -> None:
     row = find_spec("timm:deit_tiny_distilled_patch16_224")
 
@@ -167,6 +170,7 @@ def test_unknown_names_are_answered_with_a_hint(name: str, said: str) -> None:
         find_spec(f"timm:{name}")
 
 
+@pytest.mark.slow
 def test_a_network_that_wants_a_border_is_refused() -> None:
     bordered = next(name for name in timm.list_models(pretrained=True) if _crop_mode(name) == "border")
 

@@ -68,6 +68,7 @@ def resaved(classifier: Classifier, path: Path, drop: str) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_file_from_before_the_card_said_unit_is_found(small_classifier, tmp_path: Path):
     path = resaved(small_classifier(), tmp_path / "old.safetensors", "unit")
     diagnosis = doctor(Classifier.load(path), file=path)

@@ -47,6 +47,7 @@ def test_dropout_after_the_last_batch_norm_passes():
     assert "dropout before batch norm" not in {one.name for one in doctor(settled).findings}
 
 
+@pytest.mark.slow
 def test_the_shift_is_reported_at_the_first_batch_norm_only():
     network = nn.Sequential(nn.Dropout(0.5), nn.BatchNorm2d(3), nn.BatchNorm2d(3))
     (finding,) = [one for one in doctor(network).findings if one.name == "dropout before batch norm"]

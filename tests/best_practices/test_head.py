@@ -61,12 +61,14 @@ def test_more_outputs_than_classes_are_a_warning_and_one_is_enough_for_two(width
     assert list(findings(doctor(network, images=labelled(classes)), "outputs and classes differ")) == kinds
 
 
+@pytest.mark.slow
 def test_the_pretrained_head_of_a_backbone_is_not_checked():
     backbone = load_backbone("embedded")
     reasons = {one.rule: one.reason for one in doctor(backbone).not_applicable}
     assert reasons["outputs and classes differ"] == "no head: training gives a backbone one"
 
 
+@pytest.mark.slow
 def test_a_classifier_whose_head_lost_a_class_is_an_error(small_classifier):
     model = small_classifier()
     head = model.head

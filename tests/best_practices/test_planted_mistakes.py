@@ -16,6 +16,7 @@ def test_there_are_46_mistakes() -> None:
     assert len(MISTAKES) == 46
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_planted_mistake_is_found(name: str) -> None:
     mistake = MISTAKES[name]

@@ -57,6 +57,7 @@ class TestExamples(RuleExamples):
     file, examples = structure, EXAMPLES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "layers",
     [

@@ -39,6 +39,7 @@ def test_a_card_of_version_0_1_opens(tmp_path: Path, photos: Path) -> None:
     assert opened.predict(image).probabilities != model.predict(image).probabilities  # its own temperature
 
 
+@pytest.mark.slow
 def test_a_card_of_version_0_1_with_mirror_images_opens_with_flip_tta(tmp_path: Path, photos: Path) -> None:
     old = {**json.loads(OLD.read_text("utf-8")), "mirror": True, "version": 2, "temperature": 1.7}
     model = make_classifier(classes=("disc", "square", "stripes"))

@@ -183,6 +183,7 @@ def test_an_inspected_model_with_a_kernel_gives_the_logits_of_the_classifier(
     assert probabilities == pytest.approx([expected[name] for name in made.classes], abs=1e-4)
 
 
+@pytest.mark.slow
 def test_a_loaded_classifier_uses_the_measured_engine_until_its_network_is_changed(
     path: Path, photos: Path, tmp_path: Path
 ) -> None:

@@ -95,6 +95,7 @@ def test_an_image_is_unfamiliar_where_its_percentile_is_at_most_the_rate() -> No
     assert found.percentile(2.0) == pytest.approx(100 / 401)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "bank"), [(400, True), (400, False), (3000, True), (3000, False)])
 def test_as_many_familiar_images_are_rejected_as_stated_and_others_are_noticed(count: int, bank: bool) -> None:
     found = fit_familiarity(images(count), stage="late", bank=bank)

@@ -159,6 +159,7 @@ def test_verbose_and_quiet_contradict(headstart: Headstart, photos: Path) -> Non
     assert "where:    --verbose" in answer.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [("audit",), ("help", "audit"), ("audit", "--no-such-option")])
 def test_no_color_takes_all_colours_away(
     headstart: Headstart, photos: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]

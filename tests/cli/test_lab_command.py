@@ -95,6 +95,7 @@ def test_a_mistake_is_explained_in_four_lines_at_most(lab: Lab, arguments: tuple
     assert len(err.strip().split("\n")) <= 5
 
 
+@pytest.mark.slow
 def test_the_list_needs_no_torch() -> None:
     code = (
         "import sys, contextlib, io\n"

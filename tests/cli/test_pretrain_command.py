@@ -9,6 +9,7 @@ import pytest
 from headstart.cli.main import main
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -114,6 +114,7 @@ for kill in range(100):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_hundred_kills_lose_no_acknowledged_decision_and_double_none(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", _KILLS, str(tmp_path / FILE)], check=True)

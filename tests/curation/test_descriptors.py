@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from headstart.curation.descriptors import _ring, _squeezed, cheap_descriptors, full_descriptors, sessions
@@ -49,6 +50,7 @@ def test_a_border_is_seen_by_the_border_and_a_centre_is_not(photos: Path, tmp_pa
     assert not np.array_equal(changed["blurred picture"], pictures["blurred picture"])
 
 
+@pytest.mark.slow
 def test_numbers_of_names_are_seen_and_folders_are_not(photos: Path) -> None:
     dataset = loaded(photos)
     names = [f"{'ab'[label]}/photo{label * 1000 + i}.png" for i, label in enumerate(dataset.labels % 2)]

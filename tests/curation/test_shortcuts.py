@@ -98,6 +98,7 @@ def six(seed: int, width: int = 20) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(240, width))
 
 
+@pytest.mark.slow
 def test_a_shortcut_of_one_class_among_six_is_found_and_named() -> None:
     x = six(0)
     x[:, 3] += 6 * (SIX == 4)
@@ -110,6 +111,7 @@ def test_a_shortcut_of_one_class_among_six_is_found_and_named() -> None:
     assert "border for class 4 against the others" in shortcut_finding(found, 0.95).message
 
 
+@pytest.mark.slow
 def test_noise_in_six_classes_and_five_families_is_no_alarm() -> None:
     for seed in range(10):
         families = {name: six(10 * seed + i, 5) for i, name in enumerate(("metadata", "border", "session", "x", "y"))}

@@ -24,6 +24,7 @@ def with_saves(root: Path, saves: int, count: int = 12) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_three_copies_of_one_picture_stay_on_one_side_of_a_small_set(tmp_path: Path) -> None:
     dataset = Session().dataset(with_saves(tmp_path / "set", 2))
     (group,) = dataset.duplicate_groups
@@ -50,6 +51,7 @@ def test_duplicates_on_both_sides_of_our_own_split_are_counted_as_leaks(tmp_path
         assert test[dataset.leaked_test()].tolist() == tested
 
 
+@pytest.mark.slow
 def test_persons_in_training_and_test_are_a_problem_for_audit_and_train(tmp_path: Path) -> None:
     root = with_saves(tmp_path / "set", 0)
     table = root / "labels.csv"
@@ -68,6 +70,7 @@ def test_persons_in_training_and_test_are_a_problem_for_audit_and_train(tmp_path
     assert finding in Session().dataset(table).findings()  # what train reports
 
 
+@pytest.mark.slow
 def test_a_pattern_groups_for_the_audit_too_and_a_wrong_one_is_said(tmp_path: Path) -> None:
     root = tmp_path / "set"
     for part in ("train", "test"):
@@ -82,6 +85,7 @@ def test_a_pattern_groups_for_the_audit_too_and_a_wrong_one_is_said(tmp_path: Pa
         hs.audit(root, group_by="(")
 
 
+@pytest.mark.slow
 def test_labels_counts_and_splits_agree_with_the_folders(photos: Path) -> None:
     dataset = Session().dataset(photos).with_split(0.2, 0)
 
@@ -94,6 +98,7 @@ def test_labels_counts_and_splits_agree_with_the_folders(photos: Path) -> None:
     assert sorted([*dataset.indices("train"), *dataset.indices("test")]) == list(range(48))
 
 
+@pytest.mark.slow
 def test_a_dataset_cannot_be_changed(photos: Path) -> None:
     dataset = Session().dataset(photos)
     with pytest.raises(ValueError, match="read-only"):
@@ -102,11 +107,13 @@ def test_a_dataset_cannot_be_changed(photos: Path) -> None:
         dataset.samples = ()  # type: ignore[misc]
 
 
+@pytest.mark.slow
 def test_without_a_split_its_parts_are_refused_with_the_way_out(photos: Path) -> None:
     with pytest.raises(DataError, match="with_split"):
         Session().dataset(photos).indices("train")
 
 
+@pytest.mark.slow
 def test_a_subset_keeps_labels_contents_and_whole_groups_of_duplicates(tmp_path: Path) -> None:
     dataset = Session().dataset(with_saves(tmp_path / "set", 2))
     (group,) = dataset.duplicate_groups
@@ -120,12 +127,14 @@ def test_a_subset_keeps_labels_contents_and_whole_groups_of_duplicates(tmp_path:
     assert subset.duplicate_groups == ((0, 1, 2),)
 
 
+@pytest.mark.slow
 def test_labels_in_another_order_are_minus_one_for_unknown_classes(photos: Path) -> None:
     dataset = Session().dataset(photos)
     other = dataset.labels_in((dataset.classes[2], "zebra", dataset.classes[0]))
     assert other.tolist() == [{0: 2, 1: -1, 2: 0}[int(label)] for label in dataset.labels]
 
 
+@pytest.mark.slow
 def test_a_frame_has_a_row_for_each_image(photos: Path) -> None:
     pytest.importorskip("pandas")
     dataset = Session().dataset(photos).with_split(0.2, 0)

@@ -30,6 +30,7 @@ def test_sixteen_bits_are_divided_by_257_and_twelve_by_their_own_white() -> None
     assert any("clipped" in note for note in twelve.notes)
 
 
+@pytest.mark.slow
 def test_bands_are_the_image_cut_from_top_to_bottom() -> None:
     image = Image.fromarray(np.arange(3000 * 2000, dtype=np.int32).reshape(3000, 2000))
 

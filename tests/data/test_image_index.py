@@ -268,6 +268,7 @@ def test_a_path_that_is_not_valid_text_is_kept_too(tmp_path: Path, opened: list[
     index.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(1, 1), (1, 500), (31, 33), (640, 480)])
 def test_a_signature_is_the_small_grey_picture(size: Sequence[int]) -> None:
     rgb = np.asarray(scene(0, (640, 480)).resize(tuple(size)))

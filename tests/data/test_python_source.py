@@ -211,6 +211,7 @@ def test_an_image_folder_gives_its_files_and_so_does_a_part_of_it(photos: Path, 
     assert "transform is not applied" in kept.notes[0]
 
 
+@pytest.mark.slow
 def test_a_dataset_of_ours_keeps_labels_splits_and_groups(photos: Path, tmp_path: Path) -> None:
     dataset = load_dataset(photos, Recipe(), progress=lambda name, unit: lambda done, total: None)
     divided = dataset.with_split(0.2, 0)

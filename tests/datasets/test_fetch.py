@@ -248,6 +248,7 @@ def test_an_error_of_the_server_is_tried_again_and_then_reported(server: Server,
         fetch_source(source_of_address(server.url("other.zip")), tmp_path / "data" / "other", pause=0.0)
 
 
+@pytest.mark.slow
 def test_a_server_that_promises_more_than_it_has_is_an_error(server: Server, fetch: Fetch, tmp_path: Path) -> None:
     server.promises = 1000
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from headstart.datasets.foreign_images import foreign_images
 
 
+@pytest.mark.slow
 def test_each_kind_is_what_its_name_says_and_the_seed_decides() -> None:
     found, again, other = foreign_images(count=3), foreign_images(count=3), foreign_images(count=3, seed=1)
 

@@ -40,6 +40,7 @@ def load(split: Path, side: int, mode: str) -> tuple[np.ndarray, np.ndarray]:
     return np.array(rows), np.array(names)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", HAND_CLASSES)
 def test_the_same_numbers_give_the_same_bits(kind: str) -> None:
     once, again = (pixels(draw_hand(kind, seed=5, identity=2, size=48)) for _ in range(2))
@@ -53,6 +54,7 @@ def test_seed_identity_and_class_each_change_the_picture() -> None:
     assert not np.array_equal(first, pixels(draw_hand("paper", seed=5, identity=2, size=48)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [16, 33, 128])
 def test_pictures_have_the_asked_size_and_three_colours(size: int) -> None:
     image = draw_hand("scissors", seed=1, size=size)
@@ -70,6 +72,7 @@ def test_an_unknown_kind_names_the_near_one() -> None:
         draw_hand("scissor", seed=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong", [{"seed": -1}, {"seed": 0, "identity": -1}, {"seed": 0, "size": 15}])
 def test_numbers_out_of_range_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(DataError):
@@ -92,17 +95,20 @@ def test_the_hands_of_the_test_are_not_those_of_training(drawn: Path) -> None:
     assert not train & test
 
 
+@pytest.mark.slow
 def test_names_carry_hand_and_frame_and_are_unique(drawn: Path) -> None:
     names = [path.name for path in drawn.rglob("*.png")]
     assert all(re.fullmatch(r"hand\d{3}-\d{3}\.png", name) for name in names)
     assert len(set(names)) == len(names) == 153
 
 
+@pytest.mark.slow
 def test_every_hand_shows_every_class(drawn: Path) -> None:
     by_class = [hands_in(drawn / "train" / kind) for kind in HAND_CLASSES]
     assert by_class[0] == by_class[1] == by_class[2]
 
 
+@pytest.mark.slow
 def test_the_set_is_the_same_again_and_another_with_another_seed(drawn: Path, tmp_path: Path) -> None:
     name = Path("train") / "paper" / "hand000-000.png"
     for seed, is_same in ((3, True), (4, False)):
@@ -110,18 +116,21 @@ def test_the_set_is_the_same_again_and_another_with_another_seed(drawn: Path, tm
         assert ((again / name).read_bytes() == (drawn / name).read_bytes()) is is_same
 
 
+@pytest.mark.slow
 def test_a_file_holds_exactly_what_draw_hand_returns(drawn: Path) -> None:
     own = int(np.random.SeedSequence([3, 501, 4]).generate_state(1)[0])
     with Image.open(drawn / "test" / "rock" / "hand501-004.png") as image:
         assert np.array_equal(pixels(image), pixels(draw_hand("rock", seed=own, identity=3501, size=64)))
 
 
+@pytest.mark.slow
 def test_no_test_pictures_means_no_test_folder(tmp_path: Path) -> None:
     assert [
         split.name for split in draw_hands(tmp_path / "set", train_per_class=1, test_per_class=0, size=16).iterdir()
     ] == ["train"]
 
 
+@pytest.mark.slow
 def test_a_folder_in_use_is_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("keep")
     with pytest.raises(DataError, match="a new or empty folder"):
@@ -129,6 +138,7 @@ def test_a_folder_in_use_is_refused_and_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
+@pytest.mark.slow
 def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
     folder = tmp_path / "empty"
     folder.mkdir()
@@ -137,17 +147,20 @@ def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["empty"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("counts", [(0, 1), (1, -1)])
 def test_counts_out_of_range_are_refused(tmp_path: Path, counts: tuple[int, int]) -> None:
     with pytest.raises(DataError):
         draw_hands(tmp_path / "set", train_per_class=counts[0], test_per_class=counts[1])
 
 
+@pytest.mark.slow
 def test_a_negative_seed_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="a seed of 0 or more"):
         draw_hands(tmp_path / "set", seed=-1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
 def test_an_interruption_leaves_nothing(tmp_path: Path, error: type[BaseException]) -> None:
     def stop(done: int, total: int) -> None:
@@ -159,12 +172,14 @@ def test_an_interruption_leaves_nothing(tmp_path: Path, error: type[BaseExceptio
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_progress_counts_every_picture(tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     draw_hands(tmp_path / "set", train_per_class=1, test_per_class=1, size=16, progress=lambda *step: seen.append(step))
     assert seen == [(done, 6) for done in range(1, 7)]
 
 
+@pytest.mark.slow
 def test_the_mean_colour_does_not_tell_the_class(drawn: Path) -> None:
     train, train_names = load(drawn / "train", 1, "RGB")
     test, test_names = load(drawn / "test", 1, "RGB")
@@ -183,6 +198,7 @@ def outlines(split: Path) -> tuple[np.ndarray, np.ndarray]:
     return np.sqrt(shares / shares.sum(axis=1, keepdims=True)), names
 
 
+@pytest.mark.slow
 def test_the_shape_tells_the_class_of_unknown_hands(drawn: Path) -> None:
     train, train_names = outlines(drawn / "train")
     test, test_names = outlines(drawn / "test")

@@ -137,6 +137,7 @@ def write_login(folder: Path, mode: int = 0o600) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_data_set_arrives_whole_with_its_record_and_nothing_beside_it(
     fetch: Fetch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -76,6 +76,7 @@ class Made:
         return fit_linear_probe(self.features, training, layers=layers, balance=self.balance, kind=kind)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shards", [1, 3, 13])
 @pytest.mark.parametrize("groups", [0, 40])
 @pytest.mark.parametrize("balance", ["none", "equal"])
@@ -126,6 +127,7 @@ def test_folds_choose_by_refits_without_each_fold(tmp_path: Path) -> None:
     np.testing.assert_allclose(found.path.held_scores, scores, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("landmarks", [50, 2_000])
 @pytest.mark.parametrize(("groups", "held"), [(0, 0), (40, 0), (0, 60)])
 def test_the_kernel_head_equals_that_of_one_machine(

@@ -55,6 +55,7 @@ def test_a_tree_in_shards_is_the_dataset_of_one_machine(photos: Path, tmp_path: 
     assert split[0].fingerprint() == split[1].fingerprint()
 
 
+@pytest.mark.slow
 def test_images_of_a_table_are_audited_and_get_files_when_shown(photos: Path, tmp_path: Path) -> None:
     rows = rows_of(with_duplicates(photos, tmp_path))
     file = write_parquet(tmp_path / "photos.parquet", [{**row, "id": row["name"]} for row in rows], per_group=16)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 import headstart
 from docs_modules import load
 from headstart import errors
 
 
+@pytest.mark.slow
 def test_every_kind_of_error_is_listed() -> None:
     page = load("error_list").errors_page()
     kinds = {name for name, value in vars(errors).items() if isinstance(value, type) and name.endswith("Error")}
@@ -33,6 +36,7 @@ def check(name, few):
     assert found == [("DataError", "a name, not …", "Do that."), ("RecipeError", "one / many", "")]
 
 
+@pytest.mark.slow
 def test_most_places_are_listed() -> None:
     root = Path(headstart.__file__).parent
     calls = sum(path.read_text("utf-8").count("Error(\n") for path in root.rglob("*.py"))

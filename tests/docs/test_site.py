@@ -36,6 +36,7 @@ def reference() -> ModuleType:
     return load("make_reference")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [*PAGES, README], ids=lambda page: page.stem)
 def test_each_command_is_one_that_the_command_line_takes(page: Path) -> None:
     group: Any = typer.main.get_command(app)

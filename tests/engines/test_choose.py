@@ -76,6 +76,7 @@ def test_an_export_is_tried_only_when_many_images_wait(waiting: int, tries: bool
     assert ("onnxruntime is not available: a test that allows none" in engine.reason) == tries
 
 
+@pytest.mark.slow
 def test_a_missing_package_is_an_error_for_the_name_and_not_for_auto(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

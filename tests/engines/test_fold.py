@@ -36,6 +36,7 @@ def test_every_row_gives_the_same_features_when_folded(name: str) -> None:
         assert (expected[:, part] - found[:, part]).abs().max() <= TOLERANCE * scale
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in _SMALL if name != "squeezenet1_1"])
 def test_no_batch_norm_is_left_and_the_network_keeps_its_own(name: str) -> None:
     backbone = build_backbone(SPECS[name])

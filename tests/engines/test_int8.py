@@ -70,6 +70,7 @@ def test_the_stages_of_small_features_keep_their_digits(pair: tuple[Backbone, Ba
     assert all(len(features[:, part].unique()) > 2 * 256 for part in pair[1].slices.values())
 
 
+@pytest.mark.slow
 def test_the_weights_are_integers_of_8_bits_symmetric_for_each_channel(pair: tuple[Backbone, Backbone, Path]) -> None:
     model = onnx.load_from_string(model_of(pair[1]))
     stored = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
@@ -82,6 +83,7 @@ def test_the_weights_are_integers_of_8_bits_symmetric_for_each_channel(pair: tup
         assert stored[f"{name}_scale"].shape == (len(integers),)
 
 
+@pytest.mark.slow
 def test_its_own_network_has_the_quantised_weights(pair: tuple[Backbone, Backbone, Path]) -> None:
     """What gradients are of: no further from the weights than half a step, and with the batch norms as they were."""
     plain, int8, _ = pair
@@ -108,6 +110,7 @@ def test_channels_that_batch_norm_multiplies_by_nothing_stay_finite(tmp_path: Pa
     assert bool((int8.state()["conv1.weight"][:3] == 0).all())
 
 
+@pytest.mark.slow
 def test_it_is_made_once_and_again_for_other_images_or_weights(pair: tuple[Backbone, Backbone, Path]) -> None:
     plain, int8, cache = pair
     again = quantize(plain.copy(), images(plain, read=False), cache_folder=cache)
@@ -117,6 +120,7 @@ def test_it_is_made_once_and_again_for_other_images_or_weights(pair: tuple[Backb
         quantize(plain, replace(images(plain, read=False), contents=("2f" * 32,)), cache_folder=cache)
 
 
+@pytest.mark.slow
 def test_any_engine_but_its_own_is_refused(pair: tuple[Backbone, Backbone, Path]) -> None:
     _, int8, cache = pair
     engine = choose_engine(int8, cache_folder=cache)
@@ -127,6 +131,7 @@ def test_any_engine_but_its_own_is_refused(pair: tuple[Backbone, Backbone, Path]
             choose_engine(int8, name=name, device=device, cache_folder=cache)
 
 
+@pytest.mark.slow
 def test_another_size_and_other_weights_are_not_the_quantised_network(pair: tuple[Backbone, Backbone, Path]) -> None:
     int8 = pair[1].copy()
     with pytest.raises(BackboneError, match="64 px"):
@@ -156,6 +161,7 @@ def emulated(model: bytes, pixels: torch.Tensor) -> torch.Tensor:
     return torch.from_numpy(session.run(None, {session.get_inputs()[0].name: pixels.numpy()})[0])
 
 
+@pytest.mark.slow
 def test_kernels_without_vnni_give_the_same_features(
     pair: tuple[Backbone, Backbone, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,6 +173,7 @@ def test_kernels_without_vnni_give_the_same_features(
     assert float(F.cosine_similarity(emulated(model, pixels), found).min()) > 0.9999
 
 
+@pytest.mark.slow
 def test_the_number_of_threads_and_the_batch_change_nothing(pair: tuple[Backbone, Backbone, Path]) -> None:
     pixels, forward, threads = noise(pair[1], 5), session_forward(model_of(pair[1])), torch.get_num_threads()
     found = forward(pixels)
@@ -207,6 +214,7 @@ def a_function(graph: object) -> None:
     graph.functions.add().name = "own"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [operator, domain, elsewhere, padding, another_size, a_function])
 def test_a_file_with_anything_else_in_it_is_refused(
     pair: tuple[Backbone, Backbone, Path], change: Callable[[object], None]
@@ -220,6 +228,7 @@ def test_a_file_with_anything_else_in_it_is_refused(
         check_model(b"\xff" * 100, pair[0])
 
 
+@pytest.mark.slow
 def test_scales_that_do_not_fit_are_refused(pair: tuple[Backbone, Backbone, Path]) -> None:
     assert pair[1].low_precision is not None
     model, scales = model_of(pair[1]), dict(pair[1].low_precision.scales)

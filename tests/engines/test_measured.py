@@ -85,6 +85,7 @@ def test_a_measurement_without_onnxruntime_decides_only_where_that_is_not_instal
     assert found is None or set(found.seconds) == {"eager", "folded"}
 
 
+@pytest.mark.slow
 def test_one_prediction_runs_what_was_fastest_and_exports_nothing(tmp_path: Path) -> None:
     backbone = made("cifar_resnet20")
     assert measured_forward(backbone, tmp_path) is None

@@ -93,6 +93,7 @@ def test_a_mark_is_an_upright_line_with_its_words() -> None:
     assert [text.get_text() for text in axes.texts] == ["here"]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("name", ["a$b_$", "_conv_stem", "$x$"])
 def test_names_marks_and_notes_are_written_as_they_are(name: str) -> None:

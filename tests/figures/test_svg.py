@@ -45,6 +45,7 @@ def test_colours_follow_the_page_but_never_inside_a_name() -> None:
     assert not re.search(rf"(fill|stroke): {BLUE}[;\"]", text)
 
 
+@pytest.mark.slow
 def test_two_figures_of_one_page_share_no_ids_and_one_figure_is_always_the_same_text() -> None:
     one = inline_svg(reliability_figure(POINTS), "one")
     other = inline_svg(reliability_figure(POINTS), "other")

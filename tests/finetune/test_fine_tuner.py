@@ -266,6 +266,7 @@ def _scores(made: Backbone, head: Head, squares: np.ndarray) -> np.ndarray:
     return unit @ head.weight + head.bias
 
 
+@pytest.mark.slow
 def test_without_held_out_images_flips_are_never_used(images: FineTuneImages, head: Head) -> None:
     none, words = np.empty(0, dtype=np.int64), list[str]()
     few = dataclasses.replace(images, validation_rows=none, validation_labels=none)

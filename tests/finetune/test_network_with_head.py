@@ -12,6 +12,7 @@ from fine_tune_set import backbone, make_head, make_images, scores_of
 from headstart.finetune.network_with_head import HeadedNetwork
 
 
+@pytest.mark.slow
 def test_a_headed_network_with_a_solved_head_answers_as_the_head_does(tmp_path: Path) -> None:
     images = make_images(tmp_path)
     head = make_head(images)
@@ -29,6 +30,7 @@ def test_a_headed_network_with_a_solved_head_answers_as_the_head_does(tmp_path: 
     assert again.stages == head.stages
 
 
+@pytest.mark.slow
 def test_a_centred_head_gives_the_same_scores_and_no_step_moves_one_by_more_than_their_spread(tmp_path: Path) -> None:
     images = make_images(tmp_path)
     head = make_head(images)

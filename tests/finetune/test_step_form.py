@@ -95,6 +95,7 @@ def test_what_was_measured_is_kept_for_this_network_and_strategy(
     assert choose_form("full", with_cache, cost=MINUTE) == CHANNELS_LAST
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("asked", "form"), [("float32", PLAIN), ("bfloat16", BFLOAT16), ("auto", PLAIN)])
 def test_the_plan_says_which_form(asked: str, form: str, images: FineTuneImages, head: Head) -> None:
     recipe = Recipe(strategy="full", step_precision=asked, lr=0.01)

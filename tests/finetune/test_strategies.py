@@ -89,6 +89,7 @@ def test_batch_norm_has_the_mode_that_was_asked_for(images: FineTuneImages, head
         assert tuned.changed == ()
 
 
+@pytest.mark.slow
 def test_before_the_boundary_nothing_moves_and_behind_it_all_does(
     images: FineTuneImages, head: Head, tmp_path: Path
 ) -> None:

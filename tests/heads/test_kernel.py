@@ -90,6 +90,7 @@ def test_an_image_that_is_there_twice_is_no_trouble() -> None:
     assert np.isfinite(path.held_scores).all()
 
 
+@pytest.mark.slow
 def test_beyond_the_limit_landmarks_stand_for_all_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     data = crossed(300)
     whole = solve_kernel(data)

@@ -18,6 +18,7 @@ def test_features_come_from_a_network_with_two_outputs() -> None:
     assert dict(outcome.tables[0].rows)["stage3"] == 768
 
 
+@pytest.mark.slow
 def test_a_network_with_one_output_fails_the_claim() -> None:
     one = auxiliary_heads.run(backbone="resnet18", size=64)
 

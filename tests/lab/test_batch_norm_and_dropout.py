@@ -7,6 +7,7 @@ import pytest
 from headstart.lab import batch_norm_and_dropout
 
 
+@pytest.mark.slow
 def test_the_shift_is_that_of_the_closed_form() -> None:
     outcome = batch_norm_and_dropout.run()
 

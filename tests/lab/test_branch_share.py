@@ -7,6 +7,7 @@ import pytest
 from headstart.lab import branch_share
 
 
+@pytest.mark.slow
 def test_the_shares_are_those_of_the_formula() -> None:
     outcome = branch_share.run()
 

@@ -14,6 +14,7 @@ pytest.importorskip("onnxruntime")
 from headstart.onnx_export.parity import measure_parity  # noqa: E402  # needs onnx
 
 
+@pytest.mark.slow
 def test_files_and_bytes_are_compared_and_bad_ones_left_out(run: hs.Run, exported: Path, photos: Path) -> None:
     model, one = onnx.load(exported / "classifier.onnx"), sorted(photos.rglob("*.png"))[0]
 

@@ -36,6 +36,7 @@ def picture(height: int, width: int) -> NDArray[np.uint8]:
     return (smooth + RNG.integers(-30, 31, smooth.shape)).clip(0, 255).astype(np.uint8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("interpolation", "allowed"), [("bilinear", 1), ("bicubic", 2), ("nearest", 0)])
 @pytest.mark.parametrize(("resize", "crop"), [(64, 56), (56, 56), (40, 56), (57, 32)])
 @pytest.mark.parametrize("fit", ["keep", "stretch"])
@@ -62,6 +63,7 @@ def test_pixels_are_those_of_pillow(interpolation: str, mode: str) -> None:
     assert np.abs(found - expected).max() <= 2
 
 
+@pytest.mark.slow
 def test_a_strip_of_any_length_fits_into_memory_and_shows_its_middle() -> None:
     line = np.repeat(np.linspace(0, 255, 60_001).astype(np.uint8)[None, :, None], 3, axis=2)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from headstart.pretraining.bank import SIDES, SILHOUETTE_KINDS, TEXTURE_SIDE, draw_bank
 from headstart.pretraining.textures import TEXTURE_KINDS
 from pretraining.made_bank import small_bank
 
 
+@pytest.mark.slow
 def test_the_same_seed_draws_the_same_bits_and_another_seed_others() -> None:
     first, again = (draw_bank(1, silhouettes=2, textures=1) for _ in range(2))
     other = small_bank(2)

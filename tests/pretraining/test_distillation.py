@@ -73,6 +73,7 @@ def test_the_loss_is_the_mean_over_the_maps_however_large_they_are() -> None:
     assert float(loss) == pytest.approx((0.5 * 0.5**2 + (3.0 - 0.5)) / 2)  # smooth L1 by hand
 
 
+@pytest.mark.slow
 def test_every_epoch_has_new_pictures() -> None:
     work = prepare(TINY, untaught_teacher())
     work.loop.set_seed(0)

@@ -10,6 +10,7 @@ from headstart.pretraining.scene import blend, draw_pictures, draw_scene
 from pretraining.made_bank import small_bank
 
 
+@pytest.mark.slow
 def test_the_same_seed_draws_the_same_bits_and_another_seed_others() -> None:
     first, again, other = (draw_pictures(small_bank(), seed=seed, count=3, size=48) for seed in (7, 7, 8))
 
@@ -17,6 +18,7 @@ def test_the_same_seed_draws_the_same_bits_and_another_seed_others() -> None:
     assert not np.array_equal(first, other)
 
 
+@pytest.mark.slow
 def test_scenes_take_silhouettes_and_textures_evenly() -> None:
     bank, rng = small_bank(), np.random.default_rng(0)
     scenes = [draw_scene(bank, rng, 32) for _ in range(600)]

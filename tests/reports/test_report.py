@@ -133,6 +133,7 @@ def percent(share: float) -> str:
     return f"{share * 100:.1f} %"
 
 
+@pytest.mark.slow
 def test_the_headline_is_one_sentence_with_the_numbers_of_the_evaluation(tmp_path: Path) -> None:
     e = an_evaluation()
     correct = sum(e.confusion[i][i] for i in range(3))
@@ -274,6 +275,7 @@ def test_names_from_outside_stay_names_wherever_they_stand(tmp_path: Path) -> No
     assert f"{ESCAPED} predicted as" in "".join(one["aria-label"] or "" for tag, one in page.tags if tag == "svg")
 
 
+@pytest.mark.slow
 def test_a_name_that_is_no_text_does_not_stop_the_report(tmp_path: Path) -> None:
     page = a_page(tmp_path, findings=(Finding("skipped", "note", "One.", ("caf\udce9.txt",)),))
 
@@ -292,6 +294,7 @@ def test_mistakes_are_shown_with_image_prediction_label_and_probability(tmp_path
     assert (page.images()[0]["width"], page.images()[0]["height"]) == ("160", "96")
 
 
+@pytest.mark.slow
 def test_an_image_that_is_gone_or_broken_becomes_its_name_and_reason(tmp_path: Path) -> None:
     contents = some_contents(tmp_path)
     gone, broken = contents.evaluation.mistakes[0].name, contents.evaluation.mistakes[1].name
@@ -306,6 +309,7 @@ def test_an_image_that_is_gone_or_broken_becomes_its_name_and_reason(tmp_path: P
     assert len(page.images()) == min(MAX_MISTAKES, len(contents.evaluation.mistakes)) - 2
 
 
+@pytest.mark.slow
 def test_findings_come_worst_first_with_their_groups_side_by_side(tmp_path: Path) -> None:
     findings = (
         Finding("unusual-size", "note", "One is small.", ("test/004.png",)),
@@ -320,6 +324,7 @@ def test_findings_come_worst_first_with_their_groups_side_by_side(tmp_path: Path
     assert "1 problem in the data may affect these numbers" in page.text
 
 
+@pytest.mark.slow
 def test_unreadable_files_are_listed_with_their_reason_and_the_rest_is_counted(tmp_path: Path) -> None:
     reasons = {f"train/{i}.jpg": "the file is empty (0 bytes)" for i in range(45)}
     finding = Finding("unreadable", "warning", "Cannot be read.", detail={"count": 50, "reasons": reasons})
@@ -330,6 +335,7 @@ def test_unreadable_files_are_listed_with_their_reason_and_the_rest_is_counted(t
     assert "and 10 more files, not listed here" in page.text
 
 
+@pytest.mark.slow
 def test_images_are_limited_and_what_is_left_out_is_counted(tmp_path: Path) -> None:
     names = tuple(f"test/{i:03}.png" for i in range(60))
     groups = tuple(names[i : i + 6] for i in range(0, 60, 6))
@@ -343,6 +349,7 @@ def test_images_are_limited_and_what_is_left_out_is_counted(tmp_path: Path) -> N
     assert "and 58 more, not shown here" in page.text  # the gallery is full: two names alone
 
 
+@pytest.mark.slow
 def test_files_without_an_image_are_named_unless_the_sentence_names_them(tmp_path: Path) -> None:
     finding = Finding("skipped", "note", "5 (a.txt, b.txt, …): skipped.", ("a.txt", "b.txt", "c.txt"), (), {"count": 5})
 
@@ -353,6 +360,7 @@ def test_files_without_an_image_are_named_unless_the_sentence_names_them(tmp_pat
     assert "and 2 more, not shown here" in page.text
 
 
+@pytest.mark.slow
 def test_beyond_thirty_classes_the_matrix_gives_way_to_the_most_frequent_confusions(tmp_path: Path) -> None:
     e = an_evaluation(tuple(f"breed {i}" for i in range(31)), n=400, gap=3)
     page = a_page(tmp_path, e)
@@ -371,6 +379,7 @@ def test_a_perfect_classifier_has_a_report_too(tmp_path: Path) -> None:
     assert "None: all test images were classified correctly." in text
 
 
+@pytest.mark.slow
 def test_a_classifier_below_a_baseline_carries_a_warning(tmp_path: Path) -> None:
     text = a_page(tmp_path, an_evaluation(gap=0.0)).text.replace("\xa0", " ")
 
@@ -378,6 +387,7 @@ def test_a_classifier_below_a_baseline_carries_a_warning(tmp_path: Path) -> None
     assert "lead of this classifier, paired test" in text
 
 
+@pytest.mark.slow
 def test_warnings_of_the_run_stand_beside_the_number(tmp_path: Path) -> None:
     page = a_page(tmp_path, warnings=("Nothing was pretrained.",))
 

@@ -109,6 +109,7 @@ def parts(count: int) -> tuple[bytes, str]:
     return part * count + b"--x--\r\n", "multipart/form-data; boundary=x"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "kind", "status"),
     [

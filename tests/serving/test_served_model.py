@@ -15,6 +15,7 @@ from headstart.serving.served_model import ServedClassifier, ServedOnnx
 from headstart.workbench.predict_onnx import open_onnx
 
 
+@pytest.mark.slow
 def test_an_onnx_file_is_served_as_it_predicts(run: hs.Run, exported: Path, photos: Path) -> None:
     file, image = exported / "classifier.onnx", sorted(photos.rglob("*.png"))[0]
     served = ServedOnnx(open_onnx(file), pixels=10_000_000, rules=replace(ImageRules(), keep_damaged=True))

@@ -73,6 +73,7 @@ def test_changes_are_learned_and_copies_that_the_audit_finds_become_one_group(
     assert last(page, "audited")["findings"]
 
 
+@pytest.mark.slow
 def test_a_class_that_goes_leaves_nothing_to_answer_with(following: tuple[Project, Page, Learner]) -> None:
     project, page, learner = following
     wait(lambda: learner.classifier is not None)

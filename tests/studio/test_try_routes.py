@@ -26,6 +26,7 @@ def client(tmp_path: Path, run_folder: Path, photos: Path) -> StudioClient:
     return StudioClient(tmp_path / "p")
 
 
+@pytest.mark.slow
 def test_the_page_answers_as_the_command_line_does(client: StudioClient, photos: Path) -> None:
     run = client.space.project.folder / "runs" / "first"
     for image in sorted(photos.rglob("*.png"))[::16]:

@@ -50,6 +50,7 @@ def test_an_image_without_a_class_is_kept_labelled_and_taken_back(tmp_path: Path
         assert client.post(f"/api/classes{path}", **values).status_code == 422
 
 
+@pytest.mark.slow
 def test_the_order_is_that_of_the_advice_with_the_live_head(tmp_path: Path) -> None:
     folder = draw_folder(tmp_path / "p", per_class=4)
     client = StudioClient(folder)

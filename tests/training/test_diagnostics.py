@@ -157,6 +157,7 @@ def diagnostics(sbs: StepByStep, folder: Path) -> dict[str, Callable[[], object]
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DIAGNOSTICS)
 def test_no_diagnostic_leaves_a_trace(name: str, tmp_path: Path) -> None:
     from test_preserve import same, snapshot

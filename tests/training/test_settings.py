@@ -45,7 +45,7 @@ def test_d26_tensorboard_steps_go_on_over_calls(tmp_path: Path) -> None:
     sbs.train(1)
     folder = next(tmp_path.glob("run_*")) / "loss_training"
     events = EventAccumulator(str(folder)).Reload()
-    scalars = events.Scalars("loss")
     # files of one second are read in the order of their names, in which a process's tenth writer comes before its ninth
-    assert sorted(event.step for event in scalars) == [1, 2, 3]
+    scalars = sorted(events.Scalars("loss"), key=lambda event: event.step)
+    assert [event.step for event in scalars] == [1, 2, 3]
     assert [event.value for event in scalars] == pytest.approx(sbs.losses, rel=1e-6)

@@ -71,6 +71,7 @@ def test_a_job_without_sense_is_an_error_of_the_run(text: str, tmp_path: Path) -
         hs.resume(tmp_path / "run", on_event=None)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes")
 @pytest.mark.parametrize("kind", ["pipe", "device"])
 def test_a_record_of_a_data_set_that_is_no_file_is_not_waited_for(kind: str, photos: Path, tmp_path: Path) -> None:

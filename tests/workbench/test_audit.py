@@ -13,6 +13,7 @@ from drawn_photos import draw_folder
 from headstart.errors import DataError
 
 
+@pytest.mark.slow
 def test_audit_names_every_planted_fault(photos: Path, tmp_path: Path) -> None:
     folder = tmp_path / "set"
     for part in ("train", "test"):

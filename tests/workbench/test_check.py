@@ -47,6 +47,7 @@ def test_a_classifier_that_answers_otherwise_does_not_pass(
     assert "another classifier" in str(result)
 
 
+@pytest.mark.slow
 def test_an_image_without_an_answer_is_named(exported: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_bytes(b"no image")
 
@@ -56,6 +57,7 @@ def test_an_image_without_an_answer_is_named(exported: Path, tmp_path: Path) -> 
     assert list(result.left_out) == [str(tmp_path / "bad.png")]
 
 
+@pytest.mark.slow
 def test_another_set_of_classes_is_refused(
     exported: Path, photos: Path, small_classifier: object, tmp_path: Path
 ) -> None:

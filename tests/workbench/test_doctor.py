@@ -24,6 +24,7 @@ def quiet(_: Event) -> None:
     """Hears nothing."""
 
 
+@pytest.mark.slow
 def test_a_name_is_loaded_with_its_weights():
     diagnosis = doctor("embedded", on_event=quiet)
     assert diagnosis.name == "embedded"

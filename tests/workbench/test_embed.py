@@ -16,6 +16,7 @@ from headstart.progress import Event, Progress
 OPTIONS = {"backbone": "embedded", "engine": "eager", "offline": True}
 
 
+@pytest.mark.slow
 def test_rows_are_the_network_s_own_features_of_each_image(photos: Path) -> None:
     files = sorted((photos / "disc").iterdir())
     backbone = load_backbone("embedded")
@@ -43,6 +44,7 @@ def test_layers_are_columns_in_forward_order(photos: Path) -> None:
     np.testing.assert_array_equal(two.matrix[:, slice(*two.slices["stage4"])], pooled.matrix)
 
 
+@pytest.mark.slow
 def test_arrays_give_the_rows_of_their_files_and_each_is_computed_once(photos: Path) -> None:
     files = sorted(photos.rglob("*.png"))[:4]
     events: list[Event] = []

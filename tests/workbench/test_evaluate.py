@@ -68,6 +68,7 @@ def test_the_headline_is_that_of_images_that_were_not_trained_on(run: Run, photo
     assert "left out of all numbers" in str(measured)
 
 
+@pytest.mark.slow
 def test_where_all_images_were_trained_on_no_number_is_given(run: Run, photos: Path, tmp_path: Path) -> None:
     for row in run.predictions():
         if row["split"] == "train":
@@ -121,6 +122,7 @@ def test_evaluate_and_explain_compare_with_a_run_of_the_same_weights_only(
     assert len(hs.evaluate(folder, photos).evaluation.baselines) == 2
 
 
+@pytest.mark.slow
 def test_evaluate_on_a_lone_file_says_what_it_cannot_say(run: Run, tmp_path: Path) -> None:
     lone = shutil.copy(run.folder / "classifier.safetensors", tmp_path / "lone.safetensors")
     other = draw_folder(tmp_path / "other", per_class=5, seed=9)
@@ -132,6 +134,7 @@ def test_evaluate_on_a_lone_file_says_what_it_cannot_say(run: Run, tmp_path: Pat
     assert measured.evaluation.accuracy == hs.evaluate(run.folder, other).evaluation.accuracy
 
 
+@pytest.mark.slow
 def test_evaluate_aligns_by_name_and_counts_unknown_classes(run: Run, tmp_path: Path) -> None:
     other = draw_folder(tmp_path / "other", per_class=5, seed=9)
     (other / "disc").rename(other / "zebra")

@@ -35,6 +35,7 @@ def test_each_image_has_its_answer_a_picture_and_its_training_images(run: Run, p
     assert all((tmp_path / "why" / name).stat().st_size > 10_000 for name in written.files)
 
 
+@pytest.mark.slow
 def test_the_images_alike_are_the_nearest_by_features_and_never_the_image_itself(run: Run, photos: Path) -> None:
     rows = [row for row in run.predictions() if row["split"] == "train"]
     (found,) = explain(run.folder, [photos / rows[0]["path"]], on_event=lambda _: None)
@@ -49,6 +50,7 @@ def test_the_images_alike_are_the_nearest_by_features_and_never_the_image_itself
     assert [one.cosine for one in found.similar] == pytest.approx((x @ x[0])[order], abs=1e-4)
 
 
+@pytest.mark.slow
 def test_a_lone_file_explains_without_training_images_and_says_why(run: Run, photos: Path, tmp_path: Path) -> None:
     lone = shutil.copy(run.folder / "classifier.safetensors", tmp_path / "lone.safetensors")
     told: list[Event] = []
@@ -57,6 +59,7 @@ def test_a_lone_file_explains_without_training_images_and_says_why(run: Run, pho
     assert any(isinstance(event, Notice) and "No training images" in event.text for event in told)
 
 
+@pytest.mark.slow
 def test_unreadable_images_are_told_and_left_out(run: Run, photos: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_bytes(b"no image")
     good = sorted((photos / "square").iterdir())[0]
@@ -79,6 +82,7 @@ def test_pictures_of_images_of_one_name_do_not_overwrite_each_other(run: Run, ph
     assert sorted(path.name for path in (tmp_path / "out").glob("*.png")) == ["one-2.png", "one.png"]
 
 
+@pytest.mark.slow
 def test_the_photographs_themselves_are_not_overwritten(run: Run, photos: Path, tmp_path: Path) -> None:
     mine = shutil.copy(sorted((photos / "square").iterdir())[0], tmp_path / "one.png")
     before, told = Path(mine).read_bytes(), list[Event]()
@@ -89,6 +93,7 @@ def test_the_photographs_themselves_are_not_overwritten(run: Run, photos: Path, 
     assert (tmp_path / "one-2.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_a_photograph_that_differs_in_case_alone_is_not_overwritten_where_case_does_not_count(
     run: Run, photos: Path, tmp_path: Path
 ) -> None:
@@ -98,6 +103,7 @@ def test_a_photograph_that_differs_in_case_alone_is_not_overwritten_where_case_d
     assert next(event for event in told if isinstance(event, FilesWritten)).files == ("One-2.png",)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="no folder here that exists and cannot be written by root")
 def test_a_folder_that_cannot_be_written_is_said(run: Run, photos: Path) -> None:
     with pytest.raises(RunError, match="a folder that can be written"):

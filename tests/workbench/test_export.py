@@ -18,6 +18,7 @@ pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
 
 
+@pytest.mark.slow
 def test_the_folder_holds_the_model_its_report_and_what_runs_it(exported: Path) -> None:
     names = sorted(path.name for path in exported.iterdir())
     parity = json.loads((exported / "parity.json").read_text(encoding="utf-8"))
@@ -35,6 +36,7 @@ def test_the_folder_holds_the_model_its_report_and_what_runs_it(exported: Path) 
         assert parity["classes"][int(pair[1].argmax())] == row["found"]
 
 
+@pytest.mark.slow
 def test_the_model_is_one_that_older_runtimes_read(exported: Path, run: hs.Run) -> None:
     model = onnx.load(exported / "classifier.onnx")
     onnx.checker.check_model(model, full_check=True)

@@ -13,6 +13,7 @@ from headstart.workbench.figure_file import check_figure, write_figure
 from laid_files import lay, rows
 
 
+@pytest.mark.slow
 def test_a_figure_is_written_by_its_suffix(tmp_path: Path) -> None:
     for name, head in (("a.png", b"\x89PNG"), ("a.SVG", b"<?xml"), ("a.pdf", b"%PDF")):
         check_figure(tmp_path / name)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from headstart.backbones.backbone import load_backbone
 from headstart.workbench.fine_tune_images import fine_tune_images, fine_tune_rows
 from headstart.workbench.session import Session
 
 
+@pytest.mark.slow
 def test_held_out_images_are_training_images_of_other_groups(photos: Path) -> None:
     dataset = Session().dataset(photos).with_split(0.2, 0)
 
@@ -22,6 +24,7 @@ def test_held_out_images_are_training_images_of_other_groups(photos: Path) -> No
     assert rows.about == f"{len(rows.held_out)} training images held out"
 
 
+@pytest.mark.slow
 def test_pixels_are_the_images_at_the_size_the_views_are_cut_from(photos: Path) -> None:
     session = Session(options={"balance": "equal"})
     dataset = session.dataset(photos).with_split(0.2, 0)

@@ -80,6 +80,7 @@ def test_the_record_and_the_report_say_what_it_is_worth(trusted: hs.Run) -> None
     assert "are called unfamiliar (stated: 30" in page
 
 
+@pytest.mark.slow
 def test_evaluate_says_how_many_other_images_are_unfamiliar_and_how_often_sets_hold(
     trusted: hs.Run, tmp_path: Path
 ) -> None:
@@ -161,6 +162,7 @@ def test_a_fine_tuned_network_is_judged_by_images_it_was_not_trained_on(trusted:
     assert alone.familiarity.percentile(0.1) is None
 
 
+@pytest.mark.slow
 def test_without_a_bank_no_training_image_travels(trusted: hs.Run, photos: Path) -> None:
     given, session = given_of(trusted, photos)
     tuned = replace(given, head=trusted.classifier.head, held_out=given.dataset.indices("train"))

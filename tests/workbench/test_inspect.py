@@ -47,12 +47,14 @@ def test_all_looks_stand_on_one_page_and_what_lacks_something_is_named(run: Run,
     assert set(found.to_dict()["results"]) == set(found.results)
 
 
+@pytest.mark.slow
 def test_a_look_compares_with_the_model_before(run: Run, photos: Path) -> None:
     found = inspect("similarity", run.classifier, photos, against=run.folder, most=12, on_event=quiet)
     assert "similarity" in found.results
     assert str(found)
 
 
+@pytest.mark.slow
 def test_one_look_can_be_drawn_into_a_file(run: Run, photos: Path, tmp_path: Path) -> None:
     inspect("filters", run.folder, photos, figure=tmp_path / "filters.png", most=4, on_event=quiet)
     assert (tmp_path / "filters.png").read_bytes()[:4] == b"\x89PNG"
@@ -83,6 +85,7 @@ def test_a_loaded_model_has_no_command(run: Run, photos: Path, tmp_path: Path) -
     assert command_on(tmp_path / "one.html") == command_on(tmp_path / "two.html") == []
 
 
+@pytest.mark.slow
 def test_the_page_of_a_run_lists_every_rule(run: Run) -> None:
     text = html.unescape((run.folder / "inside.html").read_text(encoding="utf-8"))
     found = examine(run.classifier)

@@ -33,6 +33,7 @@ def samples_of(folder: Path) -> tuple[Sample, ...]:
     return scan(folder).samples
 
 
+@pytest.mark.slow
 def test_each_image_is_scored_by_a_head_that_has_not_seen_its_group(live: LiveHead, folder: Path) -> None:
     samples = samples_of(folder)
     joined = [[samples[0].name, samples[1].name, samples[7].name]]
@@ -56,6 +57,7 @@ def test_each_image_is_scored_by_a_head_that_has_not_seen_its_group(live: LiveHe
     assert recalls == pytest.approx([correct[result.labels == c].mean() for c in range(3)])
 
 
+@pytest.mark.slow
 def test_neighbours_of_ones_own_group_do_not_vote(live: LiveHead, tmp_path: Path, folder: Path) -> None:
     shutil.copytree(folder, tmp_path / "set")
     ordinary = live.solve(samples_of(tmp_path / "set"), CLASSES)
@@ -69,6 +71,7 @@ def test_neighbours_of_ones_own_group_do_not_vote(live: LiveHead, tmp_path: Path
     assert len(copied.neighbours) == len(copied.samples) == 24
 
 
+@pytest.mark.slow
 def test_only_new_images_are_computed(live: LiveHead, folder: Path) -> None:
     samples = samples_of(folder)
     assert live.solve(samples[:-4], CLASSES).computed == len(samples) - 4
@@ -76,6 +79,7 @@ def test_only_new_images_are_computed(live: LiveHead, folder: Path) -> None:
     assert live.solve(samples, CLASSES).computed == 0
 
 
+@pytest.mark.slow
 def test_the_classifier_answers_as_the_head_does(live: LiveHead, folder: Path, tmp_path: Path) -> None:
     samples = samples_of(folder)
     result = live.solve(samples, CLASSES)
@@ -88,6 +92,7 @@ def test_the_classifier_answers_as_the_head_does(live: LiveHead, folder: Path, t
     assert [answer.probabilities[name] for name in CLASSES] == pytest.approx(expected.tolist(), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_it_doubts_as_a_trained_classifier_does(live: LiveHead, folder: Path) -> None:
     result = live.solve(samples_of(folder), CLASSES)  # 18 images: one too few for sets at 95 %
     few = live.classifier(result)
@@ -139,6 +144,7 @@ def test_too_little_is_said_and_is_no_error(live: LiveHead, folder: Path) -> Non
     assert live.classifier(least).conformal is None
 
 
+@pytest.mark.slow
 def test_an_image_that_cannot_be_read_is_named(live: LiveHead, folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder, tmp_path / "set")
     (tmp_path / "set" / "disc" / "broken.png").write_bytes(b"text")

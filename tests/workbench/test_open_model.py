@@ -96,6 +96,7 @@ def test_images_in_memory_are_taken_with_their_labels_and_without(photos: Path) 
     torch.testing.assert_close(labelled.pixels[1], loose.pixels[1])
 
 
+@pytest.mark.slow
 def test_of_a_dataset_with_splits_the_test_images_are_taken(photos: Path) -> None:
     dataset = Session().dataset(photos).with_split(0.2, 0)
 

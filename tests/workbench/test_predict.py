@@ -25,6 +25,7 @@ def test_predict_keeps_the_order_and_expands_folders(run: Run, photos: Path) -> 
     assert [p.name for p in predictions] == [str(one), *map(str, sorted((photos / "disc").iterdir()))]
 
 
+@pytest.mark.slow
 def test_predict_writes_a_table_with_every_probability(run: Run, photos: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_bytes(b"")
 
@@ -67,6 +68,7 @@ def test_a_table_goes_through_links_and_into_pipes(run: Run, photos: Path, tmp_p
     assert (tmp_path / "pipe").is_fifo()
 
 
+@pytest.mark.slow
 def test_images_in_memory_get_the_answers_of_their_files(run: Run, photos: Path) -> None:
     files = sorted(photos.rglob("*.png"))[:3]
     expected = [p.probabilities for p in hs.predict(run, files, on_event=None)]

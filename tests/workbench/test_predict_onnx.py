@@ -77,6 +77,7 @@ def test_a_file_that_is_none_is_refused_with_its_reason(run: hs.Run, photos: Pat
             hs.predict(tmp_path / f"{name}.onnx", photos / "disc", on_event=None)
 
 
+@pytest.mark.slow
 def test_an_option_without_effect_is_refused(exported: Path, photos: Path) -> None:
     with pytest.raises(RecipeError, match="--engine"):
         hs.predict(exported / "classifier.onnx", photos / "disc", engine="eager", on_event=None)

@@ -27,6 +27,7 @@ def put(hub: Hub, run_folder: Path) -> str:
     return hub.add(NAME, {**files, ".gitattributes": b"", "model.pkl": b"never fetched"})
 
 
+@pytest.mark.slow
 def test_the_files_of_one_commit_arrive_checked_and_the_classifier_predicts(
     run: hs.Run, photos: Path, hub: Hub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

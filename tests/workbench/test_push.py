@@ -49,6 +49,7 @@ def test_the_files_of_the_run_and_its_card_arrive_in_one_private_commit(
     assert "hf_secret" not in output.out + output.err + str(pushed)
 
 
+@pytest.mark.slow
 def test_an_exported_file_goes_with_it_and_leaves_with_the_next_model(
     copied: Path, exported: Path, hub: Hub, tmp_path: Path
 ) -> None:

@@ -188,6 +188,7 @@ def test_another_device_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     job.pin("images", "weights", force=True)
 
 
+@pytest.mark.slow
 def test_what_was_killed_before_its_first_checkpoint_is_still_there_after_a_resume_that_failed(
     photos: Path, tmp_path: Path
 ) -> None:
@@ -220,6 +221,7 @@ def test_a_second_training_of_that_name_leaves_the_unfinished_one_alone(photos: 
     assert Job.find(out).has_checkpoint
 
 
+@pytest.mark.slow
 def test_a_mistake_before_the_first_step_leaves_nothing(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(Exception, match="stage"):
         train(photos, out=tmp_path / "run", on_event=lambda event: None, **(KNOBS | {"unfreeze": "stage9"}))

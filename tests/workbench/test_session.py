@@ -63,6 +63,7 @@ def test_a_step_that_reports_progress_needs_no_sign_of_life() -> None:
     assert [type(event) for event in events] == [Progress, Detail]  # not Working
 
 
+@pytest.mark.slow
 def test_unreadable_images_are_reported_and_left_out(photos: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(photos, tmp_path / "set")
     broken = sorted((folder / "disc").iterdir())[0]
@@ -79,6 +80,7 @@ def test_unreadable_images_are_reported_and_left_out(photos: Path, tmp_path: Pat
     assert [event.text.split(" is left out")[0] for event in events if isinstance(event, Notice)] == [samples[0].name]
 
 
+@pytest.mark.slow
 def test_silence_is_possible(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Session(on_event=None).dataset(photos)
     assert capsys.readouterr() == ("", "")

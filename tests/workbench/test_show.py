@@ -44,6 +44,7 @@ class Sheet(HTMLParser):
             self.ids.add(values["id"])
 
 
+@pytest.mark.slow
 def test_every_class_is_on_the_page_with_at_most_so_many_images(photos: Path, tmp_path: Path) -> None:
     events = list[Event]()
 
@@ -64,6 +65,7 @@ def test_every_class_is_on_the_page_with_at_most_so_many_images(photos: Path, tm
     assert last.next_command == f"headstart train {photos}"
 
 
+@pytest.mark.slow
 def test_images_with_a_finding_come_first_and_link_to_it(photos: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(photos, tmp_path / "photos")
     first, *_, last = sorted((folder / "disc").iterdir())

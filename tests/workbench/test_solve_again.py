@@ -13,6 +13,7 @@ from headstart.workbench.run_rows import RunRows
 from headstart.workbench.solve_again import check_solvable, head_difference, solve_again, write_again
 
 
+@pytest.mark.slow
 def test_on_the_same_rows_it_is_the_run(run: hs.Run, tmp_path: Path) -> None:
     rows = RunRows.of(run)
     solved = solve_again(run, rows)

@@ -95,6 +95,7 @@ def test_auto_takes_the_most_accurate_that_is_installed_and_says_why(
     assert start.reason.startswith(f"{word}: ")
 
 
+@pytest.mark.slow
 def test_weights_without_a_name_are_those_of_resnet18(within_reach: Callable[..., None], tmp_path: Path) -> None:
     file = tmp_path / "weights.safetensors"
     save_file(build_backbone(SPECS["resnet18"], seed=3).state(), file)

@@ -229,6 +229,7 @@ def test_groups_from_a_table_stay_on_one_side(tmp_path: Path) -> None:
     assert run.evaluation.accuracy_over_groups is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("knobs", "kind", "message"),
     [

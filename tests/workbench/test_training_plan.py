@@ -29,6 +29,7 @@ def test_the_plan_counts_what_is_cached(photos: Path) -> None:
     assert rows["head"] == "ridge on stage2, stage3, stage4, each scaled to unit length"
 
 
+@pytest.mark.slow
 def test_untrained_weights_are_called_so(photos: Path) -> None:
     session, start = Session(), StartingPoint(load_backbone("random"))
     rows = plan_rows(session, start, session.feature_job(session.dataset(photos), start.backbone))

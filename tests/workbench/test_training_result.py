@@ -25,6 +25,7 @@ def test_few_test_images_are_a_warning_and_the_selection_is_named(run_events: li
     assert results.chosen.startswith("Regularization strength and temperature were chosen leaving out")
 
 
+@pytest.mark.slow
 def test_the_summary_counts_every_readable_image_once(photos: Path) -> None:
     dataset = Session().dataset(photos).with_split(0.2, 0)
     summary = summary_of(dataset, photos)

@@ -37,6 +37,7 @@ def audited(root: Path, index: Path, **options: object) -> Audit:
         opened.close()
 
 
+@pytest.mark.slow
 def test_a_data_set_without_problems_has_no_findings(tmp_path: Path) -> None:
     found = audited(draw_set(tmp_path / "set"), tmp_path / "index")
 
@@ -123,12 +124,14 @@ def with_broken_images(root: Path, count: int) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_five_percent_unreadable_images_are_a_finding(tmp_path: Path) -> None:
     found = audited(with_broken_images(tmp_path / "set", 2), tmp_path / "index")
 
     assert len(found.unreadable) == len(by_kind(found.findings)["unreadable"].names) == 2
 
 
+@pytest.mark.slow
 def test_more_than_five_percent_unreadable_images_are_an_error_with_names_and_reasons(tmp_path: Path) -> None:
     root = with_broken_images(tmp_path / "set", 3)
 
@@ -139,6 +142,7 @@ def test_more_than_five_percent_unreadable_images_are_an_error_with_names_and_re
     assert len(audited(root, tmp_path / "index", max_bad_share=0.1).unreadable) == 3
 
 
+@pytest.mark.slow
 def test_the_findings_of_the_scan_and_of_the_index_come_first(tmp_path: Path) -> None:
     root = draw_set(tmp_path / "set")
     (root / "train" / "ant" / "notes.txt").write_text("not an image")

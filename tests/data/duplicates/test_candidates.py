@@ -47,6 +47,7 @@ def test_different_scenes_are_not_even_proposed() -> None:
     assert len(find_candidates(thumbnails).pairs) == 0
 
 
+@pytest.mark.slow
 def test_planted_pairs_are_found_among_two_thousand_images_and_few_others() -> None:
     rng = np.random.default_rng(0)
     coarse = rng.normal(size=(2_000, 6, 6)).astype(np.float32)

@@ -113,6 +113,7 @@ def test_flat_pictures_are_never_near_duplicates() -> None:
     assert groups_of([np.full((40, 40, 3), value, dtype=np.uint8) for value in (0, 1, 128, 254, 255)]) == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shift", [1.0, 2.0, 4.0])
 def test_something_that_moved_makes_another_picture(shift: float) -> None:
     """The middle of each scene moves by so many of 120 pixels, as between two frames of a film."""
@@ -142,6 +143,7 @@ def test_a_slow_film_does_not_become_one_group() -> None:
     assert max(map(len, groups_of(frames)), default=1) <= 4
 
 
+@pytest.mark.slow
 def test_groups_do_not_depend_on_the_order_of_the_images() -> None:
     pictures = [pixels(scene(seed)) for seed in range(12)]
     pictures += [

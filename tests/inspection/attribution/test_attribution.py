@@ -110,6 +110,7 @@ def test_similar_training_images_of_other_classes_cast_doubt_on_the_prediction(s
     json.dumps(found.to_dict(), allow_nan=False)
 
 
+@pytest.mark.slow
 def test_the_model_is_restored_also_after_an_error(small_classifier):
     model = small_classifier(False)
     before = {name: value.clone() for name, value in model.backbone.network.state_dict().items()}

@@ -51,6 +51,7 @@ def test_images_that_the_statistics_come_from_do_not_drift():
         assert layer.score < layer.floor
 
 
+@pytest.mark.slow
 def test_other_images_of_the_same_kind_stay_at_the_floor_and_brighter_ones_rise_above_it():
     model = settled(smooth_images(3000))
     scores, shifts = [], []

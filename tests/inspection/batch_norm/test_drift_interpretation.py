@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from headstart.inspection.batch_norm.drift import batch_norm_drift
 from headstart.inspection.batch_norm.drift_interpretation import interpret_drift
@@ -44,6 +45,7 @@ def test_statistics_that_were_never_updated_are_named():
     assert any("never updated" in line and "2 batch norms" in line for line in interpretation)
 
 
+@pytest.mark.slow
 def test_images_as_in_training_are_told_from_another_domain():
     model = settled(smooth_images(2000))
     assert "similar to the training images" in batch_norm_drift(model, smooth_images(50, seed=4)).interpretation[0]

@@ -44,6 +44,7 @@ def test_a_channel_that_hardly_varies_any_more_is_silent():
     assert not batch_norm_drift(model, pixels).layers[0].silent.any()
 
 
+@pytest.mark.slow
 def test_activations_are_found_in_functions_modules_and_in_place():
     resnet = activations(torchvision.models.resnet18(weights=None))
     assert resnet["bn1"] == resnet["layer1.0.bn1"] == "relu"

@@ -20,6 +20,7 @@ from headstart.pretraining.scene import draw_pictures
 from stems import new_stem, photographs, trained_stem, variant
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("padding", [0, 1])
 @pytest.mark.parametrize("mistake", ["none", "raw", "twice", "bgr", "half"])
 def test_every_planted_mistake_stops_and_the_correct_variant_is_named(mistake, padding):

@@ -112,6 +112,7 @@ def test_the_map_is_the_pca_of_scikit_learn_up_to_flips():
     assert result.explained_variance == pytest.approx(library.explained_variance_ratio_.sum())
 
 
+@pytest.mark.slow
 def test_t_sne_is_repeatable_and_keeps_clouds_apart():
     x, labels = groups(12)
     results = [embedding(Through(), images_of_vectors(x, labels), method="t-sne", seed=3) for _ in range(2)]

@@ -20,6 +20,7 @@ def test_overlaps_count_neighbours_by_class_with_chance_of_random_labels():
     assert class_outliers(rows, labels).tolist() == [2, 5]
 
 
+@pytest.mark.slow
 def test_intervals_of_overlaps_cover_the_true_share_as_often_as_they_say():
     hits = 0
     for seed in range(200):

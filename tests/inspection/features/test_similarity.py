@@ -125,6 +125,7 @@ def test_a_worse_model_is_reported_when_it_is_more_than_noise():
     assert "The difference is within noise" in even.interpretation[0]
 
 
+@pytest.mark.slow
 def test_a_backbone_can_be_compared_with_the_classifier_made_from_it(small_classifier):
     model: Classifier = small_classifier(True)
     result = similarity(load_backbone("embedded"), model, torch.rand(12, 3, 64, 64))
@@ -136,6 +137,7 @@ def test_a_backbone_can_be_compared_with_the_classifier_made_from_it(small_class
     assert with_head.predictions is not None
 
 
+@pytest.mark.slow
 def test_pretrained_heads_are_compared_where_both_networks_have_one(resnet20):
     pixels = torch.rand(6, 3, 32, 32)
     moved = [layer for layer in similarity(resnet20(1.0), resnet20(3.0), pixels).layers if not layer.is_unchanged]

@@ -64,6 +64,7 @@ def test_a_gradient_that_is_noise_is_named():
     assert "like noise" in found.interpretation[0]
 
 
+@pytest.mark.slow
 def test_it_is_an_inspection_result_and_leaves_no_trace(small_classifier):
     model = small_classifier(True)
     found = gradient_correlation(model, torch.rand(3, 3, 48, 48), points=20, most_lag=5, lines=2)

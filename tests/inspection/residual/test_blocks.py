@@ -36,6 +36,7 @@ def images_of(count: int, side: int = 32, seed: int = 0) -> Tensor:
     return torch.randn(count, 3, side, side, generator=torch.Generator().manual_seed(seed))
 
 
+@pytest.mark.slow
 def test_the_share_of_normalised_branches_at_initialisation_is_one_over_the_root_of_l_plus_1():
     torch.manual_seed(0)
     width, depth = 256, 16
@@ -84,6 +85,7 @@ def test_leaving_a_block_out_is_the_network_whose_branch_was_cut_by_hand():
         assert found[number].accuracy == pytest.approx(float(expected))
 
 
+@pytest.mark.slow
 def test_a_block_that_was_initialised_to_zero_is_the_identity_and_costs_nothing():
     network = cifar_resnet20().eval()
     nn.init.zeros_(network.layer2[1].bn2.weight)

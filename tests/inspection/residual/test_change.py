@@ -19,6 +19,7 @@ def images(count: int) -> Tensor:
     return torch.randn(count, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
 
+@pytest.mark.slow
 def test_blocks_that_changed_are_named():
     torch.manual_seed(4)
     before = cifar_resnet20().eval()

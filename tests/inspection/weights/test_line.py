@@ -121,6 +121,7 @@ def test_heads_of_classifiers_are_mixed_as_calibrated_logits(small_classifier):
     assert line.losses[1] == pytest.approx(float(expected), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_the_pretrained_head_of_a_backbone_is_interpolated(resnet20):
     labels = torch.arange(12) % 10
     pixels = torch.rand(12, 3, 32, 32, generator=torch.Generator().manual_seed(0))

@@ -23,6 +23,7 @@ def test_a_solution_passes_in_a_process_of_its_own(tmp_path: Path) -> None:
     assert "from the file" in grade.printed
 
 
+@pytest.mark.slow
 def test_a_loop_is_stopped_with_the_processes_it_started(tmp_path: Path) -> None:
     code = (
         "import subprocess, sys\n"
