@@ -100,6 +100,7 @@ class AdviseOptions(ReadOptions, RunOptions, total=False):
     bit_depth: int
     classes: Any  # names in a list, or a text with commas
     test_share: float
+    stable_split: bool
     seed: int
     offline: bool
     cache_limit_gb: float
@@ -165,6 +166,7 @@ class ContinueOptions(FineTuneOptions, ReadOptions, RunOptions, total=False):
     balance: str
     seed: int
     test_share: float
+    stable_split: bool
     accept_preprocessing: bool
     false_rejects: float
     bank: bool

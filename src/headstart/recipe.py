@@ -162,6 +162,12 @@ class Recipe:
     test_share: float = _option(
         0.2, "share of the images kept for the test when the data has no split of its own", low=0.01, high=0.9
     )
+    # False: shares of each class are met to the image, which matters where there are few
+    stable_split: bool = _option(
+        False,
+        "select test images each by its own hash, so that images added later move none; --test-share is then met on "
+        "average",
+    )
     # frames of one burst on both sides of a split make the test accuracy meaningless
     group_by: str = _option(
         "auto",

@@ -26,6 +26,7 @@ def divide(
     seed: int = 0,
     splits: Sequence[str | None] | None = None,
     classes: Sequence[str] = ("a", "b"),
+    stable: bool = False,
 ) -> DataSplit:  # every value of a split, with a default
     samples = SplitInput(
         labels=labels,
@@ -34,7 +35,7 @@ def divide(
         classes=classes,
         groupings=groupings,
     )
-    return make_split(samples, test_share=share, seed=seed)
+    return make_split(samples, test_share=share, seed=seed, stable=stable)
 
 
 def make(
@@ -82,6 +83,52 @@ def test_after_ten_percent_more_images_at_least_95_percent_keep_their_side(seed:
 
     kept = sum(before[name] == after[name] for name in before)
     assert kept / len(before) >= 0.95
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_a_stable_split_takes_each_image_by_its_own_hash(share: float) -> None:
+    contents = [content(number) for number in range(2_000)]
+
+    made = divide(["a", "b"] * 1_000, contents, share=share, seed=3, stable=True)
+
+    below = share * 2**64
+    hashes = [int(hashlib.sha256(f"3:{one}".encode()).hexdigest()[:16], 16) for one in contents]
+    assert made.test == tuple(i for i, value in enumerate(hashes) if value < below)
+    assert abs(len(made.test) / 2_000 - share) < 4 * (share * (1 - share) / 2_000) ** 0.5  # four standard errors
+    assert f"About {share * 100:g} % are test images" in made.protocol
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_more_images_and_larger_groups_move_nothing_in_a_stable_split(seed: int) -> None:
+    labels, contents = ["a", "b", "c"] * 200, [content(number) for number in range(600)]
+    patients = [f"patient {i // 4}" if i < 400 else None for i in range(600)]
+    joined = [i // 2 if i >= 500 else None for i in range(600)]  # pairs without a name
+    first = divide(labels[:500], contents[:500], patients[:500], classes="abc", seed=seed, stable=True)
+
+    patients[560:] = [f"patient {i}" for i in range(40)]  # more images of patients that were there
+    joined[560:] = [None] * 40
+    both = divide(labels, contents, patients, joined, classes="abc", seed=seed, stable=True)
+
+    assert {i for i in both.test if i < 500} == set(first.test)
+    assert len(both.test) > len(first.test)
+    sides: dict[int, set[bool]] = {}
+    for i, group in enumerate(both.groups):
+        sides.setdefault(group, set()).add(i in both.test)
+    assert all(len(found) == 1 for found in sides.values())
+
+
+def test_a_stable_split_leaves_each_class_something_to_train_on_and_reports_one_without_a_test() -> None:
+    sides = {"none tested": 0, "one kept back": 0}
+    for start in range(0, 400, 4):
+        contents = [content(start + i) for i in range(4)] + [content(10_000 + i) for i in range(40)]
+        made = divide(["a"] * 4 + ["b"] * 40, contents, share=0.5, stable=True)
+        assert any(i < 4 for i in made.train)
+        if all(i >= 4 for i in made.test):
+            assert "No test image for 'a' (4 images): no hash chose one" in made.findings[0].message
+            sides["none tested"] += 1
+        hashes = [int(hashlib.sha256(f"0:{one}".encode()).hexdigest()[:16], 16) for one in contents[:4]]
+        sides["one kept back"] += max(hashes) < 2**63
+    assert all(sides.values())  # both happened, one in sixteen times each
 
 
 def test_order_and_names_of_the_files_play_no_role() -> None:

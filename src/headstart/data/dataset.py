@@ -113,8 +113,11 @@ class Dataset:
                 counted[name][label] = counted[name].get(label, 0) + 1
         return {name: dict(sorted(classes.items())) for name, classes in counted.items() if any(classes.values())}
 
-    def with_split(self, test_share: float, seed: int) -> Dataset:
+    def with_split(self, test_share: float, seed: int, *, stable: bool = False) -> Dataset:
         """The same images divided into training, validation and test; duplicates, bursts and groups stay together.
+
+        Args:
+            test_share, seed, stable: see `make_split`.
 
         Raises:
             DataError: no honest test is possible.
@@ -126,7 +129,7 @@ class Dataset:
             classes=self.classes,
             groupings=self.groupings,
         )
-        made = make_split(samples, test_share=test_share, seed=seed)
+        made = make_split(samples, test_share=test_share, seed=seed, stable=stable)
         return replace(self, split=made, splits=_names_of(made, len(self)))
 
     def findings(self) -> tuple[Finding, ...]:

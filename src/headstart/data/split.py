@@ -69,16 +69,18 @@ class SplitInput:
     groupings: Sequence[Sequence[Hashable | None]] = ()
 
 
-def make_split(samples: SplitInput, *, test_share: float, seed: int) -> DataSplit:
+def make_split(samples: SplitInput, *, test_share: float, seed: int, stable: bool = False) -> DataSplit:
     """Divide samples into training, validation and test without groups on both sides of our own split.
 
     Without splits, or with training alone: of each class `test_share` becomes the test, whole groups on one side, taken
-    in the order of a hash of seed and content, so that adding images reshuffles nothing and names play no role. Two
-    splits: the second is the test. Three: validation may be used for choices. The user's own splits are never altered;
-    groups that are in several of them are a finding of the audit, `group-across-splits`.
+    in the order of a hash of seed and content, so that adding images moves few and names play no role. Two splits: the
+    second is the test. Three: validation may be used for choices. The user's own splits are never altered; groups that
+    are in several of them are a finding of the audit, `group-across-splits`.
 
     Args:
         test_share: in (0, 1).
+        stable: each group is tested by its own hash, whatever others there are: adding groups moves none of those that
+            were there, and `test_share` is met on average.
 
     Raises:
         DataError: only some samples have a split, no training images, or no test images.
@@ -98,11 +100,14 @@ def make_split(samples: SplitInput, *, test_share: float, seed: int) -> DataSpli
     findings: list[Finding] = []
     own = {"validation", "test"}.intersection(split for split in samples.splits if split)
     if not own:
-        train, test, findings = _divide(_ordered_groups(train, samples, numbers, seed=seed), test_share)
-        protocol = (
-            f"{test_share * 100:g} % of each class are test images, selected by content with seed {seed}; groups stay "
-            "together. All choices are made on the other images, by leaving groups out."
+        divide = _divide_each if stable else _divide
+        train, test, findings = divide(_ordered_groups(train, samples, numbers, seed=seed, named=stable), test_share)
+        chosen = (
+            f"About {test_share * 100:g} % are test images, each selected by its own hash with seed {seed}"
+            if stable
+            else f"{test_share * 100:g} % of each class are test images, selected by content with seed {seed}"
         )
+        protocol = f"{chosen}; groups stay together. All choices are made on the other images, by leaving groups out."
     elif len(own) == 2:
         protocol = "Using your train/validation/test split. Choices may use `validation`; `test` is used once."
     else:
@@ -211,31 +216,57 @@ def _divide(groups: Sequence[_Group], test_share: float) -> tuple[list[int], lis
             fitting = [group for group in groups if label in group.sizes and may_leave(group)]
             if fitting:
                 take(min(fitting, key=lambda group: (len(group.indices), group.key)))
-    findings = _untested([label for label in sorted(sizes) if not tested[label]], sizes)
+    because = "all images of the class belong together, so they stay in training"
+    findings = _untested([label for label in sorted(sizes) if not tested[label]], sizes, because)
     train = {index for group in groups for index in group.indices} - set(test)
     return sorted(train), sorted(test), findings
 
 
-def _ordered_groups(indices: Sequence[int], samples: SplitInput, numbers: Sequence[int], *, seed: int) -> list[_Group]:
+def _divide_each(groups: Sequence[_Group], test_share: float) -> tuple[list[int], list[int], list[Finding]]:
+    """The same, where each group is tested by its own hash alone; a class keeps one group for training at least."""
+    sizes: Counter[str] = Counter()
+    for group in groups:
+        sizes.update(group.sizes)
+    tested = [group for group in groups if int(group.key[:16], 16) < test_share * 2**64]
+    trained = {label for group in groups[len(tested) :] for label in group.sizes}  # groups are sorted by their hashes
+    for label in sorted(sizes):
+        if label not in trained:
+            last = [group for group in tested if label in group.sizes][-1]
+            tested.remove(last)
+            trained.update(last.sizes)
+    test = {index for group in tested for index in group.indices}
+    seen = {label for group in tested for label in group.sizes}
+    because = "no hash chose one. More images, or a split without --stable-split, give it some"
+    findings = _untested([label for label in sorted(sizes) if label not in seen], sizes, because)
+    return sorted({index for group in groups for index in group.indices} - test), sorted(test), findings
+
+
+def _ordered_groups(
+    indices: Sequence[int], samples: SplitInput, numbers: Sequence[int], *, seed: int, named: bool
+) -> list[_Group]:
     """Groups by the hash of the seed and their smallest content.
 
     The hash is taken after the minimum: a minimum of hashes would put large groups first, and so into the test.
+
+    Args:
+        named: by their smallest name in place of the content, where they have one: new images change none of it.
     """
     members: dict[int, list[int]] = defaultdict(list)
     for index in indices:
         members[numbers[index]].append(index)
     groups = []
     for own in members.values():
-        smallest = min(samples.contents[index] for index in own)
+        names = [one[i] for one in samples.groupings for i in own if isinstance(one[i], str)] if named else []
+        smallest = min(map(str, names), default="") or min(samples.contents[index] for index in own)
         key = hashlib.sha256(f"{seed}:{smallest}".encode()).hexdigest()
         groups.append(_Group(tuple(own), Counter(samples.labels[index] for index in own), key))
     return sorted(groups, key=lambda group: group.key)
 
 
-def _untested(labels: Sequence[str], sizes: Counter[str]) -> list[Finding]:
+def _untested(labels: Sequence[str], sizes: Counter[str], because: str) -> list[Finding]:
     if not labels:
         return []
     names = ", ".join(f"{label!r} ({sizes[label]} images)" for label in labels)
-    message = f"No test image for {names}: all images of the class belong together, so they stay in training."
+    message = f"No test image for {names}: {because}."
     detail = {"classes": list(labels), "counts": {label: sizes[label] for label in labels}}
     return [Finding("untested-class", "problem", message, detail=detail)]

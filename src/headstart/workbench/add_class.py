@@ -29,6 +29,8 @@ from headstart.workbench.session import Session
 from headstart.workbench.solve_again import ADDED, check_solvable, solve_again, write_again
 from headstart.workbench.write_run import next_command
 
+_SPLIT = ("test_share", "seed", "stable_split")  # options that the run decides: how images are divided
+
 
 @dataclass(frozen=True)
 class ClassAdded(Plain):
@@ -92,7 +94,7 @@ def add_class(
     chosen = None if out is None else out_folder(out)
     old = run if isinstance(run, Run) else Run.load(run)
     was = Recipe.from_dict(old.record["recipe"])
-    session = Session(recipe, {**options, "test_share": was.test_share, "seed": was.seed}, on_event)
+    session = Session(recipe, {**options, **{name: getattr(was, name) for name in _SPLIT}}, on_event)
     check_solvable(old, verb="add_class")
     rows, folder = RunRows.of(old), Path(images)
     name = name or folder.resolve().name
@@ -156,7 +158,9 @@ def _new_images(session: Session, folder: Path, name: str, *, rows: RunRows, rul
     if not fresh:
         raise DataError(expected="images that the run does not have", found="none", where=folder)
     chosen = dataset if len(fresh) == len(dataset) else dataset.subset(fresh)
-    return chosen.with_split(session.recipe.test_share, session.recipe.seed), len(dataset) - len(fresh)
+    recipe = session.recipe
+    divided = chosen.with_split(recipe.test_share, recipe.seed, stable=recipe.stable_split)
+    return divided, len(dataset) - len(fresh)
 
 
 def _joined(rows: RunRows, dataset: Dataset, features: Features, *, name: str) -> RunRows:

@@ -88,7 +88,9 @@ def advise(  # six: what to compare, how long, where to write
     named, wanted = _named(session, backbones), _sides(sides)
     path = session.source(source)
     with session.step("audit"):
-        dataset = session.dataset(source).with_split(session.recipe.test_share, session.recipe.seed)
+        dataset = session.dataset(source).with_split(
+            session.recipe.test_share, session.recipe.seed, stable=session.recipe.stable_split
+        )
     with session.step("backbones"):
         candidates = [one for given in named for one in _at_sizes(_load(session, given), given, wanted)]
     trial = _Trial(session, dataset.training_only(), deadline=began + minutes * 60)

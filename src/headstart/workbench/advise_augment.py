@@ -80,7 +80,11 @@ def advise_augment(  # six: what to check, on how many images, where to draw
     check_backbone(session)
     path = session.source(source)
     with session.step("audit"):
-        dataset = session.dataset(source).with_split(session.recipe.test_share, session.recipe.seed).training_only()
+        dataset = (
+            session.dataset(source)
+            .with_split(session.recipe.test_share, session.recipe.seed, stable=session.recipe.stable_split)
+            .training_only()
+        )
     backbone = choose_backbone(session).backbone
     advice, pixels = check_augmentations(session, dataset, backbone, transforms=chosen, most=most, source=str(path))
     if figure is not None:

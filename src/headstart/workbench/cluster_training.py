@@ -118,7 +118,10 @@ class ClusterTraining:
         self._forward = self.job.forward(self.start.backbone)
         self._found, self._files = self.job.features(self.start.backbone, self._forward.name)
         sharded = self.job.dataset(self._found, self._files)
-        overlay = lay_over(sharded.dataset.with_split(recipe.test_share, recipe.seed), self.session.decisions)
+        overlay = lay_over(
+            sharded.dataset.with_split(recipe.test_share, recipe.seed, stable=recipe.stable_split),
+            self.session.decisions,
+        )
         if recipe.review is not None:
             self.session.notice(overlay.summary)
         self._sharded, self._dataset = sharded.of(overlay.dataset), overlay.dataset

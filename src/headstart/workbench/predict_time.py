@@ -55,7 +55,9 @@ def predict_time(
     """
     live = LiveHead(Session(None, options, on_event))
     session, recipe, backbone = live.session, live.session.recipe, live.start.backbone
-    dataset = session.dataset(session.source(source)).with_split(recipe.test_share, recipe.seed)
+    dataset = session.dataset(session.source(source)).with_split(
+        recipe.test_share, recipe.seed, stable=recipe.stable_split
+    )
     with session.step("choose an engine"):
         job = session.feature_job(dataset, backbone)
     train = dataset.indices("train")

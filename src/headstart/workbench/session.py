@@ -254,7 +254,9 @@ class Session:
         Raises:
             DataError: as `dataset`, no honest test is possible, or the decisions do not fit these images.
         """
-        dataset = self.dataset(source).with_split(self.recipe.test_share, self.recipe.seed)
+        dataset = self.dataset(source).with_split(
+            self.recipe.test_share, self.recipe.seed, stable=self.recipe.stable_split
+        )
         found = lay_over(dataset, self.decisions)
         if self.recipe.review is not None:
             self.notice(found.summary)
