@@ -10,7 +10,7 @@ import pytest
 import headstart as hs
 from headstart.backbones.backbone import load_backbone
 from headstart.data.images import open_image
-from headstart.errors import DataError
+from headstart.errors import DataError, RecipeError
 from headstart.progress import Event, Progress
 
 OPTIONS = {"backbone": "embedded", "engine": "eager", "offline": True}
@@ -73,3 +73,8 @@ def test_what_cannot_be_read_and_nothing_at_all_are_refused(tmp_path: Path) -> N
         hs.embed(tmp_path / "empty.png", **OPTIONS)
     with pytest.raises(DataError, match="at least one image"):
         hs.embed([], **OPTIONS)
+
+
+def test_a_table_of_another_kind_is_refused_before_any_image_is_read(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"a file \.parquet.*e\.csv"):
+        hs.embed(tmp_path / "no such folder", out=tmp_path / "e.csv", **OPTIONS)

@@ -20,9 +20,9 @@ from headstart.errors import DataError
 from headstart.features.extract import ImageFiles, extract_features, open_store
 from headstart.features.matrix import Features
 from headstart.options import EmbedOptions, takes
-from headstart.output_paths import writable_file
 from headstart.progress import OnEvent
 from headstart.recipe import Recipe
+from headstart.workbench.prediction_files import check_parquet
 from headstart.workbench.session import Session
 from headstart.workbench.starting_point import check_backbone, choose_backbone
 
@@ -55,7 +55,7 @@ def embed(
         BackboneError: the backbone is unknown, or its weights are out of reach.
         DataError: an image cannot be read, or there is none.
     """
-    named = None if out is None else writable_file(out, expected="a table that can be written")
+    named = None if out is None else check_parquet(Path(out))
     own = options.get("backbone")
     own = own if isinstance(own, Backbone) else None
     if own is not None:

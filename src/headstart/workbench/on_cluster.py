@@ -23,9 +23,8 @@ from headstart.distributed.run_shards import BAD, ShardTables, write_bad
 from headstart.distributed.shard_files import matrix_of
 from headstart.errors import RecipeError
 from headstart.features.matrix import Features
-from headstart.output_paths import writable_file
 from headstart.workbench.cluster_job import ClusterJob, source_of, source_path
-from headstart.workbench.prediction_files import PredictedShards
+from headstart.workbench.prediction_files import PredictedShards, check_parquet
 from headstart.workbench.run import CLASSIFIER, Run, Trained
 from headstart.workbench.session import Session
 
@@ -47,7 +46,7 @@ def predict_on(
     Raises:
         DataError: there is nothing to read. RunError: the file cannot be written.
     """
-    _check_table(out)
+    check_parquet(out)
     with _job(session, cluster, source, rules=model.rules, labelled=False) as job:
         file, key = _file_of(trained, model, cluster)
         found, _ = job.predictions(model, file, key)
@@ -122,7 +121,7 @@ def write_embeddings(path: Path, features: Features) -> Path:
     Raises:
         RunError: it cannot be written there.
     """
-    _check_table(path)
+    check_parquet(path)
     columns = {"path": pa.array(map(files.printable, features.names)), "sha256": pa.array(features.contents)}
     for stage in features.stages:
         values = np.ascontiguousarray(features[stage])
@@ -137,14 +136,6 @@ def _readable(found: ShardTables) -> pa.Table:
     parts = [table.filter(table.column("error").is_null()).select(wanted) for table in found.tables]
     table = pa.concat_tables(parts)
     return table.take(pa.array(sorted(range(len(table)), key=table.column("name").to_pylist().__getitem__)))
-
-
-def _check_table(path: Path) -> None:
-    if path.suffix.lower() != ".parquet":
-        raise RecipeError(
-            expected="a file .parquet with --on", found=str(path), where="--out", hint="Such as predictions.parquet."
-        )
-    writable_file(path, expected="a table that can be written")
 
 
 def _write_tables(path: Path, tables: Sequence[pa.Table]) -> None:

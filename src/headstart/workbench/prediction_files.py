@@ -70,14 +70,32 @@ def tables_of(csv: str | Path | None, out: str | Path | None, kind: str | None) 
         tables[Path(out or f"predictions.{kind}")] = kind
     for path, format_ in tables.items():
         writable_file(path, expected="a table that can be written")
-        if format_ == "parquet" and importlib.util.find_spec("pyarrow") is None:
-            raise RunError(
-                expected="the package pyarrow",
-                found="not installed",
-                where=path,
-                hint='pip install "headstart[parquet]"',
-            )
+        if format_ == "parquet":
+            _check_pyarrow(path)
     return tables
+
+
+def check_parquet(path: Path) -> Path:
+    """The path of a Parquet file that a verb is to write.
+
+    Raises:
+        RecipeError: it has another suffix. RunError: nothing can be written there, or pyarrow is not installed.
+    """
+    if path.suffix.lower() != ".parquet":
+        hint = f"Such as {path.with_suffix('.parquet').name}." if path.name else ""
+        raise RecipeError(expected="a file .parquet", found=str(path), where="--out", hint=hint)
+    _check_pyarrow(path)
+    return writable_file(path, expected="a table that can be written")
+
+
+def _check_pyarrow(path: Path) -> None:
+    if importlib.util.find_spec("pyarrow") is None:
+        raise RunError(
+            expected="the package pyarrow",
+            found="not installed",
+            where=path,
+            hint='pip install "headstart[parquet]"',
+        )
 
 
 def expand(source: str | os.PathLike[str], roots: dict[Path, str]) -> list[Path]:
