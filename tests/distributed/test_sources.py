@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,10 @@ def test_a_tree_a_folder_of_parquet_and_tars_give_the_same_images(photos: Path, 
     tars = found_in(str(tmp_path / "*.tar"), tmp_path)
     assert tars.images is None
     assert images_of(tars) == expected
+    assert images_of(found_in((tmp_path / "table").as_uri(), tmp_path)) == expected  # folders at an address
+    (tmp_path / "tars").mkdir()
+    shutil.copy(tmp_path / "a.tar", tmp_path / "tars")
+    assert len(images_of(found_in((tmp_path / "tars").as_uri(), tmp_path))) == 10
     assert images_of(found_in(tmp_path / "a.tar", tmp_path)) == sorted((r["bytes"], r["label"]) for r in rows[:10])
 
 
@@ -80,15 +85,15 @@ def test_what_is_no_source_is_refused(tmp_path: Path) -> None:
     (tmp_path / "t.parquet").write_bytes(b"no table")
     with pytest.raises(DataError, match="a Parquet file"):
         found_in(tmp_path / "t.parquet", tmp_path)
+    (tmp_path / "folder of photos").mkdir()
+    (tmp_path / "folder of photos" / "a.png").write_bytes(RED_PNG)
     with pytest.raises(DataError, match="Parquet files or tars at an address"):
-        found_in("s3://bucket/photos", tmp_path)
+        found_in((tmp_path / "folder of photos").as_uri(), tmp_path)
     with pytest.raises(DataError):
         found_in(tmp_path / "gone", tmp_path)
 
 
 def test_an_archive_of_class_folders_is_no_webdataset(photos: Path, tmp_path: Path) -> None:
-    import shutil
-
     archive = shutil.make_archive(str(tmp_path / "photos"), "tar", photos)
     found = found_in(archive, tmp_path)
     assert all(isinstance(shard, FileShard) for shard in found.shards)

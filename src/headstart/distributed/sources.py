@@ -35,6 +35,7 @@ _NAMES = {
     "name": ("name", "id", "image_id", "key"),
 }
 _PEEKED = 8  # members of a tar that say whether it is a webdataset
+_TABLES, _TARS = (".parquet", ".parq"), (".tar", ".tar.gz", ".tgz")
 _SIDE_FILES = (".cls", ".json", ".txt")
 
 
@@ -70,20 +71,10 @@ def find_shards(source: str, layout: SourceLayout, *, unpack_into: Path, labelle
     Raises:
         DataError: there is nothing to read, or the driver of an address is not installed.
     """
-    if _is_parquet(source):
-        files = expand_url(source, ".parquet")
-        shards: list[Shard] = [shard for url in files for shard in _parquet_shards(url, layout, labelled=labelled)]
+    files = _tables_and_tars(source)
+    if files is not None:
+        shards = [shard for url in files for shard in _shards_of(url, layout, labelled=labelled)]
         return ShardedSource(source, tuple(shards))
-    if _is_webdataset(source):
-        tars = expand_url(source, ".tar")
-        return ShardedSource(source, tuple(TarShard(url, identity(url)) for url in tars))
-    if is_url(source):
-        raise DataError(
-            expected="Parquet files or tars at an address",
-            found="an address of something else",
-            where=source,
-            hint="Such as s3://bucket/photos/*.parquet; a class tree is read from a disk.",
-        )
     found = scan(
         Path(source), unpack_into=unpack_into, least_classes=2 if labelled else 1, layout=layout, stop=labelled
     )
@@ -102,6 +93,35 @@ def find_shards(source: str, layout: SourceLayout, *, unpack_into: Path, labelle
     return ShardedSource(found.source, tuple(cut(rows)), found.classes, found.findings, paths=paths)
 
 
+def _tables_and_tars(source: str) -> list[str] | None:
+    """The Parquet files or webdataset tars that a source stands for; None: it is a tree, table or archive.
+
+    Raises:
+        DataError: there is none, or something else at an address.
+    """
+    if _is_parquet(source):
+        return expand_url(source, ".parquet")
+    if _is_webdataset(source):
+        return expand_url(source, ".tar")
+    if not is_url(source):
+        return None
+    inside = expand_url(source, "")  # of a folder, all files
+    found = [url for url in inside if url.endswith(_TABLES)] or [url for url in inside if url.endswith(_TARS)]
+    if found:
+        return found
+    raise DataError(
+        expected="Parquet files or tars at an address",
+        found="an address of something else",
+        where=source,
+        hint="Such as s3://bucket/photos/*.parquet; a class tree is read from a disk.",
+    )
+
+
+def _shards_of(url: str, layout: SourceLayout, *, labelled: bool) -> Sequence[Shard]:
+    """The row groups of a Parquet file, or a tar."""
+    return [TarShard(url, identity(url))] if url.endswith(_TARS) else _parquet_shards(url, layout, labelled=labelled)
+
+
 def cut(rows: Sequence[ImageRow]) -> list[FileShard]:
     """Rows in the order of their names' hashes, cut where a hash begins with zeros: content-defined chunks."""
     hashed = sorted((hashlib.sha256(row.name.encode("utf-8", "surrogatepass")).digest(), row) for row in rows)
@@ -115,14 +135,14 @@ def cut(rows: Sequence[ImageRow]) -> list[FileShard]:
 
 
 def _is_parquet(source: str) -> bool:
-    if source.endswith((".parquet", ".parq")):
+    if source.endswith(_TABLES):
         return True
     folder = Path(source)
     return not is_url(source) and folder.is_dir() and next(folder.glob("*.parquet"), None) is not None
 
 
 def _is_webdataset(source: str) -> bool:
-    if not source.endswith((".tar", ".tar.gz", ".tgz")):
+    if not source.endswith(_TARS):
         return False
     if is_url(source) or any(c in source for c in "*?["):
         return True
