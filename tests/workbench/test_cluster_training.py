@@ -1,7 +1,8 @@
-"""train --on: the classifier of one machine, also when a worker is killed in the middle."""
+"""train --on: the classifier of one machine, also when a worker is killed in the middle, or a whole node of Ray."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import threading
@@ -62,6 +63,49 @@ def test_a_worker_killed_in_the_middle_leaves_the_same_file(photos: Path, tmp_pa
     np.testing.assert_array_equal(whole.classifier.head.weight, killed.classifier.head.weight)
     one_machine = hs.train(photos, out=tmp_path / "one", **OPTIONS)
     check_same_classifier(whole, one_machine)
+
+
+@pytest.mark.slow  # three nodes of Ray on this machine take a minute
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed")
+def test_a_node_of_ray_killed_in_the_middle_leaves_the_same_file(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+    from ray.cluster_utils import Cluster as Nodes
+
+    source = str(Path(hs.__file__).parents[1])  # workers of nodes start in folders of their own
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([source, os.environ.get("PYTHONPATH", "")]))
+    table = write_parquet(tmp_path / "photos.parquet", rows_of(photos), per_group=2)
+    whole = hs.train(table, on=hs.Cluster(processes=1, shards=tmp_path / "a"), out=tmp_path / "whole", **OPTIONS)
+    some = {"include_dashboard": False, "object_store_memory": 100_000_000}
+    nodes = Nodes(initialize_head=True, head_node_args={"num_cpus": 0, **some})
+    try:
+        lost, _ = nodes.add_node(num_cpus=1, **some), nodes.add_node(num_cpus=1, **some)
+        nodes.wait_for_nodes()
+        left: list[int] = []
+
+        def kill() -> None:
+            while len(found := list((tmp_path / "b").glob("*/*.arrow"))) < 2:
+                time.sleep(0.02)
+            nodes.remove_node(lost, allow_graceful=False)
+            left.append(24 - len(found))
+
+        killer = threading.Thread(target=kill, daemon=True)
+        killer.start()
+        where = hs.Cluster(engine="ray", address=nodes.address, shards=tmp_path / "b")
+        killed = hs.train(table, on=where, out=tmp_path / "killed", **OPTIONS)
+        killer.join(60)
+    finally:
+        ray.shutdown()
+        nodes.shutdown()
+
+    assert left
+    assert left[0] > 0  # shards that nobody had done when the node died
+    files = [run.folder / "features.safetensors" for run in (whole, killed)]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    np.testing.assert_array_equal(whole.classifier.head.weight, killed.classifier.head.weight)
+    assert whole.classifier.head.temperature == killed.classifier.head.temperature
 
 
 def _kill_a_worker_at(folder: Path, results: int) -> None:
