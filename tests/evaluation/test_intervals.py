@@ -22,6 +22,7 @@ from headstart.evaluation.intervals import (
     picked_share_interval,
     points,
     share_interval,
+    signed,
     wilson,
 )
 
@@ -224,3 +225,8 @@ def test_a_mean_has_students_interval() -> None:
 
 def test_a_difference_has_its_sign() -> None:
     assert points(Interval(-0.013, -0.05, 0.024, 9, "")) == "-1.3 points [-5.0, +2.4]"
+    assert signed(Interval(0.0123, -0.0204, 0.05, 9, ""), digits=3) == "+0.012 [-0.020, +0.050]"
+
+
+def test_what_rounds_to_zero_from_below_is_no_minus_zero() -> None:
+    assert points(Interval(0.038, -0.0004, 0.075, 9, "")) == "+3.8 points [+0.0, +7.5]"

@@ -17,7 +17,7 @@ from scipy.special import ndtri
 from headstart.advice.curve_fit import Forecast, forecast
 from headstart.advice.nested import beginning, nested_order
 from headstart.evaluation.design_effect import numbered, shared_groups
-from headstart.evaluation.intervals import CONFIDENCE, Interval, mean_interval, share_interval
+from headstart.evaluation.intervals import CONFIDENCE, Interval, mean_interval, points, share_interval, signed
 from headstart.features.matrix import FeatureView
 from headstart.heads.regularization_path import LabelledFeatures, Labels, Progress, no_progress
 from headstart.heads.ridge import solve_ridge
@@ -59,6 +59,11 @@ class ClassGain(Plain):
     def is_certain(self) -> bool:
         """Whether its images gained something beyond doubt."""
         return self.gain.low > 0
+
+    @property
+    def gained(self) -> str:
+        """The gain and its interval in points, without the word."""
+        return signed(self.gain, digits=1, scale=100)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,10 +107,8 @@ class LearningCurve(Plain):
         text = f"{now}. {words}: the forecast is {ahead}, all classes growing alike."
         first = self.gains[0] if self.gains else None
         if first is not None and first.is_certain:
-            gain = f"{first.gain.value * 100:+.1f} points [{first.gain.low * 100:+.1f}, {first.gain.high * 100:+.1f}]"
-            text += (
-                f" Images of {first.name} are worth most: the second half of them gained {gain} of balanced accuracy."
-            )
+            gain = f"{points(first.gain)} of balanced accuracy"
+            text += f" Images of {first.name} are worth most: the second half of them gained {gain}."
         elif self.gains:
             text += " No class stands out: add images of all."
         return text

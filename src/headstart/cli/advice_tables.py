@@ -85,8 +85,7 @@ def print_more_images(advice: Any) -> None:
         for name in ("training images", "gain of their second half, points"):
             table.add_column(name, justify="right", no_wrap=True)
         for gain in curve.gains:
-            ends = f"{gain.gain.value * 100:+.1f} [{gain.gain.low * 100:+.1f}, {gain.gain.high * 100:+.1f}]"
-            table.add_row(safe(gain.name), f"{gain.images:,}", ends, style="" if gain.is_certain else "dim")
+            table.add_row(safe(gain.name), f"{gain.images:,}", gain.gained, style="" if gain.is_certain else "dim")
         out.print(table)
         out.print(Text("gain: of balanced accuracy, by its images beyond half of them.", style="dim"))
     out.print()

@@ -63,7 +63,15 @@ class Interval(Plain):
 
 def points(difference: Interval) -> str:
     """`+1.3 points [-2.6, +5.3]`: a difference of shares with its sign."""
-    return f"{difference.value * 100:+.1f} points [{difference.low * 100:+.1f}, {difference.high * 100:+.1f}]"
+    value, ends = signed(difference, digits=1, scale=100).split(" ", 1)
+    return f"{value} points {ends}"
+
+
+def signed(difference: Interval, *, digits: int, scale: float = 1.0) -> str:
+    """`+0.013 [-0.026, +0.053]`; what rounds to zero is `+0.000`, from below too."""
+    rounded = [round(each * scale, digits) + 0.0 for each in (difference.value, difference.low, difference.high)]
+    value, low, high = (f"{each:+.{digits}f}" for each in rounded)
+    return f"{value} [{low}, {high}]"
 
 
 @public_api

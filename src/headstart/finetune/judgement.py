@@ -15,7 +15,7 @@ from scipy.special import softmax
 from headstart.evaluation.calibration import Temperature
 from headstart.evaluation.conformal import ConformalSets, fit_conformal
 from headstart.evaluation.design_effect import shared_groups
-from headstart.evaluation.intervals import Interval, mean_interval
+from headstart.evaluation.intervals import Interval, mean_interval, signed
 from headstart.finetune.result import HeldOut, Labels, Scores
 from headstart.heads.cross_validation import group_folds
 from headstart.plain import Plain
@@ -63,7 +63,7 @@ class Judgement(Plain):
         return cls(**{**values, "gain": gain, "temperature": temperature, "conformal": conformal})
 
     def __str__(self) -> str:
-        gain = f"{self.gain.value:+.3f} [{self.gain.low:+.3f}, {self.gain.high:+.3f}] nats per image"
+        gain = f"{signed(self.gain, digits=3)} nats per image"
         accuracies = f"accuracy {percent(self.probe_accuracy)} → {percent(self.accuracy)}"
         chosen = ", chosen on the other folds," if len(self.losses) > 1 else ""
         return (

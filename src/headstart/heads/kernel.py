@@ -19,7 +19,7 @@ from scipy.linalg import solve_triangular
 from scipy.spatial.distance import pdist
 
 from headstart.evaluation.design_effect import shared_groups
-from headstart.evaluation.intervals import mean_interval
+from headstart.evaluation.intervals import mean_interval, signed
 from headstart.features.matrix import FeatureView
 from headstart.heads.kernel_map import KernelMap, signed_roots
 from headstart.heads.regularization_path import (
@@ -106,8 +106,7 @@ def solve_auto(
     means = f"ridge {errors[0].mean():.4f}, kernel {errors[1].mean():.4f}"
     reason = (
         f"--head auto takes {chosen.kind}: squared error {ridge.held_out}: {means}, "
-        f"difference {margin.value:+.4f} [{margin.low:+.4f}, {margin.high:+.4f}]; accuracy {percent(ridge.accuracy)}, "
-        f"{percent(kernel.accuracy)}"
+        f"difference {signed(margin, digits=4)}; accuracy {percent(ridge.accuracy)}, {percent(kernel.accuracy)}"
     )
     return replace(chosen, reason=reason)
 

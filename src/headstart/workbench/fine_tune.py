@@ -11,7 +11,7 @@ import torch
 
 from headstart.backbones.backbone import Backbone, Provenance
 from headstart.data.dataset import Dataset, Labels
-from headstart.evaluation.intervals import Interval
+from headstart.evaluation.intervals import Interval, signed
 from headstart.finetune.auto import boundary_of, epochs_of, plan_fine_tuning, settings_of, start_of
 from headstart.finetune.plan import FineTunePlan
 from headstart.finetune.processes import together
@@ -182,7 +182,7 @@ def _judged(
         return FineTuneOutcome(tuned, plan, verdict=unjudged if is_continued else "")
     gain, better = tuned.gain([str(group) for group in groups])
     if recipe.strategy == "auto" and not better:
-        size = f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}] nats per image on {gain.n} held out"
+        size = f"{signed(gain, digits=3)} nats per image on {gain.n} held out"
         verdict = f"auto: keeping {start}; {tuned.strategy} is not better beyond the interval: {size}"
         return FineTuneOutcome(None, plan, gain=gain, verdict=verdict, dropped=tuned)
     if is_continued and recipe.strategy != "auto":
@@ -209,8 +209,8 @@ def _verdict(tuned: FineTuneResult, gain: Interval, *, force: bool) -> str:
             kept = "The continued classifier is kept because of --force; it is worse than the previous one"
     return (
         f"{kept} on the same {counted(after.n, 'held-out image')} (accuracy {percent(before.accuracy)} → "
-        f"{percent(after.accuracy)}; log loss {before.log_loss:.3f} → {after.log_loss:.3f}, gain {gain.value:+.3f} "
-        f"[{gain.low:+.3f}, {gain.high:+.3f}] per image)."
+        f"{percent(after.accuracy)}; log loss {before.log_loss:.3f} → {after.log_loss:.3f}, gain "
+        f"{signed(gain, digits=3)} per image)."
     )
 
 
