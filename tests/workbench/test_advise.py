@@ -31,13 +31,15 @@ def test_sizes_of_a_network_are_ranked_on_training_images_and_the_advice_is_writ
 
 
 @pytest.mark.slow
-def test_a_network_that_would_not_end_in_time_is_named(tmp_path: Path) -> None:
-    folder = draw_folder(tmp_path / "photos", per_class=12)
+def test_what_would_not_end_in_time_is_named_and_nothing_is_claimed_of_it(tmp_path: Path) -> None:
+    folder = draw_folder(tmp_path / "photos", per_class=48)  # 114 for training: rounds of 100 and of 114 images
     advice = hs.advise(folder, backbones="embedded", sides="64,104", minutes=1e-6, on_event=None)
-    assert len(advice.ranked) == 1  # the cheapest is measured whatever it takes
-    (left,) = advice.left_out
-    assert "embedded" in left
-    assert "--minutes" in advice.left_out[left]
+    (measured,) = advice.ranked  # the cheapest is measured whatever it takes
+    assert measured.images == advice.images == 100
+    assert advice.left_out["embedded 104 px"].startswith("not measured within --minutes")
+    assert advice.left_out["embedded 64 px"].startswith("measured on 100 images alone: 114 would take")
+    said = "Take embedded 64 px: nothing else was measured. 1 network not measured: give more --minutes."
+    assert advice.summary == said
 
 
 def test_mistakes_are_found_before_anything_is_read(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from headstart.features.matrix import Features
 from headstart.heads.regularization_path import LabelledFeatures, Labels
 from headstart.heads.ridge import indicators, solve_ridge
 from headstart.plain import Plain, fields_of
+from headstart.wording import counted
 
 FEW_PER_CLASS = 20  # images; below, held-out accuracy saturates: ten a class gave 0.97 to a stage that tested at 0.70
 RUNGS = (100, 250, 500)  # images that the candidates of each round are measured on; the last is the most ever read
@@ -140,7 +141,7 @@ class BackboneAdvice(Plain):
     def summary(self) -> str:
         """What to take and why, one or two sentences."""
         best, choice = self.ranked[0], self.advised
-        tied = sum(one.is_tied and one.images == best.images for one in self.ranked)
+        tied = sum(one.is_tied for one in self.ranked)
         if choice is not best:
             why = f"it is within one standard error of the best, {best.network.title}, and the cheapest of those"
         elif tied:
@@ -149,6 +150,8 @@ class BackboneAdvice(Plain):
         else:
             why = "all others are worse beyond doubt" if len(self.ranked) > 1 else "nothing else was measured"
         text = f"Take {choice.network.title}: {why}."
+        if missed := [title for title in self.left_out if title not in {one.network.title for one in self.ranked}]:
+            text += f" {counted(len(missed), 'network')} not measured: give more --minutes."
         if self.is_few:
             text += (
                 f" Fewer than {FEW_PER_CLASS} images a class: LogME ranks, for held-out accuracy says little of so few."

@@ -27,8 +27,9 @@ def print_backbone_advice(advice: Any) -> None:
         f"in pairs); ms: one image, here.{more}"
     )
     out.print(Text(about, style="dim"))
-    for title, why in advice.left_out.items():
-        out.print(Text.assemble(("! ", "yellow"), shown(f"{title}: {why}")))
+    for why in dict.fromkeys(advice.left_out.values()):
+        titles = ", ".join(title for title, own in advice.left_out.items() if own == why)
+        out.print(Text.assemble(("! ", "yellow"), shown(f"{titles}: {why}")))
     out.print(Text(f"Licences of the weights: {_licences(advice)}.", style="dim"))
     out.print()
     out.print(safe(advice.summary))

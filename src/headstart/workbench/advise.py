@@ -44,7 +44,7 @@ from headstart.plain import to_plain
 from headstart.progress import OnEvent, print_event
 from headstart.recipe import Recipe
 from headstart.wording import counted, duration
-from headstart.workbench.session import Session
+from headstart.workbench.session import FeatureJob, Session
 from headstart.workbench.starting_point import check_backbone, choose_backbone
 from headstart.workbench.training_plan import layer_choices
 
@@ -73,7 +73,8 @@ def advise(  # six: what to compare, how long, where to write
         source: as for `train`.
         backbones: names, in a list or with commas; `NAME=FILE` gives weights. Default: all whose weights are here.
         sides: of the input in px. Default: that of the weights, about 0.7 and 1.3 times it.
-        minutes: no network is started on that would not end in time.
+        minutes: nothing is begun that would not end in time: no network of the first round, and no later round as a
+            whole, so that what is compared was measured on the same images.
         out: folder for advice.json and a figure of accuracy over cost.
 
     Raises:
@@ -163,6 +164,8 @@ class _Trial:
         counts = sorted({min(count, len(self.dataset)) for count in RUNGS})
         for number, count in enumerate(counts, 1):
             rows = beginning(self.order, self.all_groups, count)
+            if number > 1 and not self._ends_in_time(candidates, rows):
+                return
             self.groups.append(self.all_groups[rows])
             what = f"round {number} of {len(counts)}: {counted(len(candidates), 'network')} on {len(rows)} images"
             self.session.notice(what)
@@ -174,15 +177,27 @@ class _Trial:
                 kept = {one.cost.title for one in survivors(rounds, self.groups[-1])}
                 candidates = [one for one in candidates if one.cost.title in kept]
 
+    def _ends_in_time(self, candidates: Sequence[_Candidate], rows: Labels) -> bool:
+        """Whether a later round may be begun; if not, its networks are named."""
+        expected = sum(self._waiting(one, rows)[1] for one in candidates)
+        if time.monotonic() + expected <= self.deadline:
+            return True
+        why = f"measured on {len(self.groups[-1])} images alone: {len(rows)} would take about {duration(expected)} more"
+        self.left_out |= {one.cost.title: f"{why} than --minutes allows" for one in candidates}
+        return False
+
+    def _waiting(self, one: _Candidate, rows: Labels) -> tuple[FeatureJob, float]:
+        """The images of which a network has no features yet, and the seconds that they will take."""
+        one.backbone.preprocess = one.preprocess  # the candidates of a backbone share its network
+        job = self.session.feature_job(self.dataset.subset(rows.tolist()), one.backbone)
+        return job, job.waiting * self._seconds.get(one.cost.title, one.cost.milliseconds / 1000)
+
     def _measure(self, one: _Candidate, rows: Labels, number: int) -> None:
         cost, backbone = one.cost, one.backbone
-        backbone.preprocess = one.preprocess  # the candidates of a backbone share its network
-        job = self.session.feature_job(self.dataset.subset(rows.tolist()), backbone)
-        expected = job.waiting * self._seconds.get(cost.title, cost.milliseconds / 1000)
-        first = not any(len(found.rounds) == number for found in self.measured)  # somebody has to be measured
-        if time.monotonic() + expected > self.deadline and not first:
-            where = f"on all {len(rows)} images " if number > 1 else ""
-            self.left_out[cost.title] = f"not measured {where}within --minutes: about {duration(expected)} more"
+        job, expected = self._waiting(one, rows)
+        # somebody has to be measured
+        if number == 1 and self._measured and time.monotonic() + expected > self.deadline:
+            self.left_out[cost.title] = f"not measured within --minutes: about {duration(expected)} more"
             return
         extracted = self.session.features(job)
         if extracted.extraction.computed:
