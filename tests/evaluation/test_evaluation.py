@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -87,6 +88,21 @@ def test_the_held_out_accuracy_is_shown_beside_the_test() -> None:
     (line,) = [line for line in lines if line.startswith("  held out")]
     assert str(wilson(200, 240)) in line
     assert "240 training images, leaving out one image at a time; not the test images" in line
+
+
+def test_a_test_below_the_held_out_images_is_said_with_newcombe_s_interval() -> None:
+    """The second example of Newcombe 1998, Table II: 56 of 70 against 48 of 80, 0.20 [0.0524, 0.3339]."""
+    e = evaluate_probabilities(np.eye(3)[[0] * 48 + [1] * 32], images([0] * 80))
+    worse = dataclasses.replace(e, held_out=HeldOutAccuracy(wilson(56, 70), "70 training images"))
+    gap = worse.minus_held_out
+    assert gap is not None
+    assert (gap.value, gap.low, gap.high) == pytest.approx((-0.2, -0.3339, -0.0524), abs=5e-5)
+    assert worse.is_below_held_out
+    assert "test minus held out -20.0 points [-33.4, -5.2]" in str(worse)
+    equal = dataclasses.replace(e, held_out=HeldOutAccuracy(wilson(42, 70), "70 training images"))
+    assert not equal.is_below_held_out
+    assert "minus held out" not in str(equal)
+    assert e.minus_held_out is None
 
 
 def test_few_groups_are_said() -> None:

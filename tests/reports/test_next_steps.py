@@ -11,8 +11,8 @@ import pytest
 from headstart.backbones.catalogue import find_spec
 from headstart.data.finding import Finding
 from headstart.evaluation.evaluate import evaluate_probabilities
-from headstart.evaluation.evaluation import Evaluation
-from headstart.evaluation.intervals import Interval
+from headstart.evaluation.evaluation import Evaluation, HeldOutAccuracy
+from headstart.evaluation.intervals import Interval, wilson
 from headstart.reports.next_steps import NextStep, next_steps
 from small_evaluations import CLASSES, images
 
@@ -35,6 +35,14 @@ def answers(correct: dict[str, tuple[int, int]], confidence: float = 0.8) -> Eva
 def steps(evaluation: Evaluation, findings: tuple[Finding, ...] = (), **options: object) -> list[NextStep]:
     given = {"source": "my photos", "train_counts": {"cat": 12}, "backbone": LITE, "others": (EMBEDDED, LITE)}
     return next_steps(evaluation, findings, **{**given, **options})  # type: ignore[arg-type]
+
+
+def test_a_test_below_the_held_out_images_is_the_first_thing_to_look_at() -> None:
+    tested = answers(dict.fromkeys(CLASSES, (160, 200)))
+    worse = dataclasses.replace(tested, held_out=HeldOutAccuracy(wilson(576, 600), "600 training images"))
+    assert "differ from the training images: their accuracy is 16.0 points" in steps(worse)[0].text
+    as_good = dataclasses.replace(tested, held_out=HeldOutAccuracy(wilson(490, 600), "600 training images"))
+    assert not any("differ from the training" in step.text for step in steps(as_good))
 
 
 def test_a_good_classifier_on_many_images_needs_nothing() -> None:

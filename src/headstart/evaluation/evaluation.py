@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from headstart.errors import RunError, shown
 from headstart.evaluation.calibration import Calibration
 from headstart.evaluation.design_effect import FEW_GROUPS
-from headstart.evaluation.intervals import Interval, points
+from headstart.evaluation.intervals import Interval, add_intervals, points
 from headstart.evaluation.paired import is_significant
 from headstart.plain import Plain, data_frame
 from headstart.public_api import public_methods
@@ -199,6 +199,23 @@ class Evaluation(Plain):
         return sum(row[i] for i, row in enumerate(self.confusion))
 
     @property
+    def minus_held_out(self) -> Interval | None:
+        """Test accuracy minus that of left-out training images; None where those were not measured.
+
+        Different images, so Newcombe's interval from that of each; groups of images count as such on both sides.
+        """
+        if self.held_out is None:
+            return None
+        tested = self.accuracy_over_groups or self.accuracy
+        return add_intervals([tested, self.held_out.accuracy], [1, -1], "Newcombe, different images")
+
+    @property
+    def is_below_held_out(self) -> bool:
+        """Whether the test went worse than left-out training images, beyond what chance does in one of 40 splits."""
+        gap = self.minus_held_out
+        return gap is not None and gap.high < 0
+
+    @property
     def _few_groups(self) -> str:
         few = 0 < self.groups < FEW_GROUPS
         return f"; fewer than {FEW_GROUPS} groups: a rough guide" if few else ""
@@ -227,7 +244,10 @@ class Evaluation(Plain):
         if self.without_leaks is not None:
             rows.append(("  without leaks", str(self.without_leaks), self._leaks()))
         if self.held_out is not None:
-            rows.append(("  held out", str(self.held_out.accuracy), f"{self.held_out.about}; not the test images"))
+            gap = self.minus_held_out
+            below = f"; test minus held out {points(gap)}" if gap is not None and self.is_below_held_out else ""
+            about = f"{self.held_out.about}; not the test images{below}"
+            rows.append(("  held out", str(self.held_out.accuracy), about))
         for one in self.baselines:
             lead = f"; classifier minus baseline {one.comparison}" if one.comparison else ""
             rows.append((f"baseline {shown(one.name)}", str(one.accuracy), shown(one.about) + lead))

@@ -45,6 +45,7 @@ def next_steps(
         run: its folder, for the commands.
     """
     steps = [
+        _other_images(evaluation),
         _labels(evaluation, findings, source=source, run=run),
         _class(evaluation, train_counts),
         _images(second_half, source, run),
@@ -61,6 +62,18 @@ def next_steps(
             )
         )
     return found
+
+
+def _other_images(e: Evaluation) -> NextStep | None:
+    """Where the test went worse than left-out training images: more of the same images would not mend it."""
+    gap = e.minus_held_out
+    if gap is None or not e.is_below_held_out:
+        return None
+    return NextStep(
+        f"Look at how the test images differ from the training images: their accuracy is {-gap.value * 100:.1f} points "
+        f"(95{NBSP}% interval {-gap.high * 100:.1f} to {-gap.low * 100:.1f}) below that of training images left out; "
+        "chance does that in one of 40 splits. Train on images like them."
+    )
 
 
 def _labels(e: Evaluation, findings: Sequence[Finding], *, source: str, run: str) -> NextStep | None:
