@@ -40,7 +40,7 @@ def file(exported: Path) -> OnnxClassifier:
 
 
 def test_it_is_short_enough_to_read() -> None:
-    assert len(Path(runtime_onnx.__file__).read_text(encoding="utf-8").splitlines()) <= 200
+    assert len(Path(runtime_onnx.__file__).read_text(encoding="utf-8").splitlines()) < 150
 
 
 @pytest.mark.slow
@@ -57,7 +57,7 @@ def test_a_copy_beside_the_model_runs_alone(run: hs.Run, exported: Path, photos:
         assert line["label"] == expected.label
         assert line["probabilities"] == pytest.approx(expected.probabilities, abs=0.005)
     assert "cannot be opened" in bad["error"]
-    assert subprocess.run([*command[:-1], "nowhere.onnx"], capture_output=True).returncode == 2
+    assert b"nowhere.onnx" in subprocess.run([*command[:-1], "nowhere.onnx"], capture_output=True).stderr
 
 
 @pytest.mark.slow
@@ -65,15 +65,15 @@ def test_batch_and_single_images_give_the_same_rows(file: OnnxClassifier) -> Non
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (h, w, 3), dtype=np.uint8) for h, w in ((40, 50), (200, 100), (3, 90))]
 
-    rows = file.probabilities(images)
+    found = file.run(*images)
+    rows = found["probabilities"]
 
     assert rows.shape == (3, len(file.classes))
     assert rows.sum(1) == pytest.approx(1, abs=1e-6)
     for image, row in zip(images, rows, strict=True):
-        assert np.array_equal(file.probabilities([image])[0], row)
-    scores, features = file.run(images, "scores", "features")
-    assert scores.argmax(1).tolist() == rows.argmax(1).tolist()
-    assert features.ndim == 2
+        assert np.array_equal(file.run(image)["probabilities"][0], row)
+    assert found["scores"].argmax(1).tolist() == rows.argmax(1).tolist()
+    assert found["features"].ndim == 2
 
 
 def encoded(array: np.ndarray, format: str = "PNG", mode: str | None = None) -> bytes:
@@ -104,7 +104,9 @@ def test_images_are_opened_as_headstart_opens_them(file: OnnxClassifier) -> None
 def test_what_is_no_image_is_a_value_error(file: OnnxClassifier) -> None:
     floats = io.BytesIO()
     Image.fromarray(np.zeros((4, 4), np.float32)).save(floats, "TIFF")
-    for content in (b"", b"text", odd_images()["grey"][:200], floats.getvalue()):
+    large = io.BytesIO()
+    Image.new("1", (20_000, 20_000)).save(large, "PNG")
+    for content in (b"", b"text", odd_images()["grey"][:200], floats.getvalue(), large.getvalue()):
         with pytest.raises(ValueError):
             file.open(content)
 
@@ -115,7 +117,7 @@ def test_what_is_no_image_is_a_value_error(file: OnnxClassifier) -> None:
 def test_prepared_images_are_those_of_preprocess(interpolation: str, resize: int, crop: int, fit: str) -> None:
     wanted = Preprocess(resize, crop, interpolation, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), fit)
     file = object.__new__(OnnxClassifier)
-    file.preprocess = wanted.to_dict()
+    file.card = {"preprocess": wanted.to_dict()}
     rng = np.random.default_rng(0)
     for height, width in ((1, 40), (333, 500), (500, 333), (17, 90), (56, 56), (1, 5000)):
         image = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)

@@ -18,6 +18,7 @@ from headstart.backbones.backbone import Backbone  # noqa: E402
 from headstart.backbones.flip_tta import FlipTTA  # noqa: E402
 from headstart.classifier.classifier import Classifier  # noqa: E402
 from headstart.classifier.familiarity import FamiliarImages, fit_familiarity  # noqa: E402
+from headstart.classifier.rejection import told_by_file  # noqa: E402
 from headstart.errors import BackboneError  # noqa: E402
 from headstart.evaluation.conformal import fit_conformal  # noqa: E402
 from headstart.heads.kernel_map import KernelMap  # noqa: E402
@@ -88,9 +89,10 @@ def test_familiarity_and_sets_are_the_classifiers(make: object) -> None:
     file = OnnxClassifier(build_onnx(classifier, input="prepared").SerializeToString())
     batch = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
 
-    found = file.answers(list(batch))
+    rows = file.run(*batch)
+    found = [file.answer(rows, i) for i in range(len(batch))]
 
-    assert file.tells == {"threshold": True, "sets": True, "reason": ""}
+    assert told_by_file(file.card, file.outputs) == {"threshold": True, "sets": True, "reason": ""}
     expected: Any = classifier.predict(list(batch))
     for one, answer in zip(expected, found, strict=True):
         assert answer.pop("probabilities") == pytest.approx(one.probabilities, abs=1e-6)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
+import pytest
+
+from headstart.evaluation.comparison import Comparison, RunPredictions, compare
 from headstart.onnx_export.parity_report import ParityReport, ParityRow
 
 
@@ -54,3 +58,46 @@ def test_a_probability_or_a_pixel_beyond_its_tolerance_is_a_problem() -> None:
     assert "0.0060" in report(row(difference=0.006)).problems[0]
     assert "3 grey levels" in report(row(pixels=3)).problems[0]
     assert report().problems == ("No image could be compared.",)
+
+
+def test_on_the_same_pixels_an_int8_file_may_differ_by_rounding_alone() -> None:
+    exact = replace(report(row(same_pixels=1e-7)), same_pixels_tolerance=1e-4)
+    wrong = replace(report(row(same_pixels=0.002)), same_pixels_tolerance=1e-4)
+
+    assert exact.problems == ()
+    assert exact.to_dict()["largest_difference_on_same_pixels"] == 1e-7
+    assert "On the same prepared pixels a probability differs by 0.002" in wrong.problems[0]
+
+
+def paired(lost: int, gained: int, n: int) -> Comparison:
+    """A is correct on all of n images but `gained`, B on all but `lost`."""
+    labels = ("cat",) * n
+    a = ("dog",) * gained + ("cat",) * (n - gained)
+    b = ("cat",) * gained + ("dog",) * lost + ("cat",) * (n - gained - lost)
+    keys, classes = tuple(map(str, range(n))), ("cat", "dog")
+    first, second = (RunPredictions(keys=keys, labels=labels, predicted=p, classes=classes) for p in (a, b))
+    return compare(first, second)
+
+
+@pytest.mark.parametrize(
+    ("lost", "gained", "n", "refused"),
+    [
+        (0, 0, 50, False),
+        (2, 0, 50, False),  # 4 points, but two images
+        (3, 0, 50, True),
+        (0, 9, 50, False),  # better
+        (4, 0, 200, False),  # 2 points
+        (5, 0, 200, True),
+        (9, 8, 50, False),  # one net
+        (12, 0, 1000, True),  # 1.2 points, significantly
+    ],
+)
+def test_int8_may_lose_two_points_or_two_images_and_nothing_significant(
+    lost: int, gained: int, n: int, refused: bool
+) -> None:
+    found = replace(report(row()), accuracy=paired(lost, gained, n))
+
+    assert bool(found.loss) is refused
+    assert (found.loss in found.problems) is refused
+    assert "in int8" in str(found)
+    assert report(row()).loss == ""

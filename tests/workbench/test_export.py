@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -147,9 +148,48 @@ def test_a_format_that_is_not_known_is_refused_before_anything_is_done(run: hs.R
         hs.export(run, input="prepare", on_event=None)
 
 
-def test_a_float32_classifier_is_not_turned_into_int8(run: hs.Run, tmp_path: Path) -> None:
-    with pytest.raises(ClassifierError, match="train --precision int8"):
+@pytest.mark.slow
+def test_a_float32_run_is_written_in_int8_with_its_accuracy_beside_it(
+    run: hs.Run, photos: Path, tmp_path: Path
+) -> None:
+    result = hs.export(run, to="onnx-int8", out=tmp_path / "out", on_event=None)
+
+    assert set(result.files) == {path.name for path in (tmp_path / "out").iterdir()}
+    assert "classifier.safetensors" in result.files
+    small, large = (tmp_path / "out" / "classifier.onnx").stat().st_size, run.folder / "classifier.safetensors"
+    assert small < 0.5 * large.stat().st_size
+    parity = json.loads((tmp_path / "out" / "parity.json").read_text(encoding="utf-8"))
+    assert parity["largest_difference_on_same_pixels"] <= 1e-6
+    assert parity["accuracy"]["n"] == len(run.predictions("test"))
+    assert parity["accuracy"]["a"]["value"] == run.evaluation.accuracy.value
+    page = (tmp_path / "out" / "parity.html").read_text(encoding="utf-8")
+    assert "Accuracy of int8 and float32" in page
+    checked = hs.check(tmp_path / "out" / "classifier.onnx", photos / "disc", on_event=None)
+    assert checked.same_classifier
+    assert checked.passed
+
+
+@pytest.mark.slow
+def test_int8_that_loses_too_much_is_not_written(run: hs.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted: a head that was not solved again, with its classes in another order."""
+    from headstart.workbench import quantize_run
+    from headstart.workbench.solve_again import solve_again
+
+    def shifted(*arguments: Any, **options: Any) -> Any:
+        solved = solve_again(*arguments, **options)
+        head = replace(solved.probe.head, weight=np.roll(solved.probe.head.weight, 1, axis=1))
+        return replace(solved, probe=replace(solved.probe, head=head))
+
+    monkeypatch.setattr(quantize_run, "solve_again", shifted)
+    monkeypatch.setattr("headstart.workbench.export.COMPARED", 4)
+    with pytest.raises(ClassifierError, match="int8 is less accurate than float32"):
         hs.export(run, to="onnx-int8", out=tmp_path / "out", on_event=None)
+    assert not (tmp_path / "out").exists()
+
+
+def test_int8_needs_the_run_of_a_classifier(run: hs.Run, tmp_path: Path) -> None:
+    with pytest.raises(ClassifierError, match="training images"):
+        hs.export(run.classifier, to="onnx-int8", out=tmp_path / "out", on_event=None)
     assert not (tmp_path / "out").exists()
 
 

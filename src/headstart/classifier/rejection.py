@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from headstart.classifier.predictions import Prediction
 from headstart.errors import ClassifierError, RecipeError, near, shown
@@ -84,6 +85,13 @@ class Rejection:
             return prediction
         reasons = [text for kind, text in _reasons(prediction).items() if kind in self.kinds]
         return replace(prediction, label=None, rejected="; ".join(reasons)) if reasons else prediction
+
+
+def told_by_file(card: Mapping[str, Any], outputs: Collection[str]) -> dict[str, Any]:
+    """What `Rejection.check` asks, of the card and the outputs of an ONNX file."""
+    familiarity = card.get("familiarity") or {}
+    threshold, reason = familiarity.get("threshold") is not None, str(familiarity.get("reason", ""))
+    return {"threshold": threshold, "sets": "set" in outputs, "reason": reason}
 
 
 def _reasons(prediction: Prediction) -> dict[str, str]:

@@ -23,7 +23,8 @@ def export(  # one parameter for each option
     ] = "image",
     images: Annotated[Path | None, typer.Option(help="Images to compare on. Default: those of the run.")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder to write. Default: export, openvino or page, beside the classifier.")
+        Path | None,
+        typer.Option(help="Folder to write. Default: export, export-int8, openvino or page, beside the classifier."),
     ] = None,
     ort_web: Annotated[
         Path | None,

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from headstart.classifier.classifier import Classifier
 from headstart.classifier.familiarity import unit_rows
 from headstart.classifier.predictions import Prediction
+from headstart.classifier.rejection import told_by_file
 from headstart.data.images import BadImage, open_image
 from headstart.errors import RecipeError
 from headstart.inspection.attribution.attribution import explain
@@ -138,10 +139,11 @@ class ServedOnnx:
         self._model = model
         self._rules = replace(rules, max_pixels=pixels)
         self.card = dict(model.card)
-        self.tells = model.tells
-        self._compared = slice(*model.training["columns"]) if model.training else None
-        mean = np.array(model.training.get("mean", []), dtype=np.float64)
-        self.training = None if self._compared is None else TrainingMean(mean, int(model.training["images"]))
+        self.tells = told_by_file(model.card, model.outputs)
+        training = model.known.get("training") or {}
+        self._compared = slice(*training["columns"]) if training else None
+        mean = np.array(training.get("mean", []), dtype=np.float64)
+        self.training = None if self._compared is None else TrainingMean(mean, int(training["images"]))
 
     def predict(self, content: bytes) -> Prediction:
         """The same answer as `predict` with this file.
@@ -157,11 +159,11 @@ class ServedOnnx:
         Raises:
             BadImage: the image cannot be used.
         """
-        opened, names = open_image(content, self._rules), (*self._model.told, "features")
-        found = {name: rows[0] for name, rows in zip(names, self._model.run([opened.rgb], *names), strict=True)}
+        opened = open_image(content, self._rules)
+        found = self._model.run(opened.rgb)
         answer = self._model.answer(found)
         prediction = Prediction(name="<bytes>", damaged=opened.damage or opened.suspicion, **answer)
-        return prediction, None if self._compared is None else unit_rows(found["features"][None, self._compared])[0]
+        return prediction, None if self._compared is None else unit_rows(found["features"][:, self._compared])[0]
 
     def embed(self, content: bytes) -> NDArray[np.float32]:
         """Features as the head takes them, D float32.
@@ -169,8 +171,7 @@ class ServedOnnx:
         Raises:
             BadImage: the image cannot be used.
         """
-        (features,) = self._model.run([open_image(content, self._rules).rgb], "features")
-        found: NDArray[np.float32] = features[0]
+        found: NDArray[np.float32] = self._model.run(open_image(content, self._rules).rgb)["features"][0]
         return found
 
     def explain(self, content: bytes, class_name: str | None) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from headstart.plain import Plain
 from headstart.progress import OnEvent, print_event
 from headstart.public_api import public_api
 from headstart.workbench.events import FilesWritten
-from headstart.workbench.run import Run, Trained, classifier_of
+from headstart.workbench.quantize_run import QuantizedRun, quantize_run
+from headstart.workbench.run import CLASSIFIER, Run, Trained, classifier_of
 from headstart.workbench.session import Session
 
 FORMATS = ("onnx", "onnx-int8", "openvino", "page")
@@ -26,7 +27,12 @@ INPUTS = ("image", "prepared")
 MODEL, PARITY, PAGE, RUNTIME = "classifier.onnx", "parity.json", "parity.html", "runtime_onnx.py"
 _SERVE = "python -m http.server --bind 127.0.0.1 --directory {}"  # a browser opens no modules from file://
 COMPARED = 64  # images of the user's; with those headstart draws a minute on one core at most
-_FOLDERS = {"onnx": "export", "onnx-int8": "export", "openvino": "openvino", "page": "page"}  # beside the classifier
+_FOLDERS = {  # beside the classifier
+    "onnx": "export",
+    "onnx-int8": "export-int8",
+    "openvino": "openvino",
+    "page": "page",
+}
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,8 @@ def export(
 
     Args:
         classifier: a file, the folder of a run, a Run, or a loaded Classifier.
-        to: `onnx`: the file, and what runs it in Python. `onnx-int8`: the same, of a classifier in int8.
+        to: `onnx`: the file, and what runs it in Python. `onnx-int8`: the same in int8; the
+            network of a float32 run is quantised and its head solved again, and its accuracy must hold.
             `openvino`: the form for resized images, compared as OpenVINO runs it. `page`: a web page that runs it in
             the browser, for any static host, with the files of onnxruntime-web (14 MB).
         input: `image`: one image of any size, resize and crop inside; `prepared`: many resized images at once.
@@ -90,6 +97,8 @@ def export(
     _check_options(to, input, ort_web)
     check_packages()
     check_graph(model, to)
+    quantized = _quantized(session, classifier, model) if to == "onnx-int8" else None
+    model = model if quantized is None else quantized.classifier
     from headstart.onnx_export.classifier_onnx import build_onnx  # here: it needs onnx
 
     beside = _page_files(session, model, ort_web) if to == "page" else _runtime_files()
@@ -97,18 +106,29 @@ def export(
     with session.step("export"):
         built = build_onnx(model, input=input)
     report = compare_answers(session, compared, built=built, model=model, engine=engine)
-    if report.problems:
-        raise ClassifierError(
-            expected="a file that gives the classifier's answers",
-            found=" ".join(report.problems),
-            where=str(folder),
-            hint="Nothing was written. "
-            + ("Export the form for resized images: --input prepared." if input == "image" else "Report this network."),
-        )
-    files = _write(folder, built.SerializeToString(), report, beside=beside)
+    if quantized is not None:
+        report = replace(report, accuracy=quantized.accuracy)
+    _check_report(report, folder, input)
+    own = None if quantized is None else quantized.classifier
+    files = _write(folder, built.SerializeToString(), report, beside=beside, classifier=own)
     following = f"headstart predict {folder / MODEL} NEW_IMAGES" if to != "page" else _SERVE.format(folder)
     session.on_event(FilesWritten(folder, files, following))
     return ExportResult(folder, files, input, report)
+
+
+def _check_report(report: Any, folder: Path, input: str) -> None:
+    if not report.problems:
+        return
+    if report.loss:
+        hint = "Export it in float32: --to onnx."
+    else:
+        hint = "Export the form for resized images: --input prepared." if input == "image" else "Report this network."
+    raise ClassifierError(
+        expected="a file that gives the classifier's answers",
+        found=" ".join(report.problems),
+        where=str(folder),
+        hint=f"Nothing was written. {hint}",
+    )
 
 
 def check_choice(value: str, allowed: Sequence[str], option: str) -> None:
@@ -207,7 +227,7 @@ def _evenly(paths: Sequence[Path], most: int) -> list[Path]:
 def check_graph(model: Classifier, to: str = "onnx") -> None:
     """Refuse a classifier that the form cannot be of.
 
-    The head of one in bfloat16 is solved on features that no graph gives; that of one in float32 does not fit int8.
+    The head of one in bfloat16 is solved on features that no graph gives.
 
     Raises:
         ClassifierError: it is one, or OpenVINO is wanted and not installed.
@@ -217,13 +237,6 @@ def check_graph(model: Classifier, to: str = "onnx") -> None:
         from headstart.onnx_export.openvino_session import require_openvino
 
         require_openvino()
-    if to == "onnx-int8" and (low is None or low.name != "int8"):
-        raise ClassifierError(
-            expected="a classifier in int8, whose head and temperature were solved on int8 features",
-            found=f"one in {'float32' if low is None else low.name}",
-            where="--to onnx-int8",
-            hint="Make one: headstart train --precision int8; its report has the accuracy of int8.",
-        )
     if low is not None and not low.model:
         raise ClassifierError(
             expected="a classifier in float32 or int8",
@@ -231,6 +244,21 @@ def check_graph(model: Classifier, to: str = "onnx") -> None:
             where="export",
             hint="Train again with --precision float32 or int8, and export that.",
         )
+
+
+def _quantized(session: Session, classifier: Trained, model: Classifier) -> QuantizedRun | None:
+    """The run in int8; None where it is already."""
+    if model.backbone.low_precision is not None:
+        return None
+    run = _run_of(classifier)
+    if run is None:
+        raise ClassifierError(
+            expected="the run of the classifier: int8 is calibrated, and its head solved, on the run's training images",
+            found="no run beside it",
+            where="--to onnx-int8",
+            hint="Name the folder of the run, or train: headstart train --precision int8.",
+        )
+    return quantize_run(session, run)
 
 
 def _check_options(to: str, input: str, ort_web: object) -> None:
@@ -272,15 +300,24 @@ def ort_web_cache() -> Path:
     return runtime.cache_folder() / "onnxruntime-web"
 
 
-def _write(folder: Path, model: bytes, report: Any, *, beside: Mapping[str, bytes]) -> tuple[str, ...]:
-    """The model last: where it lies, its report and what runs it lie too."""
+def _write(
+    folder: Path, model: bytes, report: Any, *, beside: Mapping[str, bytes], classifier: Classifier | None
+) -> tuple[str, ...]:
+    """The model last: where it lies, its report and what runs it lie too.
+
+    Args:
+        classifier: the one that the export made, which `check` compares with; None: it lies elsewhere.
+    """
     from headstart.reports.parity_page import write_parity_page
 
     with all_or_none():
         make_folder(folder)
         write_json(folder / PARITY, report.to_dict(), hint=FOR_OUT)
         write_parity_page(folder / PAGE, report, file=MODEL)
+        if classifier is not None:
+            classifier.save(folder / CLASSIFIER)
         for name, content in (*beside.items(), (MODEL, model)):
             with atomic_write(folder / name, hint=FOR_OUT) as part:
                 part.write_bytes(content)
-    return MODEL, PARITY, PAGE, *reversed(list(beside))
+    own = () if classifier is None else (CLASSIFIER,)
+    return MODEL, PARITY, PAGE, *own, *reversed(list(beside))

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from headstart import runtime
 from headstart.classifier.predictions import Prediction, Predictions
-from headstart.classifier.rejection import Rejection
+from headstart.classifier.rejection import Rejection, told_by_file
 from headstart.data.images import BadImage, ImageRules, open_image
 from headstart.data.video import Frame, open_video
 from headstart.errors import ClassifierError, RecipeError
@@ -72,7 +71,7 @@ def predict_onnx(
     given.check(every=every, frames=frames, sort_into=sort_into)
     rejection = Rejection.of(threshold_policy, reject)
     classifier = open_onnx(file)
-    rejection.check(**classifier.tells)
+    rejection.check(**told_by_file(classifier.card, classifier.outputs))
     count = given.count
     predictions, progress = Predictions(), ProgressReporter(on_event or silent, "predict")
     for prediction in given.answers(stream_onnx(classifier, given.images())):
@@ -123,12 +122,27 @@ def open_onnx(file: str | Path, *, threads: int = 0) -> Any:
         raise _wrong(file, str(error)) from error
 
 
+def rules_of(classifier: Any) -> ImageRules:
+    """How an `OnnxClassifier` wants images to be opened; damaged ones are used as far as they go.
+
+    Raises:
+        ClassifierError: its card does not say.
+    """
+    card = classifier.card
+    try:
+        red, green, blue = (int(value) for value in card["background"])
+        depth = int(card.get("bit_depth", 16))
+    except (KeyError, TypeError, ValueError) as error:
+        raise _wrong("its card", f"no background or bit depth: {error}") from error
+    return ImageRules(background=(red, green, blue), bit_depth=depth, keep_damaged=True)
+
+
 def stream_onnx(classifier: Any, images: Iterable[Path | bytes | Frame]) -> Iterator[Prediction]:
     """Predictions one after another, in order; an unreadable image has its reason in `error`."""
-    rules = replace(ImageRules(), background=classifier.background, bit_depth=classifier.bit_depth, keep_damaged=True)
+    rules = rules_of(classifier)
     for image in images:
         if isinstance(image, Frame):
-            yield Prediction(name=image.name, **classifier.answers([image.rgb])[0])
+            yield Prediction(name=image.name, **classifier.answer(classifier.run(image.rgb)))
             continue
         name = str(image) if isinstance(image, Path) else "<bytes>"
         try:
@@ -136,7 +150,7 @@ def stream_onnx(classifier: Any, images: Iterable[Path | bytes | Frame]) -> Iter
         except BadImage as bad:
             yield Prediction(name=name, label=None, probability=0.0, probabilities={}, error=bad.reason)
             continue
-        answer = classifier.answers([opened.rgb])[0]
+        answer = classifier.answer(classifier.run(opened.rgb))
         yield Prediction(name=name, damaged=opened.damage or opened.suspicion, **answer)
 
 

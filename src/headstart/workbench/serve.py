@@ -17,12 +17,11 @@ from typing import Any
 from headstart import runtime
 from headstart.classifier.classifier import Classifier
 from headstart.classifier.rejection import Rejection
-from headstart.data.images import ImageRules
 from headstart.errors import RecipeError
 from headstart.files import os_errors
 from headstart.progress import Notice, OnEvent, print_event, silent
 from headstart.public_api import public_api
-from headstart.workbench.predict_onnx import open_onnx
+from headstart.workbench.predict_onnx import open_onnx, rules_of
 from headstart.workbench.run import Run, Trained, classifier_of
 from headstart.workbench.serve_processes import run_processes
 
@@ -136,8 +135,7 @@ class _Server:
         model: ServedClassifier | ServedOnnx
         if isinstance(classifier, (str, Path)) and str(classifier).lower().endswith(".onnx"):
             onnx = open_onnx(classifier, threads=self.threads)
-            rules = ImageRules(background=onnx.background, bit_depth=onnx.bit_depth, keep_damaged=True)
-            model = ServedOnnx(onnx, pixels=pixels, rules=rules)
+            model = ServedOnnx(onnx, pixels=pixels, rules=rules_of(onnx))
         else:
             model = ServedClassifier(classifier_of(classifier), pixels=pixels)
         self.rejection.check(**model.tells)

@@ -311,12 +311,31 @@ class Session:
             twin = backbone.copy()
             attach_bfloat16(twin)
             return twin
-        order = np.random.default_rng(self.recipe.seed).permutation(dataset.indices("train"))
+        train = dataset.indices("train")
+        return self.quantized(
+            backbone,
+            [dataset.samples[i] for i in train],
+            [dataset.contents[i] for i in train],
+            rules=dataset.rules,
+        )
+
+    def quantized(
+        self, backbone: Backbone, training: Sequence[Sample], contents: Sequence[str], *, rules: ImageRules
+    ) -> Backbone:
+        """A copy of the backbone in int8, calibrated on at most 64 of the training images, drawn by the seed.
+
+        Args:
+            training: all of them, in the order of the data set. contents: their hashes.
+
+        Raises:
+            BackboneError: it cannot be quantised here. DataError: no image could be read.
+        """
+        order = np.random.default_rng(self.recipe.seed).permutation(len(training))
         chosen = sorted(order[:CALIBRATION_IMAGES].tolist())
-        samples = [dataset.samples[i] for i in chosen]
+        samples = [training[i] for i in chosen]
 
         def read() -> torch.Tensor:
-            pixels, kept = self.pixels(samples, backbone.preprocess, dataset.rules, step="calibrate int8")
+            pixels, kept = self.pixels(samples, backbone.preprocess, rules, step="calibrate int8")
             if not kept:
                 raise DataError(
                     expected="training images to calibrate int8 with",
@@ -325,7 +344,7 @@ class Session:
                 )
             return backbone.preprocess.normalise(pixels)
 
-        images = CalibrationImages(tuple(dataset.contents[i] for i in chosen), read)
+        images = CalibrationImages(tuple(contents[i] for i in chosen), read)
         return quantize(backbone, images, cache_folder=runtime.cache_folder())
 
     def feature_job(self, dataset: Dataset, backbone: Backbone) -> FeatureJob:
@@ -336,7 +355,11 @@ class Session:
             contents=dataset.contents,
             rules=dataset.rules,
         )
-        store = open_store(self.cache, backbone, dataset.rules)
+        return self.job_of(files, backbone)
+
+    def job_of(self, files: ImageFiles, backbone: Backbone) -> FeatureJob:
+        """As `feature_job`, of images whose contents are known."""
+        store = open_store(self.cache, backbone, files.rules)
         waiting = len({content for content in files.contents if content not in store})
         engine = self.engine(backbone, waiting)
         return FeatureJob(backbone, files, store, waiting=waiting, engine=engine)

@@ -17,6 +17,7 @@ import numpy as np
 from scipy.special import softmax
 
 from headstart import runtime
+from headstart.backbones.backbone import Backbone
 from headstart.classifier.card import Card
 from headstart.classifier.classifier import Classifier
 from headstart.classifier.familiarity import FamiliarImages, Familiarity, fit_familiarity
@@ -78,13 +79,19 @@ def check_solvable(run: Run, *, verb: str) -> None:
     HEADS.find(recipe.head, where="--head")
 
 
-def solve_again(run: Run, rows: RunRows, *, progress: Progress = no_progress) -> SolvedAgain:
+def solve_again(
+    run: Run, rows: RunRows, *, backbone: Backbone | None = None, progress: Progress = no_progress
+) -> SolvedAgain:
     """Solve the head of a run on these rows: regularization, temperature and test as `train` chooses and measures them.
+
+    Args:
+        backbone: what the features of the rows are of; None: the run's.
 
     Raises:
         DataError: a class has no training image, or there is no test image.
     """
     recipe, old = Recipe.from_dict(run.record["recipe"]), run.classifier
+    backbone = backbone or old.backbone
     train, test = rows.indices("train"), rows.indices("test")
     counts = np.bincount(rows.labels[train], minlength=len(rows.classes))
     empty = [name for name, count in zip(rows.classes, counts, strict=True) if not count]
@@ -106,7 +113,7 @@ def solve_again(run: Run, rows: RunRows, *, progress: Progress = no_progress) ->
     shown = ("accuracy", "balanced_accuracy", "baselines", "without_leaks", "leaked")
     measured = evaluation.to_dict()
     card = Card.of(
-        old.backbone,
+        backbone,
         probe.head,
         rows.classes,
         background=old.card.background,
@@ -116,8 +123,8 @@ def solve_again(run: Run, rows: RunRows, *, progress: Progress = no_progress) ->
         versions=runtime.versions(),
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     )
-    familiarity, conformal = _trust(rows, probe, stage=old.backbone.spec.stages[-1].name, recipe=recipe)
-    model = Classifier(old.backbone, probe.head, card, familiarity=familiarity, conformal=conformal)
+    familiarity, conformal = _trust(rows, probe, stage=backbone.spec.stages[-1].name, recipe=recipe)
+    model = Classifier(backbone, probe.head, card, familiarity=familiarity, conformal=conformal)
     return SolvedAgain(rows, probe, model, evaluation)
 
 
