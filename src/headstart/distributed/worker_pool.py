@@ -1,0 +1,70 @@
+"""Worker processes of this machine: they are spawned, leave Ctrl-C to their parent, and end when it is killed."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from typing import Any
+
+_AHEAD = 2  # items sent to each worker, so that none waits
+
+
+def worker_pool(processes: int) -> ProcessPoolExecutor:
+    """A pool whose workers start with the first items."""
+    spawn = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
+    return ProcessPoolExecutor(processes, mp_context=spawn, initializer=_begin, initargs=(os.getpid(),))
+
+
+def end_workers(pool: ProcessPoolExecutor, *, idle: bool) -> None:
+    """End the workers; what is not begun is dropped.
+
+    Args:
+        idle: all work is done, and they are not waited for: one may just be starting, which takes seconds.
+    """
+    for process in list((pool._processes or {}).values()) if idle else []:
+        process.kill()
+    pool.shutdown(wait=True, cancel_futures=True)
+
+
+def results(
+    pool: ProcessPoolExecutor, work: Callable[..., Any], items: Mapping[int, tuple[Any, ...]], *, workers: int
+) -> Iterator[tuple[int, Any]]:
+    """(number of the item, what `work` returns for it) as they finish, few items on their way at a time.
+
+    Args:
+        items: number → the arguments of `work`.
+
+    Raises:
+        BrokenProcessPool: a worker died.
+    """
+    waiting, running = iter(items.items()), dict[Future[Any], int]()
+
+    def send() -> None:
+        for number, item in waiting:
+            running[pool.submit(work, *item)] = number
+            if len(running) >= _AHEAD * workers:
+                return
+
+    send()
+    while running:
+        done, _ = wait(running, return_when=FIRST_COMPLETED)
+        for future in sorted(done, key=lambda one: one.exception() is not None):  # results first
+            yield running.pop(future), future.result()
+        send()
+
+
+def _begin(parent: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends its workers
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """End this worker when its parent was killed: nobody else would."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
