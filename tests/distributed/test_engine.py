@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from headstart import runtime
-from headstart.distributed.engine import Cluster, cluster_of, function_of, run_item
-from headstart.errors import RecipeError
+from headstart.distributed.engine import Cluster, check_reachable, cluster_of, function_of, run_item
+from headstart.errors import RecipeError, RunError
 
 
 def test_a_word_is_a_cluster() -> None:
@@ -59,3 +60,14 @@ def test_a_worker_makes_the_function_of_a_job_once_until_another_job_comes() -> 
 def test_an_engine_that_is_not_installed_says_how_to_get_it() -> None:
     with pytest.raises(RecipeError, match=r"headstart\[ray\]"), Cluster(engine="ray").start():
         pass
+
+
+def test_an_address_at_which_nothing_listens_is_refused_at_once() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        check_reachable(f"spark://127.0.0.1:{port}", where="--address")
+    for address in (f"127.0.0.1:{port}", f"ray://127.0.0.1:{port}", "127.0.0.1:99999999"):
+        with pytest.raises(RunError, match=r"a cluster that answers at .*--address"):
+            Cluster(engine="ray", address=address).start()
+    for address in ("", "auto", "local[2]", "yarn", f"spark://127.0.0.1:{port},127.0.0.1:{port}"):
+        check_reachable(address, where="--address")  # the engine knows what these are

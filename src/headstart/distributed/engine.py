@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import socket
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from headstart.errors import RecipeError, RunError, first_line, near
 
 ENGINES = ("local", "ray", "spark")
 HELD_OUT = ("left-out", "folds")
+_ANSWERS = 5.0  # seconds until a cluster's port has answered
 
 
 class Job(Protocol):
@@ -108,8 +110,9 @@ class Cluster:
         """The engine, whose workers end with the block.
 
         Raises:
-            RecipeError: its package is not installed.
+            RecipeError: its package is not installed. RunError: there is no cluster at the address.
         """
+        check_reachable(self.address, where="--address")
         module = importlib.import_module(f"headstart.distributed.{self.engine}")  # ray: only when asked for
         started: AbstractContextManager[Engine] = module.start(self.processes, self.address)
         return started
@@ -137,6 +140,22 @@ def cluster_of(on: On) -> Cluster:
     if not isinstance(on, str):
         raise RecipeError(expected="local, ray, spark or a Cluster", found=type(on).__name__, where="on")
     return Cluster(engine=on)
+
+
+def check_reachable(address: str, *, where: str) -> None:
+    """Refuse a `host:port` or `scheme://host:port` at which nothing listens: engines try again for minutes.
+
+    Raises:
+        RunError: nothing does within five seconds.
+    """
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not host or not port.isdigit() or "," in host:  # `auto`, `local[2]`, `yarn`, several masters: the engine knows
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWERS).close()
+    except (OSError, OverflowError) as error:
+        hint = "Check host and port, and that the cluster runs."
+        raise no_workers(error, expected=f"a cluster that answers at {address}", where=where, hint=hint) from error
 
 
 def no_workers(error: BaseException, *, expected: str, where: str, hint: str = "") -> RunError:
