@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import fnmatch
+import os
 import shutil
 import sys
 import tempfile
@@ -11,17 +13,29 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import forked
 import make_reference
 import run_blocks
 import run_notebooks
+import torch
 from sphinx.util import logging
 
 import headstart
 
+DOCS = Path(__file__).parent
+PLACES = os.cpu_count() or 1
+os.environ.pop("HEADSTART_TEST_DATA", None)  # the site is the same with and without the photographs of the tests
+torch.set_num_threads(1)  # a forked process cannot use the threads of its parent, and there is one for each core
 make_reference.write_all()
-run_notebooks.write_all()
 blocks = run_blocks.Build(Path(tempfile.mkdtemp(prefix="headstart-docs-")))
-atexit.register(shutil.rmtree, blocks.working, ignore_errors=True)
+builder = os.getpid()
+atexit.register(lambda: os.getpid() == builder and shutil.rmtree(blocks.working, ignore_errors=True))
+exclude_patterns = ["_build", "pictures/*.md", "release-checklist.md", "package.md"]
+names = [path.relative_to(DOCS).as_posix() for path in sorted(DOCS.rglob("*.md"))]
+kept_out = ["_*", *exclude_patterns]
+names = [name for name in names if not any(fnmatch.fnmatch(name, pattern) for pattern in kept_out)]
+pages = {name.removesuffix(".md"): (DOCS / name).read_text(encoding="utf-8") for name in names}
+forked.run_all([*run_notebooks.calls(), *blocks.calls(pages, PLACES)], PLACES)
 
 
 def setup(app: Any) -> None:
@@ -42,7 +56,6 @@ copyright = "the headstart authors"
 version = release = headstart.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 source_suffix = {".md": "markdown"}
-exclude_patterns = ["_build", "pictures/*.md", "release-checklist.md"]
 html_theme = "furo"
 html_title = f"headstart {release}"
 html_show_sourcelink = False

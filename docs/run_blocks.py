@@ -29,17 +29,20 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-DOCS = Path(__file__).parent
+import forked
+
+DOCS = Path(__file__).resolve().parent
 KEPT = DOCS / "_generated" / "blocks"
 PICTURES = DOCS / "_generated" / "pictures"
 COLUMNS = 88
 LONGEST = 14  # lines of output that are shown unfolded: a how-to page stays on one screen
 RUNS = ("bash", "python")
+PICTURE = "<picture>"  # no fence has such a language
 SECONDS = 120  # for a server to answer, and for a command of another program
 
 _COMMENT = r"<!-- *(?P<word>not run|background|exit code|file|first|picture)(?P<rest>.*?)-->"
@@ -50,7 +53,7 @@ _FENCE = re.compile(
 
 @dataclass
 class Block:
-    """A fenced block of a page with what its comments ask for, or a picture (`language` is then empty)."""
+    """A fenced block of a page with what its comments ask for, or a picture (its `language` is PICTURE)."""
 
     language: str
     code: str
@@ -68,7 +71,7 @@ def blocks_of(text: str) -> list[Block]:
     found, notes = [], {}
     for match in _FENCE.finditer(text):
         if (word := match["word"]) == "picture":
-            found.append(Block("", match["rest"].strip(), match.end()))
+            found.append(Block(PICTURE, match["rest"].strip(), match.end()))
         elif word:
             notes[word] = match["rest"].lstrip(": ").rstrip()
         else:
@@ -111,7 +114,7 @@ class Page:
             path.write_text(block.code, encoding="utf-8")
         if "first" in block.notes:
             self._run(block.notes["first"])
-        if block.language == "":
+        if block.language == PICTURE:
             path, _, text = block.code.partition(":")
             return self._picture(Path(path), text.strip())
         if block.language in RUNS and not block.runs:
@@ -219,6 +222,17 @@ def run_line(line: str) -> tuple[int, str]:
 
 
 @contextlib.contextmanager
+def working_folder(folder: Path) -> Iterator[None]:
+    """The working folder of this process meanwhile."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+@contextlib.contextmanager
 def _inside(folder: Path) -> Iterator[None]:
     """The working folder and the variables of a page; both are put back, and so is what a page registers."""
     from headstart.backbones.catalogue import REGISTERED
@@ -229,18 +243,17 @@ def _inside(folder: Path) -> Iterator[None]:
     from headstart.workbench import write_run
 
     registered = [(registry, set(registry)) for registry in (REGISTERED, RULES, CHECKS, ANALYSES, ENGINES, HEADS)]
-    before, environment = Path.cwd(), dict(os.environ)
+    environment = dict(os.environ)
     inspect = write_run._inspect
     write_run._inspect = functools.partial(_inspected_once, inspect=inspect)
     os.environ |= {"COLUMNS": str(COLUMNS), "HEADSTART_CACHE": str(folder.parent / "cache"), "MPLBACKEND": "agg"}
     os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    os.chdir(folder)
     try:
-        yield
+        with working_folder(folder):
+            yield
     finally:
         write_run._inspect = inspect
-        os.chdir(before)
         os.environ.clear()
         os.environ.update(environment)
         for registry, names in registered:
@@ -332,27 +345,67 @@ class Build:
     def __init__(self, working: Path) -> None:
         self.working = working
 
+    def calls(self, pages: Mapping[str, str], places: int) -> list[forked.Call]:
+        """A call for each page whose blocks are to be run; makes what a reader has, once for each place."""
+        wanted = [(name, text) for name, text in pages.items() if _runs(name, text) and not _kept(text).exists()]
+        for place in range(places if wanted else 0):
+            self._make_material(place)
+        return [functools.partial(self._run, name, text) for name, text in wanted]
+
+    def _make_material(self, place: int) -> Path:
+        """The folder that pages at this place begin with; a run knows the paths of its images, hence one for each."""
+        at = self.working / str(place)
+        if not (at / "material").exists():
+            at.mkdir(parents=True, exist_ok=True)
+            (self.working / "cache").mkdir(exist_ok=True)
+            (at / "cache").symlink_to(self.working / "cache")
+            make_folder(at / "here")
+            (at / "here").rename(at / "material")
+        return at / "material"
+
+    def _run(self, name: str, text: str, place: int) -> None:
+        began, kept = time.monotonic(), _kept(text)
+        KEPT.mkdir(parents=True, exist_ok=True)
+        failed = kept.with_suffix(".failed")
+        failed.unlink(missing_ok=True)
+        try:
+            outputs = run_page(name, text, self._make_material(place), self.working / str(place))
+        except Failed as error:
+            failed.write_text(str(error), encoding="utf-8")
+            return
+        kept.write_text(json.dumps(outputs), encoding="utf-8")
+        spent = time.process_time()
+        print(f"{name}: blocks run in {time.monotonic() - began:.1f} s, {spent:.1f} CPU-s", file=sys.stderr)
+
     def page(self, name: str, text: str) -> str:
-        """The page with what its blocks print."""
-        blocks = blocks_of(text)
-        if name.startswith("_generated/") or not any(block.language in RUNS for block in blocks):
+        """The page with what its blocks print; they run now, if they were not.
+
+        Raises:
+            Failed: a block did not do what its page says.
+        """
+        if not _runs(name, text):
             return text
-        kept = KEPT / f"{key_of(blocks)}.json"
-        if not kept.exists():
-            material = self.working / "material"
-            if not material.exists():
-                make_folder(self.working / "here")
-                (self.working / "here").rename(material)
-            began = time.monotonic()
-            outputs = run_page(name, text, material, self.working)
-            KEPT.mkdir(parents=True, exist_ok=True)
-            kept.write_text(json.dumps(outputs), encoding="utf-8")
-            print(f"{name}: blocks run in {time.monotonic() - began:.1f} s", file=sys.stderr)
+        kept, blocks = _kept(text), blocks_of(text)
+        failed = kept.with_suffix(".failed")
+        if not kept.exists() and not failed.exists():
+            self._run(name, text, 0)
+        if failed.exists():
+            said = failed.read_text(encoding="utf-8")
+            failed.unlink()
+            raise Failed(said)
         pasted, start = [], 0
         for block, output in zip(blocks, json.loads(kept.read_text(encoding="utf-8")), strict=True):
             pasted += [text[start : block.end], output]
             start = block.end
         return "".join([*pasted, text[start:]])
+
+
+def _runs(name: str, text: str) -> bool:
+    return not name.startswith("_generated/") and any(block.language in RUNS for block in blocks_of(text))
+
+
+def _kept(text: str) -> Path:
+    return KEPT / f"{key_of(blocks_of(text))}.json"
 
 
 if __name__ == "__main__":  # python docs/run_blocks.py PAGE.md …: runs pages, and prints them with their outputs

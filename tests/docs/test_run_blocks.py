@@ -6,6 +6,7 @@ import os
 import re
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -37,7 +38,10 @@ def test_each_block_runs_or_is_a_listing_and_one_that_cannot_run_says_why(runner
     for source in SOURCES:
         for block in runner.blocks_of(source.read_text("utf-8")):
             directive = block.language.startswith("{")
-            assert directive or block.language in {"", *runner.RUNS, *LISTINGS}, (source.name, block.language)
+            assert directive or block.language in {"", runner.PICTURE, *runner.RUNS, *LISTINGS}, (
+                source.name,
+                block.language,
+            )
             assert len(block.notes.get("not run", "a reason")) >= 8, source.name
             ran += block.runs
     assert ran >= 60
@@ -112,19 +116,45 @@ def test_a_block_that_is_not_run_shows_its_reason(page: object) -> None:
     assert "it needs a cluster" in shown
 
 
-def test_outputs_are_kept_by_content(runner: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def build(runner: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> object:
+    """A build whose pages begin with an empty folder; `runs.txt` is what its blocks leave."""
     monkeypatch.setattr(runner, "KEPT", tmp_path / "kept")
-    (tmp_path / "material").mkdir()
-    build = runner.Build(tmp_path)
-    text = "```python\nwith open('../runs.txt', 'a') as file: file.write('x')\n```\n\nEnd."
+    for place in range(2):
+        (tmp_path / str(place) / "material").mkdir(parents=True)
+    return runner.Build(tmp_path)
 
-    first, again = build.page("one", text), build.page("one", text)
-    build.page("one", text.replace("'x'", "'y'"))
+
+def leaves(word: str) -> str:
+    return f"```python\nwith open('../../runs.txt', 'a') as file: file.write('{word}')\n```\n\nEnd."
+
+
+def test_outputs_are_kept_by_content(build: Any, tmp_path: Path) -> None:
+    first, again = build.page("one", leaves("x")), build.page("one", leaves("x"))
+    build.page("one", leaves("y"))
 
     assert first == again
     assert first.startswith("```python")
     assert first.endswith("\n\nEnd.")
     assert (tmp_path / "runs.txt").read_text() == "xy"
+
+
+def test_pages_run_in_children_and_what_is_kept_does_not_run_again(build: Any, tmp_path: Path) -> None:
+    pages = {"one": leaves("x"), "two": leaves("y"), "three": "No block.", "four": "```python\n1 / 0\n```\n"}
+    calls = build.calls(pages, 2)
+    assert len(calls) == 3
+    load("forked").run_all(calls, 2)
+
+    assert sorted((tmp_path / "runs.txt").read_text()) == ["x", "y"]
+    assert build.page("one", pages["one"]).endswith("End.")
+    assert len(build.calls(pages, 2)) == 1  # the one that failed
+    with pytest.raises(load("run_blocks").Failed, match="ZeroDivisionError"):
+        build.page("four", pages["four"])
+    assert sorted((tmp_path / "runs.txt").read_text()) == ["x", "y"]
+
+
+def test_a_listing_without_a_language_is_no_picture(page: Any) -> None:
+    assert page("```\nheadstart export runs/photos --to page   # runs/photos/page\n```\n") == [""]
 
 
 @pytest.mark.slow

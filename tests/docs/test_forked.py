@@ -1,0 +1,59 @@
+"""Calls in forked children: each has a place to itself, changes nothing here, and a failure is said."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from docs_modules import load
+
+
+@pytest.fixture
+def forked() -> ModuleType:
+    return load("forked")
+
+
+def writes(folder: Path, name: str) -> Callable[[int], None]:
+    def call(place: int) -> None:
+        os.environ["HEADSTART_FORKED"] = name
+        with (folder / f"place-{place}").open("x"):  # which fails, if another call has the place
+            time.sleep(0.01)
+        (folder / f"place-{place}").unlink()
+        (folder / name).write_text(str(os.getpid()))
+
+    return call
+
+
+def test_each_call_has_a_process_and_a_place_of_its_own(forked: ModuleType, tmp_path: Path) -> None:
+    forked.run_all([writes(tmp_path, f"call-{number}") for number in range(6)], 2)
+
+    processes = {path.read_text() for path in tmp_path.iterdir()}
+    assert len(processes) == len(list(tmp_path.iterdir())) == 6
+    assert str(os.getpid()) not in processes
+    assert "HEADSTART_FORKED" not in os.environ
+
+
+def test_a_call_that_fails_is_an_error_here(
+    forked: ModuleType, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fails(place: int) -> None:
+        raise ValueError(f"at place {place}")
+
+    with pytest.raises(RuntimeError, match="1 of the calls failed"):
+        forked.run_all([fails, writes(tmp_path, "never")], 1)
+    assert "ValueError: at place 0" in capfd.readouterr().err
+    assert not (tmp_path / "never").exists()
+
+
+def test_calls_run_here_where_nothing_can_be_forked(
+    forked: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forked.multiprocessing, "get_all_start_methods", lambda: ["spawn"])
+    monkeypatch.setenv("HEADSTART_FORKED", "")
+    forked.run_all([writes(tmp_path, "one")], 2)
+    assert (tmp_path / "one").read_text() == str(os.getpid())
