@@ -28,6 +28,7 @@ KINDS = {"py", "pyi", "typed", "html", "css", "js", "svg", "safetensors", "json"
 ROOT_FILES = {
     "PKG-INFO",
     "README.md",
+    "docs/package.md",
     "LICENSE",
     "CHANGELOG.md",
     "CITATION.cff",
