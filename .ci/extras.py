@@ -45,7 +45,8 @@ def answers(line, path, expected):
 def train(options="--backbone embedded"):
     run(f"train hands --out run --no-inside --offline {options}")
 
-hs.draw_hands(Path("hands"), train_per_class=8, test_per_class=4)
+if not Path("hands").exists():
+    hs.draw_hands(Path("hands"), train_per_class=8, test_per_class=4)
 image = next(Path("hands/test/rock").iterdir())
 """
 LITE = "train('--backbone efficientnet_lite0'); run('predict run hands/test/rock')"
