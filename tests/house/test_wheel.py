@@ -25,7 +25,8 @@ def test_a_wheel_in_a_fresh_environment_runs_the_main_job(photos: Path, tmp_path
     site = next((tmp_path / "env").glob("lib/python*/site-packages"))
     # torch and the other dependencies are borrowed; headstart itself is not: a path line does not read other .pth files
     (site / "borrowed.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
-    subprocess.run([*pip, "--python", str(python), "install", "--quiet", "--no-deps", str(wheel)], check=True)
+    install = ["install", "--quiet", "--no-deps", "--ignore-installed", str(wheel)]  # one that is borrowed counts, too
+    subprocess.run([*pip, "--python", str(python), *install], check=True)
 
     code = "import headstart, sys; print(headstart.__file__); from headstart.cli.main import main; main(sys.argv[1:])"
     arguments = ["train", str(photos), "--backbone", "embedded", "--out", "run"]
