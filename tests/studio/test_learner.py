@@ -74,6 +74,27 @@ def test_changes_are_learned_and_copies_that_the_audit_finds_become_one_group(
 
 
 @pytest.mark.slow
+def test_the_audit_waits_while_a_change_is_learned(
+    following: tuple[Project, Page, Learner], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, page, learner = following
+    wait(lambda: learner.audited.revision == project.revision)
+    original = learner._live.solve
+
+    def slow(*given: Any, **options: Any) -> Any:
+        time.sleep(3)  # twice as long as the audit waits after a change
+        return original(*given, **options)
+
+    monkeypatch.setattr(learner._live, "solve", slow)
+    shutil.copy(project.look().pictures[0].sample.path, project.folder / "square" / "again.png")
+    page.told.clear()
+    learner.wake()
+
+    wait(lambda: last(page, "audited"))
+    kinds = [kind for kind, _ in page.told]
+    assert kinds.index("learned") < kinds.index("audited")
+
+
 def test_a_class_that_goes_leaves_nothing_to_answer_with(following: tuple[Project, Page, Learner]) -> None:
     project, page, learner = following
     wait(lambda: learner.classifier is not None)

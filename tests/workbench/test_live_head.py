@@ -153,3 +153,20 @@ def test_an_image_that_cannot_be_read_is_named(live: LiveHead, folder: Path, tmp
 
     assert list(result.unreadable) == ["disc/broken.png"]
     assert len(result.samples) == 18
+
+
+def test_the_engine_is_made_once_ahead_and_again_only_for_far_more_images(
+    live: LiveHead, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+    original = live.session.engine
+    monkeypatch.setattr(
+        type(live.session), "engine", lambda _, backbone, waiting: made.append(waiting) or original(backbone, waiting)
+    )
+
+    assert live.prepare()
+    assert not live.prepare()
+    for waiting in (1, 200, 480, 481, 4000):
+        live._forward(waiting)
+
+    assert made == [48, 481]

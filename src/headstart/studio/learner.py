@@ -50,6 +50,7 @@ class Learner:
         self._solved: tuple[LiveResult, Classifier | None] | None = None
         self._audited = Audited()
         self._revision, self._changed = "", time.monotonic()
+        self._busy = False  # whether a change is being learned: the audit would take half of the processor
         self._threads = [
             threading.Thread(target=self._run, args=(work,), name=f"studio {name}", daemon=True)
             for name, work in (("learn", self._learn), ("audit", self._audit))
@@ -117,7 +118,13 @@ class Learner:
         if state == self._revision:
             self._look_ahead()
             return
-        self._revision, self._changed = state, time.monotonic()
+        self._revision, self._changed, self._busy = state, time.monotonic(), True
+        try:
+            self._solve(revision, audited)
+        finally:
+            self._changed, self._busy = time.monotonic(), False
+
+    def _solve(self, revision: str, audited: Audited) -> None:
         snapshot = self._project.look()
         self._hub.publish("changed", {"revision": revision})
         samples = [picture.sample for picture in snapshot.pictures]
@@ -130,7 +137,12 @@ class Learner:
         self._hub.publish("learned", {**summary(result), "revision": revision, "total_seconds": seconds}, keep=True)
 
     def _look_ahead(self) -> None:
-        """Features of some images without a class; the rest comes after the next look for changes, which is at once."""
+        """Features of some images without a class; the rest comes after the next look for changes, which is at once.
+
+        Before these, once there is something to learn from, the engine for many images.
+        """
+        if self.classifier is not None and self._live.prepare():
+            return
         unlabelled = self._project.look().unlabelled
         if self.waiting.step(unlabelled):
             self._hub.publish("ahead", {"done": self.waiting.done(unlabelled), "total": len(unlabelled)})
@@ -139,7 +151,7 @@ class Learner:
     def _audit(self) -> None:
         self._stopping.wait(0.3)
         revision = self._project.revision
-        if revision == self.audited.revision or time.monotonic() - self._changed < _QUIET:
+        if self._busy or revision == self.audited.revision or time.monotonic() - self._changed < _QUIET:
             return
         findings: tuple[Finding, ...] = ()
         joined: tuple[tuple[str, ...], ...] = ()

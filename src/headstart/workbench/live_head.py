@@ -38,7 +38,8 @@ from headstart.workbench.training_plan import layer_choices
 
 _COMPARED = 4000  # images between which all similarities are kept at once, 128 MB; above, no neighbours vote
 _MOST_NAMED = 5
-_MANY = 48  # waiting images from which choosing and building an engine, some seconds, is won back
+_MANY = 48  # waiting images from which choosing and building an engine, about a second, is won back
+_FAR_MORE = 10  # times as many images as the engine was chosen for: another may be worth what it takes to build
 
 Labels = NDArray[np.int64]
 
@@ -138,7 +139,7 @@ class LiveHead:
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self._engine: Forward | None = None
+        self._engine: tuple[Forward, int] | None = None  # and the number of images it was chosen for
 
     @cached_property
     def start(self) -> StartingPoint:
@@ -192,6 +193,17 @@ class LiveHead:
             seconds=time.perf_counter() - began,
             computed=computed,
         )
+
+    def prepare(self) -> bool:
+        """Make the engine for many images before they come; whether there was anything to make.
+
+        Raises:
+            BackboneError: the engine is not available here.
+        """
+        if self._engine is not None:
+            return False
+        self._forward(_MANY)
+        return True
 
     def features_of(self, samples: Sequence[Sample]) -> Features:
         """Features of images with or without labels; those that cannot be read are left out.
@@ -280,9 +292,13 @@ class LiveHead:
 
     def _forward(self, waiting: int) -> Forward:
         """The network itself while few images come at once; an engine, which takes a while to make, once many wait."""
-        if self._engine is None and (waiting >= _MANY or self.session.device != "cpu"):
-            self._engine = self.session.engine(self.start.backbone, waiting).forward
-        return self._engine or self.start.backbone.features
+        if self._engine is None:
+            wanted = waiting >= _MANY or self.session.device != "cpu"
+        else:
+            wanted = waiting > _FAR_MORE * self._engine[1]
+        if wanted:
+            self._engine = self.session.engine(self.start.backbone, waiting).forward, max(waiting, _MANY)
+        return self._engine[0] if self._engine else self.start.backbone.features
 
     def _probe(self, features: Features, labels: Labels, groups: Labels, *, classes: int) -> LinearProbe:
         none = np.empty(0, dtype=np.int64)
