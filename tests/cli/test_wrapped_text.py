@@ -24,6 +24,8 @@ def _lines(text: str, width: int, **options: object) -> list[str]:
         ("one two three", ["one two", "three"]),
         ("photos/birds/wren.jpg", ["photos/", "birds/", "wren.jpg"]),
         ("Scentless_Mayweed", ["Scentless_", "Mayweed"]),
+        ("up to 88.4\u00a0% so", ["up to", "88.4\u00a0% so"]),
+        ("about 100 % too", ["about", "100 % too"]),
         ("leave-one-out score", ["leave-one-", "out score"]),
         ("by -12345.6 points", ["by", "-12345.6", "points"]),
         ("a --long-name", ["a --long-", "name"]),

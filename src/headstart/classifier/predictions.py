@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from headstart.errors import shown
@@ -99,7 +100,12 @@ class Prediction:
 
 
 class Predictions(list[Prediction]):
-    """A list of predictions, in the order of the images, that becomes a table."""
+    """A list of predictions, in the order of the images, that becomes a table.
+
+    `written` are the tables that were written of it, and the folder into which its images were sorted.
+    """
+
+    written: tuple[Path, ...] = ()
 
     def to_dict(self) -> dict[str, list[Any]]:
         """Flat columns: path, label, probability, for frames of videos `time`, `p(<class>)` for each class, error,

@@ -142,14 +142,17 @@ def command(
                 if quiet and verbose:
                     raise RecipeError(expected="--quiet or --verbose", found="both", where="--verbose")
                 values = _with_config(values)  # which takes the context away
-                events = {"on_event": _Events(as_json=as_json, quiet=quiet, verbose=verbose)} if takes_events else {}
-                result = function(**values, **events)
-                if as_json:
-                    print_json(result)
-                elif show is not None:
-                    show(result, values)
-                else:
-                    _terminal().show(result)
+                drawn = _Events(as_json=as_json, quiet=quiet, verbose=verbose)
+                try:
+                    result = function(**values, **({"on_event": drawn} if takes_events else {}))
+                    if as_json:
+                        print_json(result)
+                    elif show is not None:
+                        show(result, values)
+                    else:
+                        _terminal().show(result)
+                finally:
+                    drawn.finish()
             if failed(result):
                 raise typer.Exit(1)
 
@@ -260,6 +263,7 @@ class _Events:
         self._display = ProgressDisplay(quiet=quiet, verbose=verbose)
         self._options = {"results": not as_json, "quiet": quiet}
         self._terminal: Any = None
+        self._last: list[Event] = []
 
     def __call__(self, event: Event) -> None:
         if self._display.on_event(event):
@@ -268,7 +272,16 @@ class _Events:
             from headstart.cli.terminal import Terminal
 
             self._terminal = Terminal(**self._options, display=self._display)
-        self._terminal.on_event(event)
+        if self._terminal.comes_last(event):
+            self._last.append(event)
+        else:
+            self._terminal.on_event(event)
+
+    def finish(self) -> None:
+        """Draw what comes behind the result: where the files are, and what to do next."""
+        for event in self._last:
+            self._terminal.on_event(event)
+        self._last.clear()
 
 
 def _terminal() -> Any:

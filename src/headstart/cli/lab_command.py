@@ -10,7 +10,7 @@ import typer
 from rich.text import Text
 
 from headstart.cli.command import command
-from headstart.cli.tables import console, print_experiments
+from headstart.cli.tables import console, print_experiments, print_text
 from headstart.errors import RecipeError, shown
 from headstart.lab.catalogue import CLAIMS, run_experiment
 from headstart.progress import OnEvent
@@ -25,7 +25,7 @@ def _show_experiment(found: object, values: Mapping[str, Any]) -> None:
     elif isinstance(found, Path):
         console().print(Text(f"Written: {shown(str(found))}"), soft_wrap=True)
     else:
-        console().print(Text("\n".join(map(shown, str(found).split("\n")))), soft_wrap=True)
+        print_text(str(found), console())
 
 
 def _failed(found: Any) -> bool:

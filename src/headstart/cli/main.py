@@ -93,7 +93,6 @@ def predict(  # one parameter for each option
         typer.Argument(
             help="Any number of image files, folders, patterns ('**/*.jpg'), zip and tar files, addresses, videos, "
             "camera:0.",
-            metavar="{images}",
         ),
     ],
     *,

@@ -34,6 +34,13 @@ def safe(text: str, style: str = "") -> Text:
     return WrappedText(shown(text), style=style)
 
 
+def print_text(text: str, out: Console) -> None:
+    """Print lines that may hold names from outside; in a terminal sentences are wrapped between words."""
+    for line in text.splitlines():
+        is_table = line.startswith(" ")
+        out.print(safe(line), soft_wrap=is_table or not out.is_terminal)
+
+
 def plain(*, header: bool = False) -> Table:
     """A table without lines."""
     return Table(box=None, show_header=header, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
@@ -95,16 +102,15 @@ def print_predictions(predictions: Sequence[Any], out: Console) -> None:
         parts = [f"{count:,} {shown(name)}" for name, count in counts.most_common(_MOST_COUNTED)]
         more = [f"{len(counts) - _MOST_COUNTED} more classes"] if len(counts) > _MOST_COUNTED else []
         out.print(safe(f"{len(predictions):,} images: {', '.join([*parts, *more])}"))
+    if written := getattr(predictions, "written", ()):
+        out.print(safe(f"Written: {', '.join(f'{path}/' if path.is_dir() else str(path) for path in written)}"))
 
 
 def print_engines(measured: Any, values: Mapping[str, Any]) -> None:
     """Milliseconds an image with each engine, one line for each network and number of threads."""
     names = sorted({name for one in measured.measurements for name in one.seconds})
     if not names:
-        console().print(
-            "Nothing was measured yet: train and embed measure a network when enough images wait for it.",
-            soft_wrap=True,
-        )
+        console().print("Nothing was measured yet: train and embed measure a network when enough images wait for it.")
         return
     table = plain(header=True)
     table.add_column("ms an image", overflow="fold")

@@ -16,12 +16,20 @@ from rich.text import Text
 
 from headstart import progress
 from headstart.cli.progress_display import ProgressDisplay
-from headstart.cli.tables import console, plain, print_predictions, safe
+from headstart.cli.tables import console, plain, print_predictions, print_text, safe
 from headstart.errors import shown
 from headstart.wording import percent
 from headstart.workbench import events
 from headstart.workbench.run import Run
-from headstart.workbench.values import Audit, Evaluation, EvaluationResult, FetchedSet, Finding, Prediction
+from headstart.workbench.values import (
+    Audit,
+    Evaluation,
+    EvaluationResult,
+    FetchedSet,
+    Finding,
+    InspectionResult,
+    Prediction,
+)
 
 _MARKS = {"problem": ("✗", "bold red"), "warning": ("!", "yellow"), "note": ("·", "dim")}
 _SHOWN_NAMES = 3  # of one finding, and of one group; the report has more
@@ -64,6 +72,11 @@ class Terminal:
         elif isinstance(event, events.Plan) and not self._quiet:
             self._title("Plan")
             self._pairs(event.rows)
+
+    @staticmethod
+    def comes_last(event: progress.Event) -> bool:
+        """Whether an event is to be shown behind the result of the command: where its files are."""
+        return isinstance(event, events.FilesWritten)
 
     def _title(self, text: str) -> None:
         self._out.print()
@@ -150,9 +163,7 @@ class Terminal:
 
     def text(self, text: str) -> None:
         """Print lines that may hold names from outside; in a terminal sentences are wrapped between words."""
-        for line in text.splitlines():
-            is_table = line.startswith(" ")
-            self._out.print(safe(line), soft_wrap=is_table or not self._out.is_terminal)
+        print_text(text, self._out)
 
     @show.register(Run)
     @show.register(type(None))
@@ -163,9 +174,27 @@ class Terminal:
     @show.register(tuple)
     def _(self, results: Sequence[object]) -> None:
         if all(isinstance(one, Prediction) for one in results):
-            print_predictions([one for one in results if isinstance(one, Prediction)], self._out)
-        else:
-            self.text("\n\n".join(map(str, results)))
+            print_predictions(results, self._out)
+            return
+        for number, one in enumerate(results):
+            if number:
+                self._out.print()
+            self.show(one)
+
+    @show.register
+    def _(self, result: InspectionResult) -> None:
+        if not self._out.is_terminal:  # in a file each row stays on its line
+            self.text(str(result))
+            return
+        self.text("\n".join([result.title, *result.interpretation]))
+        for found in result.tables:
+            self._title(found.title)
+            table = plain(header=True)
+            for column in found.columns:
+                table.add_column(safe(column), justify="right", overflow="fold")
+            for row in found.formatted_rows:
+                table.add_row(*map(safe, row))
+            self._indented(table)
 
     @show.register
     def _(self, result: EvaluationResult) -> None:

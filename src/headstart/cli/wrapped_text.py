@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.containers import Lines
 from rich.text import Text
 
-# behind spaces; behind / \ _ within a word; behind a hyphen between letters, so that numbers and options stay whole
-_BREAKS = re.compile(r"(?<=\s)(?=\S)|(?<=\w[/\\_])(?=\w)|(?<=[^\W\d]-)(?=[^\W\d])")
+# behind spaces, but not between a number and its %; behind / \ _ within a word; behind a hyphen between letters, so
+# that numbers and options stay whole
+_BREAKS = re.compile(r"(?<=[^\S\u00a0])(?=[^\s%])|(?<=\w[/\\_])(?=\w)|(?<=[^\W\d]-)(?=[^\W\d])")
 
 
 class WrappedText(Text):

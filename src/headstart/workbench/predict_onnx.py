@@ -82,6 +82,7 @@ def predict_onnx(
     predictions = with_archive_names(predictions, roots)
     for path, kind in tables.items():
         write_predictions(path, predictions, classifier.classes, kind=kind)
+    predictions.written = (*tables, *([] if sort_into is None else [Path(sort_into)]))
     return predictions
 
 

@@ -63,10 +63,6 @@ from headstart.workbench.training_result import TrainingResult, WorkersTraining,
 from headstart.workbench.write_run import next_command, write_run
 
 _CHEAP = 1000  # training images: two heads on half of them take a fraction of a second
-_FINE_TUNING_ONLY = (  # options that are read where the network itself is trained
-    *("unfreeze", "epochs", "lr", "schedule", "mix", "label_smoothing", "average", "augment", "views", "activations"),
-    *("checkpoint_every", "time"),
-)
 _PROBE_FEATURES = "probe-features.safetensors"  # of the backbone before it is fine-tuned; not kept
 
 
@@ -137,16 +133,8 @@ def train(
     target = named or out_folder(Path("runs") / run_name(path))
     finish = _as_it_is if track is None else follow(session, track, target.name)
     if recipe.strategy == "probe":
-        _say_what_is_idle(session)
         return finish(_train(session, path, target))
     return finish(work_on(session, Job.begin(target, path, recipe, command=command)))
-
-
-def _say_what_is_idle(session: Session) -> None:
-    """Say which of the given options only fine-tuning reads."""
-    usual, values = Recipe().to_dict(), session.recipe.to_dict()
-    if idle := [f"--{name.replace('_', '-')}" for name in _FINE_TUNING_ONLY if values[name] != usual[name]]:
-        session.notice(f"Nothing is fine-tuned (--strategy probe): no effect from {', '.join(idle)}.")
 
 
 def _as_it_is(run: Run) -> Run:

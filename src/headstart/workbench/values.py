@@ -5,7 +5,17 @@ from headstart.data.audit.audit import Audit
 from headstart.data.finding import Finding
 from headstart.evaluation.comparison import Comparison
 from headstart.evaluation.evaluation import Evaluation
+from headstart.inspection.inspection_result import InspectionResult
 from headstart.workbench.evaluate import EvaluationResult
 from headstart.workbench.fetch import FetchedSet
 
-__all__ = ["Audit", "Comparison", "Evaluation", "EvaluationResult", "FetchedSet", "Finding", "Prediction"]
+__all__ = [
+    "Audit",
+    "Comparison",
+    "Evaluation",
+    "EvaluationResult",
+    "FetchedSet",
+    "Finding",
+    "InspectionResult",
+    "Prediction",
+]
