@@ -63,7 +63,7 @@ bench: $(STAMP)
 
 # the tests of the studio in a browser need Debian's chromium (apt-get install chromium) and the package playwright, which
 # is in the extra `test`; without either they are skipped with a word. HEADSTART_AXE=axe.min.js (npm pack axe-core) checks
-# accessibility, too
+# accessibility, too, and HEADSTART_ORT_WEB=onnxruntime-web-1.30.0.tgz (npm pack) runs the static page in it; CI has both
 docs: $(STAMP)
 	$(BIN)/python -m pip install --quiet --editable ".[docs]"
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html

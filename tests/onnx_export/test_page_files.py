@@ -118,4 +118,4 @@ def test_in_a_browser_it_gives_predicts_answers(
     classes = json.loads((folder / "classifier.json").read_text(encoding="utf-8"))["classes"]
     for image, expected in zip(images, hs.predict(folder / "classifier.onnx", images, on_event=None), strict=True):
         row = [expected.probabilities[name] for name in classes]
-        assert found[image.name] == pytest.approx(row, abs=1e-5)
+        assert found[image.name] == pytest.approx(row, abs=1e-6)
