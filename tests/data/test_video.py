@@ -117,6 +117,47 @@ def test_a_missing_file_and_a_missing_camera_are_named(tmp_path: Path) -> None:
         open_video("camera:97")
 
 
+class PretendedCamera:
+    """What OpenCV gives of a camera: blue, green, red in this order, at any time, without an end."""
+
+    opened: list[int] = []  # noqa: RUF012
+    released = 0
+
+    def __init__(self, number: int) -> None:
+        self.opened.append(number)
+
+    def isOpened(self) -> bool:  # noqa: N802
+        return True
+
+    def get(self, number: int) -> float:
+        return {3: 64.0, 4: 48.0, 5: 30.0}.get(number, -1.0)
+
+    def grab(self) -> bool:
+        return True
+
+    def retrieve(self) -> tuple[bool, NDArray[np.uint8]]:
+        return True, np.broadcast_to(np.array([10, 20, 200], np.uint8), (48, 64, 3))
+
+    def release(self) -> None:
+        PretendedCamera.released += 1
+
+
+def test_a_camera_gives_red_green_blue_until_enough_frames_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    cv2 = pytest.importorskip("cv2", reason="needs headstart[video]")
+    monkeypatch.setattr(cv2, "VideoCapture", PretendedCamera)
+
+    camera = open_video("camera:1", "50ms", 3)
+    frames = list(camera)
+
+    assert camera.is_camera
+    assert camera.size == (64, 48)
+    assert [frame.rgb[0, 0].tolist() for frame in frames] == [[200, 20, 10]] * 3
+    assert all(frame.time >= 0.049 * i for i, frame in enumerate(frames))
+    assert all(frame.name.startswith("camera:1@00:00:00.") for frame in frames)
+    assert set(PretendedCamera.opened) == {1}
+    assert PretendedCamera.released == len(PretendedCamera.opened)
+
+
 def test_frames_of_more_pixels_than_the_bound_are_refused(film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(video, "MOST_PIXELS", 48 * 64 - 1)
 
