@@ -95,6 +95,7 @@ def test_the_audit_waits_while_a_change_is_learned(
     assert kinds.index("learned") < kinds.index("audited")
 
 
+@pytest.mark.slow
 def test_a_class_that_goes_leaves_nothing_to_answer_with(following: tuple[Project, Page, Learner]) -> None:
     project, page, learner = following
     wait(lambda: learner.classifier is not None)
