@@ -9,9 +9,23 @@ import { upload, droppedFiles, chosenFiles, classOf } from "./uploads.js";
 import { findings } from "./findings.js";
 import { enlarge } from "./images.js";
 import { undo } from "./main.js";
+import { quoted as quote } from "./commands.js";
 import { Unlabelled, UNLABELLED } from "./unlabelled.js";
 
 let chosen = ""; // stays while other pages are looked at
+
+/** Each change of this page is a change of folders and files. @param {string[]} names @returns {import("./commands.js").Lines} */
+function auditLines([one = "CLASS", other = "OTHER"]) {
+  const [quoted, folder] = [store.state?.quoted ?? "", store.state?.folder ?? ""];
+  const path = (/** @type {string[]} */ ...parts) => JSON.stringify([folder, ...parts].join("/"));
+  const shell = (/** @type {string[]} */ ...parts) => quote([folder, ...parts].join("/"));
+  return {
+    command: `headstart audit ${quoted}`, python: `hs.audit(${JSON.stringify(folder)})`,
+    more: [["Make a class", `mkdir ${shell("NEW")}`, `Path(${path("NEW")}).mkdir()`],
+      ["Move an image to another class", `mv ${shell(one, "IMAGE")} ${shell(other)}`, `shutil.move(${path(one, "IMAGE")}, ${path(other)})`],
+      ["See each class, its sizes and findings", `headstart show ${quoted}`, `hs.show(${JSON.stringify(folder)})`]],
+  };
+}
 
 /** @returns {import("./main.js").Page} */
 export function collect() {
@@ -189,7 +203,7 @@ export function collect() {
 
   return {
     element,
-    lines: () => !unlabelled.element.hidden && unlabelled.said.command ? unlabelled.said : ({ command: `headstart audit ${store.state?.quoted ?? ""}`, python: `hs.audit(${JSON.stringify(store.state?.folder ?? "")})` }),
+    lines: () => !unlabelled.element.hidden && unlabelled.said.command ? unlabelled.said : auditLines(names()),
     close: () => {
       recorder.off();
       unlabelled.close();

@@ -102,7 +102,11 @@ export function deliver() {
     if (await attempt(() => post(`${address()}/card`))) { say("The model card is in the folder of the run."); await showRun(); }
   }
 
-  const what = () => ({ command: `headstart export ${run()?.quoted ?? "RUN"}`, python: `hs.export(${JSON.stringify(run()?.folder ?? "RUN")})` });
+  /** @returns {import("./commands.js").Lines} */
+  const what = () => {
+    const [place, folder] = [run()?.quoted ?? "RUN", JSON.stringify(run()?.folder ?? "RUN")];
+    return { command: `headstart export ${place}`, python: `hs.export(${folder})`, more: [["Model card", `headstart card ${place}`, `hs.card(${folder})`], ["Static page", `headstart export ${place} --to page`, `hs.export(${folder}, to="page")`], ["Server", `headstart serve ${place}`, `hs.serve(${folder})`]] };
+  };
   const lines = () => { const place = document.getElementById("footer"); if (place && element.isConnected) showLines(place, what()); };
   showRuns();
   const offs = [on("training", (values) => { if (values.state === "done") showRuns(); }), on("serving", showServer), on("exporting", (values) => { if (values.step && make.disabled) fill(status, `${values.step}: ${values.done} of ${values.total}`); }), page.close];

@@ -12,7 +12,10 @@ export function how() {
     element: h("div", { class: "how" }, first.element, others.map((one) => one.element)),
     lines: () => {
       const used = others.find((one) => one.used());
-      return { command: used ? used.command() : "headstart lab identity", python: used ? used.python() : "hs.lab.run_experiment(\"identity\")" };
+      /** @type {[string, string, string][]} */
+      const all = [["Can a unit learn to do nothing?", "headstart lab identity", "hs.lab.run_experiment(\"identity\")"], ["What does a residual block do?", others[0].command(), others[0].python()], ["What batch norm remembers", others[1].command(), others[1].python()]];
+      const [, command, python] = used ? [used, used.command(), used.python()] : all[0];
+      return { command, python, more: all.filter((one) => one[1] !== command) };
     },
     close: first.close,
   };

@@ -6,6 +6,7 @@ import { attempt } from "./said.js";
 import { trainingPanel } from "./training.js";
 import { learningCurve } from "./curve.js";
 import { strip } from "./strip.js";
+import { quoted } from "./commands.js";
 
 /** @returns {import("./main.js").Page} */
 export function learn() {
@@ -14,6 +15,15 @@ export function learn() {
   const training = trainingPanel(() => window.dispatchEvent(new HashChangeEvent("hashchange")));
   const curve = learningCurve();
   const element = h("div", { class: "columns" }, h("div", {}, live, curve.element), h("div", {}, training.element, runs));
+
+  /** @returns {[string, string, string][]} */
+  function others() {
+    const [folder, run] = [store.state?.folder ?? "", store.state?.runs.at(-1)];
+    const place = run ? `${folder}/${run}` : "RUN";
+    return [["Would more images help?", `headstart advise more ${quoted(place)}`, `hs.advise_more(${JSON.stringify(place)})`],
+      ["Which backbone, and what it costs", `headstart advise backbones ${quoted(folder)}`, `hs.advise(${JSON.stringify(folder)})`],
+      ["Resume a training that was stopped", "headstart resume RUN", "hs.resume(\"RUN\")"]];
+  }
 
   /** Options that differ from those of `train`. @returns {[string, string][]} */
   function options() {
@@ -66,6 +76,7 @@ export function learn() {
     lines: () => ({
       command: `headstart train ${store.state?.quoted ?? ""} --out ${store.state?.quoted_out ?? ""}${options().map(([name, value]) => ` --${name} ${value}`).join("")}`,
       python: `hs.train(${JSON.stringify(store.state?.folder ?? "")}, out=${JSON.stringify(store.state?.out ?? "")}${options().map(([name, value]) => `, ${name}="${value}"`).join("")})`,
+      more: others(),
     }),
     close: () => { training.close(); curve.close(); for (const off of offs) off(); },
   };

@@ -8,6 +8,12 @@ import { Suspects } from "./suspects.js";
 import { embeddingMap } from "./map.js";
 import { quoted } from "./commands.js";
 
+/** @param {string} folder @param {string} run @returns {[string, string, string][]} */
+function others(folder, run) {
+  return [["Confusion matrix and most confident mistakes", `headstart evaluate ${quoted(run)} ${quoted(folder)}`, `hs.evaluate(${JSON.stringify(run)}, ${JSON.stringify(folder)})`],
+    ["The features behind the map", `headstart embed ${quoted(folder)}`, `hs.embed(${JSON.stringify(folder)})`]];
+}
+
 /** @returns {import("./main.js").Page} */
 export function look() {
   const cell = h("div", { "aria-live": "polite" });
@@ -63,8 +69,8 @@ export function look() {
     lines: () => {
       const run = store.state?.runs.at(-1);
       const place = run ? `${store.state?.folder}/${run}` : "RUN";
-      return { command: `headstart review ${quoted(place)}`, python: `hs.review(${JSON.stringify(place)})` };
+      return { command: `headstart review ${quoted(place)}`, python: `hs.review(${JSON.stringify(place)})`, more: others(store.state?.folder ?? "", place) };
     },
-    close: () => { suspects.close(); for (const off of offs) off(); },
+    close: () => { suspects.close(); map.close(); for (const off of offs) off(); },
   };
 }

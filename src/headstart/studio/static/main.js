@@ -6,7 +6,7 @@ import { attempt, say } from "./said.js";
 import { showLines } from "./commands.js";
 import { PAGES } from "./pages.js";
 
-/** @typedef {{element: HTMLElement, lines: () => {command: string, python: string}, close?: () => void}} Page */
+/** @typedef {{element: HTMLElement, lines: () => import("./commands.js").Lines, close?: () => void}} Page */
 
 const main = /** @type {HTMLElement} */ (document.getElementById("main"));
 const nav = /** @type {HTMLElement} */ (document.getElementById("nav"));

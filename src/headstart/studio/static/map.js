@@ -38,10 +38,9 @@ export function embeddingMap() {
     for (const id of selected) if (!there.has(id)) selected.delete(id);
     showChosen();
     span = Math.max(1e-9, ...points.map((one) => Math.max(Math.abs(one[2]), Math.abs(one[3]))));
-    const style = getComputedStyle(document.documentElement);
     fill(legend, classes.map((name, index) => {
       const dot = h("i", { "aria-hidden": "true" });
-      dot.style.background = style.getPropertyValue(COLOURS[index % COLOURS.length]);
+      dot.style.background = `var(${COLOURS[index % COLOURS.length]})`;
       return h("li", {}, dot, h("span", { class: "name" }, name));
     }));
     draw();
@@ -193,7 +192,9 @@ export function embeddingMap() {
     if (keys[event.key]) { keys[event.key](); event.preventDefault(); }
   });
   new ResizeObserver(draw).observe(canvas);
-  return { element, show };
+  const scheme = matchMedia("(prefers-color-scheme: dark)"); // a canvas keeps the colours it was drawn with
+  scheme.addEventListener("change", draw);
+  return { element, show, close: () => scheme.removeEventListener("change", draw) };
 }
 
 /** Whether a point lies inside a loop that is closed by a straight line (even-odd rule). @param {[number, number]} at @param {[number, number][]} loop */

@@ -23,7 +23,7 @@ export function tryPage() {
   const why = button("Why? Show the heat map", explain, { hidden: true });
   const element = h("div", { class: "columns try" },
     h("section", { "aria-label": "Picture" }, h("div", { class: "row" }, button("Choose a file", () => file.click(), { class: "primary" }), cameraButton, h("label", { for: "model" }, "Classifier"), model), h("div", { class: "stage" }, image, video), file),
-    h("div", {}, answer, h("p", { class: "row" }, why), heat, h("h2", {}, "It is wrong, or new? Add the picture to a class:"), teach));
+    h("div", {}, answer, h("p", { class: "row" }, why), h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "Heat map" }, heat), h("h2", {}, "It is wrong, or new? Add the picture to a class:"), teach));
   /** @type {Blob|null} */ let asked = null;
   /** @type {(() => void)|null} */ let close = null;
   /** @type {any[]} */ let runs = [];
@@ -68,7 +68,7 @@ export function tryPage() {
     why.hidden = false;
     const several = found.prediction_set?.length > 1;
     const said = found.familiar === false ? "None of these" : several ? found.prediction_set.slice(0, 3).join(" or ") : found.label;
-    const reason = found.familiar === false ? `It is unlike the training images; the nearest class would be ${found.label}.` : several ? "These classes cannot be ruled out at the stated error rate." : found.atypical ? "Atypical: no class is close." : found.no_threshold;
+    const reason = found.familiar === false ? `It is unlike the training images; the nearest class would be ${found.label}.` : several ? "These classes cannot be ruled out at the stated error rate." : found.atypical ? "Atypical: no class is close." : found.no_threshold && `${found.no_threshold}.`;
     fill(answer, h("p", { class: "headline" }, said, h("span", {}, found.familiar === false || several ? "" : ` ${percent(found.probability)}`)), reason && h("p", {}, reason),
       found.damaged && h("p", { class: "muted" }, `The file is damaged: ${found.damaged}`),
       h("ul", { class: "bars" }, found.probabilities.slice(0, 12).map((/** @type {[string, number]} */ [name, value]) => {
@@ -76,7 +76,7 @@ export function tryPage() {
         bar.style.width = `${100 * value}%`;
         return h("li", {}, h("span", { class: "name" }, name), h("span", { class: "bar" }, bar), h("span", { class: "number", "data-probability": value }, percent(value)));
       })),
-      found.nearest.length > 0 && [h("h3", {}, "Most similar training images"), h("ul", { class: "nearest" }, found.nearest.map((/** @type {any} */ one) => h("li", {}, h("img", { src: picture(one.id, one.version), alt: "" }), h("span", { class: "name" }, one.label ?? ""), h("span", { class: "muted" }, one.cosine.toFixed(2)))))]);
+      found.nearest.length > 0 && [h("h2", { class: "sub" }, "Most similar training images"), h("ul", { class: "nearest" }, found.nearest.map((/** @type {any} */ one) => h("li", {}, h("img", { src: picture(one.id, one.version), alt: "" }), h("span", { class: "name" }, one.label ?? ""), h("span", { class: "muted" }, one.cosine.toFixed(2)))))]);
   }
 
   async function toggle() {
@@ -143,7 +143,8 @@ export function tryPage() {
     lines: () => {
       const run = runs.find((one) => one.name === model.value) ?? runs[0];
       const place = run ? run.quoted : "RUN";
-      return { command: `headstart predict ${place} PICTURE`, python: `hs.predict(${JSON.stringify(run?.folder ?? "RUN")}, "PICTURE")` };
+      const folder = JSON.stringify(run?.folder ?? "RUN");
+      return { command: `headstart predict ${place} PICTURE`, python: `hs.predict(${folder}, "PICTURE")`, more: [["Why? The heat map and the most similar images", `headstart explain ${place} PICTURE`, `hs.explain(${folder}, "PICTURE")`]] };
     },
     close: () => { off(); number += 1; for (const [name, call] of doors) document.removeEventListener(name, call); for (const stop of offs) stop(); },
   };
