@@ -104,7 +104,7 @@ class Video:
                 if not got:
                     break
                 used += 1
-                target = (math.floor(at / self.every + _EARLY) + 1) * self.every
+                target = (math.floor((at + 2 * _EARLY) / self.every) + 1) * self.every  # a frame is never early twice
                 yield Frame(self._name(at), at, np.ascontiguousarray(bgr[..., ::-1]))
         finally:
             capture.release()
