@@ -59,3 +59,10 @@ def test_coverage_has_a_floor() -> None:
     report = tomllib.loads(read("pyproject.toml"))["tool"]["coverage"]["report"]
 
     assert report["fail_under"] >= 96
+
+
+def test_every_benchmark_is_in_the_list_of_them() -> None:
+    listed = (ROOT / "benchmarks" / "README.md").read_text("utf-8")
+    programs = [path for path in (ROOT / "benchmarks").glob("*.py") if "__main__" in path.read_text("utf-8")]
+    assert len(programs) > 20
+    assert [path.name for path in programs if f"`{path.name}`" not in listed] == []
