@@ -33,14 +33,16 @@ def answers(line, path, expected):
     )
     try:
         said = ""
-        while not (found := re.search(r"(http://[\\w.:]+)/?(\\?\\S+)?", said)):
+        while not (found := re.search(r"(http://[\\w.:]+)\\S*?([?]token=[\\w-]+)?\\s", said)):
             more = server.stdout.readline()
             assert more, said
             said += more
-        page = urllib.request.urlopen(f"{found[1]}{path}{found[2] or ''}", timeout=60).read().decode()
+        opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())  # the token becomes a cookie
+        page = opener.open(f"{found[1]}{path}{found[2] or ''}", timeout=60).read().decode()
         assert expected in page, page[:300]
     finally:
         server.terminate()
+        server.wait(60)
 
 def train(options="--backbone embedded"):
     run(f"train hands --out run --no-inside --offline {options}")
