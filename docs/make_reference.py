@@ -19,7 +19,7 @@ from headstart.recipe import Recipe
 
 DOCS = Path(__file__).parent
 OUT = DOCS / "_generated"
-_ELSEWHERE = ("index", "start", "lesson_plan", "release-checklist", "formats", "gallery")
+_ELSEWHERE = ("index", "start", "lesson_plan", "release-checklist", "package", "formats", "gallery")
 
 
 def commands_page() -> str:
