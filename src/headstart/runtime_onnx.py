@@ -34,12 +34,12 @@ class OnnxClassifier:
     """
 
     def __init__(self, model: str | Path | bytes, *, threads: int = 0) -> None:
-        content = model if isinstance(model, bytes) else Path(model).read_bytes()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.log_severity_level = threads, 3
         if not _CPU.exists() or "vnni" not in _CPU.read_text("utf-8"):  # there quick int8 kernels overflow
             options.add_session_config_entry("session.x64quantprecision", "1")
         try:
+            content = model if isinstance(model, bytes) else Path(model).read_bytes()
             self.session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
             facts = self.session.get_modelmeta().custom_metadata_map
             self.card: dict[str, Any] = json.loads(facts["headstart"])
@@ -52,7 +52,7 @@ class OnnxClassifier:
             if self.outputs["probabilities"][-1] != len(self.classes) or self.input not in ("image", "prepared"):
                 raise ValueError("its outputs are not those of its classes")
         except Exception as error:  # onnxruntime has an error of its own for each kind of damage
-            raise ValueError(f"not an ONNX file of headstart: {str(error).splitlines()[0]}") from error
+            raise ValueError(f"not an ONNX file of headstart: {str(error).partition(chr(10))[0]}") from error
 
     def predict(self, image: str | Path | bytes) -> dict[str, Any]:
         """What `headstart predict` says of an image file, or of the bytes of one; ValueError: it cannot be opened."""
@@ -73,14 +73,13 @@ class OnnxClassifier:
         """What is said of image number `at`, from what `run` gave; None where the file does not say."""
         row = found["probabilities"][at]
         order = np.argsort(-row, kind="stable")
-        familiar = percentile = nearest = members = atypical = None
+        familiar = percentile = members = atypical = None
+        nearest = self._names.get(int(found["nearest"][at])) if "nearest" in found else None
         if "familiar" in found:
             distance, threshold = found["familiar"][at], (self.card.get("familiarity") or {}).get("threshold")
             familiar = None if threshold is None else bool(distance <= threshold)
             if len(self._distances):
                 percentile = 100 * (1 + int((self._distances >= distance).sum())) / (len(self._distances) + 1)
-        if "nearest" in found:
-            nearest = self._names.get(int(found["nearest"][at]))
         if "set" in found:
             members = tuple(self.classes[i] for i in order if found["set"][at, i])
             atypical = bool(found["atypical"][at])
@@ -99,8 +98,7 @@ class OnnxClassifier:
         """H×W×3 uint8: turned as its EXIF tag says, transparency over the background; ValueError: no usable image."""
         try:
             opened = Image.open(io.BytesIO(image) if isinstance(image, bytes) else image)  # of 179 megapixels at most
-            pixels = opened.width * opened.height
-            factor = next((one for one in (1, 2, 4) if pixels <= _REDUCED * one**2), 8)
+            factor = next((one for one in (1, 2, 4) if opened.width * opened.height <= _REDUCED * one**2), 8)
             if factor > 1 and opened.draft(opened.mode, (opened.width // factor, opened.height // factor)):
                 factor = 1
             return np.asarray(self._rgb(ImageOps.exif_transpose(opened)).reduce(factor))
@@ -134,12 +132,14 @@ class OnnxClassifier:
         mode = Image.Resampling[card["interpolation"].upper()]
         image = Image.fromarray(np.ascontiguousarray(rgb)).resize((width, height), mode)
         left, top = (round(off / 2) if off > 0 else int(off / 2) for off in (width - crop, height - crop))
-        cropped = image.crop((left, top, left + crop, top + crop))  # black beyond its edges
-        return np.moveaxis(np.array(cropped), 2, 0)
+        return np.moveaxis(np.array(image.crop((left, top, left + crop, top + crop))), 2, 0)  # black beyond its edges
 
 
 if __name__ == "__main__":
-    classifier, failed = OnnxClassifier(sys.argv[1]), False
+    try:
+        classifier, failed = OnnxClassifier("classifier.onnx" if len(sys.argv) < 2 else sys.argv[1]), False
+    except ValueError as error:
+        sys.exit(f"{error}")
     for path in sys.argv[2:]:
         try:
             line = classifier.predict(path)
