@@ -19,7 +19,7 @@ from headstart.cli.progress_display import ProgressDisplay
 from headstart.errors import HeadstartError, RecipeError, near, shown
 from headstart.files import os_error
 from headstart.plain import to_plain
-from headstart.progress import Event
+from headstart.progress import Event, Notice
 from headstart.recipe import Recipe
 from headstart.recipe_file import read_options
 
@@ -266,6 +266,9 @@ class _Events:
         self._last: list[Event] = []
 
     def __call__(self, event: Event) -> None:
+        if self._last and isinstance(event, Notice):  # what is said behind the files stays behind them
+            self._last.append(event)
+            return
         if self._display.on_event(event):
             return
         if self._terminal is None:
@@ -280,7 +283,8 @@ class _Events:
     def finish(self) -> None:
         """Draw what comes behind the result: where the files are, and what to do next."""
         for event in self._last:
-            self._terminal.on_event(event)
+            if not self._display.on_event(event):
+                self._terminal.on_event(event)
         self._last.clear()
 
 
