@@ -21,7 +21,7 @@ _CALLS: dict[tuple[str, str], Callable[[Any], object]] = {
     ("predict", "csv"): lambda path: hs.predict("no-classifier", "no-photos", csv=path),
     ("predict", "out"): lambda path: hs.predict("no-classifier", "no-photos", out=path, format="csv"),
     ("predict", "sort_into"): lambda path: hs.predict("no-classifier", "no-photos", sort_into=path),
-    ("embed", "out"): lambda path: hs.embed("no-photos", out=path),
+    ("embed", "out"): lambda path: hs.embed("no-photos", out=f"{path}.parquet"),
     ("inspect", "out"): lambda path: hs.inspect("filters", "no-model", "no-photos", out=path),
     ("inspect", "figure"): lambda path: hs.inspect("filters", "no-model", "no-photos", figure=f"{path}.png"),
     ("explain", "out"): lambda path: hs.explain("no-classifier", "no-photos", out=path),
