@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 
 import pytest
 import torch
+from rich.console import Console
 
 from command_line import Headstart
 from headstart import runtime
 from headstart.classifier.predictions import Prediction
-from headstart.cli.tables import console, print_analyses, print_predictions
+from headstart.cli.tables import console, print_analyses, print_predictions, tables_within
 
 
 def test_backbones_have_size_and_licence_on_one_line(headstart: Headstart, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,3 +78,26 @@ def test_what_to_mind_stands_beside_the_class_and_a_rejected_image_has_none(
     assert second.split(maxsplit=2)[:2] == ["b.png", "-"]
     assert "unlike the others; cat 90.0\u00a0%, dog 10.0\u00a0%" in second
     assert counts == "2 images: 1 cat, 1 rejected"
+
+
+@pytest.mark.parametrize(
+    ("width", "parts"), [(80, [[0, 1, 2, 3]]), (38, [[0, 1], [0, 2], [0, 3]]), (9, [[0, 1], [0, 2], [0, 3]])]
+)
+def test_a_table_that_is_too_wide_is_shown_in_parts_with_the_first_column(width: int, parts: list[list[int]]) -> None:
+    columns = ("block", "accuracy without it", "gradient", "cosine")
+    rows = [("blocks.1.1", "0.7500000000000000", "0.5371000000000000", "-0.0094000000000"), ("b", "0.5", "1", "0")]
+
+    tables = tables_within(columns, rows, width)
+
+    assert [[str(column.header) for column in table.columns] for table in tables] == [
+        [columns[i] for i in part] for part in parts
+    ]
+    assert [len(table.rows) for table in tables] == [2] * len(parts)
+    if width < 20:  # a name may be broken, a number never
+        return
+    out = Console(width=width, record=True, file=io.StringIO())
+    for table in tables:
+        out.print(table)
+    text = out.export_text()
+    assert all(cell in text for row in rows for cell in row)
+    assert max(map(len, text.splitlines())) <= width

@@ -17,13 +17,13 @@ from headstart.progress import OnEvent
 _MODEL = "Name of a backbone, classifier.safetensors, or the folder of a run."
 
 
-def _show_inspection(found: object, values: Mapping[str, Any]) -> None:
+def _show_inspection(found: Any, values: Mapping[str, Any]) -> None:
     if isinstance(found, list):
         print_analyses(found)
         return
     from headstart.cli.terminal import Terminal
 
-    Terminal().show(found)
+    Terminal().show(found.paragraphs)
 
 
 @command(show=_show_inspection)

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -18,6 +19,7 @@ from headstart.errors import shown
 from headstart.wording import percent
 
 _WIDTH = 100  # columns of a file or a pipe, unless COLUMNS says otherwise
+_GAP = 3  # columns between two of a table
 _MOST_OF_CLASS = 24  # columns that a class name is sure of
 _MOST_COUNTED = 12  # classes in the line of counts
 _NUMBERS = ("{:.1f}", "{}", "{:.2f}", "{:.3f}", "{:.0f}")  # million parameters, px, GMAC, accuracy, MB
@@ -43,7 +45,35 @@ def print_text(text: str, out: Console) -> None:
 
 def plain(*, header: bool = False) -> Table:
     """A table without lines."""
-    return Table(box=None, show_header=header, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
+    return Table(box=None, show_header=header, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="dim")
+
+
+def tables_within(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[Table]:
+    """A table that is too wide as several, one below the other: each has the first column and as many more as fit.
+
+    Args:
+        columns: headings, which may be broken between words. width: columns of the terminal.
+    """
+    least = [
+        max(cell_len(word) for word in (*heading.split(), *(row[i] for row in rows)))
+        for i, heading in enumerate(columns)
+    ]
+    parts, used = [[0]], least[0]
+    for i in range(1, len(columns)):
+        if used + _GAP + least[i] > width and len(parts[-1]) > 1:
+            parts.append([0])
+            used = least[0]
+        parts[-1].append(i)
+        used += _GAP + least[i]
+    tables = []
+    for part in parts:
+        tables.append(table := plain(header=True))
+        for i in part:
+            fits = least[i] if i else None  # names are broken where they must be, numbers never
+            table.add_column(safe(columns[i]), justify="right", overflow="fold", min_width=fits)
+        for row in rows:
+            table.add_row(*(safe(row[i]) for i in part))
+    return tables
 
 
 def print_backbones(entries: Sequence[Mapping[str, Any]], values: Mapping[str, Any]) -> None:

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from headstart import progress
 from headstart.cli.progress_display import ProgressDisplay
-from headstart.cli.tables import console, plain, print_predictions, print_text, safe
+from headstart.cli.tables import console, plain, print_predictions, print_text, safe, tables_within
 from headstart.errors import shown
 from headstart.wording import percent
 from headstart.workbench import events
@@ -189,12 +189,11 @@ class Terminal:
         self.text("\n".join([result.title, *result.interpretation]))
         for found in result.tables:
             self._title(found.title)
-            table = plain(header=True)
-            for column in found.columns:
-                table.add_column(safe(column), justify="right", overflow="fold")
-            for row in found.formatted_rows:
-                table.add_row(*map(safe, row))
-            self._indented(table)
+            tables = tables_within(found.columns, found.formatted_rows, self._out.width - 2)
+            for number, table in enumerate(tables):
+                if number:
+                    self._out.print()
+                self._indented(table)
 
     @show.register
     def _(self, result: EvaluationResult) -> None:

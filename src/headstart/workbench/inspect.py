@@ -53,11 +53,15 @@ class Inspection(Plain):
     left_out: Mapping[str, str] = field(default_factory=dict)
     diagnosis: Diagnosis | None = None
 
+    @property
+    def paragraphs(self) -> list[object]:
+        """The diagnosis, each result, and what could not be done, in the order in which they are read."""
+        first: list[object] = [] if self.diagnosis is None else [self.diagnosis]
+        not_done = [f"Not done: {name}: {reason}" for name, reason in self.left_out.items()]
+        return [*first, *self.results.values(), *not_done]
+
     def __str__(self) -> str:
-        paragraphs = [] if self.diagnosis is None else [str(self.diagnosis)]
-        paragraphs += [str(result) for result in self.results.values()]
-        paragraphs += [f"Not done: {name}: {reason}" for name, reason in self.left_out.items()]
-        return "\n\n".join(paragraphs)
+        return "\n\n".join(map(str, self.paragraphs))
 
 
 @takes(InspectOptions)
