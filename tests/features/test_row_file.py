@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -45,6 +46,22 @@ def test_rows_are_made_once_and_read_in_any_order(tmp_path: Path) -> None:
     first, second = again.read(np.array([5, 0, 5]))
     assert first.tolist() == [value(i)[0].tolist() for i in (5, 0, 5)]
     assert second.tolist() == [value(i)[1].tolist() for i in (5, 0, 5)]
+
+
+def test_a_batch_is_there_as_a_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of one would be made again in a smaller batch, and so with other last bits."""
+    maker, rows, checksum, calls = Maker(), opened(tmp_path), zlib.crc32, list[int]()
+
+    def stops(data: bytes, start: int = 0) -> int:
+        calls.append(len(data))
+        if len(calls) == 9:  # each row has two tensors: two of the second batch's three rows begun
+            raise KeyboardInterrupt
+        return checksum(data, start)
+
+    monkeypatch.setattr(zlib, "crc32", stops)
+    with pytest.raises(KeyboardInterrupt):
+        fill_rows(rows, maker, batch_size=3)
+    assert rows.missing == [3, 4, 5, 6]
 
 
 def test_an_interrupted_filling_goes_on_where_it_stopped(tmp_path: Path) -> None:

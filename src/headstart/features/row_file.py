@@ -78,11 +78,15 @@ class RowFile:
         return [int(row) for row in np.flatnonzero(self._sums[:, 1] == 0)]
 
     def write(self, indices: Sequence[int], rows: Rows) -> None:
-        """Write rows n×… at these indices; the checksums come last, so that half a row does not count."""
+        """Write rows n×… at these indices; the checksums come last, so that half a row does not count.
+
+        They come all at once: killed between two of them, the next call would make the rest in a smaller batch, and a
+        network's features of an image differ in their last bits with the size of the batch.
+        """
+        where = list(indices)
         for array, values in zip(self._arrays, rows, strict=True):
-            array[list(indices)] = values
-        for index in indices:
-            self._sums[index] = (self._sum_of(index), 1)
+            array[where] = values
+        self._sums[where] = [(self._sum_of(index), 1) for index in where]
 
     def borrow(self, other: RowFile) -> int:
         """Copy the rows that another file of the same kind has and this one lacks; returns how many."""
