@@ -61,7 +61,7 @@ def test_the_order_is_that_of_the_advice_with_the_live_head(tmp_path: Path) -> N
     learner._wake.set()
     learner._learn()  # as its thread does: first the head, then the images that wait, some at a time
     assert all("predicted" not in one for one in ordered(client)["images"])
-    for _ in range(2):
+    for _ in range(3):  # the engine for many images, then 16 images, then 2
         learner._wake.set()
         learner._learn()
 

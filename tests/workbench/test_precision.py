@@ -106,7 +106,10 @@ def test_its_export_computes_in_int8_too_and_gives_its_answers(run: hs.Run, phot
     result = hs.export(run, out=tmp_path / "export", on_event=None)
 
     assert result.parity.agreement == 1
-    assert result.parity.tolerance == 0.02
+    assert (result.parity.tolerance, result.parity.same_pixels_tolerance) == (0.1, 1e-4)
+    assert (
+        max(row.difference for row in result.parity.rows) <= 0.02
+    )  # here; the bound is wider, for networks of which a grey level moves more
     model = onnx.load(tmp_path / "export" / "classifier.onnx")
     low = run.classifier.backbone.low_precision
     assert low is not None
