@@ -128,7 +128,7 @@ def _problem(wheel: Path, extra: str, folder: Path) -> str:
     pip = [uv, "pip"] if uv else [python, "-m", "pip", "--disable-pip-version-check"]
     into = ["--python", python] if uv else []
     steps = [[*pip, "install", "--quiet", *into, wanted], [*pip, "check", *into], [python, "-c", _proof(extra)]]
-    # another run of the wheel would be taken for the installed one, and MLflow and W&B must not look for a server
+    # another run of the wheel would count as the installed one, and MLflow and W&B must not look for a server
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     environment |= {"HEADSTART_CACHE": str(folder / "cache"), "WANDB_MODE": "offline"}
     if extra == "runtime":  # a file that another environment wrote: this one, which has the extra onnx

@@ -35,6 +35,24 @@ from headstart.options import AuditOptions, EmbedOptions, EvaluateOptions, Predi
 from headstart.progress import OnEvent
 
 _Classifier = Annotated[Path, typer.Argument(help="classifier.safetensors, or the folder of its run.")]
+_ThresholdPolicy = Annotated[
+    str | None,
+    typer.Option(
+        help="What becomes of doubtful answers: keep (their class, and why it is doubtful) or reject (no class). "
+        "Default: keep, and reject with --reject."
+    ),
+]
+_Reject = Annotated[
+    str | None,
+    typer.Option(help="Which answers are rejected: unfamiliar, unsure, atypical, with commas. Default: unfamiliar."),
+]
+_Every = Annotated[
+    str | None, typer.Option(help="Of a video or camera: time between two frames, as 1s or 500ms. Default: 1s.")
+]
+_Frames = Annotated[
+    int | None,
+    typer.Option(help="Of a video or camera: stop after so many frames. Default: a camera runs until Ctrl-C."),
+]
 _Dataset = Annotated[
     Path, typer.Argument(help="Folder of class folders, or of train/ and test/ folders; csv table; zip or tar.")
 ]
@@ -104,26 +122,10 @@ def predict(  # one parameter for each option
     sort_into: Annotated[
         Path | None, typer.Option(help="Copy each image into a folder of its predicted class, below this one.")
     ] = None,
-    threshold_policy: Annotated[
-        str | None,
-        typer.Option(
-            help="What becomes of doubtful answers: keep (their class, and why it is doubtful) or reject (no class). "
-            "Default: keep, and reject with --reject."
-        ),
-    ] = None,
-    reject: Annotated[
-        str | None,
-        typer.Option(
-            help="Which answers are rejected: unfamiliar, unsure, atypical, with commas. Default: unfamiliar."
-        ),
-    ] = None,
-    every: Annotated[
-        str | None, typer.Option(help="Of a video or camera: time between two frames, as 1s or 500ms. Default: 1s.")
-    ] = None,
-    frames: Annotated[
-        int | None,
-        typer.Option(help="Of a video or camera: stop after so many frames. Default: a camera runs until Ctrl-C."),
-    ] = None,
+    threshold_policy: _ThresholdPolicy = None,
+    reject: _Reject = None,
+    every: _Every = None,
+    frames: _Frames = None,
     on: On = None,
     address: Address = "",
     processes: Processes = 0,

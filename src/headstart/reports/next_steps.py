@@ -65,7 +65,7 @@ def next_steps(
 
 
 def _other_images(e: Evaluation) -> NextStep | None:
-    """Where the test went worse than left-out training images: more of the same images would not mend it."""
+    """Where the test went worse than left-out training images: more of the same images would not help."""
     gap = e.minus_held_out
     if gap is None or not e.is_below_held_out:
         return None

@@ -28,10 +28,8 @@ from headstart.workbench.predict_onnx import predict_onnx
 from headstart.workbench.prediction_files import (
     PredictedShards,
     expand,
-    sort_images,
     tables_of,
-    with_archive_names,
-    write_predictions,
+    write_all,
 )
 from headstart.workbench.run import Run, Trained, classifier_of
 from headstart.workbench.session import Session
@@ -104,8 +102,7 @@ def predict(
         return _on_workers(session, on, classifier, images=images, out=Path(out or "predictions.parquet"))
     tables = tables_of(csv, out, format) if csv or out or format else {}
     rejection = Rejection.of(threshold_policy, reject) if threshold_policy or reject else None
-    if sort_into is not None:
-        sort_into = writable_folder(sort_into, "--sort-into")
+    copies = None if sort_into is None else writable_folder(sort_into, "--sort-into")
     model = classifier_of(classifier, verb="predict", images=images)
     if rejection is not None:
         rejection.check(**_what_it_tells(model))
@@ -119,14 +116,9 @@ def predict(
     else:
         predictions = _answers(session, model, given, rejection=rejection)
     session.detail(f"{len(predictions):,} predictions by {model!r}, opened from {_place(classifier)}")
-    if sort_into is not None:
-        sort_images(predictions, Path(sort_into))
-    if roots:
-        predictions = with_archive_names(predictions, roots)
-    for path, kind in tables.items():
-        write_predictions(path, predictions, model.classes, kind=kind)
-    predictions.written = (*tables, *([] if sort_into is None else [Path(sort_into)]))
-    return predictions
+    if not (tables or copies or roots):  # the way of most calls stays short
+        return predictions
+    return write_all(predictions, model.classes, tables=tables, sort_into=copies, roots=roots)
 
 
 def _answers(session: Session, model: Classifier, given: Sequence[Any], *, rejection: Rejection | None) -> Predictions:

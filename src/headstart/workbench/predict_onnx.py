@@ -20,10 +20,8 @@ from headstart.recipe import Recipe
 from headstart.untrusted import Untrusted, read_bytes
 from headstart.workbench.prediction_files import (
     files_of,
-    sort_images,
     tables_of,
-    with_archive_names,
-    write_predictions,
+    write_all,
 )
 from headstart.workbench.video_frames import Sources
 
@@ -65,8 +63,7 @@ def predict_onnx(
             expected="a .safetensors file, which workers open", found=str(file), where="--on", hint="Leave out --on."
         )
     tables, roots = tables_of(csv, out, format), dict[Path, str]()
-    if sort_into is not None:
-        sort_into = writable_folder(sort_into, "--sort-into")
+    copies = None if sort_into is None else writable_folder(sort_into, "--sort-into")
     given = Sources(files_of(images, roots, video=lambda source: open_video(source, every, frames)))
     given.check(every=every, frames=frames, sort_into=sort_into)
     rejection = Rejection.of(threshold_policy, reject)
@@ -77,13 +74,7 @@ def predict_onnx(
     for prediction in given.answers(stream_onnx(classifier, given.images())):
         predictions.append(rejection.apply(prediction))
         progress(len(predictions), max(count, len(predictions)))
-    if sort_into is not None:
-        sort_images(predictions, Path(sort_into))
-    predictions = with_archive_names(predictions, roots)
-    for path, kind in tables.items():
-        write_predictions(path, predictions, classifier.classes, kind=kind)
-    predictions.written = (*tables, *([] if sort_into is None else [Path(sort_into)]))
-    return predictions
+    return write_all(predictions, classifier.classes, tables=tables, sort_into=copies, roots=roots)
 
 
 def _refuse(options: Mapping[str, object]) -> None:

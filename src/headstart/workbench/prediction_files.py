@@ -133,6 +133,29 @@ def with_archive_names(predictions: Sequence[Prediction], roots: Mapping[Path, s
     return named
 
 
+def write_all(
+    predictions: Predictions,
+    classes: Sequence[str],
+    *,
+    tables: Mapping[Path, str],
+    sort_into: Path | None,
+    roots: Mapping[Path, str],
+) -> Predictions:
+    """Write what `predict` was asked for; the predictions with the names that people know, and what was written.
+
+    Args:
+        tables: of `tables_of`. sort_into: folder for copies of the images; None: none. roots: of `expand`.
+    """
+    if sort_into is not None:
+        sort_images(predictions, sort_into)  # by the paths, before images of archives get their names
+    if roots:
+        predictions = with_archive_names(predictions, roots)
+    for path, kind in tables.items():
+        write_predictions(path, predictions, classes, kind=kind)
+    predictions.written = (*tables, *([] if sort_into is None else [sort_into]))
+    return predictions
+
+
 def files_of(images: object, roots: dict[Path, str], *, video: Callable[[str | Path], Video] = open_video) -> list[Any]:
     """Image files of one or several paths, each pattern, archive and folder replaced by its images.
 

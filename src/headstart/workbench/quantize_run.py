@@ -78,7 +78,7 @@ def _samples(run: Run, rows: RunRows) -> list[Sample]:
     paths, missing = paths_of(run, rows.names)
     if missing:
         raise DataError(
-            expected="the images of the run, whose features int8 computes anew",
+            expected="the images of the run, whose features int8 computes again",
             found=missing,
             where=run.folder,
             hint="Put them back, or train again: headstart train --precision int8.",
