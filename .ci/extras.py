@@ -50,11 +50,17 @@ def train(options="--backbone embedded"):
 if not Path("hands").exists():
     hs.draw_hands(Path("hands"), train_per_class=8, test_per_class=4)
 image = next(Path("hands/test/rock").iterdir())
+exported = os.environ.get("PROOF_ONNX", "")
 """
 LITE = "train('--backbone efficientnet_lite0'); run('predict run hands/test/rock')"
 # what is run with an extra, in the words of Python
 PROVES = {
-    "": "train(); run('predict run hands/test/rock'); run('audit hands')",
+    "": """
+run("--version")
+run("backbones")
+refused = subprocess.run([sys.executable, "-m", "headstart", "train", "hands"], capture_output=True, text=True)
+assert refused.stderr == 'headstart needs torch for this: pip install "headstart[standard]"\\n', refused.stderr""",
+    "torch": "train(); run('predict run hands/test/rock'); run('audit hands')",
     "lite": LITE,
     "timm": """
 import timm
@@ -84,9 +90,8 @@ film = cv2.VideoWriter("film.mp4", cv2.VideoWriter_fourcc(*"mp4v"), 10, (96, 96)
 for _ in range(20):
     film.write(cv2.resize(cv2.imread(str(image)), (96, 96)))
 film.release()
-train()
-run("predict run film.mp4")""",
-    "parquet": "train(); run('predict run hands/test --format parquet --out answers.parquet')",
+run(f"predict {exported} film.mp4")""",
+    "parquet": "run(f'predict {exported} hands/test --format parquet --out answers.parquet')",
     "distributed": "train('--backbone embedded --on local --processes 2')",
     "ray": "train('--backbone embedded --on ray --shards shards')",
     "spark": "train('--backbone embedded --on spark --shards shards')",
@@ -96,15 +101,18 @@ run("predict run film.mp4")""",
     "wandb": "train(); run('track run --to wandb')",  # offline
     "hub": "import huggingface_hub, headstart.workbench.push; train(); run('card run')",  # the hub needs an account
     "runtime": """
-import onnxruntime, importlib.util
-assert not importlib.util.find_spec("onnx")
-run(f"predict {os.environ['PROOF_ONNX']} hands/test/rock")""",
-    "serve": "train(); answers('serve run --port 0', '/v1/health', 'ok')",
+import importlib.util
+assert not any(map(importlib.util.find_spec, ("torch", "onnx", "scipy", "matplotlib")))
+run(f"predict {exported} hands/test/rock")
+run(f"check {exported} hands/test/rock")""",
+    "serve": "answers(f'serve {exported} --port 0', '/v1/health', 'ok')",
     "studio": "answers('studio hands --no-browser --port 0', '/', '<title>')",
     "onnx": "train(); run('export run'); run('check run/export/classifier.onnx hands')",
     "standard": f"import onnx, simplejpeg; {LITE}; run('export run')",
 }
 EXPORT = "train(); run('export run')"
+BESIDE = {"runtime": "", "serve": "runtime", "video": "runtime", "parquet": "runtime"}
+"""Extras proved with an exported file, without torch → the extra that is installed with them."""
 
 
 def main(wheel: Path, extras: list[str]) -> int:
@@ -124,14 +132,15 @@ def _problem(wheel: Path, extra: str, folder: Path) -> str:
     uv = shutil.which("uv")
     venv.create(folder / "env", with_pip=uv is None)
     python = str(folder / "env" / ("Scripts" if sys.platform == "win32" else "bin") / "python")
-    wanted = f"headstart[{extra}] @ {wheel.as_uri()}" if extra else str(wheel)
+    extras = ",".join(filter(None, (extra, BESIDE.get(extra))))
+    wanted = f"headstart[{extras}] @ {wheel.as_uri()}" if extra else str(wheel)
     pip = [uv, "pip"] if uv else [python, "-m", "pip", "--disable-pip-version-check"]
     into = ["--python", python] if uv else []
     steps = [[*pip, "install", "--quiet", *into, wanted], [*pip, "check", *into], [python, "-c", _proof(extra)]]
     # another run of the wheel would count as the installed one, and MLflow and W&B must not look for a server
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     environment |= {"HEADSTART_CACHE": str(folder / "cache"), "WANDB_MODE": "offline"}
-    if extra == "runtime":  # a file that another environment wrote: this one, which has the extra onnx
+    if extra in BESIDE:  # a file that another environment wrote: this one, which has the extra onnx
         environment["PROOF_ONNX"] = str(folder / "run/export/classifier.onnx")
         steps.insert(0, [sys.executable, "-c", f"{PRELUDE}\n{EXPORT}"])
     for command in steps:

@@ -29,7 +29,7 @@ from statistics import median
 import headstart as hs
 from headstart import runtime
 from headstart.classifier.classifier import Classifier
-from headstart.serving.served_model import ServedClassifier
+from headstart.serving.served_classifier import ServedClassifier
 from machine import hardware
 from record import Line, at_least, at_most, show, test_data, write
 

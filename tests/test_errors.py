@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import Path
 
 import pytest
 
+from headstart import errors
 from headstart.data.images import BadImage
-from headstart.errors import DataError, HeadstartError, first_line, near, shown
+from headstart.errors import DataError, HeadstartError, PackageError, first_line, missing_package, near, shown
+from headstart.recipe_file import tomllib
 
 
 def test_an_error_tells_its_four_parts_in_one_sentence() -> None:
@@ -46,8 +49,27 @@ def test_control_characters_are_shown_escaped_and_letters_kept() -> None:
     assert shown("94.8\u00a0%") == "94.8\u00a0%"
 
 
-@pytest.mark.parametrize("error", [DataError(expected="a", found="b", where="c", hint="d"), BadImage("it is empty")])
+@pytest.mark.parametrize(
+    "error", [DataError(expected="a", found="b", where="c", hint="d"), BadImage("it is empty"), PackageError("torch")]
+)
 def test_an_error_crosses_processes_as_it_is(error: HeadstartError) -> None:
     copy = pickle.loads(pickle.dumps(error))
     assert type(copy) is type(error)
     assert (str(copy), copy.lines(), copy.args) == (str(error), error.lines(), error.args)
+
+
+def test_a_missing_package_of_torch_says_what_installs_it_and_others_are_left_alone() -> None:
+    found = missing_package(ModuleNotFoundError("No module named 'torch.nn'", name="torch.nn"))
+
+    assert isinstance(found, PackageError)
+    assert isinstance(found, ImportError)
+    assert str(found) == 'headstart needs torch for this: pip install "headstart[standard]"'
+    assert missing_package(ModuleNotFoundError("No module named 'x'", name="x")) is None
+    assert missing_package(ModuleNotFoundError("no name")) is None
+    assert missing_package(ValueError("torch")) is None
+
+
+def test_the_packages_of_torch_are_those_of_its_extra() -> None:
+    declared = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))
+    extra = declared["project"]["optional-dependencies"]["torch"]
+    assert [requirement.partition(">=")[0] for requirement in extra] == list(errors._WITH_TORCH)

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import headstart as hs
-from headstart.errors import DataError, HeadstartError, RecipeError, RunError
+from headstart.errors import DataError, HeadstartError, PackageError, RecipeError, RunError
 from headstart.public_api import fits, in_words, public_api
 
 NONSENSE: tuple[Callable[[], object], ...] = (
@@ -158,3 +158,14 @@ def test_an_os_error_of_any_kind_is_ours() -> None:
 
     with pytest.raises(RunError, match=r"No space left on device \(/some/file\)\. Free some space"):
         full()
+
+
+def test_a_package_of_torch_that_is_missing_is_said_and_another_one_keeps_its_traceback() -> None:
+    @public_api
+    def use(name: str) -> None:
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+    with pytest.raises(PackageError, match="headstart needs scipy for this"):
+        use("scipy.stats")
+    with pytest.raises(ModuleNotFoundError):
+        use("somewhere")

@@ -1,6 +1,7 @@
 """headstart: from a folder of images to a classifier you can trust.
 
 The public names are resolved when they are first used, so that `import headstart` and `headstart --help` need no torch.
+Where torch is not installed, a name that needs it says so; `predict`, `check` and `serve` then take ONNX files alone.
 `__init__.pyi` lists the same names for type checkers and completion.
 """
 
@@ -94,6 +95,7 @@ _HOMES: dict[str, str] = {
     "TrainingError": "headstart.errors",
 }
 
+_WITHOUT_TORCH = ("check", "predict", "serve")  # of ONNX files
 _ROOMS = ("lab",)  # public as a whole
 
 __all__ = sorted([*_HOMES, *_ROOMS, "__version__"])
@@ -104,7 +106,17 @@ def __getattr__(name: str) -> object:
         return importlib.import_module(f"headstart.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'headstart' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
+    try:
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+    except ModuleNotFoundError as error:
+        from headstart.errors import missing_package
+
+        mistake = missing_package(error)
+        if mistake is None:
+            raise
+        if name not in _WITHOUT_TORCH:
+            raise mistake from None
+        value = getattr(importlib.import_module("headstart.workbench.without_torch"), name)
     globals()[name] = value
     return value
 

@@ -7,7 +7,8 @@ HeadstartError
 ├── ClassifierError    the saved classifier file
 ├── TrainingError      the loop: its model, loaders, schedulers, diagnostics and checkpoints
 ├── RecipeError        options and their values
-└── RunError           the folder of a run
+├── RunError           the folder of a run
+└── PackageError       a package is not installed, torch or another one that comes with it
 
 Every error says what was expected, what came, where, and what to do next. A face catches the family in one place and
 shows those four lines; anything else is our bug and keeps its traceback.
@@ -72,6 +73,29 @@ class RecipeError(HeadstartError):
 
 class RunError(HeadstartError):
     """The folder of a run is missing, unfinished or cannot be written."""
+
+
+class PackageError(HeadstartError, ImportError):
+    """A package that headstart needs for this is not installed; in one line that says what installs it."""
+
+    def __init__(self, package: str) -> None:
+        super().__init__(expected=f"the package {package}", found="none", hint=_INSTALL)
+        self.args = (f"headstart needs {package} for this: {_INSTALL}",)
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # ImportError would say what it was made with
+
+
+_INSTALL = 'pip install "headstart[standard]"'
+_WITH_TORCH = ("torch", "torchvision", "safetensors", "scipy", "captum", "matplotlib", "jinja2")  # the extra `torch`
+
+
+def missing_package(error: BaseException) -> PackageError | None:
+    """The mistake behind an import that failed because a package of the extra `torch` is missing; None: another one."""
+    if not isinstance(error, ModuleNotFoundError) or error.name is None:
+        return None
+    package = error.name.partition(".")[0]
+    return PackageError(package) if package in _WITH_TORCH else None
 
 
 def near(name: str, known: Iterable[str]) -> str:

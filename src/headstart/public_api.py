@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, TypeVar
 
-from headstart.errors import HeadstartError, RecipeError, shown
+from headstart.errors import HeadstartError, RecipeError, missing_package, shown
 from headstart.files import os_error
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -40,6 +40,7 @@ def public_api(function: _Function) -> _Function:
     Raises:
         RecipeError: an argument is not of the annotated type.
         RunError: the system refused a file.
+        PackageError: torch, or a package that comes with it, is not installed.
     """
 
     @functools.wraps(function)
@@ -77,8 +78,8 @@ def as_headstart_error(
     error: Exception, function: Callable[..., Any], arguments: Sequence[Any], named: Mapping[str, Any]
 ) -> HeadstartError | None:  # four: an error, and the call that raised it
     """The mistake behind a foreign error of a call; None where the call itself is wrong, or the bug is ours."""
-    if isinstance(error, MemoryError):
-        return None
+    if isinstance(error, (MemoryError, ModuleNotFoundError)):
+        return missing_package(error)
     signature = inspect.signature(function)
     try:
         bound = signature.bind(*arguments, **named)

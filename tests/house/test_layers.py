@@ -80,7 +80,7 @@ ALLOWED: dict[str, set[str]] = {
     "studio": WORKBENCH | {"lab", "studio", "headstart"},
     "cli": {"errors", *LEAVES, "distributed", "workbench", "lab", "studio", "cli", "headstart"},
     "sklearn": WORKBENCH,
-    "headstart": set(),
+    "headstart": {"errors"},
     "__main__": {"cli"},
 }
 

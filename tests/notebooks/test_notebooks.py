@@ -71,7 +71,7 @@ def test_the_first_code_cell_installs_headstart_where_it_is_missing_and_does_not
     assert "%pip install" in first
     body = ast.parse(re.sub(r"%pip .*", "PIP", first)).body
     assert [type(node).__name__ for node in body] == ["Import", "Assign", "If"]
-    assert ast.unparse(body[1]) == "SOURCE = 'headstart'"
+    assert ast.unparse(body[1]) == "SOURCE = 'headstart[standard]'"
     guard = body[2]
     assert isinstance(guard, ast.If)
     assert ast.unparse(guard.test) == "importlib.util.find_spec('headstart') is None"

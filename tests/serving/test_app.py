@@ -25,7 +25,7 @@ from headstart.classifier.rejection import Rejection
 from headstart.serving.app import make_app
 from headstart.serving.guard import Access
 from headstart.serving.limits import ServerLimits
-from headstart.serving.served_model import ServedClassifier
+from headstart.serving.served_classifier import ServedClassifier
 from serving.asking import ask, ask_all
 
 FIELD = b'--x\r\nContent-Disposition: form-data; name="f"\r\n\r\ntext\r\n--x--\r\n'

@@ -15,7 +15,7 @@ pytest.importorskip("python_multipart")
 from headstart.serving.app import make_app
 from headstart.serving.guard import Access
 from headstart.serving.limits import ServerLimits
-from headstart.serving.served_model import ServedClassifier
+from headstart.serving.served_classifier import ServedClassifier
 
 schemathesis = pytest.importorskip("schemathesis")
 hypothesis = pytest.importorskip("hypothesis")

@@ -14,7 +14,7 @@ import pytest
 
 import headstart as hs
 from drawn_photos import draw_folder
-from headstart.serving.served_model import ServedClassifier
+from headstart.serving.served_classifier import ServedClassifier
 from studio.opened_studio import (
     MARKS,
     Studio,

@@ -16,7 +16,7 @@ import pytest
 
 import headstart as hs
 from headstart.client import Client
-from headstart.errors import RecipeError, RunError
+from headstart.errors import RunError
 
 pytest.importorskip("fastapi")
 pytest.importorskip("uvicorn")
@@ -92,19 +92,3 @@ def _wait_until_refused(address: str) -> None:
             return
         time.sleep(0.05)
     raise AssertionError("it still accepts connections")
-
-
-def test_another_address_needs_a_token(run: hs.Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("HEADSTART_TOKEN", raising=False)
-    for options, found in (
-        ({"listen": "0.0.0.0"}, "a token"),
-        ({"listen": "example.org"}, "IP address"),
-        ({"listen": "0.0.0.0", "token": "short"}, "16"),
-    ):
-        with pytest.raises(RecipeError, match=found):
-            hs.serve(run, on_event=None, **options)  # type: ignore[arg-type]
-
-
-def test_a_port_that_is_taken_is_said(run: hs.Run) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(RunError, match="--port"):
-        hs.serve(run, port=taken.getsockname()[1], on_event=None)

@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from headstart.cli.progress_display import ProgressDisplay
-from headstart.errors import HeadstartError, RecipeError, near, shown
+from headstart.errors import HeadstartError, PackageError, RecipeError, missing_package, near, shown
 from headstart.files import os_error
 from headstart.plain import to_plain
 from headstart.progress import Event, Notice
@@ -295,7 +295,13 @@ def _terminal() -> Any:
 
 
 def show_error(error: HeadstartError) -> None:
-    """Print a user's mistake to stderr: its kind, then what was expected, what was found, where, and what is next."""
+    """Print a user's mistake to stderr: its kind, then what was expected, what was found, where, and what is next.
+
+    Of a package that is missing one line says all.
+    """
+    if isinstance(error, PackageError):
+        print(error, file=sys.stderr)
+        return
     kind = "option" if isinstance(error, RecipeError) else type(error).__name__.removesuffix("Error").lower()
     print(f"{kind} error", file=sys.stderr)
     for name, text in error.lines():
@@ -315,6 +321,12 @@ def _errors_shown(flags: Mapping[str, str]) -> Iterator[None]:
     except HeadstartError as error:
         error.where = flags.get(error.where, error.where)
         show_error(error)
+        raise typer.Exit(2) from None
+    except ModuleNotFoundError as error:  # the verb's own import
+        mistake = missing_package(error)
+        if mistake is None:
+            raise
+        show_error(mistake)
         raise typer.Exit(2) from None
     except OSError as error:  # of a command without a verb
         show_error(os_error(error))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from headstart.cli.command import command
+from headstart.cli.tables import console, print_text
 from headstart.progress import OnEvent
 
 
@@ -99,7 +101,11 @@ def _failed(result: Any) -> bool:
     return not result.passed
 
 
-@command(failed=_failed)
+def _show_words(result: object, values: Mapping[str, Any]) -> None:  # Terminal.show would need torch
+    print_text(str(result), console())
+
+
+@command(show=_show_words, failed=_failed)
 def check(
     file: Annotated[Path, typer.Argument(help="An ONNX file that `headstart export` wrote.")],
     images: Annotated[Path, typer.Argument(help="Image file or folder of images.")],
@@ -110,12 +116,12 @@ def check(
     on_event: OnEvent,
 ) -> object:
     """Check that an exported file is whole and gives the answers of its classifier."""
-    from headstart.workbench.check import check as verb
+    import headstart  # its `check` is another one where torch is not installed
 
-    return verb(file, images, against=against, on_event=on_event)
+    return headstart.check(file, images, against=against, on_event=on_event)
 
 
-@command()
+@command(show=lambda nothing, values: None)
 def serve(  # one parameter for each option
     classifier: Annotated[
         Path, typer.Argument(help="classifier.safetensors, the folder of its run, or an exported .onnx file.")
@@ -139,15 +145,12 @@ def serve(  # one parameter for each option
     on_event: OnEvent,
 ) -> object:
     """Answer predictions over HTTP; on this machine alone unless told otherwise."""
+    given: dict[str, Any] = {"port": port, "listen": listen, "token": token, "workers": workers}
+    given |= {"threshold_policy": threshold_policy, "reject": reject}
+    if classifier.suffix.lower() == ".onnx":  # without torch
+        from headstart.workbench.serve_onnx import serve_onnx
+
+        return serve_onnx(classifier, on_event=on_event, **given)
     from headstart.workbench.serve import serve as verb
 
-    return verb(
-        classifier,
-        port=port,
-        listen=listen,
-        token=token,
-        workers=workers,
-        threshold_policy=threshold_policy,
-        reject=reject,
-        on_event=on_event,
-    )
+    return verb(classifier, on_event=on_event, **given)

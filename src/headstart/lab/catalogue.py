@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from headstart.errors import RecipeError, near
+from headstart.public_api import public_api
 
 CLAIMS: dict[str, str] = {
     "identity": "a ReLU unit cannot learn the identity; with a shortcut it can, by keeping its ReLU inactive",
@@ -37,6 +38,7 @@ def names() -> tuple[str, ...]:
     return tuple(CLAIMS)
 
 
+@public_api
 def run_experiment(name: str, **settings: Any) -> Any:
     """Run an experiment by its name, with hyphens or underscores.
 

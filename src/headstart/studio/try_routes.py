@@ -14,7 +14,7 @@ from headstart.features.matrix import scale_stages
 from headstart.plain import to_plain
 from headstart.serving.body import read_images
 from headstart.serving.limits import ServerLimits
-from headstart.serving.served_model import ServedClassifier
+from headstart.serving.served_classifier import ServedClassifier
 from headstart.studio.workspace import LIVE, Workspace
 from headstart.workbench.live_head import LiveResult
 

@@ -18,7 +18,7 @@ from headstart.classifier.classifier import Classifier
 from headstart.errors import DataError
 from headstart.serving.body import Refusal
 from headstart.serving.limits import ServerLimits
-from headstart.serving.served_model import ServedClassifier
+from headstart.serving.served_classifier import ServedClassifier
 from headstart.studio.event_hub import EventHub
 from headstart.studio.journal import HIDDEN
 from headstart.studio.kept import Kept

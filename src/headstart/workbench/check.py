@@ -3,52 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from headstart.data.image_set import scan_unlabelled
 from headstart.errors import ClassifierError
-from headstart.plain import Plain
 from headstart.progress import OnEvent, print_event
 from headstart.public_api import public_api
+from headstart.workbench.check_onnx import CheckResult, check_onnx
 from headstart.workbench.export import check_packages, compare_answers
-from headstart.workbench.predict_onnx import open_onnx, stream_onnx
 from headstart.workbench.run import CLASSIFIER, Trained, classifier_of
 from headstart.workbench.session import Session
 
-
-@dataclass(frozen=True)
-class CheckResult(Plain):
-    """What was found in an ONNX file.
-
-    Args:
-        file: its path. counts: class → images that it was predicted for. left_out: image → why it has no answer.
-        same_classifier: whether the file was made from the very classifier it is compared with; None: not compared.
-        parity: a ParityReport; None: there is no classifier to compare with.
-    """
-
-    file: Path
-    counts: Mapping[str, int]
-    left_out: Mapping[str, str]
-    same_classifier: bool | None
-    parity: Any  # a ParityReport, whose module needs onnx
-
-    @property
-    def passed(self) -> bool:
-        """Whether every answer is one, and equals the classifier's where there is one."""
-        return not self.left_out and (self.parity is None or not self.parity.problems)
-
-    def __str__(self) -> str:
-        counts = ", ".join(f"{count:,} {name}" for name, count in self.counts.items())
-        lines = [f"{self.file} is whole: {counts}."]
-        lines += [f"{name} has no answer: {reason}" for name, reason in self.left_out.items()]
-        if self.parity is None:
-            return "\n".join([*lines, "No classifier lies beside it to compare with: name one with --against."])
-        if not self.same_classifier:
-            lines.append("It was made from another classifier than the one it is compared with.")
-        return "\n".join([*lines, str(self.parity)])
+_ALONE = "No classifier lies beside it to compare with: name one with --against."
 
 
 @public_api
@@ -79,7 +45,7 @@ def check(
     paths = scan_unlabelled([Path(images)])
     against = _beside(file) if against is None else against
     if against is None:
-        return CheckResult(file, *_answers(session, file, paths), same_classifier=None, parity=None)
+        return check_onnx(file, images, reason=_ALONE, on_event=on_event)
     classifier = classifier_of(against)
     if model.card.classes != classifier.classes:
         raise ClassifierError(
@@ -93,18 +59,6 @@ def check(
     counts = Counter(row.found for row in parity.rows if row.name in names)
     same = model.fingerprint == fingerprint_of(classifier)
     return CheckResult(file, counts, parity.left_out, same_classifier=same, parity=parity)
-
-
-def _answers(session: Session, file: Path, paths: Sequence[Path]) -> tuple[dict[str, int], dict[str, str]]:
-    """Class → number of images, and the images that have no answer with the reason."""
-    counts, left_out, progress = Counter[str](), dict[str, str](), session.progress("check")
-    for done, prediction in enumerate(stream_onnx(open_onnx(file), paths), 1):
-        if prediction.label is None:
-            left_out[prediction.name] = str(prediction.error)
-        else:
-            counts[prediction.label] += 1
-        progress(done, len(paths))
-    return dict(counts), left_out
 
 
 def _beside(file: Path) -> Path | None:

@@ -1,4 +1,4 @@
-"""ServedModel: the ONNX file gives predict's answers too, and says what it cannot do."""
+"""ServedOnnx: the ONNX file gives predict's answers too, and says what it cannot do."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 import headstart as hs
-from headstart.data.images import BadImage, ImageRules
+from headstart.data.images import ImageRules
 from headstart.errors import RecipeError
-from headstart.serving.served_model import ServedClassifier, ServedOnnx
+from headstart.serving.served_classifier import ServedClassifier
+from headstart.serving.served_onnx import ServedOnnx
 from headstart.workbench.predict_onnx import open_onnx
 
 
@@ -36,25 +37,3 @@ def test_an_onnx_file_is_served_as_it_predicts(run: hs.Run, exported: Path, phot
     assert served.training.images == len(run.classifier.familiarity.rows)
     with pytest.raises(RecipeError, match="no gradients"):
         served.explain(image.read_bytes(), None)
-
-
-def test_an_image_beyond_the_bound_is_refused_before_it_is_decoded(run: hs.Run, photos: Path) -> None:
-    image = sorted(photos.rglob("*.png"))[0].read_bytes()
-    with pytest.raises(BadImage, match="bound of 100"):
-        ServedClassifier(run.classifier, pixels=100).predict(image)
-
-
-@pytest.mark.slow
-def test_an_analysis_leaves_the_network_that_predicts_alone(run: hs.Run, photos: Path) -> None:
-    model, image = run.classifier, sorted(photos.rglob("*.png"))[0].read_bytes()
-    tensors = [*model.backbone.network.parameters(), *model.backbone.network.buffers()]
-    before = [tensor._version for tensor in tensors]
-    served = ServedClassifier(model, pixels=10_000_000)
-
-    assert served.explain(image, None).startswith(b"\x89PNG")
-    found = served.without_blocks(image, ())
-
-    # a weight that changes, if only for a moment, is seen by other threads, and ends the use of the measured engine
-    assert [tensor._version for tensor in tensors] == before
-    expected = served.predict(image).probabilities
-    assert dict(zip(found.classes, found.without, strict=True)) == pytest.approx(expected, abs=1e-4)
