@@ -66,7 +66,7 @@ bench: $(STAMP)
 # accessibility, too, and HEADSTART_ORT_WEB=onnxruntime-web-1.30.0.tgz (npm pack) runs the static page in it; CI has both
 docs: $(STAMP)
 	$(BIN)/python -m pip install --quiet --editable ".[docs]"
-	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+	$(BIN)/python -m sphinx -j auto -W --keep-going -b html docs docs/_build/html
 	$(BIN)/python docs/check_site.py docs/_build/html
 
 pictures: $(STAMP)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import fnmatch
+import importlib
 import os
 import shutil
 import sys
@@ -27,6 +29,10 @@ PLACES = os.cpu_count() or 1
 os.environ.pop("HEADSTART_TEST_DATA", None)  # the site is the same with and without the photographs of the tests
 torch.set_num_threads(1)  # a forked process cannot use the threads of its parent, and there is one for each core
 make_reference.write_all()
+# imported once, before the pages are forked: each of these takes a third of a second and more
+for module in ("timm", "onnxscript", "onnxruntime", "torch.onnx", "networkx", "torch.utils.tensorboard", "sklearn"):
+    with contextlib.suppress(ImportError):
+        importlib.import_module(module)
 blocks = run_blocks.Build(Path(tempfile.mkdtemp(prefix="headstart-docs-")))
 builder = os.getpid()
 atexit.register(lambda: os.getpid() == builder and shutil.rmtree(blocks.working, ignore_errors=True))
@@ -35,12 +41,13 @@ names = [path.relative_to(DOCS).as_posix() for path in sorted(DOCS.rglob("*.md")
 kept_out = ["_*", *exclude_patterns]
 names = [name for name in names if not any(fnmatch.fnmatch(name, pattern) for pattern in kept_out)]
 pages = {name.removesuffix(".md"): (DOCS / name).read_text(encoding="utf-8") for name in names}
-forked.run_all([*run_notebooks.calls(), *blocks.calls(pages, PLACES)], PLACES)
+forked.run_all([*run_notebooks.calls(), *blocks.calls(pages)], PLACES)
 
 
-def setup(app: Any) -> None:
-    """Paste behind each block what it prints."""
+def setup(app: Any) -> dict[str, bool]:
+    """Paste behind each block what it prints; all blocks have run by now, so several processes can read pages."""
     app.connect("source-read", with_outputs)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
 def with_outputs(app: Any, name: str, source: list[str]) -> None:

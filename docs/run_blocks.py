@@ -261,19 +261,23 @@ def _inside(folder: Path) -> Iterator[None]:
                 registry.remove(name)
 
 
-_INSIDE: dict[str, tuple[bytes, dict[str, str]]] = {}
-
-
 def _inspected_once(session: Any, path: Path, classifier: Any, *, result: Any, inspect: Any) -> dict[str, str]:
-    """inside.html of a network, drawn for the first run that has it: it takes seconds, and no page shows it."""
-    name = classifier.backbone.spec.name
-    if name not in _INSIDE:
-        sentences = inspect(session, path, classifier, result=result)
-        if not path.exists():
-            return sentences
-        _INSIDE[name] = (path.read_bytes(), sentences)
-    path.write_bytes(_INSIDE[name][0])
-    return _INSIDE[name][1]
+    """inside.html of a network, drawn for the first run that has it: it takes seconds, and no page shows it.
+
+    Pages run in processes of their own: the drawn file lies in the cache that they share.
+    """
+    name = re.sub(r"\W", "_", classifier.backbone.spec.name)
+    kept = Path(os.environ["HEADSTART_CACHE"]) / f"inside-{name}.json"
+    if kept.exists():
+        page, sentences = json.loads(kept.read_text(encoding="utf-8"))
+        path.write_text(page, encoding="utf-8")
+        return dict(sentences)
+    found: dict[str, str] = inspect(session, path, classifier, result=result)
+    if path.exists():
+        written = kept.with_suffix(f".{os.getpid()}")
+        written.write_text(json.dumps([path.read_text(encoding="utf-8"), found]), encoding="utf-8")
+        written.replace(kept)
+    return found
 
 
 def make_folder(folder: Path) -> None:
@@ -345,11 +349,9 @@ class Build:
     def __init__(self, working: Path) -> None:
         self.working = working
 
-    def calls(self, pages: Mapping[str, str], places: int) -> list[forked.Call]:
-        """A call for each page whose blocks are to be run; makes what a reader has, once for each place."""
+    def calls(self, pages: Mapping[str, str]) -> list[forked.Call]:
+        """A call for each page whose blocks are to be run; the first at a place makes there what a reader has."""
         wanted = [(name, text) for name, text in pages.items() if _runs(name, text) and not _kept(text).exists()]
-        for place in range(places if wanted else 0):
-            self._make_material(place)
         return [functools.partial(self._run, name, text) for name, text in wanted]
 
     def _make_material(self, place: int) -> Path:
@@ -358,7 +360,8 @@ class Build:
         if not (at / "material").exists():
             at.mkdir(parents=True, exist_ok=True)
             (self.working / "cache").mkdir(exist_ok=True)
-            (at / "cache").symlink_to(self.working / "cache")
+            if not (at / "cache").exists():
+                (at / "cache").symlink_to(self.working / "cache")
             make_folder(at / "here")
             (at / "here").rename(at / "material")
         return at / "material"

@@ -141,13 +141,13 @@ def test_outputs_are_kept_by_content(build: Any, tmp_path: Path) -> None:
 
 def test_pages_run_in_children_and_what_is_kept_does_not_run_again(build: Any, tmp_path: Path) -> None:
     pages = {"one": leaves("x"), "two": leaves("y"), "three": "No block.", "four": "```python\n1 / 0\n```\n"}
-    calls = build.calls(pages, 2)
+    calls = build.calls(pages)
     assert len(calls) == 3
     load("forked").run_all(calls, 2)
 
     assert sorted((tmp_path / "runs.txt").read_text()) == ["x", "y"]
     assert build.page("one", pages["one"]).endswith("End.")
-    assert len(build.calls(pages, 2)) == 1  # the one that failed
+    assert len(build.calls(pages)) == 1  # the one that failed
     with pytest.raises(load("run_blocks").Failed, match="ZeroDivisionError"):
         build.page("four", pages["four"])
     assert sorted((tmp_path / "runs.txt").read_text()) == ["x", "y"]

@@ -32,10 +32,10 @@ def odd_images() -> dict[str, bytes]:
 def _picture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     """H×W×3 uint8: patches of colour with a fine pattern, so that channels, borders and aliasing make a difference."""
     patches = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8))
-    smooth = np.asarray(patches.resize((width, height), Image.Resampling.BICUBIC), dtype=np.float64)
-    y, x = np.mgrid[:height, :width]
-    fine = 50 * ((x + y) % 2 * 2 - 1)[..., None]
-    picture: np.ndarray = (smooth + fine).clip(0, 255).astype(np.uint8)
+    smooth = np.asarray(patches.resize((width, height), Image.Resampling.BICUBIC))
+    y, x = np.ogrid[:height, :width]
+    is_brighter = ((x + y) % 2 == 1)[..., None]
+    picture: np.ndarray = np.where(is_brighter, np.minimum(smooth, 205) + 50, np.maximum(smooth, 50) - 50)
     return picture
 
 
