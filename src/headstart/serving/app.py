@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any, Protocol, TypeVar
@@ -23,7 +23,7 @@ from headstart.errors import HeadstartError
 from headstart.plain import to_plain
 from headstart.serving.body import Refusal, read_images
 from headstart.serving.drift import TrainingMean
-from headstart.serving.guard import Access, Guard
+from headstart.serving.guard import Access, Guard, Receive, Scope, Send
 from headstart.serving.limits import ServerLimits
 from headstart.serving.metrics import Metrics
 from headstart.serving.shared_counts import SECONDS, SharedCounts
@@ -185,16 +185,25 @@ def make_app(
     _add_gets(app, model, metrics, shared=shared)
     _add_errors(app)
 
-    @app.middleware("http")
-    async def counted(request: Request, call_next: Any) -> Response:
-        answer: Response = await call_next(request)
-        route = request.scope.get("route")
-        metrics.request(getattr(route, "path", "other"), answer.status_code)
-        return answer
-
+    app.add_middleware(_Counted, metrics=metrics)
     app.add_middleware(Guard, access=access, refused=lambda status: metrics.request("refused", status))
     app.add_middleware(Unread, limits=limits)  # the last is the outermost
     return app
+
+
+class _Counted:
+    """ASGI middleware that counts answers; FastAPI's own form passes each through a task and a stream of its own."""
+
+    def __init__(self, app: Any, metrics: Metrics) -> None:
+        self._app, self._metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def counted(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                self._metrics.request(getattr(scope.get("route"), "path", "other"), message["status"])
+            await send(message)
+
+        await self._app(scope, receive, counted if scope["type"] == "http" else send)
 
 
 async def _publish(shared: SharedCounts, metrics: Metrics) -> None:
