@@ -1,13 +1,13 @@
 """ProcessGroup: the processes that train one network together, and what they say to each other.
 
-Every process holds the whole network and takes some rows of each batch; gradients are summed before each step, so that
-all make the same step. The messages are those of torch.distributed (gloo).
+Every process holds the whole network and takes some rows of each batch; gradients are averaged before each step, so
+that all make the same step. The messages are those of torch.distributed (gloo).
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -24,6 +24,7 @@ PATIENCE = timedelta(minutes=30)
 """For the others in the middle of a step; one that dies is noticed at once, by its closed connection."""
 LONG = timedelta(days=7)
 """For the first process while it reads images or fills a cache, which the others wait for."""
+_GLOO = "gloo"  # in errors of torch's messages, which are plain RuntimeErrors
 _FAILED = "failed"  # key of the store: what went wrong in a process, in its own words
 
 
@@ -52,7 +53,7 @@ class ProcessGroup:
         Raises:
             RunError: another process ended, in this block's beginning or in any of its messages.
         """
-        with self._others():
+        with self.others():
             dist.init_process_group("gloo", store=self.store, rank=self.rank, world_size=self.size, timeout=PATIENCE)
         try:
             yield self
@@ -73,32 +74,20 @@ class ProcessGroup:
 
     def sum(self, tensor: Tensor) -> None:
         """Replace a tensor by its sum over the processes."""
-        with self._others():
+        with self.others():
             dist.all_reduce(tensor)
-
-    def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Replace gradients by their sums over the processes, those of one dtype in one message."""
-        kinds: dict[torch.dtype, list[Tensor]] = {}
-        for parameter in parameters:
-            if parameter.grad is not None:
-                kinds.setdefault(parameter.grad.dtype, []).append(parameter.grad)
-        for grads in kinds.values():
-            flat = torch.cat([grad.reshape(-1) for grad in grads])
-            self.sum(flat)
-            parts = torch.split(flat, [grad.numel() for grad in grads])
-            torch._foreach_copy_(grads, [part.view_as(grad) for part, grad in zip(parts, grads, strict=True)])
 
     def same(self, value: _Value) -> _Value:
         """The first process's value, in all of them."""
         box: list[Any] = [value]
-        with self._others():
+        with self.others():
             dist.broadcast_object_list(box, src=0)
         found: _Value = box[0]
         return found
 
     def share(self, module: nn.Module) -> None:
         """Give a module the first process's weights and buffers, in all of them."""
-        with self._others(), torch.no_grad():
+        with self.others(), torch.no_grad():
             for tensor in module.state_dict().values():
                 dist.broadcast(tensor, src=0)
 
@@ -107,7 +96,7 @@ class ProcessGroup:
         self._turns += 1
         key = f"made/{self._turns}"
         if self.rank:
-            with self._others():
+            with self.others():
                 self.store.wait([key], LONG)
             return make()
         few = torch.get_num_threads()
@@ -116,7 +105,7 @@ class ProcessGroup:
             made = make()
         finally:
             torch.set_num_threads(few)
-        with self._others():
+        with self.others():
             self.store.set(key, "1")
         return made
 
@@ -126,11 +115,20 @@ class ProcessGroup:
             self.store.set(_FAILED, f"process {self.rank + 1} of {self.size}: {error}")
 
     @contextlib.contextmanager
-    def _others(self) -> Iterator[None]:
-        """Errors of messages become ours: another process has ended."""
+    def others(self, *, with_work: bool = False) -> Iterator[None]:
+        """Errors of messages become ours: another process has ended.
+
+        Args:
+            with_work: the block does more than send messages, and errors of that stay as they are.
+
+        Raises:
+            RunError: another process has ended.
+        """
         try:
             yield
         except RuntimeError as error:  # torch has no kind of its own for a peer that is gone
+            if with_work and _GLOO not in str(error) and not isinstance(error, dist.DistError):
+                raise
             raise RunError(
                 expected=f"{self.size} processes that train together",
                 found=self._said() or self._why_gone(),
