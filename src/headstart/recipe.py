@@ -165,8 +165,8 @@ class Recipe:
     # False: shares of each class are met to the image, which matters where there are few
     stable_split: bool = _option(
         False,
-        "select test images each by its own hash, so that images added later move none; --test-share is then met on "
-        "average",
+        "select test images each by its own hash, so that images added later move none (for sets that grow, with --on "
+        "too); --test-share is then met on average",
     )
     # frames of one burst on both sides of a split make the test accuracy meaningless
     group_by: str = _option(

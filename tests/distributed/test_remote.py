@@ -60,3 +60,24 @@ def test_what_cannot_be_reached_is_said_in_words(tmp_path: Path) -> None:
     if importlib.util.find_spec("s3fs") is None:
         with pytest.raises(DataError, match=r"the package s3fs to read s3://.*not installed"):
             expand_url("s3://bucket/*.parquet", ".parquet")
+    if importlib.util.find_spec("gcsfs") is None:
+        with pytest.raises(DataError, match=r"the package gcsfs to read gs://.*not installed") as error:
+            expand_url("gs://bucket/*.parquet", ".parquet")
+        assert str(error.value.hint).endswith("gcsfs")
+
+
+def test_any_scheme_that_fsspec_knows_is_read(tmp_path: Path) -> None:
+    from fsspec.implementations.local import LocalFileSystem
+
+    class Shop(LocalFileSystem):  # type: ignore[misc]  # fsspec has no types
+        protocol = "shop"
+
+    fsspec.register_implementation("shop", Shop, clobber=True)
+    (tmp_path / "a.parquet").write_bytes(b"a")
+    found = expand_url(f"shop://{tmp_path}/*.parquet", ".parquet")
+    assert found == [f"shop://{tmp_path}/a.parquet"]
+    with open_url(found[0]) as file:
+        assert file.read() == b"a"
+    before = identity(found[0])
+    (tmp_path / "a.parquet").write_bytes(b"ab")
+    assert identity(found[0]) != before

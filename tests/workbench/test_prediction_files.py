@@ -188,3 +188,12 @@ def test_patterns_and_archives_stand_for_their_images(photos: Path, tmp_path: Pa
 def test_a_name_that_is_too_long_is_refused_before_anything_is_computed(option: str, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="too long"):  # not that there is no classifier
         hs.predict(tmp_path / "none", tmp_path, **{option: tmp_path / f"{'x' * 300}.csv"}, on_event=None)
+
+
+def test_a_parquet_file_is_read_by_workers(photos: Path, tmp_path: Path) -> None:
+    table = tmp_path / "few.parquet"
+    table.write_bytes(b"PAR1")
+    for source in (table, tmp_path / "*.parquet"):
+        with pytest.raises(DataError, match="found a Parquet file") as error:
+            expand(source, {})
+        assert "--on local" in error.value.hint

@@ -7,11 +7,13 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 _AHEAD = 2  # items sent to each worker, so that none waits
+_GRACE = 2.0  # seconds for idle workers to end: torch takes some tenths
 
 
 def worker_pool(processes: int) -> ProcessPoolExecutor:
@@ -24,11 +26,19 @@ def end_workers(pool: ProcessPoolExecutor, *, idle: bool) -> None:
     """End the workers; what is not begun is dropped.
 
     Args:
-        idle: all work is done, and they are not waited for: one may just be starting, which takes seconds.
+        idle: all work is done: they end by themselves, and one that is just starting, which takes seconds, is killed.
     """
-    for process in list((pool._processes or {}).values()) if idle else []:
-        process.kill()
+    workers = list((pool._processes or {}).values())
+    late = threading.Timer(_GRACE, _kill, (workers,))
+    if idle:  # not killed at once: what a killed worker has named, such as semaphores, is reported as leaked
+        late.start()
     pool.shutdown(wait=True, cancel_futures=True)
+    late.cancel()
+
+
+def _kill(workers: Iterable[BaseProcess]) -> None:
+    for worker in workers:
+        worker.kill()
 
 
 def results(

@@ -24,6 +24,7 @@ from headstart.workbench.csv_table import write_table
 FORMATS = ("csv", "json", "parquet")
 _PATTERN = "*?["
 _BETWEEN = " | "  # classes of a prediction set in one cell
+_TABLES = (".parquet", ".parq")
 _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 
 
@@ -106,9 +107,12 @@ def expand(source: str | os.PathLike[str], roots: dict[Path, str]) -> list[Path]
         roots: gets the unpacked folder of an archive and the archive's name, see `with_archive_names`.
 
     Raises:
-        DataError: nothing has a name of the pattern, or the archive cannot be unpacked.
+        DataError: nothing has a name of the pattern, the archive cannot be unpacked, or it is a Parquet file.
     """
     path = Path(source)
+    if path.suffix.lower() in _TABLES and os.path.isfile(path):  # noqa: PTH113  # as below
+        hint = "Images in Parquet files are read by workers: add --on local."
+        raise DataError(expected="images, folders or archives", found="a Parquet file", where=path, hint=hint)
     if any(c in str(path) for c in _PATTERN) and not os.path.lexists(path):
         found = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207  # absolute ones too
         if not found:
