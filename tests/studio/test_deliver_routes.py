@@ -34,10 +34,32 @@ def test_the_classifier_that_is_downloaded_is_that_of_the_run(client: StudioClie
     assert answer.headers["content-disposition"] == 'attachment; filename="classifier.safetensors"'
 
 
-@pytest.mark.parametrize("path", ["first/file/onnx", "first/file/..%2frun.json", "first/file/card", "first/parity",
+@pytest.mark.parametrize("path", ["first/file/onnx", "first/file/..%2frun.json", "first/file/card",
+                                  "first/report/parity", "first/report/parity-int8", "first/file/onnx-int8",
+                                  "first/report/..%2frun.json",
                                   "x", "..%2f..", "first/file/classifier.safetensors"])  # fmt: skip
 def test_other_files_are_not_given(client: StudioClient, path: str) -> None:
     assert client.ask("GET", f"/api/deliver/{path}").status_code in (404, 422)
+
+
+def test_an_export_in_int8_is_offered_beside_that_in_float32(client: StudioClient) -> None:
+    folder = client.space.project.folder / "runs" / "first"
+    for place in ("export", "export-int8"):  # where `headstart export` writes them
+        (folder / place).mkdir()
+        for name in ("classifier.onnx", "parity.json", "parity.html"):
+            (folder / place / name).write_text(f"{name} in {place}", encoding="utf-8")
+    (folder / "export-int8" / "classifier.safetensors").write_bytes(b"int8")
+
+    there = client.ask("GET", "/api/deliver/first").json()
+
+    assert {"onnx", "parity", "onnx-int8", "parity-int8", "classifier-int8"} <= set(there["files"])
+    assert there["reports"] == ["parity", "parity-int8"]
+    answer = client.ask("GET", "/api/deliver/first/file/onnx-int8")
+    assert answer.text == "classifier.onnx in export-int8"
+    assert answer.headers["content-disposition"] == 'attachment; filename="classifier-int8.onnx"'
+    assert client.ask("GET", "/api/deliver/first/file/classifier-int8").content == b"int8"
+    assert client.ask("GET", "/api/deliver/first/report/parity-int8").text == "parity.html in export-int8"
+    assert client.ask("GET", "/api/deliver/first/report/parity").text == "parity.html in export"
 
 
 @dataclass

@@ -30,9 +30,13 @@ _FILES = {
     "onnx": "export/classifier.onnx",
     "parity": "export/parity.json",
     "runtime": "export/runtime_onnx.py",
+    "onnx-int8": "export-int8/classifier.onnx",
+    "classifier-int8": f"export-int8/{FILE_NAME}",
+    "parity-int8": "export-int8/parity.json",
 }
 """Word → file of a run that may be downloaded."""
-_PARITY = "export/parity.html"
+_REPORTS = {"parity": "export/parity.html", "parity-int8": "export-int8/parity.html"}
+"""Word → parity report of a run that may be opened."""
 
 
 def deliver_routes(space: Workspace) -> APIRouter:
@@ -42,7 +46,8 @@ def deliver_routes(space: Workspace) -> APIRouter:
     @routes.get("/{name}")
     async def there(name: str) -> JSONResponse:
         folder = await space.run(space.run_named, name)
-        return JSONResponse({"files": _sizes(folder), "parity": (folder / _PARITY).is_file()})
+        reports = [word for word, page in _REPORTS.items() if (folder / page).is_file()]
+        return JSONResponse({"files": _sizes(folder), "reports": reports})
 
     @routes.get("/{name}/file/{word}")
     async def download(name: str, word: str) -> Response:
@@ -50,14 +55,8 @@ def deliver_routes(space: Workspace) -> APIRouter:
         if word not in _FILES or not (folder / _FILES[word]).is_file():
             raise DataError(expected=f"one of {', '.join(_FILES)}", found=repr(word)[:40], where="file")
         path = folder / _FILES[word]
-        return FileResponse(path, media_type="application/octet-stream", filename=path.name)
-
-    @routes.get("/{name}/parity")
-    async def parity(name: str) -> Response:
-        path = (await space.run(space.run_named, name)) / _PARITY
-        if not path.is_file():
-            raise DataError(expected="an export of the run", found="none", where="parity")
-        return FileResponse(path, media_type="text/html", headers={"content-security-policy": REPORT_POLICY})
+        end = "-int8" if word.endswith("-int8") else ""  # beside the float32 file of the same name
+        return FileResponse(path, media_type="application/octet-stream", filename=f"{path.stem}{end}{path.suffix}")
 
     @routes.post("/{name}/onnx")
     async def to_onnx(name: str, request: Request) -> JSONResponse:
@@ -74,8 +73,20 @@ def deliver_routes(space: Workspace) -> APIRouter:
         largest = max((row.difference for row in parity.rows), default=0.0)
         return JSONResponse({**about, "largest": largest, "tolerance": parity.tolerance, "files": _sizes(folder)})
 
+    _add_report(routes, space)
     _add_card(routes, space)
     return routes
+
+
+def _add_report(routes: APIRouter, space: Workspace) -> None:
+    @routes.get("/{name}/report/{word}")
+    async def report(name: str, word: str) -> Response:
+        folder = await space.run(space.run_named, name)
+        if word not in _REPORTS or not (path := folder / _REPORTS[word]).is_file():
+            raise DataError(
+                expected=f"an export of the run: {', '.join(_REPORTS)}", found=repr(word)[:40], where="report"
+            )
+        return FileResponse(path, media_type="text/html", headers={"content-security-policy": REPORT_POLICY})
 
 
 def _add_card(routes: APIRouter, space: Workspace) -> None:

@@ -7,7 +7,7 @@ import { showLines } from "./commands.js";
 import { StaticPage } from "./static_page.js";
 
 /** @type {Record<string, string>} */
-const TITLES = { classifier: "Classifier, with its preprocessing and class names", onnx: "ONNX file, preprocessing inside", runtime: "runtime_onnx.py, which runs it without torch", parity: "Parity report as JSON", report: "Report, one file without scripts", card: "Model card (Markdown)", predictions: "Predictions of every image (csv)", record: "Record of the run (JSON)" };
+const TITLES = { classifier: "Classifier, with its preprocessing and class names", onnx: "ONNX file, preprocessing inside", runtime: "runtime_onnx.py, which runs it without torch", parity: "Parity report as JSON", "onnx-int8": "ONNX file in int8", "classifier-int8": "Classifier in int8, whose answers that file gives", "parity-int8": "Parity report in int8 as JSON, with the accuracy of both", report: "Report, one file without scripts", card: "Model card (Markdown)", predictions: "Predictions of every image (csv)", record: "Record of the run (JSON)" };
 
 /** @returns {import("./main.js").Page} */
 export function deliver() {
@@ -55,7 +55,7 @@ export function deliver() {
     const open = (/** @type {string} */ path, /** @type {string} */ text) => h("a", { href: path, target: "_blank", rel: "noopener" }, text);
     return h("section", { "aria-label": "Files" }, h("h2", {}, "Files"), h("p", {}, `${withInterval(one.accuracy)} on ${one.accuracy.n} test images, ${one.backbone}.`),
       h("ul", { class: "files" }, Object.keys(TITLES).filter((word) => word in there.files).map(link)),
-      h("p", { class: "row" }, (one.pages ?? []).map((/** @type {string} */ page) => open(`/api/runs/${encodeURIComponent(one.name)}/${page}`, page === "report" ? "Report" : "Inside the network")), there.parity && open(`${address()}/parity`, "Parity report")),
+      h("p", { class: "row" }, (one.pages ?? []).map((/** @type {string} */ page) => open(`/api/runs/${encodeURIComponent(one.name)}/${page}`, page === "report" ? "Report" : "Inside the network")), there.reports.map((/** @type {string} */ word) => open(`${address()}/report/${word}`, word === "parity" ? "Parity report" : "Parity report in int8"))),
       h("p", { class: "row" }, make, card), status);
   }
 
@@ -105,7 +105,7 @@ export function deliver() {
   /** @returns {import("./commands.js").Lines} */
   const what = () => {
     const [place, folder] = [run()?.quoted ?? "RUN", JSON.stringify(run()?.folder ?? "RUN")];
-    return { command: `headstart export ${place}`, python: `hs.export(${folder})`, more: [["Model card", `headstart card ${place}`, `hs.card(${folder})`], ["Static page", `headstart export ${place} --to page`, `hs.export(${folder}, to="page")`], ["Server", `headstart serve ${place}`, `hs.serve(${folder})`]] };
+    return { command: `headstart export ${place}`, python: `hs.export(${folder})`, more: [["ONNX in int8", `headstart export ${place} --to onnx-int8`, `hs.export(${folder}, to="onnx-int8")`], ["Model card", `headstart card ${place}`, `hs.card(${folder})`], ["Static page", `headstart export ${place} --to page`, `hs.export(${folder}, to="page")`], ["Server", `headstart serve ${place}`, `hs.serve(${folder})`]] };
   };
   const lines = () => { const place = document.getElementById("footer"); if (place && element.isConnected) showLines(place, what()); };
   showRuns();
