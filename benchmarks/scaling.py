@@ -1,9 +1,9 @@
 """How the time outside reading, features and solving grows with the number of images: drawn images, all work cached.
 
 Every verb runs twice: the first call reads images and computes features, the second finds both in the cache. Of its
-processor time, that of the work itself is taken off: searching duplicates, solving heads (those of the search for
-shortcuts, too), nearest neighbours and familiarity. What is left is bookkeeping; it should grow with the images and no
-faster.
+processor time, that of the work itself is taken off: searching duplicates, features (those of the foreign pictures that
+familiarity is tried on, too), solving heads (those of the search for shortcuts, too), nearest neighbours, familiarity.
+What is left is bookkeeping; it should grow with the images and no faster.
 Run: python benchmarks/scaling.py [--images 2000 8000 32000]
 """
 
@@ -37,10 +37,8 @@ WORK = (  # modules and functions
     ("headstart.heads.knn", "nearest"),
     ("headstart.classifier.familiarity", "fit_familiarity"),
     ("headstart.classifier.trust_evaluation", "leave_classes_out"),
-    (
-        "headstart.curation.shortcuts",
-        "find_shortcuts",
-    ),  # solves ridge 200 times and more
+    ("headstart.curation.shortcuts", "find_shortcuts"),  # solves ridge 200 times and more
+    ("headstart.workbench.fit_trust", "_foreign_features"),  # draws pictures and runs the network on them
 )
 
 

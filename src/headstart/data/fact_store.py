@@ -159,8 +159,5 @@ def _move_aside(path: Path) -> Path:
 
 
 def _seal(*values: object) -> bytes:
-    digest = hashlib.blake2b(digest_size=8)
-    for value in values:
-        data = value if isinstance(value, bytes) else str(value).encode()
-        digest.update(len(data).to_bytes(8, "little") + data)
-    return digest.digest()
+    parts = [value if isinstance(value, bytes) else str(value).encode() for value in values]
+    return hashlib.blake2b(b"".join([len(one).to_bytes(8, "little") + one for one in parts]), digest_size=8).digest()
