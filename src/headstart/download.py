@@ -17,9 +17,9 @@ from typing import BinaryIO
 
 from headstart import files, runtime
 from headstart.errors import DownloadError
+from headstart.progress import OnProgress
 from headstart.untrusted import sha256_of
 
-Progress = Callable[[int, int], None]
 """Called with the bytes done and the bytes in all (0 where the server does not say)."""
 
 Note = Callable[[str], None]
@@ -66,7 +66,7 @@ class _Task:
 
     url: str
     part: Path
-    progress: Progress | None
+    progress: OnProgress | None
     limits: DownloadLimits
 
     @property
@@ -101,7 +101,7 @@ def download(
     target: Path,
     *,
     sha256: str = "",
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
     note: Note | None = None,
     limits: DownloadLimits | None = None,
 ) -> Path:

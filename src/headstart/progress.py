@@ -8,6 +8,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+OnProgress = Callable[[int, int], None]  # called with (done, total)
+OnStep = Callable[[str, str], OnProgress]  # called with (name of the step, unit)
+
+
+def no_progress(done: int, total: int) -> None:
+    """Tell nobody."""
+
 
 @dataclass(frozen=True)
 class Event:

@@ -19,9 +19,10 @@ from headstart.advice.nested import beginning, nested_order
 from headstart.evaluation.design_effect import numbered, shared_groups
 from headstart.evaluation.intervals import CONFIDENCE, Interval, mean_interval, points, share_interval, signed
 from headstart.features.matrix import FeatureView
-from headstart.heads.regularization_path import LabelledFeatures, Labels, Progress, no_progress
+from headstart.heads.regularization_path import LabelledFeatures, Labels
 from headstart.heads.ridge import solve_ridge
 from headstart.plain import Plain
+from headstart.progress import OnProgress, no_progress
 from headstart.wording import percent
 
 HORIZON = (1.5, 2.0, 4.0)  # times as many images; beyond four times no forecast covered the truth often enough
@@ -125,7 +126,7 @@ def measure_learning_curve(
     *,
     names: Sequence[str],
     seed: int = 0,
-    progress: Progress = no_progress,
+    progress: OnProgress = no_progress,
 ) -> LearningCurve:
     """Measure the curve of a ridge head, forecast it, and find what the images of each class are worth.
 
@@ -165,7 +166,7 @@ class Heads:
     labels: Labels
     groups: Labels
     classes: int
-    progress: Progress = no_progress
+    progress: OnProgress = no_progress
     others: int = 0
     done: int = 0
 

@@ -27,9 +27,10 @@ from headstart.backbones.spec import BackboneSpec
 from headstart.backbones.timm_specs import require_timm
 from headstart.backbones.weight_files import check_finite, tensor_hash, without_prefix
 from headstart.backbones.weights import load_weights
-from headstart.download import Note, Progress
+from headstart.download import Note
 from headstart.errors import BackboneError, first_line
 from headstart.plain import Plain
+from headstart.progress import OnProgress
 from headstart.public_api import public_api, public_methods
 
 _NAMED = 8  # tensors listed in an error
@@ -255,7 +256,7 @@ def load_backbone(
     weights: str | None = None,
     offline: bool = False,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
     note: Note | None = None,
 ) -> Backbone:
     """A backbone with weights, by its name in the catalogue, in timm (`timm:NAME`) or in `register_backbone`.

@@ -25,9 +25,10 @@ from headstart.backbones.weight_files import (
     split_entry,
     tensor_hash,
 )
-from headstart.download import WRONG_HASH, Note, Progress, download, file_matches
+from headstart.download import WRONG_HASH, Note, download, file_matches
 from headstart.errors import BackboneError, DownloadError
 from headstart.files import remove
+from headstart.progress import OnProgress
 
 _DATE = r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])"  # net-20230815.pth; torchvision's hashes are none
 _HASH_IN_NAME = re.compile(rf"-(?!{_DATE}\.)([0-9a-f]{{8,64}})\.[a-z]+$")  # torchvision's habit: resnet18-f37072fd.pth
@@ -126,7 +127,7 @@ def load_weights(
     weights: str | None = None,
     *,
     offline: bool = False,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
     note: Note | None = None,
 ) -> LoadedWeights:
     """Weights for a spec: the given file or URL, else the spec's own source, from the disk if it is there.
@@ -175,7 +176,7 @@ def load_weights(
     return _load(there, source=address.url, licence="" if weights else spec.licence, fetched=True)
 
 
-def load_state_dict_from_url(url: str, *, sha256: str = "", progress: Progress | None = None) -> dict[str, Tensor]:
+def load_state_dict_from_url(url: str, *, sha256: str = "", progress: OnProgress | None = None) -> dict[str, Tensor]:
     """Named tensors from a weight file on the web, downloaded once, checked and cached; no code is unpickled.
 
     Like `torch.hub.load_state_dict_from_url` with `check_hash` and `weights_only` always on. A hash in the file's name
@@ -249,7 +250,7 @@ def _taken(file: WeightFile, name: str) -> str:
     return "" if not file.entry or usual else f", entry {file.entry}"
 
 
-def _download(address: _Address, *, progress: Progress | None, note: Note | None = None) -> Path:
+def _download(address: _Address, *, progress: OnProgress | None, note: Note | None = None) -> Path:
     try:
         return download(
             address.url, weights_folder() / address.name, sha256=address.sha256, progress=progress, note=note

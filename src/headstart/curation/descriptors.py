@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +19,9 @@ from headstart.data.dataset import Dataset
 from headstart.data.image_index import SIGNATURE_SIDE, ImageFacts
 from headstart.data.images import BadImage, open_image
 from headstart.data.jpeg_header import JpegHeader, read_jpeg_header
+from headstart.progress import OnProgress
 
 Matrix = NDArray[np.float64]
-Progress = Callable[[int, int], None]
 
 SESSION_GAP = 3600.0
 """Seconds between two photographs of one camera after which another session begins: a walk, not a pause."""
@@ -49,7 +49,7 @@ def cheap_descriptors(facts: Sequence[ImageFacts], names: Sequence[str]) -> dict
     }
 
 
-def full_descriptors(dataset: Dataset, rows: Sequence[int], progress: Progress) -> dict[str, Matrix]:
+def full_descriptors(dataset: Dataset, rows: Sequence[int], progress: OnProgress) -> dict[str, Matrix]:
     """All families of some images, each opened once; colours and session besides those of `cheap_descriptors`.
 
     Args:

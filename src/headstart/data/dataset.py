@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,12 @@ from headstart.data.images import ImageRules
 from headstart.data.split import DataSplit, SplitInput, find_leaks, make_split, merge_groups
 from headstart.errors import DataError
 from headstart.plain import data_frame
+from headstart.progress import OnStep
 from headstart.public_api import public_methods
 from headstart.recipe import Recipe
 from headstart.wording import listed
 
 Labels = NDArray[np.int64]
-Progress = Callable[[int, int], None]
 
 _NAMED = 10  # classes in an error
 SPLITS = ("train", "validation", "test", "unknown")
@@ -225,7 +225,7 @@ def load_dataset(
     source: Path,
     recipe: Recipe,
     *,
-    progress: Callable[[str, str], Progress],
+    progress: OnStep,
     least_classes: int = 2,
     rules: ImageRules | None = None,
     known: Sequence[str] = (),
@@ -258,8 +258,7 @@ def load_dataset(
             image_set,
             index,
             settings,
-            progress=progress("read images", "images"),
-            pair_progress=progress("compare likely duplicates", "pairs"),
+            progress=progress,
         )
     finally:
         index.close()

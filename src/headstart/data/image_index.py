@@ -28,14 +28,15 @@ from headstart.data.finding import Finding
 from headstart.data.heif import reason_of_missing
 from headstart.data.image_set import Sample
 from headstart.data.images import BadImage, ImageRules, OpenedImage, open_image, read_bytes, suffix_notes
+from headstart.progress import OnProgress
 from headstart.untrusted import parse_json
 
 SIGNATURE_SIDE = 32  # pixels: enough for the DCT of a perceptual hash and for fitting a crop; 1 kB per image
 _DECODER = "7"  # raise when images.py changes a pixel, a note or what it refuses, or when the signature changes
 _BATCH = 64  # results between two commits: the most that an interruption can lose
+_UNPACKED = 4096  # facts that are read from the store at once: 5 MB
 _READ_AHEAD = 4  # files in flight per worker, so that memory stays flat
 
-Progress = Callable[[int, int], None]
 _Result = TypeVar("_Result")
 
 
@@ -94,7 +95,7 @@ class ImageIndex:
         *,
         verify: bool = False,
         workers: int = 2,
-        progress: Progress | None = None,
+        progress: OnProgress | None = None,
     ) -> tuple[ImageFacts, ...]:
         """What is in each sample's file, in the samples' order; only what the index does not have is decoded.
 
@@ -139,9 +140,11 @@ class _FactReader:
     def stored(self, keys: Sequence[FileKey | None]) -> list[ImageFacts | None]:
         """Facts of files that did not change since they were read; None for the others."""
         contents = self._store.contents(keys)
-        packed = self._store.facts([content for content in contents if content], self.name)
-        unpacked = {content: _unpack(content, data) for content, data in packed.items()}
-        return [unpacked.get(content) if content else None for content in contents]
+        known, found = [content for content in contents if content], dict[str, ImageFacts]()
+        for i in range(0, len(known), _UNPACKED):
+            packed = self._store.facts(known[i : i + _UNPACKED], self.name)
+            found |= {content: _unpack(content, data) for content, data in packed.items()}
+        return [found.get(content) if content else None for content in contents]
 
     def read(self, path: Path) -> tuple[ImageFacts, bool]:
         """Facts of one file, and whether they are new and will be the same next time."""
@@ -293,4 +296,4 @@ def _pooled(work: Callable[[int], _Result], indices: Sequence[int], workers: int
 
 
 def _ignore(done: int, total: int) -> None:
-    """Progress that nobody listens to."""
+    """OnProgress that nobody listens to."""

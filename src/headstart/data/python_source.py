@@ -11,7 +11,7 @@ import hashlib
 import io
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -31,6 +31,7 @@ from headstart.data.table_columns import find_columns
 from headstart.data.table_paths import TablePaths, is_file, plain_path
 from headstart.errors import DataError, RecipeError
 from headstart.files import FOR_CACHE, os_errors, publish_folder, work_folder
+from headstart.progress import OnProgress
 from headstart.source_layout import AUTO, SourceLayout
 from headstart.wording import listed
 
@@ -49,7 +50,6 @@ _IMAGE = "<image>"  # stands for pixels where only words are compared
 _LEVELS = 255  # grey levels above black; torchvision's ToTensor divides by it
 _EXACT = 1e-3  # of a level: what float32 may be off after the division
 
-Progress = Callable[[int, int], None]
 Source = str | os.PathLike[str] | Dataset | ImageSet | Any
 """A data set: the path of a folder, table or archive, or values that `keep_source` takes."""
 
@@ -102,7 +102,7 @@ def is_gone(path: Path, cache: Path) -> bool:
 
 
 def keep_source(
-    source: object, cache: Path, *, layout: SourceLayout = AUTO, progress: Progress | None = None
+    source: object, cache: Path, *, layout: SourceLayout = AUTO, progress: OnProgress | None = None
 ) -> KeptSource:
     """Write a data set that is given as values into the cache: a table, and beside it the images that are no files.
 

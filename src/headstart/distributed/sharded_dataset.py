@@ -16,7 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from headstart.data.audit.audit import audit_facts
-from headstart.data.dataset import Dataset, Progress, audit_settings, readable_dataset
+from headstart.data.dataset import Dataset, audit_settings, readable_dataset
 from headstart.data.finding import Finding
 from headstart.data.image_index import ImageFacts
 from headstart.data.image_set import ImageSet, Sample
@@ -27,6 +27,7 @@ from headstart.distributed.shard import Shard
 from headstart.distributed.sources import ShardedSource
 from headstart.errors import DataError
 from headstart.files import atomic_write, make_folder
+from headstart.progress import OnStep
 from headstart.recipe import Recipe
 from headstart.wording import counted
 
@@ -111,7 +112,7 @@ def sharded_dataset(
     folder: Path,
     known: Sequence[str] = (),
     stop: bool = True,
-    pair_progress: Progress | None = None,
+    progress: OnStep | None = None,
 ) -> ShardedDataset:  # nine: as for `load_dataset`, with what the shards gave
     """The dataset of a source whose shards were read.
 
@@ -146,7 +147,7 @@ def sharded_dataset(
     unsearched = () if near else (_not_searched(len(samples)),)
     settings = audit_settings(recipe, rules, stop=stop)
     found, audit = audit_facts(
-        image_set, kept, settings, read=read if near else None, pair_progress=pair_progress, earlier=unsearched
+        image_set, kept, settings, read=read if near else None, progress=progress, earlier=unsearched
     )
     dataset = readable_dataset(replace(image_set, samples=found.samples), found, audit, rules=rules)
     where = np.array([place[one.name] for one in dataset.samples], dtype=np.int64).reshape(-1, 2)

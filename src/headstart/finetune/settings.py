@@ -14,6 +14,7 @@ from headstart.features.cache import FeatureCache
 from headstart.features.row_file import RowFile
 from headstart.finetune.augmentation import BOTH, MIXES, Augmentation
 from headstart.heads.head import Head
+from headstart.progress import OnProgress
 from headstart.training.checkpoint_folder import CheckpointFolder
 from headstart.training.process_group import ProcessGroup
 from headstart.training.records import EpochRecord, StepRecord
@@ -21,7 +22,6 @@ from headstart.training.records import EpochRecord, StepRecord
 Labels = NDArray[np.int64]
 Report = Callable[[StepRecord | EpochRecord | str], None]
 """Called with the record of each step and epoch, and with sentences for the user."""
-Progress = Callable[[int, int], None]
 Solve = Callable[[Labels], Head]
 
 BATCH_NORM = ("frozen", "recalibrated", "live")
@@ -177,6 +177,6 @@ class FineTuneTask:
     cache: FeatureCache | None = None
     checkpoints: CheckpointFolder | None = None
     report: Report = no_report
-    progress: Progress | None = None
-    fold_progress: Progress | None = None
+    progress: OnProgress | None = None
+    fold_progress: OnProgress | None = None
     group: ProcessGroup | None = None

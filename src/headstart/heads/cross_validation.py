@@ -13,15 +13,8 @@ import numpy as np
 from scipy.special import log_softmax
 
 from headstart.errors import DataError, RecipeError
-from headstart.heads.regularization_path import (
-    LabelledFeatures,
-    Labels,
-    Matrix,
-    Progress,
-    RegularizationPath,
-    Validation,
-    no_progress,
-)
+from headstart.heads.regularization_path import LabelledFeatures, Labels, Matrix, RegularizationPath, Validation
+from headstart.progress import OnProgress, no_progress
 
 FOLDS = 5  # the usual compromise of bias and time
 
@@ -49,7 +42,7 @@ def cross_validated(
     data: LabelledFeatures,
     *,
     validation: Validation | None = None,
-    progress: Progress = no_progress,
+    progress: OnProgress = no_progress,
 ) -> RegularizationPath:
     """Solve on all rows, and score rows that the solver did not see: validation rows, else folds of whole groups.
 

@@ -27,12 +27,11 @@ from headstart.heads.regularization_path import (
     Labels,
     Matrix,
     PathSolver,
-    Progress,
     RegularizationPath,
     Validation,
-    no_progress,
 )
 from headstart.heads.ridge import indicators, solve_ridge
+from headstart.progress import OnProgress, no_progress
 from headstart.wording import percent
 
 LANDMARKS = 2_000
@@ -43,7 +42,7 @@ _JITTER = 1e-9  # on a diagonal of ones: images that are there twice have no Cho
 
 
 def solve_kernel(
-    data: LabelledFeatures, *, validation: Validation | None = None, progress: Progress = no_progress
+    data: LabelledFeatures, *, validation: Validation | None = None, progress: OnProgress = no_progress
 ) -> RegularizationPath:
     """Kernel ridge for every width and lambda; the pair with the smallest held-out squared error.
 
@@ -68,7 +67,7 @@ def solve_kernel(
 
 
 def solve_landmarks(
-    data: LabelledFeatures, *, validation: Validation | None = None, progress: Progress = no_progress
+    data: LabelledFeatures, *, validation: Validation | None = None, progress: OnProgress = no_progress
 ) -> RegularizationPath:
     """Kernel ridge where every row is a landmark, for every width and lambda; the best of all pairs.
 
@@ -90,7 +89,7 @@ def solve_landmarks(
 
 
 def solve_auto(
-    data: LabelledFeatures, *, validation: Validation | None = None, progress: Progress = no_progress
+    data: LabelledFeatures, *, validation: Validation | None = None, progress: OnProgress = no_progress
 ) -> RegularizationPath:
     """Ridge, or kernel ridge where its held-out squared error is lower beyond the 95 % interval of the difference.
 

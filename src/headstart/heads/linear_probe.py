@@ -20,15 +20,8 @@ from headstart.evaluation.intervals import share_interval
 from headstart.features.matrix import Features
 from headstart.heads.cross_validation import cross_validated
 from headstart.heads.head import Head
-from headstart.heads.regularization_path import (
-    LabelledFeatures,
-    Labels,
-    PathSolver,
-    Progress,
-    RegularizationPath,
-    Validation,
-    no_progress,
-)
+from headstart.heads.regularization_path import LabelledFeatures, Labels, PathSolver, RegularizationPath, Validation
+from headstart.progress import OnProgress, no_progress
 from headstart.registry import HEADS
 from headstart.wording import counted
 
@@ -138,7 +131,7 @@ def fit_linear_probe(
     layers: Mapping[str, tuple[str, ...]],
     kind: str = "ridge",
     balance: str = "none",
-    progress: Progress = no_progress,
+    progress: OnProgress = no_progress,
 ) -> LinearProbe:
     """Solve the head at the first of `layers`, and score the other choices of stages for the reader.
 
@@ -192,7 +185,7 @@ def _solve(
     *,
     kind: str,
     balance: str,
-    progress: Progress,
+    progress: OnProgress,
 ) -> RegularizationPath:
     validation = None
     if training.validates:
@@ -219,6 +212,6 @@ def _solve(
     return cross_validated(kind, solver, data, validation=validation, progress=progress)
 
 
-def _share(progress: Progress, number: int, count: int) -> Progress:
+def _share(progress: OnProgress, number: int, count: int) -> OnProgress:
     """Report the progress of one of several solvers as that of all of them, in per cent below 100."""
     return lambda done, total: progress(min(99, int(100 * (number + done / total) / count)), 100)

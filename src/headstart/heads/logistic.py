@@ -19,11 +19,10 @@ from headstart.heads.regularization_path import (
     Labels,
     Matrix,
     PathSolver,
-    Progress,
     RegularizationPath,
     Validation,
-    no_progress,
 )
+from headstart.progress import OnProgress, no_progress
 
 # for the mean loss on standardised features: from "nothing is learned" to "separable data is separated"; half decades
 LAMBDAS: Matrix = np.logspace(2, -6, 17)
@@ -31,7 +30,7 @@ _ONE_FOLD_ABOVE = 5_000  # rows: then a fifth holds 1,000 images, precise enough
 
 
 def solve_logistic(
-    data: LabelledFeatures, *, validation: Validation | None = None, progress: Progress = no_progress
+    data: LabelledFeatures, *, validation: Validation | None = None, progress: OnProgress = no_progress
 ) -> RegularizationPath:
     """Minimise weighted mean cross-entropy + λ/2 ‖W‖² for every lambda, bias unpenalised; keep the best held-out one.
 
@@ -90,7 +89,7 @@ LOGISTIC = PathSolver(solve_logistic)
 class _Steps:
     """Counts solutions for the progress function."""
 
-    progress: Progress
+    progress: OnProgress
     total: int
     done: int = 0
 

@@ -14,7 +14,6 @@ from headstart.heads.kernel_map import KernelMap
 
 Matrix = NDArray[np.float64]
 Labels = NDArray[np.int64]
-Progress = Callable[[int, int], None]
 """Called with (steps done, steps in total) while a solver works."""
 
 
@@ -22,10 +21,6 @@ def left_out_one(groups: Labels) -> str:
     """How held-out scores were made when each group of rows was left out in turn, as the report says it."""
     count = len(np.unique(groups))
     return f"leaving out one {'image' if count == len(groups) else f'of {count} groups'} at a time"
-
-
-def no_progress(done: int, total: int) -> None:
-    """Ignore how far a solver is."""
 
 
 @dataclass(frozen=True)

@@ -26,19 +26,18 @@ from headstart.heads.regularization_path import (
     Labels,
     Matrix,
     PathSolver,
-    Progress,
     RegularizationPath,
     Validation,
     left_out_one,
-    no_progress,
 )
+from headstart.progress import OnProgress, no_progress
 
 # ten times the largest eigenvalue shrinks every direction, 1e-7 of it none; thirds of a decade between
 RELATIVE_LAMBDAS: Matrix = np.logspace(1, -7, 25)
 
 
 def solve_ridge(
-    data: LabelledFeatures, *, validation: Validation | None = None, progress: Progress = no_progress
+    data: LabelledFeatures, *, validation: Validation | None = None, progress: OnProgress = no_progress
 ) -> RegularizationPath:
     """Solve ridge for every lambda and choose the one with the smallest held-out squared error.
 
@@ -148,7 +147,7 @@ class RidgeProblem:
     """
 
     data: LabelledFeatures
-    progress: Progress = no_progress
+    progress: OnProgress = no_progress
     given: RidgeBasis | None = None
 
     @cached_property

@@ -111,7 +111,7 @@ class ClusterJob:
             folder=files.folder,
             known=known,
             stop=stop,
-            pair_progress=self.session.progress("compare likely duplicates", "pairs"),
+            progress=self.session.progress,
         )
 
     def _opening(self) -> dict[str, object]:

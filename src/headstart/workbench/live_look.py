@@ -15,7 +15,8 @@ from scipy.linalg import eigh
 from headstart.advice.learning_curve import LearningCurve, measure_learning_curve
 from headstart.errors import DataError
 from headstart.heads.knn import nearest
-from headstart.heads.regularization_path import Labels, Matrix, Progress, no_progress
+from headstart.heads.regularization_path import Labels, Matrix
+from headstart.progress import OnProgress, no_progress
 from headstart.workbench.live_head import LiveResult
 
 _NEIGHBOURS = 3  # images of each class beside a suspect
@@ -113,7 +114,7 @@ def positions(result: LiveResult) -> Matrix:
     return found
 
 
-def learning_curve(result: LiveResult, *, seed: int = 0, progress: Progress = no_progress) -> LearningCurve:
+def learning_curve(result: LiveResult, *, seed: int = 0, progress: OnProgress = no_progress) -> LearningCurve:
     """How the error falls with the images, and what more of them are worth: `advise_more` on all images.
 
     Raises:

@@ -29,7 +29,7 @@ from headstart.evaluation.evaluation import Evaluation
 from headstart.features.features_file import create_file, seal_file
 from headstart.heads.knn import predict_neighbours
 from headstart.heads.linear_probe import LinearProbe, fit_linear_probe
-from headstart.heads.regularization_path import Progress, no_progress
+from headstart.progress import OnProgress, no_progress
 from headstart.recipe import Recipe
 from headstart.registry import HEADS
 from headstart.reports.report import ReportContents, write_report
@@ -80,7 +80,7 @@ def check_solvable(run: Run, *, verb: str) -> None:
 
 
 def solve_again(
-    run: Run, rows: RunRows, *, backbone: Backbone | None = None, progress: Progress = no_progress
+    run: Run, rows: RunRows, *, backbone: Backbone | None = None, progress: OnProgress = no_progress
 ) -> SolvedAgain:
     """Solve the head of a run on these rows: regularization, temperature and test as `train` chooses and measures them.
 

@@ -33,10 +33,9 @@ from headstart.finetune.auto import check_strategy, idle_options
 from headstart.heads.head import Head
 from headstart.heads.knn import predict_neighbours
 from headstart.heads.linear_probe import LinearProbe, TrainingRows, fit_linear_probe
-from headstart.heads.regularization_path import no_progress
 from headstart.invocation import line
 from headstart.options import TrainOptions, takes
-from headstart.progress import OnEvent, print_event
+from headstart.progress import OnEvent, no_progress, print_event
 from headstart.recipe import Recipe
 from headstart.tracking.trackers import check_tracker
 from headstart.wording import listed

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from drawn_scenes import pixels, scene
-from headstart.data.duplicates.candidates import contrasts, crop_between, find_candidates, flip, hashes
+from headstart.data.duplicates.candidates import Thumbnails, crop_between, find_candidates, flip, grey_levels, hashes
 from headstart.data.image_index import signature_of
 
 
@@ -33,7 +33,7 @@ def test_the_crop_between_two_thumbnails_is_the_one_that_was_cut() -> None:
     part = image.crop((16, 8, 304, 316))  # 5 %, 95 %, 2.5 %, 98.75 %
     one, two = (np.frombuffer(signature_of(pixels(i)), np.uint8).reshape(32, 32) for i in (image, part))
 
-    crop = crop_between(one, two, flipped=False)
+    crop = crop_between(np.stack([one, two]), 0, 1, flipped=False)
 
     assert crop is not None
     np.testing.assert_allclose(crop, [0.05, 0.95, 0.025, 0.9875], atol=0.004)
@@ -63,9 +63,26 @@ def test_planted_pairs_are_found_among_two_thousand_images_and_few_others() -> N
     assert len(pairs) < 20_000  # of 2 million
 
 
-def test_contrasts_are_the_standard_deviations_of_all_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_grey_levels_are_those_of_all_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("headstart.data.duplicates.candidates._AT_ONCE", 3)
     grey = np.random.default_rng(0).integers(0, 256, (8, 5, 5), dtype=np.uint8)
 
-    np.testing.assert_allclose(contrasts(grey), [one.std() for one in grey])
-    assert contrasts(grey[:0]).shape == (0,)
+    means, contrasts = grey_levels(grey)
+
+    np.testing.assert_allclose(means, [one.mean() for one in grey])
+    np.testing.assert_allclose(contrasts, [one.std() for one in grey])
+    assert [part.shape for part in grey_levels(grey[:0])] == [(0,), (0,)]
+
+
+def test_stacked_signatures_are_the_array_and_only_chosen_rows_are_compared() -> None:
+    rng = np.random.default_rng(2)
+    grey = rng.integers(0, 256, (6, 32, 32), dtype=np.uint8)
+    grey[4], grey[5] = grey[1], grey[1]
+    signatures = [bytes(one) for one in grey]
+    signatures[0] = b""  # unreadable: not among the rows
+
+    found = find_candidates(Thumbnails(signatures, 32), np.array([1, 2, 3, 5]))
+
+    np.testing.assert_array_equal(Thumbnails(signatures, 32)[np.array([3, 5])], grey[[3, 5]])
+    assert found.pairs.tolist() == [[1, 5]]
+    assert found.pairs.tolist() == find_candidates(grey, np.array([1, 2, 3, 5])).pairs.tolist()

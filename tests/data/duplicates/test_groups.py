@@ -187,13 +187,18 @@ def test_an_unreadable_image_and_one_that_has_gone_since_are_left_out() -> None:
     assert find_duplicates([], read) == find_duplicates(facts[4:], read) == ()
 
 
-def test_progress_counts_the_compared_pairs() -> None:
+def test_progress_counts_searches_and_then_the_compared_pairs() -> None:
     pictures = [pixels(scene(0)), pixels(resized(0.5)(scene(0))), pixels(scene(1)), pixels(mirrored(scene(1)))]
-    calls: list[tuple[int, int]] = []
+    calls: dict[str, list[tuple[int, int]]] = {}
 
-    find_duplicates(facts_of(pictures), lambda i: pictures[i], progress=lambda done, total: calls.append((done, total)))
+    def progress(step: str, unit: str) -> Callable[[int, int], None]:
+        return lambda done, total: calls.setdefault(f"{step} ({unit})", []).append((done, total))
 
-    assert calls[-1][0] == calls[-1][1] == len(calls) >= 2
+    find_duplicates(facts_of(pictures), lambda i: pictures[i], progress=progress)
+
+    assert list(calls) == ["search likely duplicates (searches)", "compare likely duplicates (pairs)"]
+    for reported in calls.values():
+        assert reported[-1][0] == reported[-1][1] == len(reported) >= 2
 
 
 @pytest.mark.slow

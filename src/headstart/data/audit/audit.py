@@ -20,8 +20,7 @@ from headstart.data.image_index import ImageFacts, ImageIndex
 from headstart.data.image_set import ImageSet, Sample
 from headstart.data.images import ImageRules, open_image
 from headstart.data.split import find_leaks
-
-Progress = Callable[[int, int], None]
+from headstart.progress import OnStep
 
 
 @dataclass(frozen=True)
@@ -89,14 +88,12 @@ def audit_images(
     index: ImageIndex,
     settings: AuditSettings,
     *,
-    progress: Progress | None = None,
-    pair_progress: Progress | None = None,
+    progress: OnStep | None = None,
 ) -> tuple[AuditInput, Audit]:
     """Decode every image that the index does not know yet, find duplicates, and run every check.
 
     Args:
-        progress: called with (images decoded, images in all).
-        pair_progress: called with (likely duplicates compared, likely duplicates).
+        progress: (name of the step, unit) → a function that is called with (done, total).
 
     Returns:
         What the checks received, and the audit; both aligned with the samples of the image set but for those that were
@@ -107,12 +104,13 @@ def audit_images(
         RecipeError: `group_by` is not a pattern.
     """
     samples = image_set.samples
-    facts = index.facts(samples, settings.rules, verify=settings.verify, workers=settings.workers, progress=progress)
+    reading = progress("read images", "images") if progress is not None else None
+    facts = index.facts(samples, settings.rules, verify=settings.verify, workers=settings.workers, progress=reading)
 
     def read(sample: Sample) -> NDArray[np.uint8]:
         return open_image(sample.path, settings.rules).rgb
 
-    return audit_facts(image_set, facts, settings, read=read, pair_progress=pair_progress, earlier=index.findings)
+    return audit_facts(image_set, facts, settings, read=read, progress=progress, earlier=index.findings)
 
 
 def audit_facts(
@@ -121,7 +119,7 @@ def audit_facts(
     settings: AuditSettings,
     *,
     read: Callable[[Sample], NDArray[np.uint8]] | None,
-    pair_progress: Progress | None = None,
+    progress: OnStep | None = None,
     earlier: Sequence[Finding] = (),
 ) -> tuple[AuditInput, Audit]:
     """Find duplicates among images whose facts are known, and run every check; see `audit_images`.
@@ -142,7 +140,7 @@ def audit_facts(
     duplicates = (
         exact_duplicates(facts)
         if read is None
-        else find_duplicates(facts, lambda i: read(samples[i]), progress=pair_progress)
+        else find_duplicates(facts, lambda i: read(samples[i]), progress=progress)
     )
     images = AuditInput(
         samples=samples,

@@ -7,16 +7,18 @@ each image proposes its few nearest only. Neighbours are searched around pivots,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headstart.data.duplicates.alignment import WHOLE, cropped, fit_crops
+from headstart.progress import OnProgress, no_progress
 
 Hashes = NDArray[np.float32]  # N×D, each of length 1
 Pairs = NDArray[np.int64]  # P×2
+Crop = tuple[float, float, float, float]  # left, right, top, bottom as shares
 
 _FREQUENCIES = 7  # along each axis; those within the quarter circle are kept, the mean is not
 _CROPS = (  # a duplicate without its margins is nearer to the image's centre, or to a corner of it, than to the image
@@ -30,7 +32,8 @@ _BEST_FITS = 3  # kept of an image's pairs that only a crop proposed: a film's f
 _MISFIT = 0.28  # of the overlaid thumbnails: duplicates have 0.00–0.26, other photographs 0.2 and mostly 0.4 and more
 _FLAT = 2.0  # grey levels of contrast: below, there is nothing to compare
 _PROBED = 8  # pivots around which an image is searched
-_AT_ONCE = 4096  # thumbnails: 17 MB in float32, 34 in float64
+_AT_ONCE = 1024  # thumbnails: 4 MB in float32, 8 in float64
+_VISITORS = 512  # queries that are compared at once with a list: 10 MB at 100,000 images
 _BLOCK = 128  # pairs that are overlaid at once: 3 MB at a time stays in the processor's cache
 
 
@@ -48,44 +51,76 @@ class Candidates(NamedTuple):
     crops: NDArray[np.float32]
 
 
-def find_candidates(thumbnails: NDArray[np.uint8], *, progress: Callable[[int, int], None] | None = None) -> Candidates:
+class Thumbnails:
+    """N×S×S grey levels of signatures, stacked when they are asked for: all of 100,000 at once are 100 MB."""
+
+    def __init__(self, signatures: Sequence[bytes], side: int) -> None:
+        self._signatures, self._side = signatures, side
+
+    def __len__(self) -> int:
+        return len(self._signatures)
+
+    def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        joined = b"".join([self._signatures[i] for i in rows.tolist()])
+        return np.frombuffer(joined, dtype=np.uint8).reshape(-1, self._side, self._side)
+
+
+def find_candidates(
+    thumbnails: Thumbnails | NDArray[np.uint8],
+    rows: NDArray[np.int64] | None = None,
+    *,
+    progress: OnProgress = no_progress,
+) -> Candidates:
     """Pairs that may be duplicates, each proposed by the hash and fitted once on its thumbnails.
 
     Args:
-        thumbnails: N×S×S grey.
-        progress: called with (pairs fitted, pairs in all).
+        thumbnails: N×S×S grey. rows: those that are compared; None: all.
+        progress: called with (searches done, searches).
     """
-    usable = np.flatnonzero(contrasts(thumbnails) >= _FLAT)
+    rows = np.arange(len(thumbnails)) if rows is None else rows
+    usable = rows[grey_levels(thumbnails, rows)[1] >= _FLAT]
     if len(usable) < 2:
         return Candidates(np.empty((0, 2), np.int64), np.empty(0, np.bool_), np.empty((0, 4), np.float32))
-    some = thumbnails[usable]
-    plain = hashes(some)
-    queries = (plain, *(hashes(some, crop) for crop in _CROPS))
-    sides = [_pairs(plain, tuple(map(flip, queries)) if is_flipped else queries) for is_flipped in (False, True)]
+    sides = _proposed(thumbnails, usable, progress)
     pairs, by_crop = (np.concatenate(column) for column in zip(*sides, strict=True))
     flipped = np.repeat([False, True], [len(side) for side, _ in sides])
-    crops, misfits = _fit(some, pairs, flipped, progress=progress)
+    pairs = usable[pairs]
+    crops, misfits = _fit(thumbnails, pairs, flipped)
     fits = (misfits <= _MISFIT) & (~by_crop | _among_best(pairs, misfits))
-    return Candidates(usable[pairs[fits]], flipped[fits], crops[fits])
+    return Candidates(pairs[fits], flipped[fits], crops[fits])
 
 
-def contrasts(thumbnails: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """N standard deviations of the grey levels of thumbnails N×S×S; numpy's own would copy all of them to float64."""
-    parts = [thumbnails[i : i + _AT_ONCE].std(axis=(1, 2)) for i in range(0, len(thumbnails), _AT_ONCE)]
-    return np.concatenate(parts or [np.empty(0)])
+def grey_levels(
+    thumbnails: Thumbnails | NDArray[np.uint8], rows: NDArray[np.int64] | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Means and standard deviations of thumbnails, N each, in blocks: numpy's own would copy all of them to float64.
+
+    Args:
+        thumbnails: S×S grey. rows: N of them; None: all.
+    """
+    rows = np.arange(len(thumbnails)) if rows is None else rows
+    means, contrasts = np.empty(len(rows)), np.empty(len(rows))
+    for i in range(0, len(rows), _AT_ONCE):
+        some = thumbnails[rows[i : i + _AT_ONCE]]
+        means[i : i + _AT_ONCE], contrasts[i : i + _AT_ONCE] = some.mean(axis=(1, 2)), some.std(axis=(1, 2))
+    return means, contrasts
 
 
-def crop_between(one: NDArray[np.uint8], two: NDArray[np.uint8], *, flipped: bool) -> NDArray[np.float64] | None:
+def crop_between(
+    thumbnails: Thumbnails | NDArray[np.uint8], first: int, second: int, *, flipped: bool
+) -> NDArray[np.float64] | None:
     """Which crop of the first thumbnail the second is, or None when they do not fit; for any pair."""
-    crops, misfits = _fit(np.stack([one, two]), np.array([[0, 1]]), np.array([flipped]))
+    crops, misfits = _fit(thumbnails, np.array([[first, second]]), np.array([flipped]))
     return crops[0].astype(np.float64) if misfits[0] <= _MISFIT else None
 
 
-def hashes(thumbnails: NDArray[np.uint8], crop: tuple[float, float, float, float] = WHOLE) -> Hashes:
+def hashes(
+    thumbnails: Thumbnails | NDArray[np.uint8], rows: NDArray[np.int64] | None = None, *, crop: Crop = WHOLE
+) -> Hashes:
     """Perceptual hashes of a crop of each thumbnail.
 
     Args:
-        thumbnails: N×S×S grey.
+        thumbnails: S×S grey. rows: N that are hashed; None: all.
         crop: left, right, top, bottom as shares.
 
     Returns:
@@ -96,9 +131,12 @@ def hashes(thumbnails: NDArray[np.uint8], crop: tuple[float, float, float, float
     """
     across, down = _grid()
     kept = np.hypot(across, down)
-    blocks = [_coefficients(thumbnails[i : i + _AT_ONCE], crop) for i in range(0, len(thumbnails), _AT_ONCE)]
-    values = np.concatenate(blocks) * kept[_chosen()]
-    return np.asarray(values / (np.linalg.norm(values, axis=1, keepdims=True) + 1e-6), dtype=np.float32)
+    rows = np.arange(len(thumbnails)) if rows is None else rows
+    found = np.empty((len(rows), int(_chosen().sum())), dtype=np.float32)
+    for i in range(0, len(rows), _AT_ONCE):
+        values = _coefficients(thumbnails[rows[i : i + _AT_ONCE]], crop) * kept[_chosen()]
+        found[i : i + _AT_ONCE] = values / (np.linalg.norm(values, axis=1, keepdims=True) + 1e-6)
+    return found
 
 
 def flip(plain: Hashes) -> Hashes:
@@ -117,7 +155,7 @@ def _chosen() -> NDArray[np.bool_]:
     return np.asarray((frequency > 0) & (frequency < _FREQUENCIES))
 
 
-def _coefficients(thumbnails: NDArray[np.uint8], crop: tuple[float, float, float, float]) -> Hashes:
+def _coefficients(thumbnails: NDArray[np.uint8], crop: Crop) -> Hashes:
     grey = thumbnails.astype(np.float32)
     if crop != WHOLE:
         grey = cropped(grey, np.array([crop], dtype=np.float32))  # one crop for all
@@ -126,14 +164,28 @@ def _coefficients(thumbnails: NDArray[np.uint8], crop: tuple[float, float, float
     return np.asarray((waves @ grey @ waves.T)[:, _chosen()])
 
 
-def _pairs(plain: Hashes, queries: tuple[Hashes, ...]) -> tuple[Pairs, NDArray[np.bool_]]:
-    """Each image's nearest neighbours: P×2, first below second, no pair twice; and which only a crop found.
+def _proposed(
+    thumbnails: Thumbnails | NDArray[np.uint8], usable: NDArray[np.int64], progress: OnProgress
+) -> list[tuple[Pairs, NDArray[np.bool_]]]:
+    """Pairs of upright and of flipped images (P×2 rows of `usable`), and which only a crop found.
 
-    Args:
-        queries: of the whole images, then of their crops.
+    The hashes of one crop are in memory at a time: those of all would be the largest thing of the search.
     """
-    counts = (_NEAREST, *[_NEAREST_CROP] * (len(queries) - 1))
-    found = [_nearest(plain, query, count) for query, count in zip(queries, counts, strict=True)]
+    plain = hashes(thumbnails, usable)
+    search = _Search(plain)
+    found: tuple[list[Pairs], list[Pairs]] = ([], [])
+    crops = (WHOLE, *_CROPS)
+    for k, crop in enumerate(crops):
+        query = plain if crop == WHOLE else hashes(thumbnails, usable, crop=crop)
+        count = _NEAREST if crop == WHOLE else _NEAREST_CROP
+        for side, one in enumerate((query, flip(query))):
+            found[side].append(search.nearest(one, count))
+            progress(2 * k + side + 1, 2 * len(crops))
+    return [_once(side) for side in found]
+
+
+def _once(found: list[Pairs]) -> tuple[Pairs, NDArray[np.bool_]]:
+    """Pairs P×2, first below second, no pair twice; and which only a crop found, not the whole images at first."""
     pairs, first = np.unique(np.sort(np.concatenate(found), axis=1), axis=0, return_index=True)
     return pairs, first >= len(found[0])
 
@@ -148,34 +200,41 @@ def _among_best(pairs: Pairs, misfits: NDArray[np.float32]) -> NDArray[np.bool_]
     return best
 
 
-def _nearest(plain: Hashes, query: Hashes, count: int) -> Pairs:
-    """For each query (row i searches duplicates of image i) the nearest `count` images that are similar enough: P×2.
+class _Search:
+    """Nearest neighbours among N hashes, which are listed under their nearest pivot, once for all searches."""
 
-    Images are listed under their nearest pivot; queries visit the lists of their nearest pivots: about N^1.5 products.
-    """
-    pivots = plain[np.random.default_rng(0).permutation(len(plain))[: max(1, round(len(plain) ** 0.5))]]
-    listed = _by_pivot(plain, pivots, 1)
-    visiting = _by_pivot(query, pivots, min(_PROBED, len(pivots)))
-    limit = 64 + 16 * len(pivots)
-    found = [
-        _best_in(query, plain, rows, some, count=count)
-        for images, visitors in zip(listed, visiting, strict=True)
-        for rows, some in _windows(query, plain, visitors, images, limit=limit)
-    ]
-    pairs, similarity = (np.concatenate(column) for column in zip(*found, strict=True))
-    order = np.lexsort((-similarity, pairs[:, 0]))
-    pairs = pairs[order]
-    rank = np.arange(len(pairs)) - np.searchsorted(pairs[:, 0], pairs[:, 0])
-    return np.asarray(pairs[rank < count])
+    def __init__(self, plain: Hashes) -> None:
+        self._plain = plain
+        self._pivots = plain[np.random.default_rng(0).permutation(len(plain))[: max(1, round(len(plain) ** 0.5))]]
+        self._listed = _by_pivot(plain, self._pivots, 1)
+
+    def nearest(self, query: Hashes, count: int) -> Pairs:
+        """For each query (row i searches duplicates of image i) the nearest `count` that are similar enough: P×2.
+
+        Queries visit the lists of their nearest pivots: about N^1.5 products.
+        """
+        plain, pivots = self._plain, self._pivots
+        visiting = _by_pivot(query, pivots, min(_PROBED, len(pivots)))
+        limit = 64 + 16 * len(pivots)
+        found = [
+            _best_in(query, plain, rows, some, count=count)
+            for images, visitors in zip(self._listed, visiting, strict=True)
+            for rows, some in _windows(query, plain, visitors, images, limit=limit)
+        ]
+        pairs, similarity = (np.concatenate(column) for column in zip(*found, strict=True))
+        order = np.lexsort((-similarity, pairs[:, 0]))
+        pairs = pairs[order]
+        rank = np.arange(len(pairs)) - np.searchsorted(pairs[:, 0], pairs[:, 0])
+        return np.asarray(pairs[rank < count])
 
 
 def _by_pivot(points: Hashes, pivots: Hashes, count: int) -> list[NDArray[np.int64]]:
     """For each pivot the points that have it among their `count` nearest."""
-    chosen = []
+    chosen = np.empty((len(points), count), dtype=np.int64)  # N×count
     for i in range(0, len(points), _AT_ONCE):
         similarity = points[i : i + _AT_ONCE] @ pivots.T
-        chosen.append(np.argpartition(-similarity, count - 1, axis=1)[:, :count])
-    nearest = np.concatenate(chosen).ravel()
+        chosen[i : i + _AT_ONCE] = np.argpartition(-similarity, count - 1, axis=1)[:, :count]  # a copy: no view of all
+    nearest = chosen.ravel()
     order = np.argsort(nearest, kind="stable")
     ends = np.searchsorted(nearest[order], np.arange(1, len(pivots)))
     return np.split(order // count, ends)
@@ -192,8 +251,8 @@ def _windows(  # 4 positional: two sets of points, each with the rows to use
         home = np.searchsorted([plain[chunk[0], axis] for chunk in chunks[1:]], query[visitors, axis])
     for k, chunk in enumerate(chunks):
         rows = visitors[home == k]
-        for i in range(0, len(rows), 2048):
-            yield rows[i : i + 2048], chunk
+        for i in range(0, len(rows), _VISITORS):
+            yield rows[i : i + _VISITORS], chunk
 
 
 def _best_in(  # 4 positional: two sets of points, each with the rows to use
@@ -216,11 +275,7 @@ def _best_in(  # 4 positional: two sets of points, each with the rows to use
 
 
 def _fit(
-    thumbnails: NDArray[np.uint8],
-    pairs: Pairs,
-    flipped: NDArray[np.bool_],
-    *,
-    progress: Callable[[int, int], None] | None = None,
+    thumbnails: Thumbnails | NDArray[np.uint8], pairs: Pairs, flipped: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     crops, misfits = np.empty((len(pairs), 4), dtype=np.float32), np.empty(len(pairs), dtype=np.float32)
     for i in range(0, len(pairs), _BLOCK):
@@ -228,6 +283,4 @@ def _fit(
         one, two = (thumbnails[pairs[some, k]].astype(np.float32) for k in (0, 1))
         two[flipped[some]] = two[flipped[some]][:, :, ::-1]
         crops[some], misfits[some] = fit_crops(one, two)
-        if progress is not None:
-            progress(min(i + _BLOCK, len(pairs)), len(pairs))
     return crops, misfits

@@ -17,10 +17,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.data.duplicates.candidates import crop_between, find_candidates
+from headstart.data.duplicates.candidates import Thumbnails, crop_between, find_candidates
 from headstart.data.duplicates.verify import ReducedImage, compare, reduce_image
-from headstart.data.image_index import SIGNATURE_SIDE, ImageFacts, Progress
+from headstart.data.image_index import SIGNATURE_SIDE, ImageFacts
 from headstart.data.images import BadImage
+from headstart.progress import OnProgress, OnStep, no_progress
 
 Read = Callable[[int], NDArray[np.uint8]]
 _WITNESSES = 3  # members of a group that are compared before it grows: bounds the comparisons
@@ -37,7 +38,7 @@ def exact_duplicates(facts: Sequence[ImageFacts]) -> tuple[tuple[int, ...], ...]
 
 
 def find_duplicates(
-    facts: Sequence[ImageFacts], read: Read, *, progress: Progress | None = None
+    facts: Sequence[ImageFacts], read: Read, *, progress: OnStep | None = None
 ) -> tuple[tuple[int, ...], ...]:
     """Disjoint groups of two or more images that show one picture, exact duplicates included.
 
@@ -46,18 +47,18 @@ def find_duplicates(
     Args:
         facts: one per image; unreadable ones are left out.
         read: gives an image's decoded H×W×3 uint8 by its index, or raises BadImage; called for candidates only.
-        progress: called with (candidate pairs compared, candidate pairs).
+        progress: (name of the step, unit) → a function that is called with (done, total).
     """
+    progress = progress or _silent
     exact = {group[0]: group for group in exact_duplicates(facts)}
     repeated = {i for group in exact.values() for i in group[1:]}
     firsts = np.array([i for i, fact in enumerate(facts) if fact.error is None and i not in repeated], dtype=np.int64)
-    thumbnails = _thumbnails(facts, firsts)
-    candidates = find_candidates(thumbnails)
-    verifier = _PairVerifier(read, dict(zip(firsts.tolist(), thumbnails, strict=True)))
-    for k, (a, b) in enumerate(firsts[candidates.pairs].tolist()):
+    thumbnails = Thumbnails([fact.signature for fact in facts], SIGNATURE_SIDE)
+    candidates = find_candidates(thumbnails, firsts, progress=progress("search likely duplicates", "searches"))
+    verifier, compared = _PairVerifier(read, thumbnails), progress("compare likely duplicates", "pairs")
+    for k, (a, b) in enumerate(candidates.pairs.tolist()):
         verifier.verify(a, b, candidates.crops[k].astype(np.float64), flipped=bool(candidates.flipped[k]))
-        if progress is not None:
-            progress(k + 1, len(candidates.pairs))
+        compared(k + 1, len(candidates.pairs))
     groups = [tuple(group) for group in _grow_groups(verifier)]
     grouped = {i for group in groups for i in group}
     groups += [(first,) for first in exact if first not in grouped]
@@ -65,15 +66,10 @@ def find_duplicates(
     return tuple(sorted(complete))
 
 
-def _thumbnails(facts: Sequence[ImageFacts], chosen: NDArray[np.int64]) -> NDArray[np.uint8]:
-    joined = b"".join(facts[i].signature for i in chosen)
-    return np.frombuffer(joined, dtype=np.uint8).reshape(-1, SIGNATURE_SIDE, SIGNATURE_SIDE)
-
-
 class _PairVerifier:
     """Compares pairs on decoded pixels, keeps the verdicts, and caches a bounded number of reduced images."""
 
-    def __init__(self, read: Read, thumbnails: dict[int, NDArray[np.uint8]]) -> None:
+    def __init__(self, read: Read, thumbnails: Thumbnails) -> None:
         self.confirmed: dict[tuple[int, int], float] = {}  # pairs, first below second → residual
         self._read = read
         self._thumbnails = thumbnails
@@ -96,7 +92,7 @@ class _PairVerifier:
         if (a, b) not in self._undecided:  # not a candidate pair
             self._undecided[a, b] = False
             for flipped in (False, True):
-                crop = crop_between(self._thumbnails[a], self._thumbnails[b], flipped=flipped)
+                crop = crop_between(self._thumbnails, a, b, flipped=flipped)
                 if crop is not None:
                     self.verify(a, b, crop, flipped=flipped)
         return (a, b) in self.confirmed or self._undecided[a, b]
@@ -130,3 +126,7 @@ def _grow_groups(verifier: _PairVerifier) -> list[list[int]]:
             one.extend(two)
             group_of.update(dict.fromkeys(two, one))
     return [group for group in {id(group): group for group in group_of.values()}.values() if len(group) > 1]
+
+
+def _silent(step: str, unit: str) -> OnProgress:
+    return no_progress
