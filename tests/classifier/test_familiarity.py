@@ -191,3 +191,37 @@ def test_the_mean_of_the_training_features_is_kept_with_both_kinds() -> None:
         kept = fit_familiarity(known, stage="pooled", bank=bank)
         assert kept.training_mean == pytest.approx(mean, abs=tolerance)
         assert kept.training_images == 60
+
+
+def test_rows_of_shared_features_are_the_images_themselves() -> None:
+    """Nothing is copied for the rows of a memory map; what is fitted is the same as for a copy of them."""
+    rng = np.random.default_rng(8)
+    features = rng.normal(size=(400, 12)).astype(np.float32)
+    rows = rng.permutation(400)[:250]
+    labels, groups, names = rows % 3, np.arange(250), [f"{row}" for row in rows]
+
+    shared = fit_familiarity(FamiliarImages(features, labels, groups, names, rows), stage="pooled")
+    copied = fit_familiarity(FamiliarImages(features[rows], labels, groups, names), stage="pooled")
+
+    assert shared.threshold == copied.threshold
+    np.testing.assert_array_equal(shared.rows, copied.rows)
+    assert FamiliarImages(features, labels, groups, names, rows).take(np.array([3, 0])).names == [names[3], names[0]]
+    np.testing.assert_array_equal(
+        FamiliarImages(features, labels, groups, names, rows).take(np.array([3, 0])).values(), features[rows[[3, 0]]]
+    )
+
+
+def test_more_images_than_a_block_are_measured_as_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(9)
+    features = rng.normal(size=(300, 12)).astype(np.float32)
+    images = FamiliarImages(features[:250], np.arange(250) % 3, np.arange(250), [f"{i}" for i in range(250)])
+    for bank in (True, False):
+        fitted = fit_familiarity(images, stage="pooled", bank=bank)
+        whole = fitted.measure(features)
+        monkeypatch.setattr("headstart.classifier.familiarity._AT_ONCE", 7)
+        parts = fitted.measure(features)
+        monkeypatch.undo()
+        np.testing.assert_allclose(parts.distances, whole.distances, atol=1e-6)
+        assert (parts.nearest is None) == (whole.nearest is None) == (not bank)
+        if whole.nearest is not None and parts.nearest is not None:
+            np.testing.assert_array_equal(parts.nearest, whole.nearest)

@@ -149,7 +149,7 @@ def test_a_fine_tuned_network_is_judged_by_images_it_was_not_trained_on(trusted:
     assert trust.familiarity is not None
     assert len(trust.familiarity.rows) == len(train) - 20
     held = familiar_images(given, train[-20:])
-    distances = np.sort(trust.familiarity.measure(held.features).distances)
+    distances = np.sort(trust.familiarity.measure(held.values()).distances)
     assert trust.familiarity.threshold == pytest.approx(distances[int(np.ceil(21 * 0.5)) - 1])
     assert trust.conformal is not None
     assert trust.conformal.images == 20

@@ -34,6 +34,7 @@ _COMPONENTS = 64  # of the residual; a quarter of the images or of the features 
 _LEAST_DISTANCE = 1e-3  # float16 rounds away half of it
 _SHORTEST = np.float32(1e-12)  # a row below this length stays as it is
 _ITERATIONS = 5  # of k-means: later ones move few rows
+_AT_ONCE = 2048  # images that are compared with the bank: 16 MB of cosines with 2,000 rows
 _MOST_DISTANCES = 2_000  # kept for the percentile
 _FOLDED = "found by folds of whole groups"
 
@@ -98,13 +99,18 @@ class Familiarity:
         Args:
             features: n×D of the stage, scaled or not.
         """
-        unit = unit_rows(features)
-        if self.mean is not None:
-            centred = unit - self.mean
-            residual = centred - (centred @ self._columns) @ self.rows
-            return Measured(np.sqrt(np.square(residual).sum(axis=1)), None)
-        cosines = unit @ self._columns  # n×M
-        return Measured(_distances(cosines, self.neighbours), cosines.argmax(axis=1))
+        distances, nearest = np.empty(len(features), dtype=np.float32), np.empty(len(features), dtype=np.int64)
+        for i in range(0, len(features), _AT_ONCE):
+            some = slice(i, i + _AT_ONCE)
+            unit = unit_rows(features[some])
+            if self.mean is not None:
+                centred = unit - self.mean
+                residual = centred - (centred @ self._columns) @ self.rows
+                distances[some] = np.sqrt(np.square(residual).sum(axis=1))
+                continue
+            cosines = unit @ self._columns  # n×M
+            distances[some], nearest[some] = _distances(cosines, self.neighbours), cosines.argmax(axis=1)
+        return Measured(distances, None if self.mean is not None else nearest)
 
     def percentile(self, distance: float) -> float | None:
         """How many of 100 held-out training images are at least as far away; None where none were held out."""
@@ -132,12 +138,19 @@ class Familiarity:
 
 @dataclass(frozen=True)
 class FamiliarImages:
-    """Images to be familiar with: features N×D of one stage, labels N, groups N of any numbers, names N."""
+    """Images to be familiar with; nothing is copied before their features are asked for.
+
+    Args:
+        features: M×D of one stage, perhaps a memory map.
+        labels: N. groups: N of any numbers. names: N.
+        rows: N, which of the features are these images; None: all.
+    """
 
     features: NDArray[np.floating]
     labels: Labels
     groups: Labels
     names: Sequence[str]
+    rows: Labels | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -145,7 +158,13 @@ class FamiliarImages:
     def take(self, chosen: NDArray[np.integer]) -> FamiliarImages:
         """Some of them, by their rows."""
         names = [self.names[i] for i in chosen]
-        return FamiliarImages(self.features[chosen], self.labels[chosen], self.groups[chosen], names)
+        rows = chosen.astype(np.int64) if self.rows is None else self.rows[chosen]
+        labels, groups = self.labels[chosen], self.groups[chosen]
+        return FamiliarImages(self.features, labels, groups, names, rows=rows)
+
+    def values(self) -> NDArray[np.floating]:
+        """N×D, the features of these images."""
+        return self.features if self.rows is None else self.features[self.rows]
 
 
 def fit_familiarity(
@@ -173,11 +192,11 @@ def fit_familiarity(
     rng = np.random.default_rng(seed)
     if len(images) > _MOST_ROWS:
         images = images.take(np.sort(rng.choice(len(images), _MOST_ROWS, replace=False)))
-    images = replace(images, features=unit_rows(images.features))
+    images = replace(images, features=unit_rows(images.values()), rows=None)
     components = min(_COMPONENTS, len(images) // 4, images.features.shape[1] // 4)
     kept = _keep_bank(images, stage, rng) if bank else _keep_components(images, stage, components)
     if held_out is not None:
-        distances, groups = kept.measure(held_out.features).distances, held_out.groups
+        distances, groups = kept.measure(held_out.values()).distances, held_out.groups
         reason = " that the fine-tuned network was not trained on"
     else:
         distances, groups, reason = *_left_out(images, kept, components, rng), ""
@@ -198,7 +217,7 @@ def leave_group_out_distances(images: FamiliarImages, rows: Rows | None = None) 
     Args:
         rows: N×D, what the others are compared as; None: their own features.
     """
-    unit = unit_rows(images.features)
+    unit = unit_rows(images.values())
     cosines = unit @ (unit if rows is None else rows).T
     cosines[images.groups[:, None] == images.groups] = -np.inf
     return distances_in(cosines, min(NEIGHBOURS, len(images)))
@@ -242,7 +261,7 @@ def _left_out(
         return found[np.isfinite(found)], images.groups[np.isfinite(found)]
     distances = np.empty(len(images), dtype=np.float32)
     for others, held in _folds(images):
-        fold = images.take(others)
+        fold = replace(images.take(others), features=images.features[others], rows=None)
         part = _keep_bank(fold, "", rng) if kept.kind == BANK else _keep_components(fold, "", components)
         distances[held] = part.measure(images.features[held]).distances
     return distances, images.groups

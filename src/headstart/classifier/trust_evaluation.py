@@ -154,7 +154,7 @@ def leave_classes_out(
     if len(images) > MOST_BANK:
         chosen = np.random.default_rng(seed).choice(len(images), MOST_BANK, replace=False)
         images = images.take(np.sort(chosen))
-    unit = unit_rows(images.features)
+    unit = unit_rows(images.values())
     cosines = unit @ unit.T
     cosines[images.groups[:, None] == images.groups] = -np.inf
     found = []

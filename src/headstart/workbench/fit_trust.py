@@ -133,9 +133,10 @@ def _foreign_features(session: Session, model: Classifier, stage: str) -> dict[s
 def familiar_images(given: TrustInput, chosen: Labels) -> FamiliarImages:
     """Images of a data set by their indices, with the features of one stage."""
     dataset = given.dataset
-    features = given.features[given.stage][chosen]
     names = [dataset.samples[i].name for i in chosen]
-    return FamiliarImages(np.asarray(features), dataset.labels[chosen], dataset.groups()[chosen], names)
+    return FamiliarImages(
+        given.features[given.stage], dataset.labels[chosen], dataset.groups()[chosen], names, rows=chosen
+    )
 
 
 def _fit_familiarity(given: TrustInput, recipe: Recipe) -> Familiarity:

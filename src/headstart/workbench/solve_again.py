@@ -218,11 +218,9 @@ def _trust(
 ) -> tuple[Familiarity, ConformalSets | None]:
     """Bank, threshold and prediction sets of these rows alone, as `train` fits them for a head on frozen features."""
     train, path = rows.indices("train"), probe.path
+    names = [rows.names[i] for i in train]
     images = FamiliarImages(
-        np.asarray(rows.features[stage][rows.at[train]]),
-        rows.labels[train],
-        rows.groups[train],
-        [rows.names[i] for i in train],
+        rows.features[stage], rows.labels[train], rows.groups[train], names, rows=np.asarray(rows.at[train])
     )
     familiarity = fit_familiarity(images, stage=stage, rate=recipe.false_rejects, bank=recipe.bank, seed=recipe.seed)
     p = softmax(path.held_scores / probe.head.temperature, axis=1)
