@@ -65,3 +65,15 @@ def test_image_data_replaced_with_filler_are_damage(format_: str, filler: bytes,
 
     with pytest.raises(BadImage, match=r"damaged|truncated"):
         open_image(whole[:cut] + filler * (end - cut) + whole[end:])
+
+
+@pytest.mark.parametrize("variant", range(4))
+def test_a_whole_cmyk_needs_its_last_byte_and_one_with_a_doubled_block_does_not(variant: int) -> None:
+    """libjpeg is ahead of what it decodes by a few bytes, and counts as left over only what is behind them."""
+    whole = whole_file("jpeg-cmyk", variant)
+    end = whole.rindex(b"\xff\xd9")
+
+    assert open_image(whole).damage is None
+    assert open_image(whole + b"thumbnail \xff\xd9").damage is None
+    with pytest.raises(BadImage, match="no pixel depends on the last bytes"):
+        open_image(whole[:end] + b"\x37" + whole[end:])

@@ -15,6 +15,7 @@ from PIL import ImageFile
 
 from headstart.data import heif
 from headstart.data.jpeg_damage import ZEROS, check_jpeg, libjpeg_warning
+from headstart.data.lzw_codes import lzw_damage
 from headstart.data.stored_pixels import bmp_layout, ppm_layout
 
 _PNG_CHECKED = (b"IHDR", b"PLTE", b"tRNS", b"IDAT")  # the chunks that decide the pixels
@@ -23,6 +24,7 @@ _VP8_PIXELS_PER_BYTE = 1000  # flat pictures of any size and quality have at mos
 _BMP_SURPLUS = 8  # bytes: some writers pad the file
 _TIFF_DEFLATE = (8, 32946)
 _TIFF_JPEG, _TIFF_LZW = 7, 5
+_LZW = ("GIF", "TIFF")  # formats whose data may be LZW codes
 _MAGIC = {
     b"\xff\xd8\xff": "JPEG",
     b"\x89PNG": "PNG",
@@ -39,18 +41,20 @@ _UNSUPPORTED_BITS = (10, 12, 14, 24, 32, 64)  # in some layouts; one of another 
 _SAMPLES = {1: "unsigned", 2: "signed", 3: "floating-point", 5: "complex integer", 6: "complex"}
 
 
-def find_damage(image: ImageFile.ImageFile, data: bytes) -> str | None:
+def find_damage(image: ImageFile.ImageFile, data: bytes, *, checked: bool = False) -> str | None:
     """The reason why a file cannot be whole, for people; None when no damage is found.
 
     Args:
         image: opened, not yet decoded.
         data: the bytes of the file.
+        checked: these very bytes were looked at before; what takes as long as decoding is left out.
     """
     check = _CHECKS.get(str(image.format))
     if check is None:
         return None
     try:
-        return check(image, data)
+        said = check(image, data)
+        return said if said or checked or image.format not in _LZW else lzw_damage(image, data)
     except (struct.error, IndexError, ValueError, TypeError, KeyError) as error:  # the structure breaks off
         return f"truncated or damaged (its structure breaks off: {error})"
 

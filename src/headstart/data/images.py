@@ -333,7 +333,7 @@ class _Reading:
 
     def decode(self, image: ImageFile.ImageFile) -> NDArray[np.uint8]:
         """H×W×3 pixels of an opened image; what can be had of a damaged one where the rules say so."""
-        self.blame(find_damage(image, self.data))
+        self.blame(find_damage(image, self.data, checked=self.rules.checked))
         kept = list(self.notes)
         try:
             return _decode(image, self)

@@ -42,8 +42,20 @@ def libjpeg_warning(data: bytes, colours: str) -> str | None:
             break
         data = without
     if not said:
-        return None
+        return _unused_end(data) if colours == "CMYK" else None
     return f"{'truncated or damaged' if 'remature end' in said else 'damaged'} (libjpeg: {said})"
+
+
+def _unused_end(data: bytes) -> str | None:
+    """Damage of a CMYK JPEG whose last byte no pixel needs: libjpeg fetches a few bytes ahead and counts only the rest.
+
+    Without it the data of a whole file end too early, and libjpeg says so.
+    """
+    end = next((start for marker, start, _ in _segments(data) if marker == 0xD9), 0)
+    begin = end - (2 if data[end - 2 : end] == b"\xff\x00" else 1)  # FF 00 is a byte of the image
+    if begin <= 0 or data[begin] in _FILLER or _first_warning(data[:begin] + data[end:], "CMYK"):
+        return None
+    return "damaged (no pixel depends on the last bytes of its image data)"
 
 
 def missing_end(image: Image.Image, data: bytes) -> str | None:
