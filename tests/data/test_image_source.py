@@ -124,6 +124,8 @@ def test_a_pillow_image_is_turned_as_its_exif_data_says(turn: int, pixels: Pixel
         (np.zeros(4, np.uint8), "shape"),
         (torch.zeros(4, 4, 3, dtype=torch.uint8), "permute"),
         (torch.zeros(3, 4, 4), "normalised"),
+        (torch.zeros(3, 4, 4, dtype=torch.uint8).to_sparse(), "sparse.*dense"),
+        (torch.zeros(3, 4, 4, dtype=torch.uint8, device="meta"), "meta.*dense"),
         (io.StringIO("text"), "rb"),
         (None, "NoneType"),
         (5, "int"),
@@ -139,6 +141,16 @@ def test_several_come_from_anything_that_can_be_iterated(file: Path) -> None:
     assert list_sources((file,)) == (file,)
     with pytest.raises(DataError, match="int"):
         list_sources(5)
+
+
+def test_names_of_columns_and_keys_are_not_taken_for_images(file: Path) -> None:
+    with pytest.raises(DataError, match=r"dict.*values"):
+        list_sources({"first": file})
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame({"path": [str(file)]})
+    with pytest.raises(DataError, match=r"table.*\['path'\]"):
+        list_sources(table)
+    assert list(list_sources(table["path"])) == [str(file)]
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import threading
 import zlib
@@ -221,6 +222,13 @@ def test_half_an_image_is_no_image(kind: str, share: float) -> None:
     data = encoded(Image.fromarray(picture(80, 80)), kind)
 
     assert "truncated" in reason(data[: int(share * len(data))])
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes")
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with pytest.raises(BadImage, match="a pipe or a device, not a file"):
+        open_image(tmp_path / "pipe.jpg")
 
 
 def test_files_without_an_image_say_what_they_are(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def test_a_full_disk_under_tensorboard_is_an_error_and_no_traceback_of_its_threa
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    sink = make_sink("tensorboard", str(tmp_path))
+    sink = make_sink("tensorboard", str(tmp_path / "runs" / "board"))
     assert sink.start("id", "run")
     monkeypatch.setattr(record_writer.RecordWriter, "write", full)
     with pytest.raises(OSError, match="No space left"):

@@ -6,7 +6,7 @@ import io
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,11 +94,15 @@ def list_sources(sources: object) -> Sequence[object]:
     """The images of anything that holds several: a sequence, a generator, a Dataset or an ImageSet.
 
     Raises:
-        DataError: it cannot be iterated.
+        DataError: it cannot be iterated, or iterating would give names instead of images.
     """
     samples = getattr(sources, "samples", None)
     if samples is not None:
         return [sample.path for sample in samples]
+    if isinstance(sources, Mapping):
+        raise _refused("a dict", "Give its values: list(images.values()).")
+    if hasattr(sources, "columns"):  # a DataFrame, of pandas or another: iterating gives the names of its columns
+        raise _refused(f"a table ({type(sources).__name__})", "Give its column of images: table['path'].")
     if not isinstance(sources, Iterable):
         raise _refused(type(sources).__name__, "Give one image, or an iterable of images.")
     return sources if isinstance(sources, Sequence) else list(sources)
@@ -137,7 +141,13 @@ def _tensor(tensor: torch.Tensor) -> NDArray[np.uint8]:
     if tensor.dtype != torch.uint8:
         hint = "Give grey levels from 0 to 255, not normalised: headstart prepares them as the network needs."
         raise _refused(f"a tensor of {tensor.dtype}", hint)
-    return _array(tensor.detach().cpu().permute(1, 2, 0).numpy(), bgr=False)
+    try:
+        pixels = tensor.detach().cpu().permute(1, 2, 0).numpy()
+    except (RuntimeError, TypeError) as error:  # a sparse tensor, or one without data: of the meta device
+        raise _refused(
+            f"a tensor on {tensor.device} with layout {tensor.layout}", "Give a dense CPU tensor."
+        ) from error
+    return _array(pixels, bgr=False)
 
 
 def _is_pillow(value: object) -> bool:

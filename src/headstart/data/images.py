@@ -206,9 +206,11 @@ def read_bytes(path: Path) -> bytes:
     """The file's bytes, bounded.
 
     Raises:
-        BadImage: the file is missing, unreadable, empty or larger than 1 GB.
+        BadImage: the file is missing, a pipe, unreadable, empty or larger than 1 GB.
     """
     try:
+        if not (path.is_file() or path.is_dir()) and path.exists():  # a pipe would be waited for without an end
+            raise BadImage("cannot be read: a pipe or a device, not a file")
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: NUL in a name

@@ -36,6 +36,7 @@ class TensorBoard:
             return False
         if self._at.exists():
             remove(self._at)
+        self._made = [folder for folder in self._at.parents if not folder.exists()]  # the innermost first
         make_folder(self._at)
         self._hook = threading.excepthook
         threading.excepthook = self._without_tensorboard  # its thread prints the error that flush and close raise here
@@ -64,6 +65,9 @@ class TensorBoard:
         with contextlib.suppress(Exception):  # it tries to write what could not be written
             self._close()
         remove(self._at)
+        with contextlib.suppress(OSError):  # another run has written there meanwhile
+            for folder in self._made:
+                folder.rmdir()
 
     def _close(self) -> None:
         try:
