@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import headstart as hs
+from built_wheel import build_wheel
 
-ROOT = Path(__file__).parents[2]
 CODE = """
 import importlib.metadata, importlib.util, json, sys
 import headstart as hs
@@ -25,9 +25,7 @@ print(json.dumps({"rows": [one.probabilities for one in found], "heavy": heavy, 
 
 @pytest.mark.slow
 def test_the_extra_brings_no_torch_and_predicts_the_same(exported: Path, photos: Path, tmp_path: Path) -> None:
-    build = ["wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(tmp_path), str(ROOT)]
-    subprocess.run([sys.executable, "-m", "pip", *build], check=True, cwd=tmp_path)
-    (wheel,) = tmp_path.glob("headstart-*.whl")
+    wheel = build_wheel(tmp_path)
     venv.create(tmp_path / "env", with_pip=True)
     bin_ = tmp_path / "env" / ("Scripts" if sys.platform == "win32" else "bin")
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}

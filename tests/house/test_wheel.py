@@ -11,15 +11,12 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from built_wheel import build_wheel
 
 
 @pytest.mark.slow
 def test_a_wheel_in_a_fresh_environment_runs_the_main_job(photos: Path, tmp_path: Path) -> None:
-    pip = [sys.executable, "-m", "pip"]
-    build = [*pip, "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(tmp_path), str(ROOT)]
-    subprocess.run(build, check=True, cwd=tmp_path)
-    (wheel,) = tmp_path.glob("headstart-*.whl")
+    pip, wheel = [sys.executable, "-m", "pip"], build_wheel(tmp_path)
     venv.create(tmp_path / "env", with_pip=False)
     python = tmp_path / "env" / "bin" / "python"
     site = next((tmp_path / "env").glob("lib/python*/site-packages"))
