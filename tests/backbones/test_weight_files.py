@@ -155,3 +155,36 @@ def test_several_networks_in_a_file_are_named(state: dict[str, Tensor], tmp_path
         load_backbone(SPEC.name, weights=str(tmp_path / "a.pth"))
     teacher = load_backbone(SPEC.name, weights=f"{tmp_path / 'a.pth'}#teacher")
     assert torch.equal(teacher.network.state_dict()["conv1.weight"], state["conv1.weight"] + 1)
+
+
+def test_a_list_of_named_tensors_is_unwrapped(state: dict[str, Tensor], tmp_path: Path) -> None:
+    """As `torch.save(list(network.named_parameters()), path)` writes it."""
+    path = tmp_path / "list.pt"
+    torch.save(list(state.items()), path)
+
+    assert tensor_hash(read_weights(path).state) == tensor_hash(state)
+
+
+@pytest.mark.filterwarnings("ignore:Validating sparse tensor")  # torch says that it takes long
+def test_a_sparse_tensor_becomes_plain(tmp_path: Path) -> None:
+    numbers = torch.tensor([[0.0, 2.0], [0.0, -1.0]])
+    torch.save({"weight": numbers.to_sparse()}, tmp_path / "sparse.pt")
+
+    assert torch.equal(read_weights(tmp_path / "sparse.pt").state["weight"], numbers)
+
+
+@pytest.mark.parametrize(
+    ("contents", "words"),
+    [
+        (torch.ones(3), "one tensor without a name"),
+        ([torch.ones(3), torch.ones(2)], "a list of 2 tensors without names"),
+        ({"weight": torch.ones(3, device="meta")}, "tensors without numbers, of the device meta: weight"),
+        ({}, "no tensors in it"),
+        (5, "no tensors in it"),
+    ],
+)
+def test_what_has_no_named_numbers_is_called_what_it_is(contents: object, words: str, tmp_path: Path) -> None:
+    torch.save(contents, tmp_path / "some.pt")
+    with pytest.raises(BackboneError) as error:
+        read_weights(tmp_path / "some.pt")
+    assert error.value.found == words

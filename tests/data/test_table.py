@@ -127,8 +127,8 @@ def test_a_cell_over_two_lines_keeps_the_line_numbers_right(folder: Path) -> Non
         ("path,width\n1.jpg,10\n", "without label"),
         ("file,image,label\n1.jpg,2.jpg,cat\n", "one column for the path, found file and image"),
         ("path,label,label\n1.jpg,cat,dog\n", "one column for the label"),
-        ('path,label\n"1.jpg,cat\n', "UTF-8 text"),
-        ("path,label\n" + "x" * 200_000 + ",cat\n", "UTF-8 text"),
+        ('path,label\n"1.jpg,cat\n', "unexpected end of data, in the cell that begins in line 2"),
+        ("path,label\n" + "x" * 200_000 + ",cat\n", "field larger than field limit"),
     ],
 )
 def test_a_table_that_cannot_be_read_says_why(folder: Path, text: str, message: str) -> None:

@@ -176,3 +176,13 @@ def test_old_workbooks_are_tables_that_cannot_be_read(tmp_path: Path) -> None:
     assert not is_text_table(tmp_path / "t.xls")
     with pytest.raises(DataError, match=r"found \.xls"):
         read_cells(tmp_path / "t.xls")
+
+
+def test_a_quotation_mark_that_is_never_closed_is_named_and_its_line(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text('path,label\na.png,cat\nb.png,"dog\nc.png,cat\n')
+
+    with pytest.raises(DataError) as error:
+        read_cells(tmp_path / "t.csv", fits=fits)
+
+    assert error.value.expected == "cells as csv writes them, quoted on both sides or not at all"
+    assert error.value.found.endswith("in the cell that begins in line 3")

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import torchvision
 
 import headstart as hs
 from headstart.backbones.backbone import load_backbone
 from headstart.data.images import open_image
 from headstart.errors import DataError, RecipeError
-from headstart.progress import Event, Progress
+from headstart.progress import Event, Notice, Progress
 
 OPTIONS = {"backbone": "embedded", "engine": "eager", "offline": True}
 
@@ -59,6 +61,22 @@ def test_arrays_give_the_rows_of_their_files_and_each_is_computed_once(photos: P
     assert not [event for event in events if isinstance(event, Progress)]  # all of it was in the cache
 
 
+@pytest.mark.slow
+def test_which_weights_of_a_checkpoint_were_taken_and_that_they_are_dead_is_said(photos: Path, tmp_path: Path) -> None:
+    state = {name: torch.zeros_like(one) for name, one in torchvision.models.resnet18().state_dict().items()}
+    torch.save({"state_dict": state, "state_dict_ema": state}, tmp_path / "both.pt")
+    events: list[Event] = []
+
+    options = OPTIONS | {"backbone": "resnet18", "weights": str(tmp_path / "both.pt"), "size": 64}
+    found = hs.embed(sorted((photos / "disc").iterdir())[:2], on_event=events.append, **options)
+
+    assert (found.matrix == found.matrix[0]).all()
+    said = [event.text for event in events if isinstance(event, Notice)]
+    assert any("entry state_dict (not both.pt#state_dict_ema)" in text for text in said), said
+    assert "Constant features: stage2, stage3, stage4 give the same numbers for all images." in said
+
+
+@pytest.mark.slow
 def test_a_backbone_of_one_s_own_is_taken(photos: Path) -> None:
     own = load_backbone("random", seed=3)
 

@@ -399,7 +399,7 @@ def _check_names(own: Mapping[str, Tensor], state: Mapping[str, Tensor], spec: B
             for name in wanted
             if name in state and state[name].shape != own[name].shape
         ],
-        "of whole numbers": [
+        "of another kind of number": [
             f"{name} {state[name].dtype}"
             for name in wanted
             if name in state and own[name].is_floating_point() and not state[name].is_floating_point()

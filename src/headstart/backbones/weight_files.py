@@ -84,7 +84,13 @@ def read_weights(path: Path, entry: str = "") -> WeightFile:
         found, licence = _read_checkpoint(path), ""
     else:
         raise _not_weights(path, kind)
-    taken, tensors, others = _choose(_entries(found), entry, path)
+    entries = _entries(found)
+    if not entries:
+        raise _not_weights(path, _without_names(found))
+    taken, tensors, others = _choose(entries, entry, path)
+    empty = [name for name, tensor in tensors.items() if tensor.is_meta]
+    if empty:
+        raise _not_weights(path, f"tensors without numbers, of the device meta: {_listed(empty)}")
     state = {name: _plain(tensor) for name, tensor in tensors.items()}
     if all(name.startswith("module.") for name in state):  # left by nn.DataParallel
         state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
@@ -213,7 +219,11 @@ def _size(path: Path) -> str:
 def _entries(found: object, at: str = "", depth: int = 0) -> dict[str, dict[str, Tensor]]:
     """Path of each entry → its named tensors; entries of optimisers and the like are left out."""
     if isinstance(found, (list, tuple)):
-        found = {str(i): one for i, one in enumerate(found) if not isinstance(one, Tensor)}
+        found = (
+            dict(found)
+            if _are_named(found)
+            else {str(i): one for i, one in enumerate(found) if not isinstance(one, Tensor)}
+        )
     if not isinstance(found, Mapping) or depth > _DEEPEST:
         return {}
     tensors = {name: one for name, one in found.items() if isinstance(name, str) and isinstance(one, Tensor)}
@@ -224,12 +234,25 @@ def _entries(found: object, at: str = "", depth: int = 0) -> dict[str, dict[str,
     return entries
 
 
+def _are_named(found: Sequence[object]) -> bool:
+    """Whether a list holds pairs of a name and a tensor, as `list(network.named_parameters())` does."""
+    pairs = [one for one in found if isinstance(one, (list, tuple)) and len(one) == 2]
+    return len(pairs) == len(found) and all(isinstance(a, str) and isinstance(b, Tensor) for a, b in pairs)
+
+
+def _without_names(found: object) -> str:
+    """What a file holds that has no entry of named tensors."""
+    if isinstance(found, Tensor):
+        return "one tensor without a name"
+    if isinstance(found, (list, tuple)) and any(isinstance(one, Tensor) for one in found):
+        return f"a list of {len(found):,} tensors without names"
+    return "no tensors in it"
+
+
 def _choose(
     entries: Mapping[str, dict[str, Tensor]], entry: str, path: Path
 ) -> tuple[str, dict[str, Tensor], tuple[str, ...]]:
     """The entry to take with its tensors, and the others that could be meant."""
-    if not entries:
-        raise _not_weights(path, "no tensors in it")
     sizes = {at: sum(tensor.numel() for tensor in tensors.values()) for at, tensors in entries.items()}
     large = [at for at in entries if sizes[at] >= _SMALL * max(sizes.values())]
     at = _asked_for(entries, entry, path) if entry else _usual(large)
@@ -283,7 +306,7 @@ def _listed(names: Iterable[str]) -> str:
 
 def _plain(tensor: Tensor) -> Tensor:
     # an nn.Parameter, a half-precision or a sparse tensor becomes a plain one
-    dense = tensor.detach().to_dense() if tensor.is_sparse else tensor.detach()
+    dense = tensor.detach() if tensor.layout is torch.strided else tensor.detach().to_dense()
     return dense.float() if dense.is_floating_point() else dense
 
 

@@ -80,7 +80,12 @@ def read_cells(
             if most is not None and len(cells) >= most:
                 break
     except csv.Error as error:
-        raise DataError(expected="a table as UTF-8 text", found=str(error), where=table, hint=_SAVE) from error
+        raise DataError(
+            expected="cells as csv writes them, quoted on both sides or not at all",
+            found=f"{error}, in the cell that begins in line {(cells[-1][0] + 1) if cells else first}",
+            where=table,
+            hint='Often a quotation mark is not closed: close it, or write the table again. "a, b" is one cell.',
+        ) from error
     return cells, findings
 
 

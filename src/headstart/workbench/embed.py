@@ -18,10 +18,11 @@ from headstart.data.images import BadImage, read_bytes
 from headstart.distributed.engine import On, cluster_of
 from headstart.errors import DataError
 from headstart.features.extract import ImageFiles, extract_features, open_store
-from headstart.features.matrix import Features
+from headstart.features.matrix import Features, constant_stages
 from headstart.options import EmbedOptions, takes
 from headstart.progress import OnEvent
 from headstart.recipe import Recipe
+from headstart.wording import listed
 from headstart.workbench.prediction_files import check_parquet
 from headstart.workbench.session import Session
 from headstart.workbench.starting_point import check_backbone, choose_backbone
@@ -80,6 +81,8 @@ def embed(
 def _embed_here(session: Session, images: Any) -> Features:
     given = _images(images, session)
     backbone = choose_backbone(session).backbone
+    if session.recipe.weights is not None:
+        session.notice(f"Weights: {backbone.weights.source}.")  # of a checkpoint also which of its entries
     stages = backbone.spec.choose_stages(session.recipe.layers)
     files = ImageFiles(
         paths=tuple(image for _, image in given),
@@ -99,7 +102,12 @@ def _embed_here(session: Session, images: Any) -> Features:
         progress=session.progress("extract features"),
     )
     session.cache.shrink(keep=store)
-    return features.of_stages(stages)
+    chosen = features.of_stages(stages)
+    constant = constant_stages(chosen) if len(set(chosen.contents)) > 1 else ()
+    if constant:
+        gives = "gives" if len(constant) == 1 else "give"
+        session.notice(f"Constant features: {listed(constant, 6)} {gives} the same numbers for all images.")
+    return chosen
 
 
 def _images(images: Any, session: Session) -> list[tuple[str, Readable]]:

@@ -16,6 +16,7 @@ from headstart.classifier.classifier import Classifier
 from headstart.engines.bfloat16 import require_bfloat16
 from headstart.engines.onnxruntime_engine import require_packages
 from headstart.errors import BackboneError, RecipeError, RunError
+from headstart.files import expanded
 from headstart.heads.head import Head
 from headstart.recipe import Recipe
 from headstart.workbench.run import Run
@@ -77,7 +78,7 @@ def check_backbone(session: Session) -> None:
     if recipe.weights is not None and where.path is None and not where.url:
         raise BackboneError(
             expected="a file of weights",
-            found="no such file",
+            found="a folder" if expanded(recipe.weights).is_dir() else "no such file",
             where=recipe.weights,
             hint="Check the path of --weights.",
         )

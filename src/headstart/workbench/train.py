@@ -317,7 +317,8 @@ class _Fit:
             return
         usable = [stage for stage in backbone.spec.choose_stages(self.session.recipe.layers) if stage not in constant]
         if usable:
-            self.session.notice(f"Constant features: {listed(constant, 6)} gives the same numbers for all images.")
+            gives = "gives" if len(constant) == 1 else "give"
+            self.session.notice(f"Constant features: {listed(constant, 6)} {gives} the same numbers for all images.")
             return
         raise BackboneError(
             expected="features that differ between images",

@@ -69,3 +69,9 @@ def test_only_readable_training_images_count_for_the_size_of_a_class() -> None:
 def test_a_test_split_alone_has_no_training_images_to_count() -> None:
     """As when a classifier is evaluated on somebody's test images: nothing is learned from them."""
     assert check_class_balance(images(balanced(40, "test"))) == []
+
+
+def test_images_of_no_class_are_not_compared() -> None:
+    """A table whose columns cannot be read has images and no class; what is wrong is a finding of the scan."""
+    rows = samples(*((f"a/{i}", None) for i in range(3)))
+    assert check_class_balance(images(rows, classes=())) == []

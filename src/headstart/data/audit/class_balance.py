@@ -19,6 +19,8 @@ def check_class_balance(images: AuditInput) -> list[Finding]:
     labels = Counter(images.labels[i] for i in training if images.readable[i])
     there = {images.labels[i] for i in training}  # a listed class without any image is a finding of the scan
     counts = {name: labels[name] for name in images.classes if name in there}
+    if not counts:  # a table that names no class: a finding of the scan
+        return []
     return [*_imbalance(images, counts), *_small_classes(images, counts)]
 
 
