@@ -169,3 +169,25 @@ def test_an_address_is_fetched_only_where_the_network_is_allowed(server: str, pi
     np.testing.assert_array_equal(rgb_of(readable_image(f"{server}/x.png", network=True), ImageRules()), pixels)
     with pytest.raises(DownloadError):
         readable_image(f"{server}/nothing.png", network=True)
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "TIFF", "GIF"])
+def test_a_pillow_image_that_is_closed_or_cut_off_is_refused(pixels: Pixels, format: str) -> None:
+    encoded = io.BytesIO()
+    Image.fromarray(np.tile(pixels, (12, 12, 1))).save(encoded, format)
+    closed = Image.open(io.BytesIO(encoded.getvalue()))
+    closed.close()
+    cut = Image.open(io.BytesIO(encoded.getvalue()[: len(encoded.getvalue()) // 2]))
+
+    for image in (closed, cut):
+        with pytest.raises(DataError, match="a Pillow image that cannot be read"):
+            readable_image(image)
+
+
+def test_a_file_that_is_closed_or_opened_for_writing_is_refused(tmp_path: Path) -> None:
+    closed = io.BytesIO(b"x")
+    closed.close()
+    with (tmp_path / "new.png").open("wb") as writing:
+        for file in (closed, writing):
+            with pytest.raises(DataError, match="a file that cannot be read"):
+                readable_image(file)

@@ -63,7 +63,12 @@ def readable_image(source: object, *, bgr: bool = False, network: bool = False) 
     if isinstance(source, (bytes, bytearray, memoryview)):
         return bytes(source)
     if hasattr(source, "read"):
-        data = source.read(MAX_FILE_BYTES + 1)
+        try:
+            data = source.read(MAX_FILE_BYTES + 1)
+        except (OSError, ValueError) as error:  # closed, opened for writing, or its disk fails
+            raise _refused(
+                f"a file that cannot be read: {error}", "Open it, and give it before it is closed."
+            ) from error
         if not isinstance(data, bytes):
             raise _refused(f"a file of {type(data).__name__}", 'Open it with mode "rb".')
         return data
@@ -156,7 +161,12 @@ def _is_pillow(value: object) -> bool:
 
 
 def _pillow(image: Any) -> Readable:
-    exif = image.getexif()
+    try:  # an image that was opened is read now: it may be closed, damaged or cut off
+        exif = image.getexif()
+        image.load()
+    except Exception as error:  # whatever Pillow raises on it
+        reason = str(error) or "it is closed"
+        raise _refused(f"a Pillow image that cannot be read: {reason}", "Give it before it is closed.") from error
     if image.mode == "RGB" and exif.get(0x0112, 1) == 1:  # upright
         return np.array(image)  # a copy: Pillow's own memory cannot be written, which torch warns of
     encoded = io.BytesIO()  # lossless, so that modes, transparency and turns are those of a file
