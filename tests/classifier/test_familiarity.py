@@ -20,6 +20,7 @@ from headstart.classifier.familiarity import (
     spherical_k_means,
     unit_rows,
 )
+from headstart.features.matrix import Features
 
 WIDTH = 24
 
@@ -193,22 +194,23 @@ def test_the_mean_of_the_training_features_is_kept_with_both_kinds() -> None:
         assert kept.training_images == 60
 
 
-def test_rows_of_shared_features_are_the_images_themselves() -> None:
-    """Nothing is copied for the rows of a memory map; what is fitted is the same as for a copy of them."""
+def test_a_view_of_features_is_the_images_themselves() -> None:
+    """Nothing is copied for the rows of a memory map that are not needed; what is fitted is the same as for a copy."""
     rng = np.random.default_rng(8)
     features = rng.normal(size=(400, 12)).astype(np.float32)
     rows = rng.permutation(400)[:250]
     labels, groups, names = rows % 3, np.arange(250), [f"{row}" for row in rows]
 
-    shared = fit_familiarity(FamiliarImages(features, labels, groups, names, rows), stage="pooled")
-    copied = fit_familiarity(FamiliarImages(features[rows], labels, groups, names), stage="pooled")
+    whole = Features(features, {"early": (0, 4), "pooled": (4, 12)}, tuple(map(str, range(400))), ("",) * 400)
+    seen = FamiliarImages(whole.view(rows, ("pooled",)), labels, groups, names)
+    shared = fit_familiarity(seen, stage="pooled")
+    copied = fit_familiarity(FamiliarImages(features[rows, 4:], labels, groups, names), stage="pooled")
 
     assert shared.threshold == copied.threshold
     np.testing.assert_array_equal(shared.rows, copied.rows)
-    assert FamiliarImages(features, labels, groups, names, rows).take(np.array([3, 0])).names == [names[3], names[0]]
-    np.testing.assert_array_equal(
-        FamiliarImages(features, labels, groups, names, rows).take(np.array([3, 0])).values(), features[rows[[3, 0]]]
-    )
+    two = seen.take(np.array([3, 0]))
+    assert two.names == [names[3], names[0]]
+    np.testing.assert_array_equal(two.values(), features[rows[[3, 0]], 4:])
 
 
 def test_more_images_than_a_block_are_measured_as_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,3 +227,17 @@ def test_more_images_than_a_block_are_measured_as_alone(monkeypatch: pytest.Monk
         assert (parts.nearest is None) == (whole.nearest is None) == (not bank)
         if whole.nearest is not None and parts.nearest is not None:
             np.testing.assert_array_equal(parts.nearest, whole.nearest)
+
+
+def test_a_view_is_measured_as_its_rows() -> None:
+    rng = np.random.default_rng(10)
+    features = rng.normal(size=(300, 12)).astype(np.float32)
+    images = FamiliarImages(features[:250, 4:], np.arange(250) % 3, np.arange(250), [f"{i}" for i in range(250)])
+    whole = Features(features, {"early": (0, 4), "pooled": (4, 12)}, tuple(map(str, range(300))), ("",) * 300)
+    fitted, rows = fit_familiarity(images, stage="pooled"), np.array([299, 3, 17])
+
+    by_view = fitted.measure(whole.view(rows, ("pooled",)))
+    by_rows = fitted.measure(features[rows, 4:])
+
+    np.testing.assert_array_equal(by_view.distances, by_rows.distances)
+    np.testing.assert_array_equal(by_view.nearest, by_rows.nearest)

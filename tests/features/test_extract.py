@@ -145,3 +145,17 @@ def test_into_a_file_the_matrix_is_a_memory_map(
 
     assert isinstance(on_disk.matrix, np.memmap)
     np.testing.assert_array_equal(on_disk.matrix, in_memory.matrix)
+
+
+def test_a_large_matrix_that_nobody_keeps_is_no_memory(
+    photos: Path, backbone: Backbone, cache: FeatureCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files, store = files_of(photos), open_store(cache, backbone, RULES)
+    small, _ = extract_features(files, backbone, backbone.features, store)
+    monkeypatch.setattr("headstart.features.extract._IN_MEMORY", small.matrix.nbytes - 1)
+
+    large, _ = extract_features(files, backbone, backbone.features, store)
+
+    assert isinstance(large.matrix, np.memmap)
+    assert not isinstance(small.matrix, np.memmap)
+    np.testing.assert_array_equal(large.matrix, small.matrix)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from headstart.errors import RunError
-from headstart.features.features_file import create_file, load_features
+from headstart.features.features_file import create_file, load_features, scratch_matrix
 from headstart.features.matrix import Features
 
 SLICES = {"a": (0, 2), "b": (2, 5)}
@@ -42,3 +43,23 @@ def test_a_cut_off_file_is_a_clear_error(tmp_path: Path) -> None:
 
     with pytest.raises(RunError, match="features of a run"):
         load_features(path)
+
+
+def test_a_matrix_that_nobody_keeps_is_in_a_file_without_a_name(tmp_path: Path) -> None:
+    features = Features(scratch_matrix(tmp_path, 4, 3), {"a": (0, 3)}, tuple("wxyz"), ("",) * 4)
+
+    features.matrix[:] = np.arange(12).reshape(4, 3)
+    features.release()  # its pages go to the file and come back
+
+    np.testing.assert_array_equal(features.matrix, np.arange(12).reshape(4, 3))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_has_no_room_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("headstart.features.features_file.reserve", full)
+    with pytest.raises(RunError, match="HEADSTART_CACHE"):
+        scratch_matrix(tmp_path, 4, 3)
+    assert list(tmp_path.iterdir()) == []

@@ -26,7 +26,7 @@ ELSEWHERE = {
     "engines/int8.py": "a temporary folder for onnxruntime's quantiser; its errors are the network's",
     "engines/onnxruntime_engine.py": "inside atomic_write",
     "lab/exercises/check_file.py": "a temporary folder for what a student's file prints",
-    "features/features_file.py": "fills a memory map in the run's work folder",
+    "features/features_file.py": "fills memory maps; a full disk is an error of ours",
     "files.py": "it is the place",
     "line_file.py": "inside os_errors; what fails is taken back",
     "studio/upload.py": "inside atomic_write",

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.evaluation.conformal import conformal_quantile
+from headstart.features.matrix import FeatureView
 from headstart.heads.cross_validation import group_folds
 from headstart.wording import counted, percent
 
@@ -93,16 +94,17 @@ class Familiarity:
         """How many images that mean is of."""
         return max(len(self.names), self.images, 1)
 
-    def measure(self, features: NDArray[np.floating]) -> Measured:
+    def measure(self, features: NDArray[np.floating] | FeatureView) -> Measured:
         """How far n images are from the training images.
 
         Args:
-            features: n×D of the stage, scaled or not.
+            features: n×D of the stage, scaled or not, or a view of them, which is read in blocks.
         """
-        distances, nearest = np.empty(len(features), dtype=np.float32), np.empty(len(features), dtype=np.int64)
-        for i in range(0, len(features), _AT_ONCE):
-            some = slice(i, i + _AT_ONCE)
-            unit = unit_rows(features[some])
+        count = features.shape[0]
+        distances, nearest = np.empty(count, dtype=np.float32), np.empty(count, dtype=np.int64)
+        for i in range(0, count, _AT_ONCE):
+            some = slice(i, min(i + _AT_ONCE, count))
+            unit = unit_rows(_rows(features, np.arange(i, some.stop)))
             if self.mean is not None:
                 centred = unit - self.mean
                 residual = centred - (centred @ self._columns) @ self.rows
@@ -141,30 +143,27 @@ class FamiliarImages:
     """Images to be familiar with; nothing is copied before their features are asked for.
 
     Args:
-        features: M×D of one stage, perhaps a memory map.
+        features: N×D of one stage, or a view of them.
         labels: N. groups: N of any numbers. names: N.
-        rows: N, which of the features are these images; None: all.
     """
 
-    features: NDArray[np.floating]
+    features: NDArray[np.floating] | FeatureView
     labels: Labels
     groups: Labels
     names: Sequence[str]
-    rows: Labels | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, chosen: NDArray[np.integer]) -> FamiliarImages:
         """Some of them, by their rows."""
-        names = [self.names[i] for i in chosen]
-        rows = chosen.astype(np.int64) if self.rows is None else self.rows[chosen]
-        labels, groups = self.labels[chosen], self.groups[chosen]
-        return FamiliarImages(self.features, labels, groups, names, rows=rows)
+        view = self.features
+        features = view.take(np.asarray(chosen)) if isinstance(view, FeatureView) else view[chosen]
+        return FamiliarImages(features, self.labels[chosen], self.groups[chosen], [self.names[i] for i in chosen])
 
     def values(self) -> NDArray[np.floating]:
-        """N×D, the features of these images."""
-        return self.features if self.rows is None else self.features[self.rows]
+        """N×D, the features of these images, in memory."""
+        return self.features.raw() if isinstance(self.features, FeatureView) else self.features
 
 
 def fit_familiarity(
@@ -192,8 +191,8 @@ def fit_familiarity(
     rng = np.random.default_rng(seed)
     if len(images) > _MOST_ROWS:
         images = images.take(np.sort(rng.choice(len(images), _MOST_ROWS, replace=False)))
-    images = replace(images, features=unit_rows(images.values()), rows=None)
-    components = min(_COMPONENTS, len(images) // 4, images.features.shape[1] // 4)
+    images = replace(images, features=unit_rows(images.values()))
+    components = min(_COMPONENTS, len(images) // 4, images.values().shape[1] // 4)
     kept = _keep_bank(images, stage, rng) if bank else _keep_components(images, stage, components)
     if held_out is not None:
         distances, groups = kept.measure(held_out.values()).distances, held_out.groups
@@ -244,6 +243,10 @@ def unit_rows(features: NDArray[np.floating]) -> Rows:
     return unit
 
 
+def _rows(features: NDArray[np.floating] | FeatureView, chosen: Labels) -> NDArray[np.floating]:
+    return features.take(chosen).raw() if isinstance(features, FeatureView) else features[chosen]
+
+
 def _distances(cosines: Rows, k: int) -> Rows:
     """One minus the k-th largest cosine of each row, at least 0."""
     last = cosines.shape[1] - k
@@ -261,9 +264,9 @@ def _left_out(
         return found[np.isfinite(found)], images.groups[np.isfinite(found)]
     distances = np.empty(len(images), dtype=np.float32)
     for others, held in _folds(images):
-        fold = replace(images.take(others), features=images.features[others], rows=None)
+        fold = images.take(others)
         part = _keep_bank(fold, "", rng) if kept.kind == BANK else _keep_components(fold, "", components)
-        distances[held] = part.measure(images.features[held]).distances
+        distances[held] = part.measure(images.values()[held]).distances
     return distances, images.groups
 
 
@@ -275,15 +278,15 @@ def _folds(images: FamiliarImages) -> Iterator[tuple[Labels, Labels]]:
 
 def _keep_bank(images: FamiliarImages, stage: str, rng: np.random.Generator) -> Familiarity:
     """The rows themselves, or centres of them, class by class as many as its share."""
-    rows, names = images.features, tuple(images.names)
+    rows, names = images.values(), tuple(images.names)
     if len(images) > MOST_BANK:
         centres, closest = [], list[int]()
         for label in np.unique(images.labels):
             own = np.flatnonzero(images.labels == label)
             count = max(1, round(MOST_BANK * len(own) / len(images)))
-            found = spherical_k_means(images.features[own], count, rng)
+            found = spherical_k_means(images.values()[own], count, rng)
             centres.append(found)
-            closest += own[(images.features[own] @ found.T).argmax(axis=0)].tolist()
+            closest += own[(images.values()[own] @ found.T).argmax(axis=0)].tolist()
         rows, names = np.concatenate(centres), tuple(images.names[i] for i in closest)
     return _kept(BANK, stage, rows.astype(np.float16).astype(np.float32), names=names)
 
@@ -293,8 +296,8 @@ def _keep_components(images: FamiliarImages, stage: str, count: int) -> Familiar
 
     Source: Wang et al. 2022 (ViM), arXiv:2203.10807, the residual alone.
     """
-    mean = images.features.mean(axis=0, dtype=np.float64)
-    centred = images.features.astype(np.float64) - mean
+    mean = images.values().mean(axis=0, dtype=np.float64)
+    centred = images.values().astype(np.float64) - mean
     if len(centred) < centred.shape[1]:
         spectrum, vectors = np.linalg.eigh(centred @ centred.T)
         components = vectors[:, ::-1][:, :count].T @ centred

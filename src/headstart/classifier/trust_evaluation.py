@@ -24,6 +24,7 @@ from headstart.classifier.familiarity import (
 from headstart.errors import shown
 from headstart.evaluation.conformal import SetCoverage, conformal_quantile
 from headstart.evaluation.intervals import Interval, share_interval
+from headstart.features.matrix import FeatureView
 from headstart.plain import Plain
 from headstart.wording import NBSP, listed, percent
 
@@ -125,7 +126,9 @@ class TrustEvaluation(Plain):
 
 
 def notice(
-    familiarity: Familiarity, images: Mapping[str, NDArray[np.floating]], groups: Sequence[str] | None = None
+    familiarity: Familiarity,
+    images: Mapping[str, NDArray[np.floating] | FeatureView],
+    groups: Sequence[str] | None = None,
 ) -> tuple[Noticed, ...]:
     """The share of each kind of images that the threshold calls unfamiliar; empty without one.
 

@@ -18,12 +18,13 @@ from headstart.data.batches import pixel_batches
 from headstart.data.images import ImageRules
 from headstart.errors import DataError, RunError
 from headstart.features.cache import READER, FeatureCache, FeatureStore
-from headstart.features.features_file import create_file, seal_file
+from headstart.features.features_file import create_file, scratch_matrix, seal_file
 from headstart.features.matrix import Features, Rows
 
 Forward = Callable[[torch.Tensor], torch.Tensor]
 """N×3×S×S float pixels → N×D features of all stages."""
 
+_IN_MEMORY = 256_000_000  # bytes of a matrix that nobody keeps: 50,000 images at D = 1,280
 _SHARD_ROWS = 2048  # rows of one cache file
 _SHARD_SECONDS = 30.0  # at most this much work is lost when the process is killed
 
@@ -86,7 +87,7 @@ def extract_features(
     Args:
         files: N readable images.
         forward: the engine's function from normalised pixels to features.
-        into: a file to hold the matrix (memory stays flat); None keeps it in memory.
+        into: a file to hold the matrix; None keeps a small one in memory, a large one in a file that nobody sees.
         progress: called with (images done, images to do).
 
     Raises:
@@ -106,11 +107,13 @@ def extract_features(
     )
     run.compute(missing)
     slices = {stage: (columns.start, columns.stop) for stage, columns in backbone.slices.items()}
-    matrix = (
-        np.empty((len(files.paths), sum(backbone.widths)), np.float32)
-        if into is None
-        else create_file(into, files.names, files.contents, slices=slices)
-    )
+    count, width = len(files.paths), sum(backbone.widths)
+    if into is not None:
+        matrix = create_file(into, files.names, files.contents, slices=slices)
+    elif 4 * count * width > _IN_MEMORY:
+        matrix = scratch_matrix(store.folder, count, width)
+    else:
+        matrix = np.empty((count, width), np.float32)
     features = Features(matrix, slices, files.names, files.contents)
     filled = _fill(features, store)
     if not filled.all():  # a damaged shard was discarded

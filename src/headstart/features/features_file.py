@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import tempfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 
 from headstart.errors import RunError
 from headstart.features.matrix import Features, Rows
-from headstart.files import FOR_RUN, disk_full, os_errors, remove, reserve
+from headstart.files import FOR_CACHE, FOR_RUN, disk_full, os_errors, remove, reserve
 from headstart.untrusted import Untrusted, check_regular, parse_object
 
 _CHECKSUM, _DIGITS = "checksum", 8
@@ -60,6 +61,22 @@ def create_file(
         remove(path)
         raise disk_full(path.parent, 8 + len(text) + offset, error, hint=FOR_RUN) from error
     return np.memmap(path, np.float32, "r+", offset=8 + len(text), shape=(count, width))
+
+
+def scratch_matrix(folder: Path, count: int, width: int) -> Rows:
+    """N×D float32 in a file without a name, which is gone with the array: for features that nobody keeps.
+
+    Raises:
+        RunError: the disk is full.
+    """
+    size = 4 * count * width
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".rows-") as file:  # the map outlives the name
+            file.truncate(size)
+            reserve(Path(file.name))
+            return np.memmap(file, np.float32, "r+", shape=(count, width))
+    except OSError as error:
+        raise disk_full(folder, size, error, hint=FOR_CACHE) from error
 
 
 def seal_file(path: Path, rows: Rows) -> None:

@@ -100,6 +100,16 @@ class FeatureView:
             stages = [rows[:, slice(*self.features.slices[stage])] for stage in self.stages]
             yield slice(begin, end), scale_stages(stages) if self.unit else join_stages(stages)
 
+    def raw(self) -> Rows:
+        """N×D float32, its stages side by side as they are stored."""
+        found = np.empty(self.shape, dtype=np.float32)
+        for begin, end in _cuts(len(self.indices), None):
+            rows = self.features.matrix[self.indices[begin:end]]
+            self.features.release()
+            stages = [rows[:, slice(*self.features.slices[stage])] for stage in self.stages]
+            found[begin:end] = np.concatenate(stages, axis=1)
+        return found
+
     def array(self) -> NDArray[np.float64]:
         """All rows at once; for small views."""
         return np.concatenate([x for _, x in self.blocks()] or [np.empty((0, self.shape[1]))])

@@ -216,7 +216,7 @@ def _trust(model: Classifier, dataset: Dataset, features: Features, *, known: _K
     groups = [str(group) for group in dataset.groups()[known.indices]]
     rejects = sets = None
     if familiarity is not None and familiarity.threshold is not None:
-        asked = np.asarray(features[familiarity.stage][known.indices])
+        asked = features.view(known.indices, (familiarity.stage,))
         rejects = notice(familiarity, {"images": asked}, groups)[0].share
     if conformal is not None:
         p = model.head.probabilities_of(features.view(known.indices, model.head.stages))

@@ -97,8 +97,7 @@ def measure_trust(session: Session, given: TrustInput, trust: Trust, *, model: C
     if familiarity is not None:
         noticed = {"rate": familiarity.rate, "reason": familiarity.reason}
     if familiarity is not None and familiarity.threshold is not None:
-        features = given.features[given.stage]
-        (found,) = notice(familiarity, {"test": np.asarray(features[test])}, groups)
+        (found,) = notice(familiarity, {"test": given.features.view(test, (given.stage,))}, groups)
         trained = dataset.indices("train") if given.trained is None else given.trained
         left_out = leave_classes_out(
             familiar_images(given, trained), dataset.classes, rate=familiarity.rate, seed=recipe.seed
@@ -134,9 +133,8 @@ def familiar_images(given: TrustInput, chosen: Labels) -> FamiliarImages:
     """Images of a data set by their indices, with the features of one stage."""
     dataset = given.dataset
     names = [dataset.samples[i].name for i in chosen]
-    return FamiliarImages(
-        given.features[given.stage], dataset.labels[chosen], dataset.groups()[chosen], names, rows=chosen
-    )
+    view = given.features.view(chosen, (given.stage,))
+    return FamiliarImages(view, dataset.labels[chosen], dataset.groups()[chosen], names)
 
 
 def _fit_familiarity(given: TrustInput, recipe: Recipe) -> Familiarity:

@@ -368,7 +368,7 @@ class Session:
         """Features of a dataset: cached ones read, the others computed.
 
         Args:
-            into: a file to hold the matrix, so that memory stays flat; None keeps it in memory.
+            into: a file to hold the matrix; None: see `extract_features`.
 
         Raises:
             DataError: an image can no longer be read. RunError: the disk is full.

@@ -219,9 +219,8 @@ def _trust(
     """Bank, threshold and prediction sets of these rows alone, as `train` fits them for a head on frozen features."""
     train, path = rows.indices("train"), probe.path
     names = [rows.names[i] for i in train]
-    images = FamiliarImages(
-        rows.features[stage], rows.labels[train], rows.groups[train], names, rows=np.asarray(rows.at[train])
-    )
+    view = rows.features.view(rows.at[train], (stage,))
+    images = FamiliarImages(view, rows.labels[train], rows.groups[train], names)
     familiarity = fit_familiarity(images, stage=stage, rate=recipe.false_rejects, bank=recipe.bank, seed=recipe.seed)
     p = softmax(path.held_scores / probe.head.temperature, axis=1)
     groups = path.held_groups if path.held_groups is not None else rows.groups[rows.indices("validation")]
