@@ -135,7 +135,7 @@ async def load(
 ) -> list[Line]:
     """Requests of 16 clients, one in a hundred garbage, in turns with the engine alone."""
     served, threads = ServedClassifier(classifier, pixels=60_000_000), runtime.cores()
-    statuses, rates = Counter[int](), {"http": [], "engine": []}
+    statuses, rates, cpu = Counter[int](), {"http": [], "engine": []}, {"http": [], "engine": []}
     known = set(images)
     queue = [garbage(i) if i % 100 == 50 else images[i % len(images)] for i in range(chosen.requests)]
     await block(queue[:_WARM], port)
@@ -143,17 +143,21 @@ async def load(
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(served.predict, images[:20]))
         while done < len(queue) and time.perf_counter() - began < chosen.seconds:
-            part = queue[done : done + _BLOCK]
+            part, spent = queue[done : done + _BLOCK], processor(process)
             found, seconds = await block(part, port)
+            cpu["http"].append((processor(process) - spent) / len(part))
             statuses += found
             done += len(part)
             rates["http"].append(len(part) / seconds)
             good, start = [image for image in part if image in known][: _BLOCK // 4], time.perf_counter()
+            spent = time.process_time()
             list(pool.map(served.predict, good))
+            cpu["engine"].append((time.process_time() - spent) / len(good))
             rates["engine"].append(len(good) / (time.perf_counter() - start))
     grown, failed = memory(process) - before, sum(count for status, count in statuses.items() if status >= 500)
     wrong = sum(abs(statuses[s] - expected) for s, expected in ((200, done - done // 100), (422, done // 100)))
     share = median(rates["http"]) / median(rates["engine"])
+    http, engine = (1000 * median(cpu[which]) for which in ("http", "engine"))  # ms an image
     counts = ", ".join(f"{count:,} of {status}" for status, count in sorted(statuses.items()))
     return [
         Line("load", f"{CLIENTS} clients, 1 % garbage: answers 5xx", failed, f"{failed}",
@@ -166,6 +170,8 @@ async def load(
              *at_least(share, 0.9),
              f"{median(rates['http']):.0f} against {median(rates['engine']):.0f} images/s, {threads} threads; "
              "the client computes on the same cores"),
+        Line("load", "the same by processor seconds of the server: what it reaches where clients are elsewhere",
+             engine / http, f"{engine / http:.2f}", note=f"{http:.1f} ms against {engine:.1f} ms an image"),
     ]  # fmt: skip
 
 
