@@ -1,4 +1,4 @@
-"""serve with an ONNX file: a process without torch answers as predict does, with one worker and with two."""
+"""serve with an ONNX file: a process without torch answers as predict does."""
 
 from __future__ import annotations
 
