@@ -19,7 +19,7 @@ from pathlib import Path
 
 # what each proof has: drawn hands, commands of headstart, and a server that answers once
 PRELUDE = """
-import re, shlex, subprocess, sys, urllib.request
+import os, re, shlex, subprocess, sys, urllib.request
 from pathlib import Path
 import headstart as hs
 
@@ -152,7 +152,7 @@ def _problem(wheel: Path, extra: str, folder: Path) -> str:
 
 
 def _proof(extra: str) -> str:
-    return f"import os\n{PRELUDE}\n{PROVES[extra]}"
+    return f"{PRELUDE}\n{PROVES[extra]}"
 
 
 if __name__ == "__main__":
