@@ -28,8 +28,9 @@ from headstart.workbench.recalibrate import recalibrate
 from headstart.workbench.resume import resume
 from headstart.workbench.run import Run
 from headstart.workbench.train import train
+from trained_runs import SAME_BITS
 
-KNOBS = {"backbone": "embedded", "strategy": "last-stage", "epochs": 1, "flip_tta": True, "force": True}
+KNOBS = {"backbone": "embedded", "strategy": "last-stage", "epochs": 1, "flip_tta": True, "force": True, **SAME_BITS}
 
 pytestmark = pytest.mark.slow  # every one trains more than once
 

@@ -23,10 +23,11 @@ from headstart.workbench.resume import resume
 from headstart.workbench.run import FILES, Run
 from headstart.workbench.selftest import SelfTest, selftest_resume
 from headstart.workbench.train import train
+from trained_runs import SAME_BITS
 
 KNOBS = {
-    "backbone": "random", "strategy": "last-stage", "epochs": 4, "engine": "eager", "checkpoint_every": 0.0,
-    "force": True,
+    "backbone": "random", "strategy": "last-stage", "epochs": 4, "checkpoint_every": 0.0, "force": True,
+    **SAME_BITS,
 }  # fmt: skip
 
 

@@ -27,6 +27,8 @@ _PER_CLASS = 24  # hands, drawn in some seconds
 _PATIENCE = 600.0  # seconds for a training of some hundred steps; slower means that it hangs
 _TRAIN = "import sys, json; from headstart.workbench.train import train; train(**json.loads(sys.argv[1]))"
 _RESUME = "import sys; from headstart.workbench.resume import resume; resume(sys.argv[1])"
+# two trainings are compared: neither may choose by what it measured on a machine that is busier now than then
+_SAME_BITS = {"engine": "eager", "step_precision": "float32"}
 _EPOCHS = {"last-stage": 40, "full": 6, "probe-then-full": 6}  # enough steps to be killed in
 
 
@@ -116,7 +118,7 @@ def selftest_resume(
 
 
 def _start(place: Path, photos: Path, out: Path, *, strategy: str) -> subprocess.Popen[str]:
-    knobs = {"backbone": "embedded", "engine": "eager", "offline": True, "checkpoint_every": 0.0}
+    knobs = {"backbone": "embedded", "offline": True, "checkpoint_every": 0.0, **_SAME_BITS}
     about = {"source": str(photos), "out": str(out), "strategy": strategy, "epochs": _EPOCHS[strategy], "force": True}
     return _python(place, _TRAIN, json.dumps({**about, **knobs}))
 
