@@ -95,7 +95,7 @@ _HOMES: dict[str, str] = {
     "TrainingError": "headstart.errors",
 }
 
-_WITHOUT_TORCH = ("check", "predict", "serve")  # of ONNX files
+_WITHOUT_TORCH = ("check", "predict")  # of ONNX files
 _ROOMS = ("lab",)  # public as a whole
 
 __all__ = sorted([*_HOMES, *_ROOMS, "__version__"])

@@ -48,9 +48,10 @@ def test_wrong_options_are_named(policy: str | None, kinds: str, message: str | 
 
 
 def test_what_the_classifier_cannot_tell_is_refused_with_its_reason() -> None:
+    few = {"familiarity": {"threshold": None, "reason": "too few"}, "conformal": {"method": "lac"}}
     with pytest.raises(ClassifierError, match="one without threshold for unfamiliar images: too few"):
-        Rejection.of("reject", None).check(threshold=False, sets=True, reason="too few")
+        Rejection.of("reject", None).check(few)
     with pytest.raises(ClassifierError, match="one without prediction sets"):
-        Rejection.of(None, ["atypical"]).check(threshold=True, sets=False, reason="")
-    Rejection.of(None, "unsure").check(threshold=False, sets=True, reason="too few")
-    Rejection.of("keep", None).check(threshold=False, sets=False, reason="")
+        Rejection.of(None, ["atypical"]).check({"familiarity": {"threshold": 0.4, "reason": ""}, "conformal": {}})
+    Rejection.of(None, "unsure").check(few)
+    Rejection.of("keep", None).check({})

@@ -18,7 +18,7 @@ from headstart.backbones.backbone import Backbone  # noqa: E402
 from headstart.backbones.flip_tta import FlipTTA  # noqa: E402
 from headstart.classifier.classifier import Classifier  # noqa: E402
 from headstart.classifier.familiarity import FamiliarImages, fit_familiarity  # noqa: E402
-from headstart.classifier.rejection import told_by_file  # noqa: E402
+from headstart.classifier.rejection import KINDS, Rejection  # noqa: E402
 from headstart.errors import BackboneError  # noqa: E402
 from headstart.evaluation.conformal import fit_conformal  # noqa: E402
 from headstart.heads.kernel_map import KernelMap  # noqa: E402
@@ -92,7 +92,7 @@ def test_familiarity_and_sets_are_the_classifiers(make: object) -> None:
     rows = file.run(*batch)
     found = [file.answer(rows, i) for i in range(len(batch))]
 
-    assert told_by_file(file.card, file.outputs) == {"threshold": True, "sets": True, "reason": ""}
+    Rejection(KINDS).check(file.card)
     expected: Any = classifier.predict(list(batch))
     for one, answer in zip(expected, found, strict=True):
         assert answer.pop("probabilities") == pytest.approx(one.probabilities, abs=1e-6)

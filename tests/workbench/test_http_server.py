@@ -19,8 +19,7 @@ pytest.importorskip("python_multipart")
 
 def server(**given: Any) -> HttpServer:
     usual: dict[str, Any] = {"port": 0, "listen": "127.0.0.1", "token": None, "workers": 1, "rejection": Rejection()}
-    tells = {"threshold": True, "sets": True, "reason": ""}
-    return HttpServer(lambda threads, several: SimpleNamespace(tells=tells), "a model", **usual | given)
+    return HttpServer(lambda threads, several: SimpleNamespace(card={}), "a model", **usual | given)
 
 
 def test_another_address_needs_a_token(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 import headstart as hs
 from headstart.errors import ClassifierError, RecipeError
+from headstart.workbench.predict_onnx import is_onnx
 
 BLOCKED = """
 import sys
@@ -82,3 +83,8 @@ def test_an_option_without_effect_is_refused(exported: Path, photos: Path) -> No
     with pytest.raises(RecipeError, match="--engine"):
         hs.predict(exported / "classifier.onnx", photos / "disc", engine="eager", on_event=None)
     assert hs.predict(exported / "classifier.onnx", photos / "disc", offline=True, on_event=None)
+
+
+def test_the_name_of_a_file_says_whether_it_is_an_onnx_file() -> None:
+    assert is_onnx("X.ONNX")
+    assert not is_onnx("run")

@@ -16,7 +16,8 @@ import pytest
 
 import headstart as hs
 from headstart.client import Client
-from headstart.errors import RunError
+from headstart.errors import ClassifierError, RunError
+from torch_missing import BLOCKED, WITH_TORCH
 
 pytest.importorskip("fastapi")
 pytest.importorskip("uvicorn")
@@ -64,6 +65,39 @@ def test_the_client_gets_predicts_answers_and_sigterm_lets_what_has_begun_be_ans
     _wait_until_refused(address)
     assert f'"label":"{expected[0].label}"'.encode() in slow.finish()
     assert process.wait(30) == 0
+
+
+@pytest.mark.slow
+def test_a_process_without_torch_answers_as_predict(exported: Path, photos: Path) -> None:
+    file, image = exported / "classifier.onnx", sorted(photos.rglob("*.png"))[0]
+    code = f"{BLOCKED.format(packages=WITH_TORCH)}\nfrom headstart.cli.main import main\nmain(sys.argv[1:])"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "serve", str(file), "--port", "0"],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "COLUMNS": "300"},
+    )
+    assert process.stderr is not None
+    try:
+        line = process.stderr.readline()
+        found = re.search(r"http://127\.0\.0\.1:\d+", line)
+        assert found is not None, line
+        client = Client(found[0])
+        (expected,) = hs.predict(file, image, on_event=None)
+        assert client.predict(image).to_dict() == expected.to_dict()
+        client.close()
+        process.terminate()
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+
+
+def test_what_is_no_such_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.onnx").write_bytes(b"no model")
+    with pytest.raises(ClassifierError, match="not an ONNX file of headstart"):
+        hs.serve(tmp_path / "x.onnx", port=0, on_event=None)
 
 
 class _Request:

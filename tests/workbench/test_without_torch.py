@@ -84,5 +84,3 @@ def test_anything_but_an_onnx_file_is_refused() -> None:
         without_torch.predict("classifier.safetensors", "x.jpg")
     with pytest.raises(PackageError, match="headstart needs torch"):
         without_torch.check("classifier.onnx", "x.jpg", against="run")
-    with pytest.raises(PackageError, match="headstart needs torch"):
-        without_torch.serve("run")

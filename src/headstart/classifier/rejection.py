@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -56,16 +56,14 @@ class Rejection:
             )
         return cls(found or ((UNFAMILIAR,) if policy == REJECT else ()))
 
-    def check(self, *, threshold: bool, sets: bool, reason: str) -> None:
-        """Refuse what the classifier cannot tell.
-
-        Args:
-            threshold: whether it has one for unfamiliar images. sets: whether it has prediction sets.
-            reason: why it has no threshold, where it says so.
+    def check(self, card: Mapping[str, Any]) -> None:
+        """Refuse what a classifier cannot tell, by its card: that of a file or of an export.
 
         Raises:
-            ClassifierError: a kind needs what it has not.
+            ClassifierError: a kind needs a threshold or prediction sets, which it has not.
         """
+        familiarity, sets = card.get("familiarity") or {}, bool(card.get("conformal"))
+        threshold, reason = familiarity.get("threshold") is not None, str(familiarity.get("reason", ""))
         missing = UNFAMILIAR if UNFAMILIAR in self.kinds and not threshold else ""
         if not sets and not missing:
             missing = next((kind for kind in (UNSURE, ATYPICAL) if kind in self.kinds), "")
@@ -85,13 +83,6 @@ class Rejection:
             return prediction
         reasons = [text for kind, text in _reasons(prediction).items() if kind in self.kinds]
         return replace(prediction, label=None, rejected="; ".join(reasons)) if reasons else prediction
-
-
-def told_by_file(card: Mapping[str, Any], outputs: Collection[str]) -> dict[str, Any]:
-    """What `Rejection.check` asks, of the card and the outputs of an ONNX file."""
-    familiarity = card.get("familiarity") or {}
-    threshold, reason = familiarity.get("threshold") is not None, str(familiarity.get("reason", ""))
-    return {"threshold": threshold, "sets": "set" in outputs, "reason": reason}
 
 
 def _reasons(prediction: Prediction) -> dict[str, str]:

@@ -145,12 +145,15 @@ def serve(  # one parameter for each option
     on_event: OnEvent,
 ) -> object:
     """Answer predictions over HTTP; on this machine alone unless told otherwise."""
-    given: dict[str, Any] = {"port": port, "listen": listen, "token": token, "workers": workers}
-    given |= {"threshold_policy": threshold_policy, "reject": reject}
-    if classifier.suffix.lower() == ".onnx":  # without torch
-        from headstart.workbench.serve_onnx import serve_onnx
-
-        return serve_onnx(classifier, on_event=on_event, **given)
     from headstart.workbench.serve import serve as verb
 
-    return verb(classifier, on_event=on_event, **given)
+    return verb(
+        classifier,
+        port=port,
+        listen=listen,
+        token=token,
+        workers=workers,
+        threshold_policy=threshold_policy,
+        reject=reject,
+        on_event=on_event,
+    )

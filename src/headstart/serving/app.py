@@ -8,12 +8,10 @@ import time
 from collections.abc import Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
-import numpy as np
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
-from numpy.typing import NDArray
 
 from headstart import __version__
 from headstart.classifier.predictions import Prediction
@@ -22,10 +20,10 @@ from headstart.data.images import BadImage
 from headstart.errors import HeadstartError
 from headstart.plain import to_plain
 from headstart.serving.body import Refusal, read_images
-from headstart.serving.drift import TrainingMean
 from headstart.serving.guard import Access, Guard, Receive, Scope, Send
 from headstart.serving.limits import ServerLimits
 from headstart.serving.metrics import Metrics
+from headstart.serving.served_model import ServedModel
 from headstart.serving.shared_counts import SECONDS, SharedCounts
 from headstart.serving.unread import Unread
 
@@ -84,23 +82,6 @@ _PREDICTED = {
     ]
 }
 _PNG: dict[str, Any] = {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}
-
-
-class ServedModel(Protocol):
-    """What is served: a ServedClassifier, or a ServedOnnx, which needs no torch; several threads may call it."""
-
-    card: dict[str, Any]
-    explains: bool
-    training: TrainingMean | None
-
-    def measured(self, content: bytes) -> tuple[Prediction, NDArray[np.float32] | None]:
-        """The answer to the bytes of an image, and the feature D of unit length that it is compared by."""
-
-    def embed(self, content: bytes) -> NDArray[np.float32]:
-        """Features as the head takes them, D."""
-
-    def explain(self, content: bytes, class_name: str | None) -> bytes:
-        """A PNG: the image with the parts that speak for the class."""
 
 
 class Workers:

@@ -117,7 +117,7 @@ class _Process:
     def model(self) -> Any:
         """What is served, opened."""
         model = self.open_model(self.threads, self.several)
-        self.rejection.check(**model.tells)
+        self.rejection.check(model.card)
         return model
 
     def run(self, model: Any, bound: socket.socket, shared: Any = None) -> None:

@@ -24,7 +24,7 @@ from headstart.output_paths import writable_folder
 from headstart.progress import OnEvent, print_event
 from headstart.recipe import Recipe
 from headstart.wording import counted
-from headstart.workbench.predict_onnx import predict_onnx
+from headstart.workbench.predict_onnx import is_onnx, predict_onnx
 from headstart.workbench.prediction_files import (
     PredictedShards,
     expand,
@@ -90,7 +90,7 @@ def predict(
         DataError: a path does not exist, or a folder holds no image.
         RunError: the csv cannot be written; if its folder is missing, before anything is computed.
     """
-    if isinstance(classifier, (str, Path)) and str(classifier).lower().endswith(".onnx"):
+    if isinstance(classifier, (str, Path)) and is_onnx(classifier):
         return predict_onnx(classifier, images, csv=csv, out=out, format=format, sort_into=sort_into, on_event=on_event,
                             threshold_policy=threshold_policy, reject=reject, every=every, frames=frames, on=on,
                             options=options)  # fmt: skip
@@ -105,7 +105,7 @@ def predict(
     copies = None if sort_into is None else writable_folder(sort_into, "--sort-into")
     model = classifier_of(classifier, verb="predict", images=images)
     if rejection is not None:
-        rejection.check(**_what_it_tells(model))
+        rejection.check(model.card.to_dict())
     roots: dict[Path, str] = {}
     read = functools.partial(_images_of, roots=roots, session=session, every=every, frames=frames)
     given = [image for source in _several(images) for image in read(source)]
@@ -169,12 +169,6 @@ def _on_workers(session: Session, on: On, classifier: Trained, *, images: Any, o
 
     model, source = classifier_of(classifier, verb="predict", images=images), source_path(session, _only(images))
     return predict_on(session, cluster_of(on), classifier, model, source=source, out=out)
-
-
-def _what_it_tells(model: Classifier) -> dict[str, Any]:
-    familiarity = model.familiarity
-    threshold, reason = (False, "") if familiarity is None else (familiarity.threshold is not None, familiarity.reason)
-    return {"threshold": threshold, "sets": model.conformal is not None, "reason": reason}
 
 
 def _check_table_options(csv: object, format: object, sort_into: object, **given: object) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from headstart import runtime
 from headstart.classifier.predictions import Prediction, Predictions
-from headstart.classifier.rejection import Rejection, told_by_file
+from headstart.classifier.rejection import Rejection
 from headstart.data.images import BadImage, ImageRules, open_image
 from headstart.data.video import Frame, open_video
 from headstart.errors import ClassifierError, RecipeError
@@ -27,6 +27,11 @@ from headstart.workbench.video_frames import Sources
 
 INSTALL = "pip install onnxruntime"
 _MOST_BYTES = 2**31  # what one ONNX file holds
+
+
+def is_onnx(file: str | Path) -> bool:
+    """Whether a file is an ONNX file by its name."""
+    return str(file).lower().endswith(".onnx")
 
 
 @public_api
@@ -68,7 +73,7 @@ def predict_onnx(
     given.check(every=every, frames=frames, sort_into=sort_into)
     rejection = Rejection.of(threshold_policy, reject)
     classifier = open_onnx(file)
-    rejection.check(**told_by_file(classifier.card, classifier.outputs))
+    rejection.check(classifier.card)
     count = given.count
     predictions, progress = Predictions(), ProgressReporter(on_event or silent, "predict")
     for prediction in given.answers(stream_onnx(classifier, given.images())):

@@ -1,4 +1,4 @@
-"""serve: a classifier behind HTTP, on this machine alone unless told otherwise."""
+"""serve: a classifier behind HTTP, on this machine alone unless told otherwise; an ONNX file without torch."""
 
 from __future__ import annotations
 
@@ -7,21 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from headstart.classifier.classifier import Classifier
 from headstart.classifier.rejection import Rejection
 from headstart.errors import RecipeError
 from headstart.progress import OnEvent, print_event, silent
 from headstart.public_api import public_api
 from headstart.workbench.http_server import PORT, HttpServer, OpenModel
-from headstart.workbench.run import Run, Trained, classifier_of
-from headstart.workbench.serve_onnx import OnnxModel, is_onnx
+from headstart.workbench.predict_onnx import is_onnx, open_onnx, rules_of
 
 
 @public_api
 def serve(
-    classifier: Trained,
+    classifier: Any,
     *,
     port: int = PORT,
     listen: str = "127.0.0.1",
@@ -30,7 +26,7 @@ def serve(
     threshold_policy: str | None = None,
     reject: str | Sequence[str] | None = None,
     on_event: OnEvent | None = print_event,
-) -> None:  # eight: who may ask, who answers, and which answers are rejected
+) -> None:  # eight: who may ask, who answers, which answers are rejected; Trained, the type of the first, needs torch
     """Answer predictions over HTTP until the process is stopped; what was accepted by then is still answered.
 
     Args:
@@ -45,6 +41,7 @@ def serve(
         RecipeError: a package or the token is missing, or several workers cannot open the classifier. ClassifierError:
             the classifier cannot be opened, or cannot tell what is to be rejected.
         RunError: the port is taken, or one of several workers ended.
+        PackageError: torch is not installed, and it is no ONNX file.
     """
     name = str(classifier) if isinstance(classifier, (str, Path)) else "the classifier"
     HttpServer(
@@ -58,9 +55,12 @@ def serve(
     ).serve(on_event or silent)
 
 
-def _opened(classifier: Trained, workers: int) -> OpenModel:
+def _opened(classifier: Any, workers: int) -> OpenModel:
     if isinstance(classifier, (str, Path)) and is_onnx(classifier):
-        return OnnxModel(classifier)
+        return _OnnxFile(classifier)
+    from headstart.classifier.classifier import Classifier
+    from headstart.workbench.run import Run
+
     if workers > 1 and isinstance(classifier, Classifier):
         raise RecipeError(
             expected="a file that each worker can open",
@@ -68,18 +68,35 @@ def _opened(classifier: Trained, workers: int) -> OpenModel:
             where="--workers",
             hint="Save it, and serve the file.",
         )
-    return _Model(classifier.folder if workers > 1 and isinstance(classifier, Run) else classifier)
+    return _Trained(classifier.folder if workers > 1 and isinstance(classifier, Run) else classifier)
 
 
 @dataclass(frozen=True)
-class _Model:
-    """Opens a classifier for the server; pickled for each of several processes."""
+class _OnnxFile:
+    """Opens an ONNX file for the server; pickled for each of several processes."""
 
-    classifier: Trained
+    file: str | Path
 
     def __call__(self, threads: int, several: bool) -> Any:
         from headstart.serving.limits import ServerLimits
+        from headstart.serving.served_onnx import ServedOnnx
+
+        onnx = open_onnx(self.file, threads=threads)
+        return ServedOnnx(onnx, pixels=ServerLimits().pixels, rules=rules_of(onnx))
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """Opens a classifier for the server; pickled for each of several processes."""
+
+    classifier: Any
+
+    def __call__(self, threads: int, several: bool) -> Any:
+        import torch
+
+        from headstart.serving.limits import ServerLimits
         from headstart.serving.served_classifier import ServedClassifier
+        from headstart.workbench.run import classifier_of
 
         if several:  # one alone may use what torch was given
             torch.set_num_threads(threads)

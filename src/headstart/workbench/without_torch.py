@@ -1,4 +1,4 @@
-"""predict, check and serve where torch is not installed: they take ONNX files, and say what anything else needs."""
+"""predict and check where torch is not installed: they take ONNX files, and say what anything else needs."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from headstart.errors import PackageError
 from headstart.progress import OnEvent, print_event
 from headstart.public_api import public_api
 from headstart.workbench.check_onnx import CheckResult, check_onnx
-from headstart.workbench.predict_onnx import predict_onnx
-from headstart.workbench.serve_onnx import is_onnx, serve_onnx
+from headstart.workbench.predict_onnx import is_onnx, predict_onnx
 
 _FORMS = ("csv", "out", "format", "sort_into", "threshold_policy", "reject", "every", "frames", "on")  # of answers
 NOT_COMPARED = "It was not compared with its classifier: that needs torch."
@@ -42,16 +41,6 @@ def check(
     if against is not None:
         raise PackageError("torch")
     return check_onnx(file, images, reason=NOT_COMPARED, on_event=on_event)
-
-
-@public_api
-def serve(classifier: str | Path, **options: Any) -> None:
-    """Answer predictions over HTTP with a file that `headstart export` wrote; options as for `headstart.serve`.
-
-    Raises:
-        PackageError: it is another file, which needs torch.
-    """
-    serve_onnx(_onnx(classifier), **options)
 
 
 def _onnx(file: str | Path) -> str | Path:
