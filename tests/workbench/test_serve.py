@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -59,6 +60,7 @@ def test_the_client_gets_predicts_answers_and_sigterm_lets_what_has_begun_be_ans
     with pytest.raises(RunError, match="422"):
         client.explain(images[0])
     client.close()
+    assert _status_of_long_head(address) == b"HTTP/1.1 400 Bad Request"
 
     slow = _Request(address, images[0].read_bytes())
     process.send_signal(signal.SIGTERM)
@@ -115,6 +117,15 @@ class _Request:
         with self._socket as connection:
             connection.sendall(self._rest)
             return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+def _status_of_long_head(address: str) -> bytes:
+    """The first line of the answer to a request whose head has 1 MB."""
+    host, port = address.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        with contextlib.suppress(ConnectionError):  # it is refused before all has come
+            connection.sendall(b"GET /v1/health HTTP/1.1\r\nX-Long: " + bytes([97]) * 1_000_000)
+        return connection.recv(100).split(b"\r\n")[0]
 
 
 def _wait_until_refused(address: str) -> None:

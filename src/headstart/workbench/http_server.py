@@ -132,6 +132,8 @@ class _Process:
         app = make_app(model, access, limits=limits, threads=self.threads, rejection=self.rejection, shared=shared)
         config = uvicorn.Config(
             app,
+            http="h11",  # bounds the head of a request; httptools, taken where it is installed, does not
+            ws="none",
             log_level="warning",
             access_log=False,
             server_header=False,
