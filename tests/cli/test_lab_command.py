@@ -112,6 +112,8 @@ def test_exercises_are_listed_written_and_refused_without_a_name(lab: Lab, tmp_p
     code, out, _ = lab("exercises")
     assert code == 0
     assert "leave-one-out" in out
+    assert "experiment" not in out
+    assert "headstart lab exercise NAME" in out
 
     code, out, _ = lab("exercise", "residual")
     assert code == 0

@@ -10,7 +10,7 @@ import typer
 from rich.text import Text
 
 from headstart.cli.command import command
-from headstart.cli.tables import console, print_experiments, print_text
+from headstart.cli.tables import console, print_exercises, print_experiments, print_text
 from headstart.errors import RecipeError, shown
 from headstart.lab.catalogue import CLAIMS, run_experiment
 from headstart.progress import OnEvent
@@ -21,7 +21,7 @@ _EXERCISE_WORDS = ("exercises", "exercise", "check")
 
 def _show_experiment(found: object, values: Mapping[str, Any]) -> None:
     if isinstance(found, list):
-        print_experiments(found)
+        (print_exercises if values.get("name") == "exercises" else print_experiments)(found)
     elif isinstance(found, Path):
         console().print(Text(f"Written: {shown(str(found))}"), soft_wrap=True)
     else:
@@ -73,7 +73,7 @@ def _exercise(word: str, target: str, *, out: Path | None, solution: bool, on_ev
     from headstart.lab.exercises.check_file import EXERCISES, check_file, write_exercise
 
     if word == "exercises":
-        return [{"name": each.name, "claim": f"level {each.level}: {each.title}"} for each in EXERCISES.values()]
+        return [{"name": each.name, "task": f"level {each.level}: {each.title}"} for each in EXERCISES.values()]
     if not target:
         expected = "the file of an exercise" if word == "check" else "the name of an exercise"
         raise RecipeError(

@@ -185,6 +185,14 @@ def print_experiments(entries: Sequence[Mapping[str, str]]) -> None:
     _print(_named(entries, "experiment", "claim"), "Run one: headstart lab NAME [--figure FILE.png] [--set NAME=VALUE]")
 
 
+def print_exercises(entries: Sequence[Mapping[str, str]]) -> None:
+    """The exercises of `lab exercises`, one line each."""
+    _print(
+        _named(entries, "exercise", "task"),
+        "Begin one: headstart lab exercise NAME; check it: headstart lab check FILE.py",
+    )
+
+
 def _named(entries: Sequence[Mapping[str, str]], title: str, text: str) -> Table:
     table = plain(header=True)
     table.add_column(title, no_wrap=True)
