@@ -26,6 +26,7 @@ def test_its_numbers_are_those_of_the_run(run: hs.Run) -> None:
 
     assert str(evaluation.accuracy) in text
     assert all(str(score.recall) in text for score in evaluation.per_class)
+    assert f"Of the {run.record['data']['images']} images of the set" in text
     assert run.record["data"]["fingerprint"] in text
     assert run.record["backbone"]["sha256"] in text
 

@@ -107,7 +107,7 @@ def _factors(e: Evaluation) -> str:
     groups = (
         f"Test images come in {counted(e.groups, 'group')} that are not independent; all intervals allow for them."
         if e.groups
-        else "Each test image counts as independent: no groups were found or given."
+        else "Each test image counts as independent: among them no groups were found or given."
     )
     return f"Measured for each class (below). Nothing was measured by camera, place, time or person.\n\n{groups}"
 
@@ -130,8 +130,8 @@ def _evaluation_data(data: Mapping[str, Any]) -> str:
 
 def _training_data(data: Mapping[str, Any], findings: Sequence[Mapping[str, Any]]) -> str:
     images, name = data.get("images"), _code(data.get("name", "?"))
-    total = f"{images:,} images" if isinstance(images, int) else "Images"
-    lines = [f"{total} of the set {name}, fingerprint {_code(data.get('fingerprint', '?'))}.", _counts(data, "train")]
+    total = f"Of the {images:,} images" if isinstance(images, int) else "Images"
+    lines = [f"{total} of the set {name}, fingerprint {_code(data.get('fingerprint', '?'))}:", _counts(data, "train")]
     found = [f"- {_text(finding.get('message', ''))}" for finding in findings]
     lines.append("Found, or done since:\n\n" + "\n".join(found) if found else "The audit found nothing.")
     return "\n\n".join(lines)
