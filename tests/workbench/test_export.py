@@ -177,8 +177,9 @@ def test_int8_that_loses_too_much_is_not_written(run: hs.Run, tmp_path: Path, mo
 
     def shifted(*arguments: Any, **options: Any) -> Any:
         solved = solve_again(*arguments, **options)
-        head = replace(solved.probe.head, weight=np.roll(solved.probe.head.weight, 1, axis=1))
-        return replace(solved, probe=replace(solved.probe, head=head))
+        made = solved.classifier
+        made.head = replace(made.head, weight=np.roll(made.head.weight, 1, axis=1))
+        return solved
 
     monkeypatch.setattr(quantize_run, "solve_again", shifted)
     monkeypatch.setattr("headstart.workbench.export.COMPARED", 4)
