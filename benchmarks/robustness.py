@@ -6,7 +6,8 @@ Parts: `images` (damaged files of every format, opened), `archives` (damaged and
 (files with changed cards, tensors and bytes, opened and asked), `kills` (SIGKILL and SIGTERM at seeded moments, then
 resumed or run again), `signals` (each command ended at seeded moments, then called again), `system` (each command on
 disks that are full, read-only or forbidden, with lost caches, odd paths, and closed or full standard streams; the
-disks need root).
+disks need root; about 1,000 trials with `--count 1`, so a part of it can be asked for: `--stages streams names`, and
+`--share 2/5` for the second of each five commands).
 """
 
 from __future__ import annotations
@@ -37,9 +38,21 @@ def main() -> None:
     parser.add_argument("part", choices=sorted(PARTS))
     parser.add_argument("--count", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--stages", nargs="+", default=[], metavar="NAME", help="only these stages of `system`")
+    parser.add_argument("--share", type=_share, default=(1, 1), metavar="K/N", help="only a share of its commands")
     asked = parser.parse_args()
-    run: Callable[[int, int], dict[str, int]] = importlib.import_module(PARTS[asked.part]).run
-    print(json.dumps({"part": asked.part, "seed": asked.seed, **run(asked.count, asked.seed)}, indent=1))
+    if asked.part != "system" and (asked.stages or asked.share != (1, 1)):
+        parser.error("only `system` has stages and shares")
+    run: Callable[..., dict[str, int]] = importlib.import_module(PARTS[asked.part]).run
+    wanted = {"stages": asked.stages, "share": asked.share} if asked.part == "system" else {}
+    print(json.dumps({"part": asked.part, "seed": asked.seed, **run(asked.count, asked.seed, **wanted)}, indent=1))
+
+
+def _share(text: str) -> tuple[int, int]:
+    which, _, of = text.partition("/")
+    if not 1 <= int(which) <= int(of):
+        raise ValueError(text)
+    return int(which), int(of)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,8 +87,11 @@ class Trouble:
 class Campaign:
     """A folder with photos and a run, made once, and the trials on it."""
 
-    def __init__(self, folder: Path, seed: int = 0, *, verbose: bool = True) -> None:
+    def __init__(
+        self, folder: Path, seed: int = 0, *, verbose: bool = True, commands: Sequence[str] = tuple(COMMANDS)
+    ) -> None:
         warm()
+        self.commands = commands
         self.folder, self.random, self.verbose = folder, random.Random(seed), verbose
         folder.chmod(0o755)
         self.place = folder / "place"
@@ -167,16 +171,30 @@ def partial(cache: Path) -> set[str]:
     return {one for one in unfinished(cache) if not one.endswith(".lock")} if cache.is_dir() else set()
 
 
-def run(count: int, seed: int) -> dict[str, int]:
-    """Trials by outcome; `count` is the number of free sizes of a full disk for each command that writes."""
+def run(count: int, seed: int, *, stages: Sequence[str] = (), share: tuple[int, int] = (1, 1)) -> dict[str, int]:
+    """Trials by outcome.
+
+    Args:
+        count: the number of free sizes of a full disk for each command that writes.
+        stages: names of those that are run; empty: all.
+        share: (k, n): only the k-th of each n commands, so that n calls together make the whole.
+    """
+    known = {stage.__name__: stage for stage in _STAGES}
+    if unknown := sorted(set(stages) - set(known)):
+        raise SystemExit(f"unknown stages {unknown}; there are {sorted(known)}")
     with tempfile.TemporaryDirectory(prefix="headstart-system-") as name:
-        campaign = Campaign(Path(name), seed)
-        for part in (full_disks, full_caches, forbidden, read_only, streams, names, deleted_caches):
-            part(campaign, count)
-        outcomes = Counter[str]()
-        for one in campaign.trials:
-            outcomes["wrong" if one.wrong else {0: "done", 1: "done", 2: "refused"}.get(one.code or 0, "other")] += 1
-        return {"trials": len(campaign.trials), **outcomes}
+        campaign = Campaign(Path(name), seed, commands=tuple(COMMANDS)[share[0] - 1 :: share[1]])
+        for stage in stages or known:
+            done, began = len(campaign.trials), time.monotonic()
+            known[stage](campaign, count)
+            trials = campaign.trials[done:]
+            print(f"{stage}: {_by_outcome(trials)}, {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+        return {"trials": len(campaign.trials), **_by_outcome(campaign.trials)}
+
+
+def _by_outcome(trials: Sequence[Trouble]) -> dict[str, int]:
+    words = {0: "done", 1: "done", 2: "refused", None: "hangs"}
+    return dict(Counter("wrong" if one.wrong else words.get(one.code, "other") for one in trials))
 
 
 def mounted(folder: Path, size: str) -> bool:
@@ -206,7 +224,7 @@ def full_disks(campaign: Campaign, count: int) -> None:
         print("mounting a small disk is not permitted here: no full disks", file=sys.stderr)
         return
     try:
-        for name in WRITES:
+        for name in (one for one in campaign.commands if one in WRITES):
             clear(campaign.out)
             campaign.fill_in(name)
             held = shutil.disk_usage(campaign.out).used
@@ -229,7 +247,7 @@ def full_caches(campaign: Campaign, count: int) -> None:
     if not mounted(cache, f"{_DISK_MB}m"):
         return
     try:
-        for name in COMMANDS:
+        for name in campaign.commands:
             clear(campaign.out)
             campaign.fill_in(name)
             clear(cache)
@@ -264,7 +282,7 @@ def forbidden(campaign: Campaign, count: int) -> None:
     own = campaign.folder / "nobodys-cache"
     own.mkdir()
     own.chmod(0o777)
-    for name in COMMANDS:
+    for name in campaign.commands:
         clear(campaign.out)
         campaign.fill_in(name)
         codes = (2,) if name in WRITES else (0, 1)
@@ -282,7 +300,7 @@ def read_only(campaign: Campaign, count: int) -> None:
     cache = campaign.folder / "read-only-cache"
     mounted(cache, f"{_DISK_MB}m")
     try:
-        for name in COMMANDS:
+        for name in campaign.commands:
             remount(campaign.out, "rw")
             clear(campaign.out)
             campaign.fill_in(name)
@@ -290,7 +308,7 @@ def read_only(campaign: Campaign, count: int) -> None:
             campaign.trial(name, "a read-only disk", (2,) if name in WRITES else (0, 1))
         remount(campaign.out, "rw")
         remount(cache, "ro")
-        for name in COMMANDS:
+        for name in campaign.commands:
             clear(campaign.out)
             campaign.fill_in(name)
             campaign.trial(name, "a read-only cache", (0, 1, 2), cache=cache)
@@ -351,7 +369,7 @@ _STREAMS: dict[str, tuple[Callable[[], None], tuple[int, ...]]] = {
 
 def streams(campaign: Campaign, count: int) -> None:
     """Standard streams that are closed, full, without a reader or in an old encoding."""
-    for name in COMMANDS:
+    for name in campaign.commands:
         for trouble, (prepare, codes) in _STREAMS.items():
             clear(campaign.out)
             campaign.fill_in(name)
@@ -372,7 +390,8 @@ def names(campaign: Campaign, count: int) -> None:
     photo = next((campaign.place / odd / "photos" / "square").iterdir())
     photo.rename(photo.with_name(f"{odd}.png"))
     (campaign.place / odd / "photos" / "disc").rename(campaign.place / odd / "photos" / odd)
-    for name, line in COMMANDS.items():
+    for name in campaign.commands:
+        line = COMMANDS[name]
         for trouble, path in wrong.items():
             if "OUT/" in line and "OUT/copy" not in line:
                 clear(campaign.out)
@@ -396,7 +415,10 @@ def deleted_caches(campaign: Campaign, count: int) -> None:
     def remove() -> None:
         shutil.rmtree(campaign.cache, ignore_errors=True)
 
-    for name in COMMANDS:
+    for name in campaign.commands:
         clear(campaign.out)
         campaign.fill_in(name)
         campaign.trial(name, "a cache that is deleted", (0, 1, 2), meanwhile=remove)
+
+
+_STAGES = (full_disks, full_caches, forbidden, read_only, streams, names, deleted_caches)

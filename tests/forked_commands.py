@@ -25,6 +25,7 @@ from headstart.cli.main import main
 
 PATIENCE = 120.0
 """Seconds after which a command counts as one that hangs."""
+_HELD_BACK = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True)
@@ -91,9 +92,13 @@ def run_command(  # one parameter for each thing that a system can do to a comma
     """
     logs = {number: folder.parent / f"{folder.name}.{name}" for number, name in ((1, "stdout"), (2, "stderr"))}
     began = time.monotonic()
+    # CPython's own handlers of a fork run with signals blocked: one that is broken off leaves the lock of `logging`
+    # held, and the first thread that logs waits for ever. A command that is started, not forked, has no such moment.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_BACK)
     child = os.fork()
     if not child:
         _child(arguments, folder, cache, logs, prepare)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD_BACK)
     code = _wait(child, began, signal_after, meanwhile)
     seconds = time.monotonic() - began
     said = [path.read_text("utf-8", "backslashreplace") if path.exists() else "" for path in logs.values()]
@@ -107,15 +112,16 @@ def _child(
 ) -> None:  # five: what a child is made of
     code = 1
     try:
-        for number in (signal.SIGTERM, signal.SIGHUP):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # as the process is before it has begun
             signal.signal(number, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
         os.environ["HEADSTART_CACHE"] = str(cache)
         os.chdir(folder)
         for number, path in logs.items():
             os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666), number)
         sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
         prepare()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD_BACK)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         main(arguments)
     except SystemExit as left:
         code = left.code if isinstance(left.code, int) else int(left.code is not None)
