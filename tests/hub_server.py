@@ -24,6 +24,8 @@ class Hub:
         tokens: the Authorization headers that came.
         refuses: the beginning of "METHOD /path" → the status that it is answered with.
         sends: path of a file → the bytes sent in place of those that are listed.
+        cuts: path of a file → bytes after which each connection that sends it breaks.
+        drops: beginnings of "METHOD /path" whose connections are closed without an answer.
     """
 
     def __init__(self) -> None:
@@ -34,6 +36,8 @@ class Hub:
         self.tokens: set[str] = set()
         self.refuses: dict[str, int] = {}
         self.sends: dict[str, bytes] = {}
+        self.cuts: dict[str, int] = {}
+        self.drops: tuple[str, ...] = ()
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
         threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True).start()
@@ -127,6 +131,9 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             path = unquote(urlsplit(self.path).path)
             hub.asked.append(f"{self.command} {path}")
             hub.tokens.add(self.headers.get("Authorization") or "")
+            if hub.asked[-1].startswith(hub.drops or ("-",)):
+                self.close_connection = True
+                return ""
             refused = [code for start, code in hub.refuses.items() if hub.asked[-1].startswith(start)]
             if refused:
                 self._answer(refused[0], {"error": f"no, {self.headers.get('Authorization')}"})
@@ -162,7 +169,7 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
                 return
             tag = hashlib.sha256(data).hexdigest() if is_large(path) else _entry(path, data)["blobId"]
             headers = {"ETag": f'"{tag}"', "X-Repo-Commit": commit_hash(name, number)}
-            self._send(200, hub.sends.get(path, data), headers)
+            self._send(200, hub.sends.get(path, data), headers, cut=hub.cuts.get(path))
 
         def _commit(self, name: str, lines: list[dict[str, Any]]) -> None:
             files = dict(hub.repositories[name][-1])
@@ -183,13 +190,14 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
         def _answer(self, code: int, values: dict[str, Any], headers: dict[str, str] | None = None) -> None:
             self._send(code, json.dumps(values).encode(), {"Content-Type": "application/json", **(headers or {})})
 
-        def _send(self, code: int, data: bytes, headers: dict[str, str]) -> None:
+        def _send(self, code: int, data: bytes, headers: dict[str, str], *, cut: int | None = None) -> None:
             self.send_response(code)
             for key, value in {**headers, "Content-Length": str(len(data))}.items():
                 self.send_header(key, value)
             self.end_headers()
             if self.command != "HEAD":
-                self.wfile.write(data)
+                self.wfile.write(data[:cut])
+                self.close_connection = True
 
         def log_message(self, *args: object) -> None:
             pass

@@ -12,8 +12,8 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
 from headstart import files, runtime
 from headstart.errors import DownloadError
@@ -124,10 +124,8 @@ def download(
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DownloadError(
-            expected="a folder that can be written to", found=str(error), where=target.parent, hint=DISK_FULL
-        ) from error
-    with one_process(target.with_name(target.name + ".part.lock"), note):
+        raise _unwritable(error, target.parent) from error
+    with one_process(target.with_name(target.name + ".part.lock"), note), _own_disk(target.parent):
         if _stamp(target) != before and file_matches(target, sha256):
             return target
         if not sha256 and not task.tag.exists():
@@ -140,6 +138,25 @@ def download(
         task.part.replace(target)
         task.tag.unlink(missing_ok=True)
     return target
+
+
+@contextlib.contextmanager
+def _own_disk(folder: Path) -> Iterator[None]:
+    """Raise what the system refuses in the block as an error of this disk, not as one of the server."""
+    try:
+        yield
+    except OSError as error:
+        raise _unwritable(error, folder) from error
+
+
+def _unwritable(error: OSError, folder: Path) -> DownloadError:
+    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return DownloadError(
+        expected="a folder that can be written to",
+        found="a full disk" if is_full else error.strerror or str(error),
+        where=folder,
+        hint=DISK_FULL,
+    )
 
 
 @contextlib.contextmanager
@@ -200,9 +217,11 @@ def _fetch(task: _Task) -> None:
     had = task.have
     try:
         with urllib.request.urlopen(_request(task, had), timeout=_TIMEOUT_S) as response:
-            answer = _read_answer(response, had, task)
-            _check_disk(task, answer)
-            with task.part.open("ab" if answer.start else "wb") as file:
+            with _own_disk(task.part.parent):
+                answer = _read_answer(response, had, task)
+                _check_disk(task, answer)
+                file = task.part.open("ab" if answer.start else "wb", buffering=0)  # closing writes nothing more
+            with file:
                 _copy(response, file, answer, task=task)
     except urllib.error.HTTPError as error:
         error.close()
@@ -210,8 +229,6 @@ def _fetch(task: _Task) -> None:
     except (ValueError, http.client.InvalidURL) as error:
         raise task.error(f"an address that cannot be used ({error})") from error
     except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise task.error("a full disk", hint=DISK_FULL) from error
         raise _BrokenError(f"no answer: {getattr(error, 'reason', error)}") from error
     if answer.total and task.have != answer.total:
         raise _BrokenError(f"{task.have} of {answer.total} bytes")
@@ -263,10 +280,13 @@ def _check_disk(task: _Task, answer: _Answer) -> None:
         )
 
 
-def _copy(response: http.client.HTTPResponse, file: BinaryIO, answer: _Answer, *, task: _Task) -> None:
+def _copy(response: http.client.HTTPResponse, file: FileIO, answer: _Answer, *, task: _Task) -> None:
     done = answer.start
     while block := response.read(_BLOCK):
-        file.write(block)
+        with _own_disk(task.part.parent):
+            rest = memoryview(block)
+            while rest:
+                rest = rest[file.write(rest) :]
         done += len(block)
         if done > (most := task.limits.most_bytes):  # a server that does not announce the length
             raise task.error(f"more than {most} bytes", expected=f"a file of at most {most} bytes")

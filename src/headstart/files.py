@@ -9,6 +9,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import shutil
 import time
 import uuid
@@ -39,6 +40,7 @@ _CANNOT_RESERVE = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)  # answers of f
 _NO_LOCKS = (*_CANNOT_RESERVE, errno.ENOLCK)
 _NAME = 60  # characters of a file's name in that of its temporary neighbour: file systems allow 255 bytes
 _LOCK = "lock"
+_HIDDEN = re.compile(r"(^|[/\\])\.[^/\\]+-[0-9a-f]{8}\.part[/\\]")
 _made: ContextVar[list[Path] | None] = ContextVar("_made", default=None)
 
 
@@ -53,9 +55,19 @@ def os_error(
     return kind(
         expected=expected or "a file or folder that can be used",
         found=error.strerror or str(error) or type(error).__name__,
-        where=printable(where or error.filename or ""),
+        where=_final(printable(where or error.filename or "")),
         hint=hint or _HINTS.get(error.errno or 0, "Check the path, its permissions and the disk."),
     )
+
+
+def is_refusal(error: BaseException | None) -> bool:
+    """Whether the system refuses something: decoders raise an OSError without a number, or seek to where nothing is."""
+    return isinstance(error, OSError) and error.errno not in (None, errno.EINVAL)
+
+
+def _final(path: str) -> str:
+    """A path as it will be called: without the hidden folder of `work_folder`, which nobody has asked for."""
+    return _HIDDEN.sub(r"\1", path)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import gzip
 import re
 import stat
 import tarfile
@@ -26,10 +25,11 @@ from headstart.data.tar_header import WholeHeader
 from headstart.data.zip_layout import check_entries, read_directory
 from headstart.download import DISK_FULL
 from headstart.errors import DataError, HeadstartError
-from headstart.files import os_errors, remove_if_abandoned, work_folder
+from headstart.files import is_refusal, os_errors, remove_if_abandoned, work_folder
 from headstart.untrusted import sha256_of
 
 TOO_LARGE = "Unpack it yourself, or raise --max-gb of fetch, if you trust it."
+_HEAD = 512  # bytes by which an archive is recognised
 _BLOCK = 1 << 20  # bytes read and written at once
 _HEADERS = 8 << 20  # bytes of one tar member's headers; a long-name header would otherwise be read whole into memory
 _RATIO_FROM = 1_000_000_000  # bytes: a smaller result is never suspicious, drawings can shrink a thousandfold
@@ -52,13 +52,18 @@ _SUFFIXES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".tar.gz", ".tar.bz2", ".t
 
 def is_archive(path: Path) -> bool:
     """True when a file's suffix or first bytes are those of a zip or a tar (plain, gzip, bzip2 or xz)."""
-    return path.name.lower().endswith(_SUFFIXES) or _head(path).startswith(b"PK\x03\x04") or _is_tar(_head(path))
+    return path.name.lower().endswith(_SUFFIXES) or begins_like_archive(_head(path))
+
+
+def begins_like_archive(head: bytes) -> bool:
+    """True when the first 512 bytes of a file are those of a zip or a tar."""
+    return head.startswith(b"PK\x03\x04") or _is_tar(head)
 
 
 def _head(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            return file.read(512)
+            return file.read(_HEAD)
     except OSError:  # whoever reads all of it reports the reason
         return b""
 
@@ -163,10 +168,10 @@ class _Target:
                 file = path.open("xb")
             with file:
                 self._copy(content, file)
-        except (FileExistsError, NotADirectoryError) as error:
+        except (FileExistsError, NotADirectoryError):
             raise self.error(
                 "every entry once", f"{as_text(name)!r} twice (or as file and folder)", "Repack it."
-            ) from error
+            ) from None  # of the archive, not of the disk
 
     def _copy(self, content: IO[bytes], file: IO[bytes]) -> None:
         while block := content.read(_BLOCK):
@@ -189,7 +194,7 @@ class _Target:
                 "names that this disk can hold",
                 f"'{begin}…', {len(name):,} characters",
                 "Repack it with shorter names.",
-            ) from error
+            ) from None
 
     def make_folder(self, name: str) -> None:
         path = self.path(name)
@@ -197,28 +202,26 @@ class _Target:
             if path is not None:
                 with self._short_names(name):
                     path.mkdir(parents=True, exist_ok=True)
-        except (FileExistsError, NotADirectoryError) as error:
-            raise self.error("every entry once", f"{as_text(name)!r} as file and folder", "Repack it.") from error
+        except (FileExistsError, NotADirectoryError):
+            raise self.error("every entry once", f"{as_text(name)!r} as file and folder", "Repack it.") from None
 
 
 def _unpack_all(target: _Target) -> None:
-    # a tar can end with a zip inside it, which `is_zipfile` accepts as a zip: the head decides
-    is_zip = not _is_tar(_head(target.archive)) and zipfile.is_zipfile(target.archive)
+    with target.archive.open("rb") as file:
+        # a tar can end with a zip inside it, which `is_zipfile` accepts as a zip: the head decides
+        is_zip = not _is_tar(file.read(_HEAD)) and zipfile.is_zipfile(file)
     try:
         (_unpack_zip if is_zip else _unpack_tar)(target)
         if not target.entries:  # zeros are a valid tar without entries
             raise EOFError("no entries")
     except HeadstartError:
         raise
-    except OSError as error:
-        if isinstance(error, gzip.BadGzipFile):
-            raise _damaged(target, error) from error
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        found = "a full disk" if full else f"one that cannot be unpacked ({error})"
-        raise target.error(
-            "a complete zip or tar archive, and disk space for it", found, DISK_FULL if full else ""
-        ) from error
-    except Exception as error:  # what the parsers raise for bytes that nobody intended has no end: IndexError, struct…
+    except Exception as error:
+        if is_refusal(error):
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):  # type: ignore[attr-defined]
+                raise  # what the system refuses is no damage of the archive
+            raise target.error(f"{_WANTED}, and disk space for it", "a full disk", DISK_FULL) from error
+        # what the parsers raise for bytes that nobody intended has no end: IndexError, struct…
         raise _damaged(target, error) from error
 
 

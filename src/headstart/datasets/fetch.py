@@ -12,13 +12,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from headstart.data.archive import TOO_LARGE, is_archive, unpack
+from headstart.data.archive import TOO_LARGE, begins_like_archive, unpack
 from headstart.data.folder_scan import as_text
 from headstart.data.source_record import Origin, SourceRecord
 from headstart.datasets.sources import Archive, Source
 from headstart.datasets.staging import Fetched, clear_staging, find_fetched, make_staging, publish, today
 from headstart.download import DISK_FULL, DownloadLimits, Note, download, file_matches, one_process
 from headstart.errors import DataError, DownloadError
+from headstart.files import is_refusal
 
 Progress = Callable[[str, int, int], None]
 """Called with the file's name, the bytes done and the bytes in all (0 where the server does not say)."""
@@ -130,7 +131,7 @@ class _Fetch:
         try:
             unpacked = unpack(file, file.parent / "unpacked", max_bytes=self.max_bytes)
         except DataError as error:
-            if error.hint not in (DISK_FULL, TOO_LARGE):
+            if error.hint not in (DISK_FULL, TOO_LARGE) and not is_refusal(error.__cause__):
                 file.unlink()  # another try must not find the same bytes
             raise DataError(expected=error.expected, found=error.found, where=url, hint=error.hint) from error
         wanted = unpacked / archive.inside if archive.inside else unpacked
@@ -147,10 +148,10 @@ class _Fetch:
 
 
 def _check_is_archive(file: Path, url: str) -> None:
-    if is_archive(file):
-        return
     with file.open("rb") as opened:
         head = opened.read(512)
+    if begins_like_archive(head):
+        return
     is_page = b"<html" in head.lower() or b"<!doctype" in head.lower()
     file.unlink()
     raise DataError(
