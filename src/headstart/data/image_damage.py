@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from PIL import ImageFile
 
 from headstart.data import heif
+from headstart.data.hevc_stream import hevc_damage
 from headstart.data.jpeg_damage import ZEROS, check_jpeg, libjpeg_warning
 from headstart.data.lzw_codes import lzw_damage
 from headstart.data.stored_pixels import bmp_layout, ppm_layout
@@ -334,6 +335,15 @@ def _check_boxes(image: ImageFile.ImageFile, data: bytes) -> str | None:
     return None
 
 
+def _check_heif(image: ImageFile.ImageFile, data: bytes) -> str | None:
+    """Every box lies in the file, and the units of the image data are whole."""
+    said = _check_boxes(image, data)
+    try:
+        return said or hevc_damage(data)
+    except (struct.error, IndexError, ValueError, KeyError):
+        return None  # another structure than that of photographs: the decoder decides
+
+
 _CHECKS: dict[str, Callable[[ImageFile.ImageFile, bytes], str | None]] = {
     "JPEG": check_jpeg,
     "MPO": check_jpeg,
@@ -346,5 +356,5 @@ _CHECKS: dict[str, Callable[[ImageFile.ImageFile, bytes], str | None]] = {
     "ICO": _check_ico,
     "JPEG2000": check_jpeg2000,
     "AVIF": _check_boxes,
-    heif.FORMAT: _check_boxes,
+    heif.FORMAT: _check_heif,
 }

@@ -428,7 +428,7 @@ def _decode_with_pillow(image: ImageFile.ImageFile, reading: _Reading, factor: i
             image.load()  # and makes the picture upright, as for no other format
     else:
         image.load()
-    if image.format in ("WEBP", "AVIF") and not reading.rules.checked:
+    if image.format in ("WEBP", "AVIF", heif.FORMAT) and not reading.rules.checked:
         reading.blame(unused_data(image, reading.data))
     if image.format in ("JPEG", "MPO"):
         factor = 1  # reduced already
