@@ -61,7 +61,6 @@ COMMANDS: dict[str, str] = {
     "continue": "continue PLACE/run --strategy last-stage --epochs 1 --out OUT/continued",
     "track": "track PLACE/run --to tensorboard --place OUT/board",
     "demo": "demo OUT/demo --backbone embedded",
-    "pretrain": "pretrain --recipe proof --out OUT/pretrained --minutes 0.02 --offline",
     "lab": "lab",
     "backbones": "backbones",
     "engines": "engines",

@@ -291,7 +291,8 @@ def _copy(response: http.client.HTTPResponse, file: FileIO, answer: _Answer, *, 
         if done > (most := task.limits.most_bytes):  # a server that does not announce the length
             raise task.error(f"more than {most} bytes", expected=f"a file of at most {most} bytes")
         if task.progress:
-            task.progress(done, answer.total)
+            with _own_disk(task.part.parent):  # what it writes is not the server's either
+                task.progress(done, answer.total)
 
 
 def _refused(code: int, task: _Task) -> None:
