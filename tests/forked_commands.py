@@ -116,8 +116,8 @@ def _child(
             signal.signal(number, signal.SIG_DFL)
         os.environ["HEADSTART_CACHE"] = str(cache)
         os.chdir(folder)
-        for number, path in logs.items():
-            os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666), number)
+        for stream, path in logs.items():
+            os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666), stream)
         sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
         prepare()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD_BACK)

@@ -204,7 +204,8 @@ def test_a_full_disk_is_said_and_holds_nothing_half_written(
     server.files["set.zip"] += bytes(400_000)
     (small / "ballast").write_bytes(bytes(shutil.disk_usage(small).free - room))
 
-    for verb in (lambda: fetch(server, small), lambda: pull(small)):
+    verbs: tuple[Callable[[], object], ...] = (lambda: fetch(server, small), lambda: pull(small))
+    for verb in verbs:
         with pytest.raises(HeadstartError) as caught:
             verb()
         assert any(words in str(caught.value).lower() for words in ("space", "full", "disk")), caught.value
