@@ -15,7 +15,7 @@ from PIL import Image
 from drawn_scenes import sample, save, scene
 from headstart.data import image_index as content
 from headstart.data.image_index import SIGNATURE_SIDE, ImageFacts, ImageIndex, signature_of
-from headstart.data.images import ImageRules
+from headstart.data.images import ImageRules, open_image
 
 
 @pytest.fixture
@@ -110,6 +110,21 @@ def test_verify_hashes_every_file_and_notices_what_time_and_size_hide(
     assert fresh[:3] == stale[:3]
     assert fresh[3].pixels != stale[3].pixels
     assert opened.count("decode") == 1
+
+
+def test_facts_that_were_added_are_those_of_decoding_and_the_file_is_only_hashed(
+    folder: Path, tmp_path: Path, opened: list[str]
+) -> None:
+    usual = facts_in(tmp_path / "other", folder)
+    index = ImageIndex(tmp_path / "index")
+    for path in folder.iterdir():
+        data = path.read_bytes()
+        index.add([content.facts_of(hashlib.sha256(data).hexdigest(), open_image(data))])
+    index.close()
+    opened.clear()
+
+    assert facts_in(tmp_path / "index", folder) == usual
+    assert sorted(opened) == ["0.png", "1.png", "2.png"]
 
 
 def test_other_rules_decode_again_and_both_are_kept(tmp_path: Path, opened: list[str]) -> None:

@@ -57,6 +57,14 @@ def test_auto_runs_the_network_itself_when_hardly_an_image_waits(tmp_path: Path)
 
 
 @pytest.mark.slow
+def test_no_export_is_made_while_someone_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headstart.engines.choose._EXPORT", 0.0)  # worth it however few images wait
+    monkeypatch.setattr("headstart.engines.choose.onnx_forward", lambda *_, **__: pytest.fail("an export"))
+    engine = choose_engine(made("cifar_resnet20"), waiting=48, cache_folder=tmp_path, may_export=False)
+    assert engine.name == "folded"
+
+
+@pytest.mark.slow
 def test_auto_measures_when_many_images_wait_and_uses_the_table_before() -> None:
     some = EngineSearch(made("resnet18"), {"folded": folded_forward}).best(100, 32, export_seconds=None)
     assert some.name == "folded"

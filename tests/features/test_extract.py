@@ -14,7 +14,7 @@ from headstart.data import batches
 from headstart.data.images import ImageRules, open_image
 from headstart.errors import DataError
 from headstart.features.cache import FeatureCache
-from headstart.features.extract import ImageFiles, extract_features, open_store
+from headstart.features.extract import ImageFiles, extract_features, open_store, store_prepared
 
 RULES = ImageRules()
 
@@ -61,6 +61,21 @@ def test_a_second_time_no_image_is_opened(
 
     np.testing.assert_array_equal(again.matrix, first.matrix)
     assert (told.cached, told.computed) == (10, 0)
+
+
+def test_pixels_that_are_prepared_already_give_the_same_rows(
+    photos: Path, backbone: Backbone, cache: FeatureCache, tmp_path: Path
+) -> None:
+    files, store = files_of(photos, 4), open_store(cache, backbone, RULES)
+    pixels = [backbone.preprocess.prepare(open_image(path).rgb) for path in files.paths]
+    store_prepared(pixels, files.contents, backbone, forward=backbone.features, store=store)
+
+    kept, told = extract_features(files, backbone, backbone.features, store)
+    other = open_store(FeatureCache(tmp_path / "other", 1e9), backbone, RULES)
+    expected, _ = extract_features(files, backbone, backbone.features, other)
+
+    assert (told.cached, told.computed) == (4, 0)
+    np.testing.assert_array_equal(kept.matrix, expected.matrix)
 
 
 def test_one_image_under_two_names_is_computed_once(photos: Path, backbone: Backbone, cache: FeatureCache) -> None:

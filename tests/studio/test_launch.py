@@ -21,12 +21,23 @@ from headstart.studio.launch import launch
 from studio.studio_client import lay_images, png
 
 
-def test_a_port_that_is_taken_and_a_file_are_refused(tmp_path: Path) -> None:
+def test_a_port_that_is_taken_and_a_file_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "environ", dict(os.environ))  # it says how threads wait
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(HeadstartError, match="port"):
         launch(tmp_path / "p", port=taken.getsockname()[1], open_browser=False)
     (tmp_path / "f").write_text("")
     with pytest.raises(HeadstartError, match="folder"):
         launch(tmp_path / "f", open_browser=False)
+
+
+def test_threads_do_not_spin_unless_the_user_says_how_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "f").write_text("")
+    for given, expected in (({}, ("PASSIVE", "1")), ({"OPENBLAS_NUM_THREADS": "8"}, ("PASSIVE", "8"))):
+        known = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "OPENBLAS_"))}
+        monkeypatch.setattr(os, "environ", known | given)
+        with pytest.raises(HeadstartError, match="folder"):
+            launch(tmp_path / "f", open_browser=False)
+        assert (os.environ["OMP_WAIT_POLICY"], os.environ["OPENBLAS_NUM_THREADS"]) == expected
 
 
 def start(folder: Path) -> tuple[subprocess.Popen[str], int, str]:

@@ -15,6 +15,7 @@ from drawn_photos import draw_folder
 from headstart.studio.event_hub import EventHub
 from headstart.studio.learner import Learner
 from headstart.studio.project import Project
+from studio.studio_client import png
 
 _PATIENCE = 60  # seconds
 
@@ -106,3 +107,25 @@ def test_a_class_that_goes_leaves_nothing_to_answer_with(following: tuple[Projec
 
     wait(lambda: last(page, "learned")["missing"])
     assert learner.classifier is None
+
+
+@pytest.mark.slow
+def test_while_images_come_their_features_are_computed_and_the_head_is_solved_at_the_end(
+    following: tuple[Project, Page, Learner], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, page, learner = following
+    wait(lambda: learner._revision == f"{project.revision} {project.revision}" and not learner._busy)
+    monkeypatch.setattr("headstart.data.batches.open_image", lambda *_: pytest.fail("decoded again"))
+    learner._next = time.monotonic() + 3600  # the time between two solutions is over only when no more comes
+    page.told.clear()
+
+    with learner.receiving():
+        for seed in range(3):
+            data = png(seed, side=60)
+            learner.open(data)
+            (project.folder / "disc" / f"new-{seed}.png").write_bytes(data)
+        learner.wake()
+        wait(lambda: not len(learner._live._arrivals))
+        assert last(page, "learned") is None
+
+    assert wait(lambda: last(page, "learned"))["images"] == 15

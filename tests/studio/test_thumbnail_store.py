@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from headstart.data.images import BadImage
-from headstart.studio.thumbnail_store import ThumbnailStore
+from headstart.studio.thumbnail_store import LARGE, ThumbnailStore
 from studio.studio_client import png
 
 
@@ -38,6 +39,19 @@ def test_memory_is_bounded_and_what_was_used_last_stays(tmp_path: Path) -> None:
 
     assert [path.name for path, _, _ in store._kept] == ["2.png", "0.png", "3.png"]
     assert store._size <= 3 * one + one // 2
+
+
+def test_a_file_that_was_decoded_before_is_not_decoded_until_it_is_another(tmp_path: Path) -> None:
+    store, path = ThumbnailStore(), tmp_path / "a.png"
+    path.write_bytes(png(1, side=400))
+    other = np.zeros((400, 400, 3), np.uint8)  # not what the file holds: it shows where the picture is from
+    store.put(path, other)
+
+    assert Image.open(io.BytesIO(store.get(path, "1", LARGE)[0])).convert("L").getextrema()[1] > 0  # another side
+    assert Image.open(io.BytesIO(store.get(path, "1", 160)[0])).convert("L").getextrema() == (0, 0)
+    store.put(path, other)
+    path.write_bytes(png(2, side=400) + b" ")
+    assert Image.open(io.BytesIO(store.get(path, "2", 160)[0])).convert("L").getextrema()[1] > 0
 
 
 def test_a_file_that_is_no_image_says_why(tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ import pytest
 
 pytest.importorskip("fastapi")
 
+from headstart.data.images import open_image
 from headstart.serving.body import Refusal
-from headstart.studio import upload
+from headstart.studio import thumbnail_store, upload
 from studio.studio_client import png
 
 
@@ -41,6 +42,15 @@ def test_a_full_disk_is_said_before_anything_is_read(tmp_path: Path, monkeypatch
     assert refused.value.status == 507
 
 
-def test_the_suffix_is_that_of_the_content(tmp_path: Path) -> None:
-    (tmp_path / "lies.jpg").write_bytes(png())
-    assert upload.suffix_of(tmp_path / "lies.jpg") == ".png"
+def test_the_suffix_is_that_of_the_content_and_the_thumbnail_needs_no_second_decoding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lies.jpg").write_bytes(png(side=300))
+    thumbnails = thumbnail_store.ThumbnailStore()
+    expected = thumbnails.get(tmp_path / "lies.jpg", "before", 160)
+
+    assert upload.check_image(tmp_path / "lies.jpg", open_image, thumbnails) == ".png"
+
+    (tmp_path / "lies.jpg").rename(tmp_path / "true.png")
+    monkeypatch.setattr(thumbnail_store, "open_image", lambda *_: pytest.fail("decoded again"))
+    assert thumbnails.get(tmp_path / "true.png", "1", 160) == expected

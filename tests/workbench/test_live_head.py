@@ -80,6 +80,23 @@ def test_only_new_images_are_computed(live: LiveHead, folder: Path) -> None:
 
 
 @pytest.mark.slow
+def test_images_that_were_decoded_when_they_came_are_not_decoded_again(
+    live: LiveHead, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples = samples_of(folder)
+    live.absorb()  # the backbone is there when images come
+    for sample in samples:
+        assert live.open(sample.path.read_bytes()).format == "PNG"
+    for module in ("image_index", "batches"):
+        monkeypatch.setattr(f"headstart.data.{module}.open_image", lambda *_: pytest.fail("decoded again"))
+    live.absorb_all()
+
+    result = live.solve(samples, CLASSES)
+
+    assert (len(result.samples), result.computed, live.absorb()) == (18, 0, 0)
+
+
+@pytest.mark.slow
 def test_the_classifier_answers_as_the_head_does(live: LiveHead, folder: Path, tmp_path: Path) -> None:
     samples = samples_of(folder)
     result = live.solve(samples, CLASSES)
@@ -158,15 +175,16 @@ def test_an_image_that_cannot_be_read_is_named(live: LiveHead, folder: Path, tmp
 def test_the_engine_is_made_once_ahead_and_again_only_for_far_more_images(
     live: LiveHead, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made: list[int] = []
+    made: list[tuple[int, bool]] = []
     original = live.session.engine
     monkeypatch.setattr(
-        type(live.session), "engine", lambda _, backbone, waiting: made.append(waiting) or original(backbone, waiting)
+        type(live.session),
+        "engine",
+        lambda _, backbone, waiting, may_export: made.append((waiting, may_export)) or original(backbone, waiting),
     )
 
-    assert live.prepare()
-    assert not live.prepare()
+    assert live.absorb() == 0
     for waiting in (1, 200, 480, 481, 4000):
         live._forward(waiting)
 
-    assert made == [48, 481]
+    assert made == [(48, False), (481, True)]

@@ -88,6 +88,11 @@ class ImageIndex:
         """Close the file; what was found is already committed."""
         self._store.close()
 
+    def add(self, found: Sequence[ImageFacts], rules: ImageRules | None = None) -> None:
+        """Keep facts of images that were decoded elsewhere under these rules; their files are then only hashed."""
+        reader = _FactReader(self._store, rules or ImageRules())
+        self._store.add([], [(facts.content, reader.name, _pack(facts)) for facts in found])
+
     def facts(
         self,
         samples: Sequence[Sample],

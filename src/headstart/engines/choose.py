@@ -86,7 +86,8 @@ def choose_engine(
     waiting: int = 0,
     batch_size: int = 32,
     cache_folder: Path,
-) -> Engine:
+    may_export: bool = True,
+) -> Engine:  # seven: what runs, where and how much of it, and what the choice may cost
     """The requested engine, or for `auto` the one that computes the waiting images soonest.
 
     An engine whose features differ from eager's by more than 2e-5 of the largest in their stage is refused: eager is
@@ -97,6 +98,7 @@ def choose_engine(
         waiting: images whose features are still to be computed.
         batch_size: images in one forward pass.
         cache_folder: where the export for onnxruntime is kept.
+        may_export: whether `auto` may make one now, which takes some ten seconds.
 
     Raises:
         BackboneError: the name is unknown, or the requested engine is not available here.
@@ -118,19 +120,20 @@ def choose_engine(
         export = partial(onnx_forward, cache_folder=cache_folder)
         search = EngineSearch(backbone, {"folded": folded_forward, "onnxruntime": export})
         if name == "auto":
-            engine = _best(search, waiting, batch_size, cache_folder=cache_folder)
+            engine = _best(search, waiting, batch_size, cache_folder=cache_folder, may_export=may_export)
         else:
             engine = search.requested(name)
     return with_flips(engine, backbone)
 
 
-def _best(search: EngineSearch, waiting: int, batch_size: int, *, cache_folder: Path) -> Engine:
+def _best(search: EngineSearch, waiting: int, batch_size: int, *, cache_folder: Path, may_export: bool) -> Engine:
     """The fastest as this machine has measured it before; else what `EngineSearch.best` finds, which is kept."""
     backbone, missing = search.backbone, missing_packages()
     kept = read_measurement(backbone, cache_folder)
     if kept is not None:
         return search.measured_before(kept.seconds)
-    start = None if missing else _LOAD if is_exported(backbone, cache_folder) else _EXPORT
+    exported = not missing and is_exported(backbone, cache_folder)
+    start = _LOAD if exported else None if missing or not may_export else _EXPORT
     engine = search.best(waiting, batch_size, export_seconds=start)
     if search.seconds and (missing or "onnxruntime" in search.tried):
         keep_measurement(backbone, search.seconds, cache_folder)

@@ -125,6 +125,27 @@ def extract_features(
     return features, Extraction(cached, len(files.contents) - cached, time.perf_counter() - began)
 
 
+def store_prepared(
+    pixels: Sequence[torch.Tensor],
+    contents: Sequence[str],
+    backbone: Backbone,
+    *,
+    forward: Forward,
+    store: FeatureStore,
+) -> None:
+    """Compute the features of images that are decoded and prepared already, as one batch, into the store.
+
+    Args:
+        pixels: n times 3×S×S uint8, as the backbone's preprocessing makes them. contents: n content hashes.
+
+    Raises:
+        RunError: the disk is full.
+    """
+    with torch.inference_mode():
+        rows = forward(backbone.preprocess.normalise(torch.stack(list(pixels)))).cpu().numpy()
+    store.add(contents, rows)
+
+
 def _fill(features: Features, store: FeatureStore) -> NDArray[np.bool_]:
     filled = np.zeros(len(features.contents), dtype=bool)
     for positions, rows in store.read(features.contents):

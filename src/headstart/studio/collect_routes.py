@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import shlex
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -11,16 +13,17 @@ from fastapi.responses import JSONResponse, Response
 
 from headstart.data.finding import SEVERITIES, Finding
 from headstart.data.folder_scan import OWN, WAITING
+from headstart.data.thumbnails import SIDE
 from headstart.errors import DataError
 from headstart.plain import to_plain
 from headstart.serving.body import Refusal
 from headstart.studio.project import RUNS
 from headstart.studio.thumbnail_store import LARGE
-from headstart.studio.upload import ARCHIVE_BYTES, IMAGE_BYTES, incoming, receive, suffix_of, take_archive
+from headstart.studio.upload import ARCHIVE_BYTES, IMAGE_BYTES, check_image, incoming, receive, take_archive
 from headstart.studio.workspace import Workspace, ids_of, read_json
 from headstart.workbench.run import run_name
 
-_SIDES = {"small": 160, "large": LARGE}
+_SIDES = {"small": SIDE, "large": LARGE}
 _SHOWN = (OWN, WAITING)  # reasons of files that are shown elsewhere: runs, and images without a class
 _TOO_LITTLE = ("no-labels", "few-classes")  # kinds of findings that the live result says: "Make at least two classes."
 _UPLOADS = 8  # at once; a browser opens six connections
@@ -166,6 +169,7 @@ def _add_images(routes: APIRouter, space: Workspace) -> None:
 
 def _add_uploads(routes: APIRouter, space: Workspace) -> None:
     places = asyncio.Semaphore(_UPLOADS)
+    check = partial(check_image, open_=space.learner.open, thumbnails=space.thumbnails)
 
     def check_kind(request: Request, allowed: tuple[str, ...], *, images: bool) -> None:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -175,20 +179,20 @@ def _add_uploads(routes: APIRouter, space: Workspace) -> None:
     @routes.post("/images")
     async def add(request: Request, *, label: str, name: str = "", batch: str = "", burst: str = "") -> dict[str, str]:
         check_kind(request, _IMAGES, images=True)
+
+        def take(path: Path) -> str:
+            return space.project.add(path, label, name=name, suffix=check(path), batch=batch[:40], burst=burst)
+
         async with places:
-            with incoming(space.project) as path:
+            with incoming(space.project) as path, space.learner.receiving():
                 await receive(request, path, IMAGE_BYTES)
-                suffix = await space.run(suffix_of, path)
-                id = await space.change(
-                    space.project.add, path, label, name=name, suffix=suffix, batch=batch[:40], burst=burst
-                )
-        return {"id": id}
+                return {"id": await space.run(take, path)}
 
     @routes.post("/archives")
     async def archive(request: Request, label: str = "", batch: str = "") -> JSONResponse:
         check_kind(request, _ARCHIVES, images=False)
         async with places:
-            with incoming(space.project) as path:
+            with incoming(space.project) as path, space.learner.receiving():
                 await receive(request, path, ARCHIVE_BYTES)
-                found = await space.change(take_archive, space.project, path, label=label, batch=batch[:40])
+                found = await space.run(take_archive, space.project, path, check, label=label, batch=batch[:40])
         return JSONResponse(to_plain(found))

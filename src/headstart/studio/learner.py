@@ -5,14 +5,17 @@ In: the project. Out: events for the pages (`changed`, `learned`, `audited`), th
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 import traceback
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from headstart.classifier.classifier import Classifier
 from headstart.data.finding import Finding
+from headstart.data.images import OpenedImage
 from headstart.errors import HeadstartError
 from headstart.progress import Event, Notice, Progress
 from headstart.studio.event_hub import EventHub
@@ -22,6 +25,9 @@ from headstart.workbench.live_head import LiveHead, LiveResult
 from headstart.workbench.session import Session
 
 _POLL = 1.0  # seconds between two looks for changes from elsewhere, while a page is open
+_EVERY = 1.0  # seconds at least between two solutions while images still come
+_SHARE = 2.0  # and this many times what a solution takes, so that a large set does not keep the images waiting
+_PAUSE = 0.3  # seconds after a change in which an audit that runs stands still
 _QUIET = 1.5  # seconds without a change before the audit compares images with each other
 
 
@@ -50,7 +56,9 @@ class Learner:
         self._solved: tuple[LiveResult, Classifier | None] | None = None
         self._audited = Audited()
         self._revision, self._changed = "", time.monotonic()
-        self._busy = False  # whether a change is being learned: the audit would take half of the processor
+        self._receiving = 0  # uploads under way
+        self._next = 0.0  # when the head may be solved again although images still come
+        self._busy = True  # whether a change is being learned: the audit would take half of the processor
         self._threads = [
             threading.Thread(target=self._run, args=(work,), name=f"studio {name}", daemon=True)
             for name, work in (("learn", self._learn), ("audit", self._audit))
@@ -67,6 +75,26 @@ class Learner:
         self._wake.set()
         for thread in self._threads:
             thread.join(timeout=10)
+
+    @contextlib.contextmanager
+    def receiving(self) -> Iterator[None]:
+        """Say that an image is on its way: those before it are computed, and the head is solved with all of them."""
+        with self._lock:
+            self._receiving += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._receiving -= 1
+            self.wake()
+
+    def open(self, data: bytes) -> OpenedImage:
+        """Decode an image that has come, once: its features are computed from these pixels.
+
+        Raises:
+            BadImage: it cannot be used.
+        """
+        return self._live.open(data)
 
     def wake(self) -> None:
         """Say that the folder has changed."""
@@ -100,6 +128,7 @@ class Learner:
             try:
                 work()
             except HeadstartError as error:
+                self._busy = False
                 self._hub.publish("notice", {"text": str(error)})
                 self._stopping.wait(_POLL)
             except Exception:  # a page must not hang in silence: the bug is shown, and the folder followed further
@@ -108,25 +137,35 @@ class Learner:
                 self._stopping.wait(_POLL)
 
     def _learn(self) -> None:
-        _ = self._live.start  # the backbone is loaded while the user makes the first class
-        self._wake.wait(_POLL)
+        came = self._live.absorb()  # the backbone is loaded while the user makes the first class
+        if came:
+            self._changed = time.monotonic()
+        else:
+            self._wake.wait(_POLL)
         self._wake.clear()
         if self._stopping.is_set():
+            return
+        if (came or self._receiving) and time.monotonic() < self._next:
+            if came:
+                self._wake.set()  # for what has come since, or for the head, once nothing more comes
             return
         revision, audited = self._project.revision, self.audited
         state = f"{revision} {audited.revision}"
         if state == self._revision:
+            self._busy = False
             self._look_ahead()
             return
         self._revision, self._changed, self._busy = state, time.monotonic(), True
         try:
             self._solve(revision, audited)
         finally:
-            self._changed, self._busy = time.monotonic(), False
+            taken, self._changed, self._busy = time.monotonic() - self._changed, time.monotonic(), False
+            self._next = self._changed + max(_EVERY, _SHARE * taken)
 
     def _solve(self, revision: str, audited: Audited) -> None:
         snapshot = self._project.look()
         self._hub.publish("changed", {"revision": revision})
+        self._live.absorb_all()  # the images of the snapshot have all been decoded
         samples = [picture.sample for picture in snapshot.pictures]
         began = time.perf_counter()
         result = self._live.solve(samples, snapshot.classes, joined=audited.joined)
@@ -137,12 +176,7 @@ class Learner:
         self._hub.publish("learned", {**summary(result), "revision": revision, "total_seconds": seconds}, keep=True)
 
     def _look_ahead(self) -> None:
-        """Features of some images without a class; the rest comes after the next look for changes, which is at once.
-
-        Before these, once there is something to learn from, the engine for many images.
-        """
-        if self.classifier is not None and self._live.prepare():
-            return
+        """Features of some images without a class; the rest comes after the next look for changes, which is at once."""
         unlabelled = self._project.look().unlabelled
         if self.waiting.step(unlabelled):
             self._hub.publish("ahead", {"done": self.waiting.done(unlabelled), "total": len(unlabelled)})
@@ -177,6 +211,8 @@ class Learner:
             self._hub.publish("notice", {"text": event.text})
 
     def _on_audit(self, event: Event) -> None:
+        while (self._busy or time.monotonic() - self._changed < _PAUSE) and not self._stopping.is_set():
+            time.sleep(_PAUSE / 10)  # what someone waits for comes first
         if isinstance(event, Progress) and event.done < event.total and event.seconds > 1:
             self._hub.publish("progress", {"step": event.step, "done": event.done, "total": event.total})
 
@@ -192,7 +228,6 @@ def summary(result: LiveResult) -> dict[str, Any]:
         "majority": result.majority,
         "classes": result.class_scores(),
         "unreadable": len(result.unreadable),
-        "computed": result.computed,
         "seconds": result.seconds,
         "held_out": result.probe.path.held_out if result.probe else "",
     }

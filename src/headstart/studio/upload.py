@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +14,13 @@ from starlette.requests import ClientDisconnect, Request
 from headstart import files, runtime
 from headstart.data.archive import unpack
 from headstart.data.image_set import scan, scan_unlabelled
-from headstart.data.images import SUFFIXES, BadImage, ImageRules, open_image
+from headstart.data.images import SUFFIXES, BadImage, OpenedImage, read_bytes
 from headstart.errors import DataError
 from headstart.serving.body import Refusal
 from headstart.studio.journal import HIDDEN
 from headstart.studio.names import class_name
 from headstart.studio.project import Project
+from headstart.studio.thumbnail_store import ThumbnailStore
 
 IMAGE_BYTES = 64_000_000  # raw scans as TIFF; a phone's largest photograph has 25 MB
 ARCHIVE_BYTES = 4_000_000_000
@@ -27,7 +28,9 @@ UNPACKED_BYTES = 8_000_000_000
 ARCHIVE_FILES = 100_000
 SECONDS = 600.0  # until all of a body is there
 _SPARE = 500_000_000  # bytes left free on the disk
-_PIXELS = ImageRules().max_pixels
+
+Open = Callable[[bytes], OpenedImage]
+"""Decodes the bytes of an image file, as `Learner.open`."""
 
 
 @dataclass(frozen=True)
@@ -81,12 +84,17 @@ async def receive(request: Request, path: Path, most: int) -> int:
 
 async def _write(request: Request, path: Path, most: int) -> int:
     written = 0
-    with files.atomic_write(path) as part, part.open("wb") as file:
-        async for chunk in request.stream():
-            written += len(chunk)
-            if written > most:
-                raise _too_large(most)
-            file.write(chunk)
+    try:
+        with files.os_errors(path), path.open("wb") as file:
+            async for chunk in request.stream():
+                written += len(chunk)
+                if written > most:
+                    raise _too_large(most)
+                file.write(chunk)
+        files.flush(path)  # before it gets its name: a power cut leaves no empty image
+    except BaseException:
+        files.remove(path)
+        raise
     return written
 
 
@@ -94,21 +102,23 @@ def _too_large(most: int) -> Refusal:
     return Refusal(413, f"a file may have {most:,} bytes")
 
 
-def suffix_of(path: Path) -> str:
-    """The suffix that belongs to the content of an image, which is decoded once.
+def check_image(path: Path, open_: Open, thumbnails: ThumbnailStore) -> str:
+    """Decode an image once, for the learner and for its thumbnail; the suffix that belongs to its content.
 
     Raises:
         BadImage: it cannot be used.
     """
-    opened = open_image(path, ImageRules(max_pixels=_PIXELS))
+    opened = open_(read_bytes(path))
+    thumbnails.put(path, opened.rgb)
     return SUFFIXES[opened.format][0]
 
 
-def take_archive(project: Project, archive: Path, *, label: str, batch: str) -> Unpacked:
+def take_archive(project: Project, archive: Path, check: Callable[[Path], str], *, label: str, batch: str) -> Unpacked:
     """Unpack a zip or tar and add its images: to one class, or to the classes that its folders name.
 
     Args:
-        label: of all images; empty: by folders. batch: so that all are undone together.
+        check: gives the suffix of an image; see `check_image`. label: of all images; empty: by folders.
+        batch: so that all are undone together.
 
     Raises:
         DataError: it cannot be unpacked, holds no image, or a folder's name cannot be a class.
@@ -121,7 +131,7 @@ def take_archive(project: Project, archive: Path, *, label: str, batch: str) -> 
         made = set(project.look().classes)
         for path, name in found:
             try:
-                suffix = suffix_of(path)
+                suffix = check(path)
             except BadImage as bad:
                 refused.append(f"{path.name}: {bad.reason}")
                 continue

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -22,6 +22,7 @@ from headstart.classifier.familiarity import FamiliarImages, Familiarity, fit_fa
 from headstart.data.bursts import find_groups
 from headstart.data.image_index import ImageFacts, ImageIndex
 from headstart.data.image_set import Sample
+from headstart.data.images import OpenedImage
 from headstart.data.split import merge_groups
 from headstart.errors import DataError
 from headstart.evaluation.conformal import fit_conformal
@@ -32,13 +33,14 @@ from headstart.features.matrix import Features, FeatureView
 from headstart.heads.knn import NEIGHBOURS, vote
 from headstart.heads.linear_probe import LinearProbe, TrainingRows, fit_linear_probe
 from headstart.wording import counted, listed
+from headstart.workbench.arrivals import Arrivals
 from headstart.workbench.session import Session
 from headstart.workbench.starting_point import StartingPoint, choose_backbone
 from headstart.workbench.training_plan import layer_choices
 
 _COMPARED = 4000  # images between which all similarities are kept at once, 128 MB; above, no neighbours vote
 _MOST_NAMED = 5
-_MANY = 48  # waiting images from which choosing and building an engine, about a second, is won back
+_MANY = 48  # waiting images that the first engine is chosen for; one that is ready at once, since someone is waiting
 _FAR_MORE = 10  # times as many images as the engine was chosen for: another may be worth what it takes to build
 
 Labels = NDArray[np.int64]
@@ -140,6 +142,7 @@ class LiveHead:
     def __init__(self, session: Session) -> None:
         self.session = session
         self._engine: tuple[Forward, int] | None = None  # and the number of images it was chosen for
+        self._arrivals = Arrivals(session)
 
     @cached_property
     def start(self) -> StartingPoint:
@@ -194,16 +197,34 @@ class LiveHead:
             computed=computed,
         )
 
-    def prepare(self) -> bool:
-        """Make the engine for many images before they come; whether there was anything to make.
+    def open(self, data: bytes) -> OpenedImage:
+        """Decode an image that has just come; `absorb` then need not do so again. Any thread may call it.
 
         Raises:
-            BackboneError: the engine is not available here.
+            BadImage: it cannot be used.
         """
-        if self._engine is not None:
-            return False
+        return self._arrivals.open(data, replace(self.session.rules, keep_damaged=False))
+
+    def absorb(self) -> int:
+        """Compute the features of some images that `open` has decoded; how many, 0: no more wait.
+
+        Before the first of them the backbone is loaded and the engine made, so that both are there when images come.
+
+        Raises:
+            BackboneError: the backbone or the engine is not available here. RunError: the disk is full.
+        """
         self._forward(_MANY)
-        return True
+        return self._arrivals.absorb(self.start, self._forward)
+
+    def absorb_all(self) -> None:
+        """As `absorb`, all images that wait at this moment.
+
+        Raises:
+            BackboneError, RunError: as `absorb`.
+        """
+        left = len(self._arrivals)
+        while left > 0:
+            left -= self.absorb() or left
 
     def features_of(self, samples: Sequence[Sample]) -> Features:
         """Features of images with or without labels; those that cannot be read are left out.
@@ -234,11 +255,16 @@ class LiveHead:
             background=rules.background,
             bit_depth=rules.bit_depth,
             data=about,
-            versions=runtime.versions(),
+            versions=self._versions,
             created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         )
         conformal = fit_conformal(result.held_out, result.labels, result.groups)
         return Classifier(backbone, head, card, familiarity=self._familiarity(result), conformal=conformal)
+
+    @cached_property
+    def _versions(self) -> dict[str, str]:
+        """Looked up once: that takes as long as solving the head on a hundred images."""
+        return runtime.versions()
 
     def _familiarity(self, result: LiveResult) -> Familiarity | None:
         """None where comparing all images with each other would take longer than solving the head."""
@@ -291,14 +317,13 @@ class LiveHead:
         return features, extraction.computed
 
     def _forward(self, waiting: int) -> Forward:
-        """The network itself while few images come at once; an engine, which takes a while to make, once many wait."""
-        if self._engine is None:
-            wanted = waiting >= _MANY or self.session.device != "cpu"
-        else:
-            wanted = waiting > _FAR_MORE * self._engine[1]
-        if wanted:
-            self._engine = self.session.engine(self.start.backbone, waiting).forward, max(waiting, _MANY)
-        return self._engine[0] if self._engine else self.start.backbone.features
+        """An engine that is ready at once; once far more images wait than it was chosen for, the best for so many."""
+        chosen_for = 0 if self._engine is None else self._engine[1]
+        if self._engine is None or waiting > _FAR_MORE * chosen_for:
+            many = waiting if waiting > _FAR_MORE * _MANY else _MANY
+            engine = self.session.engine(self.start.backbone, many, may_export=many > _MANY)
+            self._engine = engine.forward, many
+        return self._engine[0]
 
     def _probe(self, features: Features, labels: Labels, groups: Labels, *, classes: int) -> LinearProbe:
         none = np.empty(0, dtype=np.int64)

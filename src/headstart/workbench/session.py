@@ -271,8 +271,8 @@ class Session:
         """
         return self.recipe.layout
 
-    def engine(self, backbone: Backbone, waiting: int) -> Engine:
-        """The engine of the recipe for so many images.
+    def engine(self, backbone: Backbone, waiting: int, *, may_export: bool = True) -> Engine:
+        """The engine of the recipe for so many images; `may_export`: see `choose_engine`.
 
         Raises:
             BackboneError: it is not available here.
@@ -284,6 +284,7 @@ class Session:
             waiting=waiting,
             batch_size=self.recipe.batch_size,
             cache_folder=runtime.cache_folder(),
+            may_export=may_export,
         )
 
     def forward(self, backbone: Backbone, waiting: int) -> Forward | None:
