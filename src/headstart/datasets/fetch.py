@@ -20,6 +20,7 @@ from headstart.datasets.staging import Fetched, clear_staging, find_fetched, mak
 from headstart.download import DISK_FULL, DownloadLimits, Note, download, file_matches, one_process
 from headstart.errors import DataError, DownloadError
 from headstart.files import is_refusal
+from headstart.progress import OnProgress
 
 Progress = Callable[[str, int, int], None]
 """Called with the file's name, the bytes done and the bytes in all (0 where the server does not say)."""
@@ -142,7 +143,7 @@ class _Fetch:
         wanted.rename(target)
         return Origin(urlsplit(url)._replace(query="").geturl(), unpacked.name, file.stat().st_size)
 
-    def _progress_of(self, url: str) -> Callable[[int, int], None] | None:
+    def _progress_of(self, url: str) -> OnProgress | None:
         progress, name = self.progress, _file_name(url)
         return None if progress is None else lambda done, total: progress(name, done, total)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from headstart.datasets.hand_scene import Skin
 from headstart.datasets.hand_shapes import Array, Build, Pose, View, vector
 from headstart.errors import DataError, near
 from headstart.files import make_folder, os_errors, work_folder
+from headstart.progress import OnProgress, no_progress
 from headstart.public_api import public_api
 
 HAND_CLASSES = ("paper", "rock", "scissors")
@@ -96,7 +96,7 @@ def draw_hands(
     test_per_class: int = 30,
     seed: int = 0,
     size: int = 128,
-    progress: Callable[[int, int], None] | None = None,
+    progress: OnProgress = no_progress,
 ) -> Path:
     """Write `train/CLASS/hand007-003.png` and `test/CLASS/…`; no hand is in both splits.
 
@@ -120,8 +120,7 @@ def draw_hands(
             own = int(np.random.SeedSequence([seed, number, frame]).generate_state(1)[0])
             picture = draw_hand(kind, seed=own, identity=seed * 1000 + number, size=size)
             picture.save(target / f"hand{number:03d}-{frame:03d}.png", compress_level=1)
-            if progress is not None:
-                progress(done, len(wanted))
+            progress(done, len(wanted))
         if folder.exists():
             folder.rmdir()  # empty: Windows cannot rename onto it
         drawn.rename(folder)

@@ -9,7 +9,7 @@ what is summed over shards is M×M.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -39,13 +39,12 @@ from headstart.heads.sufficient_statistics import (
     merge_all,
     merge_folds,
 )
+from headstart.progress import OnProgress
 from headstart.wording import counted
 
 WIDEST = 4_096  # features: five folds of D×D float64 are 0.7 GB in each worker; wider heads take fewer stages
 _BUNDLES = 4  # of rows for each worker, whose statistics are sent: a worker that is late holds up a quarter of its work
 _GATHERED_BYTES = 2e9  # rows of groups that span shards, brought together here; beyond, folds need none of it
-
-Step = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ class ShardedRows:
 
 
 def fit_from_shards(
-    engine: Engine, data: ShardedRows, *, layers: str, held_out: str, progress: Step, kind: str = "ridge"
+    engine: Engine, data: ShardedRows, *, layers: str, held_out: str, progress: OnProgress, kind: str = "ridge"
 ) -> LinearProbe:
     """The head from the statistics of shards.
 
@@ -91,13 +90,13 @@ def fit_from_shards(
     return LinearProbe(head, path, (choice,), temperature)
 
 
-def _fit_ridge(engine: Engine, data: ShardedRows, held_out: str, progress: Step) -> RegularizationPath:
+def _fit_ridge(engine: Engine, data: ShardedRows, held_out: str, progress: OnProgress) -> RegularizationPath:
     # positional: of fit_from_shards, which has checked them
     solving = _Solving(engine, data, progress)
     return solving.by_folds() if held_out == "folds" else solving.left_out()
 
 
-def _fit_kernel(engine: Engine, data: ShardedRows, held_out: str, progress: Step) -> RegularizationPath:
+def _fit_kernel(engine: Engine, data: ShardedRows, held_out: str, progress: OnProgress) -> RegularizationPath:
     # positional: as above
     labels = np.concatenate([part.labels for part in data.train])
     images = np.concatenate([part.images for part in data.train])
@@ -144,7 +143,7 @@ def _check_gathered(count: int, layout: Layout, what: str, *, where: str, hint: 
 class _Solving:
     """One fit: its maps are counted for the progress."""
 
-    def __init__(self, engine: Engine, data: ShardedRows, progress: Step) -> None:
+    def __init__(self, engine: Engine, data: ShardedRows, progress: OnProgress) -> None:
         self.engine, self.data, self.progress = engine, data, progress
         self.done, self.total = 0, 2 * len(data.train) + len(data.validation)
         self.folds: Folds = self._statistics(data.train, FOLDS)

@@ -5,7 +5,6 @@ In: a source, the work, an engine. Out: the table of each shard, mapped from dis
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from headstart.distributed.shard_files import ShardFiles
 from headstart.distributed.sources import ShardedSource
 from headstart.errors import DataError, RunError
 from headstart.files import atomic_write, make_folder, printable
+from headstart.progress import OnProgress
 
 BAD = "bad.parquet"
 _NAMED = 3  # bad images in an error
@@ -44,7 +44,7 @@ def run_shards(
     files: ShardFiles,
     *,
     max_bad_share: float,
-    progress: Callable[[int, int], None],
+    progress: OnProgress,
 ) -> ShardTables:  # six: what is done, where, and to what
     """Do the work on every shard whose result is not there.
 
@@ -102,7 +102,7 @@ class _Counting:
     """Counts images and bad ones while shards come in, and stops when the bad ones are too many."""
 
     def __init__(
-        self, source: ShardedSource, folder: Path, max_bad_share: float, progress: Callable[[int, int], None]
+        self, source: ShardedSource, folder: Path, max_bad_share: float, progress: OnProgress
     ) -> None:  # four, each for one sentence
         self.source, self.folder, self.most, self.progress = source, folder, max_bad_share, progress
         self.images = 0

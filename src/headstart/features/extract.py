@@ -20,6 +20,7 @@ from headstart.errors import DataError, RunError
 from headstart.features.cache import READER, FeatureCache, FeatureStore
 from headstart.features.features_file import create_file, scratch_matrix, seal_file
 from headstart.features.matrix import Features, Rows
+from headstart.progress import OnProgress, no_progress
 
 Forward = Callable[[torch.Tensor], torch.Tensor]
 """N×3×S×S float pixels → N×D features of all stages."""
@@ -80,7 +81,7 @@ def extract_features(
     into: Path | None = None,
     batch_size: int = 32,
     workers: int = 1,
-    progress: Callable[[int, int], None] | None = None,
+    progress: OnProgress = no_progress,
 ) -> tuple[Features, Extraction]:
     """Features of all images; only contents that the store does not have are decoded and run, each once.
 
@@ -165,7 +166,7 @@ class _Pass:
     store: FeatureStore
     batch_size: int
     workers: int
-    progress: Callable[[int, int], None] | None
+    progress: OnProgress
 
     def compute(self, missing: Sequence[int]) -> None:
         """Decode and run the images at these indices."""
@@ -190,8 +191,7 @@ class _Pass:
                 rows = self.forward(preprocess.normalise(batch.pixels)).cpu().numpy()
                 pending.add([files.contents[missing[position]] for position in batch.positions], rows)
                 done += len(batch.positions)
-                if self.progress is not None:
-                    self.progress(done, len(missing))
+                self.progress(done, len(missing))
 
 
 class _Pending:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from headstart.features.cache import READER, FeatureCache, read_card
 from headstart.files import FOR_CACHE, disk_full, remove, reserve, write_text
+from headstart.progress import OnProgress, no_progress
 
 Rows = tuple[NDArray[np.generic], ...]
 Shapes = Sequence[tuple[int, ...]]
@@ -147,15 +148,14 @@ def fill_rows(
     make: Callable[[Sequence[int]], Rows],
     *,
     batch_size: int,
-    progress: Callable[[int, int], None] | None = None,
+    progress: OnProgress = no_progress,
 ) -> int:
     """Make the missing rows, batch by batch; an interrupted call continues where it stopped. Returns their number."""
     missing = rows.missing
     for begin in range(0, len(missing), batch_size):
         indices = missing[begin : begin + batch_size]
         rows.write(indices, make(indices))
-        if progress is not None:
-            progress(begin + len(indices), len(missing))
+        progress(begin + len(indices), len(missing))
     return len(missing)
 
 

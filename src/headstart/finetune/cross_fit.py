@@ -20,6 +20,7 @@ from headstart.finetune.settings import FineTuneTask, no_report
 from headstart.finetune.strategies import STRATEGIES, find_rate, last_stage
 from headstart.heads.cross_validation import group_folds
 from headstart.preserve import preserve
+from headstart.progress import no_progress
 
 
 def cross_fit(task: FineTuneTask, epochs: Mapping[Trial, int]) -> Judgement:
@@ -53,14 +54,13 @@ def cross_fit(task: FineTuneTask, epochs: Mapping[Trial, int]) -> Judgement:
             head=task.solve(others),
             checkpoints=None,
             report=no_report,
-            progress=None,
+            progress=no_progress,
         )
         for trial, passes in epochs.items():
             result = _train(part, trial, epochs=passes, cached=cached)
             scores[str(trial)][held], probe[held] = result.held_out.scores, result.at_start.scores
             done += 1
-            if task.fold_progress is not None:
-                task.fold_progress(done, count * len(epochs))
+            task.fold_progress(done, count * len(epochs))
     return judge(probe, scores, labels=images.labels, groups=groups)
 
 

@@ -26,6 +26,7 @@ from headstart.errors import HeadstartError, RunError
 from headstart.finetune.result import FineTuneResult
 from headstart.finetune.settings import FineTuneTask, no_report
 from headstart.finetune.strategies import STRATEGIES
+from headstart.progress import no_progress
 from headstart.training.process_group import LONG, ProcessGroup
 
 _START = "from headstart.finetune.processes import member; member()"
@@ -98,7 +99,8 @@ def member() -> None:
 def _train(group: ProcessGroup, strategy: str, task: FineTuneTask) -> FineTuneResult:
     halvings = 0 if task.checkpoints is None else task.checkpoints.halvings
     settings = replace(task.settings, halvings=task.settings.halvings + halvings)
-    alone = {"checkpoints": None, "report": no_report, "progress": None, "fold_progress": None, "solve": None}
+    quiet = {"report": no_report, "progress": no_progress, "fold_progress": no_progress}
+    alone = {"checkpoints": None, "solve": None, **quiet}
     group.same((strategy, replace(task, settings=settings, **alone)))  # type: ignore[arg-type]
     return STRATEGIES[strategy](replace(task, group=group))
 

@@ -14,7 +14,7 @@ from headstart.features.cache import FeatureCache
 from headstart.features.row_file import RowFile
 from headstart.finetune.augmentation import BOTH, MIXES, Augmentation
 from headstart.heads.head import Head
-from headstart.progress import OnProgress
+from headstart.progress import OnProgress, no_progress
 from headstart.training.checkpoint_folder import CheckpointFolder
 from headstart.training.process_group import ProcessGroup
 from headstart.training.records import EpochRecord, StepRecord
@@ -177,6 +177,6 @@ class FineTuneTask:
     cache: FeatureCache | None = None
     checkpoints: CheckpointFolder | None = None
     report: Report = no_report
-    progress: OnProgress | None = None
-    fold_progress: OnProgress | None = None
+    progress: OnProgress = no_progress
+    fold_progress: OnProgress = no_progress
     group: ProcessGroup | None = None
