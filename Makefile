@@ -16,7 +16,7 @@ else
 MARKS := -m "not slow"
 endif
 
-.PHONY: install demo test coverage lint types types-js check bench docs pictures release extras clean
+.PHONY: install demo test coverage lint types types-js check bench docs outputs pictures release extras clean
 
 install: $(STAMP)
 
@@ -68,6 +68,10 @@ docs: $(STAMP)
 	$(BIN)/python -m pip install --quiet --editable ".[docs]"
 	$(BIN)/python -m sphinx -j auto -W --keep-going -b html docs docs/_build/html
 	$(BIN)/python docs/check_site.py docs/_build/html
+
+# docs/outputs: what pages and notebooks print, run anew; the build of the site pastes it, and a slow test compares it
+outputs: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python docs/stored.py
 
 pictures: $(STAMP)
 	$(BIN)/python docs/make_pictures.py

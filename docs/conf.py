@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
-import fnmatch
-import importlib
 import os
 import shutil
 import sys
@@ -19,29 +16,19 @@ import forked
 import make_reference
 import run_blocks
 import run_notebooks
-import torch
 from sphinx.util import logging
 
 import headstart
 
 DOCS = Path(__file__).parent
 PLACES = os.cpu_count() or 1
-os.environ.pop("HEADSTART_TEST_DATA", None)  # the site is the same with and without the photographs of the tests
-torch.set_num_threads(1)  # a forked process cannot use the threads of its parent, and there is one for each core
 make_reference.write_all()
-# imported once, before the pages are forked: each of these takes a third of a second and more
-for module in ("timm", "onnxscript", "onnxruntime", "torch.onnx", "networkx", "torch.utils.tensorboard", "sklearn"):
-    with contextlib.suppress(ImportError):
-        importlib.import_module(module)
+run_blocks.prepare()
 blocks = run_blocks.Build(Path(tempfile.mkdtemp(prefix="headstart-docs-")))
 builder = os.getpid()
 atexit.register(lambda: os.getpid() == builder and shutil.rmtree(blocks.working, ignore_errors=True))
-exclude_patterns = ["_build", "pictures/*.md", "release-checklist.md", "package.md"]
-names = [path.relative_to(DOCS).as_posix() for path in sorted(DOCS.rglob("*.md"))]
-kept_out = ["_*", *exclude_patterns]
-names = [name for name in names if not any(fnmatch.fnmatch(name, pattern) for pattern in kept_out)]
-pages = {name.removesuffix(".md"): (DOCS / name).read_text(encoding="utf-8") for name in names}
-forked.run_all([*run_notebooks.calls(), *blocks.calls(pages)], PLACES)
+exclude_patterns = ["_build", "outputs", *run_blocks.KEPT_OUT[1:]]
+forked.run_all([*run_notebooks.calls(), *blocks.calls(run_blocks.pages())], PLACES)
 
 
 def setup(app: Any) -> dict[str, bool]:

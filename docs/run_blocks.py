@@ -10,16 +10,19 @@ Blocks of any other language are listings. What a block needs beside the folder 
     <!-- first: CODE -->         Python that runs unseen, such as what a notebook has done above
     <!-- picture NAME: TEXT -->  behind a block: a picture that it wrote is shown here
 
-An expression at the end of a Python block is shown, and a matplotlib Figure as a picture. Outputs are kept in
-`_generated/blocks` under a hash of the page's blocks and of headstart's source: when one changes, the page runs again.
+An expression at the end of a Python block is shown, and a matplotlib Figure as a picture. What a page prints is
+stored (`stored.py`). Where it is not, the page runs, and its outputs are kept in `_generated/blocks` under a hash of
+its blocks and of headstart's source: when one changes, it runs again.
 """
 
 from __future__ import annotations
 
 import ast
 import contextlib
+import fnmatch
 import functools
 import hashlib
+import importlib
 import io
 import json
 import os
@@ -35,6 +38,7 @@ from pathlib import Path
 from typing import Any
 
 import forked
+import stored
 
 DOCS = Path(__file__).resolve().parent
 KEPT = DOCS / "_generated" / "blocks"
@@ -44,11 +48,13 @@ LONGEST = 14  # lines of output that are shown unfolded: a how-to page stays on 
 RUNS = ("bash", "python")
 PICTURE = "<picture>"  # no fence has such a language
 SECONDS = 120  # for a server to answer, and for a command of another program
+KEPT_OUT = ("_*", "pictures/*.md", "release-checklist.md", "package.md")  # no pages of the site
 
 _COMMENT = r"<!-- *(?P<word>not run|background|exit code|file|first|picture)(?P<rest>.*?)-->"
 _FENCE = re.compile(
     rf"{_COMMENT}|^(?P<mark>`{{3,}})(?P<language>[^\n`]*)\n(?P<code>.*?)^(?P=mark)$", re.DOTALL | re.MULTILINE
 )
+_TIME_OF_DAY = re.compile(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?\+00:00")
 
 
 @dataclass
@@ -118,7 +124,7 @@ class Page:
             path, _, text = block.code.partition(":")
             return self._picture(Path(path), text.strip())
         if block.language in RUNS and not block.runs:
-            return f"\n\n*Not run by the build: {block.notes['not run']}.*"
+            return f"\n\n*Not run: {block.notes['not run']}.*"
         if block.language == "python":
             return self._python(block, number)
         return self._bash(block) if block.language == "bash" else ""
@@ -176,7 +182,7 @@ class Page:
         return self._pasted(out.getvalue().strip())
 
     def _picture(self, path: Path, text: str) -> str:
-        target = PICTURES / f"{self.name.replace('/', '-')}-{'-'.join(path.with_suffix('').parts)}.png"
+        target = PICTURES / f"{self.name.replace('/', '-')}-{'-'.join(path.with_suffix('').parts)}.webp"
         PICTURES.mkdir(parents=True, exist_ok=True)
         save_picture(path.read_bytes(), target)
         return f"\n\n![{text}](/_generated/pictures/{target.name})"
@@ -184,7 +190,7 @@ class Page:
     def _pasted(self, text: str) -> str:
         text = text.replace(f"{self.folder.resolve()}{os.sep}", "").replace(str(self.folder.resolve()), ".")
         text = text.replace(str(self.folder.resolve().parent / "cache"), "~/.cache/headstart")
-        text = "\n".join(line.rstrip() for line in text.splitlines())
+        text = _TIME_OF_DAY.sub("YYYY-MM-DDThh:mm:ss+00:00", "\n".join(line.rstrip() for line in text.splitlines()))
         if not text:
             return ""
         block = f"````text\n{text}\n````"
@@ -194,14 +200,14 @@ class Page:
 
 
 def save_picture(data: bytes, target: Path) -> None:
-    """Write a picture as a PNG of at most 1,200 px and 128 colours."""
+    """Write a picture of at most 1,200 px."""
     from PIL import Image
 
     with Image.open(io.BytesIO(data)) as picture:
         ground = Image.new("RGB", picture.size, "white")
         ground.paste(picture, mask=picture.getchannel("A") if picture.mode == "RGBA" else None)
     ground.thumbnail((1200, 1200))
-    ground.quantize(128).save(target, optimize=True)
+    ground.save(target, quality=80)  # WebP: half of a PNG's size
 
 
 def run_line(line: str) -> tuple[int, str]:
@@ -280,6 +286,18 @@ def _inspected_once(session: Any, path: Path, classifier: Any, *, result: Any, i
     return found
 
 
+def prepare() -> None:
+    """Ready this process to fork pages: what they import, and one thread for each."""
+    import torch
+
+    os.environ.pop("HEADSTART_TEST_DATA", None)  # the site is the same with and without the photographs of the tests
+    torch.set_num_threads(1)  # a forked process cannot use the threads of its parent, and there is one for each core
+    # imported once, before the pages are forked: each of these takes a third of a second and more
+    for module in ("timm", "onnxscript", "onnxruntime", "torch.onnx", "networkx", "torch.utils.tensorboard", "sklearn"):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(module)
+
+
 def make_folder(folder: Path) -> None:
     """What a reader of the pages has: labelled photos, a run on them, and images that are new."""
     import numpy as np
@@ -323,10 +341,16 @@ def source_hash() -> str:
     return digest.hexdigest()
 
 
-def key_of(blocks: list[Block]) -> str:
-    """The name under which the outputs of these blocks are kept."""
-    told = json.dumps([(block.language, block.code, block.notes) for block in blocks])
-    return hashlib.sha256(f"{source_hash()}{told}".encode()).hexdigest()[:20]
+def text_key(text: str) -> str:
+    """The key of a page's blocks, whatever headstart's source is."""
+    return stored.key_of(json.dumps([(block.language, block.code, block.notes) for block in blocks_of(text)]))
+
+
+def pages() -> dict[str, str]:
+    """The pages of the site that are written by hand: name → text."""
+    names = [path.relative_to(DOCS).as_posix() for path in sorted(DOCS.rglob("*.md"))]
+    names = [name for name in names if not any(fnmatch.fnmatch(name, pattern) for pattern in KEPT_OUT)]
+    return {name.removesuffix(".md"): (DOCS / name).read_text(encoding="utf-8") for name in names}
 
 
 def run_page(name: str, text: str, material: Path, working: Path) -> list[str]:
@@ -344,14 +368,16 @@ def run_page(name: str, text: str, material: Path, working: Path) -> list[str]:
 
 
 class Build:
-    """The outputs of all pages of a site, kept by content between builds."""
+    """The outputs of all pages of a site, kept by content between builds; `anew` without those that are stored."""
 
-    def __init__(self, working: Path) -> None:
+    def __init__(self, working: Path, anew: bool = False) -> None:
         self.working = working
+        self.anew = anew
 
     def calls(self, pages: Mapping[str, str]) -> list[forked.Call]:
         """A call for each page whose blocks are to be run; the first at a place makes there what a reader has."""
-        wanted = [(name, text) for name, text in pages.items() if _runs(name, text) and not _kept(text).exists()]
+        wanted = [(name, text) for name, text in pages.items() if runs(name, text) and not _kept(text).exists()]
+        wanted = [(name, text) for name, text in wanted if self._stored(name, text) is None]
         return [functools.partial(self._run, name, text) for name, text in wanted]
 
     def _make_material(self, place: int) -> Path:
@@ -380,15 +406,20 @@ class Build:
         spent = time.process_time()
         print(f"{name}: blocks run in {time.monotonic() - began:.1f} s, {spent:.1f} CPU-s", file=sys.stderr)
 
-    def page(self, name: str, text: str) -> str:
-        """The page with what its blocks print; they run now, if they were not.
+    def _stored(self, name: str, text: str) -> list[str] | None:
+        return None if self.anew else stored.load(name, text_key(text))
+
+    def outputs(self, name: str, text: str) -> list[str]:
+        """What the blocks of a page print; they run now, if they did not.
 
         Raises:
             Failed: a block did not do what its page says.
         """
-        if not _runs(name, text):
-            return text
-        kept, blocks = _kept(text), blocks_of(text)
+        if not runs(name, text):
+            return []
+        if (outputs := self._stored(name, text)) is not None:
+            return outputs
+        kept = _kept(text)
         failed = kept.with_suffix(".failed")
         if not kept.exists() and not failed.exists():
             self._run(name, text, 0)
@@ -396,19 +427,30 @@ class Build:
             said = failed.read_text(encoding="utf-8")
             failed.unlink()
             raise Failed(said)
+        return list(json.loads(kept.read_text(encoding="utf-8")))
+
+    def page(self, name: str, text: str) -> str:
+        """The page with what its blocks print behind each.
+
+        Raises:
+            Failed: a block did not do what its page says.
+        """
         pasted, start = [], 0
-        for block, output in zip(blocks, json.loads(kept.read_text(encoding="utf-8")), strict=True):
+        for block, output in zip(
+            blocks_of(text), self.outputs(name, text), strict=False
+        ):  # none of a page without code
             pasted += [text[start : block.end], output]
             start = block.end
         return "".join([*pasted, text[start:]])
 
 
-def _runs(name: str, text: str) -> bool:
+def runs(name: str, text: str) -> bool:
+    """Whether a page has blocks that are run."""
     return not name.startswith("_generated/") and any(block.language in RUNS for block in blocks_of(text))
 
 
 def _kept(text: str) -> Path:
-    return KEPT / f"{key_of(blocks_of(text))}.json"
+    return KEPT / f"{stored.key_of(source_hash() + text_key(text))}.json"
 
 
 if __name__ == "__main__":  # python docs/run_blocks.py PAGE.md …: runs pages, and prints them with their outputs

@@ -1,13 +1,15 @@
-"""The notebooks with their outputs as pages of the site, kept by content meanwhile.
+"""The notebooks with their outputs as pages of the site.
 
-Their cells run in IPython, without the kernel and its messages: the tests run them in kernels.
+What they print and draw is stored (`stored.py`), so that the build runs only a notebook that has changed. Their cells
+run in IPython, without the kernel and its messages: the tests run them in kernels, and compare what they print with
+what is stored.
 """
 
 from __future__ import annotations
 
 import base64
 import functools
-import hashlib
+import shutil
 import sys
 import tempfile
 import time
@@ -16,32 +18,53 @@ from typing import Any
 
 import forked
 import run_blocks
+import stored
 
 NOTEBOOKS = run_blocks.DOCS.parent / "notebooks"
 OUT = run_blocks.DOCS / "_generated" / "notebooks"
 
 
+def paths() -> list[Path]:
+    """The notebooks, in their order."""
+    return sorted(NOTEBOOKS.glob("*.ipynb"))
+
+
 def calls() -> list[forked.Call]:
-    """Write the page that lists the notebooks; a call for each notebook whose page is to be written."""
+    """Write the pages of the notebooks whose outputs are stored, and their list; a call for each other notebook."""
     OUT.mkdir(parents=True, exist_ok=True)
-    notebooks = sorted(NOTEBOOKS.glob("*.ipynb"))
-    names = [path.stem for path in notebooks]
+    names = [path.stem for path in paths()]
     listed = "\n".join(["```{toctree}", ":maxdepth: 1", *names, "```"])
-    about = "Run by the build of this site. They are in `notebooks/` of the repository, and run on Colab, too."
+    about = "With their outputs. They are in `notebooks/` of the repository, and run on Colab, too."
     (OUT / "index.md").write_text(f"# Notebooks\n\n{about}\n\n{listed}\n", encoding="utf-8")
-    return [functools.partial(_write, path) for path in notebooks]
+    return [functools.partial(_write, path) for path in paths() if not _is_pasted(path)]
+
+
+def stores(notebooks: list[Path]) -> list[forked.Call]:
+    """A call for each notebook that runs it and stores its page and its pictures."""
+    return [functools.partial(_store, path) for path in notebooks]
+
+
+def _is_pasted(path: Path) -> bool:
+    page = stored.load(f"notebooks/{path.stem}", stored.key_of(path.read_text(encoding="utf-8")))
+    if page is None:
+        return False
+    run_blocks.PICTURES.mkdir(parents=True, exist_ok=True)
+    for picture in stored.PICTURES.glob(f"{path.stem}-*"):
+        shutil.copy(picture, run_blocks.PICTURES)
+    (OUT / f"{path.stem}.md").write_text(page[0], encoding="utf-8")
+    return True
 
 
 def _write(path: Path, place: int) -> None:
+    page = page_of(path.stem, executed(path.read_text(encoding="utf-8")), run_blocks.PICTURES)
+    (OUT / f"{path.stem}.md").write_text(page, encoding="utf-8")
+
+
+def _store(path: Path, place: int) -> None:
     text = path.read_text(encoding="utf-8")
-    key = hashlib.sha256(f"{run_blocks.source_hash()}{Path(__file__).read_text('utf-8')}{text}".encode()).hexdigest()
-    page, kept = OUT / f"{path.stem}.md", OUT / f"{path.stem}.key"
-    if page.exists() and kept.exists() and kept.read_text() == key:
-        return
-    began = time.monotonic()
-    page.write_text(page_of(path.stem, executed(text)), encoding="utf-8")
-    kept.write_text(key)
-    print(f"{path.name}: run in {time.monotonic() - began:.1f} s, {time.process_time():.1f} CPU-s", file=sys.stderr)
+    page = page_of(path.stem, executed(text), stored.PICTURES)
+    stored.save(f"notebooks/{path.stem}", stored.key_of(text), [page])
+    print(f"{path.name}: run, {time.process_time():.1f} CPU-s", file=sys.stderr)
 
 
 def executed(text: str) -> Any:
@@ -86,8 +109,9 @@ def _shell() -> Any:
     return Shell.instance()
 
 
-def page_of(name: str, content: Any) -> str:
-    """Markdown of an executed notebook; its pictures become files."""
+def page_of(name: str, content: Any, pictures: Path) -> str:
+    """Markdown of an executed notebook; its pictures become files of a folder."""
+    pictures.mkdir(parents=True, exist_ok=True)
     parts = []
     for number, cell in enumerate(content.cells):
         if cell.cell_type == "markdown":
@@ -97,8 +121,7 @@ def page_of(name: str, content: Any) -> str:
         for at, output in enumerate(cell.outputs):
             data = output.get("data", {})
             if "image/png" in data:
-                run_blocks.PICTURES.mkdir(parents=True, exist_ok=True)
-                picture = run_blocks.PICTURES / f"{name}-{number}-{at}.png"
+                picture = pictures / f"{name}-{number}-{at}.webp"
                 run_blocks.save_picture(base64.b64decode(data["image/png"]), picture)
                 parts.append(f"![What the cell above draws](/_generated/pictures/{picture.name})")
             elif shown := output.get("text") or data.get("text/plain"):

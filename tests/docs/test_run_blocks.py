@@ -17,8 +17,6 @@ SOURCES = sorted(
     page for page in DOCS.rglob("*.md") if not {"_generated", "_build"} & set(page.relative_to(DOCS).parts)
 )
 LISTINGS = {"text", "toml", "nginx", "csv", "json", "yaml"}
-# quick pages that need nothing but the drawn hands; `make docs` runs all of them
-QUICK = ("add_class", "compare_runs", "debug_training", "forget_image", "how_many_more", "model_card", "scikit_learn")
 
 
 @pytest.fixture
@@ -155,13 +153,3 @@ def test_pages_run_in_children_and_what_is_kept_does_not_run_again(build: Any, t
 
 def test_a_listing_without_a_language_is_no_picture(page: Any) -> None:
     assert page("```\nheadstart export runs/photos --to page   # runs/photos/page\n```\n") == [""]
-
-
-@pytest.mark.slow
-def test_quick_pages_run(runner: ModuleType, tmp_path: Path) -> None:
-    runner.make_folder(tmp_path / "here")
-    material = (tmp_path / "here").rename(tmp_path / "material")
-    for name in QUICK:
-        text = (DOCS / "how_to" / f"{name}.md").read_text("utf-8")
-        outputs = runner.run_page(f"how_to/{name}", text, material, tmp_path)
-        assert any("````text" in output for output in outputs), name

@@ -16,6 +16,7 @@ import pytest
 from nbclient import NotebookClient
 
 import headstart
+from docs_modules import load
 from headstart.lab.catalogue import CLAIMS
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
@@ -128,7 +129,9 @@ def test_a_notebook_runs_offline_from_top_to_bottom(
 ) -> None:
     for name in ("HEADSTART_TEST_DATA", "HEADSTART_WEIGHTS"):
         monkeypatch.delenv(name, raising=False)
-    check_run(execute(notebook, tmp_path, monkeypatch), FIGURES[notebook.stem])
+    ran = execute(notebook, tmp_path, monkeypatch)
+    check_run(ran, FIGURES[notebook.stem])
+    check_stored(notebook, ran, tmp_path)
 
 
 @pytest.mark.slow
@@ -168,6 +171,19 @@ def check_run(ran: Any, figures: int) -> None:
     assert not [output for output in outputs if output.output_type == "error"]
     assert not [text for text in printed(ran) if "Warning" in text]
     assert sum("image/png" in output.get("data", {}) for output in outputs) == figures
+
+
+def check_stored(notebook: Path, ran: Any, folder: Path) -> None:
+    """What the site shows of it is what it prints."""
+    stored, notebooks = load("stored"), load("run_notebooks")
+    for cell in ran.cells:  # the page has no errors and progress of stderr
+        cell["outputs"] = [output for output in cell.get("outputs", []) if output.get("name") != "stderr"]
+    fresh = notebooks.page_of(notebook.stem, ran, folder / "pictures")
+    shown = stored.load(f"notebooks/{notebook.stem}", stored.key_of(notebook.read_text("utf-8")))
+    assert shown is not None, "make outputs"
+    before, after = (re.findall(r"^````text\n(.*?)^````", page, re.DOTALL | re.MULTILINE) for page in (shown[0], fresh))
+    assert len(before) > 3
+    assert not stored.stale(before, after)
 
 
 def printed(ran: Any) -> Iterator[str]:
