@@ -43,7 +43,7 @@ def advise_backbones(  # one parameter for each option
         str,
         typer.Option(help="Sides of the input in px, with commas. Default: that of the weights, 0.7 and 1.3 of it."),
     ] = "",
-    minutes: Annotated[float, typer.Option(help="No network is started on that would not end within so many.")] = 5.0,
+    minutes: Annotated[float, typer.Option(help="Skip networks that would take longer than this.")] = 5.0,
     out: Annotated[Path | None, typer.Option(help="Folder for advice.json and a figure, accuracy over cost.")] = None,
     on_event: OnEvent,
     **options: Unpack[AdviseOptions],

@@ -46,7 +46,7 @@ export function learn() {
       h("p", { class: "muted" }, `95 % interval ${percent(learned.accuracy.low)} to ${percent(learned.accuracy.high)}, ${learned.held_out}. `,
         grouped ? `The images are ${counted(learned.groups, "independent group")}: bursts and duplicates are left out together.` : "",
         ` Solved in ${learned.seconds.toFixed(2)} s.`),
-      h("div", { class: "scroll", tabindex: "0" }, h("table", {}, h("caption", {}, "Against what costs nothing"), h("tbody", {},
+      h("div", { class: "scroll", tabindex: "0" }, h("table", {}, h("caption", {}, "Compared with baselines"), h("tbody", {},
         row("This head", learned.accuracy), row("Nearest images vote", learned.neighbours), row("Always the largest class", { value: learned.majority, low: learned.majority, high: learned.majority }, percent(learned.majority))))),
       h("div", { class: "scroll", tabindex: "0" }, h("table", {}, h("caption", {}, worst ? `Each class; the worst is ${worst.name}` : "Each class"), h("thead", {}, h("tr", {}, ["Class", "Images", "Groups", "Recall"].map((text, i) => h("th", { scope: "col", class: i === 1 || i === 2 ? "number" : null, colspan: i === 3 ? 2 : null }, text)))),
         h("tbody", {}, learned.classes.map((/** @type {any} */ one) => h("tr", { class: one === worst ? "worst" : null }, h("th", { scope: "row", class: "name" }, one.name), h("td", { class: "number" }, one.images), h("td", { class: "number" }, one.groups), h("td", { class: "share" }, withInterval(one.recall)), h("td", { class: "drawn" }, strip(one.recall))))))),
