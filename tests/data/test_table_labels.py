@@ -40,7 +40,7 @@ def test_labels_that_look_like_several_stop(labels: tuple[str, ...]) -> None:
         ("hot dog", "dog"),
         ("red apple", "green apple", "apple"),
         ("Washington, DC", "Paris, France"),
-        ("n/a", "b"),
+        ("w/o", "b"),
         ("cat_dog", "cat", "dog"),
         ("R&D", "sales"),
         ("apple (red)", "apple"),
@@ -58,9 +58,21 @@ def test_one_number_in_two_spellings_stops(labels: tuple[str, ...]) -> None:
     assert kinds(*labels) == ["two-spellings"]
 
 
-@pytest.mark.parametrize("labels", [("0", "1"), ("0.5", "5"), ("nan", "inf"), ("1", "one")])
+@pytest.mark.parametrize("labels", [("0", "1"), ("0.5", "5"), ("infinity", "inf"), ("1", "one")])
 def test_other_numbers_do_not(labels: tuple[str, ...]) -> None:
     assert kinds(*labels) == []
+
+
+@pytest.mark.parametrize("label", ["NaN", "nan", "N/A", "#N/A", "None", "null"])
+def test_what_programs_write_for_an_empty_cell_is_a_class_with_a_warning(label: str) -> None:
+    (finding,) = check_labels({"cat": [2, 5], label: [3, 9]})
+
+    assert (finding.kind, finding.severity, finding.stops_training) == ("missing-labels", "warning", False)
+    assert finding.message.startswith(f"{label!r} (line 3, 9) is a class here.")
+
+
+def test_a_class_that_people_call_none_is_left_alone() -> None:
+    assert kinds("none", "scratch", "dent") == []
 
 
 def test_the_error_names_labels_and_lines() -> None:

@@ -88,7 +88,7 @@ def read_table(
     reader = _TableReader(table, cells[0][1], columns, paths, root=root, may_leave=may_leave)
     read = reader.rows(cells[1:])
     rows, more = _usable(read, table)
-    return rows, [*findings, *_column_findings(columns), *reader.findings, *more, *_stopping(rows)]
+    return rows, [*findings, *_column_findings(columns), *reader.findings, *more, *_doubtful(rows)]
 
 
 def _cells(table: Path, layout: SourceLayout, most: int | None = None) -> tuple[Cells, list[Finding]]:
@@ -222,7 +222,7 @@ def _column_findings(columns: TableColumns) -> list[Finding]:
     return findings
 
 
-def _stopping(rows: Sequence[TableRow]) -> list[Finding]:
+def _doubtful(rows: Sequence[TableRow]) -> list[Finding]:
     lines: dict[str, list[int]] = defaultdict(list)
     for row in rows:
         lines[row.label].append(row.line)

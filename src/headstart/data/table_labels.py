@@ -1,6 +1,7 @@
-"""Labels of a table that may not be what they seem: several in one cell, or one number in two spellings.
+"""Labels of a table that may not be what they seem: several in one cell, one number in two spellings, or none.
 
-In: labels with their lines. Out: Findings that stop a training, since each spelling would become a class.
+In: labels with their lines. Out: Findings; all but a word for "no label" stop a training, since each spelling would
+become a class.
 """
 
 from __future__ import annotations
@@ -15,12 +16,22 @@ from headstart.data.finding import Finding, stopping
 _LISTS = re.compile(r"\s*(\[.*\]|\{.*\}|\(.*,.*\))\s*", re.DOTALL)  # ['cat', 'dog'] as Python and JSON write it
 _SIGNS = ("|", ";")  # nobody writes these inside one name
 _WORDS = (",", "/", "+", "&", " ")  # these may belong to a name: New York; cat, domestic
+_MISSING = frozenset(("NaN", "nan", "NaT", "NA", "<NA>", "N/A", "n/a", "#N/A", "None", "NULL", "null", "undefined"))
+"""What programs write for an empty cell, spelled as they do; people's own `none` is a class."""
 _SHOWN = 6
 
 
 def check_labels(lines: Mapping[str, Sequence[int]]) -> list[Finding]:
-    """What stops a training, for the labels of a table and the lines of each."""
-    return [*_several(lines), *_numbers(lines)]
+    """What may be wrong with the labels of a table, given with the lines of each."""
+    return [*_several(lines), *_numbers(lines), *_missing(lines)]
+
+
+def _missing(lines: Mapping[str, Sequence[int]]) -> list[Finding]:
+    found = sorted(_MISSING.intersection(lines))
+    at = sorted(line for label in found for line in lines[label])
+    message = f"{' and '.join(map(repr, found))} (line {', '.join(map(str, at[:_SHOWN]))}{', …' * (len(at) > _SHOWN)})"
+    message += " is a class here. If it stands for a missing label, leave the cell empty."
+    return [Finding("missing-labels", "warning", message, detail={"labels": found, "lines": at})] if found else []
 
 
 def _in_two_lists(labels: Iterable[str]) -> set[str]:
