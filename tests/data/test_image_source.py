@@ -191,3 +191,16 @@ def test_a_file_that_is_closed_or_opened_for_writing_is_refused(tmp_path: Path) 
         for file in (closed, writing):
             with pytest.raises(DataError, match="a file that cannot be read"):
                 readable_image(file)
+
+
+class _Camera:
+    """Like cv2.VideoCapture: its `read` takes no number of bytes, and gives a pair."""
+
+    def read(self) -> tuple[bool, Pixels]:
+        return True, np.zeros((4, 4, 3), np.uint8)
+
+
+@pytest.mark.parametrize("source", [_Camera(), os])
+def test_what_has_another_kind_of_read_is_refused(source: object) -> None:
+    with pytest.raises(DataError, match=r"whose read\(\) gives no bytes"):
+        readable_image(source)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from headstart.data.images import MAX_FILE_BYTES, as_path
 from headstart.data.video import Frame
 from headstart.download import DownloadLimits, download
-from headstart.errors import DataError
+from headstart.errors import DataError, first_line
 
 Readable = Path | bytes | NDArray[np.uint8]
 """A path, the bytes of an image file, or pixels H×W×3 uint8 RGB."""
@@ -68,6 +68,11 @@ def readable_image(source: object, *, bgr: bool = False, network: bool = False) 
         except (OSError, ValueError) as error:  # closed, opened for writing, or its disk fails
             raise _refused(
                 f"a file that cannot be read: {error}", "Open it, and give it before it is closed."
+            ) from error
+        except Exception as error:  # what else has a `read`, such as a camera of OpenCV, may raise anything
+            raise _refused(
+                f"{type(source).__name__}, whose read() gives no bytes ({first_line(error)})",
+                'Give a file opened with mode "rb", or a picture of it as an array.',
             ) from error
         if not isinstance(data, bytes):
             raise _refused(f"a file of {type(data).__name__}", 'Open it with mode "rb".')
