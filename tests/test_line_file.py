@@ -49,6 +49,18 @@ def test_an_unfinished_line_is_removed_unless_it_is_whole(tmp_path: Path) -> Non
         append_line(tmp_path / "no" / "lines.txt", "x", is_whole=lambda line: False)
 
 
+@pytest.mark.parametrize("cut_off", [0, 1, 65_535, 65_536, 65_537, 200_000])
+def test_of_a_long_file_only_the_last_line_is_looked_at(cut_off: int, tmp_path: Path) -> None:
+    path, lines = tmp_path / "lines.txt", b"one of many\n" * 20_000
+    path.write_bytes(lines + b"x" * cut_off)
+    seen = list[bytes]()
+
+    append_line(path, "last", is_whole=lambda line: bool(seen.append(line)))
+
+    assert set(seen) == {b"x" * cut_off}
+    assert path.read_bytes() == lines + b"last\n"
+
+
 @pytest.mark.parametrize("before", [b"", b"one\n"])
 def test_a_line_that_a_full_disk_cuts_off_is_taken_back(
     before: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from headstart.files import flush, hold, os_errors, remove
 
+_BLOCK = 65_536  # bytes; a line has some hundred
+
 
 def append_line(path: Path, line: str, *, is_whole: Callable[[bytes], bool] = lambda line: True) -> None:
     """Add a line to a text file that only grows; it is on the disk when this returns.
@@ -24,10 +26,9 @@ def append_line(path: Path, line: str, *, is_whole: Callable[[bytes], bool] = la
         RunError: the file cannot be written.
     """
     with os_errors(path, expected="a file that can be written"), _opened_to_append(path) as file:
-        file.seek(0)
-        before = file.read()
-        rest = before.rpartition(b"\n")[2]
-        kept = len(before) - (0 if is_whole(rest) else len(rest))
+        before = file.seek(0, os.SEEK_END)
+        rest = _last_line(file, before)
+        kept = before - (0 if is_whole(rest) else len(rest))
         text = (b"\n" if rest and is_whole(rest) else b"") + line.encode("utf-8", "surrogatepass") + b"\n"
         try:
             file.truncate(kept)
@@ -42,6 +43,16 @@ def append_line(path: Path, line: str, *, is_whole: Callable[[bytes], bool] = la
             if not before:
                 remove(path)
             raise
+
+
+def _last_line(file: io.FileIO, end: int) -> bytes:
+    """What stands behind the last line break; only that is read, since a journal grows with every image."""
+    rest = b""
+    while end and b"\n" not in rest:
+        begin = max(0, end - _BLOCK)
+        file.seek(begin)
+        rest, end = file.read(end - begin) + rest, begin
+    return rest.rpartition(b"\n")[2]
 
 
 @contextlib.contextmanager

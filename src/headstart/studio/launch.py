@@ -60,6 +60,8 @@ def launch(
         keys = Keys(port)
         config = uvicorn.Config(
             make_app(space, port, keys),
+            http="h11",  # bounds the head of a request; httptools, taken where it is installed, does not
+            ws="none",
             log_level="warning",
             access_log=False,
             server_header=False,
