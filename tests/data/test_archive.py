@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import functools
 import gzip
 import hashlib
@@ -19,7 +20,8 @@ from pathlib import Path
 
 import pytest
 
-from headstart.data.archive import _Target, is_archive, unpack
+from headstart.data.archive import TOO_LARGE, _Target, is_archive, is_archives_fault, unpack
+from headstart.download import DISK_FULL
 from headstart.errors import DataError
 from mutated_archives import KINDS, Mutation, mutations, outcome
 
@@ -426,3 +428,19 @@ def test_names_in_utf8_are_read_where_the_zip_does_not_say_so(tmp_path: Path) ->
 def test_a_folder_with_content_of_its_own_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"without content.*'cat/1\.png/'"):
         unpack(make_zip(tmp_path / "a.zip", ("cat/1.png/", b"1")), tmp_path / "into")
+
+
+@pytest.mark.parametrize(
+    ("hint", "cause", "expected"),
+    [
+        ("", zipfile.BadZipFile("no zip"), True),
+        ("", OSError("a decoder's own, without a number"), True),
+        ("", PermissionError(errno.EACCES, "Permission denied"), False),
+        (DISK_FULL, None, False),
+        (TOO_LARGE, None, False),
+    ],
+)
+def test_a_download_is_blamed_for_its_own_bytes_alone(hint: str, cause: Exception | None, expected: bool) -> None:
+    error = DataError(expected="an archive", found="none", hint=hint)
+    error.__cause__ = cause
+    assert is_archives_fault(error) == expected

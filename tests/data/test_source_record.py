@@ -1,4 +1,4 @@
-"""The record of a fetched data set is read back as written, and nothing else is mistaken for it."""
+"""The record of a fetched data set is read back as written, and nothing else is read as one."""
 
 from __future__ import annotations
 

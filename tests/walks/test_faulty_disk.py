@@ -6,7 +6,6 @@ import errno
 import os
 import random
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from faulty_disk import FaultyDisk
 from headstart import files
 from headstart.data.output_record import NAME as OUTPUT_RECORD
 from headstart.errors import HeadstartError
+from small_disk import small_disk
 
 CODES = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EIO)
 TRAIN = {"backbone": "embedded", "engine": "eager", "on_event": None}
@@ -132,15 +132,7 @@ def test_refused_operations_of_whole_verbs(name: str, place: Path, monkeypatch: 
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs mount")
 def test_a_small_full_disk(place: Path, tmp_path: Path) -> None:
     """A real one: the run is written whole, or refused with the reason, and nothing is left on it."""
-    small = tmp_path / "small"
-    small.mkdir()
-    try:
-        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(small)], capture_output=True)
-    except FileNotFoundError:
-        pytest.skip("there is no mount command here")
-    if mounted.returncode:
-        pytest.skip(f"mounting a small disk is not permitted here: {mounted.stderr.decode().strip()}")
-    try:
+    with small_disk(tmp_path / "small", "6m") as small:
         outcomes, told = set(), []
         for room in (50_000, 600_000, 3_650_000, 3_700_000, 3_720_000, 3_760_000, 5_500_000):
             shutil.rmtree(small / "runs", ignore_errors=True)
@@ -157,5 +149,3 @@ def test_a_small_full_disk(place: Path, tmp_path: Path) -> None:
             (small / "ballast").unlink()
         assert outcomes == {"whole", "refused"}
         assert all("space" in text for text in told), told
-    finally:
-        subprocess.run(["umount", str(small)], check=True)

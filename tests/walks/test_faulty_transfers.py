@@ -6,7 +6,6 @@ import errno
 import io
 import os
 import shutil
-import subprocess
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from faulty_disk import FaultyDisk
 from headstart.errors import HeadstartError
 from hub_server import NAME, Hub, hub
 from local_server import Server
+from small_disk import small_disk
 
 pytest.importorskip("huggingface_hub")
 __all__ = ["hub"]  # a fixture
@@ -65,16 +65,18 @@ def _png(number: int) -> bytes:
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Path]:
     """A disk of 300 kB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    try:
-        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(folder)], capture_output=True)
-    except FileNotFoundError:
-        pytest.skip("there is no mount command here")
-    if mounted.returncode:
-        pytest.skip(f"mounting a small disk is not permitted here: {mounted.stderr.decode().strip()}")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    with small_disk(tmp_path / "small", "300k") as folder:
+        yield folder
+
+
+def refuse_next_fetch(disk: FaultyDisk, place: Path, server: Server, at: Callable[[str], bool]) -> None:
+    """Fetch once to number the steps; the first such step of the next fetch has no permission."""  # four: one set-up
+    disk.fail_at(0, 0)
+    fetch(server)
+    number = next(number for number, step in enumerate(disk.log, 1) if at(step))
+    shutil.rmtree(place / "set")
+    server.asked.clear()
+    disk.fail_at(number, errno.EACCES)
 
 
 def put(hub: Hub, run_folder: Path) -> None:
@@ -162,13 +164,8 @@ def test_a_disk_that_refuses_while_unpacking_does_not_cost_the_download(
     place: Path, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk = FaultyDisk(monkeypatch, place)
-    disk.fail_at(0, 0)
-    fetch(server)
-    unpacks = next(number for number, step in enumerate(disk.log, 1) if step.endswith("0.png"))
-    shutil.rmtree(place / "set")
-    server.asked.clear()
+    refuse_next_fetch(disk, place, server, lambda step: step.endswith("0.png"))
 
-    disk.fail_at(unpacks, errno.EACCES)
     with pytest.raises(HeadstartError, match="Permission denied"):
         fetch(server)
     disk.rest()
@@ -182,13 +179,8 @@ def test_a_folder_that_cannot_be_written_is_not_blamed_on_the_server(
     place: Path, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk = FaultyDisk(monkeypatch, place)
-    disk.fail_at(0, 0)
-    fetch(server)
-    opens = next(number for number, step in enumerate(disk.log, 1) if step.startswith("open(wb)"))
-    shutil.rmtree(place / "set")
-    server.asked.clear()
+    refuse_next_fetch(disk, place, server, lambda step: step.startswith("open(wb)"))
 
-    disk.fail_at(opens, errno.EACCES)
     with pytest.raises(HeadstartError) as caught:
         fetch(server)
 

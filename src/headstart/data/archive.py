@@ -55,6 +55,11 @@ def is_archive(path: Path) -> bool:
     return path.name.lower().endswith(_SUFFIXES) or begins_like_archive(_head(path))
 
 
+def is_archives_fault(error: DataError) -> bool:
+    """Whether unpacking failed for the archive's bytes, so that another try should not find the same ones."""
+    return error.hint not in (DISK_FULL, TOO_LARGE) and not is_refusal(error.__cause__)
+
+
 def begins_like_archive(head: bytes) -> bool:
     """True when the first 512 bytes of a file are those of a zip or a tar."""
     return head.startswith(b"PK\x03\x04") or _is_tar(head)

@@ -12,14 +12,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from headstart.data.archive import TOO_LARGE, begins_like_archive, unpack
+from headstart.data.archive import begins_like_archive, is_archives_fault, unpack
 from headstart.data.folder_scan import as_text
 from headstart.data.source_record import Origin, SourceRecord
 from headstart.datasets.sources import Archive, Source
 from headstart.datasets.staging import Fetched, clear_staging, find_fetched, make_staging, publish, today
 from headstart.download import DISK_FULL, DownloadLimits, Note, download, file_matches, one_process
 from headstart.errors import DataError, DownloadError
-from headstart.files import is_refusal
 from headstart.progress import OnProgress
 
 Progress = Callable[[str, int, int], None]
@@ -132,8 +131,8 @@ class _Fetch:
         try:
             unpacked = unpack(file, file.parent / "unpacked", max_bytes=self.max_bytes)
         except DataError as error:
-            if error.hint not in (DISK_FULL, TOO_LARGE) and not is_refusal(error.__cause__):
-                file.unlink()  # another try must not find the same bytes
+            if is_archives_fault(error):
+                file.unlink()
             raise DataError(expected=error.expected, found=error.found, where=url, hint=error.hint) from error
         wanted = unpacked / archive.inside if archive.inside else unpacked
         if not wanted.is_dir():

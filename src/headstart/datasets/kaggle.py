@@ -18,7 +18,7 @@ from pathlib import Path
 from types import ModuleType
 
 from headstart import runtime
-from headstart.data.archive import TOO_LARGE, unpack
+from headstart.data.archive import TOO_LARGE, is_archives_fault, unpack
 from headstart.data.folder_scan import as_text
 from headstart.data.source_record import Origin, SourceRecord
 from headstart.datasets.staging import Fetched, clear_staging, find_fetched, make_staging, publish, today
@@ -167,8 +167,8 @@ def _unpack(archive: Path, target: Path, *, max_bytes: int, max_files: int) -> s
     try:
         folder = unpack(archive, target.parent, max_bytes=max_bytes, max_files=max_files)
     except DataError as error:
-        if error.hint not in (DISK_FULL, TOO_LARGE):
-            archive.unlink()  # another try must not find the same bytes
+        if is_archives_fault(error):
+            archive.unlink()
         raise
     shutil.rmtree(target, ignore_errors=True)
     folder.rename(target)
