@@ -58,5 +58,5 @@ def test_the_next_command_quotes_what_a_shell_would_split() -> None:
 def test_the_record_and_the_report_hold_the_call_that_made_the_run(run: Run, photos: Path) -> None:
     command = run.record["command"]
 
-    assert command == f"headstart.train({str(photos)!r}, out={str(run.folder)!r}, backbone='embedded')"
+    assert command == f"headstart.train({str(photos)!r}, out={str(run.folder)!r}, backbone='embedded', engine='eager')"
     assert html.escape(command, quote=False).replace("'", "&#39;") in (run.folder / "report.html").read_text("utf-8")
