@@ -31,7 +31,8 @@ def test_the_classifier_equals_a_training_without_the_images(copied: Path, photo
     lines += [f"{photos / r['path']},{r['label']},{r['split']}" for r in old.predictions() if r["path"] not in gone]
     table = tmp_path / "others.csv"
     table.write_text("\n".join(lines), "utf-8")
-    refit = hs.train(table, out=tmp_path / "refit", backbone="embedded", inside=False, on_event=None)
+    options = {"backbone": "embedded", "engine": "eager", "inside": False, "on_event": None}
+    refit = hs.train(table, out=tmp_path / "refit", **options)  # type: ignore[arg-type]
 
     new = hs.Run.load(found.folder)
     first, second = new.classifier.head, refit.classifier.head
