@@ -1,6 +1,6 @@
 """What does HTTP add to `predict`, and does the server hold: 10,000 requests, garbage, bombs, slow senders?
 
-    HEADSTART_TEST_DATA=… python benchmarks/serve.py [--requests 10000] [--seconds 120] [--rounds 100]
+    HEADSTART_TEST_DATA=… python benchmarks/serve.py [--requests 10000] [--seconds 120] [--rounds 300]
 
 A classifier on the embedded backbone, trained here on ants and bees, is served by another process on this machine; a
 client of this process asks it by plain sockets. The last processor is the client's; all others are the server's, and
@@ -52,7 +52,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=10_000)
     parser.add_argument("--seconds", type=float, default=120, help="of load at most")
-    parser.add_argument("--rounds", type=int, default=100, help="photographs of the latency")
+    parser.add_argument("--rounds", type=int, default=300, help="photographs of the latency: each of 153 twice")
     parser.add_argument("--shared", action="store_true", help="the client has no processor of its own")
     chosen = parser.parse_args()
     cores = set(_ALL if chosen.shared or len(_ALL) == 1 else _ALL[:-1])

@@ -114,7 +114,8 @@ def test_while_images_come_their_features_are_computed_and_the_head_is_solved_at
     following: tuple[Project, Page, Learner], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project, page, learner = following
-    wait(lambda: learner._revision == f"{project.revision} {project.revision}" and not learner._busy)
+    wait(lambda: learner._learned == (project.revision, learner.audited) and not learner._busy)
+    wait(lambda: learner.audited.revision == project.revision)
     monkeypatch.setattr("headstart.data.batches.open_image", lambda *_: pytest.fail("decoded again"))
     learner._next = time.monotonic() + 3600  # the time between two solutions is over only when no more comes
     page.told.clear()
@@ -129,3 +130,26 @@ def test_while_images_come_their_features_are_computed_and_the_head_is_solved_at
         assert last(page, "learned") is None
 
     assert wait(lambda: last(page, "learned"))["images"] == 15
+
+
+@pytest.mark.slow
+def test_what_comes_while_features_are_computed_is_in_the_next_result(
+    following: tuple[Project, Page, Learner], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, page, learner = following
+    wait(lambda: learner.audited.revision == project.revision and not learner._busy)
+    computed = learner._live.absorb_all
+
+    def another_comes() -> None:
+        computed()
+        if not (late := project.folder / "disc" / "late.png").exists():
+            late.write_bytes(png(8, side=60))
+
+    monkeypatch.setattr(learner._live, "absorb_all", another_comes)
+    page.told.clear()
+    (project.folder / "disc" / "early.png").write_bytes(png(7, side=60))
+    learner.wake()
+
+    wait(lambda: last(page, "learned"))
+    assert [about["images"] for kind, about in page.told if kind == "learned"] == [14]
+    assert last(page, "changed")["revision"] == project.revision  # the page asks for the picture that came late

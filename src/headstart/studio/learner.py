@@ -55,7 +55,8 @@ class Learner:
         self._lock = threading.Lock()
         self._solved: tuple[LiveResult, Classifier | None] | None = None
         self._audited = Audited()
-        self._revision, self._changed = "", time.monotonic()
+        self._learned: tuple[str, Audited] | None = None
+        self._changed = time.monotonic()
         self._receiving = 0  # uploads under way
         self._next = 0.0  # when the head may be solved again although images still come
         self._busy = True  # whether a change is being learned: the audit would take half of the processor
@@ -149,22 +150,28 @@ class Learner:
             if came:
                 self._wake.set()  # for what has come since, or for the head, once nothing more comes
             return
-        revision, audited = self._project.revision, self.audited
-        state = f"{revision} {audited.revision}"
-        if state == self._revision:
+        if self._state() == self._learned:
             self._busy = False
             self._look_ahead()
             return
-        self._revision, self._changed, self._busy = state, time.monotonic(), True
+        self._changed, self._busy = time.monotonic(), True
         try:
-            self._solve(revision, audited)
+            self._solve()
         finally:
             taken, self._changed, self._busy = time.monotonic() - self._changed, time.monotonic(), False
             self._next = self._changed + max(_EVERY, _SHARE * taken)
 
-    def _solve(self, revision: str, audited: Audited) -> None:
+    def _state(self) -> tuple[str, Audited]:
+        return self._project.revision, self.audited
+
+    def _solve(self) -> None:
+        seen = self._project.revision
+        self._hub.publish("changed", {"revision": seen})
+        self._live.absorb_all()  # meanwhile more can come: the snapshot has these, too
+        revision, audited = self._learned = self._state()
+        if revision != seen:
+            self._hub.publish("changed", {"revision": revision})
         snapshot = self._project.look()
-        self._hub.publish("changed", {"revision": revision})
         self._live.absorb_all()  # the images of the snapshot have all been decoded
         samples = [picture.sample for picture in snapshot.pictures]
         began = time.perf_counter()
