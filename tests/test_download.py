@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from headstart.download import DownloadLimits, download, file_matches
+from headstart.download import DiskError, DownloadLimits, download, file_matches
 from headstart.errors import DownloadError
 from local_server import Server
 
@@ -215,7 +215,7 @@ def test_a_disk_that_fills_meanwhile_is_reported_and_not_tried_again(
     def full(done: int, total: int) -> None:  # called between two writes
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(DownloadError, match="a full disk"):
+    with pytest.raises(DownloadError, match="No space left"):
         fetch(progress=full)
 
     assert len(server.ranges) == 1
@@ -332,3 +332,27 @@ def test_a_folder_that_cannot_be_made_is_reported_at_once(server: Server, tmp_pa
     with pytest.raises(DownloadError, match=r"folder that can be written to.*HEADSTART_CACHE"):
         download(server.url("weights.pth"), tmp_path / "file" / "weights.pth")
     assert server.asked == []
+
+
+@pytest.mark.parametrize(
+    ("code", "advice", "not_advised"),
+    [
+        (errno.ENOSPC, "Free some space", "permissions"),
+        (errno.EDQUOT, "Free some space", "permissions"),
+        (errno.EACCES, "change its permissions. HEADSTART_CACHE", "space"),
+        (errno.EROFS, "on a disk that can be written to. HEADSTART_CACHE", "space"),
+        (errno.EIO, "Check the disk and its connection.", "HEADSTART_CACHE"),
+    ],
+)
+def test_what_is_advised_fits_what_this_disk_refused(
+    fetch: Callable[..., Path], code: int, advice: str, not_advised: str
+) -> None:
+    def refuse(done: int, total: int) -> None:  # called between two writes
+        raise OSError(code, os.strerror(code))
+
+    with pytest.raises(DiskError) as caught:
+        fetch(progress=refuse)
+
+    assert caught.value.found == os.strerror(code)
+    assert advice in caught.value.hint
+    assert not_advised not in caught.value.hint

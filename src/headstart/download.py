@@ -16,8 +16,9 @@ from io import FileIO
 from pathlib import Path
 
 from headstart import files, runtime
-from headstart.errors import DownloadError
+from headstart.errors import DownloadError, HeadstartError
 from headstart.progress import OnProgress
+from headstart.refusals import OF_A_FULL_DISK
 from headstart.untrusted import sha256_of
 
 """Called with the bytes done and the bytes in all (0 where the server does not say)."""
@@ -30,8 +31,8 @@ _MOST_TRIES = 100  # of one call; a server that sends one byte per try must not 
 _TIMEOUT_S = 30.0  # without a byte
 _ADDRESS_CHARACTERS = "%/:=&?~#+!$,;'@()*[]"  # all others in an address are sent as %XX
 _CHECK = "Check the address, or try again later."
-DISK_FULL = "Free some space, or use another disk: HEADSTART_CACHE for weights and archives, --out for data sets."
-WRONG_HASH = "a file with another SHA-256"
+_FOLDERS = "HEADSTART_CACHE sets the folder of weights and archives, --out that of data sets."
+FREE_SPACE = "Free some space, or use another disk: HEADSTART_CACHE for weights and archives, --out for data sets."
 _REASONS = {
     401: "the server requires a login",
     403: "the server denies access",
@@ -54,6 +55,14 @@ class DownloadLimits:
     most_bytes: int = 4_000_000_000
     tries: int = 4
     pause: float = 1.0
+
+
+class DiskError(DownloadError):
+    """The disk of this machine refuses: another address does not help, and nothing is wrong with what has arrived."""
+
+
+class WrongHashError(DownloadError):
+    """The server sent another file than the one that was promised."""
 
 
 class _BrokenError(Exception):
@@ -116,8 +125,8 @@ def download(
         note: called when this process waits for another one.
 
     Raises:
-        DownloadError: the server refuses, cannot be reached, or sends another file; the disk is full, or the folder
-            cannot be written.
+        DownloadError: the server refuses, or cannot be reached. WrongHashError: it sends another file. DiskError: the
+            disk is full, or the folder cannot be written.
     """
     task = _Task(url, target.with_name(target.name + ".part"), progress, limits or DownloadLimits())
     before = _stamp(target)
@@ -133,7 +142,12 @@ def download(
         _fetch_in_tries(task)
         if not file_matches(task.part, sha256):
             task.discard()
-            raise task.error(WRONG_HASH, expected=f"a file whose SHA-256 begins with {sha256[:16]}")
+            raise WrongHashError(
+                expected=f"a file whose SHA-256 begins with {sha256[:16]}",
+                found="a file with another SHA-256",
+                where=url,
+                hint=_CHECK,
+            )
         files.flush(task.part)
         task.part.replace(target)
         task.tag.unlink(missing_ok=True)
@@ -149,14 +163,18 @@ def _own_disk(folder: Path) -> Iterator[None]:
         raise _unwritable(error, folder) from error
 
 
-def _unwritable(error: OSError, folder: Path) -> DownloadError:
-    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return DownloadError(
-        expected="a folder that can be written to",
-        found="a full disk" if is_full else error.strerror or str(error),
-        where=folder,
-        hint=DISK_FULL,
+def _unwritable(error: OSError, folder: Path) -> HeadstartError:
+    return files.os_error(
+        error, folder, expected="a folder that can be written to", hint=hint_for_disk(error), kind=DiskError
     )
+
+
+def hint_for_disk(error: OSError) -> str:
+    """What to do where the disk of this machine refuses a download."""
+    if error.errno in OF_A_FULL_DISK:
+        return FREE_SPACE
+    advice = files.os_error(error).hint
+    return advice if error.errno == errno.EIO else f"{advice} {_FOLDERS}"  # a folder elsewhere may be on that disk, too
 
 
 @contextlib.contextmanager
@@ -272,11 +290,11 @@ def _check_piece(response: http.client.HTTPResponse, start: int, tag: str, *, ta
 def _check_disk(task: _Task, answer: _Answer) -> None:
     free = runtime.free_bytes(task.part.parent)
     if answer.total - answer.start > free:
-        raise DownloadError(
+        raise DiskError(
             expected=f"{(answer.total - answer.start) / 1e6:.0f} MB of free disk",
             found=f"{free / 1e6:.0f} MB",
             where=task.part.parent,
-            hint=DISK_FULL,
+            hint=FREE_SPACE,
         )
 
 

@@ -20,6 +20,7 @@ from typing import Any
 
 from headstart import runtime
 from headstart.errors import HeadstartError, RunError
+from headstart.refusals import OF_A_FULL_DISK, refusal
 
 FOR_CACHE = "Free some space, or set HEADSTART_CACHE to a folder on a larger disk."
 FOR_RUN = "Free some space, or choose a folder on a larger disk with --out."
@@ -35,7 +36,6 @@ _HINTS = {
     errno.ENOTDIR: "Check the path: a file stands where a folder is needed.",
     errno.EIO: "Check the disk and its connection.",
 }
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 _CANNOT_RESERVE = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)  # answers of file systems that can reserve nothing
 _NO_LOCKS = (*_CANNOT_RESERVE, errno.ENOLCK)
 _NAME = 60  # characters of a file's name in that of its temporary neighbour: file systems allow 255 bytes
@@ -58,11 +58,6 @@ def os_error(
         where=_final(printable(where or error.filename or "")),
         hint=hint or _HINTS.get(error.errno or 0, "Check the path, its permissions and the disk."),
     )
-
-
-def is_refusal(error: BaseException | None) -> bool:
-    """Whether the system refuses something: decoders raise an OSError without a number, or seek to where nothing is."""
-    return isinstance(error, OSError) and error.errno not in (None, errno.EINVAL)
 
 
 def _final(path: str) -> str:
@@ -479,11 +474,10 @@ def reserve(path: Path) -> None:
 
 def disk_full(folder: Path, needed: int, error: Exception, *, hint: str) -> HeadstartError:
     """The error for a folder that cannot take `needed` bytes; another reason than a full disk is named as it is."""
-    number = error.errno if isinstance(error, OSError) else None
-    is_full = number in _FULL or "(os error 28)" in str(error) or "(os error 122)" in str(error)  # of safetensors
-    if not is_full:
-        refused = error if isinstance(error, OSError) else OSError(0, str(error))
-        return os_error(refused, folder, expected="a folder that can be written to", hint=hint if not number else "")
+    refused = refusal(error)
+    if refused is None or refused.errno not in OF_A_FULL_DISK:
+        own = "" if refused else hint
+        return os_error(refused or OSError(str(error)), folder, expected="a folder that can be written to", hint=own)
     return RunError(
         expected=f"{needed / 1e6:.1f} MB that can be written",
         found=f"{runtime.free_bytes(folder) / 1e6:.1f} MB free ({error})",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -188,3 +191,20 @@ def test_what_has_no_named_numbers_is_called_what_it_is(contents: object, words:
     with pytest.raises(BackboneError) as error:
         read_weights(tmp_path / "some.pt")
     assert error.value.found == words
+
+
+@pytest.mark.parametrize("name", ["a.safetensors", "a.pth"])
+def test_a_file_that_the_disk_does_not_give_is_not_called_damaged(
+    name: str, state: dict[str, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_file(state, tmp_path / name) if name.endswith("tensors") else torch.save(state, tmp_path / name)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO)) if name == "a.pth" else SafetensorError("(os error 5)")
+
+    monkeypatch.setattr("headstart.backbones.weight_files.safe_open", refuse)
+    monkeypatch.setattr("zipfile.ZipExtFile.read", refuse)  # where all of a checkpoint is read first
+    with pytest.raises(BackboneError) as caught:
+        read_weights(tmp_path / name)
+    assert caught.value.found == "Input/output error"
+    assert caught.value.hint == "Check the disk and its connection."

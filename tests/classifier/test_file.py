@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import struct
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -41,6 +42,27 @@ def test_a_cut_off_file_is_a_clear_error(path: Path, keep: float) -> None:
     path.write_bytes(data[: int(keep if keep >= 5 else keep * len(data))])
     with pytest.raises(ClassifierError, match="complete classifier file"):
         Classifier.load(path)
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [
+        SafetensorError("Error while deserializing: I/O error: Input/output error (os error 5)"),
+        OSError("Input/output error (os error 5)"),
+        OSError(errno.EIO, "Input/output error"),
+    ],
+)
+def test_a_file_that_the_disk_does_not_give_is_not_called_damaged(
+    path: Path, raised: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise raised
+
+    monkeypatch.setattr("headstart.classifier.file.safe_open", refuse)
+    with pytest.raises(ClassifierError) as caught:
+        Classifier.load(path)
+    assert caught.value.found == "Input/output error"
+    assert caught.value.hint == "Check the disk and its connection."
 
 
 def test_missing_and_infinite_tensors_are_refused(path: Path) -> None:

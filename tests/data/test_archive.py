@@ -20,8 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from headstart.data.archive import TOO_LARGE, _Target, is_archive, is_archives_fault, unpack
-from headstart.download import DISK_FULL
+from headstart.data.archive import ArchiveError, _Target, is_archive, unpack
 from headstart.errors import DataError
 from mutated_archives import KINDS, Mutation, mutations, outcome
 
@@ -431,16 +430,24 @@ def test_a_folder_with_content_of_its_own_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("hint", "cause", "expected"),
+    ("raised", "kind"),
     [
-        ("", zipfile.BadZipFile("no zip"), True),
-        ("", OSError("a decoder's own, without a number"), True),
-        ("", PermissionError(errno.EACCES, "Permission denied"), False),
-        (DISK_FULL, None, False),
-        (TOO_LARGE, None, False),
+        (zipfile.BadZipFile("no zip"), ArchiveError),
+        (OSError("a decoder's own, without a number"), ArchiveError),
+        (PermissionError(errno.EACCES, "Permission denied"), DataError),
+        (OSError(errno.EIO, "Input/output error"), DataError),
+        (OSError(errno.ENOSPC, "No space left on device"), DataError),
     ],
 )
-def test_a_download_is_blamed_for_its_own_bytes_alone(hint: str, cause: Exception | None, expected: bool) -> None:
-    error = DataError(expected="an archive", found="none", hint=hint)
-    error.__cause__ = cause
-    assert is_archives_fault(error) == expected
+def test_an_archive_is_blamed_for_its_own_bytes_alone(
+    raised: Exception, kind: type[DataError], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(target: object) -> None:
+        raise raised
+
+    monkeypatch.setattr("headstart.data.archive._unpack_zip", fail)
+    with pytest.raises(DataError) as caught:
+        unpack(make_zip(tmp_path / "a.zip", ("cat/1.png", b"1")), tmp_path / "into")
+    assert type(caught.value) is kind
+    assert isinstance(raised, OSError) or "damaged" in caught.value.found
+    assert kind is ArchiveError or caught.value.found == raised.strerror  # type: ignore[attr-defined]

@@ -23,7 +23,7 @@ from headstart.data.source_record import read_record
 from headstart.datasets.fetch import fetch_source
 from headstart.datasets.sources import RPS, Archive, Source, source_of_address
 from headstart.datasets.staging import Fetched
-from headstart.download import DISK_FULL
+from headstart.download import FREE_SPACE
 from headstart.errors import DataError
 from local_server import Server
 
@@ -343,7 +343,7 @@ def test_no_room_to_unpack_keeps_what_was_fetched(
         patched.setattr("headstart.runtime.free_bytes", lambda folder: 100_000_000)  # less than unpacking leaves free
         with pytest.raises(DataError) as caught:
             fetch()
-    assert caught.value.hint == DISK_FULL
+    assert caught.value.hint == FREE_SPACE
 
     assert len(scan(fetch().folder).samples) == 6
     assert len(server.asked) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import numpy as np
@@ -50,3 +51,19 @@ def test_a_damaged_result_is_computed_again(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:200])
     assert files.read("a") is None
     assert not path.exists()
+
+
+def test_a_result_that_the_disk_does_not_give_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = ShardFiles(tmp_path, {})
+    files.write("a", [table(0, 50)])
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EIO, "Error reading bytes from file. Detail: [errno 5] Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pa, "memory_map", refuse)
+        assert files.read("a") is None
+
+    again = files.read("a")
+    assert again is not None
+    assert again.num_rows == 50

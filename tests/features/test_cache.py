@@ -68,6 +68,23 @@ def test_a_damaged_shard_is_discarded_and_never_read_wrongly(cache: FeatureCache
     assert not shard.exists()
 
 
+def test_a_shard_that_the_disk_does_not_give_is_missing_now_and_kept(
+    cache: FeatureCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache.open(ABOUT).add(contents(3), np.ones((3, 4), np.float32))
+    opened = cache.open(ABOUT)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("Input/output error (os error 5)")  # as safetensors raises it: without a number
+
+    with monkeypatch.context() as patched:
+        patched.setattr(cache_module, "safe_open", refuse)
+        assert read_all(opened, contents(3)) == {}
+        assert contents(1)[0] not in cache.open(ABOUT)
+
+    assert len(read_all(cache.open(ABOUT), contents(3))) == 3
+
+
 def test_the_longest_unused_goes_first_and_the_one_in_use_stays(cache: FeatureCache) -> None:
     for name in ("old", "new"):
         cache.open({"backbone": name}).add(contents(3), np.ones((3, 1000), np.float32))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from headstart.errors import RunError
@@ -43,6 +44,22 @@ def test_a_cut_off_file_is_a_clear_error(tmp_path: Path) -> None:
 
     with pytest.raises(RunError, match="features of a run"):
         load_features(path)
+
+
+def test_a_file_that_the_disk_does_not_give_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features, path = make(), tmp_path / "features.safetensors"
+    create_file(path, features.names, features.contents, slices=SLICES)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise SafetensorError("Error while deserializing: I/O error: Input/output error (os error 5)")
+
+    monkeypatch.setattr("headstart.features.features_file.safe_open", refuse)
+    with pytest.raises(RunError) as caught:
+        load_features(path)
+    assert caught.value.found == "Input/output error"
+    assert caught.value.hint == "Check the disk and its connection."
 
 
 def test_a_matrix_that_nobody_keeps_is_in_a_file_without_a_name(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ LEAVES = {
     "progress",
     "plain",
     "public_api",
+    "refusals",
     "registry",
     "untrusted",
     "wording",

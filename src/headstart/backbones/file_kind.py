@@ -10,6 +10,7 @@ import struct
 import zipfile
 from pathlib import Path
 
+from headstart.refusals import refusal
 from headstart.untrusted import Untrusted, check_regular
 
 _FIRST = 1024
@@ -78,6 +79,7 @@ def zip_damage(path: Path) -> str:
             entries = [entry for entry in archive.infolist() if entry.file_size]
             wrong = [entry.filename for entry in entries if not _is_whole(archive, entry)]
     except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError) as error:
+        _raise_refusal(error)
         return f"a damaged file: {error}"
     if not wrong or len(wrong) == len(entries):
         return ""
@@ -91,16 +93,24 @@ def _is_whole(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bool:
         with archive.open(entry) as content:
             while content.read(1 << 20):
                 pass
-    except (zipfile.BadZipFile, EOFError, RuntimeError, OSError):  # RuntimeError: said to be encrypted
+    except (zipfile.BadZipFile, EOFError, RuntimeError, OSError) as error:  # RuntimeError: said to be encrypted
+        _raise_refusal(error)
         return False
     return True
+
+
+def _raise_refusal(error: Exception) -> None:
+    """Raise what the system refused, which zipfile calls a file that is no zip."""
+    if refused := refusal(error):
+        raise refused from None
 
 
 def _zip_kind(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError):
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as error:
+        _raise_refusal(error)
         return "a zip file that is damaged or cut off"
     inner = {name.partition("/")[2] or name for name in names}
     if "constants.pkl" in inner and any(name.startswith("code/") for name in inner):

@@ -14,9 +14,10 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from headstart.backbones.file_kind import refuse_kind, zip_damage
-from headstart.errors import BackboneError
-from headstart.files import expanded
+from headstart.errors import BackboneError, HeadstartError
+from headstart.files import expanded, os_error
 from headstart.freezing import tensor_bytes
+from headstart.refusals import refusal
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".th", ".ckpt", ".bin", ".tar")
 _WRAPPERS = (  # entries of a checkpoint that hold the weights, the usual ones first
@@ -171,7 +172,7 @@ def _kind(path: Path) -> str:
     try:
         return refuse_kind(path)
     except OSError as error:
-        raise _not_weights(path, error.strerror or str(error)) from error
+        raise _unread(path, error) from error
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, object], str]:
@@ -181,7 +182,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, object], str]:
             # cloned: the file may be replaced while its memory is still in use
             tensors: dict[str, object] = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
-        raise _not_weights(path, str(error)) from error
+        raise _unread(path, error) from error
     licence = notes.get("licence") or notes.get("license") or ""
     return tensors, " ".join(licence.split())[:_LONGEST_LICENCE]
 
@@ -197,7 +198,7 @@ def _read_checkpoint(path: Path) -> object:
         # torch's own message begins with advice to load it unsafely
         raise _not_weights(path, "a pickle that holds more than tensors, or none at all") from error
     except OSError as error:
-        raise _not_weights(path, str(error)) from error
+        raise _unread(path, error) from error
     except (
         RuntimeError,
         EOFError,
@@ -308,6 +309,13 @@ def _plain(tensor: Tensor) -> Tensor:
     # an nn.Parameter, a half-precision or a sparse tensor becomes a plain one
     dense = tensor.detach() if tensor.layout is torch.strided else tensor.detach().to_dense()
     return dense.float() if dense.is_floating_point() else dense
+
+
+def _unread(path: Path, error: Exception) -> HeadstartError:
+    """The file is damaged, or the system does not give it."""
+    if refused := refusal(error):
+        return os_error(refused, path, expected="a file with weights that can be read", kind=BackboneError)
+    return _not_weights(path, str(error))
 
 
 def _not_weights(path: Path, reason: str) -> BackboneError:

@@ -25,7 +25,7 @@ from headstart.backbones.weight_files import (
     split_entry,
     tensor_hash,
 )
-from headstart.download import WRONG_HASH, Note, download, file_matches
+from headstart.download import Note, WrongHashError, download, file_matches
 from headstart.errors import BackboneError, DownloadError
 from headstart.files import remove
 from headstart.progress import OnProgress
@@ -257,7 +257,7 @@ def _download(address: _Address, *, progress: OnProgress | None, note: Note | No
         )
     except DownloadError as error:
         hint = f"{error.hint} A file downloaded in another way can be given with --weights FILE."
-        if address.is_hash_of_name and error.found == WRONG_HASH:
+        if address.is_hash_of_name and isinstance(error, WrongHashError):
             hint = f"{address.sha256} is from the file's name; if it is no hash, give one: URL#sha256=HEX. {hint}"
         raise BackboneError(expected=error.expected, found=error.found, where=error.where, hint=hint) from error
 

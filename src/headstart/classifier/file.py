@@ -28,9 +28,10 @@ from headstart.classifier.trust_file import read_familiarity
 from headstart.engines.bfloat16 import attach_bfloat16
 from headstart.engines.int8 import attach, check_model
 from headstart.errors import BackboneError, ClassifierError
-from headstart.files import FOR_OUT, atomic_write, is_refusal, make_folder, os_error
+from headstart.files import FOR_OUT, atomic_write, make_folder, os_error
 from headstart.freezing import tensor_bytes
 from headstart.heads.kernel_map import KernelMap
+from headstart.refusals import refusal
 from headstart.untrusted import Untrusted, parse_object
 
 Matrix = NDArray[np.float64]
@@ -219,11 +220,11 @@ def _read(path: Path, shown: Path | None = None) -> _Contents:
                 )
             card = Card.from_json(text, shown)
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no mapping
-    except OSError as error:
-        if is_refusal(error):
-            raise os_error(error, shown, expected="a classifier file that can be read", kind=ClassifierError) from error
-        raise _damaged("a complete classifier file", str(error), shown) from error
-    except (SafetensorError, ValueError, RuntimeError, TypeError) as error:
+    except (SafetensorError, OSError, ValueError, RuntimeError, TypeError) as error:
+        if refused := refusal(error):
+            raise os_error(
+                refused, shown, expected="a classifier file that can be read", kind=ClassifierError
+            ) from error
         raise _damaged("a complete classifier file", str(error), shown) from error
     wrong = not_finite(tensors) or [
         name for name, value in tensors.items() if name.endswith("running_var") and bool((value < 0).any())

@@ -23,9 +23,10 @@ from headstart.data.decompression import BZIP2, GZIP, XZ, open_decompressed
 from headstart.data.folder_scan import as_text
 from headstart.data.tar_header import WholeHeader
 from headstart.data.zip_layout import check_entries, read_directory
-from headstart.download import DISK_FULL
+from headstart.download import FREE_SPACE
 from headstart.errors import DataError, HeadstartError
-from headstart.files import is_refusal, os_errors, remove_if_abandoned, work_folder
+from headstart.files import os_errors, remove_if_abandoned, work_folder
+from headstart.refusals import refusal
 from headstart.untrusted import sha256_of
 
 TOO_LARGE = "Unpack it yourself, or raise --max-gb of fetch, if you trust it."
@@ -50,14 +51,13 @@ _OTHERS = {
 _SUFFIXES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".tar.gz", ".tar.bz2", ".tar.xz")
 
 
+class ArchiveError(DataError):
+    """The bytes of an archive are at fault, so that another try should not find the same ones."""
+
+
 def is_archive(path: Path) -> bool:
     """True when a file's suffix or first bytes are those of a zip or a tar (plain, gzip, bzip2 or xz)."""
     return path.name.lower().endswith(_SUFFIXES) or begins_like_archive(_head(path))
-
-
-def is_archives_fault(error: DataError) -> bool:
-    """Whether unpacking failed for the archive's bytes, so that another try should not find the same ones."""
-    return error.hint not in (DISK_FULL, TOO_LARGE) and not is_refusal(error.__cause__)
 
 
 def begins_like_archive(head: bytes) -> bool:
@@ -93,8 +93,8 @@ def unpack(
         max_ratio: unpacked bytes over the archive's, checked from 1 GB on.
 
     Raises:
-        DataError: not a zip or tar, damaged or truncated, encrypted, an entry that leaves the folder, is a link or
-            device or is there twice, a limit is exceeded, or the disk is too full.
+        ArchiveError: not a zip or tar, damaged or truncated, encrypted, an entry that leaves the folder, is a link or
+            device or is there twice. DataError: a limit is exceeded, or the disk refuses.
     """
     folder = _folder_of(archive, into)
     if folder.is_dir():
@@ -131,7 +131,10 @@ class _Target:
     written: int = 0
     entries: int = 0
 
-    def error(self, expected: str, found: str, hint: str = "") -> DataError:
+    def error(self, expected: str, found: str, hint: str = "") -> ArchiveError:
+        return ArchiveError(expected=expected, found=found, where=as_text(str(self.archive)), hint=hint)
+
+    def no_room(self, expected: str, found: str, hint: str) -> DataError:
         return DataError(expected=expected, found=found, where=as_text(str(self.archive)), hint=hint)
 
     def count(self) -> None:
@@ -140,15 +143,16 @@ class _Target:
             raise self.too_many()
 
     def too_many(self) -> DataError:
-        return self.error(f"at most {self.max_files:,} files in the archive", "more", TOO_LARGE)
+        return self.no_room(f"at most {self.max_files:,} files in the archive", "more", TOO_LARGE)
 
     def reserve(self, size: int) -> None:
         """Refuse what cannot fit, by the sizes that entries state; `write` counts the real ones."""
         if self.written + size > self.max_bytes:
-            raise self.error(f"at most {self.max_bytes:,} bytes unpacked", "more", TOO_LARGE)
+            raise self.no_room(f"at most {self.max_bytes:,} bytes unpacked", "more", TOO_LARGE)
         if runtime.free_bytes(self.folder) < size + _SPARE:
-            raise self.error(f"{(size + _SPARE) / 1e9:.1f} GB free on the disk of {self.folder.parents[1]}", "less",
-                             DISK_FULL)  # fmt: skip
+            raise self.no_room(
+                f"{(size + _SPARE) / 1e9:.1f} GB free on the disk of {self.folder.parents[1]}", "less", FREE_SPACE
+            )
 
     def path(self, name: str) -> Path | None:
         """Path of an entry inside the folder, None for the folder itself."""
@@ -222,10 +226,8 @@ def _unpack_all(target: _Target) -> None:
     except HeadstartError:
         raise
     except Exception as error:
-        if is_refusal(error):
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):  # type: ignore[attr-defined]
-                raise  # what the system refuses is no damage of the archive
-            raise target.error(f"{_WANTED}, and disk space for it", "a full disk", DISK_FULL) from error
+        if refused := refusal(error):
+            raise refused from None  # what the system refuses is no damage of the archive
         # what the parsers raise for bytes that nobody intended has no end: IndexError, struct…
         raise _damaged(target, error) from error
 

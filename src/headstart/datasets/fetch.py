@@ -12,12 +12,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from headstart.data.archive import begins_like_archive, is_archives_fault, unpack
+from headstart.data.archive import ArchiveError, begins_like_archive, unpack
 from headstart.data.folder_scan import as_text
 from headstart.data.source_record import Origin, SourceRecord
 from headstart.datasets.sources import Archive, Source
 from headstart.datasets.staging import Fetched, clear_staging, find_fetched, make_staging, publish, today
-from headstart.download import DISK_FULL, DownloadLimits, Note, download, file_matches, one_process
+from headstart.download import DiskError, DownloadLimits, Note, download, file_matches, one_process
 from headstart.errors import DataError, DownloadError
 from headstart.progress import OnProgress
 
@@ -111,9 +111,9 @@ class _Fetch:
             progress = self._progress_of(url)
             try:
                 download(url, target, sha256=archive.sha256, progress=progress, note=self.remark, limits=limits)
+            except DiskError as error:  # another address does not help
+                raise _as_data_error(error) from error
             except DownloadError as error:
-                if error.hint == DISK_FULL:  # another address does not help
-                    raise _as_data_error(error) from None
                 failures.append(error)
                 if len(archive.mirrors) > 1:
                     self.remark(f"{url}: {error.found}.")
@@ -131,7 +131,7 @@ class _Fetch:
         try:
             unpacked = unpack(file, file.parent / "unpacked", max_bytes=self.max_bytes)
         except DataError as error:
-            if is_archives_fault(error):
+            if isinstance(error, ArchiveError):
                 file.unlink()
             raise DataError(expected=error.expected, found=error.found, where=url, hint=error.hint) from error
         wanted = unpacked / archive.inside if archive.inside else unpacked

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import importlib
 import logging
 import os
@@ -16,15 +15,17 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
+from typing import TypeGuard
 
 from headstart import runtime
-from headstart.data.archive import TOO_LARGE, is_archives_fault, unpack
+from headstart.data.archive import TOO_LARGE, ArchiveError, unpack
 from headstart.data.folder_scan import as_text
 from headstart.data.source_record import Origin, SourceRecord
 from headstart.datasets.staging import Fetched, clear_staging, find_fetched, make_staging, publish, today
-from headstart.download import DISK_FULL
+from headstart.download import FREE_SPACE, hint_for_disk
 from headstart.errors import DataError
-from headstart.files import expanded
+from headstart.files import expanded, os_error
+from headstart.refusals import OF_A_DISK
 
 _HANDLE = re.compile(r"[\w-]+/\w[\w.-]*(/versions/\d+)?")
 _PAGE = re.compile(r"https?://(?:www\.)?kaggle\.com/datasets/([\w-]+/\w[\w.-]*(?:/versions/\d+)?)/?(?:[?#].*)?")
@@ -124,7 +125,7 @@ def _download(client: ModuleType, handle: str, staging: Path, *, pause: float) -
         except DataError:  # from our unpacking
             raise
         except Exception as error:  # whatever kagglehub raises: its message is passed on, the cause stays chained
-            is_interrupted = isinstance(error, OSError) and not _code(error) and not _is_full(error)
+            is_interrupted = isinstance(error, OSError) and not _code(error) and not _is_of_disk(error)
             if not is_interrupted or number == _TRIES - 1:
                 raise _failed(handle, error) from error
         time.sleep(pause * 2**number)  # the next try resumes where this one broke
@@ -136,8 +137,8 @@ def _code(error: Exception) -> int:
     return int(getattr(getattr(error, "response", None), "status_code", 0))
 
 
-def _is_full(error: Exception) -> bool:
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+def _is_of_disk(error: Exception) -> TypeGuard[OSError]:
+    return isinstance(error, OSError) and error.errno in OF_A_DISK
 
 
 @contextmanager
@@ -166,9 +167,8 @@ def _unpack(archive: Path, target: Path, *, max_bytes: int, max_files: int) -> s
     """Unpack into the target and give the archive's SHA-256."""
     try:
         folder = unpack(archive, target.parent, max_bytes=max_bytes, max_files=max_files)
-    except DataError as error:
-        if is_archives_fault(error):
-            archive.unlink()
+    except ArchiveError:
+        archive.unlink()
         raise
     shutil.rmtree(target, ignore_errors=True)
     folder.rename(target)
@@ -212,8 +212,9 @@ def _failed(handle: str, error: Exception) -> DataError:
         found = f"HTTP {code}: {found}"
         hint = f"Check the name at {page}; some data sets require that you accept their terms there once. "
         hint += f"The credential in {credential.where} was used." if credential else HOW_TO_LOG_IN
-    elif _is_full(error):
-        found, hint = "a full disk", DISK_FULL
+    elif _is_of_disk(error):
+        mistake = os_error(error, hint=hint_for_disk(error))
+        found, hint = mistake.found, mistake.hint
     elif isinstance(error, ValueError) and credential and credential.path:  # kagglehub cannot read the file
         hint = HOW_TO_LOG_IN
     return DataError(expected=f"the Kaggle data set {handle}", found=found, where=page, hint=hint)
@@ -250,7 +251,7 @@ def _move_in(downloaded: Path, staging: Path, size: int) -> Path:
             expected=f"{size / 1e9:.1f} GB of free disk",
             found=f"{free / 1e9:.1f} GB",
             where=staging.parent,
-            hint=DISK_FULL,
+            hint=FREE_SPACE,
         )
     shutil.copytree(downloaded, complete)
     return complete

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from headstart.errors import RunError
 from headstart.files import FOR_CACHE, atomic_write, make_folder, remove
+from headstart.refusals import refusal
 
 _VERSION = 1  # raise when the columns of a result change
 
@@ -61,14 +62,15 @@ class ShardFiles:
 
 
 def read_result(path: Path, columns: Iterable[str] | None = None) -> pa.Table | None:
-    """The table of a result file, not copied; None: there is none, or it is damaged, and then removed."""
+    """The table of a result file, not copied; None: there is none, or the disk refuses; a damaged one is removed."""
     try:
         with pa.memory_map(str(path), "rb") as source:
             table = pa.ipc.open_file(source).read_all()
     except FileNotFoundError:
         return None
-    except (pa.ArrowException, OSError):
-        remove(path)
+    except (pa.ArrowException, OSError) as error:
+        if not refusal(error):  # one that the disk does not give now may be whole
+            remove(path)
         return None
     return table if columns is None else table.select(list(columns))
 

@@ -22,6 +22,8 @@ from headstart.data.table_splits import parse_values
 from headstart.distributed.remote import expand_url, identity, is_url, open_url
 from headstart.distributed.shard import FileShard, ImageRow, ParquetShard, Shard, TarShard
 from headstart.errors import DataError, first_line
+from headstart.files import os_error
+from headstart.refusals import refusal
 from headstart.source_layout import SourceLayout
 
 _CUT = 128  # files of a shard on average: half a minute's work of one core, and 4,000 shards of half a million images
@@ -164,6 +166,8 @@ def _parquet_shards(url: str, layout: SourceLayout, *, labelled: bool) -> list[P
             splits = _splits(parquet, columns)
             sizes = [parquet.metadata.row_group(i).num_rows for i in range(parquet.num_row_groups)]
         except (pa.ArrowException, OSError) as error:
+            if refused := refusal(error):
+                raise os_error(refused, url, expected="a Parquet file that can be read", kind=DataError) from error
             raise DataError(expected="a Parquet file", found=first_line(error), where=url) from error
     starts = [sum(sizes[:i]) for i in range(len(sizes))]
     made = identity(url)

@@ -31,6 +31,7 @@ from headstart.files import (
     remove_abandoned_part,
     write_text,
 )
+from headstart.refusals import refusal
 from headstart.untrusted import check_regular, read_object
 
 Rows = NDArray[np.float32]
@@ -112,7 +113,7 @@ class FeatureStore:
     def read(self, contents: Sequence[str]) -> Iterator[tuple[NDArray[np.int64], Rows]]:
         """Blocks of (positions in `contents`, their rows), shard by shard; contents that are not stored are left out.
 
-        A damaged shard is removed, so that its contents count as missing from then on.
+        The contents of a shard that is damaged, or that the disk does not give, count as missing from then on.
         """
         wanted: dict[Path, list[tuple[int, int]]] = {}
         for position, content in enumerate(contents):
@@ -122,7 +123,6 @@ class FeatureStore:
         for shard, pairs in wanted.items():
             rows = _read_shard(shard)
             if rows is None:
-                remove(shard)
                 self._rows = {content: found for content, found in self._rows.items() if found[0] != shard}
                 continue
             positions, indices = np.array(pairs, dtype=np.int64).T
@@ -235,9 +235,9 @@ def _contents_of(shard: Path) -> list[str]:
         check_regular(shard)
         with safe_open(shard, framework="np") as file:
             codes = file.get_tensor("contents")
-    except (SafetensorError, OSError, ValueError):
-        remove(shard)  # cut off or foreign: computed again
-        return []
+    except (SafetensorError, OSError, ValueError) as error:
+        _remove_damaged(shard, error)
+        return []  # computed again
     return [row.tobytes().hex() for row in codes]
 
 
@@ -247,6 +247,15 @@ def _read_shard(shard: Path) -> Rows | None:
         with safe_open(shard, framework="np") as file:
             codes, rows = file.get_tensor("contents"), np.asarray(file.get_tensor("features"), dtype=np.float32)
             stated = (file.metadata() or {}).get("sha256")
-    except (SafetensorError, OSError, ValueError):
+        if stated != _checksum(codes, rows):
+            raise ValueError("another checksum")
+    except (SafetensorError, OSError, ValueError) as error:
+        _remove_damaged(shard, error)
         return None
-    return rows if stated == _checksum(codes, rows) else None
+    return rows
+
+
+def _remove_damaged(shard: Path, error: Exception) -> None:
+    """Remove what is cut off or foreign; a shard that the disk does not give now may be whole, and stays."""
+    if not refusal(error):
+        remove(shard)

@@ -14,7 +14,8 @@ from safetensors import SafetensorError, safe_open
 
 from headstart.errors import RunError
 from headstart.features.matrix import Features, Rows
-from headstart.files import FOR_CACHE, FOR_RUN, disk_full, os_errors, remove, reserve
+from headstart.files import FOR_CACHE, FOR_RUN, disk_full, os_error, os_errors, remove, reserve
+from headstart.refusals import refusal
 from headstart.untrusted import Untrusted, check_regular, parse_object
 
 _CHECKSUM, _DIGITS = "checksum", 8
@@ -126,6 +127,8 @@ def load_features(path: Path) -> Features:
             (length,) = struct.unpack("<Q", raw.read(8))
             begin = parse_object(raw.read(length))["features"]["data_offsets"][0]
     except (SafetensorError, OSError, KeyError, ValueError, TypeError, struct.error) as error:
+        if refused := refusal(error):
+            raise os_error(refused, path, expected="the features of a run, in a file that can be read") from error
         raise RunError(
             expected="the features of a run", found=str(error), where=path, hint="Run `headstart train` again."
         ) from error
