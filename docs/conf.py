@@ -28,7 +28,7 @@ blocks = run_blocks.Build(Path(tempfile.mkdtemp(prefix="headstart-docs-")))
 builder = os.getpid()
 atexit.register(lambda: os.getpid() == builder and shutil.rmtree(blocks.working, ignore_errors=True))
 exclude_patterns = ["_build", "outputs", *run_blocks.KEPT_OUT[1:]]
-forked.run_all([*run_notebooks.calls(), *blocks.calls(run_blocks.pages())], PLACES)
+forked.run_all(run_notebooks.calls() | blocks.calls(run_blocks.pages()), PLACES)
 
 
 def setup(app: Any) -> dict[str, bool]:

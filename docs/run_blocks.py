@@ -374,11 +374,11 @@ class Build:
         self.working = working
         self.anew = anew
 
-    def calls(self, pages: Mapping[str, str]) -> list[forked.Call]:
+    def calls(self, pages: Mapping[str, str]) -> dict[str, forked.Call]:
         """A call for each page whose blocks are to be run; the first at a place makes there what a reader has."""
         wanted = [(name, text) for name, text in pages.items() if runs(name, text) and not _kept(text).exists()]
         wanted = [(name, text) for name, text in wanted if self._stored(name, text) is None]
-        return [functools.partial(self._run, name, text) for name, text in wanted]
+        return {name: functools.partial(self._run, name, text) for name, text in wanted}
 
     def _make_material(self, place: int) -> Path:
         """The folder that pages at this place begin with; a run knows the paths of its images, hence one for each."""

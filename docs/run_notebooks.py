@@ -29,19 +29,19 @@ def paths() -> list[Path]:
     return sorted(NOTEBOOKS.glob("*.ipynb"))
 
 
-def calls() -> list[forked.Call]:
+def calls() -> dict[str, forked.Call]:
     """Write the pages of the notebooks whose outputs are stored, and their list; a call for each other notebook."""
     OUT.mkdir(parents=True, exist_ok=True)
     names = [path.stem for path in paths()]
     listed = "\n".join(["```{toctree}", ":maxdepth: 1", *names, "```"])
     about = "With their outputs. They are in `notebooks/` of the repository, and run on Colab, too."
     (OUT / "index.md").write_text(f"# Notebooks\n\n{about}\n\n{listed}\n", encoding="utf-8")
-    return [functools.partial(_write, path) for path in paths() if not _is_pasted(path)]
+    return {path.name: functools.partial(_write, path) for path in paths() if not _is_pasted(path)}
 
 
-def stores(notebooks: list[Path]) -> list[forked.Call]:
+def stores(notebooks: list[Path]) -> dict[str, forked.Call]:
     """A call for each notebook that runs it and stores its page and its pictures."""
-    return [functools.partial(_store, path) for path in notebooks]
+    return {path.name: functools.partial(_store, path) for path in notebooks}
 
 
 def _is_pasted(path: Path) -> bool:

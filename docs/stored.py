@@ -90,7 +90,7 @@ def main(given: list[str]) -> int:
         pages = {name: text for name, text in run_blocks.pages().items() if not wanted or name in wanted}
         build = run_blocks.Build(Path(working), anew=True)
         notebooks = [] if check else [path for path in run_notebooks.paths() if not wanted or path.stem in wanted]
-        forked.run_all([*run_notebooks.stores(notebooks), *build.calls(pages)])
+        forked.run_all(run_notebooks.stores(notebooks) | build.calls(pages))
         problems = [problem for name, text in pages.items() if (problem := _problem(build, name, text, check))]
     print(*problems, sep="\n")
     print(f"{len(pages)} pages and {len(notebooks)} notebooks run: {len(problems) or 'no'} problems")
