@@ -39,12 +39,18 @@ def hevc_damage(data: bytes) -> str | None:
     return None
 
 
-def last_slice(data: bytes) -> tuple[int, int] | None:
-    """Begin and end of the last unit that holds pixels of the picture that is shown; None where it is put together."""
+def last_slice(data: bytes, item: int | None = None) -> tuple[int, int] | None:
+    """Begin and end of the last unit that holds pixels; None where the picture is put together.
+
+    Args:
+        item: number of a picture; None: the one that is shown.
+    """
     items = read_items(data)
-    if items.place is None or items.kinds.get(items.primary) != b"hvc1":
+    number = items.primary if item is None else item
+    place = items.places.get(number)
+    if place is None or items.kinds.get(number) != b"hvc1":
         return None
-    slices = [unit for unit in _units(data, *items.place) if (data[unit[0]] >> 1) & 63 in _SLICES]
+    slices = [unit for unit in _units(data, *place) if (data[unit[0]] >> 1) & 63 in _SLICES]
     return slices[-1] if slices else None
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
+from headstart.data.heic_tiles import unused_tile_data
 from headstart.data.hevc_stream import last_slice
 from headstart.data.media_items import read_items
 
@@ -32,6 +33,8 @@ def unused_data(image: Image.Image, data: bytes) -> str | None:
         data: the bytes of its file.
     """
     try:
+        if image.format == "HEIF" and (said := unused_tile_data(image, data)):
+            return said
         first, end = _STREAMS[str(image.format)](data) or (0, 0)
     except (struct.error, IndexError, ValueError, KeyError):
         return None  # another structure than the usual one
