@@ -15,6 +15,8 @@ from headstart.tracking.live import LiveTracker
 class Recorder:
     """A sink that keeps what it gets."""
 
+    at = look = ""
+
     def __init__(self, *, has_run: bool = False) -> None:
         self.calls: list[object] = []
         self.has_run = has_run

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import threading
 from pathlib import Path
 
@@ -39,6 +40,28 @@ def test_tensorboard_has_the_numbers_of_the_run_once(run: hs.Run, tmp_path: Path
     for name, value in metrics_of(run.record).items():
         (event,) = events.Scalars(f"test/{name}")
         assert event.value == pytest.approx(value, rel=1e-6)
+
+
+def test_what_is_said_last_names_the_folder_and_a_command_that_reads_it(run: hs.Run, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    board = tmp_path / "my board"
+
+    tracked = hs.track(run, to="tensorboard", place=str(board))
+
+    assert shlex.split(tracked.look) == ["tensorboard", "--logdir", str(board)]
+    assert list(board.rglob("events*"))
+    assert str(tracked).splitlines()[-1] == f"It is in {board}; to look at it: {tracked.look}"
+    again = hs.track(run, to="tensorboard", place=str(board))
+    assert (again.existed, again.at, again.look) == (True, tracked.at, tracked.look)
+
+
+def test_a_server_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("mlflow.tracking")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:secret@example.org/ml")
+
+    sink = make_sink("mlflow")
+
+    assert (sink.at, sink.look) == ("https://…@example.org/ml", "")
 
 
 def test_a_run_that_was_cut_off_is_written_anew(run: hs.Run, tmp_path: Path) -> None:

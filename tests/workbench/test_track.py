@@ -20,6 +20,8 @@ from trained_runs import SAME_BITS
 class Broken:
     """A tracker that takes numbers from Python's generator, and then fails."""
 
+    at = look = ""
+
     def start(self, run_id: str, name: str) -> bool:
         random.random()
         return True

@@ -11,7 +11,15 @@ from headstart.files import printable
 
 
 class Sink(Protocol):
-    """A tracker that takes one run; methods are called in this order, from one thread."""
+    """A tracker that takes one run; methods are called in this order, from one thread.
+
+    Attributes:
+        at: the folder or address that it sends to.
+        look: the command that shows it there.
+    """
+
+    at: str
+    look: str
 
     def start(self, run_id: str, name: str) -> bool:
         """Open the run of that id; False: it is there already, complete, and nothing more is to be sent."""

@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import os
 import re
+import shlex
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -28,6 +29,8 @@ class TensorBoard:
         from torch.utils.tensorboard import SummaryWriter
 
         self._make, self._folder = SummaryWriter, Path(place or "runs/tensorboard")
+        self.at = str(self._folder)
+        self.look = f"tensorboard --logdir {shlex.quote(self.at)}"
 
     def start(self, run_id: str, name: str) -> bool:
         """See Sink."""
@@ -91,6 +94,9 @@ class MLflow:
             os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # MLflow 3.17 asks for it
         from mlflow.tracking import MlflowClient
 
+        self.at = re.sub(r"//[^/@]*@", "//…@", uri)  # a password is not printed
+        # a server shows its runs by itself; those of a folder need one
+        self.look = f"mlflow ui --backend-store-uri {shlex.quote(uri)}" if uri.startswith("file:") else ""
         self._client: Any = MlflowClient(tracking_uri=uri)
 
     def start(self, run_id: str, name: str) -> bool:
@@ -133,6 +139,10 @@ class WandB:
         import wandb
 
         self._wandb, self._folder = wandb, Path(place or ".")
+        self.at = str(self._folder / "wandb")
+        # what was written offline is shown by the site of W&B, once it is there
+        is_offline = os.environ.get("WANDB_MODE", "offline") == "offline"
+        self.look = f"wandb sync --sync-all {shlex.quote(self.at)}" if is_offline else ""
 
     def start(self, run_id: str, name: str) -> bool:
         """See Sink."""

@@ -23,16 +23,19 @@ _FILES = (RECORD, REPORT)  # small, and what people open; the classifier stays i
 
 @dataclass(frozen=True)
 class Tracked(Plain):
-    """A run in a tracker: its id there, and whether it had been there before."""
+    """A run in a tracker: its id there, whether it had been there before, the folder or address, how to look at it."""
 
     run: Path
     tracker: str
     id: str
     existed: bool
+    at: str = ""
+    look: str = ""
 
     def __str__(self) -> str:
         state = "was there already, complete" if self.existed else "was sent"
-        return f"{self.run}: {state} ({self.tracker}, id {self.id})."
+        look = f"; to look at it: {self.look}" if self.look else ""
+        return f"{self.run}: {state} ({self.tracker}, id {self.id}).\nIt is in {self.at}{look}"
 
 
 @public_api
@@ -62,7 +65,7 @@ def track(run: str | Path | Run, *, to: str, place: str = "") -> Tracked:
             if isinstance(error, OSError)
             else "The run itself is complete: send it again when the tracker can be reached.",
         ) from error
-    return Tracked(opened.folder, to, found, not is_new)
+    return Tracked(opened.folder, to, found, existed=not is_new, at=sink.at, look=sink.look)
 
 
 def _send(run: Run, sink: Sink, found: str) -> bool:
