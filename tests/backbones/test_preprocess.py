@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torchvision import transforms
+from torchvision.transforms.v2 import functional
 
 from headstart.backbones.preprocess import Preprocess
 from headstart.errors import BackboneError
@@ -50,6 +51,18 @@ def test_prepared_pixels_are_those_of_the_textbook(size: tuple[int, int], interp
         np.abs(prepared.numpy().astype(np.int64) - _textbook(rgb, 256, 224, interpolation)).max()
         <= CLOSE[interpolation]
     )
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize(("resize", "crop"), [(256, 224), (257, 225), (20, 33), (21, 40)])
+def test_every_bit_is_that_of_torchvision_on_a_tensor(
+    size: tuple[int, int], interpolation: str, resize: int, crop: int
+) -> None:
+    rgb = _image(*size)
+    wanted = functional.resize(torch.from_numpy(rgb).permute(2, 0, 1), [resize], MODES[interpolation], antialias=True)
+    prepared = Preprocess(resize, crop, interpolation, MEAN, STD).prepare(rgb)
+    assert torch.equal(prepared, functional.center_crop(wanted, [crop, crop]))
 
 
 @pytest.mark.parametrize(("resize", "crop"), [(32, 32), (257, 225), (342, 299), (20, 33)])

@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import headstart
 from headstart.options import AuditOptions, ContinueOptions, EvaluateOptions, InspectOptions, TrainOptions
 from headstart.recipe import Recipe
@@ -85,3 +87,16 @@ def test_help_and_import_need_no_torch() -> None:
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[] []"
+
+
+@pytest.mark.slow
+def test_what_takes_as_long_to_import_as_torch_is_imported_where_it_is_used_only() -> None:
+    code = (
+        "import sys, torch\n"
+        "before = set(sys.modules)\n"
+        "import headstart.workbench.train, headstart.workbench.predict, headstart.workbench.evaluate\n"
+        "slow = {'torchvision', 'timm', 'scipy.stats', 'torch._dynamo', 'torch.utils.flop_counter', 'torch.onnx'}\n"
+        "print(sorted(slow & (set(sys.modules) - before)))\n"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"

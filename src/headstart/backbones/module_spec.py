@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from headstart.backbones.feature_extractor import eval_view
 from headstart.backbones.preprocess import Preprocess
@@ -84,6 +84,13 @@ def pool_of(shape: Sequence[int], network: nn.Module) -> str:
     return _SHAPES[len(shape)]
 
 
+def flop_counter() -> Any:  # a FlopCounterMode
+    """Counts the operations of what runs inside it; imported here, since it takes half a second."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    return FlopCounterMode(display=False)
+
+
 def _run(module: nn.Module, size: int) -> tuple[list[_Call], tuple[int, ...], float]:
     """Calls in the order in which they end, the shape of the whole output, and 10⁹ multiply-adds for one image."""
     modules = {path: inner for path, inner in module.named_modules() if path and not _is_inside_leaf(module, path)}
@@ -96,7 +103,7 @@ def _run(module: nn.Module, size: int) -> tuple[list[_Call], tuple[int, ...], fl
         with (
             watch_inputs(modules, lambda path, value: inputs.update({path: _shape(value)})),
             watch_outputs(modules, note),
-            FlopCounterMode(display=False) as counter,
+            flop_counter() as counter,
             torch.inference_mode(),
         ):
             output = eval_view(module)(torch.zeros(2, 3, size, size))

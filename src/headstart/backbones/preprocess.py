@@ -15,16 +15,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torchvision.transforms import InterpolationMode  # type: ignore[import-untyped]
-from torchvision.transforms.v2 import functional as transforms  # type: ignore[import-untyped]
+from torch.nn import functional
 
 from headstart.backbones.spec import IMAGENET_MEAN, IMAGENET_STD, BackboneSpec
 from headstart.errors import BackboneError, near
 from headstart.plain import Plain
 from headstart.public_api import public_methods
 
-_SMOOTH = {"bilinear": InterpolationMode.BILINEAR, "bicubic": InterpolationMode.BICUBIC}
-_MODES = (*_SMOOTH, "nearest")
+_MODES = ("bilinear", "bicubic", "nearest")
 _FITS = ("keep", "stretch")
 _LARGEST = 4096  # px; above it a card is damaged or hostile
 _LONGEST = 20_000  # px of a strip whose every pixel is counted; no camera comes near
@@ -112,18 +110,19 @@ class Preprocess(Plain):
     def prepare(self, rgb: NDArray[np.uint8]) -> Tensor:
         """Resize and centre-crop one image, as torchvision's Resize and CenterCrop do.
 
+        By torch alone: importing torchvision takes as long as importing torch, in every command and every worker.
+
         Args:
             rgb: H×W×3 uint8, any size from 1×1; not written to.
 
         Returns:
             3×crop×crop uint8, within 1 grey level of the same steps on a Pillow image (bicubic enlargements: 2).
         """
-        image = _view(rgb)  # 3×H×W, channels last in memory: torch's fast path
+        image = _view(rgb)  # 1×3×H×W, channels last in memory: torch's fast path
         if self.fit == "keep":
             image = self._middle_of_long_strip(image)
-        height, width = self.resized(image.shape[1], image.shape[2])
-        prepared: Tensor = transforms.center_crop(self._resize(image, height, width), [self.crop, self.crop])
-        return prepared
+        height, width = self.resized(image.shape[2], image.shape[3])
+        return _center_crop(self._resize(image, height, width), self.crop)[0]
 
     def resized(self, height: int, width: int) -> tuple[int, int]:
         """Height and width after the resize and before the crop, px."""
@@ -149,29 +148,40 @@ class Preprocess(Plain):
 
     def _middle_of_long_strip(self, image: Tensor) -> Tensor:
         """Of a strip (1×5000 …), whose resized form may not fit into memory, what the crop can see and more."""
-        most = max(_MOST_RESIZED // self.resize**2, 2) * min(image.shape[1:])
+        most = max(_MOST_RESIZED // self.resize**2, 2) * min(image.shape[2:])
         if self.interpolation == "nearest":  # only what the crop shows is copied
             most = max(most, _LONGEST)
-        top, left = (max(length - most, 0) // 2 for length in image.shape[1:])
-        return image[:, top : image.shape[1] - top, left : image.shape[2] - left]
+        top, left = (max(length - most, 0) // 2 for length in image.shape[2:])
+        return image[..., top : image.shape[2] - top, left : image.shape[3] - left]
 
     def _resize(self, image: Tensor, height: int, width: int) -> Tensor:
         if self.interpolation == "nearest":
             # torch's two kinds of nearest choose other pixels than Pillow's at some ratios
             rows, columns = (
                 _nearest(have, wanted)[max(round((wanted - self.crop) / 2), 0) :][: self.crop]
-                for have, wanted in ((image.shape[1], height), (image.shape[2], width))
+                for have, wanted in ((image.shape[2], height), (image.shape[3], width))
             )
-            return image[:, rows][:, :, columns]
-        mode = _SMOOTH[self.interpolation]
-        resized: Tensor = transforms.resize(image, [height, width], interpolation=mode, antialias=True)
-        return resized
+            return image[:, :, rows][..., columns]
+        if image.shape[2:] == (height, width):
+            return image
+        mode = self.interpolation
+        return functional.interpolate(image, size=(height, width), mode=mode, align_corners=False, antialias=True)
 
 
 def _view(rgb: NDArray[np.uint8]) -> Tensor:
     if not rgb.flags.writeable:  # torch warns of a read-only array even when nobody writes
         rgb = rgb.copy()
-    return torch.from_numpy(rgb).permute(2, 0, 1)
+    return torch.from_numpy(rgb)[None].permute(0, 3, 1, 2)
+
+
+def _center_crop(image: Tensor, side: int) -> Tensor:
+    """The square in the middle; a smaller image gets a black border, the odd row and column of it at the end."""
+    short = [max(side - length, 0) for length in image.shape[2:]]
+    if any(short):
+        rows, columns = short
+        image = functional.pad(image, (columns // 2, (columns + 1) // 2, rows // 2, (rows + 1) // 2))
+    top, left = (round((length - side) / 2) for length in image.shape[2:])
+    return image[..., top : top + side, left : left + side]
 
 
 def _nearest(length: int, wanted: int) -> Tensor:

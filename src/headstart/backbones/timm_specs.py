@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
+from headstart.backbones.module_spec import flop_counter
 from headstart.backbones.spec import BackboneSpec, Stage
 from headstart.errors import BackboneError, first_line, near
 from headstart.hooks import capture, capture_inputs
@@ -173,7 +173,7 @@ def _stages_of(network: nn.Module, head: str, size: int, *, name: str) -> tuple[
         capture({path: modules[path] for path in paths}) as outputs,
         capture_inputs({path: modules[path] for path in (head, _SECOND_HEAD) if path in modules}) as inputs,
         capture({_NORM: modules[_NORM]} if _SECOND_HEAD in modules and _NORM in modules else {}) as tokens,
-        FlopCounterMode(display=False) as counter,
+        flop_counter() as counter,
     ):
         warnings.simplefilter("ignore")
         try:

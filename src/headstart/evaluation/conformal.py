@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 from headstart.evaluation.intervals import Interval, share_interval
 from headstart.evaluation.metrics import checked
@@ -128,9 +128,9 @@ def coverage_band(count: int, error_rate: float, *, share: float = _BAND) -> Int
     missed = count + 1 - conformal_rank(count, error_rate)
     if missed < 1:
         return Interval(1.0, 1.0, 1.0, n=count, method="Beta")
-    law = beta(count + 1 - missed, missed)
-    low, high = law.ppf([(1 - share) / 2, (1 + share) / 2])
-    return Interval(float(law.mean()), float(low), float(high), n=count, method="Beta")
+    held, ends = count + 1 - missed, [(1 - share) / 2, (1 + share) / 2]
+    low, high = betaincinv(held, missed, ends).tolist()
+    return Interval(held / (count + 1), low, high, n=count, method="Beta")
 
 
 def fit_conformal(

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torchvision.transforms import v2 as transforms  # type: ignore[import-untyped]
 
 from headstart.errors import TrainingError
 
@@ -107,6 +106,8 @@ def mixing(kind: str, classes: int) -> Mix | None:
         raise TrainingError(expected=f"mix {', '.join(MIXES)}", found=repr(kind), where="mix")
     if kind == "none":
         return None
+    from torchvision.transforms import v2 as transforms  # type: ignore[import-untyped]  # as long to import as torch
+
     change = {"mixup": transforms.MixUp, "cutmix": transforms.CutMix}[kind](
         alpha=_MIXUP if kind == "mixup" else _CUTMIX, num_classes=classes
     )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from scipy import stats
+from scipy.special import stdtrit
 from torch import Tensor, nn
 
 FEATURES, CLASSES = 20, 4
@@ -148,7 +148,7 @@ def interval(values: Tensor) -> Interval:
     """
     if len(values) < 2:
         raise ValueError("an interval needs two seeds")
-    half = float(stats.t.ppf(0.975, len(values) - 1)) * float(values.std()) / math.sqrt(len(values))
+    half = float(stdtrit(len(values) - 1, 0.975)) * float(values.std()) / math.sqrt(len(values))
     mean = float(values.mean())
     return Interval(mean, mean - half, mean + half)
 

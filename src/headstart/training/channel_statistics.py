@@ -7,8 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor
-from torchvision.transforms import Normalize  # type: ignore[import-untyped]
+from torch import Tensor, nn
 
 from headstart.errors import TrainingError
 from headstart.preserve import preserve
@@ -57,8 +56,8 @@ def loader_apply(
     return stacked.float().mean(dim=0) if reduce == "mean" else stacked
 
 
-def make_normalizer(loader: Any, method: str = "pooled", *, keep_random: bool = True) -> Normalize:
-    """The `Normalize` that gives the loader's channels a mean of 0 and, by the pooled method, a deviation of 1.
+def make_normalizer(loader: Any, method: str = "pooled", *, keep_random: bool = True) -> nn.Module:
+    """A `Normalize` that gives the loader's channels a mean of 0 and, by the pooled method, a deviation of 1.
 
     Args:
         method: `pooled`, the deviation over all pixels of all images; `per_image`, the book's mean of the images' own
@@ -82,7 +81,10 @@ def make_normalizer(loader: Any, method: str = "pooled", *, keep_random: bool = 
             where="make_normalizer",
             hint="Dividing by 0 gives no numbers: are the images all of one colour?",
         )
-    return Normalize(mean=mean, std=std)
+    from torchvision.transforms import Normalize  # type: ignore[import-untyped]  # as long to import as torch
+
+    normalizer: nn.Module = Normalize(mean=mean, std=std)
+    return normalizer
 
 
 def _pooled(loader: Any, keep_random: bool) -> tuple[Tensor, Tensor]:

@@ -15,9 +15,8 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
-from torchvision.transforms import Normalize  # type: ignore[import-untyped]
 
 from headstart.backbones.preprocess import Preprocess
 from headstart.classifier.classifier import Classifier
@@ -276,8 +275,8 @@ class Diagnostics(LoopSettings):
         return statistics_per_channel(images, labels)
 
     @classmethod
-    def make_normalizer(cls, loader: Any, method: str | None = None) -> Normalize:
-        """Normalize with a loader's own statistics.
+    def make_normalizer(cls, loader: Any, method: str | None = None) -> nn.Module:
+        """torchvision's `Normalize` with a loader's own statistics.
 
         Args:
             method: `pooled`, over all pixels; `per_image`, as the book averages them; None: by the class's `compat`.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from headstart.backbones.backbone import Backbone
 from headstart.data.dataset import Dataset
-from headstart.workbench.advise_augment import MOST, check_augmentations
 from headstart.workbench.session import Session
 
 _FLIP = "horizontal-flip"
@@ -24,6 +23,8 @@ def choose_augmentation(session: Session, dataset: Dataset, backbone: Backbone) 
     recipe = session.recipe
     if recipe.augment != "auto" or not recipe.flips:
         return
+    from headstart.workbench.advise_augment import MOST, check_augmentations  # torchvision: as long to import as torch
+
     with session.step("check augmentation"):
         advice, _ = check_augmentations(
             session, dataset.training_only(), backbone, transforms=(_FLIP,), most=MOST, source=str(dataset)

@@ -12,7 +12,6 @@ from dataclasses import replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -210,4 +209,6 @@ def _correlation(one: Saliency, other: Saliency) -> float | None:
     """Spearman's rank correlation of two maps; None where one of them is constant."""
     if np.ptp(one.heat) == 0 or np.ptp(other.heat) == 0:
         return None
+    from scipy.stats import spearmanr  # a second to import, for every server
+
     return float(spearmanr(one.heat.ravel(), other.heat.ravel()).statistic)

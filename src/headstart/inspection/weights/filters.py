@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from scipy.stats import beta
+from scipy.special import betainc
 from torch import Tensor, nn
 
 from headstart.errors import BackboneError, near
@@ -220,7 +220,7 @@ def near_duplicates(weights: Weights, *, skip: tuple[int, ...] = ()) -> tuple[tu
     kept = close[np.isin(close, alive).all(1)].tolist()
     found = sorted((FilterPair(a, b, float(cosines[a, b])) for a, b in kept), key=lambda pair: -abs(pair.cosine))
     width = flat.shape[1]
-    chance = float(beta.sf(DUPLICATE**2, 0.5, (width - 1) / 2)) if width > 1 else 1.0
+    chance = float(betainc((width - 1) / 2, 0.5, 1 - DUPLICATE**2)) if width > 1 else 1.0
     return tuple(found), chance * len(alive) * (len(alive) - 1) / 2
 
 
