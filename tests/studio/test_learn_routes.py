@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip("fastapi")
 pytest.importorskip("httpx")
 
+from headstart.backbones.catalogue import find_spec, rank_backbones
 from headstart.recipe import Recipe
 from headstart.studio.learn_routes import start_training
 from headstart.workbench.job import Job
@@ -92,6 +93,11 @@ def test_choices_have_what_the_page_shows(client: StudioClient) -> None:
     choices = client.ask("GET", "/api/choices").json()
     assert set(choices["strategies"]) == {"probe", "auto", "last-stage", "probe-then-full", "full"}
     assert {"efficientnet_lite0", "resnet18"} <= {one["name"] for one in choices["backbones"]}
+    assert choices["chosen"] == {"strategy": "probe", "backbone": "embedded"}
+    cards = {one["name"]: one for one in choices["words"]}
+    assert list(cards) == ["auto", "fast", "accurate", "embedded"]
+    assert cards["embedded"]["gmac"] == find_spec("embedded").gmac
+    assert cards["fast"]["takes"] in {spec.name for spec in rank_backbones("fast")}
 
 
 def test_a_fine_tuning_that_a_kill_interrupted_is_offered_and_resumed(

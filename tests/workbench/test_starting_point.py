@@ -16,7 +16,14 @@ from headstart.errors import BackboneError, RunError
 from headstart.progress import Event, Notice
 from headstart.workbench.run import Run
 from headstart.workbench.session import Session
-from headstart.workbench.starting_point import check_backbone, check_data, choose_backbone, continue_from, preprocess_of
+from headstart.workbench.starting_point import (
+    check_backbone,
+    check_data,
+    choose_backbone,
+    continue_from,
+    preprocess_of,
+    spec_in_reach,
+)
 
 
 @pytest.mark.parametrize(
@@ -93,6 +100,7 @@ def test_auto_takes_the_most_accurate_that_is_installed_and_says_why(
 
     assert start.backbone.spec.name == taken
     assert start.reason.startswith(f"{word}: ")
+    assert spec_in_reach(word, offline=True).name == taken
 
 
 @pytest.mark.slow

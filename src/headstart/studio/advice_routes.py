@@ -61,7 +61,8 @@ class _Advice:
             key = self._space.project.revision, str(options.get("backbone"))
             if key not in self._times:
                 found = predict_time(self._space.project.folder, on_event=self._on_event, **options)
-                self._times = {key: found.to_dict()}
+                kept = {one: times for one, times in self._times.items() if one[0] == key[0]}  # of these images
+                self._times = {**kept, key: found.to_dict()}
             return self._times[key]
 
     def _on_event(self, event: Event) -> None:

@@ -19,6 +19,7 @@ from headstart.workbench.backbones import list_backbones
 from headstart.workbench.job import unfinished_runs
 from headstart.workbench.resume import resume
 from headstart.workbench.run import INSIDE, REPORT, Run, run_name
+from headstart.workbench.starting_point import spec_in_reach
 from headstart.workbench.train import train
 
 _PAGES = {"report": REPORT, "inside": INSIDE}
@@ -26,7 +27,7 @@ _PAGES = {"report": REPORT, "inside": INSIDE}
 REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox allow-popups"
 _STRATEGIES = ("probe", "auto", "last-stage", "probe-then-full", "full")
 _CHECKPOINTS = 5  # seconds: whoever presses Stop loses no more than that
-_WORDS = ("auto", "fast", "balanced", "accurate", "embedded")
+_WORDS = ("auto", "fast", "accurate", "embedded")  # a card each; balanced is auto
 
 
 def learn_routes(space: Workspace) -> APIRouter:
@@ -35,8 +36,7 @@ def learn_routes(space: Workspace) -> APIRouter:
 
     @routes.get("/choices")
     async def choices() -> JSONResponse:
-        rows = [{key: row[key] for key in ("name", "title", "gmac", "accuracy", "licence")} for row in list_backbones()]
-        return JSONResponse({"strategies": _STRATEGIES, "words": _WORDS, "backbones": to_plain(rows)})
+        return JSONResponse(_choices(space))
 
     @routes.post("/train")
     async def begin(request: Request) -> dict[str, str]:
@@ -70,6 +70,23 @@ def learn_routes(space: Workspace) -> APIRouter:
         return FileResponse(path, media_type="text/html", headers=headers)
 
     return routes
+
+
+def _choices(space: Workspace) -> dict[str, Any]:
+    rows = [{key: row[key] for key in ("name", "title", "gmac", "accuracy", "licence")} for row in list_backbones()]
+    recipe = Recipe().with_options(space.options)
+    return {
+        "strategies": _STRATEGIES,
+        "words": [_word(name, offline=recipe.offline) for name in _WORDS],
+        "chosen": {"strategy": recipe.strategy, "backbone": recipe.backbone},
+        "backbones": to_plain(rows),
+    }
+
+
+def _word(name: str, *, offline: bool) -> dict[str, Any]:
+    """What a card of a backbone shows: which network it takes on this machine, its work and measured accuracy."""
+    spec = spec_in_reach(name, offline=offline)
+    return {"name": name, "takes": spec.name, "gmac": spec.gmac or None, "accuracy": spec.accuracy or None}
 
 
 def start_training(space: Workspace, values: dict[str, Any]) -> dict[str, str]:

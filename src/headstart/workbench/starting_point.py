@@ -204,6 +204,17 @@ def _choose(session: Session) -> StartingPoint:
     raise BackboneError(expected=f"a backbone for {recipe.backbone}", found="; ".join(passed_over), where="--backbone")
 
 
+def spec_in_reach(name: str, *, offline: bool) -> BackboneSpec:
+    """The spec of a backbone by its name, or of the first that a word such as auto can take; nothing is downloaded.
+
+    Raises:
+        BackboneError: the backbone is unknown.
+    """
+    if name not in _WORDS:
+        return find_spec(name)
+    return next(spec for spec in rank_backbones(name) if not _out_of_reach(spec, offline=offline))
+
+
 def _named(session: Session) -> BackboneSpec:
     """The spec of the backbone that the recipe names, or of the first that its word can take; nothing is downloaded."""
     recipe = session.recipe
@@ -211,8 +222,7 @@ def _named(session: Session) -> BackboneSpec:
         return _at_sizes(find_spec(recipe.backbone), recipe)
     if recipe.weights is not None:
         return _at_sizes(find_spec(WITH_FILE), recipe)
-    ranked = rank_backbones(recipe.backbone)
-    return _at_sizes(next(spec for spec in ranked if not _out_of_reach(spec, offline=recipe.offline)), recipe)
+    return _at_sizes(spec_in_reach(recipe.backbone, offline=recipe.offline), recipe)
 
 
 def _at_sizes(spec: BackboneSpec, recipe: Recipe) -> BackboneSpec:

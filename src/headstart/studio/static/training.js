@@ -1,17 +1,21 @@
 // The training of the page Learn: strategy and backbone with their predicted times, progress, live curves, stop, resume.
-import { h, fill, button, counted, duration } from "./dom.js";
+import { h, fill, button, counted, duration, percent } from "./dom.js";
 import { get, post } from "./api.js";
 import { store, on } from "./store.js";
 import { attempt, say } from "./said.js";
 import { draw } from "./chart.js";
+import { cards } from "./cards.js";
 
 /** @type {Record<string, string>} */
-const ABOUT = { probe: "probe: only the head", auto: "auto: fine-tune where it is measurably better", "last-stage": "last-stage: the last stage and the head", "probe-then-full": "probe-then-full: the head first, then all stages", full: "full: all stages at once" };
+const ABOUT = { probe: "Only the head is trained", auto: "Fine-tuned where that is measurably better", "last-stage": "The last stage and the head", "probe-then-full": "The head first, then all stages", full: "All stages at once" };
+const OTHER = "other"; // the card of all other backbones
 
 /** @param {() => void} onchange when another strategy or backbone is chosen */
 export function trainingPanel(onchange) {
-  const strategy = h("select", { id: "strategy", onchange });
-  const backbone = h("select", { id: "backbone", onchange: () => { times = null; showTimes(); onchange(); } });
+  const changed = () => { showTimes(); onchange(); };
+  const strategy = cards("strategy", "Strategy", changed);
+  const backbone = cards("backbone", "Backbone", changed);
+  const others = h("select", { "aria-label": "Other backbones", onchange: () => backbone.choose(OTHER) });
   const begin = button("Train", start, { class: "primary" });
   const stop = button("Stop", () => attempt(() => post("/api/train/stop")), { hidden: true });
   const predict = button("Predict the time", askTimes);
@@ -20,39 +24,47 @@ export function trainingPanel(onchange) {
   const curves = h("div", { class: "curves" });
   const steps = h("div", {});
   const waiting = h("div", {});
-  /** @type {any} */ let times = null;
-  /** @type {string[]} */ let strategies = [];
+  /** @type {Record<string, any>} of backbones that were timed */ const times = {};
+  /** @type {Record<string, string>} what a word takes here */ const takes = {};
   let asking = false;
   const element = h("section", { class: "card", "aria-label": "Training" }, h("h2", {}, "Train"),
     h("p", { class: "muted" }, "The live result uses every image. Training sets a test part aside, measures on it once, and writes a classifier with its report."),
-    h("div", { class: "fields" }, h("label", { for: "strategy" }, "Strategy"), strategy, h("label", { for: "backbone" }, "Backbone"), backbone),
+    strategy.element, backbone.element,
     said, h("p", { class: "row" }, begin, stop, predict), waiting, status, curves, steps);
 
+  const chosen = () => (backbone.value() === OTHER ? others.value : backbone.value());
+  /** @param {string} name @returns {string} the network that is meant */
+  const network = (name) => takes[name] ?? (name === OTHER ? others.value : name);
+
   async function start() {
-    const answer = await attempt(() => post("/api/train", { strategy: strategy.value, backbone: backbone.value }));
+    const answer = await attempt(() => post("/api/train", { strategy: strategy.value(), backbone: chosen() }));
     if (answer) say(`Started: ${answer.command}`);
   }
 
   async function askTimes() {
     asking = predict.disabled = true;
-    fill(said, "Timing a few steps on your images …");
-    times = (await attempt(() => get(`/api/advice/time?${new URLSearchParams({ backbone: backbone.value })}`))) ?? null;
+    const name = network(chosen());
+    fill(said, `Timing a few steps of ${name} on your images …`);
+    const found = await attempt(() => get(`/api/advice/time?${new URLSearchParams({ backbone: name })}`));
+    if (found) times[name] = found;
     asking = predict.disabled = false;
     showTimes();
   }
 
-  /** @param {string} name @returns {string} what a strategy takes with the backbone; empty: not known */
-  function timeOf(name) {
-    if (!times || !(name in times.strategies)) return "";
-    const seconds = times.features + times.strategies[name];
-    return name === "auto" ? `at most ${duration(seconds)}` : name === "probe" && !times.waiting ? "seconds" : `about ${duration(seconds)}`;
+  /** @param {string} name of a strategy @param {string} start name of a backbone @returns {string} empty: not known */
+  function timeOf(name, start) {
+    const found = times[network(start)];
+    if (!found || !(name in found.strategies)) return "";
+    const seconds = found.features + found.strategies[name];
+    return name === "auto" ? `at most ${duration(seconds)}` : name === "probe" && !found.waiting ? "seconds" : `about ${duration(seconds)}`;
   }
 
   function showTimes() {
-    const kept = strategy.value;
-    fill(strategy, strategies.map((name) => h("option", { value: name }, [ABOUT[name] ?? name, timeOf(name)].filter(Boolean).join(", "))));
-    if (strategies.includes(kept)) strategy.value = kept;
-    fill(said, times ? (times.waiting ? `${counted(times.waiting, "image")} of ${times.images.toLocaleString("en")} have no features of this backbone yet: about ${duration(times.features)}, once.` : "All features are cached.") : "");
+    strategy.time((name) => timeOf(name, chosen()));
+    backbone.time((name) => timeOf(strategy.value(), name));
+    if (asking) return;
+    const found = times[network(chosen())];
+    fill(said, found ? (found.waiting ? `${counted(found.waiting, "image")} of ${found.images.toLocaleString("en")} have no features of this backbone yet: about ${duration(found.features)}, once.` : "All features are cached.") : "");
   }
 
   function showTraining() {
@@ -96,9 +108,21 @@ export function trainingPanel(onchange) {
   async function showChoices() {
     const answer = await attempt(() => get("/api/choices"));
     if (!answer) return;
-    strategies = answer.strategies;
-    fill(backbone, answer.words.map((/** @type {string} */ name) => h("option", { value: name }, name)), answer.backbones.map((/** @type {any} */ one) => h("option", { value: one.name }, one.gmac ? `${one.name} (${one.gmac} GMAC)` : one.name)));
+    strategy.show(answer.strategies.map((/** @type {string} */ name) => ({ value: name, title: name, about: ABOUT[name] ?? "" })), answer.chosen.strategy);
+    fill(others, answer.backbones.map((/** @type {any} */ one) => h("option", { value: one.name }, one.gmac ? `${one.name} (${one.gmac} GMAC)` : one.name)));
+    for (const one of answer.words) takes[one.name] = one.takes;
+    const { backbone: given } = answer.chosen;
+    const named = given in takes;
+    if (!named && !answer.backbones.some((/** @type {any} */ one) => one.name === given)) others.prepend(h("option", { value: given }, given));
+    others.value = named ? answer.backbones[0].name : given;
+    backbone.show([...answer.words.map(wordCard), { value: OTHER, title: "another", about: "Any network of the catalogue", more: others }], named ? given : OTHER);
     showTimes();
+  }
+
+  /** @param {any} one @returns {import("./cards.js").Card} */
+  function wordCard(one) {
+    const numbers = [one.takes !== one.name && one.takes, one.gmac && `${one.gmac} GMAC`, one.accuracy && `${percent(one.accuracy)} on our sets`].filter(Boolean);
+    return { value: one.name, title: one.name, about: numbers.join(", ") };
   }
 
   showTraining();
@@ -107,5 +131,5 @@ export function trainingPanel(onchange) {
   showChoices();
   const offs = [on("training", showTraining), on("epochs", showCurves), on("steps", showSteps),
     on("advising", (values) => { if (asking) fill(said, `${values.step}: ${values.done.toLocaleString("en")} of ${values.total.toLocaleString("en")}`); })];
-  return { element, showWaiting, choice: () => ({ strategy: strategy.value, backbone: backbone.value }), close: () => { for (const off of offs) off(); } };
+  return { element, showWaiting, choice: () => ({ strategy: strategy.value(), backbone: chosen() }), close: () => { for (const off of offs) off(); } };
 }
