@@ -57,9 +57,25 @@ def test_permuted_labels_teach_nothing() -> None:
 
 def test_classes_far_apart_are_not_limited_by_images() -> None:
     view, labels = drawn([60, 60], signal=4.0, width=10)
+    labels[:3] = 1 - labels[:3]  # no image more would mend these
     curve = measure_learning_curve(view, labels, np.arange(120), names=["a", "b"])
     assert curve.verdict == "not-the-limit"
     assert "another backbone" in curve.summary
+
+
+def test_no_mistake_is_no_proof_that_there_are_none() -> None:
+    view, labels = drawn([60, 60], signal=6.0, width=10)
+    curve = measure_learning_curve(view, labels, np.arange(120), names=["a", "b"])
+    z2 = norm.ppf(0.975) ** 2
+    assert curve.points[-1].error == 0
+    for one in curve.forecasts:  # the end of Wilson's interval of 0 in 120
+        assert (one.error, one.low, one.high) == (0, 0, pytest.approx(z2 / (120 + z2)))
+    assert "0.0\u00a0% [0.0, 3.1]" in curve.summary
+    assert "another backbone" not in curve.summary
+    wide = norm.ppf(1 - 0.025 / 2) / norm.ppf(0.975)  # of two classes
+    for gain in curve.gains:  # Tango's interval of 120 pairs that are alike
+        assert gain.gain.value == 0
+        assert (gain.gain.low, gain.gain.high) == pytest.approx((-wide * z2 / (120 + z2), wide * z2 / (120 + z2)))
 
 
 @pytest.mark.slow

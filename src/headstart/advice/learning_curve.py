@@ -7,7 +7,7 @@ it are predicted without their group, the others directly, so that every size is
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -18,6 +18,7 @@ from headstart.advice.curve_fit import Forecast, forecast
 from headstart.advice.nested import beginning, nested_order
 from headstart.evaluation.design_effect import numbered, shared_groups
 from headstart.evaluation.intervals import CONFIDENCE, Interval, mean_interval, points, share_interval, signed
+from headstart.evaluation.paired import paired_difference
 from headstart.features.matrix import FeatureView
 from headstart.heads.regularization_path import LabelledFeatures, Labels
 from headstart.heads.ridge import solve_ridge
@@ -102,6 +103,11 @@ class LearningCurve(Plain):
         now = f"With {self.images:,} training images the error is {percent(error)}"
         if self.verdict == "nothing-learnt":
             return f"{now}, no less beyond doubt than that of always naming the largest class: check the labels first."
+        if not error:
+            return (
+                f"{now} [0.0, {(1 - self.accuracy.low) * 100:.1f}]: none of them is wrong when its group is left out, so "
+                "that nothing can be seen to help. Test the classifier on images from elsewhere."
+            )
         if self.verdict == "not-the-limit":
             return f"{now}; the forecast is {ahead}. The images are not the limit: try another backbone."
         words = "More images help" if self.verdict == "more-images" else "More images may help"
@@ -142,14 +148,18 @@ def measure_learning_curve(
     full = heads.wrong(np.arange(len(labels)))
     gains = [_gain(heads, full, label, name=names[label], seed=seed, among=len(classes)) for label in classes]
     shares = np.bincount(labels, minlength=len(names)) / len(labels)
+    accuracy = share_interval(~full, shared_groups(groups.tolist()))
+    ahead = forecast(counts, samples, [round(times * len(labels)) for times in HORIZON], seed=seed)
+    if not full.any():  # no sample of images without a mistake has one: their band would be 0 wide
+        ahead = tuple(replace(one, high=max(one.high, 1 - accuracy.low)) for one in ahead)
     return LearningCurve(
         images=len(labels),
-        accuracy=share_interval(~full, shared_groups(groups.tolist())),
+        accuracy=accuracy,
         chance=float(shares.max()),
         points=tuple(
             CurvePoint(images=round(count), error=float(error)) for count, error in zip(counts, samples[0], strict=True)
         ),
-        forecasts=forecast(counts, samples, [round(times * len(labels)) for times in HORIZON], seed=seed),
+        forecasts=ahead,
         gains=tuple(sorted(gains, key=lambda gain: -gain.gain.value)),
     )
 
@@ -210,7 +220,7 @@ def gain_of_second_half(heads: Heads, wrong: Wrong, *, seed: int = 0) -> Interva
         if len(np.unique(heads.groups[half])) < 2:
             return None
         lost += heads.wrong(half).astype(np.float64) - wrong
-    return mean_interval(lost / 2, shared_groups(heads.groups.tolist()))
+    return _mean_gain(lost / 2, heads.groups)
 
 
 def measure_errors(heads: Heads, *, seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -256,11 +266,17 @@ def _gain(  # six: which images, which class, and how its interval is read
         lost += heads.wrong(np.concatenate([others, half])).astype(np.float64) - full
     counts = np.bincount(heads.labels, minlength=heads.classes)
     weights = len(full) / np.count_nonzero(counts) / counts[heads.labels]  # each class counts alike
-    gain = mean_interval(lost * weights / _DRAWS, shared_groups(heads.groups.tolist()))
+    gain = _mean_gain(lost * weights / _DRAWS, heads.groups)
     # the class is picked as the best of several: each interval holds at 1 - 0.05 / C (Bonferroni)
     wider = float(ndtri(1 - (1 - CONFIDENCE) / 2 / among) / ndtri((1 + CONFIDENCE) / 2))
     ends = (gain.value - wider * (gain.value - gain.low), gain.value + wider * (gain.high - gain.value))
     return ClassGain(name=name, images=len(own), gain=Interval(gain.value, *ends, gain.n, method=gain.method))
+
+
+def _mean_gain(gains: NDArray[np.float64], groups: Labels) -> Interval:
+    """Mean gain of images; where none gained or lost, the interval of so many pairs that are alike, which is not 0."""
+    shared = shared_groups(groups.tolist())
+    return mean_interval(gains, shared) if gains.any() else paired_difference(gains, shared).difference
 
 
 def _band(found: Forecast) -> str:
