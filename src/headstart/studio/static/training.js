@@ -10,6 +10,9 @@ import { cards } from "./cards.js";
 const ABOUT = { probe: "Only the head is trained", auto: "Fine-tuned where that is measurably better", "last-stage": "The last stage and the head", "probe-then-full": "The head first, then all stages", full: "All stages at once" };
 const OTHER = "other"; // the card of all other backbones
 
+/** @param {{gmac: number}} backbone @returns {string} */
+const work = (backbone) => `${Number(backbone.gmac.toPrecision(3))} GMAC`;
+
 /** @param {() => void} onchange when another strategy or backbone is chosen */
 export function trainingPanel(onchange) {
   const changed = () => { showTimes(); onchange(); };
@@ -109,7 +112,7 @@ export function trainingPanel(onchange) {
     const answer = await attempt(() => get("/api/choices"));
     if (!answer) return;
     strategy.show(answer.strategies.map((/** @type {string} */ name) => ({ value: name, title: name, about: ABOUT[name] ?? "" })), answer.chosen.strategy);
-    fill(others, answer.backbones.map((/** @type {any} */ one) => h("option", { value: one.name }, one.gmac ? `${one.name} (${one.gmac} GMAC)` : one.name)));
+    fill(others, answer.backbones.map((/** @type {any} */ one) => h("option", { value: one.name }, one.gmac ? `${one.name} (${work(one)})` : one.name)));
     for (const one of answer.words) takes[one.name] = one.takes;
     const { backbone: given } = answer.chosen;
     const named = given in takes;
@@ -121,7 +124,7 @@ export function trainingPanel(onchange) {
 
   /** @param {any} one @returns {import("./cards.js").Card} */
   function wordCard(one) {
-    const numbers = [one.takes !== one.name && one.takes, one.gmac && `${one.gmac} GMAC`, one.accuracy && `${percent(one.accuracy)} on our sets`].filter(Boolean);
+    const numbers = [one.takes !== one.name && one.takes.replace("+", "+\u200b"), one.gmac && work(one), one.accuracy && `${percent(one.accuracy)} on our five sets`].filter(Boolean);
     return { value: one.name, title: one.name, about: numbers.join(", ") };
   }
 
