@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
 
@@ -141,10 +142,23 @@ def test_a_link_is_followed_and_the_mode_is_that_of_any_new_file(tmp_path: Path)
     assert stat.S_IMODE((tmp_path / "target").stat().st_mode) == stat.S_IMODE((tmp_path / "usual").stat().st_mode)
 
 
-@pytest.mark.skipif(not Path("/dev/null").exists(), reason="devices")
-def test_a_device_is_written_directly() -> None:
-    with atomic_write(Path("/dev/null")) as part:
-        assert part == Path("/dev/null")
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes of POSIX")
+def test_a_pipe_gets_the_bytes_and_stays_a_pipe_though_the_writer_replaces_files(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with ThreadPoolExecutor(1) as pool:
+        came = pool.submit((tmp_path / "pipe").read_bytes)
+        with atomic_write(tmp_path / "pipe") as part:
+            (tmp_path / "new").write_bytes(b"bytes")
+            (tmp_path / "new").replace(part)
+        assert came.result() == b"bytes"
+    assert (tmp_path / "pipe").is_fifo()
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="needs /dev/full")
+def test_a_device_that_is_full_is_said() -> None:
+    with pytest.raises(RunError, match="No space left on device"), atomic_write(Path("/dev/full")) as part:
+        part.write_bytes(b"bytes")
+    assert Path("/dev/full").is_char_device()
 
 
 def test_names_and_values_of_any_language_are_kept(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -117,15 +118,16 @@ def atomic_write(
     """Yield a temporary path beside `path` to write to; it replaces `path` when the block succeeds, else it is removed.
 
     The bytes are flushed to the disk before the rename, so a power cut leaves the old file or the new one. A link is
-    followed; a pipe or device is written directly. The new file has the permissions of any new file, whatever the
-    writer asked for. What a killed process left of an earlier attempt is removed first.
+    followed; a pipe or device gets the bytes and stays what it is. The new file has the permissions of any new file,
+    whatever the writer asked for. What a killed process left of an earlier attempt is removed first.
 
     Raises:
         HeadstartError: of the given kind: the file cannot be written there.
     """
     with os_errors(path, expected=expected, hint=hint, kind=kind), all_or_none():
         if path.exists() and not path.is_file() and not path.is_dir():  # a pipe, /dev/stdout
-            yield path
+            with _sent_to(path) as sent:
+                yield sent
             return
         path = path.resolve()
         names, held, part = _part_names(path), list[int](), None
@@ -147,6 +149,16 @@ def atomic_write(
             if part is None:  # a signal came between making it and knowing it
                 for name in names:
                     remove_abandoned_part(name)
+
+
+@contextlib.contextmanager
+def _sent_to(path: Path) -> Iterator[Path]:
+    """A file whose bytes go to a pipe or device: some writers, safetensors' for one, replace what they are given."""
+    with tempfile.TemporaryDirectory() as folder:
+        (part := Path(folder) / path.name).touch()
+        yield part
+        with part.open("rb") as source, path.open("wb") as target:
+            shutil.copyfileobj(source, target)
 
 
 def _part_names(path: Path) -> tuple[Path, Path]:
@@ -478,12 +490,8 @@ def disk_full(folder: Path, needed: int, error: Exception, *, hint: str) -> Head
     if refused is None or refused.errno not in OF_A_FULL_DISK:
         own = "" if refused else hint
         return os_error(refused or OSError(str(error)), folder, expected="a folder that can be written to", hint=own)
-    return RunError(
-        expected=f"{needed / 1e6:.1f} MB that can be written",
-        found=f"{runtime.free_bytes(folder) / 1e6:.1f} MB free ({error})",
-        where=folder,
-        hint=hint,
-    )
+    found = f"{runtime.free_bytes(folder) / 1e6:.1f} MB free ({error})"
+    return RunError(expected=f"{needed / 1e6:.1f} MB that can be written", found=found, where=folder, hint=hint)
 
 
 def printable(path: object) -> str:

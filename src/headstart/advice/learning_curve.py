@@ -105,8 +105,8 @@ class LearningCurve(Plain):
             return f"{now}, no less beyond doubt than that of always naming the largest class: check the labels first."
         if not error:
             return (
-                f"{now} [0.0, {(1 - self.accuracy.low) * 100:.1f}]: none of them is wrong when its group is left out, so "
-                "that nothing can be seen to help. Test the classifier on images from elsewhere."
+                f"{now} [0.0, {(1 - self.accuracy.low) * 100:.1f}]: none of them is wrong when its group is left out, "
+                "so that nothing can be seen to help. Test the classifier on images from elsewhere."
             )
         if self.verdict == "not-the-limit":
             return f"{now}; the forecast is {ahead}. The images are not the limit: try another backbone."
