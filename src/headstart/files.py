@@ -488,8 +488,8 @@ def disk_full(folder: Path, needed: int, error: Exception, *, hint: str) -> Head
     """The error for a folder that cannot take `needed` bytes; another reason than a full disk is named as it is."""
     refused = refusal(error)
     if refused is None or refused.errno not in OF_A_FULL_DISK:
-        own = "" if refused else hint
-        return os_error(refused or OSError(str(error)), folder, expected="a folder that can be written to", hint=own)
+        own, refused = "" if refused else hint, refused or OSError(str(error))
+        return os_error(refused, folder, expected="a folder that can be written to", hint=own)
     found = f"{runtime.free_bytes(folder) / 1e6:.1f} MB free ({error})"
     return RunError(expected=f"{needed / 1e6:.1f} MB that can be written", found=found, where=folder, hint=hint)
 

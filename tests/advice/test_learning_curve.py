@@ -68,6 +68,7 @@ def test_no_mistake_is_no_proof_that_there_are_none() -> None:
     curve = measure_learning_curve(view, labels, np.arange(120), names=["a", "b"])
     z2 = norm.ppf(0.975) ** 2
     assert curve.points[-1].error == 0
+    assert curve.verdict == "no-mistakes"
     for one in curve.forecasts:  # the end of Wilson's interval of 0 in 120
         assert (one.error, one.low, one.high) == (0, 0, pytest.approx(z2 / (120 + z2)))
     assert "0.0\u00a0% [0.0, 3.1]" in curve.summary

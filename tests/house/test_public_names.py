@@ -85,8 +85,7 @@ def test_help_and_import_need_no_torch() -> None:
         "drawn = [n for n in sys.modules if n.startswith(('headstart.pretraining', 'headstart.datasets.hand'))]\n"
         "print(sorted(heavy), drawn)\n"
     )
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert answer.stdout.strip() == "[] []"
+    assert printed_by(code) == "[] []"
 
 
 @pytest.mark.slow
@@ -98,5 +97,9 @@ def test_what_takes_as_long_to_import_as_torch_is_imported_where_it_is_used_only
         "slow = {'torchvision', 'timm', 'scipy.stats', 'torch._dynamo', 'torch.utils.flop_counter', 'torch.onnx'}\n"
         "print(sorted(slow & (set(sys.modules) - before)))\n"
     )
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert answer.stdout.strip() == "[]"
+    assert printed_by(code) == "[]"
+
+
+def printed_by(code: str) -> str:
+    """What a new Python that runs the code prints."""
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from drawn_photos import draw_folder
+from headstart.errors import RunError
 from headstart.studio.event_hub import EventHub
 from headstart.studio.learner import Learner
 from headstart.studio.project import Project
@@ -130,6 +131,32 @@ def test_while_images_come_their_features_are_computed_and_the_head_is_solved_at
         assert last(page, "learned") is None
 
     assert wait(lambda: last(page, "learned"))["images"] == 15
+
+
+@pytest.mark.slow
+def test_what_fails_is_said_once_until_something_changes(
+    following: tuple[Project, Page, Learner], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, page, learner = following
+    wait(lambda: learner.audited.revision == project.revision and not learner._busy)
+    failures: list[str] = []
+
+    def fail() -> None:
+        failures.append(project.revision)
+        raise RunError(expected="space", found="a full disk", where="cache")
+
+    monkeypatch.setattr(learner._live, "absorb_all", fail)
+    page.told.clear()
+    (project.folder / "disc" / "late.png").write_bytes(png(8, side=60))
+    learner.wake()
+
+    wait(lambda: last(page, "notice"))
+    wait(lambda: learner.audited.revision == project.revision)  # a change, too
+    time.sleep(4)  # four looks for changes
+    assert 1 <= len(failures) <= 2
+    assert {about["text"] for kind, about in page.told if kind == "notice"} == {
+        "Expected space, found a full disk (cache)."
+    }
 
 
 @pytest.mark.slow

@@ -87,10 +87,12 @@ class LearningCurve(Plain):
 
     @property
     def verdict(self) -> str:
-        """`more-images`, `maybe`, `not-the-limit`, or `nothing-learnt`."""
+        """`more-images`, `maybe`, `not-the-limit`, `no-mistakes`, or `nothing-learnt`."""
         error, twice, far = self.points[-1].error, self.forecasts[1], self.forecasts[-1]
         if self.accuracy.low <= self.chance:
             return "nothing-learnt"
+        if not error:
+            return "no-mistakes"
         if error - far.error < _WORTH:
             return "not-the-limit"
         return "more-images" if twice.high < error else "maybe"
@@ -103,7 +105,7 @@ class LearningCurve(Plain):
         now = f"With {self.images:,} training images the error is {percent(error)}"
         if self.verdict == "nothing-learnt":
             return f"{now}, no less beyond doubt than that of always naming the largest class: check the labels first."
-        if not error:
+        if self.verdict == "no-mistakes":
             return (
                 f"{now} [0.0, {(1 - self.accuracy.low) * 100:.1f}]: none of them is wrong when its group is left out, "
                 "so that nothing can be seen to help. Test the classifier on images from elsewhere."

@@ -165,7 +165,7 @@ class Learner:
         return self._project.revision, self.audited
 
     def _solve(self) -> None:
-        seen = self._project.revision
+        seen, _ = self._learned = self._state()  # before anything can fail: what fails is said once, not each second
         self._hub.publish("changed", {"revision": seen})
         self._live.absorb_all()  # meanwhile more can come: the snapshot has these, too
         revision, audited = self._learned = self._state()
