@@ -10,7 +10,6 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
 
@@ -145,12 +144,14 @@ def test_a_link_is_followed_and_the_mode_is_that_of_any_new_file(tmp_path: Path)
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes of POSIX")
 def test_a_pipe_gets_the_bytes_and_stays_a_pipe_though_the_writer_replaces_files(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with ThreadPoolExecutor(1) as pool:
-        came = pool.submit((tmp_path / "pipe").read_bytes)
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)  # waits for nobody
+    try:
         with atomic_write(tmp_path / "pipe") as part:
-            (tmp_path / "new").write_bytes(b"bytes")
-            (tmp_path / "new").replace(part)
-        assert came.result() == b"bytes"
+            part.with_name("new").write_bytes(b"bytes")
+            part.with_name("new").replace(part)
+        assert os.read(reader, 100) == b"bytes"
+    finally:
+        os.close(reader)
     assert (tmp_path / "pipe").is_fifo()
 
 
@@ -313,6 +314,18 @@ def test_on_a_disk_without_locks_nobody_waits_and_nothing_counts_as_abandoned(
     assert FolderLock(tmp_path).acquire()
     assert not remove_if_abandoned(tmp_path)
     assert tmp_path.is_dir()
+
+
+def test_parents_that_were_made_for_nothing_go_and_those_of_others_stay(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    for parent in ("there", "there/new", "a/b"):
+        with pytest.raises(RunError), work_folder(tmp_path / parent / "run"):
+            raise RunError(expected="images", found="none", where="photos")
+    assert names(tmp_path) == ["there"]
+    assert names(tmp_path / "there") == []
+    with work_folder(tmp_path / "a" / "run"):
+        (tmp_path / "a" / "of-others").touch()
+    assert names(tmp_path / "a") == ["of-others"]
 
 
 def test_a_run_gets_the_first_free_name_and_a_failed_one_leaves_nothing(tmp_path: Path) -> None:

@@ -37,8 +37,9 @@ _HINTS = {
     errno.ENOTDIR: "Check the path: a file stands where a folder is needed.",
     errno.EIO: "Check the disk and its connection.",
 }
-_CANNOT_RESERVE = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)  # answers of file systems that can reserve nothing
-_NO_LOCKS = (*_CANNOT_RESERVE, errno.ENOLCK)
+CANNOT = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
+"""What a file system answers to what it has no means for."""
+_NO_LOCKS = (*CANNOT, errno.ENOLCK)
 _NAME = 60  # characters of a file's name in that of its temporary neighbour: file systems allow 255 bytes
 _LOCK = "lock"
 _HIDDEN = re.compile(r"(^|[/\\])\.[^/\\]+-[0-9a-f]{8}\.part[/\\]")
@@ -299,15 +300,16 @@ def work_folder(
     """Yield a new folder for the unfinished form of `target`, in a hidden one beside it that is removed afterwards.
 
     `publish_folder` moves the finished one to its place. The hidden folder is locked while the process lives; what a
-    killed process left is removed by the next call for the same target.
+    killed process left is removed by the next call for the same target. Parents made for it go if they stay empty.
 
     Raises:
         HeadstartError: of the given kind: the folder cannot be made.
     """
     hidden = target.with_name(f".{target.name[:_NAME]}-{uuid.uuid4().hex[:8]}.part")
-    lock = FolderLock(hidden)
+    lock, missing = FolderLock(hidden), list[Path]()
     try:
         with os_errors(target.parent, expected=expected, hint=hint, kind=kind):
+            missing += [folder for folder in target.parents if not folder.exists()]
             target.parent.mkdir(parents=True, exist_ok=True)
             remove_abandoned(target)
             while not lock.make():  # another process took it for abandoned before it was locked
@@ -317,6 +319,9 @@ def work_folder(
         yield inner
     finally:
         _clear(lock)
+        with contextlib.suppress(OSError):  # not empty: something was published, or others write there
+            for folder in missing:
+                folder.rmdir()
 
 
 def _clear(lock: FolderLock) -> None:
@@ -439,7 +444,7 @@ def flush(path: Path) -> None:
     try:
         os.fsync(handle)
     except OSError as error:
-        if error.errno not in _CANNOT_RESERVE:
+        if error.errno not in CANNOT:
             raise
     finally:
         os.close(handle)
@@ -462,26 +467,6 @@ def write_json(path: Path, values: Any, *, hint: str = "") -> None:
         RunError: it cannot be written there. ValueError: a number is not finite.
     """
     write_text(path, json.dumps(values, indent=1, allow_nan=False, ensure_ascii=False), hint=hint)
-
-
-def reserve(path: Path) -> None:
-    """Allocate every byte of an existing file on the disk; its contents stay as they are.
-
-    A sparse file is allocated while its memory map is filled, and on a full disk the system then ends the process
-    without a message. Where the system or the file system cannot reserve, nothing is done.
-
-    Raises:
-        OSError: the disk is full.
-    """
-    status = path.stat()
-    if not hasattr(os, "posix_fallocate") or status.st_blocks * 512 >= status.st_size:
-        return
-    with path.open("r+b") as file:
-        try:
-            os.posix_fallocate(file.fileno(), 0, status.st_size)
-        except OSError as error:
-            if error.errno not in _CANNOT_RESERVE:
-                raise
 
 
 def disk_full(folder: Path, needed: int, error: Exception, *, hint: str) -> HeadstartError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 import tempfile
 import zlib
@@ -14,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 
 from headstart.errors import RunError
 from headstart.features.matrix import Features, Rows
-from headstart.files import FOR_CACHE, FOR_RUN, disk_full, os_error, os_errors, remove, reserve
+from headstart.files import CANNOT, FOR_CACHE, FOR_RUN, disk_full, os_error, os_errors, remove
 from headstart.refusals import refusal
 from headstart.untrusted import Untrusted, check_regular, parse_object
 
@@ -134,3 +135,23 @@ def load_features(path: Path) -> Features:
         ) from error
     matrix = np.memmap(path, np.float32, "r", offset=8 + length + begin, shape=tuple(shape))
     return Features(matrix, slices, tuple(names), tuple(contents))
+
+
+def reserve(path: Path) -> None:
+    """Allocate every byte of an existing file on the disk; its contents stay as they are.
+
+    A sparse file is allocated while its memory map is filled, and on a full disk the system then ends the process
+    without a message. Where the system or the file system cannot reserve, nothing is done.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    status = path.stat()
+    if not hasattr(os, "posix_fallocate") or status.st_blocks * 512 >= status.st_size:
+        return
+    with path.open("r+b") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, status.st_size)
+        except OSError as error:
+            if error.errno not in CANNOT:
+                raise

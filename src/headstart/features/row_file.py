@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.features.cache import READER, FeatureCache, read_card
-from headstart.files import FOR_CACHE, disk_full, remove, reserve, write_text
+from headstart.features.features_file import reserve
+from headstart.files import FOR_CACHE, disk_full, remove, write_text
 from headstart.progress import OnProgress, no_progress
 
 Rows = tuple[NDArray[np.generic], ...]
