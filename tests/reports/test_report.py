@@ -156,6 +156,14 @@ def test_every_baseline_is_in_the_table_with_its_interval_and_chance_is_computed
     assert next(row for row in page.rows if row[0].startswith("chance"))[1] == "33.3 %"
 
 
+def test_with_groups_the_classifier_and_the_baselines_have_intervals_of_one_kind(tmp_path: Path) -> None:
+    e = an_evaluation()
+    over = dataclasses.replace(e.accuracy, low=0.0123, high=0.9876)
+    page = a_page(tmp_path, dataclasses.replace(e, accuracy_over_groups=over))
+    cells = next(row for row in page.rows if row and row[0] == "this classifier")
+    assert cells[1:3] == [percent(e.accuracy.value), "1.2 – 98.8"]
+
+
 def test_the_table_of_classes_has_the_numbers_of_the_evaluation(tmp_path: Path) -> None:
     e = an_evaluation()
     page = a_page(tmp_path, e)
