@@ -34,6 +34,7 @@ def test_every_image_comes_once_in_order(tmp_path: Path, workers: int) -> None:
     assert [batch.positions for batch in found] == [(0, 1, 2, 3), (4, 5, 6, 7), (8, 9)]
     expected = torch.stack([prepare(pixels(scene(i, (20, 16)))) for i in range(10)])
     assert torch.equal(torch.cat([batch.pixels for batch in found]), expected)
+    assert all(batch.pixels.is_contiguous() for batch in found)
 
 
 def test_unreadable_images_are_in_no_batch_and_have_a_reason(tmp_path: Path) -> None:
