@@ -294,6 +294,7 @@ def test_a_web_page_instead_of_an_archive_is_named(server: Server, fetch: Fetch,
         ("link", zipped({"cat/1.png": b"/etc/passwd"}, mode=0o777 | stat.S_IFLNK), "a link or a device"),
         ("tar_up", tarred({"../../evil.png": b"2"}), "stay inside"),
     ],
+    ids=["up", "root", "drive", "link", "tar_up"],  # the bytes of a tar hold the second it was made in
 )
 def test_an_evil_archive_leaves_nothing_anywhere(
     server: Server, fetch: Fetch, tmp_path: Path, name: str, content: bytes, reason: str
