@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,11 @@ from torch.nn import functional as F
 
 from engines.engine_checks import made, noise
 from headstart import runtime
+from headstart.backbones.backbone import Backbone
+from headstart.engines import choose
 from headstart.engines.bfloat16 import attach_bfloat16, has_bfloat16, require_bfloat16
 from headstart.engines.choose import choose_engine
+from headstart.engines.forward import Forward, compiled_on_device, device_forward
 from headstart.errors import BackboneError
 
 
@@ -53,3 +57,64 @@ def test_a_machine_without_it_refuses_to_train_and_answers_in_float32(monkeypatc
 def test_each_kind_of_processor_that_has_it_is_known(monkeypatch: pytest.MonkeyPatch, flag: str) -> None:
     with_flags(monkeypatch, flag)
     require_bfloat16()
+
+
+def test_on_a_device_it_has_the_same_rounding() -> None:
+    backbone, pixels = made("cifar_resnet20"), noise(made("cifar_resnet20"), 4)
+    expected = backbone.plain_features(pixels)
+    found = device_forward(backbone, "cpu", dtype=torch.bfloat16)(pixels)
+    assert 1e-5 < float((found - expected).abs().max() / expected.abs().max()) < 0.05
+    assert found.dtype == torch.float32
+    assert torch.equal(backbone.plain_features(pixels), expected)  # the network itself stays as it was
+
+
+@pytest.mark.slow
+def test_compiled_it_takes_any_number_of_images_and_gives_the_same() -> None:
+    backbone = made("cifar_resnet20")
+    plain = device_forward(backbone, "cpu", dtype=torch.bfloat16)
+    compiled = compiled_on_device(backbone, "cpu", dtype=torch.bfloat16)
+    for count in (1, 3, 8):
+        pixels = noise(backbone, count)
+        expected = plain(pixels)
+        assert float((compiled(pixels) - expected).abs().max() / expected.abs().max()) < 0.03
+
+
+def test_a_gpu_runs_it_compiled_where_torch_can_compile(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    built: list[tuple[str, str, torch.dtype]] = []
+
+    def note(how: str) -> Callable[..., Forward]:
+        def build(backbone: Backbone, device: str, *, dtype: torch.dtype) -> Forward:
+            built.append((how, device, dtype))
+            return backbone.plain_features
+
+        return build
+
+    def refused(*_: object, **__: object) -> Forward:
+        raise BackboneError(expected="a network that torch.compile takes", found="no compiler", where="here")
+
+    monkeypatch.setattr(choose, "compiled_on_device", note("compiled"))
+    monkeypatch.setattr(choose, "device_forward", note("eager"))
+    backbone = made("cifar_resnet20")
+    attach_bfloat16(backbone)
+    engine = choose_engine(backbone, device="cuda:1", cache_folder=tmp_path)
+    assert (engine.name, engine.reason) == ("compiled", "bfloat16 on cuda:1, compiled")
+    assert choose_engine(backbone, name="eager", device="cuda", cache_folder=tmp_path).name == "eager"
+    assert built == [("compiled", "cuda:1", torch.bfloat16), ("eager", "cuda", torch.bfloat16)]
+    with pytest.raises(BackboneError, match="engine of bfloat16"):
+        choose_engine(backbone, name="onnxruntime", device="cuda", cache_folder=tmp_path)
+    monkeypatch.setattr(choose, "compiled_on_device", refused)
+    engine = choose_engine(backbone, device="cuda", cache_folder=tmp_path)
+    assert (engine.name, engine.reason) == ("eager", "bfloat16 on cuda; not compiled: no compiler")
+    with pytest.raises(BackboneError, match="no compiler"):
+        choose_engine(backbone, name="compiled", device="cuda", cache_folder=tmp_path)
+
+
+def test_a_gpu_that_only_imitates_it_does_not_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_flags(monkeypatch, "amx_bf16")  # the processor's instructions say nothing about a GPU
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: including_emulation)
+    assert not has_bfloat16("cuda")
+    with pytest.raises(BackboneError, match=r"cuda:1, which does not"):
+        require_bfloat16(device="cuda:1")
+    assert not has_bfloat16("mps")
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+    require_bfloat16(device="cuda")

@@ -44,7 +44,7 @@ def times(monkeypatch: pytest.MonkeyPatch, **seconds: float) -> list[str]:
         return Cost(epoch=by_form[tried.settings.form], epochs=6)
 
     monkeypatch.setattr(step_form, "predict_cost", measured)
-    monkeypatch.setattr(step_form, "has_bfloat16", lambda: True)
+    monkeypatch.setattr(step_form, "has_bfloat16", lambda device: True)
     return timed
 
 
@@ -91,7 +91,8 @@ def test_what_was_measured_is_kept_for_this_network_and_strategy(
     assert timed == [CHANNELS_LAST, BFLOAT16]  # once
     choose_form("last-stage", with_cache, cost=MINUTE)
     assert len(timed) == 4
-    monkeypatch.setattr(step_form, "has_bfloat16", lambda: False)  # another processor: what was kept does not serve
+    # another processor: what was kept does not serve
+    monkeypatch.setattr(step_form, "has_bfloat16", lambda device: False)
     assert choose_form("full", with_cache, cost=MINUTE) == CHANNELS_LAST
 
 

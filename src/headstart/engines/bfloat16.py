@@ -1,4 +1,4 @@
-"""bfloat16: a backbone's network with 8-bit mantissas, channels last, on processors that multiply them."""
+"""bfloat16: a backbone's network with 8-bit mantissas, channels last, on processors and GPUs that multiply them."""
 
 from __future__ import annotations
 
@@ -19,24 +19,26 @@ from headstart.errors import BackboneError
 _HARDWARE = frozenset(("avx512_bf16", "amx_bf16", "bf16"))
 
 
-def has_bfloat16() -> bool:
-    """Whether this processor multiplies bfloat16 itself."""
-    return not _HARDWARE.isdisjoint(runtime.cpu_flags())
+def has_bfloat16(device: str = "cpu") -> bool:
+    """Whether this processor, or this GPU, multiplies bfloat16 itself."""
+    if device.startswith("cuda"):
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device == "cpu" and not _HARDWARE.isdisjoint(runtime.cpu_flags())
 
 
-def require_bfloat16(option: str = "--precision", other: str = "int8 or float32") -> None:
+def require_bfloat16(option: str = "--precision", other: str = "int8 or float32", *, device: str = "cpu") -> None:
     """Check that bfloat16 is worth its name here.
 
     Args:
-        option: that asks for it. other: what it can be instead.
+        option: that asks for it. other: what it can be instead. device: where the network runs.
 
     Raises:
-        BackboneError: this processor has no such instruction.
+        BackboneError: this device has no such instruction.
     """
-    if not has_bfloat16():
+    if not has_bfloat16(device):
         raise BackboneError(
-            expected="a processor that multiplies bfloat16 (AVX-512 BF16, AMX, or ARM BF16)",
-            found="one that does not, where it would be slower than float32",
+            expected="a processor that multiplies bfloat16 (AVX-512 BF16, AMX, or ARM BF16), or such a CUDA GPU",
+            found=f"{device}, which does not: it would be slower than float32",
             where=f"{option} bfloat16",
             hint=f"Use {option} {other}.",
         )

@@ -22,7 +22,7 @@ from headstart import runtime
 from headstart.backbones.backbone import Backbone
 from headstart.backbones.low_precision import LowPrecision
 from headstart.engines.benchmark import TOLERANCE, EngineBenchmark
-from headstart.engines.forward import Forward, device_forward, folded_forward
+from headstart.engines.forward import Forward, compiled_on_device, device_forward, folded_forward
 from headstart.engines.measured import keep_measurement, read_measurement
 from headstart.engines.onnxruntime_engine import is_exported, missing_packages, onnx_forward
 from headstart.errors import BackboneError, near
@@ -172,6 +172,8 @@ def with_flips(engine: Engine, backbone: Backbone) -> Engine:
 
 
 def _low_precision(backbone: Backbone, low: LowPrecision, *, name: str, device: str) -> Engine:
+    if device.startswith("cuda") and not low.model and name in ("auto", "compiled", "eager"):
+        return _bfloat16_on_device(backbone, name, device)
     own = "onnxruntime" if low.model else "folded"
     if name not in ("auto", own) or device != "cpu":
         raise BackboneError(
@@ -184,6 +186,20 @@ def _low_precision(backbone: Backbone, low: LowPrecision, *, name: str, device: 
     low.forward(torch.zeros(_TIMED, 3, side, side))
     seconds = (time.perf_counter() - began) / _TIMED
     return Engine(own, f"{low.name}, the classifier's own network", low.forward, seconds)
+
+
+def _bfloat16_on_device(backbone: Backbone, name: str, device: str) -> Engine:
+    reason = f"bfloat16 on {device}"
+    if name != "eager":
+        try:
+            compiled = compiled_on_device(backbone, device, dtype=torch.bfloat16)
+        except BackboneError as error:
+            if name == "compiled":
+                raise
+            reason += f"; not compiled: {error.found}"  # nobody asked for it by name
+        else:
+            return Engine("compiled", f"{reason}, compiled", compiled)
+    return Engine("eager", reason, device_forward(backbone, device, dtype=torch.bfloat16))
 
 
 def _on_device(backbone: Backbone, name: str, device: str) -> Engine:

@@ -71,7 +71,7 @@ def open_store(cache: FeatureCache, backbone: Backbone, rules: ImageRules) -> Fe
     return cache.open(about if backbone.flip_tta is None else about | {"flip_tta": backbone.flip_tta.name})
 
 
-# four values that every extraction joins, and four with defaults
+# four values that every extraction joins, and five with defaults
 def extract_features(
     files: ImageFiles,
     backbone: Backbone,
@@ -81,6 +81,7 @@ def extract_features(
     into: Path | None = None,
     batch_size: int = 32,
     workers: int = 1,
+    device: str = "cpu",
     progress: OnProgress = no_progress,
 ) -> tuple[Features, Extraction]:
     """Features of all images; only contents that the store does not have are decoded and run, each once.
@@ -89,6 +90,7 @@ def extract_features(
         files: N readable images.
         forward: the engine's function from normalised pixels to features.
         into: a file to hold the matrix; None keeps a small one in memory, a large one in a file that nobody sees.
+        device: the engine's: pixels go there as bytes, a quarter of what the network takes, and are normalised there.
         progress: called with (images done, images to do).
 
     Raises:
@@ -104,6 +106,7 @@ def extract_features(
         store=store,
         batch_size=batch_size,
         workers=workers,
+        device=device,
         progress=progress,
     )
     run.compute(missing)
@@ -166,6 +169,7 @@ class _Pass:
     store: FeatureStore
     batch_size: int
     workers: int
+    device: str
     progress: OnProgress
 
     def compute(self, missing: Sequence[int]) -> None:
@@ -188,7 +192,7 @@ class _Pass:
                         found=reason,
                         hint="Run again when nothing changes it.",
                     )
-                rows = self.forward(preprocess.normalise(batch.pixels)).cpu().numpy()
+                rows = self.forward(preprocess.normalise(batch.pixels.to(self.device))).cpu().numpy()
                 pending.add([files.contents[missing[position]] for position in batch.positions], rows)
                 done += len(batch.positions)
                 self.progress(done, len(missing))

@@ -13,7 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from headstart import runtime
 from headstart.backbones.cut_network import CutNetwork, boundary_shapes
+from headstart.engines.forward import full_precision
 from headstart.errors import TrainingError
 from headstart.features.row_file import Rows, fill_rows, open_rows
 from headstart.finetune.augmentation import NONE, views
@@ -58,6 +60,7 @@ class Activations:
             raise TrainingError(expected="a cache for activations", found="none", where="last-stage")
         self.images, self.settings, self.preprocess = images, settings, backbone.preprocess
         self.prefix = cut.prefix
+        self._device = runtime.choose_device(settings.device)  # where missing ones are computed
         # a view depends on the content of the image, not on its row: another data set with the image may reuse it
         self._numbers = [int(hashlib.sha256(one.encode()).hexdigest()[:15], 16) for one in images.contents]
         self.views = 1 if settings.augmentation.is_off else settings.cached_views
@@ -81,7 +84,11 @@ class Activations:
         self.rows = open_rows(task.cache, about, keys, shapes=shapes, dtype=settings.dtype)
         self.prefix.eval()
         if fill:
-            fill_rows(self.rows, self._make, batch_size=_BATCH, progress=task.progress)
+            self.prefix.to(self._device)
+            try:
+                fill_rows(self.rows, self._make, batch_size=_BATCH, progress=task.progress)
+            finally:
+                self.prefix.cpu()
 
     def of(self, images: FineTuneImages) -> Activations:
         """The same activations for another choice among these images, such as a fold: nothing is computed again."""
@@ -118,8 +125,10 @@ class Activations:
             seed = self.settings.seed * 1_000_003 + view
             number = np.array([self._numbers[place]])
             made.append(views(square[None], self.preprocess.crop, how, seed=seed, images=number))
-        outputs: tuple[Tensor, ...] = self.prefix(self.preprocess.normalise(torch.cat(made)))
-        return tuple(output.clamp(-_LARGEST, _LARGEST).numpy() for output in outputs)
+        pixels = torch.cat(made).to(self._device)
+        with full_precision():  # as on the CPU
+            outputs: tuple[Tensor, ...] = self.prefix(self.preprocess.normalise(pixels))
+        return tuple(output.clamp(-_LARGEST, _LARGEST).cpu().numpy() for output in outputs)
 
     def _read(self, places: Labels, chosen: Sequence[int]) -> tuple[Tensor, ...]:
         keys = [self._key(int(place), view) for place, view in zip(places, chosen, strict=True)]

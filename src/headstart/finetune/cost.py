@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from headstart import runtime
 from headstart.backbones.cut_network import CutNetwork, boundary_shapes
 from headstart.finetune.activations import Activations, Tail
 from headstart.finetune.fine_tuner import FineTuner
@@ -129,15 +130,16 @@ class _Timed:
     def behind(self, cut: CutNetwork) -> Cost:
         """Cost of training behind a cut: the frozen part once for every view, and steps of the tail."""
         settings, images = self.tuner.settings, self.tuner.images
-        cut.prefix.eval()
         places = self._some(self.tuner.batch_size)
-        pixels = self.tuner.random_views(places, 0)
+        pixels = self.tuner.random_views(places, 0).to(self._device)
+        cut.prefix.eval().to(self._device)
         with torch.inference_mode():
             cut.prefix(pixels[:2])
             seconds = self._seconds(lambda: cut.prefix(pixels))
             seconds += self._seconds(lambda: self.tuner.random_views(places, 1))
             crossing: tuple[Tensor, ...] = cut.prefix(pixels)
-        crossing = tuple(tensor.clone() for tensor in crossing)  # no longer of inference mode
+        cut.prefix.cpu()
+        crossing = tuple(tensor.clone().cpu() for tensor in crossing)  # no longer of inference mode; read from a disk
 
         def batch(positions: Labels, seed: int) -> tuple[Tensor, ...]:
             return tuple(tensor[: len(positions)] for tensor in crossing)
@@ -167,8 +169,6 @@ class _Timed:
         def step(places: Labels) -> None:
             labels = torch.from_numpy(self.tuner.images.labels[places])
             loop.train_step_fn(to_device(batch(places, len(times)), loop.device), labels.to(loop.device))
-            if str(loop.device).startswith("cuda"):
-                torch.cuda.synchronize()
 
         with preserve():
             step(places[:4])  # warm-up
@@ -198,4 +198,10 @@ class _Timed:
     def _seconds(self, work: Callable[[], object]) -> float:
         began = self.clock()
         work()
+        if self._device.startswith("cuda"):
+            torch.cuda.synchronize()  # the call only hands the work over
         return self.clock() - began
+
+    @property
+    def _device(self) -> str:
+        return runtime.choose_device(self.tuner.settings.device)

@@ -213,9 +213,7 @@ class FineTuner:
         """Pixels of training images, a view of each drawn from (seed, image)."""
         places, preprocess = self.images.rows[positions], self.backbone.preprocess
         stored = self._stored(places)
-        return preprocess.normalise(
-            views(stored, preprocess.crop, self.settings.augmentation, seed=seed, images=places)
-        )
+        return self._normalised(views(stored, preprocess.crop, self.settings.augmentation, seed=seed, images=places))
 
     def evaluation_views(self, positions: Labels, seed: int) -> Tensor:
         """Centre crops of held-out images."""
@@ -240,8 +238,7 @@ class FineTuner:
     def calibration_batches(self) -> Iterator[Tensor]:
         """Centre crops of all training images, on the network's device: for batch-norm statistics."""
         for begin in range(0, len(self.images.rows), EVALUATION_BATCH):
-            pixels = self._centre(self.images.rows[begin : begin + EVALUATION_BATCH])
-            yield pixels.to(self.network.head.weight.device)  # the CPU before the training, perhaps a GPU after it
+            yield self._centre(self.images.rows[begin : begin + EVALUATION_BATCH])
 
     def _train_within_memory(self, trained: nn.Module, train_batch: Batch, start: State) -> StepByStep:
         """Train; when memory runs out, start again with half the batch and twice the accumulation."""
@@ -308,7 +305,11 @@ class FineTuner:
         recalibrate_batch_norm(self.network.body, self.calibration_batches, names=moving)
 
     def _centre(self, places: Labels) -> Tensor:
-        return self.backbone.preprocess.normalise(centre(self._stored(places), self.backbone.preprocess.crop))
+        return self._normalised(centre(self._stored(places), self.backbone.preprocess.crop))
+
+    def _normalised(self, pixels: Tensor) -> Tensor:
+        """On the network's device, the CPU before the training and perhaps a GPU in it; bytes are quicker to send."""
+        return self.backbone.preprocess.normalise(pixels.to(self.network.head.weight.device))
 
     def _stored(self, places: Labels) -> Tensor:
         return torch.from_numpy(self.images.pixels.read(places)[0])

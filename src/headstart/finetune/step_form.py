@@ -9,8 +9,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
 from headstart import runtime
 from headstart.engines.bfloat16 import has_bfloat16
 from headstart.engines.measured import keep_measurement, read_measurement
@@ -53,8 +51,7 @@ def choose_form(strategy: str, task: FineTuneTask, *, cost: Cost) -> str:
 
 def forms_of(device: str) -> tuple[str, ...]:
     """The forms that a device can run, plain float32 first."""
-    kind = torch.device(runtime.choose_device(device)).type
-    can = has_bfloat16() if kind == "cpu" else kind == "cuda" and torch.cuda.is_bf16_supported()
+    can = has_bfloat16(runtime.choose_device(device))
     return (PLAIN, CHANNELS_LAST, BFLOAT16) if can else (PLAIN, CHANNELS_LAST)
 
 

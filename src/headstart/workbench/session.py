@@ -382,6 +382,7 @@ class Session:
             into=into,
             batch_size=self.recipe.batch_size,
             workers=self.workers,
+            device=self.device,
             progress=self.progress("extract features"),
         )
         cached = len(set(job.files.contents)) - job.waiting

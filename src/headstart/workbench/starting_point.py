@@ -102,8 +102,8 @@ def check_precision(session: Session) -> None:
         BackboneError: a package is missing, or the processor has no bfloat16.
     """
     recipe = session.recipe
-    if recipe.step_precision == "bfloat16" and recipe.strategy != "probe" and session.device == "cpu":
-        require_bfloat16("--step-precision", "float32")
+    if recipe.step_precision == "bfloat16" and recipe.strategy != "probe":
+        require_bfloat16("--step-precision", "float32", device=session.device)
     if recipe.precision == "float32":
         return
     where = f"--precision {recipe.precision}"
@@ -114,11 +114,14 @@ def check_precision(session: Session) -> None:
             where=where,
             hint="Leave out one of the two.",
         )
+    if recipe.precision == "bfloat16":
+        require_bfloat16(device=session.device)
+        return
     if session.device != "cpu":
         raise RecipeError(
-            expected="the CPU", found=session.device, where=where, hint="Use --device cpu, or --precision float32."
+            expected="the CPU", found=session.device, where=where, hint="Use --device cpu, or --precision bfloat16."
         )
-    require_bfloat16() if recipe.precision == "bfloat16" else require_packages()
+    require_packages()
 
 
 def choose_backbone(session: Session) -> StartingPoint:
