@@ -101,3 +101,24 @@ def test_a_table_that_is_too_wide_is_shown_in_parts_with_the_first_column(width:
     text = out.export_text()
     assert all(cell in text for row in rows for cell in row)
     assert max(map(len, text.splitlines())) <= width
+
+
+@pytest.mark.parametrize("width", [38, 60, 78, 118])
+def test_headings_and_numbers_stay_whole_however_long_one_heading_is(width: int) -> None:
+    columns = (
+        "method", "probability", "hottest fifth hidden", "elsewhere hidden", "correlation with shuffled weights",
+        "incompleteness",
+    )  # fmt: skip
+    rows = [
+        ("occlusion", "0.990", "0.843", "0.992", "0.363", "-"),
+        ("grad-cam", "0.5", "0.1", "0.9", "1.2e-05", "0.123"),
+    ]
+
+    out = Console(width=width, record=True, file=io.StringIO())
+    for table in tables_within(columns, rows, width):
+        out.print(table)
+    text = out.export_text()
+
+    words = {word for column in columns for word in column.split()} | {cell for row in rows for cell in row}
+    assert words <= set(text.split())
+    assert max(map(len, text.splitlines())) <= width

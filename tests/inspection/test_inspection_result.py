@@ -34,6 +34,8 @@ def test_a_table_is_aligned_and_its_cells_keep_their_decimals():
 
 def test_a_cell_that_is_not_finite_is_text_on_the_page_and_null_in_json():
     assert format_cell(float("nan"), 2) == "nan"
+    assert format_cell(None, 2) == "-"
+    assert Table("t", ("x",), ((None,),)).to_dict()["rows"] == [[None]]
     assert Table("t", ("x",), ((float("inf"),),)).to_dict()["rows"] == [[None]]
 
 

@@ -54,26 +54,31 @@ def tables_within(columns: Sequence[str], rows: Sequence[Sequence[str]], width: 
     Args:
         columns: headings, which may be broken between words. width: columns of the terminal.
     """
-    least = [
-        max(cell_len(word) for word in (*heading.split(), *(row[i] for row in rows)))
-        for i, heading in enumerate(columns)
-    ]
-    parts, used = [[0]], least[0]
+    cells = [[heading, *(row[i] for row in rows)] for i, heading in enumerate(columns)]
+    full = [max(map(cell_len, one)) for one in cells]
+    least = [max(map(cell_len, (*one[0].split(), *one[1:]))) for one in cells]
+    parts = [[0]]
     for i in range(1, len(columns)):
-        if used + _GAP + least[i] > width and len(parts[-1]) > 1:
+        if len(parts[-1]) > 1 and _together([*parts[-1], i], least) > width:
             parts.append([0])
-            used = least[0]
         parts[-1].append(i)
-        used += _GAP + least[i]
     tables = []
     for part in parts:
         tables.append(table := plain(header=True))
+        spare = width - _together(part, least)
         for i in part:
-            fits = least[i] if i else None  # names are broken where they must be, numbers never
-            table.add_column(safe(columns[i]), justify="right", overflow="fold", min_width=fits)
+            # given, because rich takes from the widest column first, even where it is one word; a name is broken
+            # where it must be, a number never
+            more = min(full[i] - least[i], max(spare, 0)) if i else min(spare, full[0] - least[0])
+            spare -= more
+            table.add_column(safe(columns[i]), justify="right", overflow="fold", width=max(least[i] + more, 1))
         for row in rows:
             table.add_row(*(safe(row[i]) for i in part))
     return tables
+
+
+def _together(part: Sequence[int], widths: Sequence[int]) -> int:
+    return sum(widths[i] for i in part) + _GAP * (len(part) - 1)
 
 
 def print_backbones(entries: Sequence[Mapping[str, Any]], values: Mapping[str, Any]) -> None:

@@ -14,12 +14,12 @@ from matplotlib.figure import Figure
 from headstart.plain import Plain, to_plain
 from headstart.public_api import public_methods
 
-Cell = str | int | float
+Cell = str | int | float | None
 
 
 @dataclass(frozen=True)
 class Table(Plain):
-    """A small table of results: `columns` are its headings, each row has as many cells.
+    """A small table of results: `columns` are its headings, each row has as many cells; None where there is no value.
 
     Args:
         decimals: of floats, where the table is printed.
@@ -137,7 +137,9 @@ class SimpleResult(InspectionResult):
 
 
 def format_cell(cell: Cell, decimals: int) -> str:
-    """A float with fixed decimals, or as a power of ten where these would show nothing; whole numbers as such."""
+    """A float with fixed decimals, or as a power of ten where these would show nothing; None as a dash."""
+    if cell is None:
+        return "-"
     if not isinstance(cell, float) or not math.isfinite(cell):
         return str(cell)
     if cell == 0 or (cell.is_integer() and abs(cell) < 1e6):

@@ -57,3 +57,9 @@ def test_another_class_than_the_predicted_one_is_named_and_values_are_json_witho
     assert values["maps"] == [
         {"method": "occlusion", "hidden": 0.5, "elsewhere": 0.9, "sanity": None, "incompleteness": None}
     ]
+
+
+def test_a_check_that_does_not_apply_is_a_dash_in_the_table():
+    checks, *_ = explanation(heat_map()).tables
+    assert checks.formatted_rows[0][0] == "occlusion"
+    assert checks.formatted_rows[0][checks.columns.index("incompleteness")] == "-"

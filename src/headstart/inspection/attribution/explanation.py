@@ -155,14 +155,7 @@ class Explanation(InspectionResult):
     def tables(self) -> tuple[Table, ...]:
         """The checks of each map, and the similar training images."""
         rows = tuple(
-            (
-                one.method,
-                self.probability,
-                _number(one.hidden),
-                _number(one.elsewhere),
-                _number(one.sanity),
-                _number(one.incompleteness),
-            )
+            (one.method, self.probability, one.hidden, one.elsewhere, one.sanity, one.incompleteness)
             for one in self.maps
         )
         columns = (
@@ -223,7 +216,3 @@ def where_is(heat: Heat) -> str:
 
 def _odds(probability: float) -> float:
     return probability / max(1 - probability, 1e-12)
-
-
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else value

@@ -130,16 +130,15 @@ class FeatureMaps(InspectionResult):
     @property
     def tables(self) -> tuple[Table, ...]:
         """One row per stage."""
-        nan = float("nan")
         rows = tuple(
             (
                 shown(one.stage),
                 "×".join(map(str, one.shape)),
                 one.zeros,
                 len(one.silent),
-                nan if one.between is None else one.between,
-                nan if one.chance is None else one.chance,
-                nan if one.nearest_mean is None else one.nearest_mean.value,
+                one.between,
+                one.chance,
+                None if one.nearest_mean is None else one.nearest_mean.value,
             )
             for one in self.stages
         )

@@ -149,7 +149,8 @@ class Filters(InspectionResult):
         pairs = tuple((pair.first, pair.second, pair.cosine) for pair in self.duplicates[:_SHOWN])
         typical = _typical(np.array(self.norms)) or 1.0
         weakest = np.argsort(self.norms)[:_SHOWN].tolist()
-        weak = tuple((i, self.norms[i], self.norms[i] / typical, self.smoothness[i]) for i in weakest)
+        smooth = [value if np.isfinite(value) else None for value in self.smoothness]
+        weak = tuple((i, self.norms[i], self.norms[i] / typical, smooth[i]) for i in weakest)
         columns = ("filter", "norm", "share of the typical norm", "correlation of neighbours")
         title = f"Near-duplicates ({len(self.duplicates)} in all)"
         duplicates = Table(title, ("filter", "filter", "cosine"), pairs, 3)
