@@ -205,6 +205,19 @@ def test_paths_to_predict_that_hold_nothing_are_an_error(tmp_path: Path) -> None
         scan_unlabelled([tmp_path / "empty"])
 
 
+def test_videos_in_a_folder_are_counted_as_left_out(tmp_path: Path) -> None:
+    lay(tmp_path, "new/a.png")
+    lay(tmp_path, "new/one.mp4", "new/deep/two.MOV", "films/one.avi", content=b"film")
+    said: list[str] = []
+
+    assert scan_unlabelled([tmp_path / "new"], on_skip=said.append) == [tmp_path / "new" / "a.png"]
+
+    assert len(said) == 1
+    assert said[0].startswith(f"{tmp_path / 'new'}: 2 videos left out.")
+    with pytest.raises(DataError, match=r"1 video left out\..* a pattern such as \*\.mp4"):
+        scan_unlabelled([tmp_path / "films"])
+
+
 @pytest.mark.parametrize(
     ("name", "counts"),
     [

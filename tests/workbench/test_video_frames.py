@@ -68,6 +68,11 @@ def test_options_of_videos_are_refused_without_one_and_copying_with_one(run: Run
         hs.predict(run, film, sort_into=film.parent / "sorted")
 
 
+def test_a_pattern_stands_for_its_videos_too(run: Run, film: Path) -> None:
+    predictions = hs.predict(run, film.parent / "*.avi", frames=1, on_event=None)
+    assert [p.name for p in predictions] == [f"{film}@00:00:00.0"]
+
+
 def test_large_frames_wait_in_smaller_numbers() -> None:
     small, large = Video("a.mp4", size=(640, 480)), Video("b.mp4", size=(7680, 4320))
 

@@ -29,11 +29,13 @@ from headstart.data.folder_scan import (
 from headstart.data.split_words import SPLITS
 from headstart.data.table import names_images, read_table
 from headstart.data.table_cells import is_table
+from headstart.data.video import is_video
 from headstart.errors import DataError, near
 from headstart.source_layout import AUTO, SourceLayout
 from headstart.wording import counted, listed
 
 _LAYOUT = "Put each class in its own folder (photos/cat, photos/dog), or list images and labels in a csv table."
+_FILMS = "A folder stands for its images; predict takes a video by its own name, or a pattern such as *.mp4."
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,7 @@ def scan_unlabelled(paths: Sequence[Path], on_skip: Callable[[str], None] | None
     is what headstart wrote into it.
 
     Args:
-        on_skip: called with a sentence where headstart's own pictures or copies are left out.
+        on_skip: called with a sentence where headstart's own pictures or copies, or videos, are left out.
 
     Raises:
         DataError: a path does not exist, or a folder holds no image.
@@ -149,11 +151,15 @@ def scan_unlabelled(paths: Sequence[Path], on_skip: Callable[[str], None] | None
         others = (tree.others.get(reason, ()) for reason in ("wrong-suffix", "unsupported-format", WAITING))
         named = {*tree.images, *(name for names in others for name in names)}
         own = [f"{path}: {finding.message}" for finding in tree.findings() if finding.detail["reason"] == OWN]
+        films = [name for name in tree.others.get("not-image", ()) if is_video(name)]
+        if films:
+            own.append(f"{path}: {counted(len(films), 'video')} left out. {_FILMS}")
         if not named:
             none = " ".join(["none.", *own]) if own else "none"
             raise DataError(expected="at least one image", found=none, where=as_text(str(path)))
-        if own and on_skip is not None:
-            on_skip(own[0])
+        if on_skip is not None:
+            for sentence in own:
+                on_skip(sentence)
         found.extend(path / name for name in sorted(named))
     return found
 

@@ -215,7 +215,7 @@ def _images_of(
     path = Path(source)
     if path.suffix.lower() in IMAGE_SUFFIXES and os.path.isfile(path):  # noqa: PTH113  # the usual case
         return [path]
-    found = [path] if is_video(path) else expand(source, roots)
+    found = expand(source, roots)
     if not any(map(is_video, found)):
         return scan_unlabelled(found, on_skip=session.notice)
     return [

@@ -182,7 +182,7 @@ def files_of(images: object, roots: dict[Path, str], *, video: Callable[[str | P
         return [Path(one) for one in several]
     from headstart.data.image_set import scan_unlabelled
 
-    found = [path for one in several for path in ([one] if is_video(one) else expand(one, roots))]
+    found = [path for one in several for path in expand(one, roots)]
     if not any(map(is_video, found)):
         return list(scan_unlabelled(found))
     return [image for one in found for image in ([video(one)] if is_video(one) else scan_unlabelled([one]))]
