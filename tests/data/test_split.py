@@ -254,6 +254,14 @@ def test_with_three_splits_choices_may_use_validation_and_the_test_is_used_once(
     assert "Choices may use `validation`; `test` is used once." in made.protocol
 
 
+def test_a_share_that_groups_do_not_allow_is_said_as_it_is() -> None:
+    labels, people = ["a", "b"] * 10, [str(index // 2 % 2) for index in range(20)]  # two people, each half of a class
+    made = divide(labels, [content(number) for number in range(20)], people)
+
+    assert len(made.test) == 10
+    assert made.protocol.startswith("50.0\u00a0% of the images are test images instead of 20 %, to keep groups whole")
+
+
 def test_training_alone_is_divided_like_no_splits() -> None:
     alone, none = given(["train"] * 20, ["a", "b"] * 10), given([None] * 20, ["a", "b"] * 10)
 

@@ -17,6 +17,9 @@ from scipy.sparse.csgraph import connected_components
 
 from headstart.data.finding import Finding
 from headstart.errors import DataError, RecipeError
+from headstart.wording import percent
+
+_FAR = 0.05  # a share of the test that is so far from the one asked for is said
 
 
 @dataclass(frozen=True)
@@ -102,11 +105,7 @@ def make_split(samples: SplitInput, *, test_share: float, seed: int, stable: boo
     if not own:
         divide = _divide_each if stable else _divide
         train, test, findings = divide(_ordered_groups(train, samples, numbers, seed=seed, named=stable), test_share)
-        chosen = (
-            f"About {test_share * 100:g} % are test images, each selected by its own hash with seed {seed}"
-            if stable
-            else f"{test_share * 100:g} % of each class are test images, selected by content with seed {seed}"
-        )
+        chosen = _selected(len(test) / max(len(test) + len(train), 1), test_share, seed=seed, stable=stable)
         protocol = f"{chosen}; groups stay together. All choices are made on the other images, by leaving groups out."
     elif len(own) == 2:
         protocol = "Using your train/validation/test split. Choices may use `validation`; `test` is used once."
@@ -125,6 +124,17 @@ def make_split(samples: SplitInput, *, test_share: float, seed: int, stable: boo
         unknown=unknown,
         findings=tuple(findings),
     )
+
+
+def _selected(found: float, test_share: float, *, seed: int, stable: bool) -> str:
+    """Which images became the test, with the share that they really are where it is far from the one asked for."""
+    if stable:
+        return f"About {test_share * 100:g} % are test images, each selected by its own hash with seed {seed}"
+    if abs(found - test_share) > _FAR:
+        who = f"{percent(found)} of the images are test images instead of {test_share * 100:g} %, to keep groups whole"
+    else:
+        who = f"{test_share * 100:g} % of each class are test images"
+    return f"{who}, selected by content with seed {seed}"
 
 
 def find_leaks(groups: Sequence[Sequence[int]], splits: Sequence[str | None]) -> tuple[int, ...]:
