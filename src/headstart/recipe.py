@@ -353,13 +353,24 @@ TYPES: dict[str, tuple[type, ...]] = {
     "bool": (bool,),
     "tuple[str, ...]": (tuple,),
 }
+_WORDS = {  # for those who write a TOML file and know no Python
+    "str": "a text",
+    "str | None": "a text",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "tuple[str, ...]": "names",
+}
 
 
 def _check_type(spec: dataclasses.Field[Any], value: Any) -> None:
     types = TYPES[str(spec.type)]
     if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
         raise RecipeError(
-            expected=f"{spec.type} for {spec.name}", found=repr(value), where=_flag(spec), hint=spec.metadata["about"]
+            expected=f"{_WORDS[str(spec.type)]} for {spec.name}",
+            found=repr(value),
+            where=_flag(spec),
+            hint=spec.metadata["about"],
         )
 
 
