@@ -100,7 +100,8 @@ def progress_line(event: Progress) -> str:
     counted = f"{event.step}  {event.done:,}/{event.total:,} {event.unit}"
     if not event.done or (event.seconds < _FIRST_RATE and event.done < event.total):
         return f"{counted}  …    "
-    return f"{counted}  {event.rate:.1f} {event.unit}/s  {event.seconds_left:.0f} s left    "
+    rate = f"{event.rate:.1f}" if event.rate >= 1 else f"{event.rate:.2g}"  # a slow step is not one that stands still
+    return f"{counted}  {rate} {event.unit}/s  {event.seconds_left:.0f} s left    "
 
 
 class ProgressReporter:

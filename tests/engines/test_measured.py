@@ -69,7 +69,11 @@ def test_auto_takes_what_was_fastest_before_and_measures_nothing_again(
     assert (engine.name, engine.seconds_per_image) == ("folded", 0.01)
     assert "2.0 times as fast as eager, as measured on this machine before" in engine.reason
     keep_measurement(backbone, {"eager": 0.01, "folded": 0.02}, tmp_path)
-    assert choose_engine(backbone, waiting=100, cache_folder=tmp_path).name == "eager"
+    plain = choose_engine(backbone, waiting=100, cache_folder=tmp_path)
+    assert (plain.name, plain.reason) == (
+        "eager",
+        "the network itself, the fastest, as measured on this machine before",
+    )
 
 
 @pytest.mark.parametrize(("missing", "kept"), [((), False), (("onnxruntime",), True)])

@@ -255,7 +255,7 @@ class EngineSearch:
             everyone = {"eager": self.eager, **candidates}
             seconds = self.seconds = self.benchmark.compare(everyone, images)
             name = min(seconds, key=lambda key: seconds[key])
-            reason = f"{seconds['eager'] / seconds[name]:.1f} times as fast as eager, measured on {images} images"
+            reason = f"{_gain(name, seconds)}, measured on {images} images"
             return self._engine(name, reason, everyone[name], seconds=seconds[name])
         name = max(candidates, key=self._ratio)
         reason = f"{self._ratio(name):.1f} times as fast as eager in the benchmark of this network"
@@ -268,8 +268,7 @@ class EngineSearch:
         for name in sorted(seconds, key=lambda key: seconds[key]):
             forward = self.eager if name == "eager" else self._try(name)
             if forward is not None:
-                ratio = seconds.get("eager", seconds[name]) / seconds[name]
-                reason = f"{ratio:.1f} times as fast as eager, as measured on this machine before"
+                reason = f"{_gain(name, seconds)}, as measured on this machine before"
                 return self._engine(name, reason, forward, seconds=seconds[name])
         return self._engine("eager", "the network itself", self.eager)
 
@@ -309,3 +308,10 @@ class EngineSearch:
     def _engine(self, name: str, reason: str, forward: Forward, *, seconds: float | None = None) -> Engine:
         seconds = self.benchmark.seconds(forward) if seconds is None else seconds
         return Engine(name, "; ".join([reason, *self.remarks]), forward, seconds)
+
+
+def _gain(name: str, seconds: Mapping[str, float]) -> str:
+    """How much faster than eager an engine is, by seconds of each."""
+    if name == "eager":
+        return "the network itself, the fastest"
+    return f"{seconds.get('eager', seconds[name]) / seconds[name]:.1f} times as fast as eager"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from torch.nn.modules.batchnorm import _BatchNorm
+
 from headstart.backbones.backbone import Backbone
 from headstart.engines.int8 import similarity_of
 from headstart.wording import duration
@@ -17,12 +19,14 @@ def plan_rows(session: Session, start: StartingPoint, job: FeatureJob) -> dict[s
     seconds = (job.engine.seconds_per_image or 0.0) * waiting
     side = backbone.preprocess.crop
     untrained = "" if spec.pretrained else "untrained (random weights): "
+    has_norms = any(isinstance(module, _BatchNorm) for module in backbone.network.modules())
+    norms = ", weights and batch-norm statistics" if has_norms else ""
     because = f", {start.reason}" if start.reason else ""
     return {
         "backbone": f"{spec.title} ({spec.parameters:.1f} M parameters, {side}×{side} px){because}",
         "weights": f"{untrained}{backbone.weights.source}",
         "licence": backbone.weights.licence,
-        "frozen": "the whole backbone, weights and batch-norm statistics; only the head is trained",
+        "frozen": f"the whole backbone{norms}; only the head is trained",
         **_precision(backbone),
         "head": f"{recipe.head} on {', '.join(spec.choose_stages(recipe.layers))}, each scaled to unit length",
         "engine": f"{job.engine.name}: {job.engine.reason}",
