@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 from sklearn.datasets import make_blobs
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
+from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import headstart as hs
@@ -62,3 +64,29 @@ def test_images_to_classes_in_a_pipeline(photos: Path) -> None:
     )
     arrays = np.stack([open_image(file).rgb for file in files[:3]])
     np.testing.assert_allclose(extractor.transform(arrays), extractor.transform(files[:3]), rtol=1e-5, atol=1e-6)
+
+
+_WITHOUT_IMAGES = (  # scikit-learn's other checks give it numbers, which are no images
+    "check_estimator_cloneable", "check_estimator_tags_renamed", "check_valid_tag_types", "check_estimator_repr",
+    "check_no_attributes_set_in_init", "check_parameters_default_constructible", "check_get_params_invariance",
+    "check_set_params", "check_mixin_order",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", _WITHOUT_IMAGES)
+def test_the_extractor_passes_the_checks_of_scikit_learn_that_need_no_numbers(name: str) -> None:
+    getattr(estimator_checks, name)("FeatureExtractor", FeatureExtractor("embedded"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layers", ["pooled", "auto"])
+def test_columns_have_the_names_of_their_stages_in_a_frame(photos: Path, layers: str) -> None:
+    files = sorted(photos.rglob("*.png"))[:3]
+    extractor = FeatureExtractor("embedded", layers=layers, offline=True)
+    features = hs.embed(files, backbone="embedded", layers=layers, offline=True)
+
+    frame = clone(extractor).set_output(transform="pandas").fit_transform(files)
+
+    np.testing.assert_array_equal(frame.to_numpy(), features.matrix)
+    for stage, (begin, end) in features.slices.items():
+        assert list(frame.columns[begin:end]) == [f"{stage}_{column}" for column in range(end - begin)]

@@ -13,12 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
+from headstart.backbones.backbone import Backbone
 from headstart.errors import RunError
 from headstart.evaluation.calibration import fit_temperature
 from headstart.features.matrix import Features
 from headstart.heads.regularization_path import LabelledFeatures
 from headstart.heads.ridge import solve_ridge
 from headstart.workbench.embed import embed
+from headstart.workbench.session import Session
+from headstart.workbench.starting_point import choose_backbone
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
@@ -62,6 +65,20 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
             offline=self.offline,
         )
         return np.asarray(found.matrix)
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[Any]:
+        """A name for each column, as `stage4_17`; `set_output(transform="pandas")` needs them.
+
+        Args:
+            input_features: not used, there for scikit-learn.
+        """
+        backbone = self.backbone if isinstance(self.backbone, Backbone) else None
+        name = self.backbone if backbone is None else backbone.spec.name
+        options = {"backbone": name, "layers": self.layers, "weights": self.weights, "offline": self.offline}
+        chosen = choose_backbone(Session(None, options, backbone=backbone)).backbone
+        wanted = set(chosen.spec.choose_stages(self.layers))
+        stages = [(stage, width) for stage, width in zip(chosen.stages, chosen.widths, strict=True) if stage in wanted]
+        return np.array([f"{stage}_{column}" for stage, width in stages for column in range(width)], dtype=object)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
