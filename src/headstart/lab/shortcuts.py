@@ -169,7 +169,7 @@ def _panels(raw: Tensor, outputs: dict[tuple[int, bool], Tensor], deep: int) -> 
     def shown(title: str, maps: Tensor) -> ImagePlot:
         # scaled by the 98th percentile: a few bright pixels would darken the rest
         bright = maps[0].flatten(1).quantile(0.98, dim=1).clamp_min(1e-9)
-        note = f"correlation with the image {_correlation(maps, raw):.2f}"
+        note = f"correlation with these weights {_correlation(maps, raw):.2f}"  # the table has the mean over several
         return ImagePlot(title, (maps[0] / bright[:, None, None]).permute(1, 2, 0).numpy(), note=note)
 
     blocks = f"{deep} blocks"
