@@ -64,7 +64,9 @@ def test_independent_images_have_the_normal_quantile_and_a_plain_name() -> None:
     assert design_effect(np.arange(9.0), None) is INDEPENDENT
     assert INDEPENDENT.quantile(0.99) == pytest.approx(2.575829, abs=1e-6)
     assert INDEPENDENT.named("Wilson", 9) == "Wilson"
-    assert DesignEffect(2.0, 5.0, 7).named("Wilson", 40) == "Wilson, 40 images in 7 groups count as 20"
+    assert DesignEffect(2.0, 9.0, 12).named("Wilson", 40) == "Wilson, 40 images in 12 groups count as 20"
+    few = DesignEffect(1.0, 2.07, 30).named("Wilson", 90)
+    assert few == "Wilson, 90 images in 30 groups count as 90, Student's t with 2 degrees of freedom"
 
 
 def test_an_impossible_confidence_is_refused() -> None:

@@ -21,6 +21,7 @@ Values = NDArray[np.float64]
 _Group = TypeVar("_Group", bound=Hashable)
 
 FEW_GROUPS = 10  # below, the variance between groups rests on so little that an interval is only a rough guide
+_FEW_DF = 5.5  # below, Student's t widens an interval by a quarter or more, and the count alone does not explain it
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,13 @@ class DesignEffect:
         return float(ndtri(tail) if np.isinf(self.df) else stdtrit(self.df, tail))
 
     def named(self, method: str, n: int) -> str:
-        """`Wilson` alone, or `Wilson, 153 images in 12 groups count as 31`."""
+        """`Wilson` alone, or `Wilson, 153 images in 12 groups count as 31`, and Student's t where few groups decide."""
         if not self.groups:
             return method
         images = "1 image" if n == 1 else f"{n:,} images"
         groups = "1 group" if self.groups == 1 else f"{self.groups:,} groups"
-        return f"{method}, {images} in {groups} count as {max(1, round(n / self.factor)):,}"
+        few = f", Student's t with {self.df:.0f} degrees of freedom" if self.df < _FEW_DF else ""
+        return f"{method}, {images} in {groups} count as {max(1, round(n / self.factor)):,}{few}"
 
 
 INDEPENDENT = DesignEffect()
