@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -31,3 +33,15 @@ def test_an_analysis_leaves_the_network_that_predicts_alone(run: hs.Run, photos:
     assert [tensor._version for tensor in tensors] == before
     expected = served.predict(image).probabilities
     assert dict(zip(found.classes, found.without, strict=True)) == pytest.approx(expected, abs=1e-4)
+
+
+def test_why_no_image_is_called_unfamiliar_is_said(run: hs.Run) -> None:
+    known = run.classifier.familiarity
+    assert known is not None
+    assert known.threshold is None  # the images of the run are too few
+
+    assert ServedClassifier(run.classifier, pixels=100).no_threshold == known.summary
+    with_threshold = dataclasses.replace(known, threshold=0.5)
+    other = copy.copy(run.classifier)
+    object.__setattr__(other, "familiarity", with_threshold)
+    assert ServedClassifier(other, pixels=100).no_threshold == ""

@@ -38,6 +38,7 @@ def test_the_page_answers_as_the_command_line_does(client: StudioClient, photos:
         assert dict(answer["probabilities"]) == pytest.approx(expected.probabilities, abs=1e-6)
         assert answer["prediction_set"] == (None if expected.prediction_set is None else list(expected.prediction_set))
         assert answer["familiar"] == expected.familiar
+        assert "199 independent images" in answer["no_threshold"]  # the run has fewer: the page says so
 
 
 @pytest.mark.slow

@@ -34,6 +34,12 @@ class ServedClassifier(ServedModel):
         self._lock = threading.Lock()
         self._own: Classifier | None = None
 
+    @property
+    def no_threshold(self) -> str:
+        """Why no image is called unfamiliar; empty: those beyond the threshold are, or nothing is known about it."""
+        known = self._classifier.familiarity
+        return "" if known is None or known.threshold is not None else known.summary
+
     def _answer(self, rgb: NDArray[np.uint8], damage: str | None) -> tuple[Prediction, Feature]:
         answers = self._classifier.answers(self._classifier.backbone.preprocess.prepare(rgb)[None])
         prediction = answers.prediction("<bytes>", 0, damaged=damage)

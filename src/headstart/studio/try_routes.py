@@ -73,16 +73,9 @@ def _answer(space: Workspace, content: bytes, model: str) -> dict[str, Any]:
         "damaged": prediction.damaged,
         "doubt": prediction.doubt,
         "nearest": nearest,
-        "no_threshold": _no_threshold(space) if model == LIVE else "",
+        "no_threshold": served.no_threshold,
         **{name: to_plain(value) for name, value in prediction.trust().items()},
     }
-
-
-def _no_threshold(space: Workspace) -> str:
-    """Why the live classifier calls no image unfamiliar; empty: it does."""
-    classifier = space.learner.classifier
-    familiarity = None if classifier is None else classifier.familiarity
-    return "" if familiarity is None or familiarity.threshold is not None else familiarity.summary
 
 
 def _nearest(space: Workspace, result: LiveResult, served: ServedClassifier, *, content: bytes) -> list[dict[str, Any]]:
