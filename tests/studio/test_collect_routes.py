@@ -29,6 +29,17 @@ def classes(client: StudioClient) -> dict[str, int]:
     return {one["name"]: one["images"] for one in client.ask("GET", "/api/state").json()["classes"]}
 
 
+def test_each_class_comes_with_the_folders_of_all_splits(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        lay_images(tmp_path / "p" / split, ants=2, bees=2)
+    found = {
+        one["name"]: one["folders"] for one in StudioClient(tmp_path / "p").ask("GET", "/api/state").json()["classes"]
+    }
+    assert found == {
+        name: [str(tmp_path / "p" / split / name) for split in ("train", "val")] for name in ("ants", "bees")
+    }
+
+
 def rows(client: StudioClient, label: str) -> list[list[object]]:
     return list(client.ask("GET", "/api/images", params={"label": label}).json()["images"])
 
@@ -212,3 +223,18 @@ def test_two_pages_at_once_lose_nothing(client: StudioClient) -> None:
     asyncio.run(run())
 
     assert classes(client) == {"ants": 13, "bees": 12, **{f"c{i}": 0 for i in range(5)}}
+
+
+def test_a_refused_archive_is_not_named_by_a_path_of_the_server(client: StudioClient) -> None:
+    said = send(client, zipped(**{"..__evil.png": png(1)})).json()["error"]
+    assert "'../evil.png'" in said
+    assert "the file that was sent" in said
+    assert str(client.space.project.folder) not in said
+    assert not (client.space.project.folder.parent / "evil.png").exists()
+
+
+def test_an_undone_batch_says_how_many_changes_it_had(client: StudioClient) -> None:
+    for seed in range(3):
+        client.add("ants", png(50 + seed), name="new.png", batch="one")
+    assert client.post("/api/undo").json()["text"] == "Undone: Added new.png to ants and 2 more"
+    assert classes(client) == {"ants": 3, "bees": 2}

@@ -79,14 +79,17 @@ def _add_reading(routes: APIRouter, space: Workspace) -> None:
 
 def _state(space: Workspace) -> dict[str, Any]:
     snapshot, project = space.project.look(), space.project
-    folder = shlex.quote(str(project.folder))
+    folder, folders = shlex.quote(str(project.folder)), snapshot.class_folders
     return {
         "folder": str(project.folder),
         "quoted": folder,
         "out": str(project.folder / RUNS / run_name(project.folder)),
         "quoted_out": shlex.quote(str(project.folder / RUNS / run_name(project.folder))),
         "revision": project.revision,
-        "classes": [{"name": name, "images": count} for name, count in snapshot.counts().items()],
+        "classes": [
+            {"name": name, "images": count, "folders": [str(project.folder / one) for one in folders.get(name, ())]}
+            for name, count in snapshot.counts().items()
+        ],
         "unlabelled": len(snapshot.unlabelled),
         "images": len(snapshot.pictures),
         "locked": snapshot.editable,

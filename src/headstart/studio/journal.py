@@ -91,7 +91,8 @@ class Journal:
             return None
         moves = [move for change in reversed(undone) for move in change.back]
         numbers = tuple(change.number for change in undone)
-        return self._add(Change(self.next_number, f"Undone: {undone[-1].text}", tuple(moves), (), undoes=numbers))
+        text = f"Undone: {said_together(undone)}"
+        return self._add(Change(self.next_number, text, tuple(moves), (), undoes=numbers))
 
     def _add(self, change: Change) -> Change:
         for move in change.moves:
@@ -163,3 +164,9 @@ class Journal:
     def _foreign(self, found: str) -> DataError:
         hint = "Move it away; images and classes stay, only the way back is lost."
         return DataError(expected="a journal of the studio", found=found, where=self._path, hint=hint)
+
+
+def said_together(changes: Sequence[Change]) -> str:
+    """What changes that are undone together did; empty: there are none."""
+    more = f" and {len(changes) - 1} more" if len(changes) > 1 else ""
+    return f"{changes[0].text}{more}" if changes else ""

@@ -24,7 +24,7 @@ from headstart.data.image_set import Sample, scan, scan_unlabelled
 from headstart.data.output_record import is_run, recorded_files
 from headstart.data.unlabelled import UNLABELLED, is_unlabelled, mark_unlabelled
 from headstart.errors import DataError
-from headstart.studio.journal import Change, Journal, Move
+from headstart.studio.journal import Change, Journal, Move, said_together
 from headstart.studio.names import class_name, file_stem
 from headstart.wording import counted
 
@@ -78,6 +78,16 @@ class Snapshot:
         """Images without a class."""
         return tuple(picture for picture in self.pictures if picture.label is None)
 
+    @cached_property
+    def class_folders(self) -> dict[str, tuple[str, ...]]:
+        """Class → all folders of it: one in each split, first the one where new images go."""
+        wrapper = _parent(self.base) if any(one.sample.split for one in self.pictures) else self.base
+        found = {name: {folder: None} for name, folder in self.folders.items()}
+        for picture in self.pictures:
+            if picture.label in found:
+                found[picture.label][_class_folder(picture.place, picture.label, wrapper)] = None
+        return {name: tuple(folders) for name, folders in found.items()}
+
     def counts(self) -> dict[str, int]:
         """Images of each class, those without one too."""
         found = Counter(picture.label for picture in self.pictures)
@@ -120,10 +130,7 @@ class Project:
     def undo_text(self) -> str:
         """What `undo` would undo; empty: nothing."""
         with self._lock:
-            open_ = self._journal.undoable
-            return (
-                "" if not open_ else open_[0].text if len(open_) == 1 else f"{open_[0].text} and {len(open_) - 1} more"
-            )
+            return said_together(self._journal.undoable)
 
     def picture(self, id: object) -> Picture:
         """An image by its number.
@@ -172,7 +179,7 @@ class Project:
                 return name
             if wanted.casefold() != name.casefold():
                 self._check_new(wanted, snapshot)
-            moves = [(folder, _join(_parent(folder), wanted)) for folder in _folders_of(name, snapshot)]
+            moves = [(folder, _join(_parent(folder), wanted)) for folder in snapshot.class_folders[name]]
             self._record(f"Renamed {name} to {wanted}", moves, _reversed(moves))
             return wanted
 
@@ -189,7 +196,7 @@ class Project:
                 raise DataError(expected="two classes", found=repr(source), where="merge")
             moved = [picture for picture in snapshot.pictures if picture.label == source]
             moves = self._moves(moved, snapshot.folders[target])
-            emptied = [(folder, self._journal.trash(folder)) for folder in _folders_of(source, snapshot)]
+            emptied = [(folder, self._journal.trash(folder)) for folder in snapshot.class_folders[source]]
             both = [*moves, *emptied]
             self._record(f"Merged {source} into {target}", both, _reversed(both))
             return target
@@ -203,7 +210,7 @@ class Project:
         with self._lock:
             snapshot = self._editable()
             known = self._known(name, snapshot)
-            moves = [(folder, self._journal.trash(folder)) for folder in _folders_of(known, snapshot)]
+            moves = [(folder, self._journal.trash(folder)) for folder in snapshot.class_folders[known]]
             images = counted(snapshot.counts()[known], "image")
             self._record(f"Deleted the class {known} ({images})", moves, _reversed(moves))
 
@@ -369,16 +376,6 @@ def _class_folder(place: str, label: str, base: str) -> str:
         if unicodedata.normalize("NFC", steps[at]) == label:
             return "/".join(steps[: at + 1])
     return "/".join(steps[:-1])
-
-
-def _folders_of(label: str, snapshot: Snapshot) -> list[str]:
-    """All folders of a class: one in each split."""
-    found = {snapshot.folders[label]: None}
-    wrapper = _parent(snapshot.base) if any(one.sample.split for one in snapshot.pictures) else snapshot.base
-    for picture in snapshot.pictures:
-        if picture.label == label:
-            found[_class_folder(picture.place, label, wrapper)] = None
-    return list(found)
 
 
 def _signature(folder: Path) -> tuple[object, ...]:

@@ -15,7 +15,7 @@ from headstart import files, runtime
 from headstart.data.archive import unpack
 from headstart.data.image_set import scan, scan_unlabelled
 from headstart.data.images import SUFFIXES, BadImage, OpenedImage, read_bytes
-from headstart.errors import DataError
+from headstart.errors import DataError, HeadstartError
 from headstart.serving.body import Refusal
 from headstart.studio.journal import HIDDEN
 from headstart.studio.names import class_name
@@ -47,6 +47,14 @@ def incoming(project: Project) -> Iterator[Path]:
     path = new_incoming(project)
     try:
         yield path
+    except HeadstartError as error:
+        if not error.where.endswith(str(path)):
+            raise
+        # nobody knows the file by that name, nor gave it by an option of a command
+        hint = "" if "--" in error.hint else error.hint
+        raise type(error)(
+            expected=error.expected, found=error.found, where="the file that was sent", hint=hint
+        ) from error
     finally:
         files.remove(path)
 
