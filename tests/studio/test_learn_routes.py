@@ -71,6 +71,7 @@ def test_the_command_is_what_the_page_does(client: StudioClient, monkeypatch: py
         ended.set()
 
     monkeypatch.setattr("headstart.studio.learn_routes.train", train)
+    client.space.options["offline"] = True  # as the studio was started
     answer = start_training(client.space, {"strategy": "auto", "backbone": "fast"})
 
     assert ended.wait(30)
@@ -80,7 +81,7 @@ def test_the_command_is_what_the_page_does(client: StudioClient, monkeypatch: py
     assert (source, options["out"]) == (folder, folder / "runs" / "my-photos")
     assert (options["strategy"], options["backbone"]) == ("auto", "fast")
     out = f"'{folder}/runs/my-photos'"
-    flags = "--strategy auto --backbone fast --checkpoint-every 5"
+    flags = "--strategy auto --backbone fast --checkpoint-every 5 --offline"
     assert answer["command"] == f"headstart train '{folder}' --out {out} {flags}"
 
 
@@ -93,7 +94,7 @@ def test_choices_have_what_the_page_shows(client: StudioClient) -> None:
     choices = client.ask("GET", "/api/choices").json()
     assert set(choices["strategies"]) == {"probe", "auto", "last-stage", "probe-then-full", "full"}
     assert {"efficientnet_lite0", "resnet18"} <= {one["name"] for one in choices["backbones"]}
-    assert choices["chosen"] == {"strategy": "probe", "backbone": "embedded"}
+    assert choices["chosen"] == {"strategy": "probe", "backbone": "embedded", "offline": False}
     cards = {one["name"]: one for one in choices["words"]}
     assert list(cards) == ["auto", "fast", "accurate", "embedded"]
     assert cards["embedded"]["gmac"] == find_spec("embedded").gmac

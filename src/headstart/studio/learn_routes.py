@@ -78,7 +78,7 @@ def _choices(space: Workspace) -> dict[str, Any]:
     return {
         "strategies": _STRATEGIES,
         "words": [_word(name, offline=recipe.offline) for name in _WORDS],
-        "chosen": {"strategy": recipe.strategy, "backbone": recipe.backbone},
+        "chosen": {"strategy": recipe.strategy, "backbone": recipe.backbone, "offline": recipe.offline},
         "backbones": to_plain(rows),
     }
 
@@ -107,15 +107,18 @@ def start_training(space: Workspace, values: dict[str, Any]) -> dict[str, str]:
         return train(source, out=target, on_event=on_event, **options)
 
     space.training.start(target, work, space.learner.wake)
+    call = f"headstart train {shlex.quote(str(source))} --out {shlex.quote(str(target))}"
+    return {"command": " ".join([call, *_flags(given | {k: v for k, v in options.items() if k not in given})])}
+
+
+def _flags(options: dict[str, Any]) -> list[str]:
+    """Options of a command line, those that differ from their defaults."""
     usual = Recipe()
-    flags = [
-        f"--{key.replace('_', '-')} {shlex.quote(str(value))}"
-        for key, value in given.items()
-        if value != getattr(usual, key)
+    changed = {key: value for key, value in options.items() if value != getattr(usual, key)}
+    words = {key: f"--{key.replace('_', '-')}" for key in changed}
+    return [
+        words[key] if value is True else f"{words[key]} {shlex.quote(str(value))}" for key, value in changed.items()
     ]
-    return {
-        "command": " ".join([f"headstart train {shlex.quote(str(source))} --out {shlex.quote(str(target))}", *flags])
-    }
 
 
 def unfinished(space: Workspace) -> list[Path]:

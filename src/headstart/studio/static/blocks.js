@@ -4,16 +4,18 @@ import { get, send } from "./api.js";
 import { attempt } from "./said.js";
 
 export function residualBlocks() {
-  const model = h("select", { id: "blocks-of", onchange: () => { off.clear(); ask(); } });
+  const model = h("select", { id: "blocks-of", onchange: () => { off.clear(); showLines(); ask(); } });
   const image = h("img", { alt: "Your picture", hidden: true });
   const file = h("input", { type: "file", accept: "image/*", hidden: true, "data-of": "blocks", onchange: () => { if (file.files?.[0]) take(file.files[0]); } });
   const answer = h("div", { "aria-live": "polite" });
   const list = h("div", {});
   /** @type {Blob|null} */ let asked = null;
   /** @type {Set<number>} */ const off = new Set();
+  /** @type {any[]} */ let runs = [];
   let number = 0;
+  const showLines = () => window.dispatchEvent(new HashChangeEvent("hashchange")); // those at the foot name a run
   const element = h("section", { class: "card", "aria-label": "Residual blocks switched off" }, h("h2", {}, "What does a residual block do?"),
-    h("p", {}, "A residual block adds its branch to a shortcut: output = x + branch(x). Switched off, only the shortcut is left. Most single blocks can go without a change of the answer; some cannot, and all of them cannot."),
+    h("p", {}, "A residual block adds its branch to a shortcut: output = x + branch(x). Switched off, only the shortcut is left. Some blocks can go alone without a change of the answer, others cannot: try which."),
     h("div", { class: "columns" }, h("div", {}, h("p", { class: "row" }, button("Choose a picture", () => file.click(), { class: "primary" }), h("label", { for: "blocks-of" }, "Network of"), model), h("div", { class: "stage" }, image), answer), list), file);
 
   /** @param {Blob} blob */
@@ -23,6 +25,7 @@ export function residualBlocks() {
     URL.revokeObjectURL(image.src);
     image.src = URL.createObjectURL(blob);
     image.hidden = false;
+    showLines();
     ask();
   }
 
@@ -31,7 +34,7 @@ export function residualBlocks() {
     const blob = asked;
     number += 1;
     const own = number;
-    const found = await attempt(() => send("/api/blocks", blob, { model: model.value || "live", off: [...off].join(",") }));
+    const found = await attempt(() => send("/api/blocks", blob, { model: model.value || "live", off: [...off].sort((a, b) => a - b).join(",") }));
     if (found && own === number) show(found);
   }
 
@@ -59,10 +62,17 @@ export function residualBlocks() {
 
   async function showModels() {
     const found = await attempt(() => get("/api/runs"));
-    const runs = (found?.runs ?? []).filter((/** @type {any} */ one) => !one.error);
+    runs = (found?.runs ?? []).filter((/** @type {any} */ one) => !one.error);
     fill(model, h("option", { value: "live" }, "live: all images"), runs.map((/** @type {any} */ one) => h("option", { value: one.name }, `run ${one.name}`)));
+    showLines();
+  }
+
+  /** @returns {[string, string]} */
+  function lines() {
+    const run = runs.find((one) => one.name === model.value) ?? runs[0];
+    return [`headstart inspect residual ${run?.quoted ?? "RUN"} PICTURES`, `hs.inspect("residual", ${JSON.stringify(run?.folder ?? "RUN")}, "PICTURES")`];
   }
 
   showModels();
-  return { element, used: () => asked !== null, command: () => `headstart inspect residual ${model.value === "live" ? "RUN" : model.value} PICTURES`, python: () => `hs.inspect("residual", "${model.value === "live" ? "RUN" : model.value}", "PICTURES")` };
+  return { element, used: () => asked !== null, command: () => lines()[0], python: () => lines()[1] };
 }

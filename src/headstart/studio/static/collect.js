@@ -9,22 +9,16 @@ import { upload, droppedFiles, chosenFiles, classOf } from "./uploads.js";
 import { findings } from "./findings.js";
 import { enlarge } from "./images.js";
 import { undo } from "./main.js";
-import { quoted as quote } from "./commands.js";
+import { classLines } from "./folder_lines.js";
 import { Unlabelled, UNLABELLED } from "./unlabelled.js";
 
 let chosen = ""; // stays while other pages are looked at
 
-/** Each change of this page is a change of folders and files. @param {string[]} names @returns {import("./commands.js").Lines} */
-function auditLines([one = "CLASS", other = "OTHER"]) {
-  const [quoted, folder] = [store.state?.quoted ?? "", store.state?.folder ?? ""];
-  const path = (/** @type {string[]} */ ...parts) => JSON.stringify([folder, ...parts].join("/"));
-  const shell = (/** @type {string[]} */ ...parts) => quote([folder, ...parts].join("/"));
-  return {
-    command: `headstart audit ${quoted}`, python: `hs.audit(${JSON.stringify(folder)})`,
-    more: [["Make a class", `mkdir ${shell("NEW")}`, `Path(${path("NEW")}).mkdir()`],
-      ["Move an image to another class", `mv ${shell(one, "IMAGE")} ${shell(other)}`, `shutil.move(${path(one, "IMAGE")}, ${path(other)})`],
-      ["See each class, its sizes and findings", `headstart show ${quoted}`, `hs.show(${JSON.stringify(folder)})`]],
-  };
+/** Each change of this page is a change of folders and files. @param {string} one class @param {string} other @returns {import("./commands.js").Lines} */
+function auditLines(one, other) {
+  const [quoted, folder] = [store.state?.quoted ?? "", JSON.stringify(store.state?.folder ?? "")];
+  const changes = store.state?.locked ? [] : classLines(one, other);
+  return { command: `headstart audit ${quoted}`, python: `hs.audit(${folder})`, more: [...changes, ["See each class, its sizes and findings", `headstart show ${quoted}`, `hs.show(${folder})`]] };
 }
 
 /** @returns {import("./main.js").Page} */
@@ -153,10 +147,8 @@ export function collect() {
   async function showImages() {
     const label = chosen;
     if (label && !names().includes(label)) { showUnlabelled(); return; }
-    if (!unlabelled.element.hidden) {
-      unlabelled.element.hidden = true;
-      window.dispatchEvent(new HashChangeEvent("hashchange")); // the lines at the foot
-    }
+    unlabelled.element.hidden = true;
+    window.dispatchEvent(new HashChangeEvent("hashchange")); // the lines at the foot name the class
     const answer = label ? await attempt(() => get(`/api/images?${new URLSearchParams({ label })}`)) : { images: [] };
     if (!answer || label !== chosen) return;
     grid.element.hidden = !answer.images.length; // before it is drawn: a hidden grid has no width
@@ -203,7 +195,11 @@ export function collect() {
 
   return {
     element,
-    lines: () => !unlabelled.element.hidden && unlabelled.said.command ? unlabelled.said : auditLines(names()),
+    lines: () => {
+      if (!unlabelled.element.hidden && unlabelled.said.command) return unlabelled.said;
+      const one = names().includes(chosen) ? chosen : names()[0] ?? "CLASS";
+      return auditLines(one, names().find((name) => name !== one) ?? "OTHER");
+    },
     close: () => {
       recorder.off();
       unlabelled.close();

@@ -3,7 +3,7 @@ import { h, fill, button, percent, withInterval } from "./dom.js";
 import { get, post } from "./api.js";
 import { store, on } from "./store.js";
 import { attempt, say } from "./said.js";
-import { showLines } from "./commands.js";
+import { quoted, showLines } from "./commands.js";
 import { StaticPage } from "./static_page.js";
 
 /** @type {Record<string, string>} */
@@ -17,7 +17,7 @@ export function deliver() {
   const status = h("p", { role: "status", class: "muted" });
   const serving = h("div", { class: "serving", role: "status" });
   const make = button("Export as ONNX", exportOnnx);
-  const page = new StaticPage(() => choice.value);
+  const page = new StaticPage(() => choice.value, () => lines());
   const card = button("Write the model card", writeCard);
   const element = h("div", {}, none, h("p", { class: "row", id: "choice" }, h("label", { for: "run" }, "Run"), choice), body);
   /** @type {any[]} */ let runs = [];
@@ -40,6 +40,7 @@ export function deliver() {
   async function showRun() {
     const one = run();
     if (!one) return;
+    page.said = []; // those of another run
     const there = await attempt(() => get(address()));
     if (!there) return;
     fill(body, files(one, there), use(one, there));
@@ -62,7 +63,7 @@ export function deliver() {
   /** @param {any} one @param {any} there */
   function use(one, there) {
     return h("section", { "aria-label": "Use it" }, h("h2", {}, "Use it"), h("h3", {}, "In Python"), code(`import headstart as hs\n\nclassifier = hs.Classifier.load(${JSON.stringify(one.folder)})\nprint(classifier.predict("picture.jpg"))`),
-      page.element, h("h3", {}, "Over HTTP"), serving, there.files.onnx !== undefined && [h("h3", {}, "Without torch"), code(`headstart predict ${one.quoted}/export/classifier.onnx PICTURES`)]);
+      page.element, h("h3", {}, "Over HTTP"), serving, there.files.onnx !== undefined && [h("h3", {}, "Without torch"), code(`headstart predict ${quoted(`${one.folder}/export/classifier.onnx`)} PICTURES`)]);
   }
 
   function showServer() {
@@ -105,7 +106,7 @@ export function deliver() {
   /** @returns {import("./commands.js").Lines} */
   const what = () => {
     const [place, folder] = [run()?.quoted ?? "RUN", JSON.stringify(run()?.folder ?? "RUN")];
-    return { command: `headstart export ${place}`, python: `hs.export(${folder})`, more: [["ONNX in int8", `headstart export ${place} --to onnx-int8`, `hs.export(${folder}, to="onnx-int8")`], ["Model card", `headstart card ${place}`, `hs.card(${folder})`], ["Static page", `headstart export ${place} --to page`, `hs.export(${folder}, to="page")`], ["Server", `headstart serve ${place}`, `hs.serve(${folder})`]] };
+    return { command: `headstart export ${place}`, python: `hs.export(${folder})`, more: [["ONNX in int8", `headstart export ${place} --to onnx-int8`, `hs.export(${folder}, to="onnx-int8")`], ["Model card", `headstart card ${place}`, `hs.card(${folder})`], ["Static page", page.said[0] ?? `headstart export ${place} --to page`, page.said[1] ?? `hs.export(${folder}, to="page")`], ["Server", `headstart serve ${place}`, `hs.serve(${folder})`]] };
   };
   const lines = () => { const place = document.getElementById("footer"); if (place && element.isConnected) showLines(place, what()); };
   showRuns();

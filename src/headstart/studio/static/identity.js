@@ -112,8 +112,10 @@ export function identity() {
   }
 
   async function showBook() {
+    fill(book, h("p", { class: "muted", role: "status" }, "PyTorch trains both units: some seconds …"));
     const found = await attempt(() => get("/api/lab/identity"));
-    if (found) fill(book, h("p", {}, found.interpretation[0]), numberTable(found.numbers.filter((/** @type {any} */ one) => !/point|output/.test(one.name) || /largest|smallest/.test(one.name))));
+    if (!found) fill(book);
+    else fill(book, h("p", {}, found.interpretation[0]), numberTable(found.numbers.filter((/** @type {any} */ one) => !/point|output/.test(one.name) || /largest|smallest/.test(one.name))));
   }
 
   show();

@@ -14,24 +14,28 @@ export function learn() {
   const runs = h("section", { "aria-label": "Runs" });
   const training = trainingPanel(() => window.dispatchEvent(new HashChangeEvent("hashchange")));
   const curve = learningCurve();
+  /** @type {string[]} names of the runs that were stopped */ let waiting = [];
   const element = h("div", { class: "columns" }, h("div", {}, live, curve.element), h("div", {}, training.element, runs));
 
   /** @returns {[string, string, string][]} */
   function others() {
     const [folder, run] = [store.state?.folder ?? "", store.state?.runs.at(-1)];
     const place = run ? `${folder}/${run}` : "RUN";
+    const stopped = waiting[0] ? `${folder}/runs/${waiting[0]}` : "RUN";
     return [["Would more images help?", `headstart advise more ${quoted(place)}`, `hs.advise_more(${JSON.stringify(place)})`],
       ["Which backbone, and what it costs", `headstart advise backbones ${quoted(folder)}`, `hs.advise(${JSON.stringify(folder)})`],
-      ["Resume a training that was stopped", "headstart resume RUN", "hs.resume(\"RUN\")"]];
+      ["Resume a training that was stopped", `headstart resume ${quoted(stopped)}`, `hs.resume(${JSON.stringify(stopped)})`]];
   }
 
-  /** Options that differ from those of `train`. @returns {[string, string][]} */
+  /** Options that differ from those of `train`, for a terminal and for Python. @returns {[string, string]} */
   function options() {
-    const { strategy, backbone } = training.choice();
+    const { strategy, backbone, offline } = training.choice();
     /** @type {[string, string][]} */ const given = [];
     if (strategy && strategy !== "probe") given.push(["strategy", strategy]);
     if (backbone && backbone !== "auto") given.push(["backbone", backbone]);
-    return given;
+    const flags = given.map(([name, value]) => ` --${name} ${quoted(value)}`);
+    const named = given.map(([name, value]) => `, ${name}=${JSON.stringify(value)}`);
+    return [`${flags.join("")}${offline ? " --offline" : ""}`, `${named.join("")}${offline ? ", offline=True" : ""}`];
   }
 
   function showLive() {
@@ -62,7 +66,9 @@ export function learn() {
   async function showRuns() {
     const answer = await attempt(() => get("/api/runs"));
     if (!answer) return;
-    training.showWaiting(answer.unfinished);
+    waiting = answer.unfinished;
+    training.showWaiting(waiting);
+    window.dispatchEvent(new HashChangeEvent("hashchange")); // the lines at the foot name a run
     fill(runs, h("h2", {}, "Runs"), answer.runs.length === 0 && h("p", { class: "muted" }, "None yet."), h("ul", { class: "runs" }, answer.runs.map((/** @type {any} */ one) => h("li", {}, h("strong", { class: "name" }, one.name),
       one.error ? h("p", {}, one.error) : h("p", {}, `${withInterval(one.accuracy)} on ${counted(one.accuracy.n, "test image")}, ${one.backbone}, ${one.strategy}`),
       h("p", { class: "row" }, (one.pages ?? []).map((/** @type {string} */ page) => h("a", { href: `/api/runs/${encodeURIComponent(one.name)}/${page}`, target: "_blank", rel: "noopener" }, page === "report" ? "Report" : "Inside the network")))))));
@@ -73,11 +79,14 @@ export function learn() {
   const offs = [on("learned", showLive), on("training", (values) => { if (values.state !== "running" || values.text === "starting") showRuns(); })];
   return {
     element,
-    lines: () => ({
-      command: `headstart train ${store.state?.quoted ?? ""} --out ${store.state?.quoted_out ?? ""}${options().map(([name, value]) => ` --${name} ${value}`).join("")}`,
-      python: `hs.train(${JSON.stringify(store.state?.folder ?? "")}, out=${JSON.stringify(store.state?.out ?? "")}${options().map(([name, value]) => `, ${name}="${value}"`).join("")})`,
-      more: others(),
-    }),
+    lines: () => {
+      const [flags, named] = options();
+      return {
+        command: `headstart train ${store.state?.quoted ?? ""} --out ${store.state?.quoted_out ?? ""}${flags}`,
+        python: `hs.train(${JSON.stringify(store.state?.folder ?? "")}, out=${JSON.stringify(store.state?.out ?? "")}${named})`,
+        more: others(),
+      };
+    },
     close: () => { training.close(); curve.close(); for (const off of offs) off(); },
   };
 }

@@ -7,16 +7,20 @@ import { judged } from "./images.js";
 import { Suspects } from "./suspects.js";
 import { embeddingMap } from "./map.js";
 import { quoted } from "./commands.js";
+import { moveLine } from "./folder_lines.js";
 
 /** @param {string} folder @param {string} run @returns {[string, string, string][]} */
 function others(folder, run) {
-  return [["Confusion matrix and most confident mistakes", `headstart evaluate ${quoted(run)} ${quoted(folder)}`, `hs.evaluate(${JSON.stringify(run)}, ${JSON.stringify(folder)})`],
+  const [one, other] = store.state?.classes ?? [];
+  /** @type {[string, string, string][]} */ const changes = one && other && !store.state?.locked ? [moveLine(one.name, other.name)] : [];
+  return [...changes, ["Confusion matrix and most confident mistakes", `headstart evaluate ${quoted(run)} ${quoted(folder)}`, `hs.evaluate(${JSON.stringify(run)}, ${JSON.stringify(folder)})`],
     ["The features behind the map", `headstart embed ${quoted(folder)}`, `hs.embed(${JSON.stringify(folder)})`]];
 }
 
 /** @returns {import("./main.js").Page} */
 export function look() {
   const cell = h("div", { "aria-live": "polite" });
+  /** @type {[string, string]|null} label and prediction of the cell that is open */ let opened = null;
   const matrix = h("section", { "aria-label": "Confusion matrix" });
   const wrong = h("section", { "aria-label": "Most confident mistakes" });
   const suspects = new Suspects();
@@ -33,7 +37,11 @@ export function look() {
     fill(missing, learned?.missing || "Looking at the images …");
     if (nothing) return;
     const found = await attempt(() => get("/api/look/confusion"));
-    if (found) { showMatrix(found.classes, found.counts); showMistakes(found.mistakes); }
+    if (found) {
+      showMatrix(found.classes, found.counts);
+      showMistakes(found.mistakes);
+      if (opened) await open(...opened); // its images are others by now
+    }
     suspects.show();
     map.show();
   }
@@ -53,8 +61,12 @@ export function look() {
 
   /** @param {string} label @param {string} predicted */
   async function open(label, predicted) {
-    const found = await attempt(() => get(`/api/look/cell?${new URLSearchParams({ label, predicted })}`));
-    if (found) fill(cell, h("h3", {}, label === predicted ? `${label}, classified correctly` : `${label}, predicted as ${predicted}`), judged(found.images));
+    const known = (store.learned?.classes ?? []).map((/** @type {any} */ one) => one.name);
+    const there = known.includes(label) && known.includes(predicted); // a class may be gone or have another name
+    const found = there ? await attempt(() => get(`/api/look/cell?${new URLSearchParams({ label, predicted })}`)) : null;
+    opened = found?.images.length ? [label, predicted] : null;
+    if (!opened) fill(cell);
+    else fill(cell, h("h3", {}, label === predicted ? `${label}, classified correctly` : `${label}, predicted as ${predicted}`), judged(found.images));
   }
 
   /** @param {import("./images.js").Judged[]} images */

@@ -5,9 +5,11 @@ import { on } from "./store.js";
 import { attempt, say } from "./said.js";
 
 export class StaticPage {
-  /** @param {() => string} run name of the chosen run */
-  constructor(run) {
+  /** @param {() => string} run name of the chosen run @param {() => void} onlines when the lines of a terminal and of Python are known */
+  constructor(run, onlines) {
     this.run = run;
+    this.onlines = onlines;
+    /** @type {string[]} */ this.said = [];
     this.body = h("div", {});
     this.status = h("p", { role: "status", class: "muted" });
     this.make = button("Make the static page", () => this.write());
@@ -28,12 +30,13 @@ export class StaticPage {
   /** @param {any} there */
   draw(there) {
     if (!there) return;
+    this.said = [there.command, there.python];
+    this.onlines();
     const code = (/** @type {string} */ text) => h("pre", { class: "card", tabindex: "0" }, h("code", {}, text));
     fill(this.body,
       h("p", {}, "A page that answers in the browser of whoever opens it: no server of yours, and no picture leaves their device. Any static host takes its files."),
       !there.runtime && h("p", {}, `It needs onnxruntime-web ${there.version} (14 MB, MIT licence), which is not on this machine yet. With npm and a network it is fetched once. Without: run `, h("code", {}, there.fetch), " on another machine, and choose its file here."),
       h("p", { class: "row" }, this.make, !there.runtime && button("Choose the file", () => this.file.click()), there.made && h("a", { href: `${this.address}/zip`, download: true }, "Static page as a zip"), there.made && h("span", { class: "muted small" }, `${(there.bytes / 1e6).toFixed(1)} MB unpacked`)),
-      code(`${there.command}\n${there.python}`),
       there.made && [h("p", {}, "Unpack it on a web host. To see it on this machine, serve its folder and open ", h("code", {}, there.see), ":"), code(there.serve)]);
   }
 

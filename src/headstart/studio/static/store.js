@@ -1,7 +1,7 @@
 // What the server says, in one place: the state of the folder, the last result, events for who listens.
 import { get } from "./api.js";
 
-/** @typedef {{name: string, images: number}} ClassCount */
+/** @typedef {{name: string, images: number, folders: string[]}} ClassCount */
 /** @typedef {{folder: string, quoted: string, out: string, quoted_out: string, revision: string, classes: ClassCount[], unlabelled: number, images: number, locked: string, undo: string, runs: string[]}} State */
 
 /** @type {{state: State|null, learned: any, training: any, serving: any, epochs: any, steps: any, progress: any, connected: boolean}} */

@@ -30,6 +30,7 @@ export function trainingPanel(onchange) {
   /** @type {Record<string, any>} of backbones that were timed */ const times = {};
   /** @type {Record<string, string>} what a word takes here */ const takes = {};
   let asking = false;
+  let offline = false; // as the studio was started
   const element = h("section", { class: "card", "aria-label": "Training" }, h("h2", {}, "Train"),
     h("p", { class: "muted" }, "The live result uses every image. Training sets a test part aside, measures on it once, and writes a classifier with its report."),
     strategy.element, backbone.element,
@@ -119,7 +120,8 @@ export function trainingPanel(onchange) {
     if (!named && !answer.backbones.some((/** @type {any} */ one) => one.name === given)) others.prepend(h("option", { value: given }, given));
     others.value = named ? answer.backbones[0].name : given;
     backbone.show([...answer.words.map(wordCard), { value: OTHER, title: "another", about: "Any network of the catalogue", more: others }], named ? given : OTHER);
-    showTimes();
+    offline = answer.chosen.offline;
+    changed(); // the line at the foot names what the studio was started with
   }
 
   /** @param {any} one @returns {import("./cards.js").Card} */
@@ -134,5 +136,5 @@ export function trainingPanel(onchange) {
   showChoices();
   const offs = [on("training", showTraining), on("epochs", showCurves), on("steps", showSteps),
     on("advising", (values) => { if (asking) fill(said, `${values.step}: ${values.done.toLocaleString("en")} of ${values.total.toLocaleString("en")}`); })];
-  return { element, showWaiting, choice: () => ({ strategy: strategy.value(), backbone: chosen() }), close: () => { for (const off of offs) off(); } };
+  return { element, showWaiting, choice: () => ({ strategy: strategy.value(), backbone: chosen(), offline }), close: () => { for (const off of offs) off(); } };
 }

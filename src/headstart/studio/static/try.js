@@ -6,6 +6,7 @@ import { attempt, say } from "./said.js";
 import { openCamera, frameOf } from "./camera.js";
 import { droppedFiles, newBatch } from "./uploads.js";
 import { undo } from "./main.js";
+import { copyLine } from "./folder_lines.js";
 
 const EVERY = 350; // milliseconds between two questions while the camera is on
 
@@ -42,7 +43,14 @@ export function tryPage() {
       image.hidden = false;
     }
     const found = await attempt(() => send("/api/answer", blob, { model: model.value || "live" }));
-    if (found && own === number) showAnswer(found);
+    if (own !== number) return;
+    if (found) showAnswer(found);
+    else showNothing(); // the answer to another picture must not stay beside this one
+  }
+
+  function showNothing() {
+    why.hidden = true;
+    fill(answer, h("p", { class: "lead" }, "No answer to this picture."));
   }
 
   /** The heat map of the picture that was asked about last, also while the camera goes on. */
@@ -144,7 +152,8 @@ export function tryPage() {
       const run = runs.find((one) => one.name === model.value) ?? runs[0];
       const place = run ? run.quoted : "RUN";
       const folder = JSON.stringify(run?.folder ?? "RUN");
-      return { command: `headstart predict ${place} PICTURE`, python: `hs.predict(${folder}, "PICTURE")`, more: [["Why? The heat map and the most similar images", `headstart explain ${place} PICTURE`, `hs.explain(${folder}, "PICTURE")`]] };
+      const first = store.state?.locked ? undefined : store.state?.classes[0];
+      return { command: `headstart predict ${place} PICTURE`, python: `hs.predict(${folder}, "PICTURE")`, more: [["Why? The heat map and the most similar images", `headstart explain ${place} PICTURE`, `hs.explain(${folder}, "PICTURE")`], ...(first ? [copyLine(first.name)] : [])] };
     },
     close: () => { off(); number += 1; for (const [name, call] of doors) document.removeEventListener(name, call); for (const stop of offs) stop(); },
   };
