@@ -55,13 +55,15 @@ def test_what_is_said_last_names_the_folder_and_a_command_that_reads_it(run: hs.
     assert (again.existed, again.at, again.look) == (True, tracked.at, tracked.look)
 
 
-def test_a_server_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pytest.importorskip("mlflow.tracking")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:secret@example.org/ml")
 
     sink = make_sink("mlflow")
 
     assert (sink.at, sink.look) == ("https://…@example.org/ml", "")
+    # mlflow-skinny, which the extra brings, has no `mlflow ui`
+    assert make_sink("mlflow", str(tmp_path)).look.startswith("pip install mlflow, then ")
 
 
 def test_a_run_that_was_cut_off_is_written_anew(run: hs.Run, tmp_path: Path) -> None:

@@ -95,8 +95,9 @@ class MLflow:
         from mlflow.tracking import MlflowClient
 
         self.at = re.sub(r"//[^/@]*@", "//…@", uri)  # a password is not printed
-        # a server shows its runs by itself; those of a folder need one
-        self.look = f"mlflow ui --backend-store-uri {shlex.quote(uri)}" if uri.startswith("file:") else ""
+        # a server shows its runs by itself; those of a folder need one, which mlflow-skinny does not have
+        look = f"pip install mlflow, then MLFLOW_ALLOW_FILE_STORE=true mlflow ui --backend-store-uri {shlex.quote(uri)}"
+        self.look = look if uri.startswith("file:") else ""
         self._client: Any = MlflowClient(tracking_uri=uri)
 
     def start(self, run_id: str, name: str) -> bool:
