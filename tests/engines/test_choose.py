@@ -54,6 +54,7 @@ def test_auto_runs_the_network_itself_when_hardly_an_image_waits(tmp_path: Path)
     few = choose_engine(backbone, waiting=3, cache_folder=tmp_path)
     assert (few.name, few.seconds_per_image) == ("eager", None)
     assert "only 3 images wait" in few.reason
+    assert "only one image waits" in choose_engine(backbone, waiting=1, cache_folder=tmp_path).reason
 
 
 @pytest.mark.slow

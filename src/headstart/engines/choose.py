@@ -114,7 +114,7 @@ def choose_engine(
     elif name == "eager":
         engine = Engine("eager", "the network itself, as requested", backbone.plain_features)
     elif name == "auto" and waiting < FEW:
-        few = "no image waits" if waiting == 0 else f"only {waiting} images wait"
+        few = {0: "no image waits", 1: "only one image waits"}.get(waiting, f"only {waiting} images wait")
         engine = Engine("eager", f"the network itself: {few}", backbone.plain_features)
     else:
         export = partial(onnx_forward, cache_folder=cache_folder)
