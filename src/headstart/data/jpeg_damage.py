@@ -20,6 +20,7 @@ _ZEROS_WITHIN = 12  # bytes: in the usual tables 30 coefficients of −1 one aft
 _FILLER = (0x00, 0x20, 0xFF)  # bytes that cameras and scanners pad with
 _TEXT = 12  # bytes of text before a marker: random ones are printable in seven files of a million
 _OTHER = b"\x55\xaa\x33" * 40  # data that change every picture that has use for them
+_ENDS_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # FF 00 is a byte of the image, D0 to D7 restart within the scan
 _ROUNDS = 8  # harmless oddities of one JPEG that are looked behind
 
 
@@ -151,15 +152,8 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
 
 def _end_of_scan(data: bytes, start: int) -> int:
     """Position of the first marker in entropy-coded data that ends it, or of the end of the file."""
-    bytes_ = np.frombuffer(data, dtype=np.uint8)
-    for block in range(start, len(data) - 1, 1 << 16):
-        places = np.flatnonzero(bytes_[block : block + (1 << 16)] == 0xFF) + block
-        places = places[places + 1 < len(data)]
-        after = bytes_[places + 1]
-        ends = places[(after != 0) & (after != 0xFF) & ((after < 0xD0) | (after > 0xD7))]
-        if len(ends):
-            return int(ends[0])
-    return len(data)
+    found = _ENDS_SCAN.search(data, start)
+    return found.start() if found else len(data)
 
 
 def _without_applications(data: bytes) -> bytes | None:
