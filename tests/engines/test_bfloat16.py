@@ -96,14 +96,15 @@ def test_a_gpu_runs_it_compiled_where_torch_can_compile(monkeypatch: pytest.Monk
     monkeypatch.setattr(choose, "device_forward", note("eager"))
     backbone = made("cifar_resnet20")
     attach_bfloat16(backbone)
-    engine = choose_engine(backbone, device="cuda:1", cache_folder=tmp_path)
-    assert (engine.name, engine.reason) == ("compiled", "bfloat16 on cuda:1, compiled")
+    engine = choose_engine(backbone, device="cuda:1", waiting=30_000, cache_folder=tmp_path)
+    assert (engine.name, engine.reason, engine.device) == ("compiled", "bfloat16 on cuda:1, compiled", "cuda:1")
+    assert choose_engine(backbone, device="cuda", waiting=29_999, cache_folder=tmp_path).name == "eager"
     assert choose_engine(backbone, name="eager", device="cuda", cache_folder=tmp_path).name == "eager"
-    assert built == [("compiled", "cuda:1", torch.bfloat16), ("eager", "cuda", torch.bfloat16)]
+    assert built == [("compiled", "cuda:1", torch.bfloat16), *2 * [("eager", "cuda", torch.bfloat16)]]
     with pytest.raises(BackboneError, match="engine of bfloat16"):
         choose_engine(backbone, name="onnxruntime", device="cuda", cache_folder=tmp_path)
     monkeypatch.setattr(choose, "compiled_on_device", refused)
-    engine = choose_engine(backbone, device="cuda", cache_folder=tmp_path)
+    engine = choose_engine(backbone, device="cuda", waiting=10**6, cache_folder=tmp_path)
     assert (engine.name, engine.reason) == ("eager", "bfloat16 on cuda; not compiled: no compiler")
     with pytest.raises(BackboneError, match="no compiler"):
         choose_engine(backbone, name="compiled", device="cuda", cache_folder=tmp_path)

@@ -12,7 +12,7 @@ import torch
 import headstart as hs
 from headstart.backbones.backbone import load_backbone
 from headstart.classifier.classifier import Classifier
-from headstart.errors import BackboneError, ClassifierError, RecipeError, RunError
+from headstart.errors import BackboneError, ClassifierError, DataError, RecipeError, RunError
 from headstart.progress import Event, Notice
 from headstart.workbench import starting_point
 
@@ -142,6 +142,16 @@ def test_missing_packages_are_said_before_anything_is_read(
 ) -> None:
     monkeypatch.setattr("headstart.engines.onnxruntime_engine.missing_packages", lambda: ("onnxruntime",))
     with pytest.raises(BackboneError, match=r"headstart\[onnx\]"):
+        hs.train(tmp_path / "nothing", precision="int8", on_event=None)
+
+
+def test_with_a_gpu_int8_stays_on_the_processor_unless_the_gpu_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headstart.runtime.choose_device", lambda name="auto": "cuda" if name == "auto" else name)
+    with pytest.raises(RecipeError, match=r"the CPU, found cuda \(--precision int8\)"):
+        hs.train(tmp_path / "nothing", precision="int8", device="cuda", on_event=None)
+    with pytest.raises(DataError, match="nothing"):  # the next thing that is wrong
         hs.train(tmp_path / "nothing", precision="int8", on_event=None)
 
 

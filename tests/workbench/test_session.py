@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from headstart.backbones.backbone import load_backbone
+from headstart.backbones.low_precision import LowPrecision
 from headstart.data.images import open_image
-from headstart.errors import DataError, RecipeError
+from headstart.errors import BackboneError, DataError, RecipeError
 from headstart.progress import Detail, Event, Notice, Progress, Working
 from headstart.recipe import Recipe
 from headstart.workbench.session import Session
@@ -104,3 +105,14 @@ def test_images_in_memory_become_the_dataset_of_their_files(photos: Path, tmp_pa
     shutil.rmtree(kept)
     with pytest.raises(DataError, match="kept in the cache, which has been cleared: give it again"):
         session.dataset(kept / "list-48-images.csv")
+
+
+def test_int8_runs_on_the_processor_of_a_machine_with_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headstart.runtime.choose_device", lambda name="auto": "cuda" if name == "auto" else name)
+    backbone = load_backbone("random")
+    backbone.low_precision = LowPrecision("int8", backbone.plain_features, "0" * 64, model=b"quantised")
+    engine = Session().engine(backbone, waiting=100)
+    assert (engine.name, engine.device) == ("onnxruntime", "cpu")
+    assert Session().forward(backbone, waiting=1) is None
+    with pytest.raises(BackboneError, match="engine of int8"):
+        Session(Recipe(device="cuda")).engine(backbone, waiting=100)

@@ -56,6 +56,8 @@ _UNKNOWN = (1.2, 1.0)  # a network that was not measured: folding has never been
 _TIMED = 2  # images that a low-precision network is timed on
 FEW = 16  # images; below, building and checking another engine costs more than it saves
 _SHARE = 0.05  # of the time that all waiting images take: what a measurement without an export may cost
+# images; on a GPU compiling takes seconds: resnet50 on an H200 gained 0.04 ms an image and was ready after 1.4 s
+_WORTH_COMPILING = 30_000
 # seconds until onnxruntime runs, without the check: the export, or reading it (resnet18 3.6, efficientnet_lite0 8.4)
 _EXPORT, _LOAD = 6.0, 1.0
 
@@ -70,12 +72,14 @@ class Engine:
         forward: normalised pixels N×3×S×S float32 on the CPU → features N×D float32 of all stages, on the device; keeps
             no gradients, and several threads may call it at once.
         seconds_per_image: of the forward pass alone, measured just now; None: not measured.
+        device: where it runs.
     """
 
     name: str
     reason: str
     forward: Forward
     seconds_per_image: float | None = None
+    device: str = "cpu"
 
 
 def choose_engine(
@@ -108,7 +112,7 @@ def choose_engine(
             expected=f"an engine: {', '.join(ENGINES)}", found=repr(name), where="--engine", hint=near(name, ENGINES)
         )
     if backbone.low_precision is not None:
-        engine = _low_precision(backbone, backbone.low_precision, name=name, device=device)
+        engine = _low_precision(backbone, backbone.low_precision, name=name, device=device, waiting=waiting)
     elif device != "cpu":
         engine = _on_device(backbone, name, device)
     elif name == "eager":
@@ -123,7 +127,7 @@ def choose_engine(
             engine = _best(search, waiting, batch_size, cache_folder=cache_folder, may_export=may_export)
         else:
             engine = search.requested(name)
-    return with_flips(engine, backbone)
+    return with_flips(replace(engine, device=device), backbone)
 
 
 def _best(search: EngineSearch, waiting: int, batch_size: int, *, cache_folder: Path, may_export: bool) -> Engine:
@@ -171,8 +175,9 @@ def with_flips(engine: Engine, backbone: Backbone) -> Engine:
     return replace(engine, reason=reason, forward=partial(flip_tta.features, engine.forward), seconds_per_image=seconds)
 
 
-def _low_precision(backbone: Backbone, low: LowPrecision, *, name: str, device: str) -> Engine:
+def _low_precision(backbone: Backbone, low: LowPrecision, *, name: str, device: str, waiting: int) -> Engine:
     if device.startswith("cuda") and not low.model and name in ("auto", "compiled", "eager"):
+        name = "eager" if name == "auto" and waiting < _WORTH_COMPILING else name
         return _bfloat16_on_device(backbone, name, device)
     own = "onnxruntime" if low.model else "folded"
     if name not in ("auto", own) or device != "cpu":

@@ -159,6 +159,11 @@ class Session:
         """
         return runtime.choose_device(self.recipe.device)
 
+    def _device_of(self, backbone: Backbone) -> str:
+        """Where a backbone runs: the processor where nothing else is asked for and nothing else can run int8."""
+        is_int8 = backbone.low_precision is not None and bool(backbone.low_precision.model)
+        return "cpu" if is_int8 and self.recipe.device == "auto" else self.device
+
     @cached_property
     def workers(self) -> int:
         """Threads that decode images."""
@@ -280,7 +285,7 @@ class Session:
         return choose_engine(
             backbone,
             name=self.recipe.engine,
-            device=self.device,
+            device=self._device_of(backbone),
             waiting=waiting,
             batch_size=self.recipe.batch_size,
             cache_folder=runtime.cache_folder(),
@@ -293,7 +298,7 @@ class Session:
         Raises:
             BackboneError: the engine is not available here.
         """
-        if waiting < FEW and self.recipe.engine == "auto" and self.device == "cpu":
+        if waiting < FEW and self.recipe.engine == "auto" and self._device_of(backbone) == "cpu":
             return None
         return self.engine(backbone, waiting).forward
 
@@ -382,11 +387,12 @@ class Session:
             into=into,
             batch_size=self.recipe.batch_size,
             workers=self.workers,
-            device=self.device,
+            device=job.engine.device,
             progress=self.progress("extract features"),
         )
         cached = len(set(job.files.contents)) - job.waiting
-        computed = f"; {job.waiting:,} computed by the engine {job.engine.name} on {self.device}" if job.waiting else ""
+        engine = job.engine
+        computed = f"; {job.waiting:,} computed by the engine {engine.name} on {engine.device}" if job.waiting else ""
         self.detail(f"features: {cached:,} different images from the cache in {self.cache.folder}{computed}")
         self.cache.shrink(keep=job.store)
         return Extracted(features, extraction, job.engine)

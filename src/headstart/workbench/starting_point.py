@@ -98,8 +98,8 @@ def check_precision(session: Session) -> None:
     """Refuse a precision that this recipe or this machine cannot have, before anything is read.
 
     Raises:
-        RecipeError: something is fine-tuned, or the network runs on a GPU.
-        BackboneError: a package is missing, or the processor has no bfloat16.
+        RecipeError: something is fine-tuned, or int8 is to run on a GPU.
+        BackboneError: a package is missing, or the device has no bfloat16.
     """
     recipe = session.recipe
     if recipe.step_precision == "bfloat16" and recipe.strategy != "probe":
@@ -117,7 +117,7 @@ def check_precision(session: Session) -> None:
     if recipe.precision == "bfloat16":
         require_bfloat16(device=session.device)
         return
-    if session.device != "cpu":
+    if session.device != "cpu" and recipe.device != "auto":  # auto: int8 runs on the processor
         raise RecipeError(
             expected="the CPU", found=session.device, where=where, hint="Use --device cpu, or --precision bfloat16."
         )
