@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from headstart.backbones.backbone import Backbone
 from headstart.engines import choose
 from headstart.engines.bfloat16 import attach_bfloat16, has_bfloat16, require_bfloat16
 from headstart.engines.choose import choose_engine
-from headstart.engines.forward import Forward, compiled_on_device, device_forward
+from headstart.engines.forward import Forward, device_forward
 from headstart.errors import BackboneError
 
 
@@ -72,7 +71,7 @@ def test_on_a_device_it_has_the_same_rounding() -> None:
 def test_compiled_it_takes_any_number_of_images_and_gives_the_same() -> None:
     backbone = made("cifar_resnet20")
     plain = device_forward(backbone, "cpu", dtype=torch.bfloat16)
-    compiled = compiled_on_device(backbone, "cpu", dtype=torch.bfloat16)
+    compiled = device_forward(backbone, "cpu", dtype=torch.bfloat16, compiled=True)
     for count in (1, 3, 8):
         pixels = noise(backbone, count)
         expected = plain(pixels)
@@ -82,18 +81,15 @@ def test_compiled_it_takes_any_number_of_images_and_gives_the_same() -> None:
 def test_a_gpu_runs_it_compiled_where_torch_can_compile(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     built: list[tuple[str, str, torch.dtype]] = []
 
-    def note(how: str) -> Callable[..., Forward]:
-        def build(backbone: Backbone, device: str, *, dtype: torch.dtype) -> Forward:
-            built.append((how, device, dtype))
-            return backbone.plain_features
+    has_compiler = True
 
-        return build
+    def build(backbone: Backbone, device: str, *, dtype: torch.dtype, compiled: bool = False) -> Forward:
+        if compiled and not has_compiler:
+            raise BackboneError(expected="a network that torch.compile takes", found="no compiler", where="here")
+        built.append(("compiled" if compiled else "eager", device, dtype))
+        return backbone.plain_features
 
-    def refused(*_: object, **__: object) -> Forward:
-        raise BackboneError(expected="a network that torch.compile takes", found="no compiler", where="here")
-
-    monkeypatch.setattr(choose, "compiled_on_device", note("compiled"))
-    monkeypatch.setattr(choose, "device_forward", note("eager"))
+    monkeypatch.setattr(choose, "device_forward", build)
     backbone = made("cifar_resnet20")
     attach_bfloat16(backbone)
     engine = choose_engine(backbone, device="cuda:1", waiting=30_000, cache_folder=tmp_path)
@@ -103,7 +99,7 @@ def test_a_gpu_runs_it_compiled_where_torch_can_compile(monkeypatch: pytest.Monk
     assert built == [("compiled", "cuda:1", torch.bfloat16), *2 * [("eager", "cuda", torch.bfloat16)]]
     with pytest.raises(BackboneError, match="engine of bfloat16"):
         choose_engine(backbone, name="onnxruntime", device="cuda", cache_folder=tmp_path)
-    monkeypatch.setattr(choose, "compiled_on_device", refused)
+    has_compiler = False
     engine = choose_engine(backbone, device="cuda", waiting=10**6, cache_folder=tmp_path)
     assert (engine.name, engine.reason) == ("eager", "bfloat16 on cuda; not compiled: no compiler")
     with pytest.raises(BackboneError, match="no compiler"):

@@ -22,7 +22,7 @@ from headstart import runtime
 from headstart.backbones.backbone import Backbone
 from headstart.backbones.low_precision import LowPrecision
 from headstart.engines.benchmark import TOLERANCE, EngineBenchmark
-from headstart.engines.forward import Forward, compiled_on_device, device_forward, folded_forward
+from headstart.engines.forward import Forward, device_forward, folded_forward
 from headstart.engines.measured import keep_measurement, read_measurement
 from headstart.engines.onnxruntime_engine import is_exported, missing_packages, onnx_forward
 from headstart.errors import BackboneError, near
@@ -69,8 +69,8 @@ class Engine:
     Args:
         name: one of `ENGINES`, never auto.
         reason: why this one, for the plan.
-        forward: normalised pixels N×3×S×S float32 on the CPU → features N×D float32 of all stages, on the device; keeps
-            no gradients, and several threads may call it at once.
+        forward: normalised pixels N×3×S×S float32 on the CPU or the device → features N×D float32 of all stages, on
+            the device; keeps no gradients, and several threads may call it at once.
         seconds_per_image: of the forward pass alone, measured just now; None: not measured.
         device: where it runs.
     """
@@ -197,7 +197,7 @@ def _bfloat16_on_device(backbone: Backbone, name: str, device: str) -> Engine:
     reason = f"bfloat16 on {device}"
     if name != "eager":
         try:
-            compiled = compiled_on_device(backbone, device, dtype=torch.bfloat16)
+            compiled = device_forward(backbone, device, dtype=torch.bfloat16, compiled=True)
         except BackboneError as error:
             if name == "compiled":
                 raise

@@ -94,35 +94,33 @@ def _first_run(forward: Forward, backbone: Backbone) -> None:
         ) from error
 
 
-def device_forward(backbone: Backbone, device: str, *, dtype: torch.dtype = torch.float32) -> Forward:
+def device_forward(
+    backbone: Backbone, device: str, *, dtype: torch.dtype = torch.float32, compiled: bool = False
+) -> Forward:
     """A copy of the network on another device, folded if it can be; in float32 its features equal the CPU's.
 
     Channels last on CUDA; TF32 is off while it runs: its 10-bit products would differ by 1e-3.
 
     Args:
         dtype: the network computes in; its features are float32.
+        compiled: through torch.compile: on a GPU, what lies between the convolutions is half of the time.
+
+    Raises:
+        BackboneError: torch cannot compile here.
     """
     layout = torch.channels_last if device.startswith("cuda") else torch.contiguous_format
     inference = backbone.inference
     body = fold(inference) if isinstance(inference.body, fx.GraphModule) else copy.deepcopy(inference.body)
     body = body.to(device=device, dtype=dtype).to(memory_format=layout)
+    run = torch.compile(body, dynamic=True) if compiled else body
 
     def forward(pixels: Tensor) -> Tensor:
         with torch.inference_mode(), full_precision():
-            features: Tensor = body(pixels.to(device, dtype, non_blocking=True).contiguous(memory_format=layout))
+            features: Tensor = run(pixels.to(device, dtype, non_blocking=True).contiguous(memory_format=layout))
         return features.float()
 
-    return forward
-
-
-def compiled_on_device(backbone: Backbone, device: str, *, dtype: torch.dtype) -> Forward:
-    """`device_forward` through torch.compile: on a GPU, what lies between the convolutions is half of the time.
-
-    Raises:
-        BackboneError: torch cannot compile here.
-    """
-    forward: Forward = torch.compile(device_forward(backbone, device, dtype=dtype), dynamic=True)
-    _first_run(forward, backbone)
+    if compiled:
+        _first_run(forward, backbone)
     return forward
 
 
