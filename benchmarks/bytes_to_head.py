@@ -56,7 +56,7 @@ def bytes_to_head(photographs: Photographs, backbone: Backbone, cache: Path, wor
         with spending() as extracting:
             files = ImageFiles(photographs.paths, names, contents, ImageRules())
             store = open_store(FeatureCache(cache / "features", 1e10), backbone, files.rules)
-            features, found = extract_features(files, backbone, engine.forward, store, workers=workers)
+            features, found = extract_features(files, backbone, engine, store, workers=workers)
         with spending() as solving:
             layers = {word: row.choose_stages(word) for word in ("auto", "pooled", "all")}
             solve(features, np.array(photographs.labels), layers)

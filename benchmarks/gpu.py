@@ -30,7 +30,7 @@ from headstart.backbones.backbone import Backbone, load_backbone
 from headstart.data.batches import pixel_batches
 from headstart.data.images import ImageRules
 from headstart.engines.bfloat16 import attach_bfloat16
-from headstart.engines.choose import choose_engine
+from headstart.engines.choose import Engine, choose_engine
 from headstart.features.cache import FeatureCache
 from headstart.features.extract import ImageFiles, extract_features, open_store
 from headstart.training.stepbystep import StepByStep
@@ -84,7 +84,7 @@ def extraction(backbone: Backbone, photographs: Sequence[Path], work: Path, *, p
         what = f"{name} {which}: the network alone, batch {batch}"
         shown = f"{alone:,.0f} images/s, {share:.1%} of the peak"
         lines.append(Line(f"{name} network", what, alone, shown, note=f"{engine.reason}; ready in {ready:.1f} s"))
-        whole = whole_rate(network, engine.forward, photographs, work / f"cache-{name}-{which}", batch=batch)
+        whole = whole_rate(network, engine, photographs, work / f"cache-{name}-{which}", batch=batch)
         slower = min(alone, decoded)
         goal, verdict = at_least(100 * whole / slower, 90.0, " %")
         limit = "decoding" if decoded < alone else "the network"
@@ -110,17 +110,13 @@ def network_rate(backbone: Backbone, forward: Callable[[Tensor], Tensor], batch:
     return batch / seconds(lambda: forward(backbone.preprocess.normalise(pixels)))
 
 
-def whole_rate(
-    backbone: Backbone, forward: Callable[[Tensor], Tensor], photographs: Sequence[Path], cache: Path, *, batch: int
-) -> float:
+def whole_rate(backbone: Backbone, engine: Engine, photographs: Sequence[Path], cache: Path, *, batch: int) -> float:
     """Images a second, from files to rows in an empty cache."""
     names = tuple(path.name for path in photographs)
     contents = tuple(hashlib.sha256(path.read_bytes()).hexdigest() for path in photographs)
     files = ImageFiles(tuple(photographs), names, contents, ImageRules())
     store = open_store(FeatureCache(cache, 1e10), backbone, files.rules)
-    _, found = extract_features(
-        files, backbone, forward, store, batch_size=batch, workers=runtime.cores(), device=DEVICE
-    )
+    _, found = extract_features(files, backbone, engine, store, batch_size=batch, workers=runtime.cores())
     return found.images_per_second
 
 

@@ -103,7 +103,7 @@ def tested(photographs: Photographs, tests: list[Path], backbone: Backbone, work
     files = ImageFiles(paths, tuple(map(str, paths)), contents, ImageRules())
     engine = choose_engine(backbone, waiting=len(tests), cache_folder=work)
     store = open_store(FeatureCache(work / "features", 1e10), backbone, files.rules)
-    features, _ = extract_features(files, backbone, engine.forward, store)
+    features, _ = extract_features(files, backbone, engine, store)
     labels = np.array(photographs.labels)
     rows = np.arange(len(photographs.paths), len(paths))
     train = type(features)(features.matrix[: len(labels)], features.slices, files.names[: len(labels)], contents)

@@ -12,6 +12,8 @@ import torch
 from headstart.backbones.backbone import Backbone, load_backbone
 from headstart.data import batches
 from headstart.data.images import ImageRules, open_image
+from headstart.engines.choose import Engine
+from headstart.engines.forward import Forward
 from headstart.errors import DataError
 from headstart.features.cache import FeatureCache
 from headstart.features.extract import ImageFiles, extract_features, open_store, store_prepared
@@ -29,6 +31,10 @@ def cache(tmp_path: Path) -> FeatureCache:
     return FeatureCache(tmp_path / "features", 1e9)
 
 
+def engine_of(forward: Forward) -> Engine:
+    return Engine("eager", "the network itself", forward)
+
+
 def files_of(folder: Path, count: int = 10) -> ImageFiles:
     paths = tuple(sorted(folder.rglob("*.png"))[:count])
     contents = tuple(hashlib.sha256(path.read_bytes()).hexdigest() for path in paths)
@@ -41,7 +47,7 @@ def test_features_equal_running_the_network_on_each_image(
     files = files_of(photos)
 
     features, told = extract_features(
-        files, backbone, backbone.features, open_store(cache, backbone, RULES), batch_size=4
+        files, backbone, engine_of(backbone.features), open_store(cache, backbone, RULES), batch_size=4
     )
 
     prepare, normalise = backbone.preprocess.prepare, backbone.preprocess.normalise
@@ -54,10 +60,10 @@ def test_a_second_time_no_image_is_opened(
     photos: Path, backbone: Backbone, cache: FeatureCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = files_of(photos)
-    first, _ = extract_features(files, backbone, backbone.features, open_store(cache, backbone, RULES))
+    first, _ = extract_features(files, backbone, engine_of(backbone.features), open_store(cache, backbone, RULES))
     monkeypatch.setattr(batches, "open_image", lambda *_: pytest.fail("an image was opened"))
 
-    again, told = extract_features(files, backbone, backbone.features, open_store(cache, backbone, RULES))
+    again, told = extract_features(files, backbone, engine_of(backbone.features), open_store(cache, backbone, RULES))
 
     np.testing.assert_array_equal(again.matrix, first.matrix)
     assert (told.cached, told.computed) == (10, 0)
@@ -70,9 +76,9 @@ def test_pixels_that_are_prepared_already_give_the_same_rows(
     pixels = [backbone.preprocess.prepare(open_image(path).rgb) for path in files.paths]
     store_prepared(pixels, files.contents, backbone, forward=backbone.features, store=store)
 
-    kept, told = extract_features(files, backbone, backbone.features, store)
+    kept, told = extract_features(files, backbone, engine_of(backbone.features), store)
     other = open_store(FeatureCache(tmp_path / "other", 1e9), backbone, RULES)
-    expected, _ = extract_features(files, backbone, backbone.features, other)
+    expected, _ = extract_features(files, backbone, engine_of(backbone.features), other)
 
     assert (told.cached, told.computed) == (4, 0)
     np.testing.assert_array_equal(kept.matrix, expected.matrix)
@@ -82,7 +88,7 @@ def test_one_image_under_two_names_is_computed_once(photos: Path, backbone: Back
     one = files_of(photos, 1)
     twice = ImageFiles(one.paths * 2, ("a", "b"), one.contents * 2, RULES)
 
-    features, told = extract_features(twice, backbone, backbone.features, open_store(cache, backbone, RULES))
+    features, told = extract_features(twice, backbone, engine_of(backbone.features), open_store(cache, backbone, RULES))
 
     assert told.computed == 1
     np.testing.assert_array_equal(features.matrix[0], features.matrix[1])
@@ -98,8 +104,8 @@ def test_an_interruption_keeps_what_was_done(photos: Path, backbone: Backbone, c
         return backbone.features(pixels)
 
     with pytest.raises(KeyboardInterrupt):
-        extract_features(files, backbone, interrupted, open_store(cache, backbone, RULES), batch_size=3)
-    _, told = extract_features(files, backbone, backbone.features, open_store(cache, backbone, RULES))
+        extract_features(files, backbone, engine_of(interrupted), open_store(cache, backbone, RULES), batch_size=3)
+    _, told = extract_features(files, backbone, engine_of(backbone.features), open_store(cache, backbone, RULES))
 
     assert (told.cached, told.computed) == (6, 4)
 
@@ -107,7 +113,7 @@ def test_an_interruption_keeps_what_was_done(photos: Path, backbone: Backbone, c
 def test_other_weights_are_another_store(photos: Path, backbone: Backbone, cache: FeatureCache) -> None:
     other = load_backbone("random", seed=1)
     files = files_of(photos, 2)
-    extract_features(files, backbone, backbone.features, open_store(cache, backbone, RULES))
+    extract_features(files, backbone, engine_of(backbone.features), open_store(cache, backbone, RULES))
 
     assert len(open_store(cache, backbone, RULES)) == 2
     assert len(open_store(cache, other, RULES)) == 0
@@ -118,14 +124,14 @@ def test_other_weights_are_another_store(photos: Path, backbone: Backbone, cache
 
 def test_a_shard_damaged_on_disk_is_computed_again(photos: Path, backbone: Backbone, cache: FeatureCache) -> None:
     files = files_of(photos, 4)
-    first, _ = extract_features(files, backbone, backbone.features, open_store(cache, backbone, RULES))
+    first, _ = extract_features(files, backbone, engine_of(backbone.features), open_store(cache, backbone, RULES))
     store = open_store(cache, backbone, RULES)
     shard = next(store.folder.glob("*.safetensors"))
     data = bytearray(shard.read_bytes())
     data[-3] ^= 1
     shard.write_bytes(bytes(data))
 
-    again, _ = extract_features(files, backbone, backbone.features, store)
+    again, _ = extract_features(files, backbone, engine_of(backbone.features), store)
 
     np.testing.assert_allclose(again.matrix, first.matrix, rtol=1e-5)
 
@@ -133,7 +139,7 @@ def test_a_shard_damaged_on_disk_is_computed_again(photos: Path, backbone: Backb
 def test_an_image_that_vanishes_is_a_clear_error(photos: Path, backbone: Backbone, cache: FeatureCache) -> None:
     gone = ImageFiles((photos / "gone.png",), ("gone.png",), ("0" * 64,), RULES)
     with pytest.raises(DataError, match=r"gone\.png to stay readable"):
-        extract_features(gone, backbone, backbone.features, open_store(cache, backbone, RULES))
+        extract_features(gone, backbone, engine_of(backbone.features), open_store(cache, backbone, RULES))
 
 
 def test_a_file_that_changes_after_it_was_hashed_is_refused_and_nothing_of_it_is_stored(
@@ -145,7 +151,7 @@ def test_a_file_that_changes_after_it_was_hashed_is_refused_and_nothing_of_it_is
     poisoned = ImageFiles((changed,), ("changed.png",), files.contents[:1], RULES)
 
     with pytest.raises(DataError, match=r"changed\.png .*was changed while it was in use"):
-        extract_features(poisoned, backbone, backbone.features, store)
+        extract_features(poisoned, backbone, engine_of(backbone.features), store)
 
     assert files.contents[0] not in open_store(cache, backbone, RULES)
 
@@ -154,9 +160,9 @@ def test_into_a_file_the_matrix_is_a_memory_map(
     photos: Path, backbone: Backbone, cache: FeatureCache, tmp_path: Path
 ) -> None:
     files, store = files_of(photos, 3), open_store(cache, backbone, RULES)
-    in_memory, _ = extract_features(files, backbone, backbone.features, store)
+    in_memory, _ = extract_features(files, backbone, engine_of(backbone.features), store)
 
-    on_disk, _ = extract_features(files, backbone, backbone.features, store, into=tmp_path / "f.safetensors")
+    on_disk, _ = extract_features(files, backbone, engine_of(backbone.features), store, into=tmp_path / "f.safetensors")
 
     assert isinstance(on_disk.matrix, np.memmap)
     np.testing.assert_array_equal(on_disk.matrix, in_memory.matrix)
@@ -166,10 +172,10 @@ def test_a_large_matrix_that_nobody_keeps_is_no_memory(
     photos: Path, backbone: Backbone, cache: FeatureCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files, store = files_of(photos), open_store(cache, backbone, RULES)
-    small, _ = extract_features(files, backbone, backbone.features, store)
+    small, _ = extract_features(files, backbone, engine_of(backbone.features), store)
     monkeypatch.setattr("headstart.features.extract._IN_MEMORY", small.matrix.nbytes - 1)
 
-    large, _ = extract_features(files, backbone, backbone.features, store)
+    large, _ = extract_features(files, backbone, engine_of(backbone.features), store)
 
     assert isinstance(large.matrix, np.memmap)
     assert not isinstance(small.matrix, np.memmap)

@@ -185,6 +185,6 @@ def test_the_engine_is_made_once_ahead_and_again_only_for_far_more_images(
 
     assert live.absorb() == 0
     for waiting in (1, 200, 480, 481, 4000):
-        live._forward(waiting)
+        live._engine_for(waiting)
 
     assert made == [(48, False), (481, True)]

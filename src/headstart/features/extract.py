@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from headstart.backbones.backbone import Backbone
 from headstart.data.batches import pixel_batches
 from headstart.data.images import ImageRules
+from headstart.engines.choose import Engine
 from headstart.errors import DataError, RunError
 from headstart.features.cache import READER, FeatureCache, FeatureStore
 from headstart.features.features_file import create_file, scratch_matrix, seal_file
@@ -71,26 +72,24 @@ def open_store(cache: FeatureCache, backbone: Backbone, rules: ImageRules) -> Fe
     return cache.open(about if backbone.flip_tta is None else about | {"flip_tta": backbone.flip_tta.name})
 
 
-# four values that every extraction joins, and five with defaults
+# four values that every extraction joins, and four with defaults
 def extract_features(
     files: ImageFiles,
     backbone: Backbone,
-    forward: Forward,
+    engine: Engine,
     store: FeatureStore,
     *,
     into: Path | None = None,
     batch_size: int = 32,
     workers: int = 1,
-    device: str = "cpu",
     progress: OnProgress = no_progress,
 ) -> tuple[Features, Extraction]:
     """Features of all images; only contents that the store does not have are decoded and run, each once.
 
     Args:
         files: N readable images.
-        forward: the engine's function from normalised pixels to features.
+        engine: runs the network; pixels go to its device as bytes, a quarter of what it takes; normalised there.
         into: a file to hold the matrix; None keeps a small one in memory, a large one in a file that nobody sees.
-        device: the engine's: pixels go there as bytes, a quarter of what the network takes, and are normalised there.
         progress: called with (images done, images to do).
 
     Raises:
@@ -102,11 +101,10 @@ def extract_features(
     run = _Pass(
         files=files,
         backbone=backbone,
-        forward=forward,
+        engine=engine,
         store=store,
         batch_size=batch_size,
         workers=workers,
-        device=device,
         progress=progress,
     )
     run.compute(missing)
@@ -165,11 +163,10 @@ class _Pass:
 
     files: ImageFiles
     backbone: Backbone
-    forward: Forward
+    engine: Engine
     store: FeatureStore
     batch_size: int
     workers: int
-    device: str
     progress: OnProgress
 
     def compute(self, missing: Sequence[int]) -> None:
@@ -192,7 +189,8 @@ class _Pass:
                         found=reason,
                         hint="Run again when nothing changes it.",
                     )
-                rows = self.forward(preprocess.normalise(batch.pixels.to(self.device))).cpu().numpy()
+                pixels = preprocess.normalise(batch.pixels.to(self.engine.device))
+                rows = self.engine.forward(pixels).cpu().numpy()
                 pending.add([files.contents[missing[position]] for position in batch.positions], rows)
                 done += len(batch.positions)
                 self.progress(done, len(missing))

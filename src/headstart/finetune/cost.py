@@ -133,12 +133,14 @@ class _Timed:
         places = self._some(self.tuner.batch_size)
         pixels = self.tuner.random_views(places, 0).to(self._device)
         cut.prefix.eval().to(self._device)
-        with torch.inference_mode():
-            cut.prefix(pixels[:2])
-            seconds = self._seconds(lambda: cut.prefix(pixels))
-            seconds += self._seconds(lambda: self.tuner.random_views(places, 1))
-            crossing: tuple[Tensor, ...] = cut.prefix(pixels)
-        cut.prefix.cpu()
+        try:
+            with torch.inference_mode():
+                cut.prefix(pixels[:2])
+                seconds = self._seconds(lambda: cut.prefix(pixels))
+                seconds += self._seconds(lambda: self.tuner.random_views(places, 1))
+                crossing: tuple[Tensor, ...] = cut.prefix(pixels)
+        finally:
+            cut.prefix.cpu()
         crossing = tuple(tensor.clone().cpu() for tensor in crossing)  # no longer of inference mode; read from a disk
 
         def batch(positions: Labels, seed: int) -> tuple[Tensor, ...]:

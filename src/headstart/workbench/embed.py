@@ -95,7 +95,7 @@ def _embed_here(session: Session, images: Any) -> Features:
     features, _ = extract_features(
         files,
         backbone,
-        session.engine(backbone, waiting).forward,
+        session.engine(backbone, waiting),
         store,
         batch_size=session.recipe.batch_size,
         workers=session.workers,

@@ -24,11 +24,12 @@ from headstart.data.image_index import ImageFacts, ImageIndex
 from headstart.data.image_set import Sample
 from headstart.data.images import OpenedImage
 from headstart.data.split import merge_groups
+from headstart.engines.choose import Engine
 from headstart.errors import DataError
 from headstart.evaluation.conformal import fit_conformal
 from headstart.evaluation.design_effect import shared_groups
 from headstart.evaluation.intervals import Interval, share_interval
-from headstart.features.extract import Forward, ImageFiles, extract_features, open_store
+from headstart.features.extract import ImageFiles, extract_features, open_store
 from headstart.features.matrix import Features, FeatureView
 from headstart.heads.knn import NEIGHBOURS, vote
 from headstart.heads.linear_probe import LinearProbe, TrainingRows, fit_linear_probe
@@ -141,7 +142,7 @@ class LiveHead:
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self._engine: tuple[Forward, int] | None = None  # and the number of images it was chosen for
+        self._engine: tuple[Engine, int] | None = None  # and the number of images it was chosen for
         self._arrivals = Arrivals(session)
 
     @cached_property
@@ -213,8 +214,8 @@ class LiveHead:
         Raises:
             BackboneError: the backbone or the engine is not available here. RunError: the disk is full.
         """
-        self._forward(_MANY)
-        return self._arrivals.absorb(self.start, self._forward)
+        self._engine_for(_MANY)
+        return self._arrivals.absorb(self.start, lambda waiting: self._engine_for(waiting).forward)
 
     def absorb_all(self) -> None:
         """As `absorb`, all images that wait at this moment.
@@ -308,7 +309,7 @@ class LiveHead:
         features, extraction = extract_features(
             files,
             backbone,
-            self._forward(waiting),
+            self._engine_for(waiting),
             store,
             batch_size=session.recipe.batch_size,
             workers=session.workers,
@@ -316,13 +317,13 @@ class LiveHead:
         )
         return features, extraction.computed
 
-    def _forward(self, waiting: int) -> Forward:
+    def _engine_for(self, waiting: int) -> Engine:
         """An engine that is ready at once; once far more images wait than it was chosen for, the best for so many."""
         chosen_for = 0 if self._engine is None else self._engine[1]
         if self._engine is None or waiting > _FAR_MORE * chosen_for:
             many = waiting if waiting > _FAR_MORE * _MANY else _MANY
             engine = self.session.engine(self.start.backbone, many, may_export=many > _MANY)
-            self._engine = engine.forward, many
+            self._engine = engine, many
         return self._engine[0]
 
     def _probe(self, features: Features, labels: Labels, groups: Labels, *, classes: int) -> LinearProbe:

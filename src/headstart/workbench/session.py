@@ -382,12 +382,11 @@ class Session:
         features, extraction = extract_features(
             job.files,
             job.backbone,
-            job.engine.forward,
+            job.engine,
             job.store,
             into=into,
             batch_size=self.recipe.batch_size,
             workers=self.workers,
-            device=job.engine.device,
             progress=self.progress("extract features"),
         )
         cached = len(set(job.files.contents)) - job.waiting
