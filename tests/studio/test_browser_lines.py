@@ -52,6 +52,7 @@ def test_the_lines_of_collect_do_what_the_page_does(page: Any, studio: Studio, p
     assert first in images(folder / "disc")  # the first of the other classes
     follow(page, "Make a class", python=python, NEW="new")
     page.locator('[data-label="new"]').click()
+    page.get_by_role("heading", name="new").wait_for()  # until then the tiles are those of disc
     (folder / "disc" / first).rename(folder / "new" / first)
     page.locator(".tile").wait_for()
     kept = (folder / "new" / first).read_bytes()
