@@ -98,6 +98,23 @@ def test_the_audit_waits_while_a_change_is_learned(
 
 
 @pytest.mark.slow
+def test_a_class_without_images_does_not_hide_the_result_of_the_others(
+    following: tuple[Project, Page, Learner],
+) -> None:
+    project, page, learner = following
+    before = wait(lambda: last(page, "learned"))
+
+    project.make_class("gulls")
+    learner.wake()
+
+    learned = wait(lambda: last(page, "learned")["empty"] and last(page, "learned"))
+    assert (learned["empty"], learned["missing"]) == (["gulls"], "")
+    assert learned["accuracy"] == before["accuracy"]
+    assert learner.classifier is not None
+    assert learner.classifier.classes == ("disc", "square", "stripes")
+
+
+@pytest.mark.slow
 def test_a_class_that_goes_leaves_nothing_to_answer_with(following: tuple[Project, Page, Learner]) -> None:
     project, page, learner = following
     wait(lambda: learner.classifier is not None)

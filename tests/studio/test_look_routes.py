@@ -70,6 +70,21 @@ def test_a_label_that_is_right_is_not_asked_about_again_until_that_is_undone(cli
 
 
 @pytest.mark.slow
+def test_a_class_without_images_hides_nothing_and_can_be_chosen(client: StudioClient) -> None:
+    before = client.ask("GET", "/api/look/confusion").json()
+    client.post("/api/classes", name="gulls")
+
+    solve(client)
+
+    assert client.ask("GET", "/api/look/confusion").json() == before
+    assert client.ask("GET", "/api/look/suspects").json()["classes"] == ["disc", "gulls", "square", "stripes"]
+    picture = (client.space.project.folder / "stripes" / "planted.png").read_bytes()
+    kind = {"content-type": "image/png"}
+    answer = client.ask("POST", "/api/answer", content=picture, headers=kind).json()
+    assert sorted(name for name, _ in answer["probabilities"]) == ["disc", "square", "stripes"]
+
+
+@pytest.mark.slow
 def test_a_relabelled_image_is_no_suspect_of_the_next_result(client: StudioClient) -> None:
     first, *_ = client.ask("GET", "/api/look/suspects").json()["suspects"]
     client.post("/api/images/move", ids=[first["id"]], label=first["suggested"])

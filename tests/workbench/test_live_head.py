@@ -154,11 +154,30 @@ def test_too_little_is_said_and_is_no_error(live: LiveHead, folder: Path) -> Non
     assert missing(live.solve([], ())) == "Make at least two classes."
     assert missing(live.solve(one, ("disc",))) == "Make at least two classes."
     assert missing(live.solve(one, ("disc", "square"))) == "Add images to square."
+    assert missing(live.solve(one, ("disc", "square", "stripes"))) == "Add images to square, stripes."
     pair = [one[0], next(sample for sample in samples if sample.label == "square")]
     assert "cannot be held out" in missing(live.solve(pair, ("disc", "square")))
     least = live.solve([*one[:2], pair[1]], ("disc", "square"))
     assert least.probe is not None
     assert live.classifier(least).conformal is None
+
+
+@pytest.mark.slow
+def test_a_class_without_images_is_named_and_the_others_are_learned_as_if_it_were_not_there(
+    live: LiveHead, folder: Path
+) -> None:
+    samples = samples_of(folder)
+    alone = live.solve(samples, CLASSES)
+
+    beside = live.solve(samples, ("a new one", "disc", "only broken files", "square", "stripes"))
+
+    assert beside.empty == ("a new one", "only broken files")
+    assert (alone.empty, beside.classes, beside.missing) == ((), CLASSES, "")
+    assert beside.accuracy == alone.accuracy
+    np.testing.assert_array_equal(beside.held_out, alone.held_out)
+    assert [score.name for score in beside.class_scores()] == list(CLASSES)
+    (answer,) = live.classifier(beside).predict([samples[0].path])
+    assert list(answer.probabilities) == list(CLASSES)
 
 
 @pytest.mark.slow

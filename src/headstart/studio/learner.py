@@ -234,6 +234,7 @@ def summary(result: LiveResult) -> dict[str, Any]:
         "neighbours": result.neighbour_accuracy,
         "majority": result.majority,
         "classes": result.class_scores(),
+        "empty": result.empty,
         "unreadable": len(result.unreadable),
         "seconds": result.seconds,
         "held_out": result.probe.path.held_out if result.probe else "",

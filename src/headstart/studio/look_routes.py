@@ -112,7 +112,7 @@ def _suspects(space: Workspace, result: LiveResult) -> dict[str, Any]:
         about = {"suggested": result.classes[one.suggested], "margin": one.margin}
         like = {"like_label": shown(one.like_label), "like_suggested": shown(one.like_suggested)}
         rows.append({**_row(result, picture, one.image), **about, **like})
-    return {"suspects": rows, "classes": result.classes}
+    return {"suspects": rows, "classes": space.project.look().classes}  # by one key also into one without images
 
 
 def _map(space: Workspace, result: LiveResult) -> dict[str, Any]:

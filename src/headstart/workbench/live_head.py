@@ -63,6 +63,7 @@ class LiveResult:
 
     Args:
         samples: N. labels: N int64, index into classes. groups: N int64; images of one group are left out together.
+        classes: those with images that can be read. empty: the other classes; the head knows nothing of them.
         features: N×D. probe: the head; None where there is too little to learn from, as `missing` says.
         held_out: N×C probabilities by heads that have not seen the image's group; empty without a head.
         neighbours: N int64, the class for which the nearest images of other groups vote; empty where not computed.
@@ -81,6 +82,7 @@ class LiveResult:
     missing: str
     seconds: float
     computed: int
+    empty: tuple[str, ...] = ()
 
     @cached_property
     def predicted(self) -> Labels:
@@ -161,6 +163,7 @@ class LiveHead:
 
         Args:
             samples: those without one of the labels are left out.
+            classes: one without images is no answer of the head; the others are learned without it.
             joined: groups of names of images that belong together, such as near duplicates that an audit found.
 
         Raises:
@@ -173,19 +176,21 @@ class LiveHead:
         unreadable = {s.name: f.error for s, f in zip(labelled, facts, strict=True) if f.error is not None}
         used = tuple(labelled[i] for i in kept)
         features, computed = self._features(used, tuple(facts[i].content for i in kept))
-        number = {name: i for i, name in enumerate(classes)}
+        seen = {str(sample.label) for sample in used}
+        filled, empty = [name for name in classes if name in seen], [name for name in classes if name not in seen]
+        number = {name: i for i, name in enumerate(filled)}
         labels = np.array([number[str(sample.label)] for sample in used], dtype=np.int64)
         groups = self._groups(used, [facts[i] for i in kept], joined)
         began = time.perf_counter()
-        missing = _too_little(labels, groups, classes)
-        probe = None if missing else self._probe(features, labels, groups, classes=len(classes))
-        held, neighbours = np.empty((0, len(classes))), np.empty(0, dtype=np.int64)
+        missing = _too_little(labels, groups, empty)
+        probe = None if missing else self._probe(features, labels, groups, classes=len(filled))
+        held, neighbours = np.empty((0, len(filled))), np.empty(0, dtype=np.int64)
         if probe is not None:
             held = _softmax(probe.path.held_scores / probe.head.temperature)
             neighbours = _neighbours(features, labels, groups, stages=probe.head.stages)
         return LiveResult(
             samples=used,
-            classes=tuple(classes),
+            classes=tuple(filled),
             labels=labels,
             groups=groups,
             features=features,
@@ -196,6 +201,7 @@ class LiveHead:
             missing=missing,
             seconds=time.perf_counter() - began,
             computed=computed,
+            empty=tuple(empty),
         )
 
     def open(self, data: bytes) -> OpenedImage:
@@ -342,14 +348,14 @@ class LiveHead:
         return fit_linear_probe(features, rows, layers=layers, kind=recipe.head, balance=recipe.balance)
 
 
-def _too_little(labels: Labels, groups: Labels, classes: Sequence[str]) -> str:
+def _too_little(labels: Labels, groups: Labels, empty: Sequence[str]) -> str:
     """Why nothing can be learned yet; empty: it can."""
-    counts = np.bincount(labels, minlength=len(classes))
-    if len(classes) < 2:
+    filled = len(np.unique(labels))
+    if filled + len(empty) < 2:
         return "Make at least two classes."
-    if empty := [name for name, count in zip(classes, counts, strict=True) if not count]:
+    if filled < 2:
         return f"Add images to {listed(empty, _MOST_NAMED)}."
-    independent = [len(np.unique(groups[labels == number])) for number in range(len(classes))]
+    independent = [len(np.unique(groups[labels == number])) for number in range(filled)]
     if max(independent) < 2:
         return f"Add images: {counted(len(labels), 'image')} in one group a class cannot be held out."
     return ""

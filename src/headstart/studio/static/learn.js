@@ -1,7 +1,7 @@
 // Learn: what the live head has learned, measured by leaving groups out; and the real training with its runs.
 import { h, fill, percent, withInterval, counted } from "./dom.js";
 import { get } from "./api.js";
-import { store, on } from "./store.js";
+import { store, on, lacking } from "./store.js";
 import { attempt } from "./said.js";
 import { trainingPanel } from "./training.js";
 import { learningCurve } from "./curve.js";
@@ -54,6 +54,7 @@ export function learn() {
         row("This head", learned.accuracy), row("Nearest images vote", learned.neighbours), row("Always the largest class", { value: learned.majority, low: learned.majority, high: learned.majority }, percent(learned.majority))))),
       h("div", { class: "scroll", tabindex: "0" }, h("table", {}, h("caption", {}, worst ? `Each class; the worst is ${worst.name}` : "Each class"), h("thead", {}, h("tr", {}, ["Class", "Images", "Groups", "Recall"].map((text, i) => h("th", { scope: "col", class: i === 1 || i === 2 ? "number" : null, colspan: i === 3 ? 2 : null }, text)))),
         h("tbody", {}, learned.classes.map((/** @type {any} */ one) => h("tr", { class: one === worst ? "worst" : null }, h("th", { scope: "row", class: "name" }, one.name), h("td", { class: "number" }, one.images), h("td", { class: "number" }, one.groups), h("td", { class: "share" }, withInterval(one.recall)), h("td", { class: "drawn" }, strip(one.recall))))))),
+      lacking() && h("p", {}, lacking()),
       learned.classes.some((/** @type {any} */ one) => one.groups < 2) && h("p", {}, "A class with a single group cannot be measured: while its group is left out, nothing of the class is known. Add images from another place, time or light."),
       learned.unreadable > 0 && h("p", { class: "muted" }, `${counted(learned.unreadable, "file")} cannot be read and are left out.`));
   }

@@ -1,7 +1,7 @@
 // Look: where the live head is wrong, which labels may be, and where each image lies among the others.
 import { h, fill, button, counted } from "./dom.js";
 import { get } from "./api.js";
-import { store, on } from "./store.js";
+import { store, on, lacking } from "./store.js";
 import { attempt } from "./said.js";
 import { judged } from "./images.js";
 import { Suspects } from "./suspects.js";
@@ -49,7 +49,7 @@ export function look() {
   /** @param {string[]} classes @param {number[][]} counts */
   function showMatrix(classes, counts) {
     const most = Math.max(1, ...counts.flat());
-    fill(matrix, h("h2", {}, "What is predicted as what"), h("p", { class: "muted" }, "Each image is judged by a head that has not seen its group. A number opens its images."),
+    fill(matrix, h("h2", {}, "What is predicted as what"), h("p", { class: "muted" }, "Each image is judged by a head that has not seen its group. A number opens its images.", lacking() && ` ${lacking()}`),
       h("div", { class: "scroll", tabindex: "0" }, h("table", { class: "confusion" }, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Label"), classes.map((name) => h("th", { scope: "col", class: "name" }, name)))),
         h("tbody", {}, classes.map((label, row) => h("tr", {}, h("th", { scope: "row", class: "name" }, label), classes.map((predicted, column) => {
           const count = counts[row][column];

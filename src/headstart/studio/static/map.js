@@ -3,6 +3,7 @@
 // space bar for the dot in the middle, images are selected, and moved to another class together.
 import { h, fill, button, choose, counted } from "./dom.js";
 import { get, post, picture } from "./api.js";
+import { store } from "./store.js";
 import { attempt, say } from "./said.js";
 import { undo } from "./main.js";
 import { enlarge } from "./images.js";
@@ -103,7 +104,7 @@ export function embeddingMap() {
   function showChosen() {
     const ids = [...selected];
     if (!ids.length) { fill(chosen); return; }
-    fill(chosen, h("strong", {}, `${counted(ids.length, "image")} selected`), button("Move to…", async () => relabel(ids, await choose(`Move ${counted(ids.length, "image")} to`, classes)), { class: "primary" }),
+    fill(chosen, h("strong", {}, `${counted(ids.length, "image")} selected`), button("Move to…", async () => relabel(ids, await choose(`Move ${counted(ids.length, "image")} to`, (store.state?.classes ?? []).map((one) => one.name))), { class: "primary" }),
       button("Clear", () => { selected.clear(); showChosen(); draw(); }));
   }
 

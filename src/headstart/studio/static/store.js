@@ -30,6 +30,14 @@ export function emit(kind, values) {
   for (const call of listeners.get(kind) ?? []) call(values);
 }
 
+/** Which classes the live head does not know. @returns {string} a sentence; empty: it knows all */
+export function lacking() {
+  const names = store.learned?.accuracy ? store.learned.empty : [];
+  if (!names.length) return "";
+  const shown = names.slice(0, 5).join(", ") + (names.length > 5 ? ` and ${names.length - 5} more` : "");
+  return names.length === 1 ? `${shown} has no images: until it has, it is no possible answer.` : `${shown} have no images: until they have, they are no possible answers.`;
+}
+
 /** Read the state again; several wishes while it is being read become one. @returns {Promise<void>} */
 export function refresh() {
   reading = reading.then(async () => {

@@ -1,7 +1,7 @@
 // Try: a picture from a file, the clipboard or the camera, and what the classifier says about it.
 import { h, fill, button, percent } from "./dom.js";
 import { drawn, get, send, picture } from "./api.js";
-import { store, on } from "./store.js";
+import { store, on, lacking } from "./store.js";
 import { attempt, say } from "./said.js";
 import { openCamera, frameOf } from "./camera.js";
 import { droppedFiles, newBatch } from "./uploads.js";
@@ -77,7 +77,7 @@ export function tryPage() {
     const several = found.prediction_set?.length > 1;
     const said = found.familiar === false ? "None of these" : several ? found.prediction_set.slice(0, 3).join(" or ") : found.label;
     const reason = found.familiar === false ? `It is unlike the training images; the nearest class would be ${found.label}.` : several ? "These classes cannot be ruled out at the stated error rate." : found.atypical ? "Atypical: no class is close." : found.no_threshold && `${found.no_threshold}.`;
-    fill(answer, h("p", { class: "headline" }, said, h("span", {}, found.familiar === false || several ? "" : ` ${percent(found.probability)}`)), reason && h("p", {}, reason),
+    fill(answer, h("p", { class: "headline" }, said, h("span", {}, found.familiar === false || several ? "" : ` ${percent(found.probability)}`)), reason && h("p", {}, reason), found.model === "live" && lacking() && h("p", {}, lacking()),
       found.damaged && h("p", { class: "muted" }, `The file is damaged: ${found.damaged}`),
       h("ul", { class: "bars" }, found.probabilities.slice(0, 12).map((/** @type {[string, number]} */ [name, value]) => {
         const bar = h("i", { "aria-hidden": "true" });
