@@ -10,14 +10,19 @@ import pytest
 import headstart as hs
 from drawn_photos import draw_folder
 from headstart.errors import BackboneError, DataError, RecipeError
+from headstart.progress import Event, Notice, Progress
 
 
 @pytest.mark.slow
 def test_sizes_of_a_network_are_ranked_on_training_images_and_the_advice_is_written(tmp_path: Path) -> None:
-    folder = draw_folder(tmp_path / "photos", per_class=30)
+    folder, events = draw_folder(tmp_path / "photos", per_class=30), list[Event]()
 
-    advice = hs.advise(folder, backbones="embedded", sides=[64, 104], out=tmp_path / "advice", on_event=None)
+    advice = hs.advise(folder, backbones="embedded", sides=[64, 104], out=tmp_path / "advice", on_event=events.append)
 
+    said = [one.text for one in events if isinstance(one, Notice)]
+    assert [text.partition(", up to")[0] for text in said] == ["round 1 of 1: 2 networks on 72 images"]
+    ends = [(one.step, one.done, one.unit) for one in events if isinstance(one, Progress) and one.done == one.total]
+    assert {("time the networks", 1, "backbones"), ("round 1 of 1", 2, "networks")} <= set(ends)
     assert advice.images == 72  # of 90, without a fifth for the test
     assert {one.network.side for one in advice.ranked} == {64, 104}
     own = hs.load_backbone("embedded")

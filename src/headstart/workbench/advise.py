@@ -52,6 +52,7 @@ JSON, FIGURE = "advice.json", "backbones.png"  # what `out` gets
 _SIDES = (0.71, 1.29)  # of the side that the weights were trained with: half the pixels, and 1.7 times as many
 _STEP = 32  # px; most networks halve their map five times
 _TIMED = 5  # single images; their median is the latency
+_ENOUGH = 1000.0  # ms of timing, for a network that is slow or a machine that is busy
 
 
 @takes(AdviseOptions)
@@ -92,8 +93,8 @@ def advise(  # six: what to compare, how long, where to write
         dataset = session.dataset(source).with_split(
             session.recipe.test_share, session.recipe.seed, stable=session.recipe.stable_split
         )
-    with session.step("backbones"):
-        candidates = [one for given in named for one in _at_sizes(_load(session, given), given, wanted)]
+    with session.step("time the networks"):
+        candidates = _candidates(session, named, wanted)
     trial = _Trial(session, dataset.training_only(), deadline=began + minutes * 60)
     trial.run(sorted(candidates, key=lambda one: one.cost.milliseconds))
     ranked = rank_networks(trial.measured, trial.groups, is_few=trial.is_few)
@@ -167,11 +168,17 @@ class _Trial:
             if number > 1 and not self._ends_in_time(candidates, rows):
                 return
             self.groups.append(self.all_groups[rows])
-            what = f"round {number} of {len(counts)}: {counted(len(candidates), 'network')} on {len(rows)} images"
-            self.session.notice(what)
+            expected = sum(self._waiting(one, rows)[1] for one in candidates)
+            what = f"round {number} of {len(counts)}"
+            networks = f"{counted(len(candidates), 'network')} on {len(rows)} images"
+            self.session.notice(
+                f"{what}: {networks}, {f'up to {duration(expected)}' if expected else 'from the cache'}"
+            )
+            report = self.session.progress(what, "networks")
             with self.session.step(what):
-                for one in candidates:
+                for done, one in enumerate(candidates, 1):
                     self._measure(one, rows, number)
+                    report(done, len(candidates))
             rounds = [found for found in self.measured if len(found.rounds) == number]
             if number < len(counts):
                 kept = {one.cost.title for one in survivors(rounds, self.groups[-1])}
@@ -248,6 +255,17 @@ def _load(session: Session, given: tuple[str, str | None]) -> Backbone:
     return choose_backbone(Session(session.recipe, {"backbone": name, "weights": file}, session.on_event)).backbone
 
 
+def _candidates(session: Session, named: Sequence[tuple[str, str | None]], sides: Sequence[int]) -> list[_Candidate]:
+    """Each backbone at each size, loaded and timed."""
+    report, total = session.progress("time the networks", "backbones"), len(named)
+    found: list[_Candidate] = []
+    for done, given in enumerate(named):
+        report(done, total)
+        found += _at_sizes(_load(session, given), given, sides)
+    report(total, total)
+    return found
+
+
 def _at_sizes(backbone: Backbone, given: tuple[str, str | None], sides: Sequence[int]) -> list[_Candidate]:
     """The candidate at each size that the network takes; one that is asked for and refused is an error."""
     as_trained = backbone.preprocess
@@ -279,12 +297,14 @@ def _at_sizes(backbone: Backbone, given: tuple[str, str | None], sides: Sequence
 
 def single_image_ms(backbone: Backbone, side: int) -> float:
     """Median time of the forward pass of one image, as `predict` does it."""
-    pixels, times = torch.zeros(1, 3, side, side), []
-    for _ in range(_TIMED + 1):  # the first warms up
+    pixels = torch.zeros(1, 3, side, side)
+    backbone.features(pixels)  # warms up
+    times: list[float] = []
+    while len(times) < _TIMED and (len(times) < 2 or sum(times) < _ENOUGH):
         began = time.perf_counter()
         backbone.features(pixels)
         times.append((time.perf_counter() - began) * 1000)
-    return sorted(times[1:])[_TIMED // 2]
+    return sorted(times)[(len(times) - 1) // 2]
 
 
 def _command(source: Path, best: RankedBackbone) -> str:
