@@ -54,6 +54,7 @@ class Journal:
         self.folder = folder.resolve()
         self._path = self.folder / HIDDEN / "journal.jsonl"
         self.changes = self._read()
+        self._undone = {number for change in self.changes for number in change.undoes}
         if self.changes:
             self._perform(self.changes[-1].moves)
 
@@ -77,12 +78,15 @@ class Journal:
     @property
     def undoable(self) -> tuple[Change, ...]:
         """The changes that `undo` would undo: the last one that is not undone, with its batch."""
-        gone = {number for change in self.changes for number in change.undoes}
-        open_ = [change for change in self.changes if not change.undoes and change.number not in gone]
+        open_ = [change for change in self.changes if not change.undoes and self.stands(change.number)]
         if not open_:
             return ()
         last = open_[-1]
         return tuple(c for c in open_ if c is last or (last.batch and c.batch == last.batch))
+
+    def stands(self, number: int) -> bool:
+        """Whether a change was not undone."""
+        return number not in self._undone
 
     def undo(self) -> Change | None:
         """Undo the last change, with its whole batch; None: there is nothing to undo."""
@@ -109,6 +113,7 @@ class Journal:
         }
         append_line(self._path, json.dumps(line))
         self.changes.append(change)
+        self._undone.update(change.undoes)
         self._perform(change.moves)
         return change
 

@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from headstart.errors import DataError
 from headstart.studio.project import Picture
 from headstart.studio.workspace import Workspace, ids_of, read_json
+from headstart.wording import counted
 from headstart.workbench.live_head import LiveResult
 from headstart.workbench.live_look import confusion, mistakes, positions, suspects
 
@@ -52,17 +53,22 @@ def look_routes(space: Workspace) -> APIRouter:
 def _add_keep(routes: APIRouter, space: Workspace) -> None:
     @routes.post("/keep")
     async def keep(request: Request) -> dict[str, str]:
-        values = await read_json(request)
-        result, is_right = _result(space), values.get("right") is not False
-        index = {sample.path: i for i, sample in enumerate(result.samples)}
-        for id in ids_of(values):
-            picture = await space.run(space.project.picture, id)
-            i = index.get(picture.sample.path)
-            if i is None:
-                raise DataError(expected="an image that was learned from", found="another", where="keep")
-            content, label = result.features.contents[i], result.classes[result.labels[i]]
-            await space.run(space.kept.decide, content, label, is_right=is_right)
+        ids = ids_of(await read_json(request))
+        await space.change(_keep, space, _result(space), ids)
         return {}
+
+
+def _keep(space: Workspace, result: LiveResult, ids: list[object]) -> None:
+    """Note that the labels of these images are right: a change like any other, which `undo` takes back."""
+    index = {sample.path: i for i, sample in enumerate(result.samples)}
+    chosen = [index.get(space.project.picture(id).sample.path) for id in ids]
+    rows = [i for i in chosen if i is not None]
+    if len(rows) < len(chosen):
+        raise DataError(expected="an image that was learned from", found="another", where="keep")
+    what = result.samples[rows[0]].name if len(rows) == 1 else counted(len(rows), "image")
+    change = space.project.note(f"Kept the label of {what}")
+    for i in rows:
+        space.kept.decide(result.features.contents[i], result.classes[result.labels[i]], change=change)
 
 
 def _result(space: Workspace) -> LiveResult:

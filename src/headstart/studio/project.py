@@ -264,6 +264,17 @@ class Project:
             self._record(f"Added {free} to {label}", moves, [(place, self._journal.trash(place))], batch=batch)
             return _id(place)
 
+    def note(self, text: str) -> int:
+        """Write down what moves no file, so that `undo` takes it back in its turn; the number of the change."""
+        with self._lock:
+            self._edits += 1
+            return self._journal.record(text, (), ()).number
+
+    def stands(self, number: int) -> bool:
+        """Whether a change was not undone."""
+        with self._lock:
+            return self._journal.stands(number)
+
     def undo(self) -> str:
         """Undo the last change; what was undone, empty: there was nothing."""
         with self._lock:

@@ -48,7 +48,7 @@ class Workspace:
         self.options = options
         self.learner = Learner(self.project, self.hub, options)
         self.thumbnails = ThumbnailStore()
-        self.training, self.kept = TrainingJob(self.hub), Kept(self.project.folder)
+        self.training, self.kept = TrainingJob(self.hub), Kept(self.project.folder, self.project.stands)
         self.server = ServerProcess()
         self._served: tuple[Classifier | Path, ServedClassifier] | None = None
         self.pool = ThreadPoolExecutor(runtime.cores() + 2, thread_name_prefix="studio")

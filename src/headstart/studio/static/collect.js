@@ -89,6 +89,7 @@ export function collect() {
 
   /** @param {KeyboardEvent} event @param {string[]} ids */
   function key(event, ids) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.key === "Delete" || event.key === "Backspace") remove(ids);
     else if (/^[1-9]$/.test(event.key) && names()[Number(event.key) - 1]) move(ids, names()[Number(event.key) - 1]);
     else return;

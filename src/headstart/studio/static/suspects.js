@@ -7,17 +7,21 @@ import { attempt, say } from "./said.js";
 import { undo } from "./main.js";
 import { enlarge } from "./images.js";
 
+let chosen = ""; // name of the run whose suspects are decided; stays while other pages are looked at
+/** @type {string[]} */ const decided = []; // what an undo brings back is shown again
+
 export class Suspects {
   constructor() {
-    /** @type {{kind: "kept"|"changed", id: string}[]} */ this.done = [];
-    this.source = h("select", { id: "suspects-of", onchange: () => { this.done = []; this.at = 0; this.show(); } });
+    /** @type {any[]} */ this.rows = [];
+    this.source = h("select", { id: "suspects-of", onchange: () => { chosen = this.source.value; this.rows = []; this.at = 0; this.show(); } });
     this.body = h("div", {});
     this.note = h("p", { role: "status", class: "muted" });
     this.element = h("section", { class: "suspects", "aria-label": "Likely label errors", tabindex: "0" }, h("h2", {}, "Likely label errors"),
       h("p", { class: "row" }, h("label", { for: "suspects-of" }, "Found by"), this.source), this.note, this.body);
-    /** @type {any[]} */ this.rows = [];
     /** @type {string[]} */ this.names = [];
     this.at = 0;
+    this.back = "";
+    this.reading = 0;
     this.key = (/** @type {KeyboardEvent} */ event) => this.pressed(event);
     document.addEventListener("keydown", this.key);
   }
@@ -28,7 +32,7 @@ export class Suspects {
 
   /** @returns {string} name of a run; empty: the live result */
   get run() {
-    return this.source.value === "" ? "" : this.source.value;
+    return this.source.value;
   }
 
   /** @returns {string} */
@@ -37,19 +41,24 @@ export class Suspects {
   }
 
   async show() {
-    const kept = this.source.value;
     const runs = (store.state?.runs ?? []).map((path) => path.split("/").pop() ?? "").reverse();
     fill(this.source, h("option", { value: "" }, "the live head: a decision moves the file"), runs.map((name) => h("option", { value: name }, `run ${name}: a decision is noted in review.jsonl`)));
-    this.source.value = runs.includes(kept) ? kept : "";
-    this.take(await attempt(() => get(this.address)));
+    this.source.value = runs.includes(chosen) ? chosen : "";
+    this.reading += 1;
+    const own = this.reading;
+    const found = await attempt(() => get(this.address));
+    if (own === this.reading) this.take(found); // else something was decided meanwhile
   }
 
   /** @param {any} found */
   take(found) {
     if (!found) return;
+    const current = found.suspects.some((/** @type {any} */ one) => one.id === this.back) ? this.back : this.rows[this.at]?.id; // no key meets another image
+    this.back = "";
     this.rows = found.suspects;
     this.names = found.classes;
-    this.at = Math.max(0, Math.min(this.at, this.rows.length - 1));
+    const there = this.rows.findIndex((one) => one.id === current);
+    this.at = there >= 0 ? there : Math.max(0, Math.min(this.at, this.rows.length - 1));
     if (this.run) fill(this.note, `About ${Math.round(found.expected)} of the training labels are expected to be wrong. `, found.decisions ? `${counted(found.decisions, "decision")}: ${found.what_if} ` : "", found.decisions ? h("code", {}, found.apply) : "");
     else fill(this.note, "Images that another class wins while their group is left out, the clearest first.");
     this.draw();
@@ -76,22 +85,30 @@ export class Suspects {
   async decide(action, label = "") {
     const one = this.rows[this.at];
     if (!one || label === one.label) return;
-    if (this.run) { this.take(await attempt(() => post(`${this.address}/decide`, { image: one.name, action, label }))); return; }
+    decided.push(one.id);
+    this.rows.splice(this.at, 1); // at once: the next key is for the next image
+    this.step(0);
+    this.reading += 1; // an order that is on its way still has it
+    if (this.run) {
+      const own = this.reading;
+      const found = await attempt(() => post(`${this.address}/decide`, { image: one.name, action, label }));
+      if (!found) await this.show();
+      else if (own === this.reading) this.take(found); // else the answer to the next decision has this one, too
+      return;
+    }
     const ids = [one.id];
     const calls = { keep: () => post("/api/look/keep", { ids }), relabel: () => post("/api/images/move", { ids, label }), drop: () => post("/api/images/delete", { ids }) };
-    if (!(await attempt(calls[action]))) return;
-    this.done.push({ kind: action === "keep" ? "kept" : "changed", id: one.id });
-    if (action !== "keep") say(action === "drop" ? `Deleted ${one.name}.` : `${one.name} is now ${label}.`);
-    this.rows.splice(this.at, 1);
-    this.step(0);
+    const said = { keep: `${one.name} stays ${one.label}.`, relabel: `${one.name} is now ${label}.`, drop: `Deleted ${one.name}.` };
+    if (await attempt(calls[action])) say(said[action], { action: "Undo", onaction: undo });
+    else await this.show();
   }
 
   async undo() {
-    if (this.run) { this.take(await attempt(() => post(`${this.address}/undo`))); return; }
-    const last = this.done.pop();
-    if (last?.kind === "kept") await attempt(() => post("/api/look/keep", { ids: [last.id], right: false }));
-    else await undo();
-    await this.show();
+    const back = decided.pop() ?? "";
+    const found = this.run ? await attempt(() => post(`${this.address}/undo`)) : await undo();
+    this.back = back; // not before: another order may have come meanwhile
+    if (this.run) this.take(found);
+    else await this.show();
   }
 
   /** @param {KeyboardEvent} event */

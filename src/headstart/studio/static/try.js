@@ -137,8 +137,10 @@ export function tryPage() {
   };
   const paste = (/** @type {ClipboardEvent} */ event) => { const one = event.clipboardData?.files[0]; if (one) ask(one); };
   const key = (/** @type {KeyboardEvent} */ event) => {
+    const target = /** @type {Element} */ (event.target);
+    if (event.ctrlKey || event.metaKey || event.altKey || target.closest("input, select, textarea, dialog")) return; // Ctrl+1 is another tab
     const one = store.state?.classes[Number(event.key) - 1];
-    if (/^[1-9]$/.test(event.key) && one && !(event.target instanceof HTMLSelectElement)) add(one.name);
+    if (/^[1-9]$/.test(event.key) && one) add(one.name);
   };
   /** @type {[string, any][]} */
   const doors = [["dragover", (/** @type {Event} */ event) => event.preventDefault()], ["drop", drop], ["paste", paste], ["keydown", key]];
