@@ -19,10 +19,12 @@ from headstart.workbench.track import run_id
 
 def test_an_unknown_tracker_is_refused() -> None:
     check_tracker(None)
-    with pytest.raises(RecipeError, match="Did you mean mlflow"):
+    with pytest.raises(RecipeError, match="Did you mean mlflow") as refused:
         check_tracker("mlfow")
-    with pytest.raises(RecipeError):
+    assert refused.value.where == "--track"
+    with pytest.raises(RecipeError) as refused:  # `headstart track RUN --to`
         make_sink("nothing")
+    assert refused.value.where == "--to"
 
 
 def test_tensorboard_has_the_numbers_of_the_run_once(run: hs.Run, tmp_path: Path) -> None:

@@ -183,8 +183,11 @@ TRACKERS: dict[str, Callable[[str], Sink]] = {"tensorboard": TensorBoard, "mlflo
 _INSTALL = {name: f"pip install 'headstart[{name}]'" for name in TRACKERS}
 
 
-def check_tracker(tracker: str | None) -> None:
+def check_tracker(tracker: str | None, option: str = "--track") -> None:
     """See, before anything is computed, that a tracker is known and its package installed; None is no tracker.
+
+    Args:
+        option: that named it, for the error.
 
     Raises:
         RecipeError: it is not.
@@ -193,11 +196,11 @@ def check_tracker(tracker: str | None) -> None:
         return
     if tracker not in TRACKERS:
         raise RecipeError(
-            expected=" or ".join(TRACKERS), found=repr(tracker), where="--track", hint=near(tracker, TRACKERS)
+            expected=" or ".join(TRACKERS), found=repr(tracker), where=option, hint=near(tracker, TRACKERS)
         )
     if importlib.util.find_spec(tracker) is None:
         raise RecipeError(
-            expected=f"the package for {tracker}", found="not installed", where="--track", hint=_INSTALL[tracker]
+            expected=f"the package for {tracker}", found="not installed", where=option, hint=_INSTALL[tracker]
         )
 
 
@@ -211,7 +214,7 @@ def make_sink(tracker: str, place: str = "") -> Sink:
         RecipeError: the tracker is unknown, or its package is not installed.
         RunError: the folder cannot be written to.
     """
-    check_tracker(tracker)
+    check_tracker(tracker, "--to")
     if place and "://" not in place and not (tracker == "mlflow" and place.startswith("databricks")):
         place = str(writable_folder(place, "--place", for_model=True))
     return TRACKERS[tracker](place)
