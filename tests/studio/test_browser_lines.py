@@ -52,7 +52,7 @@ def test_the_lines_of_collect_do_what_the_page_does(page: Any, studio: Studio, p
     assert first in images(folder / "disc")  # the first of the other classes
     follow(page, "Make a class", python=python, NEW="new")
     page.locator('[data-label="new"]').click()
-    page.get_by_role("heading", name="new").wait_for()  # until then the tiles are those of disc
+    page.get_by_role("heading", name="new").wait_for()
     (folder / "disc" / first).rename(folder / "new" / first)
     page.locator(".tile").wait_for()
     kept = (folder / "new" / first).read_bytes()
@@ -62,6 +62,22 @@ def test_the_lines_of_collect_do_what_the_page_does(page: Any, studio: Studio, p
     page.locator('[data-label="new"]').wait_for(state="detached")
     (folder / "disc" / first).write_bytes(kept)
     wait(page, "document.querySelector('[data-label=disc] .count').textContent === '12'")
+
+
+def test_no_image_of_a_class_stays_under_the_name_of_another(page: Any) -> None:
+    page.locator('[data-label="disc"]').click()
+    page.locator(".tile").first.click()
+    page.get_by_role("heading", name="1 image selected").wait_for()
+
+    at_once = page.evaluate(
+        """() => {
+            document.querySelector('[data-label="square"]').click();
+            return [document.querySelectorAll(".tile").length, document.querySelector(".toolbar h2").textContent];
+        }"""
+    )
+
+    assert at_once == [0, "square"]  # before the server has answered: nothing that Delete could reach
+    wait(page, "document.querySelectorAll('.tile').length === 12")
 
 
 def test_the_line_of_learn_has_the_options_of_the_studio(page: Any, studio: Studio) -> None:

@@ -24,6 +24,7 @@ function auditLines(one, other) {
 /** @returns {import("./main.js").Page} */
 export function collect() {
   /** @type {string[]} */ let selection = [];
+  let shown = ""; // the class of the tiles
   const classes = h("ul", { class: "classes", "aria-label": "Classes" });
   const toolbar = h("div", { class: "row toolbar" });
   const progress = h("progress", { hidden: true, "aria-label": "Upload" });
@@ -149,6 +150,8 @@ export function collect() {
     const label = chosen;
     if (label && !names().includes(label)) { showUnlabelled(); return; }
     unlabelled.element.hidden = true;
+    if (label !== shown) { grid.show([]); empty.hidden = true; } // no image of the class before can be deleted under another name
+    shown = label;
     window.dispatchEvent(new HashChangeEvent("hashchange")); // the lines at the foot name the class
     const answer = label ? await attempt(() => get(`/api/images?${new URLSearchParams({ label })}`)) : { images: [] };
     if (!answer || label !== chosen) return;
@@ -163,6 +166,7 @@ export function collect() {
     const waiting = store.state?.unlabelled ?? 0;
     grid.element.hidden = true;
     grid.show([]);
+    shown = UNLABELLED;
     unlabelled.element.hidden = !waiting;
     unlabelled.show();
     empty.hidden = waiting > 0;
