@@ -530,25 +530,31 @@ def temperature_cells() -> Iterator[Cell]:
             yield Cell("temperature", name, trial, reason=reason, quick=n == 150)
 
 
+def drawn_gains(rng: Rng, n: int) -> Values:
+    """By how much the log loss of each of n images falls: N."""
+    logits = 2 * rng.normal(size=(n, 3))
+    labels = np.minimum((rng.random((n, 1)) > softmax(logits, axis=1).cumsum(axis=1)).sum(axis=1), 2)
+    rows = np.arange(n)
+    moved = 1.2 * logits + 0.4 * rng.normal(size=(n, 3))
+    return np.asarray(-log_softmax(logits, axis=1)[rows, labels] + log_softmax(moved, axis=1)[rows, labels])
+
+
+@functools.cache  # asked for by each trial
+def true_gain() -> float:
+    """The mean over so many images that its own error is less than a hundredth of an interval."""
+    return float(drawn_gains(np.random.default_rng(1), 1_000_000).mean())
+
+
 def gain_cells() -> Iterator[Cell]:
     """The fall of the log loss on held-out images: mean of differences, some of them large."""
     for n, groups in ((23, 0), (60, 0), (150, 0), (160, 20)):
 
-        def draw(rng: Rng, n: int) -> Values:
-            logits = 2 * rng.normal(size=(n, 3))
-            labels = np.minimum((rng.random((n, 1)) > softmax(logits, axis=1).cumsum(axis=1)).sum(axis=1), 2)
-            rows = np.arange(n)
-            moved = 1.2 * logits + 0.4 * rng.normal(size=(n, 3))
-            return np.asarray(-log_softmax(logits, axis=1)[rows, labels] + log_softmax(moved, axis=1)[rows, labels])
-
-        truth = float(draw(np.random.default_rng(1), 1_000_000).mean())
-
-        def covers(rng: Rng, n: int = n, groups: int = groups, draw=draw, truth: float = truth) -> bool:
+        def covers(rng: Rng, n: int = n, groups: int = groups) -> bool:
             if not groups:
-                return inside(mean_interval(draw(rng, n)), truth)
+                return inside(mean_interval(drawn_gains(rng, n)), true_gain())
             group = np.repeat(np.arange(groups), n // groups)
-            values = np.where(rng.random(n) < 0.5, draw(rng, groups)[group], draw(rng, n))
-            return inside(mean_interval(values, group.tolist()), truth)
+            values = np.where(rng.random(n) < 0.5, drawn_gains(rng, groups)[group], drawn_gains(rng, n))
+            return inside(mean_interval(values, group.tolist()), true_gain())
 
         name = f"n {n}" + (f" in {groups} groups, correlation 0.25" if groups else "")
         yield Cell("gain of fine-tuning", name, covers, reason="skewed: rare large losses", quick=n == 60)
