@@ -20,11 +20,12 @@ from headstart.features.matrix import Features
 from headstart.files import all_or_none, atomic_write, os_errors
 from headstart.heads.knn import nearest
 from headstart.inspection.attribution.attribution import explain as explain_images
+from headstart.inspection.attribution.attribution import methods_for
 from headstart.inspection.attribution.explanation import Explanation, SimilarImage
 from headstart.inspection.attribution.saliency import AUTO, METHODS
 from headstart.inspection.inspected_images import InspectedImages
 from headstart.output_paths import writable_folder
-from headstart.progress import OnEvent, print_event
+from headstart.progress import OnEvent, OnProgress, print_event
 from headstart.public_api import public_api
 from headstart.workbench.events import FilesWritten
 from headstart.workbench.run import Run, Trained, classifier_of, find_run
@@ -76,23 +77,42 @@ def explain(
     methods = (method,) if isinstance(method, str) else tuple(method)
     training = None if run is None else _TrainingImages(run, model)
     progress, found = session.progress("explain"), list[Explanation]()
-    for begin in range(0, len(files), _AT_ONCE):
-        samples = [Sample(file, str(file)) for file in files[begin : begin + _AT_ONCE]]
-        read = session.read(samples, model.backbone.preprocess, model.rules, classes=model.classes)
-        if len(read):
-            explained = explain_images(model, read, methods=methods, class_name=class_name, seed=seed)
+    with session.step("explain"):
+        for begin in range(0, len(files), _AT_ONCE):
+            samples = [Sample(file, str(file)) for file in files[begin : begin + _AT_ONCE]]
+            read = session.read(samples, model.backbone.preprocess, model.rules, classes=model.classes)
+            if not len(read):
+                continue
+            methods = _named(session, model, read, methods=methods)
+            explained = explain_images(
+                model,
+                read,
+                methods=methods,
+                class_name=class_name,
+                seed=seed,
+                on_progress=_among(progress, before=begin, files=len(files)),
+            )
             similar = [()] * len(explained) if training is None else training.most_similar(read)
-            if AUTO in methods and not found and explained[0].maps[0].method != METHODS[0]:
-                session.notice(
-                    f"The network has no feature maps for Grad-CAM; the method is {explained[0].maps[0].method}."
-                )
             found += [replace(one, similar=images) for one, images in zip(explained, similar, strict=True)]
-        progress(min(begin + _AT_ONCE, len(files)), len(files))
+            progress(min(begin + _AT_ONCE, len(files)), len(files))
     if not found:
         raise DataError(expected="an image that can be read", found="none", where=str(files[0]))
     if out is not None:
         _write(session, Path(out), found)
     return tuple(found)
+
+
+def _named(session: Session, model: Classifier, read: InspectedImages, *, methods: Sequence[str]) -> tuple[str, ...]:
+    """The methods by name; where Grad-CAM is not possible that is said before the maps, which then take long."""
+    named = methods_for(model, read, methods)
+    if AUTO in methods and named[0] != METHODS[0]:
+        session.notice(f"The network has no feature maps for Grad-CAM; the method is {named[0]}.")
+    return named
+
+
+def _among(progress: OnProgress, *, before: int, files: int) -> OnProgress:
+    """The progress of some of the files as that of all: `before` of them are done."""
+    return lambda done, _: progress(before + done, files)
 
 
 class _TrainingImages:

@@ -145,3 +145,9 @@ def test_a_network_without_feature_maps_is_explained_by_occlusion():
     assert [one.method for one in found.maps] == ["occlusion"]
     (found,) = explain(SmallConvolution(), torch.rand(1, 3, 20, 20), sanity=False)
     assert [one.method for one in found.maps] == ["grad-cam"]
+
+
+def test_progress_counts_images_and_is_reported_after_each_map():
+    told: list[tuple[int, int]] = []
+    explain(SmallConvolution(), torch.rand(3, 3, 20, 20), on_progress=lambda done, total: told.append((done, total)))
+    assert told == [(0, 3), (1, 3), (1, 3), (2, 3), (2, 3), (3, 3)]  # each map is made again with shuffled weights

@@ -6,7 +6,7 @@ shuffled weights must give another map; and integrated gradients must sum to the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +19,7 @@ from headstart.errors import RecipeError, near
 from headstart.figures.images import as_images
 from headstart.inspection.attribution.explanation import Explanation, HeatMap
 from headstart.inspection.attribution.saliency import (
+    ALL,
     AUTO,
     ClassOfImage,
     Heat,
@@ -32,6 +33,7 @@ from headstart.inspection.attribution.saliency import (
 from headstart.inspection.features.stage_outputs import stage_features
 from headstart.inspection.inspected_images import InspectedImages
 from headstart.inspection.inspected_model import InspectedModel, Model, inspected_model
+from headstart.progress import OnProgress, no_progress
 
 _Hidden = tuple[float | None, float | None]
 """Probability with the hottest squares hidden, and with as many hidden elsewhere; None for an empty map."""
@@ -49,7 +51,8 @@ def explain(
     class_name: str | None = None,
     sanity: bool = True,
     seed: int = 0,
-) -> tuple[Explanation, ...]:
+    on_progress: OnProgress = no_progress,
+) -> tuple[Explanation, ...]:  # seven: what to explain, how, how it is checked, and who hears of it
     """Show the evidence for a class in each image; one Explanation per image, in their order.
 
     Args:
@@ -57,29 +60,45 @@ def explain(
             maps, else occlusion, and `all` every one that the network allows.
         class_name: the class to explain; None: each image's predicted one.
         sanity: whether each map is made again with shuffled weights (twice the time).
+        on_progress: called after each map with (done, images): occlusion of a large network takes long.
 
     Raises:
         RecipeError: a method or class is unknown.
         BackboneError: the model has no class scores, or no feature maps for Grad-CAM.
     """
     inspected, images = inspected_model(model), InspectedImages.of(images)
-    choose_methods(methods, has_maps=True)  # refuses unknown ones before anything runs
+    methods = methods_for(model, images, methods)
+    per_image = len(methods) * (2 if sanity else 1)  # maps
     with inspected.eval_mode(weights=True):
         inspected.network.requires_grad_(False)  # gradients of the maps are needed, not of the weights
-        methods = choose_methods(methods, has_maps=bool(map_stages(inspected, images.pixels)))
         explainer = _Explainer(inspected, images, methods=methods, class_name=class_name)
-        maps = explainer.maps()
+        maps = explainer.maps(lambda made: on_progress(made // per_image, len(images)))
         hidden = explainer.hide(maps)
         shares = explainer.stage_shares()
         correlations: list[list[float | None]] = [[None] * len(methods) for _ in maps]
         if sanity:
             shuffle_weights(inspected, images.pixels, seed)
-            shuffled = explainer.maps(coarse=True)
+            first = len(images) * len(methods)
+            shuffled = explainer.maps(lambda made: on_progress((first + made) // per_image, len(images)), coarse=True)
             correlations = [list(map(_correlation, *pair)) for pair in zip(maps, shuffled, strict=True)]
     return tuple(
         replace(explainer.explanation(i, maps[i], hidden[i], sanity=correlations[i]), stage_shares=shares[i])
         for i in range(len(images))
     )
+
+
+def methods_for(model: Model, images: InspectedImages, methods: Sequence[str]) -> tuple[str, ...]:
+    """The methods by name, `auto` and `all` replaced by what the network allows.
+
+    Raises:
+        RecipeError: one is unknown.
+    """
+    named = choose_methods(methods, has_maps=True)  # refuses unknown ones before anything runs
+    if not {AUTO, ALL} & set(methods):
+        return named
+    inspected = inspected_model(model)
+    with inspected.eval_mode():
+        return choose_methods(methods, has_maps=bool(map_stages(inspected, images.pixels)))
 
 
 class _Explainer:
@@ -102,12 +121,20 @@ class _Explainer:
         self.targets = [ClassOfImage(inspected, images.pixels[i : i + 1], column) for i, column in enumerate(columns)]
         self.stage = last_map_stage(inspected, images.pixels) if "grad-cam" in methods else ""
 
-    def maps(self, *, coarse: bool = False) -> list[list[Saliency]]:
-        """For each image the maps of all methods."""
+    def maps(self, on_map: Callable[[int], None], *, coarse: bool = False) -> list[list[Saliency]]:
+        """For each image the maps of all methods.
+
+        Args:
+            on_map: called after each map with their number so far.
+        """
+        found: list[list[Saliency]] = []
         with torch.enable_grad():
-            return [
-                [saliency(name, target, self.stage, coarse=coarse) for name in self.methods] for target in self.targets
-            ]
+            for i, target in enumerate(self.targets):
+                found.append([])
+                for j, name in enumerate(self.methods, 1):
+                    found[-1].append(saliency(name, target, self.stage, coarse=coarse))
+                    on_map(i * len(self.methods) + j)
+        return found
 
     @torch.no_grad()
     def hide(self, maps: list[list[Saliency]]) -> list[list[_Hidden]]:
