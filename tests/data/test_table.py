@@ -36,7 +36,9 @@ def test_a_table_gives_path_label_part_and_group(folder: Path) -> None:
         TableRow(2, folder / "1.jpg", "1.jpg", "cat", split="train", group="g1"),
         TableRow(3, folder / "sub" / "3.jpg", "sub/3.jpg", "dog", split="validation", group=None),
     ]
-    assert findings == []
+    assert [finding.message for finding in findings] == [
+        "Groups come from the column group: 1 group; 1 image without one."
+    ]
 
 
 @pytest.mark.parametrize("path", ["path", "File", "filename", "file_name", "image", "filepath"])
@@ -216,9 +218,11 @@ def test_one_value_of_a_fold_column_can_be_tested_on(folder: Path) -> None:
 def test_groups_of_a_named_column_reach_the_samples_and_a_wrong_name_does_not_hide_the_table(folder: Path) -> None:
     (folder / "t.csv").write_text("path,label,patient\n1.jpg,cat,p1\n2.jpg,dog,\nsub/3.jpg,dog,p1\n")
 
-    rows, _ = read_table(folder / "t.csv", folder, layout=SourceLayout(group_by="patient"))
+    rows, findings = read_table(folder / "t.csv", folder, layout=SourceLayout(group_by="patient"))
 
     assert [row.group for row in rows] == ["p1", None, "p1"]
+    assert [(finding.kind, finding.detail) for finding in findings] == [("table-groups", {"groups": 1, "without": 1})]
+    assert "column patient: 1 group" in findings[0].message
     assert names_images(folder / "t.csv", SourceLayout(group_by="patiant"))
     with pytest.raises(DataError, match="Did you mean patient"):
         read_table(folder / "t.csv", folder, layout=SourceLayout(group_by="patiant"))

@@ -21,6 +21,7 @@ from headstart.data.table_paths import TablePaths, is_file, plain_path
 from headstart.data.table_splits import parse_values
 from headstart.errors import DataError
 from headstart.source_layout import AUTO, SourceLayout
+from headstart.wording import counted
 
 _LINES = 20  # line numbers in the message of a finding; its detail has them all
 _FIRST = 20  # lines that must lead to an image before a table of rarer headers counts as one of images
@@ -88,7 +89,14 @@ def read_table(
     reader = _TableReader(table, cells[0][1], columns, paths, root=root, may_leave=may_leave)
     read = reader.rows(cells[1:])
     rows, more = _usable(read, table)
-    return rows, [*findings, *_column_findings(columns), *reader.findings, *more, *_doubtful(rows)]
+    return rows, [
+        *findings,
+        *_column_findings(columns),
+        *reader.group_findings(rows),
+        *reader.findings,
+        *more,
+        *_doubtful(rows),
+    ]
 
 
 def _cells(table: Path, layout: SourceLayout, most: int | None = None) -> tuple[Cells, list[Finding]]:
@@ -136,6 +144,17 @@ class _TableReader:
             )
         self._report()
         return self._without_cut_labels(cells, rows)
+
+    def group_findings(self, rows: Sequence[TableRow]) -> list[Finding]:
+        """One that says which column groups the usable rows, and how many groups there are."""
+        if self.columns.group is None:
+            return []
+        groups = {row.group for row in rows if row.group is not None}
+        without = sum(row.group is None for row in rows)
+        alone = f"; {counted(without, 'image')} without one" if without else ""
+        column = as_text(self.header[self.columns.group])
+        message = f"Groups come from the column {column}: {counted(len(groups), 'group')}{alone}."
+        return [Finding("table-groups", "note", message, detail={"groups": len(groups), "without": without})]
 
     def _splits(self, cells: Cells) -> dict[str, str | None]:
         written = [(line, _cell(row, self.columns.split)) for line, row in cells]
