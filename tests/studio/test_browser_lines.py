@@ -87,6 +87,25 @@ def test_the_line_of_learn_has_the_options_of_the_studio(page: Any, studio: Stud
     assert page.inner_text("footer").count(', backbone="embedded", offline=True') == 1
 
 
+def test_the_features_behind_the_map_are_those_of_the_studio(page: Any, studio: Studio) -> None:
+    show(page, studio, "look")
+    terminal, python = lines_of(page, "The features behind the map")
+    assert terminal == f"headstart embed {studio.folder} --backbone embedded --offline"
+    assert python == f'import headstart as hs; hs.embed("{studio.folder}", backbone="embedded", offline=True)'
+
+
+@pytest.mark.parametrize("python", [False, True], ids=["terminal", "python"])
+def test_a_line_of_a_run_works_where_nothing_was_imported(page: Any, studio: Studio, python: bool) -> None:
+    run = studio.folder / "runs" / "first"
+    show(page, studio, "deliver")
+    wait(page, f"document.querySelector('footer').textContent.includes('headstart card {run}')")
+    (run / "model_card.md").unlink(missing_ok=True)
+
+    follow(page, "Model card", python=python)
+
+    assert (run / "model_card.md").is_file()
+
+
 def test_the_line_of_the_blocks_names_the_folder_of_the_run(page: Any, studio: Studio) -> None:
     show(page, studio, "how")
     run = studio.folder / "runs" / "first"

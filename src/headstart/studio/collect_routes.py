@@ -94,6 +94,8 @@ def _state(space: Workspace) -> dict[str, Any]:
         "images": len(snapshot.pictures),
         "locked": snapshot.editable,
         "undo": project.undo_text,
+        "backbone": space.options.get("backbone", "auto"),
+        "offline": bool(space.options.get("offline")),
         "runs": [path.relative_to(project.folder).as_posix() for path in project.runs()],
     }
 

@@ -6,7 +6,7 @@ import { attempt } from "./said.js";
 import { trainingPanel } from "./training.js";
 import { learningCurve } from "./curve.js";
 import { strip } from "./strip.js";
-import { quoted } from "./commands.js";
+import { quoted, optionWords } from "./commands.js";
 
 /** @returns {import("./main.js").Page} */
 export function learn() {
@@ -30,12 +30,7 @@ export function learn() {
   /** Options that differ from those of `train`, for a terminal and for Python. @returns {[string, string]} */
   function options() {
     const { strategy, backbone, offline } = training.choice();
-    /** @type {[string, string][]} */ const given = [];
-    if (strategy && strategy !== "probe") given.push(["strategy", strategy]);
-    if (backbone && backbone !== "auto") given.push(["backbone", backbone]);
-    const flags = given.map(([name, value]) => ` --${name} ${quoted(value)}`);
-    const named = given.map(([name, value]) => `, ${name}=${JSON.stringify(value)}`);
-    return [`${flags.join("")}${offline ? " --offline" : ""}`, `${named.join("")}${offline ? ", offline=True" : ""}`];
+    return optionWords({ strategy: strategy === "probe" ? "" : strategy, backbone: backbone === "auto" ? "" : backbone, offline });
   }
 
   function showLive() {

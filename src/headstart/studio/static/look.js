@@ -6,15 +6,17 @@ import { attempt } from "./said.js";
 import { judged } from "./images.js";
 import { Suspects } from "./suspects.js";
 import { embeddingMap } from "./map.js";
-import { quoted } from "./commands.js";
+import { quoted, optionWords } from "./commands.js";
 import { moveLine } from "./folder_lines.js";
 
 /** @param {string} folder @param {string} run @returns {[string, string, string][]} */
 function others(folder, run) {
   const [one, other] = store.state?.classes ?? [];
   /** @type {[string, string, string][]} */ const changes = one && other && !store.state?.locked ? [moveLine(one.name, other.name)] : [];
+  const { backbone = "auto", offline = false } = store.state ?? {};
+  const [flags, named] = optionWords({ backbone: backbone === "auto" ? "" : backbone, offline });
   return [...changes, ["Confusion matrix and most confident mistakes", `headstart evaluate ${quoted(run)} ${quoted(folder)}`, `hs.evaluate(${JSON.stringify(run)}, ${JSON.stringify(folder)})`],
-    ["The features behind the map", `headstart embed ${quoted(folder)}`, `hs.embed(${JSON.stringify(folder)})`]];
+    ["The features behind the map", `headstart embed ${quoted(folder)}${flags}`, `hs.embed(${JSON.stringify(folder)}${named})`]];
 }
 
 /** @returns {import("./main.js").Page} */

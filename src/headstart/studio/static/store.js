@@ -2,7 +2,7 @@
 import { get } from "./api.js";
 
 /** @typedef {{name: string, images: number, folders: string[]}} ClassCount */
-/** @typedef {{folder: string, quoted: string, out: string, quoted_out: string, revision: string, classes: ClassCount[], unlabelled: number, images: number, locked: string, undo: string, runs: string[]}} State */
+/** @typedef {{folder: string, quoted: string, out: string, quoted_out: string, revision: string, classes: ClassCount[], unlabelled: number, images: number, locked: string, undo: string, runs: string[], backbone: string, offline: boolean}} State */
 
 /** @type {{state: State|null, learned: any, training: any, serving: any, epochs: any, steps: any, progress: any, connected: boolean}} */
 export const store = { state: null, learned: null, training: null, serving: null, epochs: null, steps: null, progress: null, connected: false };
