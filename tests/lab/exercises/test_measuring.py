@@ -36,6 +36,7 @@ def test_the_solution_passes_and_the_starter_does_not(exercise: Exercise) -> Non
             "[torch.linalg.solve(inner, X[0]) for _ in X]\n    return (y",
             2,
         ),
+        ("leave-one-out", "return (y", "[inner.inverse() for _ in X]\n    return (y", 2),
     ],
 )
 def test_a_usual_mistake_fails_the_check_that_is_about_it(name: str, correct: str, mistake: str, failed: int) -> None:
