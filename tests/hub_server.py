@@ -103,9 +103,9 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             self.do_GET()
 
         def do_PUT(self) -> None:
-            path = self._arrived()
-            hub.objects[path.rpartition("/")[2]] = self.body
-            self._answer(200, {})
+            if path := self._arrived():
+                hub.objects[path.rpartition("/")[2]] = self.body
+                self._answer(200, {})
 
         def do_POST(self) -> None:
             path = self._arrived()

@@ -322,6 +322,15 @@ def test_groups_widen_what_is_said_of_calibration() -> None:
     assert grouped.ece.method.endswith("540 images in 60 groups count as 60")
 
 
+def test_the_groups_that_it_names_are_those_that_were_given() -> None:
+    confident, doubtful = [0.97, 0.03], [0.6, 0.4]  # of each group one in either bin
+    calibration = measure_calibration(
+        np.array([confident, doubtful] * 6), np.array([0, 0, 0, 1] * 3), groups=[*"aabbccddeeff"]
+    )
+
+    assert "12 images in 6 groups" in calibration.ece.method
+
+
 def test_all_correct_is_not_certainty() -> None:
     found = certain(0.97, 40, 40)
     assert found.ece.low == 0

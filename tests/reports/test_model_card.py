@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 import headstart as hs
+from headstart.evaluation.intervals import Interval, wilson
 from headstart.reports.model_card import is_permissive, licence_id, model_card
 
 SECTIONS = """Model details; Intended use; Factors; Metrics; Evaluation data; Training data; Quantitative analyses;
@@ -24,7 +26,7 @@ def test_it_has_the_sections_of_the_paper_in_order(run: hs.Run) -> None:
 def test_its_numbers_are_those_of_the_run(run: hs.Run) -> None:
     text, evaluation = model_card(run.evaluation, run.record, name="photos"), run.evaluation
 
-    assert str(evaluation.accuracy) in text
+    assert str(evaluation.accuracy_over_groups or evaluation.accuracy) in text
     assert all(str(score.recall) in text for score in evaluation.per_class)
     assert f"Of the {run.record['data']['images']} images of the set" in text
     assert run.record["data"]["fingerprint"] in text
@@ -41,6 +43,18 @@ def test_the_hub_reads_licence_and_accuracy(run: hs.Run) -> None:
     (metric,) = values["model-index"][0]["results"][0]["metrics"]
     assert metric["value"] == run.evaluation.accuracy.value
     assert values["library_name"] == "headstart"
+
+
+def test_its_accuracy_allows_for_groups_as_the_card_says(run: hs.Run) -> None:
+    plain, over = wilson(9, 10), Interval(0.9, 0.45, 0.99, 10, method="Wilson, 10 images in 4 groups count as 4")
+    grouped = dataclasses.replace(run.evaluation, accuracy=plain, accuracy_over_groups=over, groups=4)
+
+    text = model_card(grouped, run.record, name="photos")
+
+    assert "all intervals allow for them" in text
+    assert f"| Accuracy | {over} |" in text
+    assert f"[{over.low:.4f}, {over.high:.4f}]" in text.split("---\n", 2)[1]
+    assert str(plain) not in text
 
 
 def test_names_from_outside_are_text(run: hs.Run) -> None:

@@ -35,6 +35,8 @@ def test_any_other_form_is_refused_with_the_right_one(address: str) -> None:
     with pytest.raises(RunError) as caught:
         parse_address(address)
     assert caught.value.expected == "hf://USER/NAME or hf://USER/NAME@REVISION"
+    assert caught.value.found == repr(address)
+    assert "hf://" in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize("name", ["anna", "/leaf", "anna/", "anna/leaf\n", "-a/b", "https://huggingface.co/anna/leaf"])
@@ -50,6 +52,18 @@ def test_no_token_and_no_signature_is_in_an_error(monkeypatch: pytest.MonkeyPatc
         raise RuntimeError(message)
 
     assert caught.value.found == "RuntimeError: failed with …, … at https://host/file"
+
+
+def test_warnings_of_the_library_hold_addresses_and_are_not_shown(caplog: pytest.LogCaptureFixture) -> None:
+    from huggingface_hub.utils import logging
+
+    before, logger = logging.get_verbosity(), logging.get_logger("huggingface_hub.file_download")
+    with hub_errors("hf://a/b", expected="files"):
+        logger.warning("Error while downloading from https://host/file?Signature=secret")
+        assert not logger.isEnabledFor(logging.WARNING)
+
+    assert not caplog.records
+    assert logging.get_verbosity() == before
 
 
 def test_our_own_errors_and_the_disks_pass_as_such() -> None:

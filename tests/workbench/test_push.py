@@ -40,7 +40,7 @@ def test_the_files_of_the_run_and_its_card_arrive_in_one_private_commit(
         assert hashlib.sha256(sent[name]).digest() == hashlib.sha256((run.folder / name).read_bytes()).digest()
     assert b"license: " in sent["README.md"]
     assert b"model-index: " in sent["README.md"]
-    assert str(run.evaluation.accuracy).encode() in sent["README.md"]
+    assert str(run.evaluation.accuracy_over_groups or run.evaluation.accuracy).encode() in sent["README.md"]
     assert len(hub.repositories[NAME]) == 2  # the empty beginning and ours
     assert hub.private == {NAME: True}
     assert hub.tokens >= {"Bearer hf_secret"}
@@ -96,6 +96,15 @@ def test_an_interrupted_push_leaves_no_half_model(run: hs.Run, hub: Hub, step: s
     assert hub.files(NAME) == {}
     assert caught.value.found == "access denied (403)"
     assert "hf_secret" not in str(caught.value)
+
+
+def test_a_connection_that_breaks_in_the_middle_leaves_no_half_model(run: hs.Run, hub: Hub) -> None:
+    hub.drops = (f"POST /api/models/{NAME}/commit/",)
+
+    with pytest.raises(RunError, match="a connection that broke"):
+        hs.push(run, NAME, on_event=None)
+
+    assert hub.files(NAME) == {}
 
 
 def test_a_damaged_classifier_is_never_sent(copied: Path, hub: Hub) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -278,7 +278,7 @@ def measure_calibration(
     whole = design_effect(residual, groups)
     # each bin sums its own images of a group: those of one group in different bins do not add up
     cells = None if groups is None else list(zip(numbered(groups).tolist(), gaps.bin_of.tolist(), strict=True))
-    within = design_effect(residual, cells)
+    within = replace(design_effect(residual, cells), groups=whole.groups)  # the groups that a reader knows
     null = gaps.calibrated(within, REPEATS, seed)
     p_values = mid_p(null, gaps.error), mid_p(np.abs(gaps.signed(whole, REPEATS, seed)), abs(float(residual.mean())))
     return Calibration(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -49,15 +50,21 @@ def open_hub() -> Any:
     return HfApi(endpoint=endpoint, library_name="headstart", library_version=__version__)
 
 
-def repository(text: str, where: str = "USER/NAME", *, expected: str = "a repository: USER/NAME") -> str:
+def repository(text: str) -> str:
     """The name of a repository, checked.
 
     Raises:
         RunError: it is not one that the hub can have.
     """
-    if not _REPOSITORY.fullmatch(text) or "--" in text or ".." in text:  # the hub allows neither
-        raise RunError(expected=expected, found=repr(text), where=where, hint="Such as anna/leaf-diseases.")
+    if not _is_repository(text):
+        raise RunError(
+            expected="a repository: USER/NAME", found=repr(text), where="USER/NAME", hint="Such as anna/leaf-diseases."
+        )
     return text
+
+
+def _is_repository(text: str) -> bool:
+    return bool(_REPOSITORY.fullmatch(text)) and "--" not in text and ".." not in text  # the hub allows neither
 
 
 def parse_address(address: str) -> tuple[str, str | None]:
@@ -67,21 +74,24 @@ def parse_address(address: str) -> tuple[str, str | None]:
         RunError: it has another form.
     """
     name, at, revision = address.removeprefix("hf://").partition("@")
-    if not address.startswith("hf://") or (at and (not _REVISION.fullmatch(revision) or ".." in revision)):
+    is_bad_revision = at and (not _REVISION.fullmatch(revision) or ".." in revision)
+    if not address.startswith("hf://") or not _is_repository(name) or is_bad_revision:
         raise RunError(expected=FORM, found=repr(address), where="ADDRESS", hint="Such as hf://anna/leaf-diseases.")
-    return repository(name, "ADDRESS", expected=FORM), revision if at else None
+    return name, revision if at else None
 
 
 @contextlib.contextmanager
 def hub_errors(where: str, *, expected: str) -> Iterator[None]:
-    """Raise what the hub or the network refuses in the block as a RunError; no progress bars meanwhile.
+    """Raise what the hub or the network refuses in the block as a RunError; no progress bars or warnings meanwhile.
 
     Messages of the library are not passed on where they hold addresses, which may be signed; tokens never are.
     """
+    from huggingface_hub.utils import logging as library_log
     from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
-    had_bars = not are_progress_bars_disabled()
+    had_bars, verbosity = not are_progress_bars_disabled(), library_log.get_verbosity()
     disable_progress_bars()
+    library_log.set_verbosity(logging.ERROR)  # each retry would be a warning with the address
     try:
         yield
     except HeadstartError:
@@ -92,6 +102,7 @@ def hub_errors(where: str, *, expected: str) -> Iterator[None]:
             raise os_error(error) from error
         raise RunError(expected=expected, found=found or _without_secrets(error), where=where, hint=hint) from error
     finally:
+        library_log.set_verbosity(verbosity)
         if had_bars:
             enable_progress_bars()
 
