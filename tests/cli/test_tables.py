@@ -122,3 +122,15 @@ def test_headings_and_numbers_stay_whole_however_long_one_heading_is(width: int)
     words = {word for column in columns for word in column.split()} | {cell for row in rows for cell in row}
     assert words <= set(text.split())
     assert max(map(len, text.splitlines())) <= width
+
+
+def test_of_a_long_list_each_name_has_a_line_beside_the_first_column() -> None:
+    names = ["bees/1232245714_f862fbe385.jpg", "bees/132826773_dbbcb117b9.jpg", "ants/154600396_53e1252e52.jpg"]
+
+    out = Console(width=80, record=True, file=io.StringIO())
+    for table in tables_within(("channel", "images"), [("blocks.6.0.bn2 #56", ", ".join(names))], 78):
+        out.print(table)
+
+    header, *lines = out.export_text().splitlines()
+    assert header.split() == ["channel", "images"]
+    assert [line.split() for line in lines] == [["blocks.6.0.bn2", "#56", names[0]], [names[1]], [names[2]]]

@@ -52,9 +52,11 @@ def tables_within(columns: Sequence[str], rows: Sequence[Sequence[str]], width: 
     """A table that is too wide as several, one below the other: each has the first column and as many more as fit.
 
     Args:
-        columns: headings, which may be broken between words. width: columns of the terminal.
+        columns: headings, which may be broken between words. rows: of a list wider than half of the terminal, each name
+            has a line. width: columns of the terminal.
     """
-    cells = [[heading, *(row[i] for row in rows)] for i, heading in enumerate(columns)]
+    lines = [[cell.split(", ") if cell_len(cell) > width // 2 else [cell] for cell in row] for row in rows]
+    cells = [[heading, *(line for row in lines for line in row[i])] for i, heading in enumerate(columns)]
     full = [max(map(cell_len, one)) for one in cells]
     least = [max(map(cell_len, (*one[0].split(), *one[1:]))) for one in cells]
     parts = [[0]]
@@ -72,9 +74,17 @@ def tables_within(columns: Sequence[str], rows: Sequence[Sequence[str]], width: 
             more = min(full[i] - least[i], max(spare, 0)) if i else min(spare, full[0] - least[0])
             spare -= more
             table.add_column(safe(columns[i]), justify="right", overflow="fold", width=max(least[i] + more, 1))
-        for row in rows:
-            table.add_row(*(safe(row[i]) for i in part))
+        for row in lines:
+            table.add_row(*(_stacked(row[i]) for i in part))
     return tables
+
+
+def _stacked(lines: Sequence[str]) -> Text:
+    """A cell of several lines."""
+    cell = safe(lines[0])
+    for line in lines[1:]:
+        cell.append("\n").append_text(safe(line))
+    return cell
 
 
 def _together(part: Sequence[int], widths: Sequence[int]) -> int:
