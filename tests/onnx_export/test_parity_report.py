@@ -38,6 +38,7 @@ def test_another_class_counts_unless_the_two_best_are_tied() -> None:
     assert tie.agreement == 1
     assert tie.problems == ()
     assert [one.name for one in tie.ties] == ["t.png"]
+    assert ", 1 tie left out" in str(tie)
     assert other.agreement == 0.5
     assert "1 of 2 images get another class: o.png" in other.problems[0]
 

@@ -78,7 +78,7 @@ def print_more_images(advice: Any) -> None:
         band = f"[{(1 - one.high) * 100:.1f}, {(1 - one.low) * 100:.1f}]"
         table.add_row(f"{one.images:,}", f"{(1 - one.error) * 100:.1f}", band, style="bold")
     out.print(table)
-    out.print(Text("Bold: forecast. Images are predicted without their group.", style="dim"))
+    out.print(Text("Rows with a band: forecasts. Images are predicted without their group.", style="dim"))
     if curve.gains:
         out.print()
         table = plain(header=True)

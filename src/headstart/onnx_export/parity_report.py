@@ -10,7 +10,7 @@ from typing import Any
 from headstart.evaluation.comparison import Comparison
 from headstart.evaluation.intervals import points
 from headstart.plain import Plain
-from headstart.wording import percent
+from headstart.wording import counted, percent
 
 ONNXRUNTIME = "onnxruntime"
 # what int8 may lose of float32's accuracy on the test images of the run; of fewer than 100 images two may be lost
@@ -190,7 +190,7 @@ class ParityReport(Plain):
     def __str__(self) -> str:
         lines = [
             f"{len(self.rows):,} images: same class {percent(self.agreement)}"
-            + (f", {len(self.ties)} ties left out" if self.ties else ""),
+            + (f", {counted(len(self.ties), 'tie')} left out" if self.ties else ""),
             f"Probabilities differ by at most {self.largest:.2g} (allowed {self.tolerance:g}), {self.mean:.2g} on "
             f"average; prepared pixels by at most {self.pixels} grey levels (allowed {self.pixel_tolerance}).",
         ]
