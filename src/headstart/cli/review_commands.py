@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -56,7 +57,8 @@ def _show_review(review: Any, values: Mapping[str, Any]) -> None:
         out.print(safe(note, style="dim"))
     out.print()
     run = shown(str(review.run.folder))
-    out.print(Text(f"Decide: headstart review {run} --relabel IMAGE=CLASS (or --drop IMAGE, --keep IMAGE, --undo)"))
+    again = f"headstart review {shlex.quote(str(run))}"
+    out.print(Text(f"Decide: {again} --relabel IMAGE=CLASS (or --drop IMAGE, --keep IMAGE, --undo)"))
 
 
 @command(show=_show_review)

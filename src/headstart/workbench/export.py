@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -111,7 +112,8 @@ def export(
     _check_report(report, folder, input)
     own = None if quantized is None else quantized.classifier
     files = _write(folder, built.SerializeToString(), report, beside=beside, classifier=own)
-    following = f"headstart predict {folder / MODEL} NEW_IMAGES" if to != "page" else _SERVE.format(folder)
+    place = shlex.quote(str(folder if to == "page" else folder / MODEL))
+    following = _SERVE.format(place) if to == "page" else f"headstart predict {place} NEW_IMAGES"
     session.on_event(FilesWritten(folder, files, following))
     return ExportResult(folder, files, input, report)
 
