@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import socket
 from collections.abc import Callable
@@ -25,6 +27,12 @@ __all__ = [  # fixtures
 ]
 
 # pytest's controller and `--collect-only` read this file too: what needs torch is imported inside a fixture
+
+
+def pytest_collection_finish() -> None:
+    """What imports have made stays out of garbage collection, of which pytest alone does five full ones at its end."""
+    gc.freeze()
+    atexit.register(gc.unfreeze)  # the interpreter takes its modules down as always
 
 
 @pytest.fixture(scope="session")

@@ -50,11 +50,11 @@ def test_an_engine_that_is_requested_and_refused_is_replaced_by_eager() -> None:
 
 def test_auto_runs_the_network_itself_when_hardly_an_image_waits(tmp_path: Path) -> None:
     backbone = made("cifar_resnet20")
-    assert choose_engine(backbone, waiting=0, cache_folder=tmp_path).reason.endswith("no image waits")
+    assert choose_engine(backbone, waiting=0, cache_folder=tmp_path).reason.endswith("nothing to compute")
     few = choose_engine(backbone, waiting=3, cache_folder=tmp_path)
     assert (few.name, few.seconds_per_image) == ("eager", None)
-    assert "only 3 images wait" in few.reason
-    assert "only one image waits" in choose_engine(backbone, waiting=1, cache_folder=tmp_path).reason
+    assert "only 3 images to compute" in few.reason
+    assert "only 1 image to compute" in choose_engine(backbone, waiting=1, cache_folder=tmp_path).reason
 
 
 @pytest.mark.slow

@@ -291,7 +291,7 @@ def test_a_run_is_exported_and_served_from_the_page(page: Any, studio: Studio, t
     page.get_by_role("link", name="Model card").wait_for()
     page.get_by_role("button", name="Export as ONNX").click()
     with page.expect_download() as download:
-        page.get_by_role("link", name="ONNX file").click(timeout=120_000)
+        page.get_by_role("link", name="ONNX file").click(timeout=300_000)
     file = tmp_path / "classifier.onnx"
     download.value.save_as(file)
     assert "gives the classifier's answers" in page.inner_text("body")
@@ -364,7 +364,7 @@ def test_learning_shows_its_curve_times_and_the_epochs_of_a_fine_tuning(page: An
     assert "--strategy last-stage" in page.inner_text("footer")
     wait(page, times.format("embedded"))
     page.get_by_role("button", name="Train", exact=True).click()
-    page.locator(".curves svg").wait_for(timeout=120_000)
+    page.locator(".curves svg").wait_for(timeout=300_000)
     wait(page, "document.querySelector('.status').textContent.includes('Done in')")
     page.get_by_text("last-stage").last.wait_for()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import struct
 import zlib
 from collections.abc import Mapping
@@ -291,7 +292,7 @@ def _another_kind(kind: str, path: Path) -> ClassifierError:
         if weights
         else kind or "no known file",
         where=path,
-        hint=f"Train a classifier with these weights: headstart train FOLDER --weights {path}"
+        hint=f"Train a classifier with these weights: headstart train FOLDER --weights {shlex.quote(str(path))}"
         if weights
         else "The classifier comes first, then the images. Make one with: headstart train FOLDER",
     )

@@ -27,6 +27,7 @@ from headstart.engines.measured import keep_measurement, read_measurement
 from headstart.engines.onnxruntime_engine import is_exported, missing_packages, onnx_forward
 from headstart.errors import BackboneError, near
 from headstart.registry import ENGINES
+from headstart.wording import counted
 
 Builder = Callable[[Backbone], Forward]
 """Makes the function from normalised pixels N×3×S×S float32 to features N×D float32 of all stages."""
@@ -118,7 +119,7 @@ def choose_engine(
     elif name == "eager":
         engine = Engine("eager", "the network itself, as requested", backbone.plain_features)
     elif name == "auto" and waiting < FEW:
-        few = {0: "no image waits", 1: "only one image waits"}.get(waiting, f"only {waiting} images wait")
+        few = f"only {counted(waiting, 'image')} to compute" if waiting else "nothing to compute"
         engine = Engine("eager", f"the network itself: {few}", backbone.plain_features)
     else:
         export = partial(onnx_forward, cache_folder=cache_folder)

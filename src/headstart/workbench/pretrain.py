@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -72,7 +73,7 @@ def pretrain(
             Path(gate), candidate, teacher, on_score=lambda *score: session.notice("{}: {} {:.3f}".format(*score))
         )
     card = write_card(file, teacher, result)
-    train = f"headstart train photos --backbone embedded --weights {file}"
+    train = f"headstart train photos --backbone embedded --weights {shlex.quote(str(file))}"
     session.on_event(FilesWritten(folder, (file.name, card.name, "log.json"), train))
     return file
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +82,7 @@ def pull(
             _open(folder / CLASSIFIER, pinned, module)
             write_json(folder / SOURCE, {"address": pinned, "sha256": hashes})
             final = publish_folder(folder, target)
-    session.on_event(FilesWritten(final, (*hashes, SOURCE), f"headstart predict {final} NEW_IMAGES"))
+    session.on_event(FilesWritten(final, (*hashes, SOURCE), f"headstart predict {shlex.quote(str(final))} NEW_IMAGES"))
     return Pulled(final, pinned, hashes)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,7 @@ def _check_files(run: Run, *, has_onnx: bool) -> None:
             expected="an ONNX file of the run's classifier",
             found="one of another classifier",
             where=run.folder / ONNX,
-            hint=f"Export it again: headstart export {run.folder}",
+            hint=f"Export it again: headstart export {shlex.quote(str(run.folder))}",
         )
 
 

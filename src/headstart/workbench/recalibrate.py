@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -122,7 +123,9 @@ def recalibrate(
         )
     first, second = _predict(session, before, asked, "before"), _predict(session, after, asked, "after")
     after.save(target)
-    session.on_event(FilesWritten(target.parent, (target.name,), f"headstart predict {target} NEW_IMAGES"))
+    session.on_event(
+        FilesWritten(target.parent, (target.name,), f"headstart predict {shlex.quote(str(target))} NEW_IMAGES")
+    )
     both = [(b, a) for b, a in zip(first, second, strict=True) if b.label and a.label]
     return Recalibrated(
         path=target,

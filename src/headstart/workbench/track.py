@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,7 +128,7 @@ class TrackedEvents:
             self._on_event(
                 Notice(
                     f"{self._tracker} did not get the whole run ({self._live.problem}); the run itself is complete. "
-                    f"Send it again: headstart track {run.folder} --to {self._tracker}"
+                    f"Send it again: headstart track {shlex.quote(str(run.folder))} --to {self._tracker}"
                 )
             )
         return run

@@ -1,0 +1,44 @@
+"""Lines that a user is told to run: a path in them is quoted, or one with a space could not be pasted."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+SOURCE = Path(__file__).parents[2] / "src" / "headstart"
+_COMMAND = re.compile(
+    r"\bheadstart (audit|show|train|resume|continue|predict|evaluate|explain|inspect|review|advise|compare|export|"
+    r"check|serve|studio|card|push|pull|track|forget|recalibrate|report)( [^\n`(]*)? $"
+)
+QUOTED = {"self.address", "self._tracker", "place", "option"}  # words without a space; `place` is quoted before
+
+
+def unquoted(text: str) -> list[str]:
+    """What stands in a command of an f-string without shlex."""
+    found = []
+    for node in ast.walk(ast.parse(text)):
+        if not isinstance(node, ast.JoinedStr):
+            continue
+        said = ""
+        for part in node.values:
+            if isinstance(part, ast.Constant):
+                said += str(part.value)
+            elif isinstance(part, ast.FormattedValue):
+                value = ast.unparse(part.value)
+                if _COMMAND.search(said) and not value.startswith("shlex.") and value not in QUOTED:
+                    found.append(value)
+                said += "X"
+    return found
+
+
+def test_an_unquoted_path_is_found() -> None:
+    assert unquoted('f"Next: headstart predict {path} NEW"') == ["path"]
+    assert unquoted('f"headstart predict {shlex.quote(path)} NEW"') == []
+    assert unquoted('f"the headstart of {path}"') == []
+
+
+def test_paths_in_lines_to_run_are_quoted() -> None:
+    bare = {str(path.relative_to(SOURCE)): names for path in sorted(SOURCE.rglob("*.py"))
+            if (names := unquoted(path.read_text(encoding="utf-8")))}  # fmt: skip
+    assert bare == {}
