@@ -60,6 +60,10 @@ def test_a_prediction_says_what_to_mind_about_it() -> None:
     assert many.doubt == "unsure between a and b and c and 2 more"
 
 
+def test_predictions_are_printed_one_a_line() -> None:
+    assert str(_two()) == "a.png: x (75.0\u00a0%)\nb.png: the file is empty"
+
+
 def test_trust_is_plain_values_in_records_and_columns() -> None:
     record = DOUBTED.to_dict()
 

@@ -107,6 +107,9 @@ class Predictions(list[Prediction]):
 
     written: tuple[Path, ...] = ()
 
+    def __str__(self) -> str:
+        return "\n".join(map(str, self))
+
     def to_dict(self) -> dict[str, list[Any]]:
         """Flat columns: path, label, probability, for frames of videos `time`, `p(<class>)` for each class, error,
         damaged, and those of `trust`."""

@@ -144,7 +144,13 @@ RESIDUAL = Exercise(
     title="A residual connection",
     task="""Write a module Residual(branch): its output is the input plus what the branch, another module, makes of
 it. With a branch that gives zeros it must be the identity, for negative inputs too.""",
-    starter="from torch import nn\n\n\nclass Residual(nn.Module):\n    pass",
+    starter="""from torch import nn
+
+
+class Residual(nn.Module):
+    def __init__(self, branch):
+        super().__init__()
+        raise NotImplementedError""",
     solution="""from torch import nn
 
 
