@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from headstart.data.folder_scan import Tree, numbered_names, read_tree
+from headstart.data.folder_scan import Tree, read_tree
 from headstart.data.image_set import scan
 from laid_files import JPEG, find, lay, rows
 
@@ -195,8 +195,3 @@ def test_a_tree_has_sorted_posix_paths_and_every_folder(tmp_path: Path) -> None:
     tree = read_tree(tmp_path)
 
     assert tree == Tree(("a/deep/3.webp", "b/1.PNG", "b/2.jpg"), ("a", "a/deep", "b", "empty"), {})
-
-
-def test_names_are_counted_and_the_first_ones_listed() -> None:
-    assert numbered_names(["a", "b"]) == "2 (a, b)"
-    assert numbered_names("abcde") == "5 (a, b, c, …)"

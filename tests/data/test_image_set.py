@@ -144,8 +144,8 @@ def test_a_table_from_an_archive_cannot_reach_out_of_it(tmp_path: Path) -> None:
     ("names", "message"),
     [
         ((), "images in class folders, found none. an empty folder"),
-        (("cat/", "dog/"), r"found none\..*class folders without a usable image"),
-        (("1.jpg", "2.jpg"), r"found none\. 2 \(1\.jpg, 2\.jpg\): images in no class folder"),
+        (("cat/", "dog/"), r"found none\..*2 class folders without a usable image, left out: cat, dog\."),
+        (("1.jpg", "2.jpg"), r"found none\. 2 images in no class folder, not used: 1\.jpg, 2\.jpg\."),
         (("train/1.jpg", "test/2.jpg"), r"found none\..*no class folder"),
         (("cat/1.jpg", "cat/2.jpg"), r"at least 2 classes with images, found 1 \('cat'\)"),
         (("cat/1.jpg", "dog/1.jxl"), r"found 1 \('cat'\).*unsupported format"),

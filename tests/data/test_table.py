@@ -105,7 +105,7 @@ def test_every_line_that_cannot_be_used_is_named(folder: Path) -> None:
         "two-labels": ([5, 6], "problem"),
         "repeated-row": ([7], "warning"),
     }
-    assert findings[0].message.startswith("Lines 3, 8, 9 name a file that does not exist: 3 (gone.jpg")
+    assert findings[0].message.startswith("Lines 3, 8, 9 name a file that does not exist: gone.jpg")
 
 
 def test_a_file_in_two_parts_is_left_out(folder: Path) -> None:
@@ -167,10 +167,10 @@ def test_what_stops_a_training_is_a_finding_for_the_audit(folder: Path, text: st
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("path,label\n1.jpg,cat\n2.jpg,\n", "Line 3 has no label: 1 (2.jpg)."),
-        ("path,label\n1.jpg,cat\n2.jpg,\nsub/3.jpg,\n", "Lines 3, 4 have no label: 2 (2.jpg, sub/3.jpg)."),
-        ("path,label\n1.jpg,cat\nx.jpg,cat\n", "Line 3 names a file that does not exist: 1 (x.jpg)."),
-        ("path,label\n1.jpg,cat\n1.jpg,cat\n", "Line 3 repeats an earlier line: 1 (1.jpg)."),
+        ("path,label\n1.jpg,cat\n2.jpg,\n", "Line 3 has no label: 2.jpg."),
+        ("path,label\n1.jpg,cat\n2.jpg,\nsub/3.jpg,\n", "Lines 3, 4 have no label: 2.jpg, sub/3.jpg."),
+        ("path,label\n1.jpg,cat\nx.jpg,cat\n", "Line 3 names a file that does not exist: x.jpg."),
+        ("path,label\n1.jpg,cat\n1.jpg,cat\n", "Line 3 repeats an earlier line: 1.jpg."),
     ],
 )
 def test_messages_speak_of_one_line_or_of_several(folder: Path, text: str, message: str) -> None:

@@ -10,10 +10,11 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from headstart.data.finding import SCAN_NAMED, Finding, stopping
-from headstart.data.folder_scan import Tree, as_text, numbered_names
+from headstart.data.finding import FEW_NAMES, SCAN_NAMED, Finding, stopping
+from headstart.data.folder_scan import Tree, as_text
 from headstart.data.split_words import parse_splits
 from headstart.source_layout import AUTO, SourceLayout
+from headstart.wording import counted, listed
 
 
 @dataclass(frozen=True)
@@ -189,7 +190,7 @@ def _unused(kind: str, where: str, paths: list[str]) -> list[Finding]:
     if not paths:
         return []
     names = tuple(as_text(path) for path in paths)
-    message = f"{numbered_names(names)}: images {where}, not used."
+    message = f"{counted(len(names), 'image')} {where}, not used: {listed(names, FEW_NAMES)}."
     return [Finding(kind, "warning", message, names[:SCAN_NAMED], detail={"count": len(names)})]
 
 
@@ -204,10 +205,11 @@ def _empty_folders(tree: Tree, root: str, splits: dict[str, str], *, labelled: l
         is_split = bool(splits) and len(steps) == 1 and bool(parse_splits(steps))
         if (is_class or is_split) and "/".join(steps) not in full:
             by_kind["empty-split" if is_split else "empty-class"].append(as_text(folder))
-    texts = {"empty-class": "class folders without a usable image", "empty-split": "split folders without a class"}
+    nouns = {"empty-class": ("class folder", "a usable image"), "empty-split": ("split folder", "a class")}
     findings = []
     for kind, names in by_kind.items():
-        message = f"{numbered_names(names)}: {texts[kind]}, left out."
+        noun, lacking = nouns[kind]
+        message = f"{counted(len(names), noun)} without {lacking}, left out: {listed(names, FEW_NAMES)}."
         findings.append(Finding(kind, "warning", message, tuple(names[:SCAN_NAMED]), detail={"count": len(names)}))
     return findings
 
@@ -233,6 +235,6 @@ def case_collisions(names: list[str]) -> list[Finding]:
     groups = [tuple(group) for group in by_key.values() if len(group) > 1]
     if not groups:
         return []
-    message = f"{numbered_names([' and '.join(group) for group in groups])}: paths that differ only by case."
+    message = f"Paths that differ only by case: {listed([' and '.join(group) for group in groups], FEW_NAMES)}."
     detail = {"count": len(groups)}
     return [Finding("case-collision", "warning", message, groups=tuple(groups[:SCAN_NAMED]), detail=detail)]

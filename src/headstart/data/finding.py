@@ -14,6 +14,8 @@ NAMED = 1000
 """The most names that a finding of the audit carries; its detail has the full count."""
 SCAN_NAMED = 20
 """The most names that a finding of the scan carries: it can concern every file of a disk."""
+FEW_NAMES = 3
+"""The most names in the sentence of a finding."""
 
 
 @public_methods()

@@ -324,10 +324,3 @@ def exists(path: Path) -> bool:
 def as_text(path: str) -> str:
     """A file's name that can be printed, stored and sent; bytes that are not UTF-8 are escaped, as `\\udce9`."""
     return path.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def numbered_names(names: Iterable[str], most: int = 3) -> str:
-    """`3 (a.txt, b.txt, c.txt)`: how many there are, and the first few."""
-    listed = list(names)
-    more = ", …" if len(listed) > most else ""
-    return f"{len(listed)} ({', '.join(listed[:most])}{more})"

@@ -14,7 +14,7 @@ from typing import Any
 
 from headstart.data.archive import is_archive, unpack
 from headstart.data.class_folders import case_collisions, find_root, read_class_folders, similar_class_names
-from headstart.data.finding import SCAN_NAMED, Finding, stopping
+from headstart.data.finding import FEW_NAMES, SCAN_NAMED, Finding, stopping
 from headstart.data.folder_scan import (
     IMAGE_SUFFIXES,
     OWN,
@@ -23,7 +23,6 @@ from headstart.data.folder_scan import (
     as_text,
     exists,
     is_image,
-    numbered_names,
     read_tree,
 )
 from headstart.data.split_words import SPLITS
@@ -211,7 +210,7 @@ class _Scanner:
             several = stopping(
                 "several-tables",
                 expected="one table that lists images",
-                found=numbered_names(map(as_text, beside)),
+                found=f"{len(beside)} tables: {listed([as_text(name) for name in beside], FEW_NAMES)}",
                 hint="Name the table to read; its split column can hold all splits.",
             )
             return self._assemble([], [*findings, several], tree.images)
@@ -316,11 +315,13 @@ def _wrapped(prefix: str) -> Finding:
 
 
 def _not_in_table(tree: Tree, folder: str, image_set: ImageSet) -> list[Finding]:
-    listed = {sample.path for sample in image_set.samples}
-    names = [as_text(path) for path in tree.images if path.startswith(folder) and image_set.root / path not in listed]
+    rows = {sample.path for sample in image_set.samples}
+    names = [as_text(path) for path in tree.images if path.startswith(folder) and image_set.root / path not in rows]
     if not names:
         return []
-    message = f"{numbered_names(names)}: images that no usable line of the table lists, not used."
+    message = (
+        f"{counted(len(names), 'image')} that no usable line of the table lists, not used: {listed(names, FEW_NAMES)}."
+    )
     return [Finding("not-in-table", "warning", message, tuple(names[:SCAN_NAMED]), detail={"count": len(names)})]
 
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from headstart.data.finding import SCAN_NAMED, Finding, stopping
-from headstart.data.folder_scan import as_text, numbered_names
+from headstart.data.finding import FEW_NAMES, SCAN_NAMED, Finding, stopping
+from headstart.data.folder_scan import as_text
 from headstart.data.table_cells import Cells, is_text_table, read_cells
 from headstart.data.table_columns import HINT, TableColumns, find_columns, has_columns, has_usual_columns
 from headstart.data.table_labels import check_labels
@@ -21,7 +21,7 @@ from headstart.data.table_paths import TablePaths, is_file, plain_path
 from headstart.data.table_splits import parse_values
 from headstart.errors import DataError
 from headstart.source_layout import AUTO, SourceLayout
-from headstart.wording import counted
+from headstart.wording import counted, listed
 
 _LINES = 20  # line numbers in the message of a finding; its detail has them all
 _FIRST = 20  # lines that must lead to an image before a table of rarer headers counts as one of images
@@ -193,8 +193,8 @@ class _TableReader:
         if self._completed:
             names = tuple(self._completed.values())
             message = (
-                f"{numbered_names(names)}: found below the table's folder by the end of the path, or with a suffix "
-                "that the table does not write."
+                f"{counted(len(names), 'image')} found below the table's folder by the end of the path, or with a "
+                f"suffix that the table does not write: {listed(names, FEW_NAMES)}."
             )
             detail: dict[str, Any] = {"count": len(names)}
             self.findings.append(Finding("completed-path", "note", message, names[:SCAN_NAMED], detail=detail))
@@ -312,7 +312,7 @@ def _finding(reason: str, rows: Sequence[TableRow]) -> Finding:
     lines = [row.line for row in rows]
     names = tuple(dict.fromkeys(row.name for row in rows))
     severity, one, several = _REASONS[reason]
-    message = f"{_lines(lines).capitalize()} {one if len(lines) == 1 else several}: {numbered_names(names)}."
+    message = f"{_lines(lines).capitalize()} {one if len(lines) == 1 else several}: {listed(names, FEW_NAMES)}."
     return Finding(reason, severity, message, names, detail={"count": len(rows), "lines": lines})
 
 
