@@ -40,7 +40,13 @@ def test_a_class_that_is_too_small_is_named(count: int, severity: str) -> None:
 
     assert finding.severity == severity
     assert finding.detail["counts"] == {"rare": count}
-    assert f"'rare' ({count})" in finding.message
+    assert f"fewer than 10 images: 'rare' ({count})." in finding.message  # not yet split: test images are among them
+
+
+def test_where_the_split_is_given_training_images_are_said() -> None:
+    rows = samples(*((f"train/{label}/{i}", "train") for label, count in (("a", 12), ("b", 3)) for i in range(count)))
+    (finding,) = (one for one in check_class_balance(images(rows)) if one.kind == "small-class")
+    assert "fewer than 10 training images: 'b' (3)." in finding.message
 
 
 def test_a_class_whose_images_are_all_unreadable_is_too_small() -> None:

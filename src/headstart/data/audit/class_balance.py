@@ -43,5 +43,6 @@ def _small_classes(images: AuditInput, counts: dict[str, int]) -> list[Finding]:
         return []
     severity = "problem" if min(few.values()) < _TOO_FEW else "warning"
     names = ", ".join(f"{name!r} ({count})" for name, count in few.items())
-    message = f"Classes with fewer than {_FEW} training images: {names}. Their results are mostly chance."
+    which = "training images" if "train" in images.splits else "images"  # before a split, test images are among them
+    message = f"Classes with fewer than {_FEW} {which}: {names}. Their results are mostly chance."
     return [images.finding("small-class", message, severity=severity, detail={"counts": few})]
