@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -27,7 +28,9 @@ def follow(page: Any, action: str, *, python: bool, **words: str) -> None:
     line = lines_of(page, action)[python]
     for placeholder, word in words.items():
         line = line.replace(placeholder, word)
-    subprocess.run([sys.executable, "-c", line] if python else ["bash", "-c", line], check=True, timeout=60)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # as where headstart was installed
+    command = [sys.executable, "-c", line] if python else ["bash", "-c", line]
+    subprocess.run(command, check=True, timeout=120, env={**os.environ, "PATH": path})
 
 
 @pytest.mark.parametrize("python", [False, True], ids=["terminal", "python"])
