@@ -5,13 +5,17 @@ from __future__ import annotations
 import ast
 import re
 from pathlib import Path
+from typing import Any
+
+import typer
+
+from headstart.cli import main
 
 SOURCE = Path(__file__).parents[2] / "src" / "headstart"
-_COMMAND = re.compile(
-    r"\bheadstart (audit|show|train|resume|continue|predict|evaluate|explain|inspect|review|advise|compare|export|"
-    r"check|serve|studio|card|push|pull|track|forget|recalibrate|report)( [^\n`(]*)? $"
-)
-QUOTED = {"self.address", "self._tracker", "place", "option"}  # words without a space; `place` is quoted before
+_CLI: Any = typer.main.get_command(main.app)  # type: ignore[attr-defined]
+COMMANDS = sorted(_CLI.commands)
+_COMMAND = re.compile(rf"\bheadstart ({'|'.join(map(re.escape, COMMANDS))})( [^\n`(]*)? $")
+QUOTED = {"self.address", "self._tracker", "place"}  # words without a space; `place` is quoted before
 
 
 def unquoted(text: str) -> list[str]:
