@@ -28,6 +28,7 @@ from headstart.progress import OnEvent, print_event
 from headstart.recipe import Recipe
 from headstart.wording import counted
 from headstart.workbench.run import Run, Trained, classifier_of, find_run
+from headstart.workbench.run_predictions import RunPredictions
 from headstart.workbench.session import Session
 
 
@@ -101,7 +102,8 @@ def evaluate(
     known = _known(model, dataset, measured)  # before the features, which take longer than all else
     run, why_not = find_run(classifier, model)
     if run is not None:
-        known = _without_trained_on(known, run, dataset)
+        trained = run.predictions("train")  # read once: a row for each of perhaps 100,000 images
+        known = _without_trained_on(known, trained, dataset)
     with session.step("features"):
         features = given or session.features(session.feature_job(dataset, model.backbone)).features
     with session.step("evaluation"):
@@ -109,7 +111,9 @@ def evaluate(
             notes.append(f"No kNN baseline, no leak check and no similar training images: {why_not}.")
         else:
             notes.append("Leaks are images with the pixels of a training image; near duplicates are not searched for.")
-        result = _measure(session, model, dataset, features=features, known=known, run=run)
+        view = features.view(known.indices, model.head.stages)
+        beside = _NO_RUN if run is None else _from_run(run, trained, model=model, view=view)
+        result = _measure(session, model, dataset, view=view, known=known, beside=beside)
         reviewed = _reviewed(session, model, dataset, features=features, known=known, run=run)
         notes += [] if reviewed is None else [str(reviewed)]
         notes += _trust(model, dataset, features, known=known)
@@ -160,10 +164,8 @@ class _Known:
 
 
 def _measure(
-    session: Session, model: Classifier, dataset: Dataset, *, features: Features, known: _Known, run: Run | None
+    session: Session, model: Classifier, dataset: Dataset, *, view: FeatureView, known: _Known, beside: _FromRun
 ) -> EvaluationResult:
-    view = features.view(known.indices, model.head.stages)
-    beside = _from_run(run, model, view) if run else _NO_RUN
     names, groups = [dataset.samples[i].name for i in known.indices], dataset.groups()
     evaluation = evaluate_probabilities(
         model.head.probabilities_of(view),
@@ -172,7 +174,7 @@ def _measure(
             classes=model.classes,
             names=names,
             groups=[str(groups[i]) for i in known.indices],
-            leaked=None if run is None else np.zeros(len(known.indices), dtype=bool),
+            leaked=None if beside is _NO_RUN else np.zeros(len(known.indices), dtype=bool),
             unknown=known.unknown,
         ),
         train_counts=beside.trained,
@@ -231,14 +233,13 @@ def _trust(model: Classifier, dataset: Dataset, features: Features, *, known: _K
     return found.sentences
 
 
-def _without_trained_on(known: _Known, run: Run, dataset: Dataset) -> _Known:
-    """Those images that have neither the bytes nor the pixels of one that the run was trained on.
+def _without_trained_on(known: _Known, trained: RunPredictions, dataset: Dataset) -> _Known:
+    """Those images that have neither the bytes nor the pixels of one that the run was trained on, by its rows.
 
     Raises:
         DataError: there are none.
     """
-    rows = [row for row in run.predictions() if row["split"] == "train"]
-    seen = {row[key] for row in rows for key in ("sha256", "pixels") if row.get(key)}
+    seen = {row[key] for row in trained for key in ("sha256", "pixels") if row.get(key)}
     facts = [dataset.facts[i] for i in known.indices]
     fresh = np.array([fact.content not in seen and fact.pixels not in seen for fact in facts], dtype=bool)
     if not fresh.any():
@@ -266,8 +267,7 @@ def _known(model: Classifier, dataset: Dataset, chosen: Labels) -> _Known:
     return _Known(chosen[labels >= 0], labels[labels >= 0], dict(unknown))
 
 
-def _from_run(run: Run, model: Classifier, view: FeatureView) -> _FromRun:
-    rows = [row for row in run.predictions() if row["split"] == "train"]
+def _from_run(run: Run, rows: RunPredictions, *, model: Classifier, view: FeatureView) -> _FromRun:
     numbers = {name: i for i, name in enumerate(model.classes)}
     places = {name: i for i, name in enumerate(run.features.names)}
     train = run.features.view(np.array([places[row["path"]] for row in rows]), model.head.stages)
