@@ -114,3 +114,15 @@ def test_a_command_is_never_cut_off(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     Terminal().on_event(NextSteps((NextStep("Try another.", command),)))
 
     assert f"    {command}\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 120])
+def test_no_name_of_a_written_file_is_broken(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    names = ("classifier.onnx", "index.html", "page.js", "ort-wasm-simd-threaded.wasm", "ort-wasm-simd-threaded.mjs")
+
+    Terminal().on_event(FilesWritten(Path("page"), names, ""))
+
+    assert tuple(capsys.readouterr().out.split()[4:]) == names

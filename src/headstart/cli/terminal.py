@@ -10,6 +10,7 @@ import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from rich.columns import Columns
 from rich.console import RenderableType
 from rich.padding import Padding
 from rich.text import Text
@@ -152,7 +153,7 @@ class Terminal:
 
     def _files(self, event: events.FilesWritten) -> None:
         self._title(f"Files written to {shown(str(event.folder))}/")
-        self._indented(safe("  ".join(event.files)))
+        self._indented(Columns([safe(name) for name in event.files], padding=(0, 2)))  # no name is broken at its hyphens
         if event.next_command:
             self._next(event.next_command)
 
