@@ -153,7 +153,7 @@ class Terminal:
 
     def _files(self, event: events.FilesWritten) -> None:
         self._title(f"Files written to {shown(str(event.folder))}/")
-        self._indented(Columns([safe(name) for name in event.files], padding=(0, 2)))  # no name is broken at its hyphens
+        self._indented(Columns([safe(name) for name in event.files], padding=(0, 2)))  # no name is broken at a hyphen
         if event.next_command:
             self._next(event.next_command)
 
