@@ -151,6 +151,10 @@ def test_a_second_training_resumes_and_lists_what_could_not_be_read(photos: Path
     assert second.record["head"]["held_out"] == "in 5 folds of whole groups"
     assert len(second.features.names) == 48
     assert "broken.png" in (second.folder / "report.html").read_text("utf-8")
+    commands = [step["command"].split() for step in second.record["next_steps"] if step["command"]]
+    assert all(words[1] == "review" or words[-2:] == ["--on", "local"] or "--on" in words for words in commands)
+    noted = hs.review(second, on_event=None).notes
+    assert any("which workers read" in note for note in noted)
     predicted = second.classifier.predict([row["bytes"] for row in rows[:5]])
     kept = {row["path"]: row["predicted"] for row in second.predictions()}
     assert [one.label for one in predicted] == [kept[row["name"]] for row in rows[:5]]

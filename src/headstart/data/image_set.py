@@ -29,6 +29,7 @@ from headstart.data.split_words import SPLITS
 from headstart.data.table import names_images, read_table
 from headstart.data.table_cells import is_table
 from headstart.data.video import is_video
+from headstart.data.worker_sources import check_read_here
 from headstart.errors import DataError, near
 from headstart.source_layout import AUTO, SourceLayout
 from headstart.wording import counted, listed
@@ -108,6 +109,8 @@ def scan(
         DataError: nothing there, no images, no class folders, too few classes, an unusable table or archive.
     """
     source = Path(source)
+    expected = "a folder, a csv or tsv table, a zip or a tar"
+    check_read_here(source, expected=expected)
     _check_exists(source)
     scanner = _Scanner(source, _absolute(source), least_classes, layout=layout, stop=stop)
     if source.is_dir():
@@ -120,7 +123,6 @@ def scan(
         root = unpack(source, _absolute(unpack_into))
         return replace(scanner, root=root, is_archive=True).read_folder(image_suffixes)
     hint = "An image set is a folder; `headstart predict` takes single images." if is_image(source) else _LAYOUT
-    expected = "a folder, a csv or tsv table, a zip or a tar"
     raise DataError(expected=expected, found="another file", where=as_text(str(source)), hint=hint)
 
 

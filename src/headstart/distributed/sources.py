@@ -7,7 +7,6 @@ changes its own shard and no other.
 from __future__ import annotations
 
 import hashlib
-import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,10 +14,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from headstart.data.archive import is_archive
 from headstart.data.finding import Finding
 from headstart.data.image_set import scan
 from headstart.data.table_splits import parse_values
+from headstart.data.worker_sources import TABLES, TARS, is_parquet, is_webdataset
 from headstart.distributed.remote import expand_url, identity, is_url, open_url
 from headstart.distributed.shard import FileShard, ImageRow, ParquetShard, Shard, TarShard
 from headstart.errors import DataError, first_line
@@ -36,9 +35,6 @@ _NAMES = {
     "split": ("split", "part", "subset", "partition"),
     "name": ("name", "id", "image_id", "key"),
 }
-_PEEKED = 8  # members of a tar that say whether it is a webdataset
-_TABLES, _TARS = (".parquet", ".parq"), (".tar", ".tar.gz", ".tgz")
-_SIDE_FILES = (".cls", ".json", ".txt")
 
 
 @dataclass(frozen=True)
@@ -101,14 +97,14 @@ def _tables_and_tars(source: str) -> list[str] | None:
     Raises:
         DataError: there is none, or something else at an address.
     """
-    if _is_parquet(source):
+    if is_parquet(source):
         return expand_url(source, ".parquet")
-    if _is_webdataset(source):
+    if is_webdataset(source):
         return expand_url(source, ".tar")
     if not is_url(source):
         return None
     inside = expand_url(source, "")  # of a folder, all files
-    found = [url for url in inside if url.endswith(_TABLES)] or [url for url in inside if url.endswith(_TARS)]
+    found = [url for url in inside if url.endswith(TABLES)] or [url for url in inside if url.endswith(TARS)]
     if found:
         return found
     raise DataError(
@@ -121,7 +117,7 @@ def _tables_and_tars(source: str) -> list[str] | None:
 
 def _shards_of(url: str, layout: SourceLayout, *, labelled: bool) -> Sequence[Shard]:
     """The row groups of a Parquet file, or a tar."""
-    return [TarShard(url, identity(url))] if url.endswith(_TARS) else _parquet_shards(url, layout, labelled=labelled)
+    return [TarShard(url, identity(url))] if url.endswith(TARS) else _parquet_shards(url, layout, labelled=labelled)
 
 
 def cut(rows: Sequence[ImageRow]) -> list[FileShard]:
@@ -134,28 +130,6 @@ def cut(rows: Sequence[ImageRow]) -> list[FileShard]:
             shards.append(FileShard(tuple(chunk)))
             chunk = []
     return [*shards, FileShard(tuple(chunk))] if chunk else shards
-
-
-def _is_parquet(source: str) -> bool:
-    if source.endswith(_TABLES):
-        return True
-    folder = Path(source)
-    return not is_url(source) and folder.is_dir() and next(folder.glob("*.parquet"), None) is not None
-
-
-def _is_webdataset(source: str) -> bool:
-    if not source.endswith(_TARS):
-        return False
-    if is_url(source) or any(c in source for c in "*?["):
-        return True
-    if not is_archive(Path(source)):
-        return False
-    try:
-        with tarfile.open(source, mode="r|*") as tar:
-            names = [member.name for _, member in zip(range(_PEEKED), tar, strict=False) if member.isfile()]
-    except (tarfile.TarError, EOFError, OSError):
-        return False  # `unpack` says what is wrong with it
-    return any(name.endswith(_SIDE_FILES) for name in names)
 
 
 def _parquet_shards(url: str, layout: SourceLayout, *, labelled: bool) -> list[ParquetShard]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from headstart.backbones.spec import BackboneSpec
 from headstart.data.finding import Finding
+from headstart.data.worker_sources import needs_workers, training_words
 from headstart.evaluation.evaluation import Evaluation
 from headstart.evaluation.intervals import Interval, points
 from headstart.reports.interpretation import ends
@@ -109,7 +110,7 @@ def _images(second_half: Interval | None, source: str, run: str) -> NextStep | N
         return NextStep(f"Add images: {gained}.", shlex.join(["headstart", "advise", "more", run]))
     return NextStep(
         f"Compare backbones on your images rather than add more: {gained}.",
-        shlex.join(["headstart", "advise", source]),
+        "" if needs_workers(source) else shlex.join(["headstart", "advise", source]),
     )
 
 
@@ -121,5 +122,5 @@ def _backbone(source: str, backbone: BackboneSpec, others: Sequence[BackboneSpec
     return NextStep(
         f"Try the backbone {best.name}: on headstart's development sets its mean accuracy is "
         f"{percent(best.accuracy)}, that of {backbone.name} {percent(backbone.accuracy)}.",
-        shlex.join(["headstart", "train", source, "--backbone", best.name]),
+        shlex.join([*training_words(source), "--backbone", best.name]),
     )

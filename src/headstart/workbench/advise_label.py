@@ -15,6 +15,7 @@ from headstart.advice.next_to_label import LabelCandidate, choose_to_label
 from headstart.classifier.classifier import Classifier
 from headstart.data.image_set import scan_unlabelled
 from headstart.data.unlabelled import UNLABELLED
+from headstart.data.worker_sources import training_words
 from headstart.errors import DataError, RecipeError
 from headstart.features.matrix import Features
 from headstart.options import PredictOptions, takes
@@ -89,7 +90,7 @@ def advise_label(
         unlabelled=len(features.names),
         chosen=chosen,
         sure=sure,
-        command=shlex.join(["headstart", "train", str(opened.record["source"])]),
+        command=shlex.join(training_words(opened.record["source"])),
     )
 
 

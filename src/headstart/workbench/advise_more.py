@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headstart.advice.learning_curve import LearningCurve, measure_learning_curve
+from headstart.data.worker_sources import needs_workers
 from headstart.errors import RunError
 from headstart.plain import Plain
 from headstart.progress import OnEvent, print_event
@@ -62,9 +63,8 @@ def advise_more(run: str | Path | Run, *, seed: int = 0, on_event: OnEvent | Non
             seed=seed,
             progress=session.progress("learning curve", unit="heads"),
         )
-    command = ""
-    if curve.verdict == "not-the-limit":
-        command = shlex.join(["headstart", "advise", str(opened.record["source"])])
-    elif curve.verdict == "nothing-learnt":
-        command = shlex.join(["headstart", "show", str(opened.record["source"])])
+    command, source = "", str(opened.record["source"])
+    verb = {"not-the-limit": "advise", "nothing-learnt": "show"}.get(curve.verdict)
+    if verb and not needs_workers(source):
+        command = shlex.join(["headstart", verb, source])
     return MoreImagesAdvice(run=str(opened.folder), curve=curve, command=command)

@@ -110,9 +110,10 @@ def expand(source: str | os.PathLike[str], roots: dict[Path, str]) -> list[Path]
         DataError: nothing has a name of the pattern, the archive cannot be unpacked, or it is a Parquet file.
     """
     path = Path(source)
-    if path.suffix.lower() in _TABLES and os.path.isfile(path):  # noqa: PTH113  # as below
-        hint = "Images in Parquet files are read by workers: add --on local."
-        raise DataError(expected="images, folders or archives", found="a Parquet file", where=path, hint=hint)
+    if path.suffix.lower() in _TABLES:
+        from headstart.data.worker_sources import check_read_here  # as for scan_unlabelled below
+
+        check_read_here(path, expected="images, folders or archives")
     if any(c in str(path) for c in _PATTERN) and not os.path.lexists(path):
         found = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207  # absolute ones too
         if not found:

@@ -14,6 +14,7 @@ import numpy as np
 from headstart.curation.decisions import ACTIONS, FILE, Decision, DecisionFile, Decisions
 from headstart.curation.label_errors import Margins, expected_errors, label_margins
 from headstart.curation.what_if import WhatIf, what_if
+from headstart.data.worker_sources import training_words
 from headstart.errors import DataError, RecipeError, near
 from headstart.heads.knn import nearest
 from headstart.heads.regularization_path import LabelledFeatures, Labels, Matrix
@@ -209,7 +210,7 @@ class Review:
     @property
     def apply_command(self) -> str:
         """The command that trains with the decisions."""
-        return shlex.join(["headstart", "train", str(self.run.record["source"]), "--review", str(self.run.folder)])
+        return shlex.join([*training_words(self.run.record["source"]), "--review", str(self.run.folder)])
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

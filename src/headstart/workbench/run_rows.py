@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from headstart import runtime
 from headstart.data.image_set import scan
+from headstart.data.worker_sources import needs_workers
 from headstart.errors import HeadstartError, RunError, near
 from headstart.features.matrix import Features
 from headstart.heads.linear_probe import TrainingRows
@@ -162,6 +163,8 @@ def _numbered(groups: Sequence[str]) -> Labels:
 def paths_of(run: Run, names: Sequence[str]) -> tuple[dict[str, Path], str]:
     """Where the images of a run lie now: name → path, and why some are missing (empty: none is)."""
     source = Path(run.record["source"])
+    if needs_workers(run.record["source"]):
+        return {}, "The images cannot be shown: they are in Parquet files, tars or at an address, which workers read."
     try:
         layout = Recipe.from_dict(run.record["recipe"]).layout
         found = scan(source, unpack_into=runtime.cache_folder() / "archives", layout=layout, stop=False)

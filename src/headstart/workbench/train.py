@@ -176,7 +176,7 @@ def _train(session: Session, source: Path, target: Path, *, job: Job | None = No
             job.pin(dataset.fingerprint(), start.backbone.fingerprint, force=force)
         fit = _Fit(session, dataset, start, work, job)
         fit.run()
-        result = fit.result(source, target, summary=summary, check=check, overlay=overlay)
+        result = fit.result(str(source), target, summary=summary, check=check, overlay=overlay)
         with session.step("write"):
             write_run(session, work, result)
         if job is not None:
@@ -196,10 +196,10 @@ def _train_on(session: Session, cluster: Cluster, source: str, target: Path) -> 
         with session.step("features"):
             dataset = (overlay := training.extract()).dataset
         check_class_names(dataset.classes)
-        session.on_event(summary := summary_of(dataset, Path(source)))
+        session.on_event(summary := summary_of(dataset, source))
         fit = _Fit(session, dataset, training.start, work, None)
         fit.run_on(training)
-        result = fit.result(Path(source), target, summary=summary, check=training.check, overlay=overlay)
+        result = fit.result(source, target, summary=summary, check=training.check, overlay=overlay)
         with session.step("write"):
             training.write_files(fit.evaluation)
             write_run(session, work, result)
@@ -289,7 +289,7 @@ class _Fit:
             if training.leaves_out:  # a head of half the images is compared with one of all but an image
                 self.second_half = self._second_half(self.extracted.features)
 
-    def result(self, source: Path, folder: Path, **found: Any) -> TrainingResult:
+    def result(self, source: str, folder: Path, **found: Any) -> TrainingResult:
         """All of it as one value.
 
         Args:

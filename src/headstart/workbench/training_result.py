@@ -47,7 +47,7 @@ class TrainingResult:
         second_half: what the second half of the training images gained in held-out accuracy; None: not measured.
     """
 
-    source: Path
+    source: str
     folder: Path
     summary: DatasetSummary
     start: StartingPoint
@@ -78,7 +78,7 @@ class TrainingResult:
         return next_steps(
             self.evaluation,
             self.summary.findings,
-            source=str(self.source),
+            source=self.source,
             train_counts=self.summary.counts.get("train", {}),
             backbone=self.backbone.spec,
             others=tuple(SPECS.values()),
@@ -146,7 +146,7 @@ class TrainingResult:
         return tuple(warnings)
 
 
-def summary_of(dataset: Dataset, source: Path) -> DatasetSummary:
+def summary_of(dataset: Dataset, source: str | Path) -> DatasetSummary:
     """What `train` reports first: classes, counts, split, problems."""
     return DatasetSummary(
         source=str(source),

@@ -15,6 +15,7 @@ from headstart import runtime
 from headstart.classifier.card import Card
 from headstart.classifier.classifier import Classifier
 from headstart.data.dataset import Dataset
+from headstart.data.worker_sources import needs_workers, recorded_source
 from headstart.recipe import Recipe
 from headstart.reports.inside import write_inside
 from headstart.reports.report import ReportContents, write_report
@@ -63,7 +64,7 @@ def _classifier(result: TrainingResult) -> Classifier:
 def _data(result: TrainingResult) -> dict[str, Any]:
     summary = result.summary
     return {
-        "name": result.source.absolute().name,
+        "name": Path(recorded_source(result.source)).name,
         "fingerprint": result.dataset.fingerprint(),
         "images": summary.images,
         "classes": list(summary.classes),
@@ -82,7 +83,7 @@ def _record(session: Session, result: TrainingResult, card: Card) -> dict[str, o
         "id": session.run_id,
         "command": session.command,
         "recipe": session.recipe,
-        "source": result.source.absolute(),
+        "source": recorded_source(result.source),
         "data": card.data,
         "plan": result.plan.rows,
         "backbone": {"name": backbone.spec.name, **backbone.weights.to_dict(), "fingerprint": backbone.fingerprint},
@@ -122,8 +123,10 @@ def _inspect(session: Session, path: Path, classifier: Classifier, *, result: Tr
     if len(images) < 2:
         return {}
     found = inspect_briefly(session, classifier, images, check=result.check)
-    again = f"headstart inspect all {shlex.quote(str(result.folder))} {shlex.quote(str(result.source))}"
-    write_inside(path, contents_of(found, f"{len(images)} test images of {result.source.absolute().name}", again))
+    source = "IMAGES" if needs_workers(result.source) else result.source  # workers do not inspect
+    again = shlex.join(["headstart", "inspect", "all", str(result.folder), source])
+    name = Path(recorded_source(result.source)).name
+    write_inside(path, contents_of(found, f"{len(images)} test images of {name}", again))
     first = {f"{path.name}#{name}": one.interpretation[0] for name, one in found.results.items() if one.interpretation}
     rules = {} if found.diagnosis is None else {f"{path.name}#doctor": found.diagnosis.summary}
     return rules | first
@@ -158,7 +161,7 @@ def _flip_row(outcome: FineTuneOutcome | None) -> dict[str, str]:
 def _contents(session: Session, result: TrainingResult, inside: Mapping[str, str]) -> ReportContents:
     summary, image_set = result.summary, result.dataset.image_set
     return ReportContents(
-        title=result.source.absolute().name,
+        title=Path(recorded_source(result.source)).name,
         evaluation=result.evaluation,
         findings=(*summary.findings, result.shortcuts),
         source=str(image_set.source),
