@@ -181,7 +181,7 @@ def test_what_comes_while_features_are_computed_is_in_the_next_result(
     following: tuple[Project, Page, Learner], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project, page, learner = following
-    wait(lambda: learner.audited.revision == project.revision and not learner._busy)
+    wait(lambda: learner._learned == (project.revision, learner.audited) and not learner._busy)  # of the audit, too
     computed = learner._live.absorb_all
 
     def another_comes() -> None:

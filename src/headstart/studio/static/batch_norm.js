@@ -2,7 +2,7 @@
 import { h, fill, button } from "./dom.js";
 import { get } from "./api.js";
 import { attempt } from "./said.js";
-import { draw } from "./chart.js";
+import { draw, key } from "./chart.js";
 import { numberTable } from "./identity.js";
 
 const BOOK = { momentum: 0.1, batch_size: 64 };
@@ -46,7 +46,7 @@ export function batchNorm() {
     const ys = lines.flatMap((/** @type {any} */ one) => one.y);
     draw(place, { title: panel.title, x: panel.x_label || "batch", xs: [Math.min(...xs), Math.max(...xs)], ys: [Math.min(...ys), Math.max(...ys)],
       series: lines.map((/** @type {any} */ one, /** @type {number} */ i) => ({ x: one.x, y: one.y, kind: one.style === "dots" ? "dots" : one.style === "dashes" ? "dashes" : "line", colour: COLOURS[i], label: one.name })) });
-    place.append(h("p", { class: "legend-line" }, panel.title, ": ", lines.map((/** @type {any} */ one, /** @type {number} */ i) => [h("i", { class: COLOURS[i] }), ` ${one.name} `])));
+    place.append(h("p", { class: "legend-line" }, panel.title, ": ", lines.map((/** @type {any} */ one, /** @type {number} */ i) => [key(COLOURS[i], one.name), " "])));
   }
 
   show();

@@ -5,8 +5,9 @@ import { attempt } from "./said.js";
 
 export function residualBlocks() {
   const model = h("select", { id: "blocks-of", onchange: () => { off.clear(); showLines(); ask(); } });
-  const image = h("img", { alt: "Your picture", hidden: true });
+  const image = h("img", { alt: "Your picture" });
   const file = h("input", { type: "file", accept: "image/*", hidden: true, "data-of": "blocks", onchange: () => { if (file.files?.[0]) take(file.files[0]); } });
+  const stage = h("div", { class: "stage", hidden: true }, image);
   const answer = h("div", { "aria-live": "polite" });
   const list = h("div", {});
   /** @type {Blob|null} */ let asked = null;
@@ -16,7 +17,7 @@ export function residualBlocks() {
   const showLines = () => window.dispatchEvent(new HashChangeEvent("hashchange")); // those at the foot name a run
   const element = h("section", { class: "card", "aria-label": "Residual blocks switched off" }, h("h2", {}, "What does a residual block do?"),
     h("p", {}, "A residual block adds its branch to a shortcut: output = x + branch(x). Switched off, only the shortcut is left. Some blocks can go alone without a change of the answer, others cannot: try which."),
-    h("div", { class: "columns" }, h("div", {}, h("p", { class: "row" }, button("Choose a picture", () => file.click(), { class: "primary" }), h("label", { for: "blocks-of" }, "Network of"), model), h("div", { class: "stage" }, image), answer), list), file);
+    h("div", { class: "columns" }, h("div", {}, h("p", { class: "row" }, button("Choose a picture", () => file.click(), { class: "primary" }), h("label", { for: "blocks-of" }, "Network of"), model), stage, answer), list), file);
 
   /** @param {Blob} blob */
   function take(blob) {
@@ -24,7 +25,7 @@ export function residualBlocks() {
     off.clear();
     URL.revokeObjectURL(image.src);
     image.src = URL.createObjectURL(blob);
-    image.hidden = false;
+    stage.hidden = false;
     showLines();
     ask();
   }

@@ -1,5 +1,7 @@
 // Small charts as SVG: lines and dots on two axes, in the colours of the page.
 
+import { h } from "./dom.js";
+
 const SVG = "http://www.w3.org/2000/svg";
 const WIDTH = 420;
 const HEIGHT = 260;
@@ -13,6 +15,11 @@ export function svg(tag, props, text) {
   for (const [name, value] of Object.entries(props)) element.setAttribute(name, String(value));
   if (text !== undefined) element.textContent = text;
   return element;
+}
+
+/** What a colour stands for; the mark and its words stay on one line. @param {string} colour @param {string} text */
+export function key(colour, text) {
+  return h("span", { class: "key" }, h("i", { class: colour }), ` ${text}`);
 }
 
 /** The two scales of a chart. @param {[number, number]} xs @param {[number, number]} ys */

@@ -3,7 +3,7 @@ import { h, fill, button, counted, percent } from "./dom.js";
 import { get } from "./api.js";
 import { store, on } from "./store.js";
 import { attempt } from "./said.js";
-import { draw } from "./chart.js";
+import { draw, key } from "./chart.js";
 
 const AT_ONCE = 300; // images up to which the curve is measured unasked: under a second
 
@@ -41,7 +41,7 @@ export function learningCurve() {
     draw(place, { title: found.summary, x: "images", xs: [log(Math.min(...sizes)), log(Math.max(...sizes))], ys: [0, Math.max(1, 105 * most)], tick: (value) => Math.round(2 ** value).toLocaleString("en"),
       series: [{ x: found.points.map((/** @type {any} */ one) => log(one.images)), y: found.points.map((/** @type {any} */ one) => 100 * one.error), kind: "line", colour: "s-blue", label: "measured" }, { x: found.points.map((/** @type {any} */ one) => log(one.images)), y: found.points.map((/** @type {any} */ one) => 100 * one.error), kind: "dots", colour: "s-blue", label: "" },
         { x, y: line("error"), kind: "line", colour: "s-orange", label: "forecast" }, { x, y: line("low"), kind: "dashes", colour: "s-orange", label: "90 % band" }, { x, y: line("high"), kind: "dashes", colour: "s-orange", label: "" }] });
-    fill(body, place, h("p", { class: "legend-line" }, "Error in %: ", h("i", { class: "s-blue" }), " measured ", h("i", { class: "s-orange" }), " forecast, dashed: its 90 % band"), h("p", {}, found.summary),
+    fill(body, place, h("p", { class: "legend-line" }, "Error in %: ", key("s-blue", "measured"), " ", key("s-orange", "forecast, dashed: its 90\u00a0% band")), h("p", {}, found.summary),
       found.gains.length > 0 && h("div", { class: "scroll", tabindex: "0" }, h("table", {}, h("caption", {}, "What the second half of each class's images gained, in points of balanced accuracy"), h("tbody", {}, found.gains.map((/** @type {any} */ one) => h("tr", {}, h("th", { scope: "row", class: "name" }, one.name), h("td", { class: "number" }, counted(one.images, "image")), h("td", { class: "number" }, `${points(one.gain.value)} [${points(one.gain.low)}, ${points(one.gain.high)}]`)))))));
   }
 

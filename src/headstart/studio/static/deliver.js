@@ -95,7 +95,7 @@ export function deliver() {
     fill(status, "Exporting: half a minute …");
     const found = await attempt(() => post(`${address()}/onnx`));
     make.disabled = false;
-    fill(status, found ? `The file gives the classifier's answers: ${percent(found.agreement)} of ${found.images} images get the same class, probabilities differ by ${found.largest.toExponential(1)} at most (allowed ${found.tolerance}).` : "");
+    fill(status, found ? `The file gives the classifier's answers: ${percent(found.agreement)} of ${found.images} images get the same class, probabilities differ by ${found.largest.toPrecision(2)} at most (allowed ${found.tolerance}).` : "");
     if (found) await showRun();
   }
 

@@ -50,9 +50,9 @@ export function button(text, onclick, props = {}) {
   return h("button", { type: "button", onclick, ...props }, text);
 }
 
-/** @param {number} share @returns {string} `94.8 %` */
+/** @param {number} share @returns {string} `94.8 %`, never on two lines */
 export function percent(share) {
-  return `${(100 * share).toFixed(1)} %`;
+  return `${(100 * share).toFixed(1)}\u00a0%`;
 }
 
 /** @param {{value: number, low: number, high: number}|null} interval @returns {string} `94.8 % [90.0, 97.3]` */

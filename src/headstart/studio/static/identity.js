@@ -3,7 +3,7 @@
 import { h, fill, button } from "./dom.js";
 import { get } from "./api.js";
 import { attempt } from "./said.js";
-import { draw, scales } from "./chart.js";
+import { draw, key, scales } from "./chart.js";
 
 const START = { weight: 0.7, bias: -0.2 }; // both units begin here; any start shows the same
 const RATE = 0.1;
@@ -43,7 +43,7 @@ export function identity() {
   const book = h("div", {});
   const element = h("section", { class: "card", "aria-label": "The identity experiment" }, h("h2", {}, "Can a unit learn to do nothing?"),
     h("p", {}, "Each point should come out as it goes in. A unit relu(wx + b) is never negative, so it fails on the left. With a shortcut that adds x, it only has to keep its ReLU inactive."),
-    h("div", { class: "columns" }, h("div", {}, place, h("p", { class: "legend-line" }, h("i", { class: "s-orange" }), " plain ", h("i", { class: "s-blue" }), " with shortcut; dashed: the identity")), h("div", {}, numbers, h("p", { class: "row" }, run, button("One step", () => { advance(1); show(); }), button("Start again", restart)),
+    h("div", { class: "columns" }, h("div", {}, place, h("p", { class: "legend-line" }, key("s-orange", "plain"), " ", key("s-blue", "with shortcut; dashed: the identity"))), h("div", {}, numbers, h("p", { class: "row" }, run, button("One step", () => { advance(1); show(); }), button("Start again", restart)),
       h("label", { for: "shift" }, "Move all points"), shift, h("p", { class: "muted small" }, "Points on the axis can be dragged, too."), h("p", { class: "row" }, button("The textbook's run", showBook)), book)));
 
   /** @param {number} x */

@@ -42,7 +42,7 @@ export function learn() {
     const lowest = Math.min(...recalls);
     const worst = lowest < Math.max(...recalls) ? learned.classes[recalls.indexOf(lowest)] : null;
     fill(live, h("p", { class: "headline" }, percent(learned.accuracy.value), h("span", {}, ` of ${counted(learned.images, "image")} classified correctly by a head that had not seen them`)),
-      h("p", { class: "muted" }, `95 % interval ${percent(learned.accuracy.low)} to ${percent(learned.accuracy.high)}, ${learned.held_out}. `,
+      h("p", { class: "muted" }, `95\u00a0% interval ${percent(learned.accuracy.low)} to ${percent(learned.accuracy.high)}, ${learned.held_out}. `,
         grouped ? `The images are ${counted(learned.groups, "independent group")}: bursts and duplicates are left out together.` : "",
         ` Solved in ${learned.seconds.toFixed(2)} s.`),
       h("div", { class: "scroll", tabindex: "0" }, h("table", {}, h("caption", {}, "Compared with baselines"), h("tbody", {},

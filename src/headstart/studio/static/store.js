@@ -35,7 +35,7 @@ export function lacking() {
   const names = store.learned?.accuracy ? store.learned.empty : [];
   if (!names.length) return "";
   const shown = names.slice(0, 5).join(", ") + (names.length > 5 ? ` and ${names.length - 5} more` : "");
-  return names.length === 1 ? `${shown} has no images: until it has, it is no possible answer.` : `${shown} have no images: until they have, they are no possible answers.`;
+  return names.length === 1 ? `${shown} has no images that can be read: until it has, it is no possible answer.` : `${shown} have no images that can be read: until they have, they are no possible answers.`;
 }
 
 /** Read the state again; several wishes while it is being read become one. @returns {Promise<void>} */

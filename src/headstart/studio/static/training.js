@@ -3,7 +3,7 @@ import { h, fill, button, counted, duration, percent } from "./dom.js";
 import { get, post } from "./api.js";
 import { store, on } from "./store.js";
 import { attempt, say } from "./said.js";
-import { draw } from "./chart.js";
+import { draw, key } from "./chart.js";
 import { cards } from "./cards.js";
 
 /** @type {Record<string, string>} */
@@ -96,7 +96,7 @@ export function trainingPanel(onchange) {
     const last = epochs[epochs.length - 1];
     draw(place, { title: `Loss after each epoch: ${last.loss.toFixed(3)} after epoch ${last.epoch}`, x: "epoch", xs: [Math.min(...x), Math.max(...x, Math.min(...x) + 1)], ys: [0, Math.max(...all) * 1.05 || 1],
       series: [{ x, y: losses, kind: x.length > 1 ? "line" : "dots", colour: "s-blue", label: "training" }, { x: held.map((/** @type {any} */ one) => one.epoch), y: held.map((/** @type {any} */ one) => one.val_loss), kind: held.length > 1 ? "line" : "dots", colour: "s-orange", label: "held out" }] });
-    fill(curves, h("h3", {}, `Fine-tuning, ${counted(epochs.length, "epoch")}`), place, h("p", { class: "legend-line" }, "Loss: ", h("i", { class: "s-blue" }), ` training ${last.loss.toFixed(3)} `, held.length > 0 && [h("i", { class: "s-orange" }), ` held out ${held[held.length - 1].val_loss.toFixed(3)}`]));
+    fill(curves, h("h3", {}, `Fine-tuning, ${counted(epochs.length, "epoch")}`), place, h("p", { class: "legend-line" }, "Loss: ", key("s-blue", `training ${last.loss.toFixed(3)}`), " ", held.length > 0 && key("s-orange", `held out ${held[held.length - 1].val_loss.toFixed(3)}`)));
   }
 
   function showSteps() {
