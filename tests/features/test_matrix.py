@@ -67,3 +67,7 @@ def test_pages_that_are_let_go_of_lose_nothing(tmp_path: Path) -> None:
     np.testing.assert_array_equal(features.view(np.arange(300), ("a", "b"), unit=False).array()[7], 5.0)
     np.testing.assert_array_equal(features["b"][8:], rows[8:, 2:])
     make().release()  # of an array in memory there is nothing to let go of
+
+
+def test_features_show_their_shape_and_stages_and_not_each_name() -> None:
+    assert repr(make()) == "Features(10 images, 10×5 float32: a, b)"

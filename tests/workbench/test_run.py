@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -73,7 +74,7 @@ def test_a_run_lies_beside_its_file_only(run: Run, tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_no_run_is_a_clear_error(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"no readable run\.json"):
+    with pytest.raises(RunError, match=rf"no readable run\.json.*headstart train {re.escape(str(tmp_path))}"):
         Run.load(tmp_path)
 
 

@@ -72,6 +72,9 @@ class Backbone:
         self.flip_tta: FlipTTA | None = None
         self.low_precision: LowPrecision | None = None
 
+    def __repr__(self) -> str:
+        return f"Backbone({self.spec.name}, stages {', '.join(self.stages)})"
+
     @classmethod
     def from_module(
         cls,

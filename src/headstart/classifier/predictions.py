@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from headstart.errors import shown
 from headstart.plain import data_frame
-from headstart.wording import percent
+from headstart.wording import counted, listed, percent
 
 TRUST = ("familiar", "familiarity_percentile", "nearest_image", "prediction_set", "atypical", "rejected")
 """Fields of a Prediction that say whether it can be relied on, in the order of tables."""
@@ -107,8 +108,15 @@ class Predictions(list[Prediction]):
 
     written: tuple[Path, ...] = ()
 
+    def __repr__(self) -> str:  # short: print() has a line for each image
+        return f"Predictions({counted(len(self), 'image')}: {listed([f'{n:,} {name}' for name, n in self._counts()])})"
+
     def __str__(self) -> str:
         return "\n".join(map(str, self))
+
+    def _counts(self) -> list[tuple[str, int]]:
+        answers = ("unreadable" if one.error else "rejected" if one.rejected else str(one.label) for one in self)
+        return Counter(answers).most_common()
 
     def to_dict(self) -> dict[str, list[Any]]:
         """Flat columns: path, label, probability, for frames of videos `time`, `p(<class>)` for each class, error,

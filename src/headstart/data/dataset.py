@@ -68,6 +68,9 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.samples)
 
+    def __repr__(self) -> str:  # short: its fields have a line and more for each image
+        return f"Dataset({self})"
+
     def __str__(self) -> str:
         return f"{len(self):,} images of {len(self.classes)} classes in {self.image_set.source}"
 

@@ -70,6 +70,9 @@ class ImageSet:
     findings: tuple[Finding, ...]
     source: str
 
+    def __repr__(self) -> str:  # short: as for a Dataset
+        return f"ImageSet({len(self.samples):,} images of {len(self.classes)} classes in {self.source})"
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON: classes, and the images of each class in each split (`all` without splits)."""
         counts: dict[str | None, Counter[str]] = {split: Counter() for split in (None, *SPLITS)}

@@ -157,6 +157,10 @@ class Evaluation(Plain):
     groups: int = 0
     held_out: HeldOutAccuracy | None = None
 
+    def __repr__(self) -> str:  # short: print() has all of it in words
+        tested = sum(map(sum, self.confusion))
+        return f"Evaluation(accuracy {self.accuracy}, {tested:,} test images of {len(self.classes)} classes)"
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for strict JSON, `accuracy` first; what is not defined is None."""
         values = super().to_dict()

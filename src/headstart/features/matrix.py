@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.errors import DataError, near
+from headstart.wording import counted
 
 Rows = NDArray[np.float32]
 
@@ -34,6 +35,10 @@ class Features:
     slices: Mapping[str, tuple[int, int]]
     names: tuple[str, ...]
     contents: tuple[str, ...]
+
+    def __repr__(self) -> str:  # short: of 10,000 images the names and hashes alone are 20,000 lines
+        n, d = self.matrix.shape
+        return f"Features({counted(n, 'image')}, {n}×{d} {self.matrix.dtype}: {', '.join(self.slices)})"
 
     @property
     def stages(self) -> tuple[str, ...]:

@@ -66,6 +66,9 @@ class Run:
     record: Mapping[str, Any]
     module: nn.Module | None = None
 
+    def __repr__(self) -> str:  # short: it ends many a notebook cell, and its record fills pages
+        return f"Run({str(self.folder)!r}, accuracy {self.evaluation.accuracy})"
+
     @cached_property
     def classifier(self) -> Classifier:
         """The classifier that was measured, read from its file."""
@@ -172,7 +175,7 @@ class Run:
                 expected="the folder of a run",
                 found=f"no readable {RECORD}",
                 where=folder,
-                hint="Make one: headstart train",
+                hint=f"Make one: headstart train {shlex.quote(str(folder)) if folder.is_dir() else 'PHOTOS'}",
             ) from error
         except (OSError, ValueError) as error:
             raise RunError(
