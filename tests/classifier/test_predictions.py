@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import io
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,8 @@ from PIL import Image
 from headstart.classifier.classifier import Classifier
 from headstart.classifier.predictions import TRUST, Prediction, Predictions
 from headstart.data.images import open_image
-from headstart.errors import DataError, RunError
+from headstart.errors import DataError, DownloadError, RunError
+from local_server import Server
 
 
 def _two() -> Predictions:
@@ -62,6 +64,7 @@ def test_a_prediction_says_what_to_mind_about_it() -> None:
 
 def test_predictions_are_printed_one_a_line() -> None:
     assert str(_two()) == "a.png: x (75.0\u00a0%)\nb.png: the file is empty"
+    assert repr(_two()) == "Predictions(2 images: 1 x, 1 unreadable)"  # as a notebook shows them
 
 
 def test_trust_is_plain_values_in_records_and_columns() -> None:
@@ -128,3 +131,30 @@ def test_one_missing_file_raises_and_among_several_it_is_a_prediction(classifier
     found = classifier.predict([file, photos / "nothing.png"])
 
     assert [bool(p.error) for p in found] == [False, True]  # type: ignore[union-attr]
+
+
+def test_of_several_addresses_one_that_cannot_be_fetched_is_a_prediction_with_its_error(
+    classifier: Classifier, photos: Path
+) -> None:
+    file = next(photos.rglob("*.png"))
+    with contextlib.closing(Server({"a.png": file.read_bytes()})) as server:
+        here, missing = server.url("a.png"), server.url("b.png")
+        found = classifier.predict([here, missing, file], network=True)
+        with pytest.raises(DownloadError, match="HTTP 404"):
+            classifier.predict(missing, network=True)
+
+    assert isinstance(found, Predictions)
+    assert [one.name for one in found] == [here, missing, str(file)]
+    assert found[0].label == found[2].label
+    assert "cannot be fetched: HTTP 404" in (found[1].error or "")
+    with pytest.raises(DataError, match="Allow the network"):  # which is no fault of one of them
+        classifier.predict([file, here])
+
+
+def test_a_folder_is_sent_to_the_function_for_folders_and_what_is_no_image_is_named(
+    classifier: Classifier, photos: Path
+) -> None:
+    with pytest.raises(DataError, match=r"a folder.*headstart\.predict"):
+        classifier.predict(photos)
+    with pytest.raises(DataError, match="an H×W×3 uint8 array or a 3×H×W uint8 tensor, found NoneType"):
+        classifier.predict([next(photos.rglob("*.png")), None])

@@ -30,7 +30,7 @@ from headstart.data.batches import pixel_batches
 from headstart.data.image_source import Readable, is_image_source, list_sources, name_of, readable_image
 from headstart.data.images import BadImage, ImageRules, open_image
 from headstart.engines.choose import measured_forward
-from headstart.errors import ClassifierError, DataError, RecipeError
+from headstart.errors import ClassifierError, DataError, DownloadError, RecipeError
 from headstart.evaluation.conformal import ConformalSets
 from headstart.heads.head import Head
 from headstart.public_api import public_methods
@@ -107,18 +107,18 @@ class Classifier:
 
         Returns:
             A Prediction for one image, Predictions (a list with `to_frame` and `to_dict`) for several. An unreadable
-            image is a Prediction with its error, as is a missing one among several; that for what could be decoded of a
-            damaged image says so in `damaged`.
+            image is a Prediction with its error; so is, among several, a missing one and an address that cannot be
+            fetched. A prediction for what could be decoded of a damaged image says so in `damaged`.
 
         Raises:
-            DataError: the source is no image and holds none, the one file that is asked for is missing, or an address
-                may not or cannot be fetched.
+            DataError: the source is no image and holds none, the one file that is asked for is missing or a folder, or
+                an address may not be fetched. DownloadError: the one address that is asked for cannot be fetched.
         """
         if not _is_path(source) and not is_image_source(source):
             return Predictions(self.stream(source, workers=workers, bgr=bgr, network=network))
         name, image = _named(source, bgr=bgr, network=network)
-        if isinstance(image, Path) and not os.path.exists(image):  # noqa: PTH110  # False for names no disk can hold
-            raise DataError(expected="an image file", found="no such file", where=image)
+        if isinstance(image, Path) and not os.path.isfile(image):  # noqa: PTH113  # False for names no disk can hold
+            _check_one(image)
         try:
             rgb, damage = (image, None) if isinstance(image, np.ndarray) else self._opened(image)
         except BadImage as bad:
@@ -159,11 +159,17 @@ class Classifier:
                 raise RecipeError(expected=f"a whole number of at least 1 as {name}", found=repr(number), where=name)
         names: list[str] = []
 
-        def images() -> Iterator[Readable]:  # one after another: they may be files, arrays and addresses without end
+        def images() -> Iterator[
+            Readable | BadImage
+        ]:  # one after another: they may be files, arrays and addresses without end
             for source in sources if isinstance(sources, (list, tuple, Iterator)) else list_sources(sources):
-                name, image = _named(source, bgr=bgr, network=network)
-                names.append(name)
-                yield image
+                names.append("")  # before it is opened: a name for each position
+                try:
+                    names[-1], image = _named(source, bgr=bgr, network=network)
+                    yield image
+                except DownloadError as error:  # one of several: as a file that is missing
+                    names[-1] = name_of(source)
+                    yield BadImage(f"cannot be fetched: {error.found}")
 
         prepare = self.backbone.preprocess.prepare
         for batch in pixel_batches(images(), prepare, rules=self._lenient, batch_size=batch_size, workers=workers):
@@ -276,6 +282,15 @@ class _FastForward:
 def _is_path(source: object) -> bool:
     """Whether it is a path as it stands: the usual case, which needs no look at other kinds."""
     return isinstance(source, Path) or (isinstance(source, str) and "://" not in source)
+
+
+def _check_one(path: Path) -> None:
+    """Refuse what is no image at all; a pipe may be one."""
+    if not os.path.exists(path):  # noqa: PTH110
+        raise DataError(expected="an image file", found="no such file", where=path)
+    if path.is_dir():
+        hint = "For all of its images: headstart.predict(classifier, folder)."
+        raise DataError(expected="an image file", found="a folder", where=path, hint=hint)
 
 
 def _named(source: Any, *, bgr: bool, network: bool) -> tuple[str, Readable]:

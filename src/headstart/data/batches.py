@@ -44,7 +44,7 @@ _Prepared = tuple[NDArray[np.uint8] | None, str | None]  # pixels, or None; why 
 
 
 def pixel_batches(
-    sources: Iterable[Path | bytes | NDArray[np.uint8]],
+    sources: Iterable[Path | bytes | NDArray[np.uint8] | BadImage],
     prepare: Prepare,
     *,
     rules: ImageRules,
@@ -54,7 +54,7 @@ def pixel_batches(
 ) -> Generator[PixelBatch, None, None]:
     """Decode and prepare every source once, in order; at most three batches are in memory.
 
-    Sources are paths, the bytes of files, or pixels H×W×3 uint8.
+    Sources are paths, the bytes of files, or pixels H×W×3 uint8; or the reason why one of them could not be had.
 
     A batch may be empty of pixels (0×…) when all of its images failed.
 
@@ -65,7 +65,9 @@ def pixel_batches(
 
     rules = replace(rules, checked=contents is not None)  # contents come from the index, which has opened them
 
-    def one(position: int, source: Path | bytes | NDArray[np.uint8]) -> _Prepared:
+    def one(position: int, source: Path | bytes | NDArray[np.uint8] | BadImage) -> _Prepared:
+        if isinstance(source, BadImage):
+            return None, source.reason
         if isinstance(source, np.ndarray):
             return _packed(prepare(source)), None
         try:

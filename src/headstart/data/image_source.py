@@ -81,6 +81,8 @@ def readable_image(source: object, *, bgr: bool = False, network: bool = False) 
         return _pillow(source)
     if isinstance(source, os.PathLike) and not isinstance(source, Path):
         return as_path(os.fspath(source))
+    if not isinstance(source, (str, Path)):
+        raise _refused(type(source).__name__, "Save the picture into a file, or give its pixels as an array.")
     return as_path(source)
 
 
