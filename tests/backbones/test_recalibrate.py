@@ -127,3 +127,12 @@ def test_a_network_without_batch_norm_stays_unchanged() -> None:
     recalibrate_batch_norm(network, _batches(_sorted_data(), 16))
 
     assert network[0].weight.isfinite().all()
+
+
+def test_the_batch_norms_of_several_batches_are_counted() -> None:
+    network, counted = nn.Sequential(nn.BatchNorm2d(2), nn.ReLU(), nn.BatchNorm2d(2)), list[tuple[int, int]]()
+    x = torch.rand(4, 2, 3, 3)
+    recalibrate_batch_norm(
+        network, lambda: [x[:2], x[2:]], on_progress=lambda done, total: counted.append((done, total))
+    )
+    assert counted == [(1, 2), (2, 2)]

@@ -15,7 +15,7 @@ from headstart.backbones.backbone import load_backbone
 from headstart.best_practices.doctor import doctor as examine
 from headstart.errors import RecipeError
 from headstart.inspection.catalogue import ANALYSES
-from headstart.progress import Event
+from headstart.progress import Detail, Event
 from headstart.workbench.inspect import inspect
 from headstart.workbench.run import Run
 from headstart.workbench.train import train
@@ -136,3 +136,10 @@ def test_a_run_has_a_page_that_looks_inside_unless_it_is_not_wanted(run: Run, ph
     assert not (without.folder / "inside.html").exists()
     assert "inside.html" not in (without.folder / "report.html").read_text(encoding="utf-8")
     assert torch.equal(torch.from_numpy(without.classifier.head.weight), torch.from_numpy(run.classifier.head.weight))
+
+
+@pytest.mark.slow
+def test_one_analysis_is_a_step_that_gives_signs_of_life(run: Run, photos: Path) -> None:
+    events: list[Event] = []
+    inspect("filters", run.folder, photos, on_event=events.append)
+    assert any(isinstance(event, Detail) and event.text.startswith("filters: ") for event in events)

@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from headstart.errors import BackboneError
 from headstart.hooks import watch_inputs
+from headstart.progress import OnProgress
 from headstart.public_api import public_api
 
 Batches = Callable[[], Iterable[Tensor]]
@@ -53,7 +54,12 @@ class _Moments:
 @public_api
 @torch.no_grad()
 def recalibrate_batch_norm(
-    network: nn.Module, batches: Batches, *, prior: float = 0.0, names: Collection[str] | None = None
+    network: nn.Module,
+    batches: Batches,
+    *,
+    prior: float = 0.0,
+    names: Collection[str] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> int:
     """Set every batch norm's running mean and variance to those of its inputs on these images; nothing else changes.
 
@@ -66,6 +72,7 @@ def recalibrate_batch_norm(
         prior: how many images the present statistics count for: the new ones are those of the mixture of so many old
             images and the n new ones. 0: the old ones are discarded.
         names: batch norms that get new statistics; None: all that have statistics.
+        on_progress: called with (batch norms done, in all) where there are several batches, which takes a while.
 
     Returns:
         How many batch norms have new statistics.
@@ -92,8 +99,10 @@ def recalibrate_batch_norm(
         if second is None:
             return _in_one_pass(network, norms, first, old=old)
         runs = _count_runs(network, norms, first)
-        for name in runs:
+        for done, name in enumerate(runs, start=1):
             _estimate(network, batches, _Norm(name, norms[name], runs[name], old))
+            if on_progress is not None:
+                on_progress(done, len(runs))
         return len(runs)
     finally:
         for module, training in modes:

@@ -104,7 +104,8 @@ def inspect(
     if what == "all":
         found = inspect_all(session, opened, images, before=before)
     else:
-        result = run_analysis(what, opened, images, before=before, seed=session.recipe.seed)
+        with session.step(what):
+            result = run_analysis(what, opened, images, before=before, seed=session.recipe.seed)
         found = Inspection(inspected_model(opened).name, len(images), {what: result})
     if figure is not None:
         _draw(found.results[what], Path(figure))

@@ -114,7 +114,7 @@ def recalibrate(
     if not len(pixels):
         raise DataError(expected="an image that can be read", found=f"none of {len(chosen)}", where=chosen[0].path)
     after = before.copy()
-    norms = _measure(after, pixels, prior)
+    norms = _measure(session, after, pixels, prior=prior)
     after = _with_source(after, f"batch norm measured again on {name_of_source(where)}, {len(pixels)} images")
     if before.familiarity is not None or before.conformal is not None:
         session.notice(
@@ -173,14 +173,16 @@ def _evenly(session: Session, samples: Sequence[Sample]) -> list[Sample]:
     return taken
 
 
-def _measure(model: Classifier, prepared: torch.Tensor, prior: float) -> int:
-    preprocess = model.backbone.preprocess
+def _measure(session: Session, model: Classifier, prepared: torch.Tensor, *, prior: float) -> int:
+    preprocess, name = model.backbone.preprocess, "measure batch norm"
+    progress = session.progress(name, unit="layers")
 
     def batches() -> list[torch.Tensor]:
         return [preprocess.normalise(some) for some in torch.split(prepared, 64)]
 
     try:
-        norms = recalibrate_batch_norm(model.backbone.network, batches, prior=prior)
+        with session.step(name):
+            norms = recalibrate_batch_norm(model.backbone.network, batches, prior=prior, on_progress=progress)
     except BackboneError as error:
         raise ClassifierError(expected=error.expected, found=error.found, where=error.where) from error
     if not norms:
