@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from command_line import Headstart
+from headstart.cli.command import show_error
+from headstart.errors import DataError
 from headstart.options import ContinueOptions, EvaluateOptions, PredictOptions, TrainOptions
 from headstart.recipe import Recipe
 
@@ -68,12 +70,32 @@ def test_usage_mistakes_exit_2_with_a_hint(headstart: Headstart, arguments: tupl
 def test_the_common_options_come_first_and_each_field_has_its_group(headstart: Headstart) -> None:
     text = headstart("train", "--help").out
 
-    groups = ["Common", "Data", "Head", "Fine-tuning", "Speed"]
+    groups = ["Common", "Data", "Head", "Fine-tuning", "Speed", "Workers"]
     places = [text.index(f" {group} ") for group in groups]
     assert places == sorted(places)
     common = text[places[0] : places[1]]
     assert common.index("--backbone") < common.index("--strategy") < common.index("--offline")
     assert "--max-pixels" not in common
+    words = " ".join(re.sub("[│╭╮╰╯─]", " ", text).split())
+    assert "images of others are refused [default: those of the images]" in words  # brackets are no markup
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("--strategy probe", ["probe", "probe-then-full"]),
+        ("--backbone efficientnet_l", ["efficientnet_lite0", "efficientnet_lite2"]),
+        ("--backbone ba", ["balanced"]),
+    ],
+)
+def test_a_shell_completes_choices_and_backbones(
+    headstart: Headstart, monkeypatch: pytest.MonkeyPatch, words: str, offered: list[str]
+) -> None:
+    monkeypatch.setenv("_HEADSTART_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", f"headstart train photos {words}")
+    monkeypatch.setenv("COMP_CWORD", "4")
+
+    assert headstart().out.split() == offered
 
 
 @pytest.mark.slow
@@ -99,6 +121,22 @@ def test_a_file_with_options_that_the_command_does_not_have_is_refused(
 
     assert answer.code == 2
     assert "epochs" in answer.err
+
+
+def test_an_error_is_broken_between_words_in_a_terminal_and_its_command_stays_whole(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = DataError(expected="a folder", found="word " * 30, where="x/" * 50, hint=f"headstart train {'y ' * 50}")
+    show_error(error)
+    log = capsys.readouterr().err.splitlines()
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "60")
+    show_error(error)
+
+    screen = capsys.readouterr().err.splitlines()
+    assert [line[:12] for line in log[1:]] == ["  expected: ", "  found:    ", "  where:    ", "  next:     "]
+    assert [line for line in screen if len(line) > 60] == [log[3], log[4]]  # a path and a command, to be copied
+    assert sum(line.count("word") for line in screen) == 30
 
 
 def test_help_is_a_command_too(headstart: Headstart) -> None:

@@ -9,30 +9,30 @@ import typer
 
 from headstart.errors import RecipeError
 
-_PANEL = "Workers"
+WORKERS = "Workers"  # the panel of these options in --help
 
 On = Annotated[
     str | None,
     typer.Option(
-        "--on", help="Run on workers: local (processes), ray or spark. Default: this process.", rich_help_panel=_PANEL
+        "--on", help="Run on workers: local (processes), ray or spark. Default: this process.", rich_help_panel=WORKERS
     ),
 ]
-Address = Annotated[str, typer.Option(help="With --on ray or spark: a running cluster.", rich_help_panel=_PANEL)]
+Address = Annotated[str, typer.Option(help="With --on ray or spark: a running cluster.", rich_help_panel=WORKERS)]
 Processes = Annotated[
-    int, typer.Option(help="With --on: workers; 0: one for each core.", min=0, rich_help_panel=_PANEL)
+    int, typer.Option(help="With --on: workers; 0: one for each core.", min=0, rich_help_panel=WORKERS)
 ]
 Shards = Annotated[
     Path | None,
     typer.Option(
         help="With --on: folder that all workers share, for results; a second call resumes. Default: in the cache.",
-        rich_help_panel=_PANEL,
+        rich_help_panel=WORKERS,
     ),
 ]
 HeldOut = Annotated[
     str,
     typer.Option(
         help="With --on: how lambda is chosen: left-out (as without --on) or folds (from statistics alone).",
-        rich_help_panel=_PANEL,
+        rich_help_panel=WORKERS,
     ),
 ]
 

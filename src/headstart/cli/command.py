@@ -7,7 +7,9 @@ import dataclasses
 import functools
 import inspect
 import json
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_type_hints
@@ -15,6 +17,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 import typer
 from typer.core import TyperGroup
 
+from headstart.cli.cluster_options import WORKERS
 from headstart.cli.progress_display import ProgressDisplay
 from headstart.errors import HeadstartError, PackageError, RecipeError, missing_package, near, shown
 from headstart.files import os_error
@@ -68,6 +71,19 @@ class _InOrder(TyperGroup):
         with _errors_shown({}):
             return super().invoke(ctx)
 
+
+def complete_from(names: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
+    """What a shell offers for a word that was begun: the names that go on as it does."""
+    return lambda incomplete: [name for name in names() if name.startswith(incomplete)]
+
+
+def _backbone_names() -> list[str]:
+    from headstart.workbench.backbones import list_backbones  # when it is asked for: --help stays light
+
+    return ["auto", "fast", "balanced", "accurate", *(str(entry["name"]) for entry in list_backbones())]
+
+
+_COMPLETED = {"backbone": complete_from(_backbone_names)}  # names; of other options their choices
 
 app = typer.Typer(
     name="headstart",
@@ -198,7 +214,8 @@ def print_json(result: object) -> None:
 def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """A command's parameters by name: the function's own, fields of Recipe, --quiet, --verbose and --json."""
     hints = get_type_hints(function, include_extras=True)
-    found = []
+    found: list[inspect.Parameter] = []
+    of_workers: list[inspect.Parameter] = []  # for few people: behind the common options
     for parameter in inspect.signature(function).parameters.values():
         hint = hints[parameter.name]
         if parameter.kind is parameter.VAR_KEYWORD:
@@ -208,7 +225,9 @@ def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
             found.append(_parameter("config", None, _CONFIG))
             found.append(_parameter("context", inspect.Parameter.empty, typer.Context))
         elif parameter.name != "on_event":
-            found.append(parameter.replace(annotation=hint))
+            panels = [getattr(about, "rich_help_panel", None) for about in getattr(hint, "__metadata__", ())]
+            (of_workers if WORKERS in panels else found).append(parameter.replace(annotation=hint))
+    found += of_workers
     if "on_event" in hints:
         found += [_parameter("quiet", False, _QUIET), _parameter("verbose", False, _VERBOSE)]
     return {parameter.name: parameter for parameter in (*found, _parameter("as_json", False, _JSON))}
@@ -246,8 +265,15 @@ def _option(field: dataclasses.Field[Any]) -> inspect.Parameter:
     names = f"--{flag}/--no-{flag}" if field.default is True else f"--{flag}"
     choices = field.metadata["choices"]  # for the help only: Recipe checks the value, and knows those of plug-ins
     about = field.metadata["about"] + (f": {', '.join(choices)}" if choices else "")
+    about = about.replace("[", r"\[")  # typer reads markup in it, and drops what stands in brackets
     group = _GROUP_OF.get(field.name, "Advanced")
-    option = typer.Option(names, help=about, rich_help_panel=group, show_default=field.default is not False)
+    option = typer.Option(
+        names,
+        help=about,
+        rich_help_panel=group,
+        show_default=field.default is not False,
+        autocompletion=_COMPLETED.get(field.name) or (complete_from(lambda: choices) if choices else None),
+    )
     annotation = Annotated.__class_getitem__((kinds[str(field.type)], option))  # type: ignore[attr-defined]
     return _parameter(field.name, None if field.default == () else field.default, annotation)
 
@@ -305,7 +331,23 @@ def show_error(error: HeadstartError) -> None:
     kind = "option" if isinstance(error, RecipeError) else type(error).__name__.removesuffix("Error").lower()
     print(f"{kind} error", file=sys.stderr)
     for name, text in error.lines():
-        print(f"  {name + ':':10}{shown(text)}", file=sys.stderr)
+        print(_hanging(f"  {name + ':':10}", shown(text)), file=sys.stderr)
+
+
+def _hanging(head: str, text: str) -> str:
+    """A line for a log; for a terminal lines broken between words, but a command stays whole, to be copied."""
+    if not sys.stderr.isatty() or "headstart " in text:
+        return head + text
+    width = shutil.get_terminal_size().columns
+    lines = textwrap.wrap(
+        text,
+        width,
+        initial_indent=head,
+        subsequent_indent=" " * len(head),
+        break_long_words=False,  # paths
+        break_on_hyphens=False,  # options
+    )
+    return "\n".join(lines) or head
 
 
 def show_stopped() -> None:
