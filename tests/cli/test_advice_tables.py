@@ -109,7 +109,8 @@ def test_augmentations_fit_80_columns(capsys: pytest.CaptureFixture[str], monkey
     )
     checks = [
         TransformCheck(
-            name=name, verdict=verdict, accuracy=0.5, change=Interval(-0.4, -0.5, -0.3, 20, method=""), movement=1.2,
+            name=name, verdict=verdict, accuracy=0.5, before=Interval(0.9, 0.7, 0.97, 20, method=""),
+            change=Interval(-0.4, -0.5, -0.3, 20, method=""), movement=1.2,
             flows=flows, worst=(moved,) * 3,
         )
         for name, verdict, flows in (("horizontal-flip", "unsafe", (flow,)), ("hue", "useful", ()))
@@ -119,3 +120,5 @@ def test_augmentations_fit_80_columns(capsys: pytest.CaptureFixture[str], monkey
     assert max(map(len, out.splitlines())) <= 80
     assert "[b]left → right: 18 of 20" in out
     assert "--no-flips" in out
+    assert "accuracy 90.0 % [70.0, 97.0] untransformed" in " ".join(out.split())
+    assert "accuracy -40.0 points [-50.0, -30.0], features move 1.2" in " ".join(out.split())

@@ -22,7 +22,8 @@ def test_review_lists_suspects_and_notes_decisions(headstart: Headstart, copied:
     listed = headstart("review", str(copied))
     found = hs.review(copied, on_event=None)
     assert listed.code == 0
-    assert f"may have a wrong label: {found.count()} suspect" in listed.out
+    assert f"{found.count()} training image" in listed.out
+    assert f"estimated number of wrong labels: {found.expected:.0f}" in listed.out
     assert "--relabel IMAGE=CLASS" in " ".join(listed.out.split())
     name, label = found.rows.names[0], found.run.predictions()[0]["label"]
     other = next(one for one in found.classes if one != label)

@@ -13,7 +13,7 @@ from rich.console import Console
 from command_line import Headstart
 from headstart import runtime
 from headstart.classifier.predictions import Prediction
-from headstart.cli.tables import console, print_analyses, print_predictions, tables_within
+from headstart.cli.tables import Sentence, console, print_analyses, print_predictions, tables_within
 
 
 def test_backbones_have_size_and_licence_on_one_line(headstart: Headstart, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,3 +134,28 @@ def test_of_a_long_list_each_name_has_a_line_beside_the_first_column() -> None:
     header, *lines = out.export_text().splitlines()
     assert header.split() == ["channel", "images"]
     assert [line.split() for line in lines] == [["blocks.6.0.bn2", "#56", names[0]], [names[1]], [names[2]]]
+
+
+def test_names_are_whole_where_they_fit_into_half_of_the_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = "new/1262751255_c56c042b7b.jpg"
+    doubted = Prediction(name, "ants", 0.9, {"ants": 0.9, "bees": 0.1}, familiar=False)
+    screen = Console(force_terminal=True, width=80, file=io.StringIO(), color_system=None)
+
+    print_predictions([doubted], screen)
+    print_predictions([doubted, Prediction("b.png", "bees", 1.0, {"bees": 1.0})], console())
+
+    drawn = screen.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert name in drawn[1]
+    assert max(map(len, drawn)) <= 80
+    piped = capsys.readouterr().out.splitlines()
+    assert piped == [line.rstrip() for line in piped]  # no blanks up to the end of the widest line
+
+
+def test_a_sentence_keeps_a_number_and_its_unit_on_one_line() -> None:
+    screen = Console(force_terminal=True, width=11, file=io.StringIO(), color_system=None)
+
+    screen.print(Sentence("0123456 81\u00a0% of them"))
+
+    assert screen.file.getvalue().split("\n")[:2] == ["0123456 ", "81\u00a0% of "]  # type: ignore[attr-defined]

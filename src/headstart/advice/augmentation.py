@@ -13,14 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.evaluation.design_effect import shared_groups
-from headstart.evaluation.intervals import CONFIDENCE, Interval, wilson
+from headstart.evaluation.intervals import CONFIDENCE, Interval, accuracy_intervals, wilson
 from headstart.evaluation.paired import paired_difference
 from headstart.features.matrix import FeatureView
 from headstart.heads.cross_validation import group_folds
 from headstart.heads.regularization_path import LabelledFeatures, Labels, Matrix
 from headstart.heads.ridge import solve_ridge
 from headstart.plain import Plain
-from headstart.wording import percent
 
 WORST = 10  # images kept of each transform
 VERDICTS = ("unsafe", "harmful", "useful", "harmless")
@@ -66,7 +65,7 @@ class TransformCheck(Plain):
     Args:
         verdict: `unsafe`: it moves images of one class to one other; `harmful`: accuracy falls beyond doubt; `useful`:
             no harm, and features move farther than to the next image; `harmless`: no harm, and they hardly move.
-        accuracy: of the transformed images. change: against the untransformed ones, in pairs.
+        accuracy: of the transformed images. before: of the untransformed ones. change: between the two, in pairs.
         movement: median distance of an image's features from those of its copy, in units of the median distance
             between an image and the most similar one of another group.
         flows: those beyond what chance allows, the largest first. worst: at most ten images.
@@ -75,6 +74,7 @@ class TransformCheck(Plain):
     name: str
     verdict: str
     accuracy: float
+    before: Interval
     change: Interval
     movement: float
     flows: tuple[Flow, ...]
@@ -85,9 +85,11 @@ class TransformCheck(Plain):
         """Why, a clause."""
         if self.verdict == "unsafe":
             return str(self.flows[0])
+        value, low, high = (f"{number * 100:+.1f}" for number in (self.change.value, self.change.low, self.change.high))
+        change = f"accuracy {value} points [{low}, {high}]"
         if self.verdict == "harmful":
-            return f"accuracy falls by {-self.change.value * 100:.1f} points"
-        return f"accuracy {percent(self.accuracy)}, features move {self.movement:.1f} times as far as to the next image"
+            return change
+        return f"{change}, features move {self.movement:.1f} times as far as to the next image"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +139,9 @@ def _check(  # six: one transform of several, on the same images
     labels = images.labels
     first, second = before.argmax(axis=1), after.argmax(axis=1)
     gain = (second == labels).astype(np.int64) - (first == labels)
-    change = paired_difference(gain, shared_groups(images.groups.tolist())).difference
+    groups = shared_groups(images.groups.tolist())
+    change = paired_difference(gain, groups).difference
+    accuracy, over_groups = accuracy_intervals(first == labels, groups)
     flows = _flows(first, second, images, tests=tests)
     if flows:
         verdict = "unsafe"
@@ -149,6 +153,7 @@ def _check(  # six: one transform of several, on the same images
         name=name,
         verdict=verdict,
         accuracy=float((second == labels).mean()),
+        before=over_groups or accuracy,
         change=change,
         movement=moved,
         flows=tuple(flows),

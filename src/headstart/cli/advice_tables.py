@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from headstart.cli.tables import console, plain, safe
+from headstart.cli.tables import Sentence, console, plain, safe
 from headstart.errors import shown
 
 _MOST = 12  # networks shown; the others are worse still, and all are in --json
@@ -26,13 +26,13 @@ def print_backbone_advice(advice: Any) -> None:
         "scores, by which the table is sorted; =: cannot be told apart from the best (95 % interval of the difference, "
         f"in pairs); ms: one image, here.{more}"
     )
-    out.print(Text(about, style="dim"))
+    out.print(Sentence(about, style="dim"))
     for why in dict.fromkeys(advice.left_out.values()):
         titles = ", ".join(title for title, own in advice.left_out.items() if own == why)
         out.print(Text.assemble(("! ", "yellow"), shown(f"{titles}: {why}")))
     out.print(Text(f"Licences of the weights: {_licences(advice)}.", style="dim"))
     out.print()
-    out.print(safe(advice.summary))
+    out.print(Sentence(advice.summary))
     _next(out, advice.command)
 
 
@@ -90,7 +90,7 @@ def print_more_images(advice: Any) -> None:
         out.print(table)
         out.print(Text("gain: of balanced accuracy, by its images beyond half of them.", style="dim"))
     out.print()
-    out.print(safe(advice.summary))
+    out.print(Sentence(advice.summary))
     _next(out, advice.command)
 
 
@@ -111,9 +111,10 @@ def print_images_to_label(advice: Any) -> None:
         table.add_row(f"{number}", safe(one.path), between, *numbers)
     out.print(table)
     sure = f"{advice.sure * 100:.0f}\u00a0% of the {advice.unlabelled:,} images have a margin above 0.9."
-    out.print(Text(f"margin: of the two most probable classes; density: likeness to other images. {sure}", style="dim"))
+    about = "margin: of the two most probable classes; density: likeness to other images."
+    out.print(Sentence(f"{about} {sure}", style="dim"))
     out.print()
-    out.print(Text("Put them into the folders of their classes, and train again:"))
+    out.print(Text("Put them into the folders of their classes, and train again."))
     _next(out, advice.command)
 
 
@@ -131,11 +132,12 @@ def print_augmentations(advice: Any) -> None:
             names = ", ".join(shown(one.name) for one in check.worst)
             out.print(Text.assemble(("! ", "yellow"), f"{check.name} changes most: {names}"))
     about = (
-        f"On {advice.images:,} training images, by heads on {advice.backbone} that saw neither them nor their group. "
+        f"On {advice.images:,} training images, by heads on {advice.backbone} that saw neither them nor their group; "
+        f"accuracy {advice.checks[0].before} untransformed, changes in pairs. "
         "unsafe: images of one class become another; harmful: fewer are recognised; useful: the class stays although "
         "the features move far, so training may learn from it."
     )
-    out.print(safe(about, style="dim"))
+    out.print(Sentence(about, style="dim"))
     if "horizontal-flip" in (*advice.of("unsafe"), *advice.of("harmful")):
         out.print(Text("Fine-tuning flips images: train with --no-flips, or --augment auto.", style="bold"))
 

@@ -30,8 +30,10 @@ def _show_review(review: Any, values: Mapping[str, Any]) -> None:
             out.print(Text.assemble(("Next: ", "bold"), shown(review.apply_command)), soft_wrap=True)
         return
     training = len(review.rows.indices("train"))
-    about = f"About {review.expected:.0f} of {counted(training, 'training image')} may have a wrong label"
-    out.print(Text(f"{about}: {counted(review.count(), 'suspect')}.", style="bold"))
+    suspects = review.count()
+    looks = f"{counted(suspects, 'training image')} of {training:,} {'looks' if suspects == 1 else 'look'} like"
+    wrong = f"estimated number of wrong labels: {review.expected:.0f}"
+    out.print(Text(f"{looks} another class; {wrong}.", style="bold"))
     found = review.suspects
     for split, title in _TITLES.items():
         chosen = [one for one in found if one.split == split][:_SHOWN]

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -36,11 +36,25 @@ def safe(text: str, style: str = "") -> Text:
     return WrappedText(shown(text), style=style)
 
 
+class Sentence:
+    """Text that keeps a number and its unit on one line also where it is printed by itself.
+
+    A Text that is printed by itself becomes one of rich's own, which breaks at no-break spaces.
+    """
+
+    def __init__(self, text: str, style: str = "") -> None:
+        self._text = safe(text, style)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """What rich draws."""
+        yield self._text
+
+
 def print_text(text: str, out: Console) -> None:
     """Print lines that may hold names from outside; in a terminal sentences are wrapped between words."""
     for line in text.splitlines():
         is_table = line.startswith(" ")
-        out.print(safe(line), soft_wrap=is_table or not out.is_terminal)
+        out.print(Sentence(line), soft_wrap=is_table or not out.is_terminal)
 
 
 def plain(*, header: bool = False) -> Table:
@@ -115,13 +129,15 @@ def print_predictions(predictions: Sequence[Any], out: Console) -> None:
     """Predictions as a table, one line each, and how many images each class got."""
     table = plain(header=True)
     widest = max((longest_piece(shown(one.label or "unreadable")) for one in predictions), default=0)
+    name_width = max((cell_len(shown(one.name)) for one in predictions), default=0)
+    least = {"image": name_width if name_width <= out.width // 2 else None, "class": min(widest, _MOST_OF_CLASS)}
     for name in ("image", "class", "probability", "next classes"):
         table.add_column(
             name,
             justify="right" if name == "probability" else "left",
             overflow="fold",
             no_wrap=name == "probability",
-            min_width=min(widest, _MOST_OF_CLASS) if name == "class" else None,
+            min_width=least.get(name),  # a name is broken only where it would take more than half of the line
         )
     for prediction in predictions:
         if prediction.error:
@@ -137,9 +153,7 @@ def print_predictions(predictions: Sequence[Any], out: Console) -> None:
             said = safe("").append(f"{shown(prediction.rejected)}; ", style="yellow")
             share, label = "", Text("-", style="yellow")
         table.add_row(safe(prediction.name), label, share, said.append(rest))
-    # in a file or a pipe each image stays on its line
-    wide = out if out.is_terminal or out.quiet else Console(highlight=False, width=10_000)
-    wide.print(table)
+    _print_lines(table, out)
     if len(predictions) > 1:
         counts = Counter(
             "unreadable" if one.error else "rejected" if one.rejected else str(one.label) for one in predictions
@@ -149,6 +163,16 @@ def print_predictions(predictions: Sequence[Any], out: Console) -> None:
         out.print(safe(f"{len(predictions):,} images: {', '.join([*parts, *more])}"))
     if written := getattr(predictions, "written", ()):
         out.print(safe(f"Written: {', '.join(f'{path}/' if path.is_dir() else str(path) for path in written)}"))
+
+
+def _print_lines(table: Table, out: Console) -> None:
+    """Print a table; in a file or a pipe each row stays on its line, without blanks at its end."""
+    if out.is_terminal or out.quiet:
+        out.print(table)
+        return
+    wide = Console(highlight=False, width=10_000)
+    for line in wide.render_lines(table, pad=False):
+        print("".join(piece.text for piece in line).rstrip())
 
 
 def print_engines(measured: Any, values: Mapping[str, Any]) -> None:
@@ -220,4 +244,4 @@ def _named(entries: Sequence[Mapping[str, str]], title: str, text: str) -> Table
 def _print(table: Table, hint: str) -> None:
     out = console()
     out.print(table)
-    out.print(Text(hint, style="dim"))
+    out.print(Sentence(hint, style="dim"))

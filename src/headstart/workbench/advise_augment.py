@@ -37,8 +37,8 @@ class AugmentationAdvice(Plain):
     """What each transform does to a set of images.
 
     Args:
-        source: of the images. images: training images that were used. accuracy: of the untransformed ones, held out.
-        backbone: whose features were used. checks: one for each transform.
+        source: of the images. backbone: whose features were used. images: training images that were used.
+        checks: one for each transform.
     """
 
     source: str
