@@ -40,6 +40,9 @@ def test_a_folder_is_no_file_and_a_file_no_folder(tmp_path: Path) -> None:
             writable_folder(wrong)
     with pytest.raises(RunError):
         writable_file(tmp_path / "file" / "page.html", makes_parents=True)
+    with pytest.raises(RunError, match=r"the name of a \.onnx file"):  # where the verb makes a folder
+        writable_folder(tmp_path / "model.onnx")
+    assert writable_folder(tmp_path / "v1.2") == tmp_path / "v1.2"
     assert writable_folder(tmp_path / "file", is_new=True) == tmp_path / "file"  # file-2 will be made
 
 

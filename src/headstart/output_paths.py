@@ -13,6 +13,9 @@ from pathlib import Path
 from headstart.errors import HeadstartError, RunError
 from headstart.files import expanded, os_error, printable
 
+# of what the verbs write into their folders: whoever names one wants a file
+_FILES = frozenset({".onnx", ".safetensors", ".html", ".png", ".json", ".csv", ".parquet", ".pt", ".pth"})
+
 
 def writable_file(
     path: str | os.PathLike[str],
@@ -71,6 +74,9 @@ def writable_folder(
     _check_encoding(path, for_model=for_model, kind=kind)
     if path.exists() and not path.is_dir() and not is_new:
         raise kind(expected=expected, found="a file", where=path, hint="Name another folder.")
+    if path.suffix.lower() in _FILES and not path.is_dir():
+        hint = "Name a folder, in which the files get their names."
+        raise kind(expected=expected, found=f"the name of a {path.suffix} file", where=path, hint=hint)
     if path.is_dir() and not is_new:
         _check_access(path, expected=expected, kind=kind)
     else:

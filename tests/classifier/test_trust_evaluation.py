@@ -80,7 +80,7 @@ def test_the_sentences_name_what_is_missed_as_plainly_as_what_is_noticed() -> No
     assert text[3] == "Of drawn pictures: noise 100.0 % noticed."
     assert "95.0 % [88.8, 97.8] of the test images (stated: 95 %" in text[4]
     assert "1.12 classes on average; 88.0 % name one class alone" in text[4]
-    assert "too few images are left" in replace(found, left_out_classes=()).sentences[1]
+    assert "would leave too few images or classes" in replace(found, left_out_classes=()).sentences[1]
     assert "upper bound" in replace(found, fine_tuned=True).sentences[1]
     assert "More than stated" in replace(found, false_rejects=wilson(30, 153)).sentences[0]
     assert found.to_dict()["left_out_classes"][1]["share"]["value"] == 0.93

@@ -85,9 +85,8 @@ class TrustEvaluation(Plain):
         if self.reason or self.false_rejects is None:
             return ""
         if not self.left_out_classes:
-            return (
-                "Whether a new class would be noticed is not measured: without one of these, too few images are left."
-            )
+            why = "leaving out one of the known classes would leave too few images or classes"
+            return f"Whether a new class would be noticed is not measured: {why}."
         ranked = sorted(self.left_out_classes, key=lambda one: -one.share.value)
         shares = [f"{shown(one.name)} {percent(one.share.value)}" for one in ranked]
         best = " (with a network that was trained on them: an upper bound)" if self.fine_tuned else ""

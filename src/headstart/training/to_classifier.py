@@ -24,6 +24,7 @@ from headstart.errors import TrainingError
 from headstart.evaluation.calibration import fit_temperature
 from headstart.heads.head import Head
 from headstart.preserve import preserve
+from headstart.wording import counted
 
 Matrix = NDArray[np.float64]
 
@@ -131,6 +132,13 @@ def _linear_head(network: nn.Module, spec: BackboneSpec, classes: int) -> tuple[
         if isinstance(module, nn.Linear) and any(f"{name}.".startswith(f"{prefix}.") for prefix in prefixes)
     ]
     wanted = (classes, 1) if classes == 2 else (classes,)
+    if linear and linear[-1].out_features not in wanted and linear[-1].in_features == spec.stages[-1].width:
+        raise TrainingError(
+            expected=f"{counted(linear[-1].out_features, 'class name')}, one for each output of the network",
+            found=f"{classes:,}",
+            where="classes",
+            hint="Name all of them in the order of the labels, as dataset.classes of torchvision has them.",
+        )
     if not linear or linear[-1].out_features not in wanted or linear[-1].in_features != spec.stages[-1].width:
         found = f"{linear[-1].in_features} → {linear[-1].out_features}" if linear else "no linear layer there"
         raise TrainingError(

@@ -46,7 +46,7 @@ class RunPredictions(list[dict[str, str]]):
             RunError: there is no such split.
         """
         if split not in _SPLITS:
-            raise RunError(expected=f"a split: {', '.join(_SPLITS)}", found=repr(split), hint=near(split, _SPLITS))
+            raise RunError(expected="a split of the run", found=repr(split), hint=near(split, _SPLITS))
         return RunPredictions([row for row in self if row["split"] == split], self.classes, self._scores)
 
     @property

@@ -44,6 +44,11 @@ def test_removable_needed_and_undecided_blocks_are_counted():
     assert said[1].startswith("1 of 3 blocks can each be removed for less than 3 points")
     assert "stage1." in said[1]
     assert said[2] == "1 block cannot be judged with so few images."
+    also = replace(needed, name="also")
+    equal = interpret_ablation([needed, BLOCK, also], "accuracy")[0]
+    assert (
+        equal == "Without needed the accuracy falls by 30.0 points, as without also, and less without any other block."
+    )
     assert interpret_ablation([needed], "accuracy")[1] == "No block can be removed for reliably less than 3 points."
     assert interpret_ablation([replace(BLOCK, change=None)], "accuracy") == ()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from headstart.inspection.residual.block_measurements import BlockMeasurement
@@ -25,8 +26,13 @@ def interpret_ablation(blocks: Sequence[BlockMeasurement], measured: str) -> tup
     needed = [block for block in blocks if (block.change_high or 0.0) < 0]
     worst = min(blocks, key=lambda block: block.change or 0.0)
     points = -100 * (worst.change or 0.0)
+    equal = [
+        block.name for block in blocks if block is not worst and math.isclose(block.change or 0.0, worst.change or 0.0)
+    ]
+    more = f"as without {listed(equal, _LISTED)}, and less without any other block"
+    more = more if equal else "more than without any other block"
     sentences = [
-        f"Without {worst.name} the {measured} falls by {points:.1f} points, more than without any other block."
+        f"Without {worst.name} the {measured} falls by {points:.1f} points, {more}."
         if points > 0
         else "Removing any single block costs nothing on these images."
     ]
