@@ -37,7 +37,7 @@ def test_the_page_shows_suspects_neighbours_and_commands(tmp_path: Path) -> None
     Image.new("RGB", (300, 200), "teal").save(tmp_path / "1.png")
     write_review(tmp_path / "page.html", PAGE, {"train/a<b>/1.png": tmp_path / "1.png"})
     text = (tmp_path / "page.html").read_text("utf-8")
-    assert "About 3 of 40 training images" in text
+    assert "wrong labels among 40 training images: 3" in text
     assert "a&lt;b&gt;" in text
     assert "a<b>" not in text
     assert text.count("data:image/") == 1
