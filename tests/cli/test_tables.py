@@ -136,19 +136,27 @@ def test_of_a_long_list_each_name_has_a_line_beside_the_first_column() -> None:
     assert [line.split() for line in lines] == [["blocks.6.0.bn2", "#56", names[0]], [names[1]], [names[2]]]
 
 
-def test_names_are_whole_where_they_fit_into_half_of_the_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("name", "is_whole"), [("new/1262751255_c56c042b7b.jpg", True), ("a/very_long/" * 8 + "1.jpg", False)]
+)
+@pytest.mark.parametrize("label", ["ants", "a very long name of a class of things"])
+def test_no_word_of_a_prediction_is_lost_and_names_are_whole_where_they_fit(
+    capsys: pytest.CaptureFixture[str], name: str, label: str, is_whole: bool
 ) -> None:
-    name = "new/1262751255_c56c042b7b.jpg"
-    doubted = Prediction(name, "ants", 0.9, {"ants": 0.9, "bees": 0.1}, familiar=False)
+    shares = {label: 0.9, "bees": 0.1}
+    doubted = Prediction(name, label, 0.9, shares, familiar=False, prediction_set=(label, "bees"))
+    rejected = Prediction(name, None, 0.9, shares, rejected="unlike the training images: 4.5 % of them are as far")
     screen = Console(force_terminal=True, width=80, file=io.StringIO(), color_system=None)
 
-    print_predictions([doubted], screen)
-    print_predictions([doubted, Prediction("b.png", "bees", 1.0, {"bees": 1.0})], console())
+    print_predictions([doubted, rejected], screen)
+    print_predictions([doubted, rejected, Prediction("b.png", "bees", 1.0, {"bees": 1.0})], console())
 
-    drawn = screen.file.getvalue().splitlines()  # type: ignore[attr-defined]
-    assert name in drawn[1]
+    drawn = screen.file.getvalue().splitlines()[1:-1]  # type: ignore[attr-defined]
+    assert (name in drawn[0]) == is_whole
     assert max(map(len, drawn)) <= 80
+    letters = sorted("".join("".join(drawn).split()))
+    texts = [name, label, "90.0%", *doubted.doubt, ";", "bees10.0%", name, "-", rejected.rejected or "", ";"]
+    assert letters == sorted("".join("".join([*texts, label, "90.0%,", "bees10.0%"]).split()))
     piped = capsys.readouterr().out.splitlines()
     assert piped == [line.rstrip() for line in piped]  # no blanks up to the end of the widest line
 

@@ -21,6 +21,8 @@ from headstart.wording import percent
 _WIDTH = 100  # columns of a file or a pipe, unless COLUMNS says otherwise
 _GAP = 3  # columns between two of a table
 _MOST_OF_CLASS = 24  # columns that a class name is sure of
+_PREDICTED = ("image", "class", "probability", "next classes")
+_LEAST = 12  # columns that text beside a name is sure of
 _MOST_COUNTED = 12  # classes in the line of counts
 _NUMBERS = ("{:.1f}", "{}", "{:.2f}", "{:.3f}", "{:.0f}")  # million parameters, px, GMAC, accuracy, MB
 
@@ -127,32 +129,14 @@ def print_backbones(entries: Sequence[Mapping[str, Any]], values: Mapping[str, A
 
 def print_predictions(predictions: Sequence[Any], out: Console) -> None:
     """Predictions as a table, one line each, and how many images each class got."""
+    rows = [_prediction_row(prediction) for prediction in predictions]
     table = plain(header=True)
-    widest = max((longest_piece(shown(one.label or "unreadable")) for one in predictions), default=0)
-    name_width = max((cell_len(shown(one.name)) for one in predictions), default=0)
-    least = {"image": name_width if name_width <= out.width // 2 else None, "class": min(widest, _MOST_OF_CLASS)}
-    for name in ("image", "class", "probability", "next classes"):
-        table.add_column(
-            name,
-            justify="right" if name == "probability" else "left",
-            overflow="fold",
-            no_wrap=name == "probability",
-            min_width=least.get(name),  # a name is broken only where it would take more than half of the line
-        )
-    for prediction in predictions:
-        if prediction.error:
-            table.add_row(safe(prediction.name), Text("unreadable", style="red"), "", safe(prediction.error))
-            continue
-        rest = ", ".join(
-            f"{shown(label)} {percent(share)}" for label, share in prediction.top[not prediction.rejected :]
-        )
-        doubts = [shown(text) for text in (prediction.damaged, prediction.doubt) if text]
-        said = safe("").append("".join(f"{text}; " for text in doubts), style="yellow")
-        share, label = percent(prediction.probability), safe(prediction.label or "")
-        if prediction.rejected:
-            said = safe("").append(f"{shown(prediction.rejected)}; ", style="yellow")
-            share, label = "", Text("-", style="yellow")
-        table.add_row(safe(prediction.name), label, share, said.append(rest))
+    widths = _prediction_widths(rows, out.width) if out.is_terminal else (None,) * 4
+    for name, width in zip(_PREDICTED, widths, strict=True):
+        side: Any = "right" if name == "probability" else "left"
+        table.add_column(name, justify=side, overflow="fold", no_wrap=name == "probability", width=width)
+    for row in rows:
+        table.add_row(*row)
     _print_lines(table, out)
     if len(predictions) > 1:
         counts = Counter(
@@ -163,6 +147,33 @@ def print_predictions(predictions: Sequence[Any], out: Console) -> None:
         out.print(safe(f"{len(predictions):,} images: {', '.join([*parts, *more])}"))
     if written := getattr(predictions, "written", ()):
         out.print(safe(f"Written: {', '.join(f'{path}/' if path.is_dir() else str(path) for path in written)}"))
+
+
+def _prediction_row(prediction: Any) -> tuple[Text, Text, Text, Text]:
+    """Cells of one image: its name, class, probability, and what else is to be said."""
+    if prediction.error:
+        return safe(prediction.name), Text("unreadable", style="red"), Text(""), safe(prediction.error)
+    rest = ", ".join(f"{shown(label)} {percent(share)}" for label, share in prediction.top[not prediction.rejected :])
+    doubts = [shown(text) for text in (prediction.damaged, prediction.doubt) if text]
+    said = safe("").append("".join(f"{text}; " for text in doubts), style="yellow")
+    share, label = Text(percent(prediction.probability)), safe(prediction.label or "")
+    if prediction.rejected:
+        said = safe("").append(f"{shown(prediction.rejected)}; ", style="yellow")
+        share, label = Text(""), Text("-", style="yellow")
+    return safe(prediction.name), label, share, said.append(rest)
+
+
+def _prediction_widths(rows: Sequence[tuple[Text, Text, Text, Text]], width: int) -> tuple[int, int, int, int]:
+    """Columns that each of the four takes of a terminal; a name is broken only where it is wider than half of it.
+
+    Given, because rich takes from the widest column first, whichever is to stay whole.
+    """
+    full = [max(map(cell_len, (name, *(row[i].plain for row in rows)))) for i, name in enumerate(_PREDICTED)]
+    label = max(longest_piece(row[1].plain) for row in rows) if rows else 0
+    label = max(min(label, _MOST_OF_CLASS), min(full[1], _LEAST))
+    spare = max(width - label - full[2] - 3 * _GAP, 2 * _LEAST)
+    name = min(full[0], max(width // 2, spare - full[3]), spare - _LEAST)
+    return name, label, full[2], min(full[3], spare - name)
 
 
 def _print_lines(table: Table, out: Console) -> None:
