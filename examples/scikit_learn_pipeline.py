@@ -8,7 +8,7 @@ from sklearn.pipeline import make_pipeline
 
 from headstart.sklearn import FeatureExtractor, LinearProbe
 
-files = sorted(Path(sys.argv[1]).rglob("*.*g"))
+files = sorted(path for path in Path(sys.argv[1]).rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
 labels = [file.parent.name for file in files]
 pipeline = make_pipeline(FeatureExtractor("embedded"), LinearProbe())
 scores = cross_val_score(pipeline, files, labels, cv=4)

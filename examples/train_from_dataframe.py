@@ -7,7 +7,8 @@ import pandas as pd
 
 import headstart as hs
 
-frame = pd.DataFrame({"path": sorted(Path(sys.argv[1]).rglob("*.*g"))})
+files = sorted(path for path in Path(sys.argv[1]).rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
+frame = pd.DataFrame({"path": files})
 frame["label"] = [path.parent.name for path in frame["path"]]
 frame["split"] = ["test" if i % 4 == 0 else "train" for i in range(len(frame))]  # a column `group` works too
 run = hs.train(frame, backbone="embedded", inside=False)

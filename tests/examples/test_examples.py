@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+import shutil
 import sys
 from pathlib import Path
 
@@ -16,7 +17,7 @@ PRINTED = {  # what each prints on the drawn photos
     "embed_images": "48 images, 512 features each",
     "fixed_classes": "('stripes', 'square', 'disc', 'other')",
     "own_backbone": "('disc', 'square', 'stripes')",
-    "own_training_loop": ".png: ",
+    "own_training_loop": ".PNG: ",
     "predict_arrays": "disc <array>: disc (9",
     "predictions_as_frame": "p(square)",
     "scikit_learn_pipeline": "accuracy 1.000",
@@ -41,11 +42,22 @@ def one_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
+@pytest.fixture(scope="module")
+def camera_photos(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The photos with names in capitals, as cameras give them."""
+    folder = tmp_path_factory.mktemp("camera")
+    for path in photos.rglob("*.png"):
+        there = folder / path.relative_to(photos).with_suffix(".PNG")
+        there.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, there)
+    return folder
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.stem)
 def test_a_program_runs_as_it_stands(
     program: Path,
-    photos: Path,
+    camera_photos: Path,
     one_cache: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -55,7 +67,7 @@ def test_a_program_runs_as_it_stands(
         pytest.importorskip(NEEDS[program.stem])
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HEADSTART_CACHE", str(one_cache))
-    monkeypatch.setattr(sys, "argv", [str(program), str(photos)])
+    monkeypatch.setattr(sys, "argv", [str(program), str(camera_photos)])
 
     runpy.run_path(str(program), run_name="__main__")
 
