@@ -32,7 +32,8 @@ def session() -> list[str]:
             for command in COMMANDS:
                 code, out = run_blocks.run_line(command)
                 assert code == 0, out
-                lines += [f"$ {command}", *out.replace(str(folder.resolve()), "~").rstrip().splitlines(), ""]
+                printed = out.replace(str(folder.resolve()), "~").rstrip().splitlines()
+                lines += [f"$ {command}", *(line.rstrip() for line in printed), ""]  # tables are padded
         shutil.rmtree(folder)
     return lines
 
