@@ -25,6 +25,7 @@ def test_a_rate_and_the_time_left_follow_from_what_is_done() -> None:
             Progress("get", 1500, 3000, seconds=1.0, unit="bytes"),
             "get  1,500/3,000 bytes  1500.0 bytes/s  1 s left",
         ),
+        (Progress("solve head", 51, 100, seconds=2.0, unit="%"), "solve head  51 %  2 s left"),  # no `25.5 %/s`
         (Progress("explain", 2, 4, seconds=110.0), "explain  2/4 images  0.018 images/s  110 s left"),
         (Progress("read", 0, 9, seconds=3.0), "read  0/9 images  …"),
         (Progress("read", 3, 9, seconds=0.01), "read  3/9 images  …"),

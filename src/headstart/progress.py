@@ -96,10 +96,14 @@ def print_event(event: Event) -> None:
 
 
 def progress_line(event: Progress) -> str:
-    """`extract features  120/397 images  31.2 images/s  9 s left`; no rate before there is one to speak of."""
-    counted = f"{event.step}  {event.done:,}/{event.total:,} {event.unit}"
+    """`extract features  120/397 images  31.2 images/s  9 s left`; no rate before it means something."""
+    share = event.unit == "%"
+    done = f"{100 * event.done / max(event.total, 1):.0f}" if share else f"{event.done:,}/{event.total:,}"
+    counted = f"{event.step}  {done} {event.unit}"
     if not event.done or (event.seconds < _FIRST_RATE and event.done < event.total):
         return f"{counted}  …    "
+    if share:
+        return f"{counted}  {event.seconds_left:.0f} s left    "
     rate = f"{event.rate:.1f}" if event.rate >= 1 else f"{event.rate:.2g}"  # a slow step is not one that stands still
     return f"{counted}  {rate} {event.unit}/s  {event.seconds_left:.0f} s left    "
 

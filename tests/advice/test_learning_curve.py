@@ -79,6 +79,20 @@ def test_no_mistake_is_no_proof_that_there_are_none() -> None:
         assert (gain.gain.low, gain.gain.high) == pytest.approx((-wide * z2 / (120 + z2), wide * z2 / (120 + z2)))
 
 
+def test_each_measured_error_has_wilsons_interval() -> None:
+    view, labels = drawn([60, 60], width=40)
+    curve = measure_learning_curve(view, labels, np.arange(120), names=["a", "b"])
+    z, n = norm.ppf(0.975), 120  # whatever the size, all images are predicted
+    for point in curve.points:
+        centre = (point.error + z**2 / (2 * n)) / (1 + z**2 / n)
+        half = z / (1 + z**2 / n) * np.sqrt(point.error * (1 - point.error) / n + z**2 / (4 * n**2))
+        assert (point.low, point.high) == pytest.approx((centre - half, centre + half))
+    last = curve.points[-1]
+    assert last.error > 0
+    assert (1 - last.high, 1 - last.low) == pytest.approx((curve.accuracy.low, curve.accuracy.high))
+    assert f"the error is {last.error * 100:.1f}\u00a0% [{last.low * 100:.1f}, {last.high * 100:.1f}]" in curve.summary
+
+
 @pytest.mark.slow
 def test_duplicates_in_one_group_do_not_make_the_curve_better() -> None:
     view, labels = drawn([40, 40], width=60)

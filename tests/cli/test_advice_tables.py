@@ -76,14 +76,18 @@ def test_more_images_fit_80_columns(capsys: pytest.CaptureFixture[str], monkeypa
         images=1000,
         accuracy=wilson(900, 1000),
         chance=0.5,
-        points=(CurvePoint(images=500, error=0.14), CurvePoint(images=1000, error=0.1)),
+        points=(
+            CurvePoint(images=500, error=0.14, low=0.12, high=0.163),
+            CurvePoint(images=1000, error=0.1, low=0.083, high=0.12),
+        ),
         forecasts=tuple(Forecast(images=n, error=0.06, low=0.04, high=0.08) for n in (1500, 2000, 4000)),
         gains=(ClassGain(name="[b]bees", images=9, gain=Interval(0.03, 0.01, 0.05, 1000, method="")),),
     )
     print_more_images(MoreImagesAdvice(run="runs/bees", curve=curve, command="headstart advise bees"))
     out = capsys.readouterr().out
     assert max(map(len, out.splitlines())) <= 80
-    assert "[92.0, 96.0]" in out
+    assert "86.0   [83.7, 88.0]" in out  # measured
+    assert "[92.0, 96.0]" in out  # forecast
     assert "[b]bees" in out
     assert "+3.0 [+1.0, +5.0]" in out
     assert out.splitlines()[-1] == "Next: headstart advise bees"

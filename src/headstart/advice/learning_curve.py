@@ -37,10 +37,12 @@ Wrong = NDArray[np.bool_]
 
 @dataclass(frozen=True, kw_only=True)
 class CurvePoint(Plain):
-    """The error measured with so many training images."""
+    """The error measured with so many training images, with its 95 % interval; shares in [0, 1]."""
 
     images: int
     error: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,20 +102,20 @@ class LearningCurve(Plain):
     @property
     def summary(self) -> str:
         """What the curve says, a few sentences."""
-        error, (_, twice, far) = self.points[-1].error, self.forecasts
+        now, (_, twice, far) = self.points[-1], self.forecasts
         ahead = f"{_band(twice)} with {twice.images:,} images, {_band(far)} with {far.images:,} (90 % bands)"
-        now = f"With {self.images:,} training images the error is {percent(error)}"
+        text = f"With {self.images:,} training images the error is {_band(now)}"
         if self.verdict == "nothing-learnt":
-            return f"{now}, no less beyond doubt than that of always naming the largest class: check the labels first."
+            return f"{text}, no less beyond doubt than that of always naming the largest class: check the labels first."
         if self.verdict == "no-mistakes":
             return (
-                f"{now} [0.0, {(1 - self.accuracy.low) * 100:.1f}]: none of them is wrong when its group is left out, "
-                "so that nothing can be seen to help. Test the classifier on images from elsewhere."
+                f"{text}: none of them is wrong when its group is left out, so that nothing can be seen to help. Test "
+                "the classifier on images from elsewhere."
             )
         if self.verdict == "not-the-limit":
-            return f"{now}; the forecast is {ahead}. The images are not the limit: try another backbone."
+            return f"{text}; the forecast is {ahead}. The images are not the limit: try another backbone."
         words = "More images help" if self.verdict == "more-images" else "More images may help"
-        text = f"{now}. {words}: the forecast is {ahead}, all classes growing alike."
+        text += f". {words}: the forecast is {ahead}, all classes growing alike."
         first = self.gains[0] if self.gains else None
         if first is not None and first.is_certain:
             gain = f"{points(first.gain)} of balanced accuracy"
@@ -146,11 +148,14 @@ def measure_learning_curve(
     """
     classes = _classes_to_measure(labels, len(names))
     heads = Heads(view, labels, groups, classes=len(names), progress=progress, others=len(classes) * _DRAWS)
-    counts, samples = measure_errors(heads, seed=seed)
+    counts, wrong = _measured(heads, seed)
+    samples = _bootstrap(wrong, groups, seed=seed)
     full = heads.wrong(np.arange(len(labels)))
     gains = [_gain(heads, full, label, name=names[label], seed=seed, among=len(classes)) for label in classes]
     shares = np.bincount(labels, minlength=len(names)) / len(labels)
-    accuracy = share_interval(~full, shared_groups(groups.tolist()))
+    shared = shared_groups(groups.tolist())
+    accuracy = share_interval(~full, shared)
+    errors = [share_interval(of_size, shared) for of_size in wrong.mean(axis=0)]  # of each image over the draws
     ahead = forecast(counts, samples, [round(times * len(labels)) for times in HORIZON], seed=seed)
     if not full.any():  # no sample of images without a mistake has one: their band would be 0 wide
         ahead = tuple(replace(one, high=max(one.high, 1 - accuracy.low)) for one in ahead)
@@ -159,7 +164,8 @@ def measure_learning_curve(
         accuracy=accuracy,
         chance=float(shares.max()),
         points=tuple(
-            CurvePoint(images=round(count), error=float(error)) for count, error in zip(counts, samples[0], strict=True)
+            CurvePoint(images=round(count), error=error.value, low=error.low, high=error.high)
+            for count, error in zip(counts, errors, strict=True)
         ),
         forecasts=ahead,
         gains=tuple(sorted(gains, key=lambda gain: -gain.gain.value)),
@@ -227,13 +233,19 @@ def gain_of_second_half(heads: Heads, wrong: Wrong, *, seed: int = 0) -> Interva
 
 def measure_errors(heads: Heads, *, seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """K mean sizes, and R×K errors: those measured, then bootstrap samples of them; what `forecast` takes."""
+    counts, wrong = _measured(heads, seed)
+    return counts, _bootstrap(wrong, heads.groups, seed=seed)
+
+
+def _measured(heads: Heads, seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """K mean sizes, and B×K×N: whether each image is wrong by the head of each draw and size."""
     labels, groups = heads.labels, heads.groups
     orders = [nested_order(labels, groups, seed=seed + draw) for draw in range(_DRAWS)]
     smaller = [[beginning(order, groups, size) for size in heads.sizes[:-1]] for order in orders]
     full = heads.wrong(np.arange(len(labels)))
     wrong = np.array([[*(heads.wrong(rows) for rows in draw), full] for draw in smaller], dtype=np.float64)  # B×K×N
     counts = [np.mean([len(draw[k]) for draw in smaller]) for k in range(len(heads.sizes) - 1)]
-    return np.array([*counts, len(labels)]), _bootstrap(wrong, groups, seed=seed)
+    return np.array([*counts, len(labels)]), wrong
 
 
 def _classes_to_measure(labels: Labels, classes: int) -> list[int]:
@@ -281,5 +293,5 @@ def _mean_gain(gains: NDArray[np.float64], groups: Labels) -> Interval:
     return mean_interval(gains, shared) if gains.any() else paired_difference(gains, shared).difference
 
 
-def _band(found: Forecast) -> str:
+def _band(found: CurvePoint | Forecast) -> str:
     return f"{percent(found.error)} [{found.low * 100:.1f}, {found.high * 100:.1f}]"

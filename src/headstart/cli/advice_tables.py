@@ -70,15 +70,14 @@ def print_more_images(advice: Any) -> None:
     """The learning curve with its forecasts, what each class is worth, and what follows."""
     out, curve = console(), advice.curve
     table = plain(header=True)
-    for name in ("training images", "accuracy, %", "90 % band"):
+    for name in ("training images", "accuracy, %", "95 % interval", "forecast, %", "90 % band"):
         table.add_column(name, justify="right", no_wrap=True)
     for point in curve.points:
-        table.add_row(f"{point.images:,}", f"{(1 - point.error) * 100:.1f}", "")
+        table.add_row(f"{point.images:,}", *_with_ends(point), "", "")
     for one in curve.forecasts:
-        band = f"[{(1 - one.high) * 100:.1f}, {(1 - one.low) * 100:.1f}]"
-        table.add_row(f"{one.images:,}", f"{(1 - one.error) * 100:.1f}", band, style="bold")
+        table.add_row(f"{one.images:,}", "", "", *_with_ends(one), style="bold")
     out.print(table)
-    out.print(Text("Rows with a band: forecasts. Images are predicted without their group.", style="dim"))
+    out.print(Text("Images are predicted without their group.", style="dim"))
     if curve.gains:
         out.print()
         table = plain(header=True)
@@ -92,6 +91,11 @@ def print_more_images(advice: Any) -> None:
     out.print()
     out.print(Sentence(advice.summary))
     _next(out, advice.command)
+
+
+def _with_ends(one: Any) -> tuple[str, str]:
+    """1 - error in per cent, and its ends."""
+    return f"{(1 - one.error) * 100:.1f}", f"[{(1 - one.high) * 100:.1f}, {(1 - one.low) * 100:.1f}]"
 
 
 def print_images_to_label(advice: Any) -> None:

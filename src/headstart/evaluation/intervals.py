@@ -138,12 +138,13 @@ def accuracy_intervals(
 
 
 def share_interval(
-    hits: NDArray[np.bool_], groups: Sequence[Hashable] | None = None, *, confidence: float = CONFIDENCE
+    hits: NDArray[np.bool_] | Values, groups: Sequence[Hashable] | None = None, *, confidence: float = CONFIDENCE
 ) -> Interval:
     """Share of images for which something holds, with Wilson's interval; with groups at the effective n.
 
     Args:
-        hits: N. groups: N; images of one group are not independent, None stands alone.
+        hits: N; of an image that was asked several times, the share of its answers, for which the interval is too wide
+            rather than too narrow. groups: N; images of one group are not independent, None stands alone.
 
     Raises:
         DataError: not one group per image.
