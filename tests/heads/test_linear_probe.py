@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from headstart.evaluation.calibration import fit_temperature
 from headstart.heads.linear_probe import TrainingRows, class_weights, fit_linear_probe
@@ -36,7 +37,10 @@ def test_the_first_choice_is_used_and_the_others_are_scored_for_the_reader() -> 
     both = solve_ridge(LabelledFeatures.of(view, labels, 3))
     assert probe.head.stages == ("late",)
     np.testing.assert_allclose(probe.head.weight, alone.weight)
-    assert [choice.accuracy for choice in probe.choices] == [alone.accuracy, both.accuracy]
+    assert [choice.accuracy.value for choice in probe.choices] == [alone.accuracy, both.accuracy]
+    for choice, path in zip(probe.choices, (alone, both), strict=True):
+        wilson = binomtest(round(path.accuracy * 60), 60).proportion_ci(method="wilson")
+        assert (choice.accuracy.low, choice.accuracy.high) == pytest.approx((wilson.low, wilson.high))
 
 
 def test_the_temperature_is_fitted_on_left_out_scores() -> None:

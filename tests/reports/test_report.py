@@ -18,6 +18,8 @@ from headstart.data.finding import Finding
 from headstart.errors import RunError
 from headstart.evaluation.evaluate import BaselinePredictions, EvaluatedImages, evaluate_probabilities
 from headstart.evaluation.evaluation import Evaluation
+from headstart.evaluation.intervals import wilson
+from headstart.heads.linear_probe import LayerScore
 from headstart.reports.gallery import MAX_IMAGES
 from headstart.reports.report import MAX_MISTAKES, ReportContents, write_report
 
@@ -102,8 +104,10 @@ def some_contents(folder: Path, evaluation: Evaluation | None = None, **changes:
         counts={"train": {"ant": 30, "bee": 30, "cat": 30}, "test": {"ant": 20, "bee": 1500, "cat": 20}},
         plan={"backbone": "resnet18", "licence": "BSD-3-Clause"},
         choices=(
-            {"layers": "last-two", "stages": ["stage3", "stage4"], "width": 768, "accuracy": 0.9549, "lambda": 0.1},
-            {"layers": "pooled", "stages": ["stage4"], "width": 512, "accuracy": 0.9426, "lambda": 0.01},
+            LayerScore(
+                layers="last-two", stages=("stage3", "stage4"), width=768, accuracy=wilson(233, 244), lambda_=0.1
+            ),
+            LayerScore(layers="pooled", stages=("stage4",), width=512, accuracy=wilson(230, 244), lambda_=0.01),
         ),
         held_out="one group at a time",
         recipe={"seed": 7, "offline": False, "weights": None},
@@ -205,8 +209,8 @@ def test_counts_choices_recipe_times_versions_and_the_next_command_are_there(tmp
     page = a_page(tmp_path)
 
     assert ["total", "90", "1,540"] in page.rows
-    assert page.row("last-two (used)")[1:5] == ["stage3, stage4", "768", "0.1", "95.5 %"]
-    assert page.row("pooled")[4] == "94.3 %"
+    assert page.row("last-two (used)")[1:5] == ["stage3, stage4", "768", "0.1", "95.5 % 92.1 – 97.5"]
+    assert page.row("pooled")[4] == "94.3 % 90.6 – 96.6"
     assert page.row("features") == ["features", "1 min 1 s", ""]
     assert ["total", "1 min 1 s", ""] in page.rows
     assert page.row("torch") == ["torch", "2.9"]

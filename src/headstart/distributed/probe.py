@@ -86,7 +86,7 @@ def fit_from_shards(
     temperature = fit_temperature(path.held_scores, path.held_labels)
     stages = data.layout.stages
     head = Head(kind, stages, path.weight, path.bias, temperature=temperature.value, kernel=path.kernel)
-    choice = LayerScore(layers=layers, stages=stages, width=width, accuracy=path.accuracy, lambda_=path.lambda_)
+    choice = LayerScore(layers=layers, stages=stages, width=width, accuracy=path.interval, lambda_=path.lambda_)
     return LinearProbe(head, path, (choice,), temperature)
 
 

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from headstart.errors import RecipeError
 from headstart.evaluation.calibration import Temperature, fit_temperature
-from headstart.evaluation.design_effect import shared_groups
 from headstart.evaluation.evaluation import HeldOutAccuracy
-from headstart.evaluation.intervals import share_interval
+from headstart.evaluation.intervals import Interval
 from headstart.features.matrix import Features
 from headstart.heads.cross_validation import cross_validated
 from headstart.heads.head import Head
@@ -57,7 +56,7 @@ class LayerScore:
     layers: str
     stages: tuple[str, ...]
     width: int
-    accuracy: float
+    accuracy: Interval
     lambda_: float | None
 
     def to_dict(self) -> dict[str, Any]:
@@ -66,7 +65,8 @@ class LayerScore:
             "layers": self.layers,
             "stages": list(self.stages),
             "width": self.width,
-            "accuracy": self.accuracy,
+            "accuracy": self.accuracy.value,
+            "interval": [self.accuracy.low, self.accuracy.high],
             "lambda": self.lambda_,
         }
 
@@ -99,12 +99,10 @@ class LinearProbe:
     @property
     def held_out_accuracy(self) -> HeldOutAccuracy:
         """Accuracy on the rows held out to choose lambda, with its interval; over groups if there are any."""
-        path = self.path
-        correct = path.held_scores.argmax(axis=1) == path.held_labels
+        path, count = self.path, len(self.path.held_labels)
         if path.held_groups is None:
-            return HeldOutAccuracy(share_interval(correct), counted(len(correct), "validation image"))
-        accuracy = share_interval(correct, shared_groups(path.held_groups.tolist()))
-        return HeldOutAccuracy(accuracy, f"{counted(len(correct), 'training image')}, {path.held_out}")
+            return HeldOutAccuracy(path.interval, counted(count, "validation image"))
+        return HeldOutAccuracy(path.interval, f"{counted(count, 'training image')}, {path.held_out}")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -155,7 +153,7 @@ def fit_linear_probe(
         paths.append(path)
         width = features.view(training.rows, stages).shape[1]
         choices.append(
-            LayerScore(layers=word, stages=stages, width=width, accuracy=path.accuracy, lambda_=path.lambda_)
+            LayerScore(layers=word, stages=stages, width=width, accuracy=path.interval, lambda_=path.lambda_)
         )
     progress(100, 100)
     path, stages = paths[0], choices[0].stages

@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.errors import DataError
+from headstart.evaluation.design_effect import shared_groups
+from headstart.evaluation.intervals import Interval, share_interval
 from headstart.features.matrix import FeatureView
 from headstart.heads.kernel_map import KernelMap
 
 Matrix = NDArray[np.float64]
 Labels = NDArray[np.int64]
-"""Called with (steps done, steps in total) while a solver works."""
 
 
 def left_out_one(groups: Labels) -> str:
@@ -133,6 +134,12 @@ class RegularizationPath:
     def accuracy(self) -> float:
         """Held-out accuracy at the chosen lambda."""
         return float(self.accuracies[self.best])
+
+    @property
+    def interval(self) -> Interval:
+        """The same with its interval; over groups if there are any."""
+        correct = self.held_scores.argmax(axis=1) == self.held_labels
+        return share_interval(correct, None if self.held_groups is None else shared_groups(self.held_groups.tolist()))
 
 
 @dataclass(frozen=True)

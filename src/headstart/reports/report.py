@@ -19,6 +19,7 @@ from headstart.evaluation.evaluation import Evaluation, Mistake
 from headstart.figures.confusion import MAX_CLASSES, confusion_figure
 from headstart.figures.reliability import ReliabilityPoint, reliability_figure
 from headstart.figures.svg import inline_svg
+from headstart.heads.linear_probe import LayerScore
 from headstart.reports.gallery import Gallery, GalleryImage, ImageGrid
 from headstart.reports.interpretation import calibration_evidence, calibration_verdict, caveats
 from headstart.reports.next_steps import NextStep
@@ -39,7 +40,7 @@ class ReportContents:
         protocol: how the test images were chosen, one sentence.
         counts: split → class → images.
         plan: label → text (backbone, licence, origin, frozen, stages …).
-        choices: of `LayerScore.to_dict`, the first is the one used; held_out says how images were held out.
+        choices: the first is the one used; held_out says how images were held out.
         recipe: option → value; defaults: the same with nothing chosen, to emphasise what was.
         timings: step → seconds.
         paths: image name → file, for thumbnails.
@@ -60,7 +61,7 @@ class ReportContents:
     protocol: str
     counts: Mapping[str, Mapping[str, int]]
     plan: Mapping[str, str]
-    choices: tuple[Mapping[str, object], ...]
+    choices: tuple[LayerScore, ...]
     held_out: str
     recipe: Mapping[str, object]
     versions: Mapping[str, str]

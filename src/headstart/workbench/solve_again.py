@@ -179,7 +179,7 @@ def _report(run: Run, solved: SolvedAgain, *, target: Path, findings: tuple[Find
         protocol=str(data["protocol"]),
         counts=data["counts"],
         plan=run.record["plan"],
-        choices=tuple(choice.to_dict() for choice in solved.probe.choices),
+        choices=solved.probe.choices,
         held_out=solved.probe.path.held_out,
         recipe=run.record["recipe"],
         versions=runtime.versions(),

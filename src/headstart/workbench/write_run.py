@@ -169,7 +169,7 @@ def _contents(session: Session, result: TrainingResult, inside: Mapping[str, str
         protocol=summary.protocol,
         counts=summary.counts,
         plan=dict(result.plan.rows) | _flip_row(result.fine_tuned),
-        choices=tuple(choice.to_dict() for choice in result.probe.choices),
+        choices=result.probe.choices,
         held_out=result.probe.path.held_out,
         recipe=session.recipe.to_dict(),
         versions=runtime.versions(),
