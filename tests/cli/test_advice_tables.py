@@ -86,7 +86,7 @@ def test_more_images_fit_80_columns(capsys: pytest.CaptureFixture[str], monkeypa
     print_more_images(MoreImagesAdvice(run="runs/bees", curve=curve, command="headstart advise bees"))
     out = capsys.readouterr().out
     assert max(map(len, out.splitlines())) <= 80
-    assert "86.0   [83.7, 88.0]" in out  # measured
+    assert "86.0    [83.7, 88.0]" in out  # measured
     assert "[92.0, 96.0]" in out  # forecast
     assert "[b]bees" in out
     assert "+3.0 [+1.0, +5.0]" in out
