@@ -41,6 +41,7 @@ def test_the_first_choice_is_used_and_the_others_are_scored_for_the_reader() -> 
     for choice, path in zip(probe.choices, (alone, both), strict=True):
         wilson = binomtest(round(path.accuracy * 60), 60).proportion_ci(method="wilson")
         assert (choice.accuracy.low, choice.accuracy.high) == pytest.approx((wilson.low, wilson.high))
+        assert (choice.to_dict()["low"], choice.to_dict()["high"]) == (choice.accuracy.low, choice.accuracy.high)
 
 
 def test_the_temperature_is_fitted_on_left_out_scores() -> None:

@@ -159,9 +159,8 @@ class Classifier:
                 raise RecipeError(expected=f"a whole number of at least 1 as {name}", found=repr(number), where=name)
         names: list[str] = []
 
-        def images() -> Iterator[
-            Readable | BadImage
-        ]:  # one after another: they may be files, arrays and addresses without end
+        # one after another: they may be files, arrays and addresses without end
+        def images() -> Iterator[Readable | BadImage]:
             for source in sources if isinstance(sources, (list, tuple, Iterator)) else list_sources(sources):
                 names.append("")  # before it is opened: a name for each position
                 try:

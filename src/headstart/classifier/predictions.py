@@ -57,6 +57,11 @@ class Prediction:
         """The three most probable classes with their probabilities."""
         return tuple(self.probabilities.items())[:3]
 
+    @property
+    def answer(self) -> str:
+        """The class, `rejected` or `unreadable`: what images are counted by."""
+        return "unreadable" if self.error else "rejected" if self.rejected else str(self.label)
+
     def to_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
         return {
@@ -115,8 +120,7 @@ class Predictions(list[Prediction]):
         return "\n".join(map(str, self))
 
     def _counts(self) -> list[tuple[str, int]]:
-        answers = ("unreadable" if one.error else "rejected" if one.rejected else str(one.label) for one in self)
-        return Counter(answers).most_common()
+        return Counter(one.answer for one in self).most_common()
 
     def to_dict(self) -> dict[str, list[Any]]:
         """Flat columns: path, label, probability, for frames of videos `time`, `p(<class>)` for each class, error,

@@ -139,9 +139,7 @@ def print_predictions(predictions: Sequence[Any], out: Console) -> None:
         table.add_row(*row)
     _print_lines(table, out)
     if len(predictions) > 1:
-        counts = Counter(
-            "unreadable" if one.error else "rejected" if one.rejected else str(one.label) for one in predictions
-        )
+        counts = Counter(one.answer for one in predictions)
         parts = [f"{count:,} {shown(name)}" for name, count in counts.most_common(_MOST_COUNTED)]
         more = [f"{len(counts) - _MOST_COUNTED} more classes"] if len(counts) > _MOST_COUNTED else []
         out.print(safe(f"{len(predictions):,} images: {', '.join([*parts, *more])}"))

@@ -66,7 +66,8 @@ class LayerScore:
             "stages": list(self.stages),
             "width": self.width,
             "accuracy": self.accuracy.value,
-            "interval": [self.accuracy.low, self.accuracy.high],
+            "low": self.accuracy.low,
+            "high": self.accuracy.high,
             "lambda": self.lambda_,
         }
 

@@ -174,7 +174,7 @@ def _measure(
             classes=model.classes,
             names=names,
             groups=[str(groups[i]) for i in known.indices],
-            leaked=None if beside is _NO_RUN else np.zeros(len(known.indices), dtype=bool),
+            leaked=None if beside.trained is None else np.zeros(len(known.indices), dtype=bool),
             unknown=known.unknown,
         ),
         train_counts=beside.trained,
