@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import pickle
+import warnings
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from headstart.backbones.backbone import build_backbone, load_backbone
+from headstart.backbones.backbone import Backbone, build_backbone, load_backbone
 from headstart.backbones.catalogue import SPECS
 from headstart.backbones.weight_files import read_weights, tensor_hash
 from headstart.backbones.weights import load_weights
@@ -117,6 +119,20 @@ def test_weights_that_are_not_finite_are_refused_with_tensor_and_file(state: dic
             load_weights(SPEC, str(tmp_path / "broken.pth"))
 
 
+def test_negative_variances_are_refused_with_tensor_and_file(state: dict[str, Tensor], tmp_path: Path) -> None:
+    """As an average of more than the weights leaves them: every feature would be NaN."""
+    broken = {name: tensor.clone() for name, tensor in state.items()}
+    broken["bn1.running_var"][1] = -0.01
+    torch.save(broken, tmp_path / "broken.pth")
+
+    with pytest.raises(BackboneError, match=r"variances of 0 or more.*bn1\.running_var.*broken\.pth"):
+        load_weights(SPEC, str(tmp_path / "broken.pth"))
+    network = build_backbone(SPEC).network
+    network.get_buffer("bn1.running_var")[0] = -1
+    with pytest.raises(BackboneError, match=r"bn1\.running_var"):
+        Backbone.from_module(network, preprocess={"size": 32, "mean": (0, 0, 0), "std": (1, 1, 1)})
+
+
 @pytest.mark.parametrize("entry", ["net", "state_dict_ema", "model_state", "weights", "something"])
 def test_the_one_entry_with_tensors_is_taken_and_named(state: dict[str, Tensor], tmp_path: Path, entry: str) -> None:
     optimizer = {"state": {0: {"exp_avg": torch.ones(10**6)}}, "param_groups": []}
@@ -145,6 +161,30 @@ def test_a_prefix_of_all_names_is_removed_and_said(state: dict[str, Tensor], tmp
     backbone = load_backbone(SPEC.name, weights=str(tmp_path / "a.pth"))
     assert torch.equal(backbone.network.state_dict()["conv1.weight"], state["conv1.weight"])
     assert backbone.weights.source == f"a.pth, prefix {prefix} removed"
+
+
+def test_averaged_weights_behind_another_prefix_are_named(state: dict[str, Tensor], tmp_path: Path) -> None:
+    """As Lightning stores a module with two networks: both are in one state_dict."""
+    two = {f"net.{name}": tensor for name, tensor in state.items()}
+    two |= {f"net_ema.{name}": tensor + 1 for name, tensor in state.items()}
+    torch.save({"state_dict": two}, tmp_path / "a.ckpt")
+
+    raw = load_backbone(SPEC.name, weights=str(tmp_path / "a.ckpt"))
+    averaged = load_backbone(SPEC.name, weights=f"{tmp_path / 'a.ckpt'}#net_ema")
+
+    assert raw.weights.source == "a.ckpt, prefix net. removed (not a.ckpt#net_ema)"
+    assert torch.equal(raw.network.state_dict()["conv1.weight"], state["conv1.weight"])
+    assert torch.equal(averaged.network.state_dict()["conv1.weight"], state["conv1.weight"] + 1)
+
+
+def test_what_torch_warns_of_is_not_the_users_matter(state: dict[str, Tensor], tmp_path: Path) -> None:
+    """Detectron's files, and others that pickle wrote: torch's reader warns of their protocol."""
+    (tmp_path / "model.pkl").write_bytes(pickle.dumps({"model": {"a": [1.0]}}, protocol=4))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(BackboneError):
+            load_weights(SPEC, str(tmp_path / "model.pkl"))
 
 
 def test_several_networks_in_a_file_are_named(state: dict[str, Tensor], tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from headstart.data import batches
 from headstart.data.images import ImageRules, open_image
 from headstart.engines.choose import Engine
 from headstart.engines.forward import Forward
-from headstart.errors import DataError
+from headstart.errors import BackboneError, DataError
 from headstart.features.cache import FeatureCache
 from headstart.features.extract import ImageFiles, extract_features, open_store, store_prepared
 
@@ -154,6 +154,25 @@ def test_a_file_that_changes_after_it_was_hashed_is_refused_and_nothing_of_it_is
         extract_features(poisoned, backbone, engine_of(backbone.features), store)
 
     assert files.contents[0] not in open_store(cache, backbone, RULES)
+
+
+def test_features_that_overflow_are_refused_with_the_image(
+    photos: Path, backbone: Backbone, cache: FeatureCache
+) -> None:
+    """Finite weights may still give infinity: `embed` wrote it, and `train` broke off in the solver."""
+    files = files_of(photos)
+    store = open_store(cache, backbone, files.rules)
+
+    def overflows(pixels: torch.Tensor) -> torch.Tensor:
+        features = backbone.plain_features(pixels)
+        features[1, 3] = torch.inf
+        return features
+
+    with pytest.raises(BackboneError, match=rf"NaN or infinity for 1 image, such as {files.names[1]}"):
+        extract_features(files, backbone, engine_of(overflows), store)
+    store.add(files.contents, np.full((len(files.contents), sum(backbone.widths)), np.nan, np.float32))
+    with pytest.raises(BackboneError, match=rf"infinity for {len(files.names)} images"):  # from an older cache
+        extract_features(files, backbone, engine_of(backbone.plain_features), store)
 
 
 def test_into_a_file_the_matrix_is_a_memory_map(

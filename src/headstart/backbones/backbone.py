@@ -285,8 +285,10 @@ def load_backbone(
         return backbone
     loaded = load_weights(spec, weights, offline=offline, progress=progress, note=note)
     wanted = [name for name in backbone.state() if not name.endswith("num_batches_tracked")]
-    state, prefix = without_prefix(loaded.state, wanted, loaded.path or loaded.source)
-    source = f"{loaded.source}, prefix {prefix} removed" if prefix else loaded.source
+    state, prefix, others = without_prefix(loaded.state, wanted, loaded.path or loaded.source)
+    name = loaded.path.name if loaded.path else ""
+    left_out = f" (not {' or '.join(f'{name}#{other}' for other in others)})" if others else ""
+    source = f"{loaded.source}, prefix {prefix} removed{left_out}" if prefix else loaded.source
     backbone.load_state(state, Provenance(source, loaded.sha256, loaded.licence))
     return backbone
 

@@ -1,10 +1,11 @@
-"""Weight files → named tensors, all finite, without running any code a file contains; and the hash of such tensors."""
+"""Weight files → named tensors of sensible numbers, without running any code in them; and the hash of such tensors."""
 
 from __future__ import annotations
 
 import hashlib
 import pickle
 import re
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,12 +101,20 @@ def read_weights(path: Path, entry: str = "") -> WeightFile:
 
 
 def check_finite(state: Mapping[str, Tensor], where: object) -> None:
-    """Check that weights hold finite numbers only.
+    """Check that weights hold finite numbers only, and no negative variance.
 
     Raises:
-        BackboneError: NaN or infinity; the first tensors are named.
+        BackboneError: NaN, infinity or a variance below 0; the first tensors are named.
     """
     wrong = not_finite(state)
+    negative = [] if wrong else negative_variances(state)
+    if negative:
+        raise BackboneError(
+            expected="variances of 0 or more in all batch norms",
+            found=f"negative ones in {_listed(negative)}",
+            where=where,
+            hint="A network gives NaN with them: the file is damaged, or averaged in a wrong way. Take other weights.",
+        )
     if wrong:
         raise BackboneError(
             expected="finite numbers in all weights",
@@ -126,8 +135,16 @@ def not_finite(state: Mapping[str, Tensor]) -> list[str]:
     return [name for name, tensor in suspect.items() if not bool(torch.isfinite(tensor).all())]
 
 
-def without_prefix(state: Mapping[str, Tensor], wanted: Sequence[str], where: object) -> tuple[dict[str, Tensor], str]:
-    """Tensors under the names that a network wants, where all of them are there behind one prefix; and that prefix.
+def negative_variances(state: Mapping[str, Tensor]) -> list[str]:
+    """Names of the running variances, of batch norms, that hold a number below 0: its root is NaN."""
+    return [name for name, one in state.items() if name.endswith("running_var") and bool((one < 0).any())]
+
+
+def without_prefix(
+    state: Mapping[str, Tensor], wanted: Sequence[str], where: object
+) -> tuple[dict[str, Tensor], str, tuple[str, ...]]:
+    """Tensors under the names that a network wants, where all of them are there behind one prefix; that prefix; and
+    other prefixes of whole networks, such as that of averaged weights.
 
     Such are `_orig_mod.` of torch.compile, `model.` of Lightning, `backbone.`, `0.`, and prefixes inside each other;
     tensors without the prefix are left out.
@@ -136,7 +153,7 @@ def without_prefix(state: Mapping[str, Tensor], wanted: Sequence[str], where: ob
         BackboneError: the network is there behind several prefixes, and none of them is the usual one.
     """
     if not wanted or all(name in state for name in wanted):
-        return dict(state), ""
+        return dict(state), "", ()
     ends = [name[: -len(wanted[0])] for name in state if name.endswith(f".{wanted[0]}")]
     fitting = [prefix for prefix in ends if all(prefix + name in state for name in wanted)]
     usual = [prefix for prefix in fitting if not _AVERAGED.search(prefix)] or fitting
@@ -148,9 +165,10 @@ def without_prefix(state: Mapping[str, Tensor], wanted: Sequence[str], where: ob
             hint=f"Name one: --weights FILE#{usual[0].rstrip('.')}",
         )
     if not usual:
-        return dict(state), ""
+        return dict(state), "", ()
     (prefix,) = usual
-    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}, prefix
+    found = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+    return found, prefix, tuple(one.rstrip(".") for one in fitting if one != prefix)
 
 
 def tensor_hash(state: Mapping[str, Tensor]) -> str:
@@ -192,7 +210,9 @@ def _read_checkpoint(path: Path) -> object:
         damage = zip_damage(path)
         if damage:
             raise _not_weights(path, damage)
-        with path.open("rb") as file:  # by its name torch would take it for another kind
+        # by its name torch would take it for another kind; its warnings are about how to write such a file
+        with path.open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
             return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         # torch's own message begins with advice to load it unsafely

@@ -22,7 +22,7 @@ from headstart.backbones.catalogue import REGISTERED, find_spec
 from headstart.backbones.file_kind import refuse_kind
 from headstart.backbones.flip_tta import FlipTTA
 from headstart.backbones.preprocess import Preprocess
-from headstart.backbones.weight_files import not_finite
+from headstart.backbones.weight_files import negative_variances, not_finite
 from headstart.classifier.card import Card
 from headstart.classifier.familiarity import Familiarity
 from headstart.classifier.trust_file import read_familiarity
@@ -227,9 +227,7 @@ def _read(path: Path, shown: Path | None = None) -> _Contents:
                 refused, shown, expected="a classifier file that can be read", kind=ClassifierError
             ) from error
         raise _damaged("a complete classifier file", str(error), shown) from error
-    wrong = not_finite(tensors) or [
-        name for name, value in tensors.items() if name.endswith("running_var") and bool((value < 0).any())
-    ]
+    wrong = not_finite(tensors) or negative_variances(tensors)
     if wrong:
         found = f"NaN, infinity or a negative variance in {', '.join(wrong[:_NAMED])}" + (
             ", …" if wrong[_NAMED:] else ""

@@ -17,11 +17,12 @@ from headstart.backbones.backbone import Backbone
 from headstart.data.batches import pixel_batches
 from headstart.data.images import ImageRules
 from headstart.engines.choose import Engine
-from headstart.errors import DataError, RunError
+from headstart.errors import BackboneError, DataError, RunError
 from headstart.features.cache import READER, FeatureCache, FeatureStore
 from headstart.features.features_file import create_file, scratch_matrix, seal_file
 from headstart.features.matrix import Features, Rows
 from headstart.progress import OnProgress, no_progress
+from headstart.wording import counted
 
 Forward = Callable[[torch.Tensor], torch.Tensor]
 """N×3×S×S float pixels → N×D features of all stages."""
@@ -94,6 +95,7 @@ def extract_features(
 
     Raises:
         DataError: an image can no longer be read, or was changed since its content was hashed.
+        BackboneError: the network gives NaN or infinity for an image.
     """
     began = time.perf_counter()
     missing = list({content: i for i, content in enumerate(files.contents) if content not in store}.values())
@@ -151,6 +153,7 @@ def store_prepared(
 def _fill(features: Features, store: FeatureStore) -> NDArray[np.bool_]:
     filled = np.zeros(len(features.contents), dtype=bool)
     for positions, rows in store.read(features.contents):
+        _check_finite(rows, [features.names[i] for i in positions])
         features.matrix[positions] = rows
         features.release()
         filled[positions] = True
@@ -191,9 +194,25 @@ class _Pass:
                     )
                 pixels = preprocess.normalise(batch.pixels.to(self.engine.device))
                 rows = self.engine.forward(pixels).cpu().numpy()
+                _check_finite(rows, [files.names[missing[position]] for position in batch.positions])
                 pending.add([files.contents[missing[position]] for position in batch.positions], rows)
                 done += len(batch.positions)
                 self.progress(done, len(missing))
+
+
+def _check_finite(rows: Rows, names: Sequence[str]) -> None:
+    """Weights may be finite and their products not; nothing that is computed of such features would mean anything."""
+    if np.isfinite(np.sum(rows, dtype=np.float64)):  # a twentieth of what looking at each number takes
+        return
+    wrong = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+    if len(wrong):
+        raise BackboneError(
+            expected="features that are finite numbers",
+            found=f"NaN or infinity for {counted(len(wrong), 'image')}, such as {names[wrong[0]]}",
+            where="the network",
+            hint="Numbers overflow in it: its weights make no sense, so take others with --weights. `headstart doctor` "
+            "shows where.",
+        )
 
 
 class _Pending:
