@@ -200,6 +200,26 @@ class _Camera:
         return True, np.zeros((4, 4, 3), np.uint8)
 
 
+class _NoPath:
+    def __fspath__(self) -> int:  # type: ignore[override]
+        return 3
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (Image.new("RGB", (0, 0)), r"Pillow image of 0 × 0 pixels"),
+        (Image.new("L", (7, 0)), r"Pillow image of 7 × 0 pixels"),
+        (torch.nested.nested_tensor([torch.zeros(3, 4)], layout=torch.jagged), r"a nested tensor.*unbind"),
+        (np.ma.masked_equal(np.arange(48, dtype=np.uint8).reshape(4, 4, 3), 5), r"masked.*filled"),
+        (_NoPath(), r"_NoPath, whose __fspath__\(\) gives no path"),
+    ],
+)
+def test_what_has_no_pixels_to_show_is_refused(source: object, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        readable_image(source)
+
+
 @pytest.mark.parametrize("source", [_Camera(), os])
 def test_what_has_another_kind_of_read_is_refused(source: object) -> None:
     with pytest.raises(DataError, match=r"whose read\(\) gives no bytes"):

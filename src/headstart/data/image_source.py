@@ -80,7 +80,7 @@ def readable_image(source: object, *, bgr: bool = False, network: bool = False) 
     if _is_pillow(source):
         return _pillow(source)
     if isinstance(source, os.PathLike) and not isinstance(source, Path):
-        return as_path(os.fspath(source))
+        return as_path(_path_text(source))
     if not isinstance(source, (str, Path)):
         raise _refused(type(source).__name__, "Save the picture into a file, or give its pixels as an array.")
     return as_path(source)
@@ -94,7 +94,7 @@ def name_of(source: object) -> str:
     if isinstance(named, str) and named:
         return named
     if isinstance(source, os.PathLike):
-        return str(os.fspath(source))
+        return str(_path_text(source))
     if isinstance(source, (bytes, bytearray, memoryview)):
         return "<bytes>"
     return (
@@ -133,7 +133,16 @@ def _fetched(address: str, *, network: bool) -> bytes:
         return download(address, Path(folder) / "image", limits=limits).read_bytes()
 
 
+def _path_text(source: os.PathLike[str]) -> str:
+    try:
+        return os.fspath(source)
+    except Exception as error:  # code of others
+        raise _refused(f"{type(source).__name__}, whose __fspath__() gives no path", "Give a str or a Path.") from error
+
+
 def _array(array: NDArray[Any], *, bgr: bool) -> NDArray[np.uint8]:
+    if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
+        raise _refused("an array of which pixels are masked", "Say what they are: array.filled(0).")
     channels = 1 if array.ndim == 2 else array.shape[2] if array.ndim == 3 else 0
     if channels not in (1, 3) or not array.size:
         hint = "A batch N×H×W×3 is given as list(batch); transparency as a Pillow image."
@@ -147,6 +156,8 @@ def _array(array: NDArray[Any], *, bgr: bool) -> NDArray[np.uint8]:
 
 
 def _tensor(tensor: torch.Tensor) -> NDArray[np.uint8]:
+    if tensor.is_nested:  # it has no shape
+        raise _refused("a nested tensor", "Give its parts: list(tensor.unbind()).")
     if tensor.ndim != 3 or tensor.shape[0] not in (1, 3):
         hint = "A batch N×3×H×W is given as list(batch); an H×W×3 tensor with .permute(2, 0, 1)."
         raise _refused(f"a tensor of shape {tuple(tensor.shape)}", hint)
@@ -174,6 +185,8 @@ def _pillow(image: Any) -> Readable:
     except Exception as error:  # whatever Pillow raises on it
         reason = str(error) or "it is closed"
         raise _refused(f"a Pillow image that cannot be read: {reason}", "Give it before it is closed.") from error
+    if not image.width or not image.height:
+        raise _refused(f"a Pillow image of {image.width} × {image.height} pixels", "Give one that has pixels.")
     if image.mode == "RGB" and exif.get(0x0112, 1) == 1:  # upright
         return np.array(image)  # a copy: Pillow's own memory cannot be written, which torch warns of
     encoded = io.BytesIO()  # lossless, so that modes, transparency and turns are those of a file
