@@ -120,6 +120,23 @@ def test_names_that_differ_only_by_case_are_reported(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "other", ["ants\u200b", "a\ufeffnts", "\u202aants", "ANTS\u00a0", "ａｎｔｓ"], ids=ascii
+)  # a mark of a word processor, of a file, of a direction; a space that does not break; full width
+def test_names_that_look_the_same_are_reported(tmp_path: Path, other: str) -> None:
+    image_set = scan(lay(tmp_path, "ants/1.jpg", f"{other}/2.jpg", "an ts/3.jpg", "bees/3.jpg"))
+
+    (finding,) = find(image_set, "similar-class-names")
+    assert finding.detail == {"classes": sorted(["ants", other.strip("\u3000")])}
+
+
+def test_splits_of_other_names_are_not_taken_for_classes_without_a_word(tmp_path: Path) -> None:
+    lay(tmp_path, *(f"{split}/{name}/1.jpg" for split in ("seg_train", "seg_test") for name in ("ants", "bees")))
+
+    with pytest.raises(DataError, match=r"If seg_test, seg_train are splits, rename them train, validation or test"):
+        scan(tmp_path)
+
+
+@pytest.mark.parametrize(
     ("names", "inner"),
     [
         (("x/1/a.jpg", "x/2/a.jpg", "y/1/a.jpg", "y/2/a.jpg"), ["1", "2"]),

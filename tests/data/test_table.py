@@ -160,6 +160,7 @@ def test_what_stops_a_training_is_a_finding_for_the_audit(folder: Path, text: st
 
     assert stops[0].kind == kind
     assert re.search(message, stops[0].message)
+    assert len(stops) == 1  # one mistake, one finding
     with pytest.raises(DataError, match=message):
         raise stops[0].to_error(folder)
 

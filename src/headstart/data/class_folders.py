@@ -132,11 +132,15 @@ def _two_levels(paths: list[str], splits: dict[str, str], inner: dict[str, str])
 def _ask_for_level(classes: list[str], shared: list[str]) -> Finding:
     outer, inner = (", ".join(as_text(name) for name in names[:4]) + (", …" if len(names) > 4 else "")
                     for names in (classes, shared))  # fmt: skip
+    hint = f"--label-from first if the classes are {outer}; --label-from last if they are {inner}."
+    if any(word in name.casefold() for name in classes for word in ("train", "test", "valid")):
+        # `--label-from last` would mix what somebody has split
+        hint = f"If {outer} are splits, rename them train, validation or test. Else {hint}"
     return stopping(
         "two-levels",
         expected="one level of folders that names the class",
         found=f"the same folders ({inner}) inside {outer}",
-        hint=f"--label-from first if the classes are {outer}; --label-from last if they are {inner}.",
+        hint=hint,
         outer=classes[:SCAN_NAMED],
         inner=shared[:SCAN_NAMED],
     )
@@ -215,16 +219,23 @@ def _empty_folders(tree: Tree, root: str, splits: dict[str, str], *, labelled: l
 
 
 def similar_class_names(labels: set[str]) -> list[Finding]:
-    """Classes whose names differ only by case or surrounding space: kept apart, but probably one class."""
+    """Classes whose names look alike, by case, width, spaces or invisible letters: kept apart, but likely one class."""
     by_key: dict[str, list[str]] = defaultdict(list)
     for label in sorted(labels):
-        by_key[label.strip().casefold()].append(label)
+        by_key[_seen(label)].append(label)
     return [
         Finding("similar-class-names", "warning",
                 f"The class names {' and '.join(map(repr, names))} are nearly the same; they are kept as two classes.",
                 detail={"classes": names})
         for names in by_key.values() if len(names) > 1
     ]  # fmt: skip
+
+
+def _seen(label: str) -> str:
+    """A name as it looks: without letters that cannot be seen, such as U+200B, and with one space between words."""
+    visible = "".join(" " if letter.isspace() else letter for letter in unicodedata.normalize("NFKC", label)
+                      if unicodedata.category(letter) != "Cf")  # fmt: skip
+    return " ".join(visible.split()).casefold()
 
 
 def case_collisions(names: list[str]) -> list[Finding]:

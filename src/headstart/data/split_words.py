@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 SPLITS = ("train", "validation", "test")
 SPLIT_WORDS = {
@@ -10,15 +10,16 @@ SPLIT_WORDS = {
     "val": "validation", "valid": "validation", "validation": "validation", "dev": "validation",
     "test": "test", "testing": "test",
 }  # fmt: skip
+_TAILS = ("set", "split", "data", "images", "ing")
 _EVALUATION = ("eval", "evaluation")  # the test split; beside a folder called test it can only be the validation split
 
 
 def parse_splits(words: Iterable[str]) -> dict[str, str]:
-    """Split that each folder name says, in any case; names that say none are absent.
+    """Split that each folder name says, such as `Train` and `test_set`; names that say none are absent.
 
     `eval` and `evaluation` mean the test split, or the validation split where another word names the test split.
     """
-    return match_splits({word: word.strip().lower() for word in words}, SPLIT_WORDS)
+    return match_splits({word: shortened(letters(word), SPLIT_WORDS) for word in words}, SPLIT_WORDS)
 
 
 def match_splits(written: Mapping[str, str], words: Mapping[str, str]) -> dict[str, str]:
@@ -30,3 +31,18 @@ def match_splits(written: Mapping[str, str], words: Mapping[str, str]) -> dict[s
     known = {text: words[word] for text, word in written.items() if word in words}
     evaluation = "validation" if "test" in known.values() else "test"
     return known | {text: evaluation for text, word in written.items() if word in _EVALUATION}
+
+
+def letters(text: str) -> str:
+    """What is left of a text to compare it: letters and digits alone, in lower case."""
+    return "".join(letter for letter in text.casefold() if letter.isalnum())
+
+
+def shortened(word: str, known: Collection[str]) -> str:
+    """`trainset` and `testingset` without what says nothing."""
+    if word in known:
+        return word
+    for tail in _TAILS:
+        if (shorter := word.removesuffix(tail)) in known or shorter in _EVALUATION:
+            return shorter
+    return word

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -95,7 +95,7 @@ def read_table(
         *reader.group_findings(rows),
         *reader.findings,
         *more,
-        *_doubtful(rows),
+        *_doubtful(rows, reader.mistyped),
     ]
 
 
@@ -123,6 +123,7 @@ class _TableReader:
         self.table, self.header, self.columns, self.paths = table, header, columns, paths
         self.root, self.may_leave = plain_path(root), may_leave
         self.findings: list[Finding] = []
+        self.mistyped: Set[int] = frozenset()  # lines whose split is none that is known
         self._completed: dict[int, str] = {}  # line → the file that a shorter path led to
         self._several: dict[int, tuple[str, ...]] = {}  # line → the files that it could mean
 
@@ -165,6 +166,7 @@ class _TableReader:
         known: dict[str, str | None] = {"": None, **parse_values(name, values)}
         wrong = [(line, value) for line, value in written if value not in known]
         if wrong:
+            self.mistyped = {line for line, _ in wrong}
             found = f"{as_text(wrong[0][1])!r} in {_lines(line for line, _ in wrong)}"
             self.findings.append(stopping("unknown-split", expected="train, validation or test as the split",
                                           found=found, lines=[line for line, _ in wrong]))  # fmt: skip
@@ -241,12 +243,12 @@ def _column_findings(columns: TableColumns) -> list[Finding]:
     return findings
 
 
-def _doubtful(rows: Sequence[TableRow]) -> list[Finding]:
+def _doubtful(rows: Sequence[TableRow], mistyped: Set[int]) -> list[Finding]:
     lines: dict[str, list[int]] = defaultdict(list)
     for row in rows:
         lines[row.label].append(row.line)
     findings = check_labels(lines)
-    without = [row.line for row in rows if row.split is None]
+    without = [row.line for row in rows if row.split is None and row.line not in mistyped]
     if without and len(without) < len(rows):
         findings.append(
             stopping(

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from headstart.data.split_words import SPLIT_WORDS, match_splits
+from headstart.data.split_words import SPLIT_WORDS, letters, match_splits, shortened
 
 # of cells alone: as folders these are no usual words
 _CELLS = {**SPLIT_WORDS, "trn": "train", "tr": "train", "devel": "validation", "development": "validation",
           "tst": "test", "holdout": "test", "privatetest": "test"}  # fmt: skip
-_TAILS = ("set", "split", "data", "images", "ing")
 _YES, _NO = ("true", "1", "yes", "y", "t"), ("false", "0", "no", "n", "f")
 # word of a header → the split of its lines that say yes, and of those that say no
 STATEMENTS = {
@@ -27,24 +26,12 @@ def parse_values(header: str, values: Iterable[str]) -> dict[str, str]:
     Args:
         header: of the column; under `is_valid`, `is_test` and `is_train` values are yes and no.
     """
-    written = {value: _letters(value) for value in values}
-    says_yes, says_no = STATEMENTS.get(_letters(header), ("", ""))
+    written = {value: letters(value) for value in values}
+    says_yes, says_no = STATEMENTS.get(letters(header), ("", ""))
     if says_yes and set(written.values()) <= {*_YES, *_NO, "10", "00"}:  # 1.0 and 0.0
         return {value: says_yes if word in (*_YES, "10") else says_no for value, word in written.items()}
-    found = match_splits({value: _shortened(word) for value, word in written.items()}, _CELLS)
+    found = match_splits({value: shortened(word, _CELLS) for value, word in written.items()}, _CELLS)
     for value, word in written.items():
         if word == "publictest":  # FER2013: the public leader board, where there is a private one, is for choices
             found[value] = "validation" if "privatetest" in written.values() else "test"
     return found
-
-
-def _letters(text: str) -> str:
-    return "".join(letter for letter in text.casefold() if letter.isalnum())
-
-
-def _shortened(word: str) -> str:
-    """`trainset` and `testing set` without what says nothing."""
-    for tail in _TAILS:
-        if word not in _CELLS and word.removesuffix(tail) in _CELLS:
-            return word.removesuffix(tail)
-    return word
