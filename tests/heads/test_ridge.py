@@ -106,6 +106,25 @@ def test_the_order_of_rows_and_the_names_of_groups_do_not_matter() -> None:
     np.testing.assert_allclose(shuffled.held_scores, straight.held_scores[shuffle], atol=1e-9)
 
 
+@pytest.mark.parametrize("classes", [3, 300])  # several lambdas in one product, and one
+@pytest.mark.parametrize("together", [1, 4])  # rows of a group, in half of the data
+def test_scores_are_the_same_whether_or_not_the_errors_are_known(classes: int, together: int) -> None:
+    view, labels = make_view(40, 12)
+    groups = np.where(np.arange(40) < 20, np.arange(40) // together, np.arange(40))
+    data = LabelledFeatures.of(view, labels, classes, groups=groups)
+    x, y = view.array(), np.where(labels[:, None] == np.arange(classes), 1.0, -1.0)
+    lambdas = np.array([0.3, 0.01])
+    known, fresh = RidgeProblem(data), RidgeProblem(data)
+    known.leave_out(lambdas)
+
+    for lambda_ in lambdas.tolist():
+        scores = known.left_out_scores(lambda_)
+        np.testing.assert_allclose(scores, fresh.left_out_scores(lambda_), atol=1e-12)
+        out = groups == groups[0]
+        weight, bias = refit(x[~out], y[~out], np.ones(int((~out).sum())), lambda_)
+        np.testing.assert_allclose(scores[out], x[out] @ weight + bias, atol=1e-9)
+
+
 def test_infinite_lambda_predicts_the_class_shares() -> None:
     view, labels = make_view(50, 8)
 

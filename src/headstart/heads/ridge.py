@@ -15,9 +15,8 @@ X centred on all rows and the intercept outside, a left-out row could be deduced
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 
@@ -34,6 +33,7 @@ from headstart.progress import OnProgress, no_progress
 
 # ten times the largest eigenvalue shrinks every direction, 1e-7 of it none; thirds of a decade between
 RELATIVE_LAMBDAS: Matrix = np.logspace(1, -7, 25)
+_COLUMNS = 256  # of one product: below, reading the matrix takes longer than multiplying it; 2 MB for a block of rows
 
 
 def solve_ridge(
@@ -128,13 +128,24 @@ class RidgeBasis:
         return (1.0 if self.primal else self.spectrum) / (self.spectrum + lambda_)
 
 
-class _Block(NamedTuple):
-    """Some rows, whole groups: which they are, those of B and their squares, and those of Ỹ - p pᵀ Ỹ."""
+@dataclass(frozen=True)
+class _Block:
+    """Some rows, whole groups."""
 
     rows: slice
-    z: Matrix
-    squared: Matrix
-    targets: Matrix
+    x: Matrix  # n×D, those of X̃ when primal; n×N, those of B when dual
+    targets: Matrix  # n×C, those of Ỹ - p pᵀ Ỹ
+    basis: RidgeBasis
+
+    @cached_property
+    def z(self) -> Matrix:
+        """n×k, those of B: the dearest product of all, made only where it is needed."""
+        return self.x @ self.basis.rows if self.basis.primal else self.x
+
+    def fitted(self, lambda_: float) -> Matrix:
+        """n×C, those of Ŷ - p pᵀ Ỹ at one lambda, without z."""
+        solved = self.basis.shrink(lambda_)[:, None] * self.basis.targets
+        return self.x @ (self.basis.rows @ solved) if self.basis.primal else self.x @ solved
 
 
 @dataclass(frozen=True)
@@ -149,6 +160,7 @@ class RidgeProblem:
     data: LabelledFeatures
     progress: OnProgress = no_progress
     given: RidgeBasis | None = None
+    leverages: dict[float, Matrix] = field(default_factory=dict, init=False)  # lambda → N, once they were needed
 
     @cached_property
     def basis(self) -> RidgeBasis:
@@ -167,10 +179,11 @@ class RidgeProblem:
         else:
             gram, cross = np.zeros((width, width)), np.zeros((width, data.classes))
             for rows, x in data.view.blocks():
-                centred = x - mean
-                weighted = centred * data.weights[rows, None]
-                gram += weighted.T @ centred
-                cross += weighted.T @ targets[rows]
+                root = np.sqrt(data.weights[rows])[:, None]
+                x -= mean
+                x *= root
+                gram += x.T @ x  # of a matrix with itself BLAS computes one half
+                cross += x.T @ (root * targets[rows])
                 self._report(rows.stop)
             spectrum, vectors = np.linalg.eigh(gram)
             projected = vectors.T @ cross
@@ -199,20 +212,27 @@ class RidgeProblem:
     def left_out_sums(self, lambdas: Matrix) -> tuple[Matrix, Matrix]:
         """K sums of squared errors and K numbers of correct predictions of the left-out rows."""
         errors, correct = np.zeros(len(lambdas)), np.zeros(len(lambdas))
+        leverages = np.empty((len(self.data.labels), len(lambdas)))  # N×K
         for block in self._blocks():
             rows = block.rows
-            for k, lambda_ in enumerate(lambdas):
-                residual = self._left_out_residual(lambda_, block)
+            leverages[rows] = self._leverage(block, lambdas)
+            for k, fitted in enumerate(self._fitted(block, lambdas)):
+                residual = self._left_out_residual(block, lambdas[k], fitted=fitted, leverage=leverages[rows, k])
                 errors[k] += np.square(residual).sum()
                 correct[k] += (self._predicted(rows, residual).argmax(axis=1) == self.data.labels[rows]).sum()
                 self._report(len(self.data.labels) + rows.start + (k + 1) * (rows.stop - rows.start) // len(lambdas))
+        self.leverages.update(zip(map(float, lambdas), leverages.T, strict=True))
         return errors, correct
 
     def left_out_scores(self, lambda_: float) -> Matrix:
-        """N×C left-out predictions at one lambda."""
+        """N×C left-out predictions at one lambda; cheap where its errors are known and no group has two rows."""
         out = np.empty((len(self.data.labels), self.data.classes))
+        known = self.leverages.get(lambda_)
         for block in self._blocks():
-            out[block.rows] = self._predicted(block.rows, self._left_out_residual(lambda_, block))
+            rows = block.rows
+            leverage = self._leverage(block, np.array([lambda_]))[:, 0] if known is None else known[rows]
+            residual = self._left_out_residual(block, lambda_, fitted=block.fitted(lambda_), leverage=leverage)
+            out[rows] = self._predicted(rows, residual)
         return out
 
     def _report(self, rows: int) -> None:
@@ -226,31 +246,41 @@ class RidgeProblem:
         starts = np.flatnonzero(np.diff(data.groups, prepend=-1))
         for rows, x in data.view.blocks(starts):
             root = np.sqrt(data.weights[rows])[:, None]
-            z = (x - basis.mean) * root @ basis.rows if basis.primal else basis.rows[rows]
-            del x
-            yield _Block(
-                rows, z, np.square(z), root * (indicators(data.labels[rows], data.classes) - basis.target_mean)
-            )
+            x = (x - basis.mean) * root if basis.primal else basis.rows[rows]
+            yield _Block(rows, x, root * (indicators(data.labels[rows], data.classes) - basis.target_mean), basis)
+
+    def _fitted(self, block: _Block, lambdas: Matrix) -> Iterator[Matrix]:
+        """n×C of Ŷ - p pᵀ Ỹ for each lambda, several of few classes by one product."""
+        basis, classes = self.basis, self.data.classes
+        step = max(1, _COLUMNS // classes)
+        for begin in range(0, len(lambdas), step):
+            shrunk = [basis.shrink(lambda_)[:, None] * basis.targets for lambda_ in lambdas[begin : begin + step]]
+            yield from np.split(block.z @ np.concatenate(shrunk, axis=1), len(shrunk), axis=1)
+
+    def _leverage(self, block: _Block, lambdas: Matrix) -> Matrix:
+        """n×K diagonal of H, for each lambda."""
+        shrink = np.array([self.basis.shrink(lambda_) for lambda_ in lambdas])  # K×k
+        own = self.data.weights[block.rows, None] / self.basis.total  # that of p pᵀ
+        return np.asarray(own + np.square(block.z) @ shrink.T)
 
     def _predicted(self, rows: slice, residual: Matrix) -> Matrix:
         data = self.data
         return indicators(data.labels[rows], data.classes) - residual / np.sqrt(data.weights[rows])[:, None]
 
-    def _left_out_residual(self, lambda_: float, block: _Block) -> Matrix:
+    def _left_out_residual(self, block: _Block, lambda_: float, *, fitted: Matrix, leverage: Matrix) -> Matrix:
         """(I - H_GG)⁻¹ r_G for every group G of the block, n×C."""
-        rows, z, squared, targets = block
-        shrink = self.basis.shrink(lambda_)
-        residual: Matrix = targets - z @ (shrink[:, None] * self.basis.targets)  # Ỹ - Ŷ
-        p = np.sqrt(self.data.weights[rows] / self.basis.total)
+        rows, residual = block.rows, block.targets - fitted  # Ỹ - Ŷ
         groups = self.data.groups[rows]
         starts = np.flatnonzero(np.diff(groups, prepend=-1))
         sizes = np.diff(starts, append=len(groups))
         alone = starts[sizes == 1]
-        leverage = np.square(p[alone]) + (squared if len(alone) == len(groups) else squared[alone]) @ shrink
-        residual[alone] /= (1 - leverage)[:, None]
+        residual[alone] /= (1 - leverage[alone])[:, None]
+        if len(alone) == len(groups):
+            return residual
+        p, root = np.sqrt(self.data.weights[rows] / self.basis.total), np.sqrt(self.basis.shrink(lambda_))
         for start, size in zip(starts[sizes > 1], sizes[sizes > 1], strict=True):
             group = slice(start, start + size)
-            u = np.concatenate([p[group, None], z[group] * np.sqrt(shrink)], axis=1)  # H_GG = u uᵀ
+            u = np.concatenate([p[group, None], block.z[group] * root], axis=1)  # H_GG = u uᵀ
             residual[group] = _solve_left_out(u, residual[group])
         return residual
 
