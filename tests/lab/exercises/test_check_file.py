@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -24,6 +26,21 @@ def test_a_solution_passes_in_a_process_of_its_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_only_the_process_that_runs_the_file_imports_torch(tmp_path: Path) -> None:
+    file = write_exercise("batch-norm", out=tmp_path / "mine.py", solution=True)
+    code = (
+        "import sys\n"
+        "from headstart.lab.exercises.check_file import check_file\n"
+        f"grade = check_file({str(file)!r})\n"
+        "print(grade.points, sorted({'torch', 'numpy', 'scipy'} & set(sys.modules)))\n"
+    )
+
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert answer.stdout.split() == ["3", "[]"]
+
+
+@pytest.mark.slow
 def test_a_loop_is_stopped_with_the_processes_it_started(tmp_path: Path) -> None:
     code = (
         "import subprocess, sys\n"
@@ -42,14 +59,26 @@ def test_a_loop_is_stopped_with_the_processes_it_started(tmp_path: Path) -> None
     assert "Stopped after 0.5 s" in grade.outcomes[0].problem
 
 
-@pytest.mark.parametrize("text", ["x = 1", "EXERCISE = 3", "def", 'EXERCISE = "nothing"', "\0"])
-def test_a_file_that_is_no_exercise_is_refused_and_not_run(text: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("x = 1", "none"),
+        ("EXERCISE = 3", "none"),
+        ("x = 1\ndef", "invalid syntax (line 2)"),
+        ('EXERCISE = "nothing"', "'nothing'"),
+        ("\0", "null bytes"),
+    ],
+)
+def test_a_file_that_is_no_exercise_is_refused_and_not_run(text: str, found: str, tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(text)
 
-    with pytest.raises(RecipeError):
+    with pytest.raises(RecipeError) as error:
         check_file(file)
-    with pytest.raises(RecipeError):
+    assert found in error.value.found
+    assert "<unknown>" not in error.value.found
+    assert error.value.where == str(file)
+    with pytest.raises(RecipeError, match="No such file"):
         check_file(tmp_path / "missing.py")
 
 

@@ -35,7 +35,7 @@ _MOST_PRINTED = 4000  # bytes of what the file prints that are shown
 _SIGN = 5.0  # seconds between two signs of life
 
 
-def exercise_named(name: str) -> Exercise:
+def exercise_named(name: str, *, where: str | Path = "lab") -> Exercise:
     """The exercise of that name, with hyphens or underscores.
 
     Raises:
@@ -43,7 +43,7 @@ def exercise_named(name: str) -> Exercise:
     """
     known = name.replace("_", "-")
     if known not in EXERCISES:
-        raise RecipeError(expected="an exercise", found=repr(name), where="lab", hint=near(known, EXERCISES))
+        raise RecipeError(expected="an exercise", found=repr(name), where=where, hint=near(known, EXERCISES))
     return EXERCISES[known]
 
 
@@ -74,7 +74,7 @@ def check_file(file: str | Path, *, seconds: float = TIME_LIMIT, on_event: OnEve
         RecipeError: the file cannot be read, or says of no exercise that it is its.
     """
     path = expanded(file)
-    exercise = exercise_named(exercise_in(path))
+    exercise = exercise_named(exercise_in(path), where=path)
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         answer, printed = Path(folder) / "answer.json", Path(folder) / "printed.txt"
@@ -93,7 +93,7 @@ def exercise_in(path: Path) -> str:
     try:
         tree = ast.parse(read_text(path))
     except (OSError, ValueError, SyntaxError, RecursionError) as error:
-        raise RecipeError(expected="a Python file", found=str(error), where=path) from error
+        raise RecipeError(expected="a Python file", found=_fault(error), where=path) from error
     for node in tree.body:
         if isinstance(node, ast.Assign) and [getattr(target, "id", "") for target in node.targets] == ["EXERCISE"]:
             value = getattr(node.value, "value", None)
@@ -102,6 +102,12 @@ def exercise_in(path: Path) -> str:
     raise RecipeError(
         expected='a line EXERCISE = "NAME"', found="none", where=path, hint="Start from: headstart lab exercise NAME"
     )
+
+
+def _fault(error: Exception) -> str:
+    if isinstance(error, SyntaxError) and error.lineno:
+        return f"{error.msg} (line {error.lineno})"  # its text names a file <unknown>
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def _run(path: Path, answer: Path, *, out: BinaryIO, seconds: float, on_event: OnEvent) -> int | None:

@@ -1,20 +1,14 @@
-"""Exercise: a task for students, the file they start from, a solution, and the checks that grade a file."""
+"""Exercise: a task for students, the file they start from, a solution, and what is checked, in words.
+
+Importing this needs no torch.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from headstart.plain import Plain
-
-
-class Wrong(Exception):
-    """What a student's code gives is not what was expected; the text says both."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +19,9 @@ class Exercise:
         name: as in the first line of its files. level: 1 (one formula), 2 (networks), 3 (measuring).
         title: what is to be written. task: the text of the task.
         starter, solution: code below the task; the starter lacks what is asked for.
-        checks: what is checked, in words → a function of the names that the file defines, which raises Wrong.
+        checks: what is checked, in words.
+        checked_by: a module whose CHECKS has, under the exercise's name, a function for each of these words; it needs
+            torch, which only the process that runs the file imports.
     """
 
     name: str
@@ -34,7 +30,8 @@ class Exercise:
     task: str
     starter: str = field(repr=False)
     solution: str = field(repr=False)
-    checks: Mapping[str, Callable[[Mapping[str, Any]], None]] = field(repr=False)
+    checks: tuple[str, ...] = field(repr=False)
+    checked_by: str = field(repr=False)
 
     def file(self, *, solved: bool = False) -> str:
         """The Python file that a student starts from, or one that passes."""
@@ -91,42 +88,3 @@ class Grade(Plain):
         if self.printed:
             lines += ["", "The file printed:", self.printed.rstrip()]
         return "\n".join(lines)
-
-
-def named(names: Mapping[str, Any], name: str) -> Any:
-    """What the student defined under a name.
-
-    Raises:
-        Wrong: there is nothing callable.
-    """
-    if not callable(names.get(name)):
-        raise Wrong(f"expected a function or class {name}, found none")
-    return names[name]
-
-
-def same(found: object, expected: Tensor | float, what: str, *, tolerance: float = 1e-4) -> None:
-    """See that a tensor or number is the expected one.
-
-    Raises:
-        Wrong: it has another type or shape, or is off by more than the tolerance.
-    """
-    if not isinstance(found, Tensor | float | int):
-        raise Wrong(f"{what}: expected a {'tensor' if isinstance(expected, Tensor) else 'number'}, found {found!r:.80}")
-    given, target = torch.as_tensor(found).detach().double(), torch.as_tensor(expected).detach().double()
-    if given.shape != target.shape:
-        raise Wrong(f"{what}: expected the shape {tuple(target.shape)}, found {tuple(given.shape)}")
-    off = float((given - target).abs().max()) if target.numel() else 0.0
-    if math.isnan(off) or off > tolerance:
-        at = int((given - target).abs().nan_to_num(math.inf).argmax())
-        numbers = float(target.flatten()[at]), float(given.flatten()[at])
-        raise Wrong(f"{what}: expected {numbers[0]:.4f}, found {numbers[1]:.4f} at element {at}")
-
-
-def true(condition: bool, expected: str, found: str) -> None:
-    """See that a condition is met.
-
-    Raises:
-        Wrong: it is not.
-    """
-    if not condition:
-        raise Wrong(f"expected {expected}, found {found}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import runpy
 import sys
 import traceback
@@ -12,7 +13,8 @@ from typing import Any
 
 from headstart.files import write_text
 from headstart.lab.exercises.check_file import as_json, exercise_in, exercise_named
-from headstart.lab.exercises.exercise import CheckOutcome, Exercise, Wrong
+from headstart.lab.exercises.comparison import Wrong
+from headstart.lab.exercises.exercise import CheckOutcome, Exercise
 
 _MOST_PRINTED = 16_000_000  # bytes: a loop that prints does not fill the disk
 
@@ -36,7 +38,10 @@ def main(file: str, answer: str) -> None:
 
 def grade(exercise: Exercise, names: Mapping[str, Any], file: str = "") -> tuple[CheckOutcome, ...]:
     """Run each check on the names that a student's file defines."""
-    return tuple(CheckOutcome(text, _problem(check, names, file)) for text, check in exercise.checks.items())
+    checks = importlib.import_module(exercise.checked_by).CHECKS[exercise.name]
+    return tuple(
+        CheckOutcome(text, _problem(check, names, file)) for text, check in zip(exercise.checks, checks, strict=True)
+    )
 
 
 def _problem(check: Any, names: Mapping[str, Any], file: str) -> str:
