@@ -62,7 +62,7 @@ def test_a_file_of_yours_has_an_unknown_licence_unless_it_states_one(state: dict
     save_file(state, tmp_path / "a.safetensors")
     save_file(state, tmp_path / "b.safetensors", metadata={"license": "MIT\nreally"})
 
-    assert load_weights(SPEC, str(tmp_path / "a.safetensors")).licence == "unknown (file given by you)"
+    assert load_weights(SPEC, str(tmp_path / "a.safetensors")).licence == "unknown (the weight file states none)"
     assert load_weights(SPEC, str(tmp_path / "b.safetensors")).licence == "MIT really"
 
 
@@ -90,7 +90,7 @@ def test_an_address_with_a_hash_is_fetched_once_and_then_found_on_disk(
     assert first.path is not None
     assert first.path.parent == weights_folder()
     assert first.source == url.partition("#")[0]
-    assert first.licence == "unknown (file given by you)"
+    assert first.licence == "unknown (the weight file states none)"
 
 
 def test_two_addresses_with_the_same_file_name_do_not_meet(state: dict[str, Tensor], served: tuple[Path, str]) -> None:

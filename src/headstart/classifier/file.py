@@ -186,8 +186,8 @@ def _backbone_of(card: Card, module: nn.Module | None, path: Path) -> Backbone:
             expected=f"the network of this classifier: {card.module['package']}.{name}, {parameters:.3g} M parameters",
             found="no module",
             where=path,
-            hint=f"Pass one: Classifier.load(path, module={name}(...)). Or register a function that makes it as "
-            f"{card.backbone!r} with register_backbone.",
+            hint=f"Pass module={name}(...) in Python, to Classifier.load or pull. Or register a function that makes it "
+            f"as {card.backbone!r} with register_backbone.",
         )
     preprocess = Preprocess.from_dict(card.preprocess)
     return Backbone.from_module(module, preprocess=preprocess, stages=card.module_stages, name=card.backbone)

@@ -24,15 +24,19 @@ _LICENCES = {  # how a licence is written on a weight file → its name on the h
     "cc0-1.0": r"\bcc0",
     "cc-by-4.0": r"\bcc[- ]by[- ]4",
 }
+_NOT_FOR_ALL = {"cc-by-nc-4.0": r"cc[- ]by[- ]nc[- ]4(\.0)?", "cc-by-nc-sa-4.0": r"cc[- ]by[- ]nc[- ]sa[- ]4(\.0)?"}
 _RESTRICTED = re.compile(
     r"\bnc\b|non-?commercial|research[- ]only|not stated|unknown|\?|see its package", re.IGNORECASE
 )
 
 
 def licence_id(licence: str) -> str:
-    """The hub's name of a licence, from how the weights' source states it; `other`: none of the permissive."""
+    """The hub's name of a licence, as the weights' source states it; `other`: several, none, or an unknown one."""
     if not is_permissive(licence):
-        return "other"
+        named = (
+            name for name, pattern in _NOT_FOR_ALL.items() if re.fullmatch(pattern, licence.strip(), re.IGNORECASE)
+        )
+        return next(named, "other")
     return next(name for name, pattern in _LICENCES.items() if re.search(pattern, licence, re.IGNORECASE))
 
 
@@ -95,7 +99,7 @@ def _details(record: Mapping[str, Any], backbone: Mapping[str, Any]) -> str:
     rows = [
         ("Backbone", f"{_code(backbone.get('name', '?'))}: {_text(backbone.get('source', 'not recorded'))}"),
         ("Licence of the weights", _text(backbone.get("licence", "not recorded"))),
-        ("SHA-256 of the weights", _code(backbone.get("sha256") or "not recorded")),
+        ("SHA-256 of the weights' tensors, not of their file", _code(backbone.get("sha256") or "not recorded")),
         ("Head", f"{_text(head.get('kind', '?'))} on {_text(', '.join(map(str, head.get('stages', ()))))}"),
         ("Fine-tuning", _text((record.get("fine_tuning") or record.get("tuning") or {}).get("strategy", "none"))),
         ("Made", f"{_text(record.get('created', '?'))} with headstart {_text(versions.get('headstart', '?'))}"),
