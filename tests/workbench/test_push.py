@@ -75,6 +75,16 @@ def test_an_exported_file_of_another_classifier_is_refused(
     assert not hub.asked
 
 
+def test_the_card_that_the_user_completed_is_the_one_that_is_sent(copied: Path, hub: Hub) -> None:
+    card = hs.card(copied)
+    completed = card.text.replace("*Not stated.", "Leaves in daylight. *", 1)
+    card.path.write_text(completed, encoding="utf-8")
+
+    hs.push(copied, NAME, on_event=None)
+
+    assert hub.files(NAME)["README.md"].decode() == completed
+
+
 @pytest.mark.parametrize("licence", ["", "unknown", "CC BY-NC 4.0", "see its package"])
 def test_weights_of_unknown_terms_are_sent_only_where_that_is_accepted(run: hs.Run, hub: Hub, licence: str) -> None:
     unknown = licensed(run, licence)
@@ -83,7 +93,8 @@ def test_weights_of_unknown_terms_are_sent_only_where_that_is_accepted(run: hs.R
     assert not hub.asked
 
     hs.push(unknown, NAME, accept_licence=True, on_event=None)
-    assert b'license: "other"' in hub.files(NAME)["README.md"]
+    identifier = "cc-by-nc-4.0" if "NC" in licence else "other"
+    assert f'license: "{identifier}"'.encode() in hub.files(NAME)["README.md"]
 
 
 @pytest.mark.parametrize("step", ["PUT /upload/", f"POST /api/models/{NAME}/commit/", f"POST /api/models/{NAME}/preup"])

@@ -12,6 +12,7 @@ from headstart.plain import Plain
 from headstart.progress import OnEvent, print_event
 from headstart.public_api import public_api
 from headstart.reports.model_card import is_permissive, model_card
+from headstart.workbench.card import card_in
 from headstart.workbench.export import check_packages
 from headstart.workbench.hub import FILES, ONNX, README, hub_errors, open_hub, repository
 from headstart.workbench.run import Run
@@ -40,8 +41,9 @@ def push(
 ) -> Pushed:
     """Publish a run on the Hugging Face hub: classifier, ONNX file, parity and report where they are, and a model card.
 
-    All files arrive in one commit or not at all. A repository that is not there is made, private. The report shows some
-    of the run's images.
+    The card is model_card.md of the run, as `card` wrote it and you changed it; without one it is made. All files
+    arrive in one commit or not at all. A repository that is not there is made, private. The report shows some of the
+    run's images.
 
     Args:
         to: the repository, USER/NAME.
@@ -56,7 +58,8 @@ def push(
     _check_licence(str(opened.record["backbone"].get("licence") or ""), name, accepted=accept_licence)
     paths = {file: opened.folder / file for file in FILES if file != README and (opened.folder / file).is_file()}
     _check_files(opened, has_onnx=ONNX in paths)
-    card = model_card(opened.evaluation, opened.record, name=name.partition("/")[2])
+    written = card_in(opened.folder)  # by `card`, and perhaps completed by the user
+    card = written or model_card(opened.evaluation, opened.record, name=name.partition("/")[2])
     api = open_hub()
     with hub_errors(f"hf://{name}", expected="the hub to take the files"), session.step("push"):
         commit = _commit(api, name, {**paths, README: card.encode("utf-8", "replace")})
@@ -69,7 +72,8 @@ def _check_licence(licence: str, name: str, *, accepted: bool) -> None:
             expected="weights whose licence is known to let them be passed on",
             found=f"the licence {licence!r}" if licence else "no licence",
             where=f"push to {name}: nothing was sent",
-            hint="Read the terms of the pretrained weights. If they allow it, add --accept-licence.",
+            hint="If they are your own, or their terms let you publish them: --accept-licence "
+            "(accept_licence=True in Python).",
         )
 
 
