@@ -108,6 +108,7 @@ def test_the_list_needs_no_torch() -> None:
     assert answer.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_exercises_are_listed_written_and_refused_without_a_name(lab: Lab, tmp_path: Path) -> None:
     code, out, _ = lab("exercises")
     assert code == 0

@@ -38,6 +38,7 @@ def _turned(whole: bytes, turns: int) -> bytes:
     return bytes(changed)
 
 
+@pytest.mark.slow
 def test_a_tile_alone_is_its_place_in_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = tiled((300, 200), monkeypatch)
     picture = np.asarray(Image.open(io.BytesIO(whole)))

@@ -60,7 +60,9 @@ def test_changed_bytes_in_the_stream_are_refused(whole: bytes) -> None:
     assert another == 0
 
 
-@pytest.mark.parametrize("size", [(40, 40), (66, 65), (129, 96), (200, 70)])
+@pytest.mark.parametrize(
+    "size", [(40, 40), (66, 65), *(pytest.param(one, marks=pytest.mark.slow) for one in ((129, 96), (200, 70)))]
+)
 @pytest.mark.parametrize("quality", [10, 60, 100])
 def test_whole_files_use_their_data(size: tuple[int, int], quality: int) -> None:
     pillow_heif.register_heif_opener()

@@ -156,6 +156,7 @@ def test_a_data_set_arrives_whole_with_its_record_and_nothing_beside_it(
     assert "KAGGLEHUB_CACHE" not in os.environ
 
 
+@pytest.mark.slow
 def test_a_second_call_downloads_nothing(kaggle: Kaggle, fetch: Fetch) -> None:
     fetch()
     kaggle.asked.clear()

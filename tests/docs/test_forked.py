@@ -30,6 +30,7 @@ def writes(folder: Path, name: str) -> Callable[[int], None]:
     return call
 
 
+@pytest.mark.slow
 def test_each_call_has_a_process_and_a_place_of_its_own(forked: ModuleType, tmp_path: Path) -> None:
     forked.run_all({f"call-{number}": writes(tmp_path, f"call-{number}") for number in range(6)}, 2)
 

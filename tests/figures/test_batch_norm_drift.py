@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from headstart.figures.batch_norm_drift import DriftProfile, drift_figure
 
@@ -22,6 +23,7 @@ def test_both_profiles_are_drawn_as_given():
     assert right.lines[0].get_ydata().tolist() == [0.0, 0.0, 0.0]
 
 
+@pytest.mark.slow
 def test_each_channel_has_its_images_and_its_name_is_no_formula():
     image = np.zeros((8, 8, 3), np.uint8)
     figure = drift_figure(PROFILE, [("layer$^2$ #3", [image, image]), ("other #1", [image])])

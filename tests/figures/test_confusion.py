@@ -87,7 +87,7 @@ def test_names_are_drawn_as_they_are_and_neither_as_formulas_nor_as_markup() -> 
     assert {"<b>&", "50% $", "犬\\u202e", "a\\nb"} < set(texts)
 
 
-@pytest.mark.parametrize("count", [1, 2, 9, pytest.param(30, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [1, 2, *(pytest.param(count, marks=pytest.mark.slow) for count in (9, 30))])
 def test_every_name_of_up_to_thirty_classes_is_there_twice(count: int) -> None:
     names = [f"class {i:02}" for i in range(count)]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 SOURCE = Path(__file__).parents[2] / "src" / "headstart"
 METHODS = {"write_text", "write_bytes", "mkdir", "rmdir", "touch", "unlink", "rename", "symlink_to", "hardlink_to"}
 MODULES = {"shutil", "tempfile"}
+OF_OS = {"replace", "rename", "remove", "makedirs", "link", "symlink", "truncate"}
 HARMLESS = {"shutil.disk_usage", "shutil.get_terminal_size", "shutil.which"}
 ELSEWHERE = {
     "classifier/file.py": "inside atomic_write",
@@ -40,11 +41,19 @@ ELSEWHERE = {
 }
 
 
+def may_write(called: ast.expr) -> bool:
+    """Whether the last word of a call is one that is looked for: writing out all calls takes seconds."""
+    if isinstance(called, ast.Name):
+        return called.id == "open"
+    owner = called.value.id if isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name) else ""
+    return isinstance(called, ast.Attribute) and (called.attr in METHODS | OF_OS | {"open"} or owner in MODULES)
+
+
 def writes(path: Path) -> list[str]:
     """Calls in a source file that change files."""
     found = []
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        if not isinstance(node, ast.Call):
+        if not isinstance(node, ast.Call) or not may_write(node.func):
             continue
         called = ast.unparse(node.func)
         owner, _, name = called.rpartition(".")
@@ -52,7 +61,7 @@ def writes(path: Path) -> list[str]:
         if (
             (name in METHODS and owner not in ("", "files"))
             or (owner in MODULES and called not in HARMLESS)
-            or (owner == "os" and name in ("replace", "rename", "remove", "makedirs", "link", "symlink", "truncate"))
+            or (owner == "os" and name in OF_OS)
             or (name == "open" and owner != "Image" and set(mode.strip("'")) & set("wxa+") and len(mode) <= 5)
         ):
             found.append(f"line {node.lineno}: {called}")

@@ -166,6 +166,7 @@ class Slow:
         return Prediction("<bytes>", "a", 1.0, {"a": 1.0}), None
 
 
+@pytest.mark.slow
 def test_a_full_queue_turns_away_and_what_waits_is_answered() -> None:
     model, limits = Slow(), ServerLimits(waiting=3)
     app: Any = make_app(model, Access(8017), limits=limits)  # type: ignore[arg-type]

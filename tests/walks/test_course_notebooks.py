@@ -75,6 +75,7 @@ def test_a_binary_classifier_that_ends_in_a_sigmoid(course: type[StepByStep]) ->
     assert counts[:, 0].sum() == right > 40
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("notebook")
 def test_filters_hooks_losses_and_the_range_test_are_drawn_and_shown(course: type[StepByStep], tmp_path: Path) -> None:
     loader, model = images(), convolutional()

@@ -191,6 +191,7 @@ def test_an_image_that_cannot_be_read_is_named(live: LiveHead, folder: Path, tmp
     assert len(result.samples) == 18
 
 
+@pytest.mark.slow
 def test_the_engine_is_made_once_ahead_and_again_only_for_far_more_images(
     live: LiveHead, monkeypatch: pytest.MonkeyPatch
 ) -> None:

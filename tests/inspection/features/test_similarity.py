@@ -105,6 +105,7 @@ def test_labels_of_other_classes_give_no_accuracy():
     assert not any("Accuracy" in sentence for sentence in result.interpretation)
 
 
+@pytest.mark.slow
 def test_labels_count_in_the_order_of_the_classifiers_own_classes(small_classifier):
     model: Classifier = small_classifier(True)
     shown = torch.rand(12, 3, 64, 64, generator=torch.Generator().manual_seed(0))

@@ -30,12 +30,16 @@ def sums_of(network: nn.Module, side: int = 64) -> tuple[ResidualSum, ...]:
     ("build", "expected", "first", "last"),
     [
         (torchvision.models.resnet18, 8, "layer1.0", "layer4.1"),
-        (torchvision.models.resnet50, 16, "layer1.0", "layer4.2"),
+        pytest.param(torchvision.models.resnet50, 16, "layer1.0", "layer4.2", marks=pytest.mark.slow),
         (torchvision.models.mobilenet_v2, 10, "features.3", "features.16"),
         (torchvision.models.mobilenet_v3_small, 6, "features.3", "features.11"),
-        (torchvision.models.convnext_tiny, 18, "features.1.0", "features.7.2"),
-        (lambda: from_timm("resnetv2_50"), 16, "stages.0.blocks.0", "stages.3.blocks.2"),
-        (lambda: from_timm("nf_resnet26"), 8, "stages.0.0", "stages.3.1"),  # standardises its weights first
+        pytest.param(torchvision.models.convnext_tiny, 18, "features.1.0", "features.7.2", marks=pytest.mark.slow),
+        pytest.param(
+            lambda: from_timm("resnetv2_50"), 16, "stages.0.blocks.0", "stages.3.blocks.2", marks=pytest.mark.slow
+        ),
+        pytest.param(
+            lambda: from_timm("nf_resnet26"), 8, "stages.0.0", "stages.3.1", marks=pytest.mark.slow
+        ),  # standardises its weights first
         (lambda: from_timm("convnext_atto"), 12, "stages.0.blocks.0", "stages.3.blocks.1"),
         (lambda: from_timm("vit_tiny_patch16_224", img_size=64), 24, "blocks.0 #1", "blocks.11 #2"),
         (cifar_resnet20, 9, "layer1.0", "layer3.2"),
