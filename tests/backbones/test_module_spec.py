@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations
 from torchvision.models import resnet18, squeezenet1_1, vit_b_16
 
 from headstart.backbones.backbone import Backbone
@@ -145,3 +148,105 @@ def test_what_cannot_be_used_is_refused(values: dict[str, object], message: str)
 def test_a_network_for_other_inputs_is_refused() -> None:
     with pytest.raises(BackboneError, match=r"takes pixels 2×3×32×32.*RuntimeError"):
         Backbone.from_module(nn.Conv2d(1, 4, 3), preprocess={"size": 32})
+
+
+class Query(nn.Module):
+    """Reads images with a learnt query: a parameter is the input of its layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.query = nn.Conv2d(3, 8, 4, 4), nn.Parameter(torch.randn(1, 5, 8))
+        self.ask, self.look = nn.Linear(8, 8), nn.MultiheadAttention(8, 2, batch_first=True)
+        self.fc = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        seen = self.conv(x).flatten(2).mT
+        return self.fc(self.look(self.ask(self.query).expand(len(x), -1, -1), seen, seen)[0].mean(1))
+
+
+def convolution_with(wrap: Callable[[nn.Module], nn.Module]) -> nn.Module:
+    return nn.Sequential(wrap(nn.Conv2d(3, 8, 3)), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3))
+
+
+@pytest.mark.parametrize(
+    "network",
+    [Query(), convolution_with(parametrizations.weight_norm), convolution_with(parametrizations.spectral_norm)],
+    ids=["query", "weight-norm", "spectral-norm"],
+)
+def test_a_network_whose_modules_are_given_parameters_is_taken(network: nn.Module) -> None:
+    backbone = Backbone.from_module(network, preprocess={"size": 32})
+    pixels = torch.randn(3, 3, 32, 32)
+
+    with torch.inference_mode():
+        scores = network[-1](backbone.features(pixels)) if isinstance(network, nn.Sequential) else None
+        expected = network.eval()(pixels)
+
+    assert backbone.features(pixels).shape == (3, 8)
+    assert backbone.spec.gmac > 0
+    assert scores is None or torch.allclose(scores, expected, atol=1e-5)
+
+
+class InWindows(Odd):
+    """A quarter of an image is a row of its convolution, as in hierarchical transformers."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, _, h, w = x.shape
+        windows = x.reshape(n, 3, 2, h // 2, 2, w // 2).permute(0, 2, 4, 1, 3, 5).reshape(4 * n, 3, h // 2, w // 2)
+        return self.fc(self.norm(self.conv(windows)).mean((2, 3)).reshape(n, 4, -1).mean(1))
+
+
+class OneByOne(Odd):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([super(OneByOne, self).forward(image[None]) for image in x])
+
+
+class ForTwo(Odd):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.reshape(2, 3, 32, 32))
+
+
+def test_a_stage_has_a_row_for_each_image() -> None:
+    network, pixels = InWindows(), torch.randn(3, 3, 32, 32)
+    backbone = Backbone.from_module(network, preprocess={"size": 32})
+
+    assert backbone.stages == ("final",)
+    with torch.inference_mode():
+        assert torch.allclose(network.fc(backbone.features(pixels)), network(pixels), atol=1e-6)
+    with pytest.raises(BackboneError, match="one row for each image, found norm, which gives 8 for 2 images"):
+        Backbone.from_module(network, preprocess={"size": 32}, stages={"a": "norm"})
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (OneByOne(), r"vectors, tokens or maps, one for each image, found none"),
+        (ForTwo(), r"any number of images, each on its own, found RuntimeError.*for one image"),
+        (nn.Sequential(nn.LazyConv2d(4, 3), nn.Flatten(), nn.LazyLinear(3)), r"found that of a lazy layer.*0\.weight"),
+        (Odd().to("meta"), r"found one on the device meta, without numbers: conv\.weight"),
+    ],
+    ids=["one-by-one", "for-two", "lazy", "meta"],
+)
+def test_networks_that_give_no_features_are_refused_in_our_words(network: nn.Module, message: str) -> None:
+    with pytest.raises(BackboneError, match=message):
+        Backbone.from_module(network, preprocess={"size": 32})
+
+
+def test_packed_weights_are_refused() -> None:
+    class Packed(Odd):
+        def get_extra_state(self) -> tuple[int, ...]:  # as the packed weights of quantised layers
+            return (1, 2)
+
+        def set_extra_state(self, state: object) -> None:
+            pass
+
+    with pytest.raises(BackboneError, match=r"found packed or quantised weights: _extra_state"):
+        Backbone.from_module(Packed(), preprocess={"size": 32})
+
+
+def test_of_a_compiled_network_the_network_inside_is_taken() -> None:
+    network = Odd()
+
+    backbone = Backbone.from_module(torch.compile(network), preprocess={"size": 32})
+
+    assert backbone.network is network
+    assert backbone.features(torch.randn(2, 3, 32, 32)).shape == (2, sum(backbone.widths))

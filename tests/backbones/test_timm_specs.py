@@ -72,7 +72,7 @@ SLOW = (
         "deit_tiny_distilled_patch16_224",
     ),
     *("eva02_tiny_patch14_224", "fasternet_s", "hiera_tiny_224", "hrnet_w18_small", "selecsls42"),
-    *("swin_tiny_patch4_window7_224", "tnt_s_patch16_224", "tresnet_m"),
+    *("hieradet_small", "swin_tiny_patch4_window7_224", "tnt_s_patch16_224", "tresnet_m"),
 )
 
 

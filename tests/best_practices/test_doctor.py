@@ -117,6 +117,11 @@ def test_layers_that_have_no_shape_yet_are_refused():
         doctor(nn.Sequential(nn.LazyLinear(3)))
 
 
+def test_weights_without_numbers_are_refused():
+    with pytest.raises(BackboneError, match=r"2 on the device meta, such as weight.*to_empty"):
+        doctor(nn.Linear(2, 2, device="meta"), batch=(torch.zeros(3, 2), torch.zeros(3, dtype=torch.long)))
+
+
 def test_numbers_below_one_and_images_of_another_kind_are_refused():
     with pytest.raises(RecipeError, match="batch_size"):
         doctor(nn.Linear(2, 2), batch_size=0)

@@ -19,7 +19,7 @@ from headstart.backbones.flip_tta import FlipTTA
 from headstart.backbones.joined_spec import base_name, base_names, part_spec
 from headstart.backbones.low_precision import LowPrecision
 from headstart.backbones.models.joined_network import JoinedNetwork
-from headstart.backbones.module_spec import Stages, spec_of_module
+from headstart.backbones.module_spec import Stages, check_state, spec_of_module
 from headstart.backbones.preprocess import Preprocess
 from headstart.backbones.replace_head import in_classification_head
 from headstart.backbones.skip_init import SkipInit, reset_parameters
@@ -101,13 +101,35 @@ class Backbone:
             BackboneError: it does not run on such images, or a stage is no module that runs.
         """
         wanted = preprocess if isinstance(preprocess, Preprocess) else Preprocess.from_values(preprocess)
+        while isinstance(inner := getattr(module, "_orig_mod", None), nn.Module):
+            module = inner  # of torch.compile, which hides the modules inside
+        check_state(module)
         check_finite(module.state_dict(), type(module).__name__)
         spec = spec_of_module(module, preprocess=wanted, stages=stages, name=name)
         spec = replace(spec, licence=licence or spec.licence)
         backbone = cls(spec, module, Provenance(f"the module {spec.origin}", "", spec.licence))
         backbone.has_pretrained_head = bool(spec.head)
+        backbone._check_any_number()
         backbone.weights = replace(backbone.weights, sha256=backbone.fingerprint)
         return backbone
+
+    def _check_any_number(self) -> None:
+        """Check that a user's network takes another number of images than the one that it was measured with."""
+        side, width = self.preprocess.crop, sum(self.widths)
+        try:
+            shape = tuple(self.plain_features(torch.zeros(1, 3, side, side)).shape)
+        except Exception as error:  # code of others
+            shape, found = (), f"{type(error).__name__}: {first_line(error)}"
+        else:
+            found = f"features of shape {shape}, not {(1, width)}"
+        if shape != (1, width):
+            raise BackboneError(
+                expected="a module that takes any number of images, each on its own",
+                found=f"{found}, for one image",
+                where=type(self.network).__name__,
+                hint="Write x.shape[0], not a number, where forward() changes shapes; name other stages if one of them "
+                "sees parts of images.",
+            )
 
     @cached_property
     def stages(self) -> tuple[str, ...]:

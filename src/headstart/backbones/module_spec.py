@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from headstart.backbones.feature_extractor import eval_view
 from headstart.backbones.preprocess import Preprocess
@@ -20,6 +21,7 @@ Stages = Mapping[str, str] | Sequence[Stage]
 
 _MOST_MAPS = 4
 _SHAPES = {2: "vector", 3: "tokens-mean", 4: "map"}  # number of axes → pool
+_IMAGES = 2  # of the pass that measures; a stage has a row for each
 _CLASS_TOKENS = ("cls_token", "class_token")
 
 
@@ -64,6 +66,30 @@ def spec_of_module(
     )
 
 
+def check_state(module: nn.Module) -> None:
+    """Check that a module has weights of a kind that features can be computed with and that a file can hold.
+
+    Raises:
+        BackboneError: they have no shape or no numbers yet, or are packed, as quantised ones are.
+    """
+    state = module.state_dict()
+    lazy = [name for name, one in state.items() if is_lazy(one)]
+    meta = [name for name, one in state.items() if isinstance(one, Tensor) and name not in lazy and one.is_meta]
+    packed = [name for name, one in state.items() if not isinstance(one, Tensor) or one.is_quantized]
+    for names, found, hint in (
+        (lazy, "that of a lazy layer, without a shape", "Run the network once on an image first."),
+        (meta, "one on the device meta, without numbers", "Load its weights, or use module.to_empty(device='cpu')."),
+        (packed, "packed or quantised weights", "Give the network before it was quantised; see `--precision int8`."),
+    ):
+        if names:
+            raise BackboneError(
+                expected="a module whose weights are plain tensors",
+                found=f"{found}: {names[0]}",
+                where=type(module).__name__,
+                hint=hint,
+            )
+
+
 def pool_of(shape: Sequence[int], network: nn.Module) -> str:
     """How an output of this shape becomes one vector for each image.
 
@@ -88,7 +114,23 @@ def flop_counter() -> Any:  # a FlopCounterMode
     """Counts the operations of what runs inside it; imported here, since it takes half a second."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    return FlopCounterMode(display=False)
+    counter: Any = FlopCounterMode(display=False)
+    # torch's own tracker hooks gradients of what modules are given, and fails where that is a parameter: a learnt token
+    # or query, or the weight of a weight norm
+    counter.mod_tracker = _NoModules()
+    return counter
+
+
+class _NoModules:
+    """Stands for the module tracker of torch's counter: everything is counted together."""
+
+    parents = frozenset({"Global"})
+
+    def __enter__(self) -> _NoModules:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
 
 
 def _run(module: nn.Module, size: int) -> tuple[list[_Call], tuple[int, ...], float]:
@@ -106,10 +148,10 @@ def _run(module: nn.Module, size: int) -> tuple[list[_Call], tuple[int, ...], fl
             flop_counter() as counter,
             torch.inference_mode(),
         ):
-            output = eval_view(module)(torch.zeros(2, 3, size, size))
+            output = eval_view(module)(torch.zeros(_IMAGES, 3, size, size))
     except Exception as error:  # a user's code may fail in any way
         raise BackboneError(
-            expected=f"a module that takes pixels 2×3×{size}×{size}, float32, on the CPU",
+            expected=f"a module that takes pixels {_IMAGES}×3×{size}×{size}, float32, on the CPU",
             found=f"{type(error).__name__}: {first_line(error)}",
             where=type(module).__name__,
             hint="Check the size in preprocess; module.float().cpu() brings it to the CPU.",
@@ -130,17 +172,19 @@ def _is_inside_leaf(module: nn.Module, path: str) -> bool:
 def _head_of(module: nn.Module, calls: Sequence[_Call], output: tuple[int, ...]) -> _Call | None:
     """The linear layer that gives the whole output; None for a network without a classification head."""
     linear = [call for call in calls if isinstance(module.get_submodule(call.path), nn.Linear)]
-    found = [call for call in linear if len(call.input) == 2 and (not output or call.output == output)]
+    whole = [call for call in linear if len(call.input) == 2 and call.input[0] == _IMAGES]
+    found = [call for call in whole if not output or call.output == output]
     return found[-1] if found and found[-1] is linear[-1] else None
 
 
 def _default_stages(module: nn.Module, calls: Sequence[_Call], head: _Call | None) -> tuple[Stage, ...]:
-    before = [call for call in calls if len(call.output) in _SHAPES]
+    # those with another number of rows see parts of images, such as windows, or one image after another
+    before = [call for call in calls if len(call.output) in _SHAPES and call.output[0] == _IMAGES]
     if head is not None:
         before = before[: before.index(head)]
     if head is None and not before:
         raise BackboneError(
-            expected="a module whose parts give vectors, tokens or maps",
+            expected="a module whose parts give vectors, tokens or maps, one for each image",
             found="none",
             where=type(module).__name__,
             hint="Name the stages: stages={'final': 'path.of.a.module'}.",
@@ -191,6 +235,13 @@ def _checked(stage: Stage, calls: Sequence[_Call]) -> Stage:
 
 
 def _stage(name: str, call: _Call, module: nn.Module) -> Stage:
+    if call.output and call.output[0] != _IMAGES:
+        raise BackboneError(
+            expected="a stage that gives one row for each image",
+            found=f"{call.path}, which gives {call.output[0]} for {_IMAGES} images",
+            where="stages",
+            hint="It sees windows or other parts of images. Choose another module of the network.",
+        )
     pool = pool_of(call.output, module)
     width = call.output[-1] if pool in ("map-last", "tokens-class", "tokens-mean") else call.output[1]
     return Stage(name, call.path, width, pool)

@@ -213,7 +213,7 @@ def _has_two_tokens(inputs: Mapping[str, object], tokens: Mapping[str, object], 
 
 def _is_stage(output: object, width: int) -> bool:
     """Whether it is one tensor of tokens or maps with so many channels."""
-    if not isinstance(output, Tensor) or output.ndim not in (3, 4):
+    if not isinstance(output, Tensor) or output.ndim not in (3, 4) or output.shape[0] != 1:  # windows of one image
         return False
     return width in ((output.shape[2],) if output.ndim == 3 else (output.shape[1], output.shape[3]))
 

@@ -48,7 +48,7 @@ def doctor(  # each parameter is an input that some rules need and that you may 
         rules: which to check, by name or as marked with `register_rule`; None: all.
 
     Raises:
-        BackboneError: the network has lazy layers that never ran.
+        BackboneError: the network has lazy layers that never ran, or weights on the device meta.
         DataError: the images are no batch of pixels.
         RecipeError: the batch size or the number of steps is below 1, the batch is no pair, or a rule is unknown.
     """
@@ -57,7 +57,7 @@ def doctor(  # each parameter is an input that some rules need and that you may 
             raise RecipeError(expected=f"{name} of 1 or more", found=str(value), where="doctor")
     chosen, broken = _all_rules() if rules is None else (_chosen_rules(rules), [])
     inspected = inspected_model(model)
-    _check_shapes_known(inspected)
+    _check_weights_known(inspected)
     examination = Examination.of(
         inspected,
         images=None if images is None else InspectedImages.of(images),
@@ -142,13 +142,21 @@ def _rule(value: object) -> Rule:
     return value
 
 
-def _check_shapes_known(inspected: InspectedModel) -> None:
+def _check_weights_known(inspected: InspectedModel) -> None:
     if any(is_lazy(parameter) for parameter in inspected.network.parameters()):
         raise BackboneError(
             expected="a network whose layers know their shapes",
             found="lazy ones",
             where=inspected.name,
             hint="Run it once on an image first.",
+        )
+    empty = [name for name, one in inspected.network.state_dict().items() if getattr(one, "is_meta", False)]
+    if empty:  # nothing can be computed with it
+        raise BackboneError(
+            expected="a network whose weights have numbers",
+            found=f"{len(empty)} on the device meta, such as {empty[0]}",
+            where=inspected.name,
+            hint="Load its weights, or use module.to_empty(device='cpu').",
         )
 
 
