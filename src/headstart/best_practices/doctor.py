@@ -57,7 +57,7 @@ def doctor(  # each parameter is an input that some rules need and that you may 
             raise RecipeError(expected=f"{name} of 1 or more", found=str(value), where="doctor")
     chosen, broken = _all_rules() if rules is None else (_chosen_rules(rules), [])
     inspected = inspected_model(model)
-    _check_weights_known(inspected)
+    _check_weights_known(inspected, runs=images is not None or batch is not None)
     examination = Examination.of(
         inspected,
         images=None if images is None else InspectedImages.of(images),
@@ -142,7 +142,7 @@ def _rule(value: object) -> Rule:
     return value
 
 
-def _check_weights_known(inspected: InspectedModel) -> None:
+def _check_weights_known(inspected: InspectedModel, *, runs: bool) -> None:
     if any(is_lazy(parameter) for parameter in inspected.network.parameters()):
         raise BackboneError(
             expected="a network whose layers know their shapes",
@@ -150,10 +150,10 @@ def _check_weights_known(inspected: InspectedModel) -> None:
             where=inspected.name,
             hint="Run it once on an image first.",
         )
-    empty = [name for name, one in inspected.network.state_dict().items() if getattr(one, "is_meta", False)]
-    if empty:  # nothing can be computed with it
+    empty = [name for name, one in inspected.network.named_parameters() if one.is_meta]
+    if runs and empty:  # its form can be examined, and nothing computed with it
         raise BackboneError(
-            expected="a network whose weights have numbers",
+            expected="a network whose weights have numbers, as images or a batch are given",
             found=f"{len(empty)} on the device meta, such as {empty[0]}",
             where=inspected.name,
             hint="Load its weights, or use module.to_empty(device='cpu').",
