@@ -8,6 +8,7 @@ from torch import nn
 
 from headstart.backbones.recalibrate import recalibrate_batch_norm
 from headstart.errors import DataError
+from headstart.evaluation.intervals import wilson
 from headstart.freezing import freeze
 from headstart.inspection.batch_norm.mode_gap import mode_gap
 from headstart.inspection.inspected_images import InspectedImages
@@ -23,7 +24,7 @@ def test_statistics_of_the_one_batch_that_is_shown_make_no_difference():
     model = network()
     recalibrate_batch_norm(model, lambda: [pixels])
     gap = mode_gap(model, pixels, batch=20)
-    assert gap.agreement == 1.0
+    assert gap.agreement.value == 1.0
     assert "agree" in gap.interpretation[0]
 
 
@@ -36,9 +37,12 @@ def test_answers_with_batch_statistics_are_those_of_a_network_in_train_mode():
     gap = mode_gap(model, images, batch=16)
     with torch.no_grad():
         expected = (model(pixels).argmax(1) == labels).double().mean()
-    assert gap.batched == 1.0
-    assert gap.stored == gap.agreement == pytest.approx(float(expected))
-    assert gap.agreement < 1
+    assert gap.batched.value == 1.0
+    assert gap.stored == gap.agreement == wilson(round(float(expected) * 16), 16)
+    assert gap.agreement.value < 1
+    assert str(gap.stored) in gap.interpretation[1]
+    assert gap.gain.difference.value == pytest.approx(1 - float(expected))
+    assert gap.tables[0].rows[1][1:] == (gap.stored.value, gap.stored.low, gap.stored.high)
     assert len(gap.figure().axes) == 1
 
 
@@ -53,6 +57,25 @@ def test_batches_are_as_large_as_it_says_and_a_last_one_alone_joins_the_one_befo
     assert seen == parts
     assert gap.batch == parts[0]
     assert f"those of {parts[0]} images" in gap.title
+
+
+@pytest.mark.parametrize(("few", "many"), [(3, 40)])
+def test_one_is_called_better_only_beyond_chance(few: int, many: int):
+    """Statistics of the batch undo a shift that turns all predictions: with few images that may be luck."""
+    model = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(2, affine=False)).eval()
+    model[1].running_mean.copy_(torch.tensor([9.0, 0.0]))
+
+    def gap_of(count: int):
+        labels = torch.arange(2 * count) % 2
+        pixels = nn.functional.one_hot(labels, 2).float().reshape(-1, 2, 1, 1)
+        names = tuple(map(str, range(len(labels))))
+        return mode_gap(model, InspectedImages(pixels, names, labels=labels, classes=("a", "b")), batch=2 * count)
+
+    assert "neither is better" in gap_of(few).interpretation[1]
+    found = gap_of(many)
+    assert found.stored.value == 0.5
+    assert found.batched.value == 1.0
+    assert "Recalibrate" in found.interpretation[1]
 
 
 def test_it_puts_statistics_and_modes_back():
@@ -76,6 +99,7 @@ def test_labels_that_are_no_columns_of_the_network_give_no_accuracy():
     gap = mode_gap(network(), images, batch=16)  # of three columns that nobody named
     assert gap.stored is None
     assert gap.batched is None
+    assert gap.gain is None
     assert not any("Accuracy" in said for said in gap.interpretation)
 
 
@@ -84,5 +108,6 @@ def test_a_frozen_batch_norm_is_shown_the_batch_too():
     expected = mode_gap(model, pixels, batch=16)
     freeze(model)
     gap = mode_gap(model, pixels, batch=16)
-    assert gap.agreement == expected.agreement < 1
+    assert gap.agreement == expected.agreement
+    assert gap.agreement.value < 1
     assert not any(module.training for module in model.modules())

@@ -11,12 +11,14 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from headstart.errors import DataError
+from headstart.evaluation.intervals import Interval, points, wilson
+from headstart.evaluation.paired import PairedDifference, paired_difference
 from headstart.figures.panels import Bars, panels_figure
 from headstart.figures.style import BLUE, ORANGE
 from headstart.inspection.inspected_images import BATCH, InspectedImages
 from headstart.inspection.inspected_model import Model, inspected_model
 from headstart.inspection.inspection_result import InspectionResult, Table
-from headstart.wording import counted, percent
+from headstart.wording import counted
 
 STEADY = 0.95  # share of equal predictions from which the modes agree: the other images are close to a boundary
 
@@ -31,15 +33,17 @@ class ModeGap(InspectionResult):
         batch: images that share their statistics.
         agreement: share of images with the same prediction.
         stored, batched: accuracies; None without labels that name classes of the model.
+        gain: of the batch's statistics over the stored ones, in pairs; None as these.
         norms: batch norms that were switched.
     """
 
     model: str
     images: int
     batch: int
-    agreement: float
-    stored: float | None
-    batched: float | None
+    agreement: Interval
+    stored: Interval | None
+    batched: Interval | None
+    gain: PairedDifference | None
     norms: int
 
     @property
@@ -52,41 +56,41 @@ class ModeGap(InspectionResult):
         """Whether predictions depend on the other images in the batch."""
         if not self.norms:
             return (f"{self.model} has no batch norm: both modes are the same.",)
-        if self.agreement >= STEADY:
-            return (f"Both modes agree on {percent(self.agreement)} of the images: the stored statistics fit.",)
-        differ = percent(1 - self.agreement)
-        sentences = [f"Predictions differ on {differ} of the images: in train mode they depend on the batch."]
-        if self.stored is not None and self.batched is not None:
-            better = (
-                "Recalibrate the statistics: those of the batch are better."
-                if self.batched > self.stored
-                else "Keep the stored statistics."
-            )
+        if self.agreement.value >= STEADY:
+            return (f"Both modes agree on {self.agreement} of the images: the stored statistics fit.",)
+        sentences = [
+            f"Predictions agree on {self.agreement} of the images only: in train mode they depend on the batch."
+        ]
+        if self.stored is not None and self.batched is not None and self.gain is not None:
             sentences.append(
-                f"Accuracy is {percent(self.stored)} with stored and {percent(self.batched)} with batch statistics. "
-                f"{better}"
+                f"Accuracy is {self.stored} with stored and {self.batched} with batch statistics "
+                f"({points(self.gain.difference)}). {_advice(self.gain)}"
             )
         return tuple(sentences)
 
     @property
     def tables(self) -> tuple[Table, ...]:
         """The numbers."""
-        return (Table("Both modes", ("share", "value"), self._values, 3),)
+        rows = tuple((name, one.value, one.low, one.high) for name, one in self._values)
+        if self.gain is not None:
+            one = self.gain.difference
+            rows += (("difference of the accuracies", one.value, one.low, one.high),)
+        return (Table("Both modes", ("share", "value", "low", "high"), rows, 3),)
 
     @property
     def description(self) -> str:
         """What the figure shows."""
-        return "Bars: " + ", ".join(f"{name} {value:.3f}" for name, value in self._values) + "."
+        return "Bars: " + ", ".join(f"{name} {one.value:.3f}" for name, one in self._values) + "."
 
     def figure(self) -> Figure:
         """Agreement and accuracies as bars."""
-        names, values = zip(*self._values, strict=True)
+        names, values = zip(*((name, one.value) for name, one in self._values), strict=True)
         colors = (BLUE, BLUE, ORANGE)[: len(names)]
         title, axis = "Stored against batch statistics", "share of images"
         return panels_figure([Bars(title, names, values, x_label=axis, form="{:.3f}", colors=colors)])
 
     @property
-    def _values(self) -> tuple[tuple[str, float], ...]:
+    def _values(self) -> tuple[tuple[str, Interval], ...]:
         values = (
             ("same prediction", self.agreement),
             ("accuracy, stored", self.stored),
@@ -124,16 +128,25 @@ def mode_gap(model: Model, images: InspectedImages | Tensor, *, batch: int = BAT
         _use_batch_statistics(norms)
         batched = torch.cat([inspected.logits(pixels) for pixels in batches]).argmax(1)
     stored, targets = logits.argmax(1), inspected.targets(shuffled, logits)
-    accuracies = [None if targets is None else float((one == targets).double().mean()) for one in (stored, batched)]
+    hits = None if targets is None else [(one == targets).numpy() for one in (stored, batched)]
+    accuracies = [None, None] if hits is None else [wilson(int(one.sum()), len(images)) for one in hits]
     return ModeGap(
         inspected.name,
         len(images),
         batch=len(batches[0]),
-        agreement=float((stored == batched).double().mean()),
+        agreement=wilson(int((stored == batched).sum()), len(images)),
         stored=accuracies[0],
         batched=accuracies[1],
+        gain=None if hits is None else paired_difference(hits[1].astype(int) - hits[0]),
         norms=len(norms),
     )
+
+
+def _advice(gain: PairedDifference) -> str:
+    if not gain.is_significant:
+        return "On so few images neither is better: keep the stored statistics."
+    better = gain.difference.value > 0
+    return "Recalibrate the statistics: those of the batch are better." if better else "Keep the stored statistics."
 
 
 def _use_batch_statistics(norms: Sequence[nn.Module]) -> None:

@@ -138,12 +138,13 @@ class FeatureMaps(InspectionResult):
                 len(one.silent),
                 one.between,
                 one.chance,
-                None if one.nearest_mean is None else one.nearest_mean.value,
+                *_ends(one.nearest_mean),
             )
             for one in self.stages
         )
         columns = (
             "stage", "C×H×W", "zeros", "constant", "variance between classes", "by chance", "nearest-mean accuracy",
+            "low", "high",
         )  # fmt: skip
         return (Table(f"Stages on {counted(self.images, 'image')}", columns, rows, 3),)
 
@@ -174,6 +175,10 @@ class FeatureMaps(InspectionResult):
             names, maps = tuple(self.class_maps), tuple(self.class_maps.values())
             rows.append(MapRow("class means", f"{stage}\n#{channel}", titles=names, maps=maps, shared=True))
         return stage_maps_figure(self.picture, self.shown, rows)
+
+
+def _ends(share: Interval | None) -> tuple[float | None, ...]:
+    return (None, None, None) if share is None else (share.value, share.low, share.high)
 
 
 def feature_maps(model: Model, images: InspectedImages | Tensor, *, image: int = 0) -> FeatureMaps:

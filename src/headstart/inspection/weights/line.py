@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from headstart.classifier.classifier import Classifier
 from headstart.errors import BackboneError, RecipeError
+from headstart.evaluation.intervals import wilson
 from headstart.figures.panels import Line, Plot, panels_figure
 from headstart.figures.style import BLUE, MUTED, TEXT
 from headstart.inspection.inspected_images import InspectedImages
@@ -91,8 +92,12 @@ class WeightLine(InspectionResult):
     @property
     def tables(self) -> tuple[Table, ...]:
         """Loss and accuracy at each point."""
-        rows = tuple(zip(self.shares, self.losses, self.accuracies, strict=True))
-        columns = ("share of the second network", "loss", "accuracy")
+        intervals = [wilson(round(share * self.images), self.images) for share in self.accuracies]
+        rows = tuple(
+            (share, loss, one.value, one.low, one.high)
+            for share, loss, one in zip(self.shares, self.losses, intervals, strict=True)
+        )
+        columns = ("share of the second network", "loss", "accuracy", "low", "high")
         return (Table(f"On {counted(self.images, 'image')}", columns, rows, 3),)
 
     @property
