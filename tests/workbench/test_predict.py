@@ -119,3 +119,11 @@ def test_an_archive_is_predicted_sorted_and_written_by_its_own_names(run: Run, p
     assert len(list((tmp_path / "sorted").glob("*/*.png"))) == 16
     direct = hs.predict(run, str(photos / "disc" / "*.png"), on_event=None)
     assert [one.probabilities for one in direct] == [one.probabilities for one in predictions]
+
+
+@pytest.mark.parametrize("address", ["s3://bucket/a.jpg", "hdfs://host/photos/*.parquet"])
+def test_an_address_that_only_workers_read_is_refused_with_the_way(run: Run, address: str) -> None:
+    with pytest.raises(DataError) as caught:
+        hs.predict(run, [address], on_event=None)
+    assert caught.value.where == address
+    assert "--on local" in caught.value.hint

@@ -15,7 +15,7 @@ from headstart.classifier.predictions import Predictions
 from headstart.classifier.rejection import Rejection
 from headstart.data.folder_scan import IMAGE_SUFFIXES
 from headstart.data.image_set import scan_unlabelled
-from headstart.data.image_source import is_image_source, list_sources
+from headstart.data.image_source import is_address, is_image_source, list_sources
 from headstart.data.video import Video, is_video, open_video
 from headstart.distributed.engine import On, cluster_of
 from headstart.errors import RecipeError
@@ -210,11 +210,13 @@ def _images_of(
     source: object, *, roots: dict[Path, str], session: Session, every: float | str | None, frames: int | None
 ) -> Sequence[object]:
     """The images of a file, folder, pattern or archive, a video as a Video; anything else is one image itself."""
-    if not isinstance(source, (str, os.PathLike)) or "://" in str(source):
+    if not isinstance(source, (str, os.PathLike)):
         return [source]
     path = Path(source)
     if path.suffix.lower() in IMAGE_SUFFIXES and os.path.isfile(path):  # noqa: PTH113  # the usual case
         return [path]
+    if is_address(source):
+        return [source]
     found = expand(source, roots)
     if not any(map(is_video, found)):
         return scan_unlabelled(found, on_skip=session.notice)

@@ -107,13 +107,13 @@ def expand(source: str | os.PathLike[str], roots: dict[Path, str]) -> list[Path]
         roots: gets the unpacked folder of an archive and the archive's name, see `with_archive_names`.
 
     Raises:
-        DataError: nothing has a name of the pattern, the archive cannot be unpacked, or it is a Parquet file.
+        DataError: nothing has a name of the pattern, the archive cannot be unpacked, or only workers read it.
     """
     path = Path(source)
-    if path.suffix.lower() in _TABLES:
+    if path.suffix.lower() in _TABLES or "://" in str(source):
         from headstart.data.worker_sources import check_read_here  # as for scan_unlabelled below
 
-        check_read_here(path, expected="images, folders or archives")
+        check_read_here(str(source), expected="images, folders or archives")
     if any(c in str(path) for c in _PATTERN) and not os.path.lexists(path):
         found = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207  # absolute ones too
         if not found:
