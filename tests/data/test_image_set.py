@@ -166,6 +166,22 @@ def test_one_class_passes_where_it_is_asked_for(tmp_path: Path) -> None:
     assert scan(lay(tmp_path, "cat/1.jpg"), least_classes=1).classes == ("cat",)
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".xlsx", ".zip", ".tar.gz", ""])
+def test_a_device_is_never_read(tmp_path: Path, suffix: str) -> None:
+    """Nor a pipe, which waits for ever; /dev/null would end."""
+    (tmp_path / f"set{suffix}").symlink_to("/dev/null")
+
+    with pytest.raises(DataError, match=r"a folder or a regular file, found a device"):
+        scan(tmp_path / f"set{suffix}", unpack_into=tmp_path / "unpacked")
+
+
+def test_a_pipe_beside_the_images_is_no_table(tmp_path: Path) -> None:
+    lay(tmp_path, "cat/1.jpg", "dog/2.jpg")
+    (tmp_path / "labels.csv").symlink_to("/dev/zero")  # without an end, as a pipe is
+
+    assert scan(tmp_path).classes == ("cat", "dog")
+
+
 def test_a_path_that_does_not_exist_names_similar_ones(tmp_path: Path) -> None:
     lay(tmp_path, "photos/", "videos/")
 

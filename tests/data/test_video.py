@@ -217,3 +217,11 @@ def test_a_camera_goes_by_the_clock_and_is_given_back(monkeypatch: pytest.Monkey
     assert "breaks off at 00:00:01.1" in reason
     assert [frame.name for frame in frames] == ["camera:0@00:00:00.0", "camera:0@00:00:01.1"]
     assert camera.released
+
+
+def test_a_device_is_no_video(tmp_path: Path) -> None:
+    """Nor a pipe, which would wait for ever; /dev/null ends."""
+    (tmp_path / "film.mp4").symlink_to("/dev/null")
+
+    with pytest.raises(DataError, match="a device, not a file"):
+        open_video(tmp_path / "film.mp4")

@@ -76,6 +76,9 @@ def test_a_run_lies_beside_its_file_only(run: Run, tmp_path: Path) -> None:
 def test_a_folder_that_is_no_run_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=rf"no readable run\.json.*headstart train {re.escape(str(tmp_path))}"):
         Run.load(tmp_path)
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(RunError, match=r"the folder of a run, found a file .*notes\.txt.*folder that run\.json is in"):
+        Run.load(tmp_path / "notes.txt")
 
 
 def test_run_names_are_safe_everywhere(tmp_path: Path) -> None:

@@ -67,6 +67,8 @@ def begins_like_archive(head: bytes) -> bool:
 
 def _head(path: Path) -> bytes:
     try:
+        if not path.is_file():  # opening a pipe would wait for ever
+            return b""
         with path.open("rb") as file:
             return file.read(_HEAD)
     except OSError:  # whoever reads all of it reports the reason

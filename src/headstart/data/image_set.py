@@ -32,6 +32,7 @@ from headstart.data.video import is_video
 from headstart.data.worker_sources import check_read_here
 from headstart.errors import DataError, near
 from headstart.source_layout import AUTO, SourceLayout
+from headstart.untrusted import Untrusted, check_regular
 from headstart.wording import counted, listed
 
 _LAYOUT = "Put each class in its own folder (photos/cat, photos/dog), or list images and labels in a csv table."
@@ -118,6 +119,7 @@ def scan(
     scanner = _Scanner(source, _absolute(source), least_classes, layout=layout, stop=stop)
     if source.is_dir():
         return scanner.read_folder(image_suffixes)
+    _check_file(source)
     if is_table(source):
         return replace(scanner, root=scanner.root.parent).read_table(scanner.root, [])
     if is_archive(source):
@@ -171,6 +173,19 @@ def scan_unlabelled(paths: Sequence[Path], on_skip: Callable[[str], None] | None
 def _absolute(path: Path) -> Path:
     # links stay as the user wrote them, unless `..` depends on where they lead
     return path.resolve() if ".." in path.parts else path.absolute()
+
+
+def _check_file(path: Path) -> None:
+    """Reading a pipe or a device never ends."""
+    try:
+        check_regular(path)
+    except Untrusted as error:
+        raise DataError(
+            expected="a folder or a regular file",
+            found=str(error),
+            where=as_text(str(path)),
+            hint="Write what it gives into a file first.",
+        ) from error
 
 
 def _check_exists(path: Path) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 from headstart.data.finding import Finding
 from headstart.errors import DataError
+from headstart.untrusted import Untrusted, read_bytes
 
 Cells = list[tuple[int, list[str]]]
 
@@ -28,6 +29,7 @@ _MARKS = (  # the longer mark first: that of UTF-32 begins with that of UTF-16
 )  # fmt: skip
 _WESTERN = "ŠšŽžŒœŸ€–—’«»°§¿¡ºªßÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜÝàáâãäåæçèéêëìíîïñòóôõöøùúûüýÿ\xa0"
 _SEP = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)  # Excel's own first line
+_MOST_BYTES = 250_000_000  # two million lines; the text and its cells take several times as much memory
 _SAVE = "Save it as CSV UTF-8."
 
 
@@ -91,7 +93,9 @@ def read_cells(
 
 def _decode(table: Path) -> tuple[str, list[Finding]]:
     try:
-        data = table.read_bytes()
+        data = read_bytes(table, _MOST_BYTES)
+    except Untrusted as error:  # a pipe or a device, which never ends, or far too large
+        raise DataError(expected="a table in a regular file", found=str(error), where=table) from error
     except OSError as error:
         raise DataError(expected="a table that can be read", found=str(error.strerror), where=table) from error
     for mark, encoding in (*_MARKS, (b"", "utf-8")):

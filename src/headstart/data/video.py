@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.errors import DataError, RecipeError
+from headstart.untrusted import check_regular
 
 INSTALL = 'pip install "headstart[video]"'
 SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".ogv", ".3gp")
@@ -192,9 +193,10 @@ def seconds_of(every: float | str) -> float:
 
 def _check_start(path: Path) -> None:
     try:
+        check_regular(path)  # a pipe would wait for ever
         with path.open("rb") as file:
             head = file.read(189)  # two packets of a transport stream
-    except (OSError, ValueError) as error:  # ValueError: NUL in a name
+    except (OSError, ValueError) as error:  # ValueError: NUL in a name, or no regular file
         found = getattr(error, "strerror", None) or str(error)
         raise DataError(expected="a video file", found=found, where=path) from error
     if not head:

@@ -177,6 +177,13 @@ class Run:
                 where=folder,
                 hint=f"Make one: headstart train {shlex.quote(str(folder)) if folder.is_dir() else 'PHOTOS'}",
             ) from error
+        except NotADirectoryError as error:
+            raise RunError(
+                expected="the folder of a run",
+                found="a file",
+                where=folder,
+                hint=f"Give the folder that {RECORD} is in.",
+            ) from error
         except (OSError, ValueError) as error:
             raise RunError(
                 expected="the folder of a run",
