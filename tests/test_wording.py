@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from headstart.wording import NBSP, counted, duration, listed, numbered, percent
+from headstart.wording import NBSP, counted, duration, listed, numbered, percent, with_sign
 
 
 @pytest.mark.parametrize(
@@ -52,3 +52,10 @@ def test_a_share_is_a_percentage_with_a_no_break_space(share: float | None, text
 )
 def test_a_duration_has_the_units_of_its_size(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.184, "+0.18"), (-0.2, "-0.20"), (-0.004, "+0.00"), (0.0, "+0.00"), (-0.0, "+0.00")]
+)
+def test_what_rounds_to_zero_has_no_minus(value: float, text: str) -> None:
+    assert with_sign(value, 2) == text

@@ -34,6 +34,11 @@ def percent(share: float | None) -> str:
     return "–" if share is None or math.isnan(share) else f"{share * 100:.1f}{NBSP}%"
 
 
+def with_sign(value: float, digits: int) -> str:
+    """`+0.18`, `-0.20`; what rounds to zero is `+0.00`, from below too."""
+    return f"{round(value, digits) + 0.0:+.{digits}f}"
+
+
 def duration(seconds: float) -> str:
     """`0.4 s`, `12 s`, `3 min 20 s`, `2 h 05 min`."""
     if seconds < 9.95:

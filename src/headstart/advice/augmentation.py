@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.evaluation.design_effect import shared_groups
-from headstart.evaluation.intervals import CONFIDENCE, Interval, accuracy_intervals, wilson
+from headstart.evaluation.intervals import CONFIDENCE, Interval, accuracy_intervals, points, wilson
 from headstart.evaluation.paired import paired_difference
 from headstart.features.matrix import FeatureView
 from headstart.heads.cross_validation import group_folds
@@ -85,8 +85,7 @@ class TransformCheck(Plain):
         """Why, a clause."""
         if self.verdict == "unsafe":
             return str(self.flows[0])
-        value, low, high = (f"{number * 100:+.1f}" for number in (self.change.value, self.change.low, self.change.high))
-        change = f"accuracy {value} points [{low}, {high}]"
+        change = f"accuracy {points(self.change)}"
         if self.verdict == "harmful":
             return change
         return f"{change}, features move {self.movement:.1f} times as far as to the next image"

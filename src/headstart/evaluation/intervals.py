@@ -20,6 +20,7 @@ from headstart.errors import DataError
 from headstart.evaluation.design_effect import INDEPENDENT, design_effect, shared_groups
 from headstart.plain import Plain
 from headstart.public_api import public_api
+from headstart.wording import with_sign
 
 Indices = NDArray[np.int64]
 Values = NDArray[np.float64]
@@ -69,8 +70,8 @@ def points(difference: Interval) -> str:
 
 def signed(difference: Interval, *, digits: int, scale: float = 1.0) -> str:
     """`+0.013 [-0.026, +0.053]`; what rounds to zero is `+0.000`, from below too."""
-    rounded = [round(each * scale, digits) + 0.0 for each in (difference.value, difference.low, difference.high)]
-    value, low, high = (f"{each:+.{digits}f}" for each in rounded)
+    ends = (difference.value, difference.low, difference.high)
+    value, low, high = (with_sign(each * scale, digits) for each in ends)
     return f"{value} [{low}, {high}]"
 
 

@@ -140,8 +140,8 @@ def _interpretation(group: int, test: Interval, accuracy: Interval) -> tuple[str
     unclear = accuracy.low <= 0 <= accuracy.high
     effect = "No effect on test accuracy is seen" if unclear else "Test accuracy changes"
     return (
-        f"Statistics from {group} instead of {_BATCH} points change the test loss by {-test.mean:+.3f} "
-        f"[{-test.high:+.3f}, {-test.low:+.3f}].",
+        f"Statistics from {group} instead of {_BATCH} points change the test loss by "
+        f"{Interval(-test.mean, -test.high, -test.low)}.",
         f"{effect}: {accuracy}.",
     )
 

@@ -16,6 +16,8 @@ import torch
 from scipy.special import stdtrit
 from torch import Tensor, nn
 
+from headstart.wording import with_sign
+
 FEATURES, CLASSES = 20, 4
 NORMS = ("none", "before", "after")
 _TEACHER = 32
@@ -41,7 +43,7 @@ class Interval(NamedTuple):
     high: float
 
     def __str__(self) -> str:
-        return f"{self.mean:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
+        return f"{with_sign(self.mean, 3)} [{with_sign(self.low, 3)}, {with_sign(self.high, 3)}]"
 
 
 def draw_problem(seeds: int, points: int, *, noise: float = 0.0) -> Problem:

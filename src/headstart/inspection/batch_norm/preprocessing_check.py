@@ -39,6 +39,7 @@ from headstart.inspection.batch_norm.preprocessing_fit import (
 from headstart.inspection.batch_norm.preprocessing_variants import PreprocessingVariant, variant_of, variants_of
 from headstart.inspection.inspected_model import Model, inspected_model
 from headstart.inspection.inspection_result import InspectionResult, Table
+from headstart.wording import with_sign
 
 # misfit, in units of SPREAD, up to which the check is silent: correct variants of true statistics have 1.5 at most
 FLOOR = 1.6
@@ -228,8 +229,8 @@ def _on_implied_images(fit: VariantFit) -> str:
     """What a variant would mean for the training images, in words."""
     return (
         f"If that were correct, the training images would have had a mean brightness of {fit.brightness:.2f}, a "
-        f"red − blue of {fit.warmth:+.2f} and a contrast of {fit.contrast:.2f}; photographs have about {BRIGHTNESS}, "
-        f"{WARMTH:+} and {CONTRAST}."
+        f"red − blue of {with_sign(fit.warmth, 2)} and a contrast of {fit.contrast:.2f}; photographs have about "
+        f"{BRIGHTNESS}, {WARMTH:+} and {CONTRAST}."
     )
 
 
@@ -242,7 +243,7 @@ def _on_difference(fit: VariantFit, statistics: tuple[float, float, float]) -> t
         found.append(f"{word} ({brightness:.2f} against {fit.brightness:.2f})")
     if abs(warmth - fit.warmth) > 2 * SPREAD[1]:
         word = "redder" if warmth > fit.warmth else "bluer"
-        found.append(f"{word} (red − blue {warmth:+.2f} against {fit.warmth:+.2f})")
+        found.append(f"{word} (red − blue {with_sign(warmth, 2)} against {with_sign(fit.warmth, 2)})")
     if abs(np.log(max(contrast, 1e-12) / fit.contrast)) > 2 * SPREAD[2]:
         word = "higher" if contrast > fit.contrast else "lower"
         found.append(f"{word} in contrast ({contrast:.2f} against {fit.contrast:.2f})")
