@@ -125,5 +125,6 @@ def page_of(name: str, content: Any, pictures: Path) -> str:
                 run_blocks.save_picture(base64.b64decode(data["image/png"]), picture)
                 parts.append(f"![What the cell above draws](/_generated/pictures/{picture.name})")
             elif shown := output.get("text") or data.get("text/plain"):
-                parts.append(f"````text\n{shown.strip()}\n````")
+                lines = shown.rstrip().lstrip("\n")  # the first line may be indented
+                parts.append(f"````text\n{lines}\n````")
     return "\n\n".join(parts) + "\n"

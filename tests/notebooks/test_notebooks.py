@@ -207,3 +207,12 @@ def parsed(cell: str) -> ast.Module:
 def settings_of(name: str) -> dict[str, object]:
     """Settings of an experiment with their defaults, without running it."""
     return dict(importlib.import_module(f"headstart.lab.{name}").run.__kwdefaults__ or {})
+
+
+def test_a_page_keeps_the_indent_of_the_first_line_that_a_cell_prints(tmp_path: Path) -> None:
+    printed = "\n 2 layers\n16 layers\n\n"
+    cell = nbformat.v4.new_code_cell("f()", outputs=[nbformat.v4.new_output("stream", text=printed)])
+
+    page = load("run_notebooks").page_of("n", nbformat.v4.new_notebook(cells=[cell]), tmp_path)
+
+    assert page == "````python\nf()\n````\n\n````text\n 2 layers\n16 layers\n````\n"
