@@ -22,13 +22,15 @@ import headstart
 
 DOCS = Path(__file__).parent
 PLACES = os.cpu_count() or 1
-make_reference.write_all()
+make_reference.write_pages()
 run_blocks.prepare()
 blocks = run_blocks.Build(Path(tempfile.mkdtemp(prefix="headstart-docs-")))
 builder = os.getpid()
 atexit.register(lambda: os.getpid() == builder and shutil.rmtree(blocks.working, ignore_errors=True))
 exclude_patterns = ["_build", "outputs", *run_blocks.KEPT_OUT[1:]]
-forked.run_all(run_notebooks.calls() | blocks.calls(run_blocks.pages()), PLACES)
+calls = run_notebooks.calls() | blocks.calls(run_blocks.pages())
+forked.run_all({**calls, "errors.md": make_reference.write_errors}, PLACES)
+make_reference.write_llms()
 
 
 def setup(app: Any) -> dict[str, bool]:

@@ -1,6 +1,6 @@
 """The generated part of the documentation: commands from typer, options from Recipe with their reasons, public names.
 
-`docs/conf.py` calls `write_all` at the start of each build; the pages are not kept in the repository.
+`docs/conf.py` writes them at the start of each build; the pages are not kept in the repository.
 """
 
 from __future__ import annotations
@@ -133,10 +133,19 @@ def _title(path: Path) -> str:
     return path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
 
 
-def write_all() -> None:
-    """Write the generated pages."""
+def write_pages() -> None:
+    """Write the generated pages but the list of errors."""
     OUT.mkdir(exist_ok=True)
     for page in (commands_page, options_page, functions_page, classes_page, explanations_page):
         (OUT / f"{page.__name__.removesuffix('_page')}.md").write_text(page(), encoding="utf-8")
+
+
+def write_errors(place: int = 0) -> None:
+    """Write the list of errors, a call for `forked`: to parse all of the source takes seconds."""
+    OUT.mkdir(exist_ok=True)
     (OUT / "errors.md").write_text(error_list.errors_page(), encoding="utf-8")
+
+
+def write_llms() -> None:
+    """Write the list of pages, when all pages are written."""
     (OUT / "llms.txt").write_text(llms_page(), encoding="utf-8")

@@ -298,8 +298,13 @@ def prepare() -> None:
             importlib.import_module(module)
 
 
-def make_folder(folder: Path) -> None:
-    """What a reader of the pages has: labelled photos, a run on them, and images that are new."""
+def make_folder(folder: Path, *, inside: bool = True) -> None:
+    """What a reader of the pages has: labelled photos, a run on them, and images that are new.
+
+    Args:
+        inside: with the run's inside.html, which takes a third of the time. Pages that are stored list it; those that
+            draw pictures, which a build runs, do not.
+    """
     import numpy as np
     from PIL import Image, ImageEnhance
 
@@ -327,7 +332,7 @@ def make_folder(folder: Path) -> None:
         )
         Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / "well" / f"{one + 1}.png")
     with _inside(folder):
-        hs.train("photos", backbone="embedded", on_event=None)
+        hs.train("photos", backbone="embedded", inside=inside, on_event=None)
 
 
 @functools.cache
@@ -388,7 +393,7 @@ class Build:
             (self.working / "cache").mkdir(exist_ok=True)
             if not (at / "cache").exists():
                 (at / "cache").symlink_to(self.working / "cache")
-            make_folder(at / "here")
+            make_folder(at / "here", inside=self.anew)
             (at / "here").rename(at / "material")
         return at / "material"
 
