@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -91,3 +93,53 @@ def test_a_header_that_promises_more_than_there_is_is_refused() -> None:
 
     with pytest.raises(BadImage):
         open_image(data[:18] + (1400).to_bytes(4, "little") * 2 + data[26:])
+
+
+def png(width: int, height: int, stored: int, *, depth: int = 8, colour: int = 2, interlace: int = 0) -> bytes:
+    """A PNG whose checksums are right and whose stream has so many bytes."""
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlace)
+    pixels = bytes(0 if i % 61 == 0 else 200 for i in range(stored))  # filter 0 at the start of rows of 20 RGB pixels
+    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(pixels)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in parts
+    )
+
+
+def test_a_png_whose_stream_ends_before_its_last_row_is_damaged() -> None:
+    """Its checksums are right, and Pillow leaves the rest black."""
+    assert open_image(png(20, 30, 61 * 30)).rgb.min() == 200
+    for rows in (29, 15, 1):
+        with pytest.raises(BadImage, match=f"{61 * rows:,} of 1,830 bytes of image data"):
+            open_image(png(20, 30, 61 * rows))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 2), (5, 9), (8, 8), (17, 31)])
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA", "I;16"])
+@pytest.mark.parametrize("interlaced", [False, True])
+def test_the_bytes_of_a_whole_png_are_counted(size: tuple[int, int], mode: str, interlaced: bool) -> None:
+    """Rows of less than a byte, and passes of an interlaced file that have no pixel."""
+    file = io.BytesIO()
+    if interlaced:
+        depth, colour = {"1": (1, 0), "L": (8, 0), "P": (8, 0), "RGB": (8, 2), "RGBA": (8, 6), "LA": (8, 4),
+                         "I;16": (16, 0)}[mode]  # fmt: skip
+        width, height = size
+        bits = depth * {0: 1, 2: 3, 4: 2, 6: 4}[colour]
+        stored = 0
+        for x, y, dx, dy in ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2),
+                             (0, 1, 1, 2)):  # fmt: skip
+            columns, rows = len(range(x, width, dx)), len(range(y, height, dy))
+            stored += rows * (1 + (columns * bits + 7) // 8) if columns else 0
+        whole = _flat(png(width, height, stored, depth=depth, colour=colour, interlace=1), stored)
+    else:
+        Image.new(mode, size).save(file, "PNG")
+        whole = file.getvalue()
+
+    assert open_image(whole).damage is None
+
+
+def _flat(data: bytes, stored: int) -> bytes:
+    """The same file with a stream of zeros, which are a valid filter in any row."""
+    old, new = data[33:], zlib.compress(bytes(stored))
+    end = old[-12:]
+    body = struct.pack(">I", len(new)) + b"IDAT" + new + struct.pack(">I", zlib.crc32(b"IDAT" + new))
+    return data[:33] + body + end

@@ -77,3 +77,13 @@ def test_a_whole_cmyk_needs_its_last_byte_and_one_with_a_doubled_block_does_not(
     assert open_image(whole + b"thumbnail \xff\xd9").damage is None
     with pytest.raises(BadImage, match="no pixel depends on the last bytes"):
         open_image(whole[:end] + b"\x37" + whole[end:])
+
+
+def test_a_quantisation_step_of_zero_is_damage() -> None:
+    """The standard allows none: the coefficients that it multiplies would be lost without a warning of libjpeg."""
+    whole = whole_file("jpeg", 0)
+    table = whole.index(b"\xff\xdb") + 5
+
+    for damaged in (whole[:table] + bytes(64) + whole[table + 64 :], whole[: table + 9] + b"\0" + whole[table + 10 :]):
+        with pytest.raises(BadImage, match="quantisation table holds zeros"):
+            open_image(damaged)

@@ -19,6 +19,10 @@ from headstart.data.jpeg_damage import ZEROS, check_jpeg, libjpeg_warning
 from headstart.data.lzw_codes import lzw_damage
 from headstart.data.stored_pixels import bmp_layout, ppm_layout
 
+_PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
+_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+"""First column and row of each pass of an interlaced PNG, and the steps to the next ones."""
+_BLOCK = 1 << 20  # bytes that are unpacked at once
 _PNG_CHECKED = (b"IHDR", b"PLTE", b"tRNS", b"IDAT")  # the chunks that decide the pixels
 _LEAST_COVER = 0.25  # of its canvas, for the first frame of a GIF with transparency or animation
 _VP8_PIXELS_PER_BYTE = 1000  # flat pictures of any size and quality have at most 565
@@ -55,6 +59,8 @@ def find_damage(image: ImageFile.ImageFile, data: bytes, *, checked: bool = Fals
         return None
     try:
         said = check(image, data)
+        if image.format == "PNG" and not said and not checked:
+            return _missing_rows(data)
         return said if said or checked or image.format not in _LZW else lzw_damage(image, data)
     except (struct.error, IndexError, ValueError, TypeError, KeyError) as error:  # the structure breaks off
         return f"truncated or damaged (its structure breaks off: {error})"
@@ -114,6 +120,32 @@ def _png_damage(data: memoryview) -> str | None:
             return f"damaged (the checksum of its {name.decode()} chunk at byte {position:,} is wrong)"
         position = end + 4
     return f"truncated or damaged (no valid PNG chunk at byte {position:,}, before the end of the image)"
+
+
+def _missing_rows(data: bytes) -> str | None:
+    """Whether the stream of a PNG ends before its last row; Pillow leaves such rows black.
+
+    Source: PNG specification, third edition, 7.2 (scanlines), 8.1 (the seven passes of Adam7) and 11.2.1 (IHDR).
+    """
+    name, width, height, depth, colour, _, _, interlaced = struct.unpack_from(">4sIIBBBBB", data, 12)
+    if name != b"IHDR" or colour not in _PNG_CHANNELS:
+        return None  # Apple's own form; the decoder decides
+    bits = depth * _PNG_CHANNELS[colour]
+    passes = _ADAM7 if interlaced else ((0, 0, 1, 1),)
+    sizes = [(-((left - width) // across), -((top - height) // down)) for left, top, across, down in passes]
+    wanted = sum(rows * (1 + (columns * bits + 7) // 8) for columns, rows in sizes if columns > 0 and rows > 0)
+    found, inflate, position = 0, zlib.decompressobj(), 8
+    while position + 12 <= len(data) and found < wanted:
+        length, kind = struct.unpack_from(">I4s", data, position)
+        packed = data[position + 8 : position + 8 + length] if kind == b"IDAT" else b""
+        while packed and found < wanted:
+            try:
+                found += len(inflate.decompress(packed, _BLOCK))
+            except zlib.error:
+                return None  # the decoder says so
+            packed = inflate.unconsumed_tail
+        position += 12 + length
+    return f"truncated ({found:,} of {wanted:,} bytes of image data)" if found < wanted else None
 
 
 def _check_gif(image: ImageFile.ImageFile, data: bytes) -> str | None:

@@ -171,13 +171,15 @@ def _without_applications(data: bytes) -> bytes | None:
 def check_jpeg(image: ImageFile.ImageFile, data: bytes) -> str | None:
     """Every component has its scans, down to the last bit of every coefficient.
 
-    Source: ITU T.81, B.2.3 (scan header) and G.1.1.1 (progressive scans).
+    Source: ITU T.81, B.2.3 (scan header), B.2.4.1 (quantisation: no step is zero) and G.1.1.1 (progressive scans).
     """
     components: list[int] = []
     progressive = bool(image.info.get("progressive"))
     missing: set[tuple[int, int]] = set()
     zeros_are_flat = True
     for marker, start, end in _segments(data):
+        if marker == 0xDB and _has_zero_step(data[start + 4 : end]):
+            return "damaged (a quantisation table holds zeros)"
         if marker == 0xC4:
             zeros_are_flat = zeros_are_flat and _zeros_mean_flat(data[start + 4 : end])
         if marker in (0xC0, 0xC1, 0xC2) and not components:
@@ -202,6 +204,18 @@ def check_jpeg(image: ImageFile.ImageFile, data: bytes) -> str | None:
     if not components:
         return None  # lossless or arithmetic coding: the decoder decides
     return "truncated (its last scans are missing)" if missing else None
+
+
+def _has_zero_step(tables: bytes) -> bool:
+    """Whether a table of a DQT segment, of 64 values of 8 or 16 bits, has a step of zero, which loses a coefficient."""
+    at = 0
+    while at < len(tables):
+        size = 2 if tables[at] >> 4 else 1
+        values = tables[at + 1 : at + 1 + 64 * size]
+        if any(not any(values[i : i + size]) for i in range(0, len(values), size)):
+            return True
+        at += 1 + 64 * size
+    return False
 
 
 def _is_padding(image: Image.Image, data: bytes, *, begin: int, stop: int) -> bool:
