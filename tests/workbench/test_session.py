@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import shutil
 import time
 from pathlib import Path
@@ -54,6 +55,22 @@ def test_a_silent_step_gives_signs_of_life_and_its_time_is_kept(monkeypatch: pyt
 
     assert [event.step for event in events if isinstance(event, Working)][:2] == ["solve head", "solve head"]
     assert session.seconds["solve head"] >= 0.3
+
+
+def test_a_step_inside_another_gives_its_own_signs_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headstart.workbench.session.SILENCE", 0.05)
+    seen: queue.Queue[Event] = queue.Queue()
+    session = Session(on_event=seen.put)
+
+    with session.step("outer"):
+        with session.signs_of_life("inner"):
+            inside = seen.get(timeout=60)
+        while (outside := seen.get(timeout=60)) == inside or "inner" in str(outside):
+            pass  # one that was on its way
+
+    assert isinstance(inside, Working)
+    assert isinstance(outside, Working)
+    assert (inside.step, outside.step) == ("inner", "outer")
 
 
 def test_a_step_that_reports_progress_needs_no_sign_of_life() -> None:

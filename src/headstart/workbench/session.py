@@ -99,6 +99,7 @@ class Session:
         self._on_event = on_event or silent
         self._lock = threading.Lock()  # signs of life come from a second thread
         self._last_event = time.monotonic()
+        self._going_on: list[tuple[str, float]] = []  # names of what is watched, the innermost last, and when it began
 
     def on_event(self, event: Event) -> None:
         """Report an event."""
@@ -134,21 +135,32 @@ class Session:
 
     @contextlib.contextmanager
     def signs_of_life(self, name: str) -> Iterator[None]:
-        """Report every five seconds that something goes on under this name, unless other events come."""
-        began, finished = time.perf_counter(), threading.Event()
+        """Report every five seconds that something goes on under this name, unless other events come.
 
-        def watch() -> None:
-            while not finished.wait(SILENCE / 5):
-                if time.monotonic() - self._last_event >= SILENCE:
-                    self.on_event(Working(name, time.perf_counter() - began))
-
-        watcher = threading.Thread(target=watch, name=f"watch {name}", daemon=True)
-        watcher.start()
+        Inside another one, under this name while it lasts.
+        """
+        self._going_on.append((name, time.perf_counter()))
         try:
-            yield
+            if len(self._going_on) > 1:  # somebody watches already
+                yield
+                return
+            finished = threading.Event()
+
+            def watch() -> None:
+                while not finished.wait(SILENCE / 5):
+                    if time.monotonic() - self._last_event >= SILENCE:
+                        now, began = self._going_on[-1]
+                        self.on_event(Working(now, time.perf_counter() - began))
+
+            watcher = threading.Thread(target=watch, name=f"watch {name}", daemon=True)
+            watcher.start()
+            try:
+                yield
+            finally:
+                finished.set()
+                watcher.join()
         finally:
-            finished.set()
-            watcher.join()
+            self._going_on.pop()
 
     @cached_property
     def device(self) -> str:
@@ -282,15 +294,16 @@ class Session:
         Raises:
             BackboneError: it is not available here.
         """
-        return choose_engine(
-            backbone,
-            name=self.recipe.engine,
-            device=self._device_of(backbone),
-            waiting=waiting,
-            batch_size=self.recipe.batch_size,
-            cache_folder=runtime.cache_folder(),
-            may_export=may_export,
-        )
+        with self.signs_of_life("prepare engine"):
+            return choose_engine(
+                backbone,
+                name=self.recipe.engine,
+                device=self._device_of(backbone),
+                waiting=waiting,
+                batch_size=self.recipe.batch_size,
+                cache_folder=runtime.cache_folder(),
+                may_export=may_export,
+            )
 
     def forward(self, backbone: Backbone, waiting: int) -> Forward | None:
         """The engine's function over pixels; None for a few images on the CPU, which the network takes as it is.
