@@ -1,10 +1,11 @@
-"""Check the built site: internal links and anchors lead somewhere, pages are small, nothing is loaded from elsewhere.
+"""Check the built site: links lead somewhere, pages are small, nothing comes from elsewhere, options are as typed.
 
 python docs/check_site.py docs/_build/html
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -16,14 +17,21 @@ LOADS = {"script": "src", "link": "href", "img": "src", "iframe": "src", "source
 LOADED_LINKS = {"stylesheet", "icon", "preload", "modulepreload", "preconnect", "dns-prefetch", "shortcut"}
 
 
+DASHED = re.compile(r"(?<!\w)–[a-z][\w-]*")  # an option whose hyphens were typeset as one dash
+
+
 class _Page(HTMLParser):
-    """Anchors, links and loaded files of a page."""
+    """Anchors, links and loaded files of a page, and options that cannot be copied from it."""
 
     def __init__(self) -> None:
         super().__init__()
         self.anchors: set[str] = set()
         self.links: list[str] = []
         self.loads: list[str] = []
+        self.dashed: list[str] = []
+
+    def handle_data(self, data: str) -> None:
+        self.dashed += DASHED.findall(data)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = {name: value or "" for name, value in attrs}
@@ -42,6 +50,8 @@ def problems(site: Path) -> Iterator[str]:
         name = path.relative_to(site.resolve()).as_posix()
         if (size := path.stat().st_size) > LARGEST:
             yield f"{name} has {size:,} bytes; at most {LARGEST:,} are allowed"
+        for option in page.dashed:
+            yield f"{name} shows {option}, with a dash in place of hyphens"
         for address in page.loads:
             if urlsplit(address).scheme not in ("", "data") or urlsplit(address).netloc:
                 yield f"{name} loads {address}"

@@ -57,6 +57,7 @@ html_title = f"headstart {release}"
 html_show_sourcelink = False
 html_copy_source = False
 html_extra_path = ["_generated/llms.txt"]
+smartquotes_action = "qe"  # quotes and ellipses, no dashes: --reject is an option
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 4
 autodoc_typehints = "none"  # the docstrings say kinds and shapes; the signatures have the types

@@ -35,23 +35,23 @@ def commands_page() -> str:
         parts += [f"## headstart {name}", about]
         rows = [_row(parameter) for parameter in command.params if not getattr(parameter, "hidden", False)]
         if rows:
-            parts.append("\n".join(["| | | default |", "|---|---|---|", *rows]))
+            parts.append("\n".join(["| option | meaning | default |", "|---|---|---|", *rows]))
     return "\n\n".join(parts) + "\n"
 
 
 def _flat(commands: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    """Commands by name; those of a group, such as `advise more`, after it."""
-    for name, command in commands.items():
+    """Commands in the order of their names; those of a group, such as `advise more`, after it."""
+    for name, command in sorted(commands.items()):
         yield f"{before}{name}", command
         yield from _flat(getattr(command, "commands", {}), f"{before}{name} ")
 
 
 def _row(parameter: Any) -> str:
     is_argument = parameter.param_type_name == "argument"
-    name = parameter.name.upper() if is_argument else ", ".join([*parameter.opts, *parameter.secondary_opts])
+    names = [parameter.name.upper()] if is_argument else [*parameter.opts, *parameter.secondary_opts]
     default = "" if parameter.default in (None, False, "") or callable(parameter.default) else f"`{parameter.default}`"
     text = (getattr(parameter, "help", "") or "").replace("|", "\\|")
-    return f"| `{name}` | {text} | {default} |"
+    return f"| {', '.join(f'`{name}`' for name in names)} | {text} | {default} |"
 
 
 def options_page() -> str:

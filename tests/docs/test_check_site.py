@@ -36,6 +36,7 @@ def problems(tmp_path: Path) -> Any:
         ('<link rel="stylesheet" href="https://fonts.example.org/f.css">', "loads https://fonts.example.org/f.css"),
         ('<img src="gone.png">', "index.html loads gone.png, which is not there"),
         ("x" * 300_001, "at most 300,000 are allowed"),
+        ("keep, and reject with –reject", "index.html shows –reject, with a dash in place of hyphens"),
     ],
 )
 def test_what_is_wrong_is_found(problems: Any, addition: str, said: str) -> None:
@@ -44,7 +45,8 @@ def test_what_is_wrong_is_found(problems: Any, addition: str, said: str) -> None
 
 
 def test_what_is_right_passes(problems: Any, tmp_path: Path) -> None:
-    right = (
+    right = (  # a dash between words and numbers is one
+        "<p>Clopper–Pearson, 1–n</p>"
         '<a href="#top">x</a><link rel="canonical" href="https://example.org/"><link rel="stylesheet" href="own.css">'
     )
     assert problems(right) == []

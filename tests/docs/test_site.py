@@ -66,6 +66,8 @@ def test_the_reference_has_every_command_option_and_public_name(reference: Modul
 
     assert all(f"## headstart {name}\n" in commands for name in group.commands)
     assert "## headstart advise more\n" in commands
+    shown = re.findall(r"^## headstart (.+)$", commands, re.MULTILINE)
+    assert shown == sorted(shown)
     given = [option for command in group.commands.values() for one in command.params for option in one.opts]
     assert all(f"{option}" in commands for option in given if option.startswith("--"))
     assert all(f"## {field.name.replace('_', '-')}\n" in options for field in dataclasses.fields(Recipe))
