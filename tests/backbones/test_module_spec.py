@@ -250,3 +250,33 @@ def test_of_a_compiled_network_the_network_inside_is_taken() -> None:
 
     assert backbone.network is network
     assert backbone.features(torch.randn(2, 3, 32, 32)).shape == (2, sum(backbone.widths))
+
+
+class Twice(Odd):
+    """Runs one pooling layer on maps of three and of four channels, as DLA does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pool = nn.MaxPool2d(2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(self.norm(self.conv(x)).mean((2, 3)) + self.pool(self.pool(x)).mean() + self.pool(x).mean())
+
+
+class TwoWidths(Odd):
+    def __init__(self) -> None:
+        super().__init__()
+        self.pool, self.end = nn.MaxPool2d(2), nn.Conv2d(4, 6, 3)
+        self.fc = nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(self.end(self.pool(self.conv(self.pool(x)))).mean((2, 3)))
+
+
+@pytest.mark.parametrize("network", [Twice(), TwoWidths()])
+def test_of_a_module_that_runs_twice_the_last_run_is_measured(network: nn.Module) -> None:
+    backbone = Backbone.from_module(network, preprocess={"size": 32})
+
+    features = backbone.features(torch.randn(3, 3, 32, 32))
+
+    assert features.shape == (3, sum(backbone.widths))

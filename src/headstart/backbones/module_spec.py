@@ -134,7 +134,7 @@ class _NoModules:
 
 
 def _run(module: nn.Module, size: int) -> tuple[list[_Call], tuple[int, ...], float]:
-    """Calls in the order in which they end, the shape of the whole output, and 10⁹ multiply-adds for one image."""
+    """The last call of each module in the order of their ends, the shape of the output, 10⁹ multiply-adds an image."""
     modules = {path: inner for path, inner in module.named_modules() if path and not _is_inside_leaf(module, path)}
     calls, inputs = list[_Call](), dict[str, tuple[int, ...]]()
 
@@ -156,6 +156,9 @@ def _run(module: nn.Module, size: int) -> tuple[list[_Call], tuple[int, ...], fl
             where=type(module).__name__,
             hint="Check the size in preprocess; module.float().cpu() brings it to the CPU.",
         ) from error
+    # features are taken from the last run of a module, and one that runs twice may give another width in each
+    last = {call.path: index for index, call in enumerate(calls)}
+    calls = [call for index, call in enumerate(calls) if last[call.path] == index]
     return calls, _shape(output), counter.get_total_flops() / 4e9
 
 
