@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -148,7 +148,7 @@ class _FactReader:
         known, found = [content for content in contents if content], dict[str, ImageFacts]()
         for i in range(0, len(known), _UNPACKED):
             packed = self._store.facts(known[i : i + _UNPACKED], self.name)
-            found |= _unpack(packed)
+            found |= {content: _unpack(content, data) for content, data in packed.items()}
         return [found.get(content) if content else None for content in contents]
 
     def read(self, path: Path) -> tuple[ImageFacts, bool]:
@@ -160,7 +160,7 @@ class _FactReader:
         content = hashlib.sha256(data).hexdigest()
         known = self._store.facts([content], self.name)  # the same bytes were read under another path
         if known:
-            return _unpack(known)[content], False
+            return _unpack(content, known[content]), False
         try:
             return read_facts(content, data, self._rules), True
         except BadImage as bad:
@@ -266,28 +266,23 @@ def _pack(facts: ImageFacts) -> bytes:
     return json.dumps(plain).encode() + b"\n" + facts.signature
 
 
-def _unpack(packed: Mapping[str, bytes]) -> dict[str, ImageFacts]:
-    """Facts of each content. All are parsed as one text: a call for each costs more than what it reads."""
-    parts = [data.partition(b"\n") for data in packed.values()]
-    rows = parse_json(b"[" + b",".join([plain for plain, _, _ in parts]) + b"]")
-    found = {}
-    for content, (_, _, signature), row in zip(packed, parts, rows, strict=True):
-        pixels, width, height, format_, mode, notes, error, damage, brightest, suspicion = row
-        found[content] = ImageFacts(
-            content=content,
-            pixels=pixels,
-            width=width,
-            height=height,
-            format=format_,
-            mode=mode,
-            notes=tuple(notes),
-            signature=signature,
-            error=error,
-            damage=damage,
-            brightest=brightest,
-            suspicion=suspicion,
-        )
-    return found
+def _unpack(content: str, packed: bytes) -> ImageFacts:
+    plain, _, signature = packed.partition(b"\n")
+    pixels, width, height, format_, mode, notes, error, damage, brightest, suspicion = parse_json(plain)
+    return ImageFacts(
+        content=content,
+        pixels=pixels,
+        width=width,
+        height=height,
+        format=format_,
+        mode=mode,
+        notes=tuple(notes),
+        signature=signature,
+        error=error,
+        damage=damage,
+        brightest=brightest,
+        suspicion=suspicion,
+    )
 
 
 def _pooled(work: Callable[[int], _Result], indices: Sequence[int], workers: int) -> Iterator[_Result]:
