@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.optim import SGD
+from torch.optim import LBFGS, SGD
 from torch.utils.data import DataLoader
 
 from headstart import runtime
@@ -64,6 +65,21 @@ def test_a_loop_without_loss_and_optimizer_evaluates_and_says_what_training_need
     sbs.loss_fn = nn.CrossEntropyLoss()
     sbs.train(1)
     assert len(sbs.losses) == 1
+
+
+def test_an_optimizer_whose_step_needs_a_closure_is_refused_in_words() -> None:
+    sbs = loop()
+    sbs.set_optimizer(LBFGS(sbs.model.parameters()))
+    for attempt in (lambda: sbs.train(1), lambda: sbs.lr_range_test(sbs.train_loader, 1.0)):
+        with pytest.raises(TrainingError, match="LBFGS, whose step needs a closure"):
+            attempt()
+
+
+@pytest.mark.parametrize("epochs", [-1, 1.5, "2", None, True])
+def test_epochs_that_are_no_number_of_them_are_refused(epochs: object) -> None:
+    with pytest.raises(TrainingError, match="a number of epochs"):
+        loop().train(epochs)  # type: ignore[arg-type]
+    assert loop().train(np.int64(1)) is None  # type: ignore[arg-type]
 
 
 def test_hooks_that_a_notebook_puts_among_ours_stand_in_no_ones_way() -> None:

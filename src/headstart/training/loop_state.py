@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import random
 import warnings
 from collections.abc import Mapping
@@ -206,11 +207,19 @@ class LoopState:
         """The optimiser, for what cannot do without.
 
         Raises:
-            TrainingError: there is none: this loop evaluates only.
+            TrainingError: there is none: this loop evaluates only; or its step computes the loss several times.
         """
         if self._optimizer is None:
             raise TrainingError(
                 expected="an optimizer", found="None", where=where, hint="Call set_optimizer(optimizer) first."
+            )
+        closure = inspect.signature(self._optimizer.step).parameters.get("closure")
+        if closure is not None and closure.default is closure.empty:  # LBFGS
+            raise TrainingError(
+                expected="an optimizer that takes one gradient for a step",
+                found=f"{type(self._optimizer).__name__}, whose step needs a closure",
+                where=where,
+                hint="Take SGD or AdamW; for this one write the loop yourself.",
             )
         return self._optimizer
 

@@ -9,6 +9,7 @@ numbers as `loader_apply` leaves them.
 from __future__ import annotations
 
 import math
+import numbers
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -96,8 +97,11 @@ class StepByStep(Diagnostics):
 
         An epoch that was left in the middle, or during its validation, is finished by the next call and counts there.
         """
+        given: object = n_epochs  # of a notebook, which no type checker has seen
+        if isinstance(given, bool) or not isinstance(given, numbers.Integral) or given < 0:
+            raise TrainingError(expected="a number of epochs, 0 or more", found=repr(n_epochs), where="train")
         self._begin(seed)
-        wanted = self.total_epochs + n_epochs
+        wanted = self.total_epochs + int(n_epochs)
         while self.total_epochs < wanted and not (self.best is not None and self.best.exhausted):
             yield from self._train_epoch()
             yield self._finish_epoch()
