@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 from scipy.special import softmax
+from scipy.stats import t
 
 from headstart.evaluation.calibration import fit_temperature
 from headstart.evaluation.conformal import fit_conformal
@@ -56,6 +57,19 @@ def test_each_fold_is_judged_with_the_candidate_that_the_others_choose() -> None
     del older["conformal"]
     assert Judgement.from_dict(older).conformal is None
     assert "chosen on the other folds" in str(found)
+
+
+def test_more_candidates_share_the_level_and_it_is_said() -> None:
+    labels = np.arange(60) % CLASSES
+    probe, one = drawn(60, 1.0, 0), drawn(60, 1.5, 1)
+
+    few, many = (judge(probe, dict.fromkeys("abcd"[:count], one), labels=labels) for count in (2, 4))
+
+    half, wider = (found.gain.value - found.gain.low for found in (few, many))
+    assert few.gain.value == many.gain.value
+    assert wider / half == pytest.approx(t.ppf(0.9875, 59) / t.ppf(0.975, 59), rel=1e-6)  # 5 % over four, and over two
+    assert "97.5 % interval, for 4 candidates" in str(many)
+    assert "interval" not in str(few)
 
 
 def test_what_is_plainly_better_is_accepted_and_what_is_worse_or_the_same_is_not() -> None:

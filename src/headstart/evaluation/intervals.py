@@ -281,7 +281,9 @@ def macro_f1_interval(predicted: Indices, labels: Indices, groups: Sequence[Hash
     return Interval(float(value), low, high, n, method=effect.named("delta method", n))
 
 
-def mean_interval(values: Values, groups: Sequence[Hashable] | None = None, *, folds: int = 0) -> Interval:
+def mean_interval(
+    values: Values, groups: Sequence[Hashable] | None = None, *, folds: int = 0, confidence: float = CONFIDENCE
+) -> Interval:
     """Mean of N numbers with Student's t interval; with groups, their variance is that between groups (jackknife).
 
     Args:
@@ -303,7 +305,7 @@ def mean_interval(values: Values, groups: Sequence[Hashable] | None = None, *, f
         error = float(np.std(values, ddof=1)) * math.sqrt(
             effect.factor / n * (1 + folds / (folds - 1) if folds > 1 else 1)
         )
-        half = replace(effect, df=min(effect.df, n - 1)).quantile(CONFIDENCE) * error
+        half = replace(effect, df=min(effect.df, n - 1)).quantile(confidence) * error
     return Interval(mean, mean - half, mean + half, n, method=effect.named("Student's t", n))
 
 
