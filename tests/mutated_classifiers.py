@@ -65,7 +65,8 @@ _OF_TENSORS = (
     "shorter-file",
 )
 _OF_BYTES = ("byte", "bit", "bytes", "cut", "zeros", "removed", "doubled", "header-length", "deep-header", "appended")
-_TYPES = {"F32": "I32", "F64": "I64", "I64": "F64"}  # of the same size
+_FLOATS = {"F16": np.float16, "F32": np.float32, "F64": np.float64}
+_TYPES = {"F16": "I16", "F32": "I32", "F64": "I64", "I64": "F64", "U8": "I8"}  # of the same size
 
 
 @dataclass(frozen=True)
@@ -193,12 +194,13 @@ class _File:
     def change_tensor(self, rng: Rng) -> tuple[str, str]:
         """Change one tensor: a number of it, its type or shape, or its name; where and how."""
         kind = str(rng.choice(_OF_TENSORS))
-        names = [name for name, (type_, _, _) in self.tensors.items() if type_ != "I64" or kind not in NUMBERS]
+        names = [name for name, (type_, _, _) in self.tensors.items() if type_ in _FLOATS or kind not in NUMBERS]
         name = names[int(rng.integers(len(names)))]
         type_, shape, content = self.tensors[name]
         if kind in NUMBERS:
-            values = np.frombuffer(content, np.float32 if type_ == "F32" else np.float64).copy()
-            values[int(rng.integers(values.size))] = NUMBERS[kind]
+            values = np.frombuffer(content, _FLOATS[type_]).copy()
+            with np.errstate(over="ignore"):  # 1e300 is infinity in the half precision of a bank
+                values[int(rng.integers(values.size))] = NUMBERS[kind]
             self.tensors[name] = (type_, shape, values.tobytes())
         elif kind == "wrong-type":
             self.tensors[name] = (_TYPES[type_], shape, content)
