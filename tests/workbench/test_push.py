@@ -13,6 +13,7 @@ import pytest
 import headstart as hs
 from headstart.cli.main import main
 from headstart.errors import ClassifierError, HeadstartError, RunError
+from headstart.progress import Event, Notice
 from hub_server import NAME, Hub, hub
 
 pytest.importorskip("huggingface_hub")
@@ -83,6 +84,20 @@ def test_the_card_that_the_user_completed_is_the_one_that_is_sent(copied: Path, 
     hs.push(copied, NAME, on_event=None)
 
     assert hub.files(NAME)["README.md"].decode() == completed
+
+
+def test_a_card_with_the_accuracy_of_another_run_is_told(copied: Path, hub: Hub) -> None:
+    card = hs.card(copied)
+    accuracy = str(hs.Run.load(copied).evaluation.accuracy)
+    seen: list[Event] = []
+
+    hs.push(copied, NAME, on_event=seen.append)
+    assert not [event for event in seen if isinstance(event, Notice)]
+
+    card.path.write_text(card.text.replace(accuracy, "99.9 % [99.0, 100.0]"), encoding="utf-8")
+    hs.push(copied, NAME, on_event=seen.append)
+    (told,) = [event for event in seen if isinstance(event, Notice)]
+    assert f"does not state this run's accuracy, {accuracy}" in told.text
 
 
 @pytest.mark.parametrize("licence", ["", "unknown", "CC BY-NC 4.0", "see its package"])

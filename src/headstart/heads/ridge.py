@@ -160,7 +160,7 @@ class RidgeProblem:
     data: LabelledFeatures
     progress: OnProgress = no_progress
     given: RidgeBasis | None = None
-    leverages: dict[float, Matrix] = field(default_factory=dict, init=False)  # lambda → N, once they were needed
+    _leverages: dict[float, Matrix] = field(default_factory=dict, init=False)  # lambda → N, once they were needed
 
     @cached_property
     def basis(self) -> RidgeBasis:
@@ -221,13 +221,13 @@ class RidgeProblem:
                 errors[k] += np.square(residual).sum()
                 correct[k] += (self._predicted(rows, residual).argmax(axis=1) == self.data.labels[rows]).sum()
                 self._report(len(self.data.labels) + rows.start + (k + 1) * (rows.stop - rows.start) // len(lambdas))
-        self.leverages.update(zip(map(float, lambdas), leverages.T, strict=True))
+        self._leverages.update(zip(map(float, lambdas), leverages.T, strict=True))
         return errors, correct
 
     def left_out_scores(self, lambda_: float) -> Matrix:
         """N×C left-out predictions at one lambda; cheap where its errors are known and no group has two rows."""
         out = np.empty((len(self.data.labels), self.data.classes))
-        known = self.leverages.get(lambda_)
+        known = self._leverages.get(lambda_)
         for block in self._blocks():
             rows = block.rows
             leverage = self._leverage(block, np.array([lambda_]))[:, 0] if known is None else known[rows]

@@ -73,7 +73,7 @@ def model_card(evaluation: Evaluation, record: Mapping[str, Any], *, name: str, 
 
 def _front_matter(evaluation: Evaluation, record: Mapping[str, Any], name: str) -> str:
     """YAML that the hub reads; written as JSON, of which every line is YAML too."""
-    data, accuracy = record["data"], _accuracy(evaluation)
+    data, accuracy = record["data"], stated_accuracy(evaluation)
     task = {"type": "image-classification"}
     metrics = [
         {
@@ -116,13 +116,13 @@ def _factors(e: Evaluation) -> str:
     return f"Measured for each class (below). Nothing was measured by camera, place, time or person.\n\n{groups}"
 
 
-def _accuracy(e: Evaluation) -> Interval:
+def stated_accuracy(e: Evaluation) -> Interval:
     """With the interval that allows for groups, where there are some: a card has no second line that says so."""
     return e.accuracy_over_groups or e.accuracy
 
 
 def _metrics(e: Evaluation) -> str:
-    accuracy = _accuracy(e)
+    accuracy = stated_accuracy(e)
     rows = [
         ("Accuracy", str(accuracy), f"{accuracy.n:,}", accuracy.method),
         ("Balanced accuracy", str(e.balanced_accuracy), f"{e.balanced_accuracy.n:,}", e.balanced_accuracy.method),

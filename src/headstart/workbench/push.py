@@ -11,7 +11,8 @@ from headstart.errors import ClassifierError, RunError
 from headstart.plain import Plain
 from headstart.progress import OnEvent, print_event
 from headstart.public_api import public_api
-from headstart.reports.model_card import is_permissive, model_card
+from headstart.reports.model_card import is_permissive, model_card, stated_accuracy
+from headstart.workbench.card import FILE as CARD
 from headstart.workbench.card import card_in
 from headstart.workbench.export import check_packages
 from headstart.workbench.hub import FILES, ONNX, README, hub_errors, open_hub, repository
@@ -59,6 +60,12 @@ def push(
     paths = {file: opened.folder / file for file in FILES if file != README and (opened.folder / file).is_file()}
     _check_files(opened, has_onnx=ONNX in paths)
     written = card_in(opened.folder)  # by `card`, and perhaps completed by the user
+    accuracy = str(stated_accuracy(opened.evaluation))
+    if written and accuracy not in written:  # copied from another run, or rewritten
+        session.notice(
+            f"The model card that is sent does not state this run's accuracy, {accuracy}. Remove "
+            f"{opened.folder / CARD}, and headstart card {shlex.quote(str(opened.folder))} writes a new one."
+        )
     card = written or model_card(opened.evaluation, opened.record, name=name.partition("/")[2])
     api = open_hub()
     with hub_errors(f"hf://{name}", expected="the hub to take the files"), session.step("push"):

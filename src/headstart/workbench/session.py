@@ -139,7 +139,8 @@ class Session:
 
         Inside another one, under this name while it lasts.
         """
-        self._going_on.append((name, time.perf_counter()))
+        own = (name, time.perf_counter())
+        self._going_on.append(own)
         try:
             if len(self._going_on) > 1:  # somebody watches already
                 yield
@@ -160,7 +161,7 @@ class Session:
                 finished.set()
                 watcher.join()
         finally:
-            self._going_on.pop()
+            self._going_on.remove(own)  # not the last one: another thread may have begun something since
 
     @cached_property
     def device(self) -> str:
