@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
+import threading
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -54,3 +58,91 @@ def test_torchrun_says_how_many_processes_there_are(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
     assert runtime.torchrun_size() == 4
+
+
+@pytest.fixture
+def collector_on() -> Iterator[None]:
+    """The garbage collector is on during the test, and as it was after it."""
+    was_on = gc.isenabled()
+    gc.enable()
+    yield
+    (gc.enable if was_on else gc.disable)()
+
+
+class _Value:
+    """Something that can be in a cycle."""
+
+    itself: _Value | None = None
+
+
+def test_no_search_for_cycles_begins_inside(collector_on: None) -> None:
+    searches: list[int] = []
+
+    def count(phase: str, info: dict[str, int]) -> None:
+        searches.append(info["generation"])
+
+    gc.callbacks.append(count)
+    try:
+        with runtime.collection_paused():
+            searches.clear()
+            kept = [[i] for i in range(50_000)]
+            inside = len(searches)
+        kept += [[i] for i in range(50_000)]
+    finally:
+        gc.callbacks.remove(count)
+
+    assert inside == 0
+    assert searches  # it goes on after it
+    assert len(kept) == 100_000
+
+
+def test_what_nobody_uses_is_freed_inside_and_cycles_after_it(collector_on: None) -> None:
+    with runtime.collection_paused():
+        plain, cycle = _Value(), _Value()
+        cycle.itself = cycle
+        gone, held = weakref.ref(plain), weakref.ref(cycle)
+        del plain, cycle
+        assert gone() is None
+        assert held() is not None
+    gc.collect()
+    assert held() is None
+
+
+def test_it_is_on_again_after_an_error_and_after_the_outermost_of_several(collector_on: None) -> None:
+    with pytest.raises(ZeroDivisionError), runtime.collection_paused():
+        _ = 1 / 0
+    assert gc.isenabled()
+
+    with runtime.collection_paused():
+        with runtime.collection_paused():
+            assert not gc.isenabled()
+        assert not gc.isenabled()
+    assert gc.isenabled()
+
+
+def test_it_stays_off_for_someone_who_had_turned_it_off(collector_on: None) -> None:
+    gc.disable()
+
+    with runtime.collection_paused():
+        assert not gc.isenabled()
+
+    assert not gc.isenabled()
+
+
+def test_the_last_of_several_threads_turns_it_on(collector_on: None) -> None:
+    entered, leave = threading.Event(), threading.Event()
+
+    def work() -> None:
+        with runtime.collection_paused():
+            entered.set()
+            leave.wait(60)
+
+    thread = threading.Thread(target=work)
+    with runtime.collection_paused():
+        thread.start()
+        entered.wait(60)
+    assert not gc.isenabled()  # the other one is inside
+
+    leave.set()
+    thread.join(60)
+    assert gc.isenabled()

@@ -29,6 +29,7 @@ from headstart.data.heif import reason_of_missing
 from headstart.data.image_set import Sample
 from headstart.data.images import BadImage, ImageRules, OpenedImage, open_image, read_bytes, suffix_notes
 from headstart.progress import OnProgress
+from headstart.runtime import collection_paused
 from headstart.untrusted import parse_json
 
 SIGNATURE_SIDE = 32  # pixels: enough for the DCT of a perceptual hash and for fitting a crop; 1 kB per image
@@ -142,6 +143,7 @@ class _FactReader:
         self.name = f"{_DECODER} pillow {PIL.__version__} on {colour} up to {rules.max_pixels} at {rules.bit_depth} bit"
         self.name += " with damaged" if rules.keep_damaged else ""
 
+    @collection_paused()
     def stored(self, keys: Sequence[FileKey | None]) -> list[ImageFacts | None]:
         """Facts of files that did not change since they were read; None for the others."""
         contents = self._store.contents(keys)

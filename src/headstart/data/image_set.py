@@ -31,6 +31,7 @@ from headstart.data.table_cells import is_table
 from headstart.data.video import is_video
 from headstart.data.worker_sources import check_read_here
 from headstart.errors import DataError, near
+from headstart.runtime import collection_paused
 from headstart.source_layout import AUTO, SourceLayout
 from headstart.untrusted import Untrusted, check_regular
 from headstart.wording import counted, listed
@@ -213,6 +214,7 @@ class _Scanner:
     layout: SourceLayout = AUTO
     stop: bool = True
 
+    @collection_paused()
     def read_folder(self, suffixes: frozenset[str]) -> ImageSet:
         tree = read_tree(self.root, suffixes)
         others = tree.others.get("not-image", ())

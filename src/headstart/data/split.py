@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from scipy.sparse.csgraph import connected_components
 
 from headstart.data.finding import Finding
 from headstart.errors import DataError, RecipeError
+from headstart.runtime import collection_paused
 from headstart.wording import percent
 
 _FAR = 0.05  # a share of the test that is so far from the one asked for is said
@@ -72,6 +73,7 @@ class SplitInput:
     groupings: Sequence[Sequence[Hashable | None]] = ()
 
 
+@collection_paused()
 def make_split(samples: SplitInput, *, test_share: float, seed: int, stable: bool = False) -> DataSplit:
     """Divide samples into training, validation and test without groups on both sides of our own split.
 
@@ -187,24 +189,22 @@ def _no_test(findings: Sequence[Finding]) -> DataError:
     return DataError(expected="at least one test image of a known class", found=f"none. {reasons}".rstrip(), hint=hint)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Group:
     """Images that stay together: how many of each class, and the key by which groups are ordered."""
 
     indices: tuple[int, ...]
-    sizes: Counter[str]
+    sizes: dict[str, int]
     key: str
 
 
 def _divide(groups: Sequence[_Group], test_share: float) -> tuple[list[int], list[int], list[Finding]]:
     """Indices of training and test, from groups in the order in which they are considered for the test."""
-    sizes: Counter[str] = Counter()
-    for group in groups:
-        sizes.update(group.sizes)
+    sizes = _class_sizes(groups)
     # half up, and at least one: a class without test images has no result
     quota = {label: max(1, int(test_share * size + 0.5)) for label, size in sizes.items()}
     left = Counter(label for group in groups for label in group.sizes)  # groups still in training, by class
-    tested: Counter[str] = Counter()
+    tested = dict.fromkeys(sizes, 0)
     test: list[int] = []
 
     def may_leave(group: _Group) -> bool:
@@ -212,14 +212,16 @@ def _divide(groups: Sequence[_Group], test_share: float) -> tuple[list[int], lis
 
     def take(group: _Group) -> None:
         test.extend(group.indices)
-        tested.update(group.sizes)
-        left.subtract(dict.fromkeys(group.sizes, 1))
+        for label, size in group.sizes.items():
+            tested[label] += size
+            left[label] -= 1
 
     for group in groups:
         # taken when it brings its classes nearer to their quotas, counted in images
-        now = sum(abs(tested[label] - quota[label]) for label in group.sizes)
-        then = sum(abs(tested[label] + size - quota[label]) for label, size in group.sizes.items())
-        if then < now and may_leave(group):
+        nearer = 0
+        for label, size in group.sizes.items():
+            nearer += abs(tested[label] - quota[label]) - abs(tested[label] + size - quota[label])
+        if nearer > 0 and may_leave(group):
             take(group)
     for label in sorted(sizes):  # a class of few large groups: the smallest one is tested
         if not tested[label]:
@@ -234,9 +236,7 @@ def _divide(groups: Sequence[_Group], test_share: float) -> tuple[list[int], lis
 
 def _divide_each(groups: Sequence[_Group], test_share: float) -> tuple[list[int], list[int], list[Finding]]:
     """The same, where each group is tested by its own hash alone; a class keeps one group for training at least."""
-    sizes: Counter[str] = Counter()
-    for group in groups:
-        sizes.update(group.sizes)
+    sizes = _class_sizes(groups)
     tested = [group for group in groups if int(group.key[:16], 16) < test_share * 2**64]
     trained = {label for group in groups[len(tested) :] for label in group.sizes}  # groups are sorted by their hashes
     for label in sorted(sizes):
@@ -249,6 +249,15 @@ def _divide_each(groups: Sequence[_Group], test_share: float) -> tuple[list[int]
     because = "no hash chose one. More images, or a split without --stable-split, give it some"
     findings = _untested([label for label in sorted(sizes) if label not in seen], sizes, because)
     return sorted({index for group in groups for index in group.indices} - test), sorted(test), findings
+
+
+def _class_sizes(groups: Sequence[_Group]) -> dict[str, int]:
+    """Images of each class."""
+    sizes: dict[str, int] = defaultdict(int)
+    for group in groups:
+        for label, size in group.sizes.items():
+            sizes[label] += size
+    return dict(sizes)
 
 
 def _ordered_groups(
@@ -264,16 +273,19 @@ def _ordered_groups(
     members: dict[int, list[int]] = defaultdict(list)
     for index in indices:
         members[numbers[index]].append(index)
-    groups = []
+    groups, contents = [], samples.contents
     for own in members.values():
         names = [one[i] for one in samples.groupings for i in own if isinstance(one[i], str)] if named else []
-        smallest = min(map(str, names), default="") or min(samples.contents[index] for index in own)
+        smallest = min(map(str, names), default="") or min([contents[index] for index in own])
         key = hashlib.sha256(f"{seed}:{smallest}".encode()).hexdigest()
-        groups.append(_Group(tuple(own), Counter(samples.labels[index] for index in own), key))
+        sizes: dict[str, int] = {}
+        for index in own:
+            sizes[samples.labels[index]] = sizes.get(samples.labels[index], 0) + 1
+        groups.append(_Group(tuple(own), sizes, key))
     return sorted(groups, key=lambda group: group.key)
 
 
-def _untested(labels: Sequence[str], sizes: Counter[str], because: str) -> list[Finding]:
+def _untested(labels: Sequence[str], sizes: Mapping[str, int], because: str) -> list[Finding]:
     if not labels:
         return []
     names = ", ".join(f"{label!r} ({sizes[label]} images)" for label in labels)

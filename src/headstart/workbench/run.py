@@ -227,14 +227,15 @@ def write_predictions_table(
 
 def _cells(about: Sequence[Sequence[str]], classes: Sequence[str], scores: Scores) -> Iterator[list[object]]:
     for begin in range(0, len(about), BLOCK_ROWS):
-        block = np.arange(begin, min(begin + BLOCK_ROWS, len(about)))
-        for cells, row in zip(about[begin : begin + BLOCK_ROWS], scores(block), strict=True):
+        probabilities = scores(np.arange(begin, min(begin + BLOCK_ROWS, len(about))))
+        best = np.argsort(-probabilities, axis=1, kind="stable")[:, :MOST_COLUMNS].tolist()
+        rows = probabilities.tolist()  # plain numbers, which are written in a quarter of the time of NumPy's
+        for cells, row, ranks in zip(about[begin : begin + BLOCK_ROWS], rows, best, strict=True):
             if len(classes) > MOST_COLUMNS:
-                best = np.argsort(-row, kind="stable")[:MOST_COLUMNS]
-                yield [*cells, *(cell for i in best for cell in (classes[i], f"{row[i]:.6f}"))]
+                yield [*cells, *(cell for i in ranks for cell in (classes[i], f"{row[i]:.6f}"))]
                 continue
-            numbers, first = [f"{value:.6f}" for value in row], int(row.argmax())
-            yield [*cells, classes[first], numbers[first], *numbers]
+            numbers = [f"{value:.6f}" for value in row]
+            yield [*cells, classes[ranks[0]], numbers[ranks[0]], *numbers]
 
 
 def run_name(source: Path) -> str:
