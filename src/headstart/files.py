@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import json
 import os
 import re
@@ -337,17 +338,20 @@ def publish_folder(folder: Path, target: Path) -> Path:
     Raises:
         RunError: it cannot be renamed.
     """
-    number, name = 1, target.name
     with os_errors(target, expected="a folder that can be renamed", hint=FOR_OUT):
         while True:
-            final = target.with_name(name if number == 1 else f"{name}-{number}")
-            if not final.exists():
-                try:
-                    return folder.rename(final)
-                except OSError:
-                    if not final.exists():  # not a race lost to another process: a real failure
-                        raise
-            number += 1
+            final = free_name(target)
+            try:
+                return folder.rename(final)
+            except OSError:
+                if not final.exists():  # not a race lost to another process: a real failure
+                    raise
+
+
+def free_name(target: Path) -> Path:
+    """The first of `target`, `target-2`, … that is free; what names a folder inside itself asks for it ahead."""
+    names = (target if number == 1 else target.with_name(f"{target.name}-{number}") for number in itertools.count(1))
+    return next(name for name in names if not name.exists())
 
 
 def remove_abandoned(target: Path) -> None:

@@ -41,6 +41,10 @@ def test_a_class_added_later_equals_a_training_on_all_at_once(photos: Path, tmp_
     assert found.tested == run.record["data"]["counts"]["test"]["square"] == 3
     image = places[Path(run.predictions("test")[0]["path"]).name]
     assert run.classifier.predict(image).label == run.predictions("test")[0]["predicted"]
+    assert found.folder != old.folder
+    assert f"headstart predict {found.folder}/classifier.safetensors" in (found.folder / "report.html").read_text(
+        "utf-8"
+    )
 
 
 def test_mistakes_are_named(run: hs.Run, fine_tuned: hs.Run, photos: Path, tmp_path: Path) -> None:

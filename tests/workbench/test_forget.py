@@ -104,6 +104,10 @@ def test_nothing_of_a_forgotten_image_is_left_in_the_new_run_or_the_cache(
     assert len(hs.review(new, on_event=None).decisions) == 1
     assert hs.evaluate(new, photos, on_event=None).evaluation.accuracy.n >= 1
     assert hs.Run.load(copied).features.names  # the old run stays
+    # its report names itself
+    assert f"headstart predict {found.folder}/classifier.safetensors" in (found.folder / "report.html").read_text(
+        "utf-8"
+    )
 
 
 @pytest.mark.slow

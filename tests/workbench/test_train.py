@@ -45,6 +45,21 @@ def test_the_plan_says_whose_weights_these_are(run_events: list[progress.Event])
 
 
 @pytest.mark.slow
+def test_a_run_beside_another_names_itself_in_its_report_and_its_advice(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    told: list[progress.Event] = []
+    second = train(photos, out=tmp_path / "run", on_event=told.append, backbone="embedded")
+    steps = next(event for event in told if isinstance(event, events.NextSteps))
+    said = [step.command for step in steps.steps]
+    pages = (second.folder / "report.html").read_text("utf-8") + (second.folder / "inside.html").read_text("utf-8")
+
+    assert second.folder == tmp_path / "run-2"
+    assert not any(str(tmp_path / "run") in command.split() for command in said)
+    assert f"headstart predict {tmp_path}/run-2/classifier.safetensors " in pages
+    assert f"headstart inspect all {tmp_path}/run-2 " in pages
+
+
+@pytest.mark.slow
 def test_the_plan_says_in_plain_words_that_nothing_was_pretrained(photos: Path, tmp_path: Path) -> None:
     told: list[progress.Event] = []
     train(photos, out=tmp_path / "run", on_event=told.append, backbone="random", inside=False)

@@ -16,7 +16,7 @@ from headstart.data.folder_scan import read_tree
 from headstart.errors import DataError, RecipeError
 from headstart.evaluation.intervals import Interval
 from headstart.features.matrix import Features
-from headstart.files import publish_folder, work_folder
+from headstart.files import free_name, publish_folder, work_folder
 from headstart.options import AddClassOptions, takes
 from headstart.plain import Plain
 from headstart.progress import OnEvent, print_event
@@ -113,7 +113,7 @@ def add_class(
     both = _joined(rows, dataset, features, name=name)
     with session.step("head"):
         solved = solve_again(old, both, progress=session.progress("solve head", unit="%"))
-    target = chosen or out_folder(old.folder)
+    target = free_name(chosen or out_folder(old.folder))  # what is written says where it lies
     with session.step("write"), work_folder(target) as work:
         more = {"added": {"class": name, "images": len(dataset), "from": str(folder)}}
         done = _finding(name, dataset, before=old.evaluation.accuracy)

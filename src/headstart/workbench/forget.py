@@ -19,7 +19,7 @@ from headstart.data.finding import Finding
 from headstart.errors import RecipeError
 from headstart.evaluation.intervals import Interval
 from headstart.features.cache import FeatureCache
-from headstart.files import publish_folder, work_folder, write_text
+from headstart.files import free_name, publish_folder, work_folder, write_text
 from headstart.heads.ridge import indicators
 from headstart.heads.sufficient_statistics import SufficientStatistics
 from headstart.plain import Plain
@@ -146,7 +146,7 @@ def forget(
     with session.step("head"):
         again = solve_again(old, rows)
         solved = solve_again(old, rows.keep(~doomed), progress=session.progress("solve head", unit="%"))
-    target = chosen or out_folder(old.folder)
+    target = free_name(chosen or out_folder(old.folder))  # what is written says where it lies
     with session.step("write"), work_folder(target) as work:
         done = _finding(rows, doomed, before=old.evaluation.accuracy)
         write_again(work, old, solved, target=target, done=done, more={"forgotten": int(doomed.sum())})

@@ -28,7 +28,7 @@ from headstart.evaluation.evaluate import BaselinePredictions, EvaluatedImages, 
 from headstart.evaluation.evaluation import Evaluation
 from headstart.evaluation.intervals import Interval
 from headstart.features.matrix import Features, constant_stages
-from headstart.files import publish_folder, remove, work_folder
+from headstart.files import free_name, publish_folder, remove, work_folder
 from headstart.finetune.auto import check_strategy, idle_options
 from headstart.heads.head import Head
 from headstart.heads.knn import predict_neighbours
@@ -176,7 +176,7 @@ def _train(session: Session, source: Path, target: Path, *, job: Job | None = No
             job.pin(dataset.fingerprint(), start.backbone.fingerprint, force=force)
         fit = _Fit(session, dataset, start, work, job)
         fit.run()
-        result = fit.result(str(source), target, summary=summary, check=check, overlay=overlay)
+        result = fit.result(str(source), free_name(target), summary=summary, check=check, overlay=overlay)
         with session.step("write"):
             write_run(session, work, result)
         if job is not None:
@@ -199,7 +199,7 @@ def _train_on(session: Session, cluster: Cluster, source: str, target: Path) -> 
         session.on_event(summary := summary_of(dataset, source))
         fit = _Fit(session, dataset, training.start, work, None)
         fit.run_on(training)
-        result = fit.result(source, target, summary=summary, check=training.check, overlay=overlay)
+        result = fit.result(source, free_name(target), summary=summary, check=training.check, overlay=overlay)
         with session.step("write"):
             training.write_files(fit.evaluation)
             write_run(session, work, result)
