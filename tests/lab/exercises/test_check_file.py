@@ -59,6 +59,21 @@ def test_a_loop_is_stopped_with_the_processes_it_started(tmp_path: Path) -> None
     assert "Stopped after 0.5 s" in grade.outcomes[0].problem
 
 
+@pytest.mark.slow
+def test_checks_that_passed_stay_passed_when_a_later_one_ends_the_process(tmp_path: Path) -> None:
+    file = write_exercise("batch-norm", out=tmp_path / "mine.py", solution=True)
+    line = "    variance = batch.var(0, unbiased=False)\n"
+    leaves = (
+        line + "    if (variance == 0).any():\n        __import__('os')._exit(3)\n"
+    )  # only the third check has such a batch
+    file.write_text(file.read_text("utf-8").replace(line, leaves), "utf-8")
+
+    problems = [outcome.problem for outcome in check_file(file).outcomes]
+
+    assert problems[:2] == ["", ""]
+    assert "ended with code 3" in problems[2]
+
+
 @pytest.mark.parametrize(
     ("text", "found"),
     [

@@ -7,7 +7,7 @@ import importlib
 import runpy
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +33,17 @@ def main(file: str, answer: str) -> None:
         problem = f"The file cannot be run: {describe(error, file)}"
         write_text(Path(answer), as_json(tuple(CheckOutcome(check, problem) for check in exercise.checks)))
         return
-    write_text(Path(answer), as_json(grade(exercise, names, file)))
+    done: list[CheckOutcome] = []
+    for outcome in grade(exercise, names, file):
+        done.append(outcome)
+        write_text(Path(answer), as_json(tuple(done)))  # at once: the next check may not end
 
 
-def grade(exercise: Exercise, names: Mapping[str, Any], file: str = "") -> tuple[CheckOutcome, ...]:
-    """Run each check on the names that a student's file defines."""
+def grade(exercise: Exercise, names: Mapping[str, Any], file: str = "") -> Iterator[CheckOutcome]:
+    """Run each check on the names that a student's file defines, one after the other."""
     checks = importlib.import_module(exercise.checked_by).CHECKS[exercise.name]
-    return tuple(
-        CheckOutcome(text, _problem(check, names, file)) for text, check in zip(exercise.checks, checks, strict=True)
-    )
+    for text, check in zip(exercise.checks, checks, strict=True):
+        yield CheckOutcome(text, _problem(check, names, file))
 
 
 def _problem(check: Any, names: Mapping[str, Any], file: str) -> str:
