@@ -86,6 +86,7 @@ def test_links_are_followed_once_and_loops_end(tmp_path: Path) -> None:
     assert reported["broken-link"] == ("a_cat/broken.jpg", "a_cat/self.jpg")
     assert reported["repeated-link"] == ("cat/up/", "dog/back/")
     assert reported["linked"] == ("cat/",)
+    assert any(one.message.startswith("1 folder read under") for one in image_set.findings)
 
 
 def test_a_class_is_named_by_its_link_and_not_by_the_store_it_leads_to(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def test_a_skipped_folder_is_said_once_and_is_no_empty_class(tmp_path: Path) -> 
     (finding,) = image_set.findings
     assert (finding.kind, finding.severity) == ("skipped", "note")
     assert finding.names == ("explained/", "runs/x/", "runs/y/")
-    assert finding.message.startswith("3 files skipped: written by headstart")
+    assert finding.message.startswith("3 folders skipped: written by headstart")
 
 
 def test_a_record_of_a_user_is_no_run(tmp_path: Path) -> None:

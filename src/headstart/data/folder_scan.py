@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,9 +88,17 @@ class Tree:
             if names:
                 detail = {"reason": reason, "count": len(names)}
                 kind = _KINDS.get(reason, "skipped")
-                message = f"{counted(len(names), 'file')} {sentence}."
+                message = f"{_files_and_folders(names)} {sentence}."
                 found.append(Finding(kind, severity, message, tuple(names[:SCAN_NAMED]), detail=detail))
         return found
+
+
+def _files_and_folders(names: Sequence[str]) -> str:
+    folders = sum(name.endswith("/") for name in names)
+    parts = [counted(len(names) - folders, "file")] * (folders < len(names)) + [counted(folders, "folder")] * (
+        folders > 0
+    )
+    return " and ".join(parts)
 
 
 def read_tree(root: Path, suffixes: frozenset[str] = IMAGE_SUFFIXES) -> Tree:
