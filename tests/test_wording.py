@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from headstart.wording import NBSP, counted, duration, listed, numbered, percent, with_sign
+from headstart.wording import NBSP, counted, duration, listed, numbered, percent, spelled_number, with_sign
 
 
 @pytest.mark.parametrize(
@@ -59,3 +59,12 @@ def test_a_duration_has_the_units_of_its_size(seconds: float, text: str) -> None
 )
 def test_what_rounds_to_zero_has_no_minus(value: float, text: str) -> None:
     assert with_sign(value, 2) == text
+
+
+@pytest.mark.parametrize(
+    ("label", "number"),
+    [("1,000", 1000.0), ("1 000", 1000.0), ("01", 1.0), (" 1.50 ", 1.5), ("1e3", 1000.0), ("1,00", None), ("cat", None),
+     ("nan", None), ("inf", None), ("1,000,0", None), ("", None)],
+)  # fmt: skip
+def test_a_number_is_known_in_its_spellings(label: str, number: float | None) -> None:
+    assert spelled_number(label) == number

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 from headstart.errors import shown
@@ -10,6 +11,7 @@ from headstart.errors import shown
 NBSP = "\u00a0"  # keeps a number and its unit on one line
 _NAMES = 8  # names listed before "and N more"
 _NUMBERS = 12
+_THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:[,'’\s]\d{3})+(?:\.\d+)?")  # 1,000, 1 000 and 1’000
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:
@@ -48,3 +50,15 @@ def duration(seconds: float) -> str:
         return f"{whole} s"
     minutes, rest = divmod(whole, 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def spelled_number(label: str) -> float | None:
+    """The number that a label spells, such as 1000 for `1,000`, `1000.0` and `01000`; None for other labels."""
+    text = label.strip()
+    if _THOUSANDS.fullmatch(text):
+        text = re.sub(r"[,'’\s]", "", text)
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None

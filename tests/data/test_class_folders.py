@@ -129,6 +129,21 @@ def test_names_that_look_the_same_are_reported(tmp_path: Path, other: str) -> No
     assert finding.detail == {"classes": sorted(["ants", other.strip("\u3000")])}
 
 
+@pytest.mark.parametrize("other", ["1,000", "01000", "1000.0", "１０００", "1 000"])
+def test_two_spellings_of_one_number_are_reported(tmp_path: Path, other: str) -> None:
+    image_set = scan(lay(tmp_path, "1000/1.jpg", f"{other}/2.jpg", "10000/3.jpg"))
+
+    (finding,) = find(image_set, "similar-class-names")
+    assert finding.detail == {"classes": sorted(["1000", other])}
+
+
+def test_letters_of_another_script_that_look_the_same_are_reported(tmp_path: Path) -> None:
+    cyrillic = "\u0430nt\u0455"
+    image_set = scan(lay(tmp_path, "ants/1.jpg", f"{cyrillic}/2.jpg", "муравьи/3.jpg"))
+
+    assert find(image_set, "similar-class-names")[0].detail == {"classes": ["ants", cyrillic]}
+
+
 def test_splits_of_other_names_are_not_taken_for_classes_without_a_word(tmp_path: Path) -> None:
     lay(tmp_path, *(f"{split}/{name}/1.jpg" for split in ("seg_train", "seg_test") for name in ("ants", "bees")))
 

@@ -14,7 +14,10 @@ from headstart.data.finding import FEW_NAMES, SCAN_NAMED, Finding, stopping
 from headstart.data.folder_scan import Tree, as_text
 from headstart.data.split_words import parse_splits
 from headstart.source_layout import AUTO, SourceLayout
-from headstart.wording import counted, listed
+from headstart.wording import counted, listed, spelled_number
+
+_LOOKALIKES = str.maketrans("аеорсухіјѕԁһɡοαν", "aeopcyxijsdhgoav")
+"""Small letters of other scripts → the Latin ones that nobody can tell them from."""
 
 
 @dataclass(frozen=True)
@@ -232,10 +235,16 @@ def similar_class_names(labels: set[str]) -> list[Finding]:
 
 
 def _seen(label: str) -> str:
-    """A name as it looks: without letters that cannot be seen, such as U+200B, and with one space between words."""
+    """A name as it looks: without letters that cannot be seen, such as U+200B, with one space between words.
+
+    Letters of other scripts that look like Latin ones are taken for these, and a number for its value.
+    """
+    number = spelled_number(label)
+    if number is not None:
+        return repr(number)
     visible = "".join(" " if letter.isspace() else letter for letter in unicodedata.normalize("NFKC", label)
                       if unicodedata.category(letter) != "Cf")  # fmt: skip
-    return " ".join(visible.split()).casefold()
+    return " ".join(visible.split()).casefold().translate(_LOOKALIKES)
 
 
 def case_collisions(names: list[str]) -> list[Finding]:

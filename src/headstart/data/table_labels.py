@@ -6,12 +6,12 @@ become a class.
 
 from __future__ import annotations
 
-import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from headstart.data.finding import Finding, stopping
+from headstart.wording import spelled_number
 
 _LISTS = re.compile(r"\s*(\[.*\]|\{.*\}|\(.*,.*\))\s*", re.DOTALL)  # ['cat', 'dog'] as Python and JSON write it
 _SIGNS = ("|", ";")  # nobody writes these inside one name
@@ -77,11 +77,8 @@ def _several(lines: Mapping[str, Sequence[int]]) -> list[Finding]:
 def _numbers(lines: Mapping[str, Sequence[int]]) -> list[Finding]:
     by_value: dict[float, list[str]] = defaultdict(list)
     for label in lines:
-        try:
-            value = float(label)
-        except ValueError:
-            continue
-        if math.isfinite(value):
+        value = spelled_number(label)
+        if value is not None:
             by_value[value].append(label)
     several = {value: sorted(labels) for value, labels in by_value.items() if len(labels) > 1}
     if not several:

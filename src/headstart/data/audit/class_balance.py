@@ -6,9 +6,12 @@ from collections import Counter
 
 from headstart.data.audit.check import AuditInput
 from headstart.data.finding import Finding
+from headstart.wording import listed
 
 _BALANCED, _UNBALANCED = 3, 10  # largest class : smallest; at 10 a classifier that ignores the smallest seems accurate
 _FEW, _TOO_FEW = 10, 2  # training images of a class: below 10 its recall is mostly chance, below 2 none can be left out
+
+_NAMED = 20  # classes in the message; its detail has them all
 
 
 def check_class_balance(images: AuditInput) -> list[Finding]:
@@ -42,7 +45,7 @@ def _small_classes(images: AuditInput, counts: dict[str, int]) -> list[Finding]:
     if not few:
         return []
     severity = "problem" if min(few.values()) < _TOO_FEW else "warning"
-    names = ", ".join(f"{name!r} ({count})" for name, count in few.items())
+    names = listed([f"{name!r} ({count})" for name, count in few.items()], _NAMED)
     which = "training images" if "train" in images.splits else "images"  # before a split, test images are among them
     message = f"Classes with fewer than {_FEW} {which}: {names}. Their results are mostly chance."
     return [images.finding("small-class", message, severity=severity, detail={"counts": few})]
