@@ -100,12 +100,13 @@ def test_every_line_that_cannot_be_used_is_named(folder: Path) -> None:
     assert [(row.line, row.name) for row in rows] == [(2, "1.jpg")]
     found = {finding.kind: (finding.detail["lines"], finding.severity) for finding in findings}
     assert found == {
-        "missing-file": ([3, 8, 9], "problem"),
+        "no-path": ([8], "problem"),
+        "missing-file": ([3, 9], "problem"),
         "empty-label": ([4], "problem"),
         "two-labels": ([5, 6], "problem"),
         "repeated-row": ([7], "warning"),
     }
-    assert findings[0].message.startswith("Lines 3, 8, 9 name a file that does not exist: gone.jpg")
+    assert findings[1].message.startswith("Lines 3, 9 name a file that does not exist: gone.jpg")
 
 
 def test_a_file_in_two_parts_is_left_out(folder: Path) -> None:

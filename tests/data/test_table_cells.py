@@ -7,7 +7,6 @@ import re
 import zipfile
 from pathlib import Path
 from random import Random
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -90,19 +89,6 @@ def test_a_workbook_without_its_package_says_what_to_install(tmp_path: Path, mon
 
     with pytest.raises(DataError, match=r"openpyxl.*not installed.*save the sheet as CSV UTF-8"):
         read_cells(tmp_path / "t.xlsx")
-
-
-def test_cells_of_a_workbook_are_as_the_sheet_shows_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = [("path", "label"), (None, None), ("a.png", 1.0), (7, 2.5)]
-    sheet = SimpleNamespace(iter_rows=lambda values_only: iter(rows), reset_dimensions=lambda: None)
-    book = SimpleNamespace(sheetnames=["images", "notes"], worksheets=[sheet], close=lambda: None)
-    package = SimpleNamespace(load_workbook=lambda path, read_only, data_only: book)
-    monkeypatch.setattr(importlib, "import_module", lambda name: package)
-
-    cells, (finding,) = read_cells(tmp_path / "t.xlsx")
-
-    assert cells == [(1, ["path", "label"]), (3, ["a.png", "1"]), (4, ["7", "2.5"])]
-    assert finding.detail == {"sheets": ["notes"]}
 
 
 def test_a_real_workbook_is_read_where_openpyxl_is_installed(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from headstart.data.table_paths import TablePaths
+from headstart.data.table_paths import TablePaths, path_fault
 
 
 @pytest.fixture
@@ -45,3 +45,35 @@ def test_a_file_that_is_there_needs_no_search(paths: TablePaths) -> None:
     assert paths.is_there("a/1.png")
     assert paths.is_there("a\\1.png")
     assert not paths.is_there("a")
+
+
+def test_addresses_of_files_and_percent_signs_are_paths(tmp_path: Path) -> None:
+    """A file whose name has a percent sign is itself."""
+    for name in ("a b.png", "c%20d.png", "c d.png"):
+        (tmp_path / name).write_bytes(b"image")
+    paths = TablePaths(tmp_path)
+
+    assert paths.written("a%20b.png") == tmp_path / "a b.png"
+    assert paths.written("c%20d.png") == tmp_path / "c%20d.png"
+    for address in (
+        f"file://{tmp_path}/a%20b.png",
+        f"file://localhost{tmp_path}/a%20b.png",
+        f"FILE:{tmp_path}/a b.png",
+    ):
+        assert paths.written(address) == tmp_path / "a b.png"
+
+
+@pytest.mark.parametrize(
+    ("cell", "fault"),
+    [
+        ("a/1.png", None),
+        ("", "no-path"),
+        ("a", "not-a-file"),
+        ("gone.png", "missing-file"),
+        ("https://example.org/1.png", "address"),
+        ("s3://set/1.png", "address"),
+        ("C:\\data\\1.png", "missing-file"),
+    ],
+)
+def test_why_a_cell_names_no_file(paths: TablePaths, cell: str, fault: str | None) -> None:
+    assert path_fault(cell, paths.written(cell)) == fault

@@ -26,9 +26,9 @@ from headstart.data.folder_scan import exists
 from headstart.data.image_set import ImageSet, Sample
 from headstart.data.image_source import WANTED as IMAGE_WANTED
 from headstart.data.image_source import is_address, is_image_source, readable_image
-from headstart.data.table_cells import cell_text
 from headstart.data.table_columns import find_columns
 from headstart.data.table_paths import TablePaths, is_file, plain_path
+from headstart.data.table_workbook import cell_text
 from headstart.errors import DataError, RecipeError
 from headstart.files import FOR_CACHE, os_errors, publish_folder, work_folder
 from headstart.progress import OnProgress

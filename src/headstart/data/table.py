@@ -14,16 +14,18 @@ from typing import Any
 
 from headstart.data.finding import FEW_NAMES, SCAN_NAMED, Finding, stopping
 from headstart.data.folder_scan import as_text
-from headstart.data.table_cells import Cells, is_text_table, read_cells
+from headstart.data.table_cells import is_text_table, read_cells
 from headstart.data.table_columns import HINT, TableColumns, find_columns, has_columns, has_usual_columns
 from headstart.data.table_labels import check_labels
-from headstart.data.table_paths import TablePaths, is_file, plain_path
+from headstart.data.table_paths import TablePaths, is_file, path_fault, plain_path
 from headstart.data.table_splits import parse_values
+from headstart.data.table_workbook import Cells
 from headstart.errors import DataError
 from headstart.source_layout import AUTO, SourceLayout
 from headstart.wording import counted, listed
 
 _LINES = 20  # line numbers in the message of a finding; its detail has them all
+_COLUMNS = 12  # names of columns that are not used, in the message
 _FIRST = 20  # lines that must lead to an image before a table of rarer headers counts as one of images
 
 
@@ -37,6 +39,7 @@ class TableRow:
     label: str
     split: str | None
     group: str | None
+    fault: str | None = None  # why it names no file
 
 
 def names_images(table: Path, layout: SourceLayout = AUTO) -> bool:
@@ -132,15 +135,18 @@ class _TableReader:
         splits = self._splits(cells)
         rows = []
         for line, row in cells:
-            path = self._resolve(_cell(row, self.columns.path), line)
+            written = _cell(row, self.columns.path)
+            path = self._resolve(written, line)
+            fault = path_fault(written, path)
             rows.append(
                 TableRow(
                     line=line,
                     path=path,
-                    name=self._name(path),
+                    name=as_text(written) if fault == "address" else self._name(path),
                     label=unicodedata.normalize("NFC", _cell(row, self.columns.label)),
                     split=splits[_cell(row, self.columns.split)],
                     group=_cell(row, self.columns.group) or None,
+                    fault=fault,
                 )
             )
         self._report()
@@ -235,7 +241,7 @@ def _column_findings(columns: TableColumns) -> list[Finding]:
         findings.append(Finding("table-split", "note", message))
     if columns.unused:
         several = len(columns.unused) > 1
-        names = ", ".join(as_text(name) for name in columns.unused)
+        names = listed(columns.unused, _COLUMNS)
         message = f"Column{'s' if several else ''} not used: {names}. {' '.join(columns.hints)}".rstrip()
         detail = {"columns": list(columns.unused)}
         severity = "warning" if columns.hints else "note"
@@ -288,8 +294,8 @@ def _usable(rows: Sequence[TableRow], table: Path) -> tuple[list[TableRow], list
 
 def _reason(row: TableRow, same: Sequence[TableRow]) -> str:
     """Why a row cannot be used, empty if it can; `same` are all rows of its file."""
-    if not is_file(row.path):
-        return "missing-file"
+    if row.fault:
+        return row.fault
     if not row.label:
         return "empty-label"
     labelled = [other for other in same if other.label]
@@ -301,6 +307,10 @@ def _reason(row: TableRow, same: Sequence[TableRow]) -> str:
 
 
 _REASONS = {  # severity, what one line does, what several do
+    "no-path": ("problem", "has no path", "have no path"),
+    "address": ("problem", "names an address, which is not fetched; download the image",
+                "name addresses, which are not fetched; download the images"),
+    "not-a-file": ("problem", "names a folder or a device, not an image", "name folders or devices, not images"),
     "missing-file": ("problem", "names a file that does not exist", "name a file that does not exist"),
     "empty-label": ("problem", "has no label", "have no label"),
     "two-labels": ("problem", "gives one file two labels; it is left out", "give one file two labels; it is left out"),
@@ -312,9 +322,10 @@ _REASONS = {  # severity, what one line does, what several do
 
 def _finding(reason: str, rows: Sequence[TableRow]) -> Finding:
     lines = [row.line for row in rows]
-    names = tuple(dict.fromkeys(row.name for row in rows))
+    names = tuple(dict.fromkeys(row.name for row in rows)) if reason != "no-path" else ()
     severity, one, several = _REASONS[reason]
-    message = f"{_lines(lines).capitalize()} {one if len(lines) == 1 else several}: {listed(names, FEW_NAMES)}."
+    which = f": {listed(names, FEW_NAMES)}" if names else ""
+    message = f"{_lines(lines).capitalize()} {one if len(lines) == 1 else several}{which}."
     return Finding(reason, severity, message, names, detail={"count": len(rows), "lines": lines})
 
 

@@ -7,19 +7,15 @@ from __future__ import annotations
 
 import codecs
 import csv
-import datetime
-import importlib
 import io
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from headstart.data.finding import Finding
+from headstart.data.table_workbook import SAVE, Cells, read_workbook
 from headstart.errors import DataError
 from headstart.untrusted import Untrusted, read_bytes
-
-Cells = list[tuple[int, list[str]]]
 
 DELIMITERS = (",", ";", "\t", "|")  # tried in this order where the header does not decide
 _TEXT, _WORKBOOK, _OTHER = (".csv", ".tsv"), (".xlsx", ".xlsm"), (".xls", ".ods")
@@ -30,7 +26,6 @@ _MARKS = (  # the longer mark first: that of UTF-32 begins with that of UTF-16
 _WESTERN = "ŠšŽžŒœŸ€–—’«»°§¿¡ºªßÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜÝàáâãäåæçèéêëìíîïñòóôõöøùúûüýÿ\xa0"
 _SEP = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)  # Excel's own first line
 _MOST_BYTES = 250_000_000  # two million lines; the text and its cells take several times as much memory
-_SAVE = "Save it as CSV UTF-8."
 
 
 def is_table(path: Path) -> bool:
@@ -63,9 +58,9 @@ def read_cells(
     """
     suffix = table.suffix.lower()
     if suffix in _WORKBOOK:
-        return _read_workbook(table, most)
+        return read_workbook(table, most)
     if suffix in _OTHER:
-        raise DataError(expected="a csv, tsv or xlsx table", found=suffix, where=table, hint=_SAVE)
+        raise DataError(expected="a csv, tsv or xlsx table", found=suffix, where=table, hint=SAVE)
     text, findings = _decode(table)
     if delimiter is None and (named := _SEP.match(text)):
         delimiter, text = named[1], text[named.end() :]
@@ -106,10 +101,10 @@ def _decode(table: Path) -> tuple[str, list[Finding]]:
             except UnicodeDecodeError as error:
                 if mark or encoding != "utf-8":
                     raise DataError(expected=f"a table as {encoding} text, as it begins", found=str(error), where=table,
-                                    hint=_SAVE) from error  # fmt: skip
+                                    hint=SAVE) from error  # fmt: skip
                 return _decode_western(data, table, error)
             if "\0" in text:
-                raise DataError(expected="a table as UTF-8 text", found="zero bytes", where=table, hint=_SAVE)
+                raise DataError(expected="a table as UTF-8 text", found="zero bytes", where=table, hint=SAVE)
             return text, []
     raise AssertionError  # the empty mark fits everything
 
@@ -134,9 +129,10 @@ def _decode_western(data: bytes, table: Path, cause: UnicodeDecodeError) -> tupl
     foreign = {letter for letter in text if not letter.isascii()}
     # three letters with accents in a row are another alphabet, read wrongly
     if "\0" in text or not foreign <= set(_WESTERN) or re.search(r"[^\W\d_a-zA-Z]{3}", text):
-        raise DataError(expected="a table as UTF-8 text", found=str(cause), where=table, hint=_SAVE) from cause
+        found = f"bytes that are no such text ({cause.reason} at byte {cause.start:,})"
+        raise DataError(expected="a table as UTF-8 text", found=found, where=table, hint=SAVE) from cause
     example = next(word for word in re.split(r"[\s,;|\"]+", text) if not word.isascii())
-    message = f"{table.name} is not UTF-8; it is read as Windows-1252, for example {example!r}. {_SAVE}"
+    message = f"{table.name} is not UTF-8; it is read as Windows-1252, for example {example!r}. {SAVE}"
     return text, [Finding("table-encoding", "warning", message, detail={"encoding": "cp1252"})]
 
 
@@ -152,42 +148,3 @@ def _delimiter(text: str, *, tab_first: bool, fits: Callable[[Sequence[str]], bo
         if fits(headers[one]):
             return one
     return max(headers, key=lambda one: len(headers[one]), default=order[0])
-
-
-def _read_workbook(table: Path, most: int | None) -> tuple[Cells, list[Finding]]:
-    """The first sheet of an Excel workbook, by openpyxl."""
-    try:
-        openpyxl = importlib.import_module("openpyxl")
-    except ImportError as error:
-        raise DataError(expected="the package openpyxl, to read an Excel workbook", found="not installed", where=table,
-                        hint="pip install 'headstart[excel]', or save the sheet as CSV UTF-8.") from error  # fmt: skip
-    try:
-        book = openpyxl.load_workbook(table, read_only=True, data_only=True)
-        try:
-            names = list(book.sheetnames)
-            cells: Cells = []
-            book.worksheets[0].reset_dimensions()  # some programs state a size of one cell, and the rest would be lost
-            for number, row in enumerate(book.worksheets[0].iter_rows(values_only=True), start=1):
-                texts = [cell_text(value) for value in row]
-                if any(text.strip() for text in texts):
-                    cells.append((number, texts))
-                if most is not None and len(cells) >= most:
-                    break
-        finally:
-            book.close()
-    except Exception as error:  # openpyxl raises whatever its XML and zip readers do
-        raise DataError(expected="an Excel workbook", found=f"{type(error).__name__}: {error}", where=table,
-                        hint=_SAVE) from error  # fmt: skip
-    if len(names) < 2:
-        return cells, []
-    message = f"Only the sheet {names[0]!r} of {table.name} is read, not {', '.join(map(repr, names[1:]))}."
-    return cells, [Finding("unused-sheets", "warning", message, detail={"sheets": names[1:]})]
-
-
-def cell_text(value: Any) -> str:
-    """As a sheet or a frame shows it: whole numbers without a decimal point, nothing for what is missing."""
-    if value is None or type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and value != value):
-        return ""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return value.isoformat() if isinstance(value, (datetime.date, datetime.time)) else str(value)

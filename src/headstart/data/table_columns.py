@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headstart.data.folder_scan import as_text
-from headstart.data.table_cells import Cells
 from headstart.data.table_splits import STATEMENTS, parse_values
+from headstart.data.table_workbook import Cells
 from headstart.errors import DataError, near
 from headstart.source_layout import AUTO, GROUP_WORDS, SourceLayout
+from headstart.wording import listed
 
 # role → words for its column, the surer ones first; case, spaces, signs and plurals do not matter. A column is taken
 # from the first tuple that has one; two of one tuple are an error, but two paths of which one alone names files
@@ -351,9 +352,9 @@ class _Finder:
 
     def _missing(self, path: int | None, label: int | None) -> DataError:
         missing = [role for role, column in (("path", path), ("label", label)) if column is None]
-        names = ", ".join(cell or "(empty)" for cell in self.header)
+        names = listed([cell or "(empty)" for cell in self.header], _SHOWN)
         return DataError(expected=f"columns path and label, without {' and '.join(missing)} nothing can be read",
-                         found=f"columns {as_text(names)}", where=self.table, hint=HINT)  # fmt: skip
+                         found=f"columns {names}", where=self.table, hint=HINT)  # fmt: skip
 
 
 def _number(text: str) -> float | None:

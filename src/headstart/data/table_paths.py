@@ -6,11 +6,16 @@ In: a path as a cell has it. Out: the file, and how it was found.
 from __future__ import annotations
 
 import os
+import re
 from collections import defaultdict
 from functools import cached_property
 from pathlib import Path
+from urllib.parse import unquote
 
 from headstart.data.folder_scan import IMAGE_SUFFIXES, exists, read_tree
+
+_LOCAL = re.compile(r"file:(?://(?:localhost)?(?=/))?", re.IGNORECASE)  # RFC 8089
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://|data:", re.IGNORECASE)  # two letters at least: C:\\ is a drive
 
 
 class TablePaths:
@@ -24,10 +29,16 @@ class TablePaths:
         self.folder = plain_path(folder)
 
     def written(self, cell: str) -> Path:
-        """The path that a cell names, whether or not it is there; backslashes are tried as separators."""
-        path = plain_path(self.folder / cell.replace("\0", ""))
-        if "\\" in cell and not exists(path):
-            path = plain_path(self.folder / cell.replace("\\", "/"))
+        """The path that a cell names, whether or not it is there.
+
+        Backslashes are tried as separators, `%20` as addresses write a space; `file:` addresses are paths.
+        """
+        local = _LOCAL.match(cell)
+        path = plain_path(self.folder / (unquote(cell[local.end() :]) if local else cell.replace("\0", "")))
+        for other in (cell.replace("\\", "/"), unquote(cell)):
+            if other != cell and not local and not exists(path):
+                changed = plain_path(self.folder / other.replace("\0", ""))
+                path = changed if exists(changed) or "\\" in cell else path
         return path
 
     def is_there(self, cell: str) -> bool:
@@ -59,6 +70,21 @@ class TablePaths:
             for key in {last, os.path.splitext(last)[0]}:  # noqa: PTH122
                 found[key].append(name)
         return found
+
+
+def path_fault(cell: str, path: Path) -> str | None:
+    """Why a cell names no file, as a kind of finding; None where it does.
+
+    Args:
+        path: that the cell leads to.
+    """
+    if not cell:
+        return "no-path"
+    if is_file(path):
+        return None
+    if _ADDRESS.match(cell) and not _LOCAL.match(cell):
+        return "address"
+    return "not-a-file" if exists(path) else "missing-file"
 
 
 def plain_path(path: Path) -> Path:
