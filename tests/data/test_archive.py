@@ -166,7 +166,7 @@ def test_backslashes_of_an_old_windows_zip_are_separators(tmp_path: Path) -> Non
     ],
 )
 def test_links_and_devices_in_a_tar_are_refused(tmp_path: Path, kind: bytes, target: str) -> None:
-    with pytest.raises(DataError, match=r"cat/evil\.jpg.*link or a device"):
+    with pytest.raises(DataError, match=r"cat/evil\.jpg.*link, a device or a mark"):
         unpack(make_special(tmp_path / "a.tar", kind, target), tmp_path / "into")
 
     assert_nothing_left(tmp_path)
@@ -194,7 +194,7 @@ def test_a_link_in_a_zip_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr(link, "/etc/passwd")
 
-    with pytest.raises(DataError, match="link or a device"):
+    with pytest.raises(DataError, match="link, a device or a mark"):
         unpack(tmp_path / "a.zip", tmp_path / "into")
 
 
@@ -451,3 +451,29 @@ def test_an_archive_is_blamed_for_its_own_bytes_alone(
     assert type(caught.value) is kind
     assert isinstance(raised, OSError) or "damaged" in caught.value.found
     assert kind is ArchiveError or caught.value.found == raised.strerror  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+def test_a_packed_table_is_not_called_a_damaged_tar(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    (tmp_path / "labels.csv.gz").write_bytes(pack(b"path,label\n" * 100))
+
+    with pytest.raises(DataError, match="one packed file, and no tar"):
+        unpack(tmp_path / "labels.csv.gz", tmp_path / "into")
+
+
+def test_the_last_part_of_a_split_zip_is_called_so(tmp_path: Path) -> None:
+    data = bytearray(make_zip(tmp_path / "a.zip", ("cat/1.jpg", b"image")).read_bytes())
+    data[data.rindex(b"PK\x05\x06") + 4] = 2
+    (tmp_path / "a.zip").write_bytes(data[20:])  # the part before it has the rest
+
+    with pytest.raises(DataError, match="the last part of a split zip"):
+        unpack(tmp_path / "a.zip", tmp_path / "into")
+
+
+@pytest.mark.parametrize("head", [b"Rar!\x1a\x07", b"7z\xbc\xaf'\x1c", b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18"])
+def test_other_archives_are_archives_whatever_their_suffix(tmp_path: Path, head: bytes) -> None:
+    (tmp_path / "photos").write_bytes(head + bytes(600))
+
+    assert is_archive(tmp_path / "photos")
+    with pytest.raises(DataError, match=r"RAR|7-Zip|Zstandard|LZ4"):
+        unpack(tmp_path / "photos", tmp_path / "into")

@@ -36,6 +36,7 @@ _HEADERS = 8 << 20  # bytes of one tar member's headers; a long-name header woul
 _RATIO_FROM = 1_000_000_000  # bytes: a smaller result is never suspicious, drawings can shrink a thousandfold
 _SPARE = 200_000_000  # bytes left free on the disk
 _READABLE = "an archive that can be read and a folder that can be written"
+_ZIP_END = 22 + 65535  # bytes in which the end record of a zip lies, with its comment
 _HEADER = 512  # bytes of a header in a tar, and of the zeros that mark the end
 _UTF8 = 0x800  # flag of a zip's entry whose name is in UTF-8
 _NO_NAME = ("a name for every entry", "a file without one", "Do not use this archive.")
@@ -44,10 +45,13 @@ _OTHERS = {
     b"rar!": "a RAR archive",
     b"7z\xbc\xaf": "a 7-Zip archive",
     b"\x28\xb5\x2f\xfd": "a file packed by Zstandard",
+    b"\x04\x22m\x18": "a file packed by LZ4",
+    b"\x1f\x9d": "a file packed by compress",
     b"<!doctype": "a web page",
     b"<html": "a web page",
 }
 """First bytes of a file, in lower case → what it is instead of an archive that headstart reads."""
+_PAGE = "a web page"
 _SUFFIXES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".tar.gz", ".tar.bz2", ".tar.xz")
 
 
@@ -56,8 +60,17 @@ class ArchiveError(DataError):
 
 
 def is_archive(path: Path) -> bool:
-    """True when a file's suffix or first bytes are those of a zip or a tar (plain, gzip, bzip2 or xz)."""
-    return path.name.lower().endswith(_SUFFIXES) or begins_like_archive(_head(path))
+    """True when a file's suffix or first bytes are those of a zip or a tar (plain, gzip, bzip2 or xz).
+
+    Also for archives of other kinds: whoever unpacks them says which they are.
+    """
+    head = _head(path)
+    is_other = _other_kind(head) not in (None, _PAGE)
+    return path.name.lower().endswith(_SUFFIXES) or begins_like_archive(head) or is_other
+
+
+def _other_kind(head: bytes) -> str | None:
+    return next((kind for magic, kind in _OTHERS.items() if head.lower().startswith(magic)), None)
 
 
 def begins_like_archive(head: bytes) -> bool:
@@ -236,12 +249,36 @@ def _unpack_all(target: _Target) -> None:
 
 def _damaged(target: _Target, error: Exception) -> DataError:
     head = _head(target.archive)
-    kind = next((kind for magic, kind in _OTHERS.items() if head.lower().startswith(magic)), None)
+    kind = _other_kind(head) or _part_of_zip(target.archive) or _packed_file(target.archive, head)
     if kind or isinstance(error, NotImplementedError):  # of zipfile: a compression that it does not know
-        hint = "Download it again." if kind == "a web page" else "Unpack it yourself."
+        hint = "Download it again." if kind == _PAGE else "Unpack it yourself."
         return target.error(_WANTED, kind or f"a zip that is packed otherwise ({error})", hint)
     found = f"one that is damaged, truncated or something else ({error or type(error).__name__})"
     return target.error(_WANTED, as_text(found), "Download or create it again.")
+
+
+def _part_of_zip(archive: Path) -> str | None:
+    """What a zip is that was split into several files; None for others.
+
+    Source: PKWARE, .ZIP File Format Specification, 4.3.16 (the number of this disk).
+    """
+    with archive.open("rb") as file:
+        file.seek(max(archive.stat().st_size - _ZIP_END, 0))
+        end = file.read()
+    place = end.rfind(b"PK\x05\x06")
+    return "the last part of a split zip" if place >= 0 and end[place + 4 : place + 6] not in (b"\0\0", b"") else None
+
+
+def _packed_file(archive: Path, head: bytes) -> str | None:
+    """What a packed file is that holds no tar, such as a table; None for others, and where it cannot be unpacked."""
+    if not head.startswith((GZIP, BZIP2, XZ)):
+        return None
+    try:
+        with open_decompressed(archive) as file:
+            inside = file.read(_HEAD)
+    except Exception:  # damaged, which is what is said then
+        return None
+    return None if not inside.strip(b"\0") or _is_tar(inside) else "one packed file, and no tar"
 
 
 def _unpack_zip(target: _Target) -> None:
@@ -284,7 +321,9 @@ def _name_of(entry: zipfile.ZipInfo) -> str:
 
 
 def _link(target: _Target, name: str) -> DataError:
-    return target.error("files and folders only", f"{as_text(name)!r}, a link or a device", "Repack it without links.")
+    return target.error(
+        "files and folders only", f"{as_text(name)!r}, a link, a device or a mark", "Repack it without these."
+    )
 
 
 class _Metered:
