@@ -10,6 +10,7 @@ from PIL import Image
 
 from headstart.data.deep_pixels import bands, grey_scale, is_deep, to_grey, values_of
 from headstart.data.images import BadImage, ImageRules, open_image
+from tiff_files import tiff
 
 
 def _png(values: np.ndarray) -> bytes:
@@ -69,3 +70,13 @@ def test_a_float_image_between_0_and_1_is_taken_as_it_is() -> None:
     assert is_deep(image.mode)
     assert scale is not None
     assert to_grey(values_of(image), scale).tolist() == [[0, 128, 255]]
+
+
+def test_twelve_bits_packed_in_a_tiff_have_their_own_white() -> None:
+    """By hand: 0xFFF is white, and 0x800 the middle; Pillow gives them as 4095 and 2048 of 65535."""
+    data = tiff(bytes([0x00, 0x08, 0x00, 0xFF, 0xF0, 0x00]), t258=12)
+
+    opened = open_image(data)
+
+    assert opened.rgb[..., 0].tolist() == [[0, 128], [255, 0]]
+    assert opened.brightest == 65535

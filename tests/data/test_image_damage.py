@@ -14,6 +14,7 @@ from PIL import Image
 from headstart.data.image_damage import reason_of_unknown
 from headstart.data.images import BadImage, ImageRules, open_image
 from mutated_images import FORMATS, mutations, whole_file
+from png_files import chunk, png_of
 
 TOLERANCE = 8  # grey levels of the mean difference: below, nobody sees damage
 _LOSSLESS = {"png", "png-palette", "png-alpha", "gif", "bmp", "ppm", "tiff", "tiff-lzw", "tiff-deflate"}
@@ -143,3 +144,63 @@ def _flat(data: bytes, stored: int) -> bytes:
     end = old[-12:]
     body = struct.pack(">I", len(new)) + b"IDAT" + new + struct.pack(">I", zlib.crc32(b"IDAT" + new))
     return data[:33] + body + end
+
+
+@pytest.mark.parametrize("stated", [29, 15, 1])
+def test_a_png_that_goes_on_behind_the_rows_of_its_header_is_damaged(stated: int) -> None:
+    """30 rows are stored. A byte or two behind the last row are padding of some writers."""
+    rows = [bytes([200]) * 60] * 30
+
+    with pytest.raises(BadImage, match=f"go on behind the {stated} rows? that its header states"):
+        open_image(png_of(20, rows, height=stated, depth=8, colour=2))
+    assert open_image(png_of(20, [*rows, b""], height=30, depth=8, colour=2)).damage is None
+
+
+def test_a_palette_that_is_missing_is_damage() -> None:
+    """Pillow makes such a picture black."""
+    with pytest.raises(BadImage, match="the palette is missing"):
+        open_image(png_of(4, [bytes(range(4))], height=1, depth=8, colour=3))
+
+
+def test_the_first_frame_of_an_animated_png_is_as_large_as_its_header_says() -> None:
+    rows = [bytes([200]) * 60] * 30
+
+    def frame(height: int) -> bytes:
+        shown = chunk(b"fcTL", struct.pack(">IIIIIHHBB", 0, 20, height, 0, 0, 1, 10, 0, 0))
+        return png_of(20, rows, height=30, depth=8, colour=2, extra=chunk(b"acTL", struct.pack(">II", 1, 0)) + shown)
+
+    assert open_image(frame(30)).rgb.min() == 200
+    with pytest.raises(BadImage, match="its first frame has 20×10 pixels"):
+        open_image(frame(10))
+
+
+def test_a_png_says_which_of_its_chunks_is_in_the_way() -> None:
+    def reason(extra: bytes) -> str:
+        with pytest.raises(BadImage) as bad:
+            open_image(png_of(4, [bytes(12)], height=1, depth=8, colour=2, extra=extra))
+        return bad.value.reason
+
+    text = chunk(b"tEXt", b"who\0me")
+    assert "the checksum of its tEXt chunk at byte 33 is wrong" in reason(text[:-1] + bytes([text[-1] ^ 1]))
+    assert "take too much memory" in reason(chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(3_000_000))))
+    assert "Apple's own form" in reason(chunk(b"CgBI", bytes(4)))
+
+
+@pytest.mark.parametrize("format_", ["jpeg", "jpeg444", "progressive", "webp", "gif", "jpeg2000"])
+def test_a_file_that_was_copied_as_text_is_damaged(format_: str) -> None:
+    whole = whole_file(format_, 0)
+    assert whole.count(b"\n") >= 8
+
+    with pytest.raises(BadImage):
+        open_image(whole.replace(b"\n", b"\r\n"))
+
+
+def test_what_ftp_does_to_a_jpeg_is_called_so() -> None:
+    with pytest.raises(BadImage, match="it was copied as text"):
+        open_image(whole_file("jpeg", 0).replace(b"\n", b"\r\n"))
+
+
+def test_a_value_above_the_largest_of_a_netpbm_is_damage() -> None:
+    assert open_image(b"P5 2 1 100\n" + bytes([0, 100])).rgb[0, 1].tolist() == [255] * 3
+    with pytest.raises(BadImage, match="no value is above 100, and some are"):
+        open_image(b"P5 2 1 100\n" + bytes([0, 101]))

@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, TiffImagePlugin
 
-from headstart.data import images
+from headstart.data import images, jpeg_pixels
 from headstart.data.images import BadImage, ImageRules, OpenedImage, open_image
 from headstart.errors import RecipeError
 
@@ -330,7 +330,7 @@ def test_both_jpeg_decoders_give_the_same_pixels(
     data = encoded(Image.fromarray(picture(*size)), "JPEG", **options)
 
     fast = open_image(data)
-    monkeypatch.setattr(images, "simplejpeg", None)
+    monkeypatch.setattr(jpeg_pixels, "simplejpeg", None)
     plain = open_image(data)
 
     np.testing.assert_array_equal(fast.rgb, plain.rgb)
@@ -345,7 +345,7 @@ def test_both_jpeg_decoders_agree_on_real_photographs(
     paths = sorted(path for path in (test_data / folder).rglob("*") if path.suffix.lower() in (".jpg", ".jpeg"))[::20]
     assert paths
     fast = [open_image(path).rgb for path in paths]
-    monkeypatch.setattr(images, "simplejpeg", None)
+    monkeypatch.setattr(jpeg_pixels, "simplejpeg", None)
 
     for path, rgb in zip(paths, fast, strict=True):
         np.testing.assert_array_equal(open_image(path).rgb, rgb, err_msg=path.name)

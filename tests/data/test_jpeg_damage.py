@@ -87,3 +87,39 @@ def test_a_quantisation_step_of_zero_is_damage() -> None:
     for damaged in (whole[:table] + bytes(64) + whole[table + 64 :], whole[: table + 9] + b"\0" + whole[table + 10 :]):
         with pytest.raises(BadImage, match="quantisation table holds zeros"):
             open_image(damaged)
+
+
+@pytest.mark.parametrize(
+    ("marker", "at", "value", "words"),
+    [
+        (b"\xff\xc0", 4, 12, "a JPEG of 12 bits, which is not supported"),
+        (b"\xff\xc0", 1, 0xF7, "a JPEG-LS"),
+        (b"\xff\xc0", 5, None, "states its height behind its pixels alone"),
+    ],
+)
+def test_a_coding_that_is_not_read_is_named(marker: bytes, at: int, value: int | None, words: str) -> None:
+    """A changed header stands for such a file; Pillow looks at no more of it before it refuses."""
+    data = bytearray(whole_file("jpeg", 0))
+    place = data.index(marker)
+    if value is None:
+        data[place + at : place + at + 2] = bytes(2)
+    else:
+        data[place + at] = value
+
+    with pytest.raises(BadImage) as bad:
+        open_image(bytes(data))
+
+    assert words in bad.value.reason
+    assert "damaged" not in bad.value.reason
+
+
+@pytest.mark.parametrize("marker", [b"\xff\xdb", b"\xff\xc4", b"\xff\xc0", b"\xff\xda"])
+def test_a_segment_of_another_length_than_its_content_is_damage(marker: bytes) -> None:
+    """Libjpeg passes over what is left of a segment, and bytes before the next one are common in whole files."""
+    whole = whole_file("jpeg", 0)
+    place = whole.index(marker)
+    length = int.from_bytes(whole[place + 2 : place + 4], "big")
+    longer = whole[: place + 2] + (length + 1).to_bytes(2, "big") + whole[place + 4 : place + 2 + length] + b"\x07"
+
+    with pytest.raises(BadImage):
+        open_image(longer + whole[place + 2 + length :])

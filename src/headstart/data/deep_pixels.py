@@ -16,6 +16,7 @@ from PIL import Image
 Floats = NDArray[np.float64]
 
 _BAND = 1 << 20  # pixels converted at once: float64 takes 8 bytes for each
+_TWELVE = 12  # bits of a TIFF that Pillow unpacks to 16 without a word
 _WHITE_IS_ZERO = 0  # TIFF 6.0, PhotometricInterpretation
 
 
@@ -41,7 +42,8 @@ def is_deep(mode: str) -> bool:
 def values_of(image: Image.Image, band: Image.Image | None = None) -> Floats:
     """The values of an image of mode I, I;16 or F, or of a band of it, as the file means them, H×W.
 
-    Pillow leaves out two things: that white is zero (which it knows for 8 bits only), and that 32 bits have no sign.
+    Pillow leaves out three things: that white is zero (which it knows for 8 bits only), that 32 bits have no sign, and
+    that 12 bits have another white than 16.
     """
     values = np.asarray(band or image)
     tags = getattr(image, "tag_v2", {})
@@ -50,6 +52,8 @@ def values_of(image: Image.Image, band: Image.Image | None = None) -> Floats:
     if image.mode == "I" and bits == 32 and kind == 1:
         values = values.view(np.uint32)
     floats: Floats = values.astype(np.float64)
+    if image.mode.startswith("I;16") and bits == _TWELVE:  # packed: here the file itself says what white is
+        floats = (floats * (65535 / (2**_TWELVE - 1))).round()
     if tags.get(262) == _WHITE_IS_ZERO and image.mode != "I":
         floats = (1.0 if image.mode == "F" else 65535.0) - floats
     return floats

@@ -9,26 +9,33 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from PIL import ImageFile
 
 from headstart.data import heif
 from headstart.data.hevc_stream import hevc_damage
-from headstart.data.jpeg_damage import ZEROS, check_jpeg, libjpeg_warning
+from headstart.data.jpeg_damage import ZEROS, check_jpeg, libjpeg_warning, reason_of_jpeg
 from headstart.data.lzw_codes import lzw_damage
 from headstart.data.stored_pixels import bmp_layout, ppm_layout
+from headstart.data.tiff_layout import unsupported_tiff
+from headstart.wording import counted
 
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
+_PNG_PALETTE = 3  # the colour type of indices
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 """First column and row of each pass of an interlaced PNG, and the steps to the next ones."""
 _BLOCK = 1 << 20  # bytes that are unpacked at once
 _PNG_CHECKED = (b"IHDR", b"PLTE", b"tRNS", b"IDAT")  # the chunks that decide the pixels
+_PNG_TOO_LARGE = ("too large", "Too much memory")  # what Pillow says about texts and profiles
+_BYTE = 255
 _LEAST_COVER = 0.25  # of its canvas, for the first frame of a GIF with transparency or animation
 _VP8_PIXELS_PER_BYTE = 1000  # flat pictures of any size and quality have at most 565
 _BMP_SURPLUS = 8  # bytes: some writers pad the file
 _TIFF_DEFLATE = (8, 32946)
 _TIFF_JPEG, _TIFF_LZW = 7, 5
+_LEAST_FEEDS = 8  # line feeds: that each of so many random ones follows a carriage return happens once in 10¹⁹ files
+_RANDOM = ("JPEG", "MPO", "GIF", "WEBP", "AVIF", "HEIF", "JPEG2000")  # formats whose data are packed
 _LZW = ("GIF", "TIFF")  # formats whose data may be LZW codes
 _MAGIC = {
     b"\xff\xd8\xff": "JPEG",
@@ -38,12 +45,12 @@ _MAGIC = {
     b"RIFF": "WEBP",
     b"II*\0": "TIFF",
     b"MM\0*": "TIFF",
+    b"II+\0": "TIFF",
+    b"MM\0+": "TIFF",
     b"\0\0\0\x0cjP": "JPEG2000",
     b"\xff\x4f\xff\x51": "JPEG2000",
 }
 _BROKEN = ("truncated", "broken data stream", "unrecognized data stream", "decoder error", "failed to read next frame")
-_UNSUPPORTED_BITS = (10, 12, 14, 24, 32, 64)  # in some layouts; one of another number has a damaged header
-_SAMPLES = {1: "unsigned", 2: "signed", 3: "floating-point", 5: "complex integer", 6: "complex"}
 
 
 def find_damage(image: ImageFile.ImageFile, data: bytes, *, checked: bool = False) -> str | None:
@@ -58,19 +65,27 @@ def find_damage(image: ImageFile.ImageFile, data: bytes, *, checked: bool = Fals
     if check is None:
         return None
     try:
-        said = check(image, data)
+        said = _copied_as_text(data) if image.format in _RANDOM else None
+        said = said or check(image, data)
         if image.format == "PNG" and not said and not checked:
-            return _missing_rows(data)
+            return _png_rows(data)
         return said if said or checked or image.format not in _LZW else lzw_damage(image, data)
     except (struct.error, IndexError, ValueError, TypeError, KeyError) as error:  # the structure breaks off
         return f"truncated or damaged (its structure breaks off: {error})"
 
 
-def reason_of_unknown(data: bytes) -> str | None:
-    """Why a file that begins like an image of a known format cannot be opened; None when it begins like none."""
+def reason_of_unknown(data: bytes, error: Exception | None = None) -> str | None:
+    """Why a file that begins like an image of a known format cannot be opened; None when it begins like none.
+
+    Args:
+        error: what Pillow raised.
+    """
     kind = next((kind for magic, kind in _MAGIC.items() if data.startswith(magic)), None)
     if kind == "TIFF":
-        return _tiff_kind(data) or "truncated or damaged (its TIFF header cannot be read)"
+        return unsupported_tiff(data) or "truncated or damaged (its TIFF header cannot be read)"
+    said = _REASONS[kind](data, error or ValueError()) if kind in _REASONS else None
+    if said:
+        return said
     if kind == "WEBP" and data[8:12] != b"WEBP":
         return None
     if heif.is_heif(data):
@@ -99,53 +114,120 @@ def reason_of(error: Exception, formats: Iterable[str]) -> str:
     return f"cannot be decoded ({text or type(error).__name__})"
 
 
-def _check_png(image: ImageFile.ImageFile, data: bytes) -> str | None:
-    """Checksums of the chunks that decide pixels, and the end chunk: Pillow checks neither.
+def _copied_as_text(data: bytes) -> str | None:
+    """Damage of packed image data that went through a program for text, such as FTP in ASCII mode; None without.
 
-    Source: PNG specification, third edition, 5.3 (chunk layout) and 5.5 (CRC).
+    It puts a carriage return before each line feed, or in its place; random bytes hold each value once in 256.
     """
+    feeds = data.count(b"\n")
+    if feeds >= _LEAST_FEEDS and feeds == data.count(b"\r\n"):
+        return "damaged (each line feed follows a carriage return: it was copied as text, as FTP does in ASCII mode)"
+    if not feeds and len(data) >= 256 * 4 * _LEAST_FEEDS:
+        return "damaged (it holds no byte of a line feed: it was copied as text, as FTP does in ASCII mode)"
+    return None
+
+
+def _check_png(image: ImageFile.ImageFile, data: bytes) -> str | None:
     return _png_damage(memoryview(data))
 
 
 def _png_damage(data: memoryview) -> str | None:
+    """Checksums of the chunks that decide pixels, their palette, and the end chunk: Pillow checks none of them.
+
+    Source: PNG specification, third edition, 5.3 (chunk layout), 5.5 (CRC), 11.2.2 (PLTE) and 11.3.6.2 (fcTL).
+    """
+    size, colour, palette, end = b"", 0, 0, 8
+    for name, position, length in _png_chunks(data):
+        end = position + 12 + length
+        if name == b"CgBI":
+            return "a PNG in Apple's own form for apps (CgBI), which is not supported; save it as an ordinary PNG"
+        if name in _PNG_CHECKED and not _is_sound(data, position, length):
+            return f"damaged (the checksum of its {name.decode()} chunk at byte {position:,} is wrong)"
+        if name == b"IHDR" and not size:
+            size, colour = bytes(data[position + 8 : position + 16]), data[position + 17]
+        elif name == b"PLTE":
+            palette = length // 3
+        elif name == b"IDAT" and colour == _PNG_PALETTE and not palette:
+            return "damaged (its pixels are indices of a palette, and the palette is missing)"
+        elif name == b"fcTL" and size and bytes(data[position + 12 : position + 20]) != size:
+            width, height = struct.unpack_from(">II", data, position + 12)
+            return f"damaged (its first frame has {width}×{height} pixels, not those of its header)"
+        elif name == b"IEND":
+            return None
+        if name == b"IDAT":
+            size = b""  # frames after the first may be of any size
+    return f"truncated or damaged (no valid PNG chunk at byte {end:,}, before the end of the image)"
+
+
+def _png_chunks(data: memoryview) -> Iterator[tuple[bytes, int, int]]:
+    """Name, position and length of each chunk that lies in the file, up to one that cannot be a chunk."""
     position = 8
     while position + 12 <= len(data):
         length, name = struct.unpack_from(">I4s", data, position)
-        end = position + 8 + length
-        if name == b"IEND":
-            return None
-        if not name.isalpha() or end + 4 > len(data):
-            break
-        if name in _PNG_CHECKED and zlib.crc32(data[position + 4 : end]) != struct.unpack_from(">I", data, end)[0]:
-            return f"damaged (the checksum of its {name.decode()} chunk at byte {position:,} is wrong)"
-        position = end + 4
-    return f"truncated or damaged (no valid PNG chunk at byte {position:,}, before the end of the image)"
+        if not name.isalpha() or position + 12 + length > len(data):
+            return
+        yield name, position, length
+        position += 12 + length
 
 
-def _missing_rows(data: bytes) -> str | None:
-    """Whether the stream of a PNG ends before its last row; Pillow leaves such rows black.
+def _is_sound(data: memoryview, position: int, length: int) -> bool:
+    end = position + 8 + length
+    return bool(zlib.crc32(data[position + 4 : end]) == struct.unpack_from(">I", data, end)[0])
+
+
+def _png_rows(data: bytes) -> str | None:
+    """Whether the stream of a PNG ends before its last row, or goes on for a row or more behind it.
 
     Source: PNG specification, third edition, 7.2 (scanlines), 8.1 (the seven passes of Adam7) and 11.2.1 (IHDR).
     """
     name, width, height, depth, colour, _, _, interlaced = struct.unpack_from(">4sIIBBBBB", data, 12)
     if name != b"IHDR" or colour not in _PNG_CHANNELS:
-        return None  # Apple's own form; the decoder decides
+        return None  # the decoder decides
     bits = depth * _PNG_CHANNELS[colour]
     passes = _ADAM7 if interlaced else ((0, 0, 1, 1),)
     sizes = [(-((left - width) // across), -((top - height) // down)) for left, top, across, down in passes]
     wanted = sum(rows * (1 + (columns * bits + 7) // 8) for columns, rows in sizes if columns > 0 and rows > 0)
-    found, inflate, position = 0, zlib.decompressobj(), 8
-    while position + 12 <= len(data) and found < wanted:
-        length, kind = struct.unpack_from(">I4s", data, position)
+    row = 1 + (width * bits + 7) // 8
+    found = _unpacked(data, most=wanted + row)
+    if found is None:
+        return None  # the decoder says so
+    if found < wanted:
+        return f"truncated ({found:,} of {wanted:,} bytes of image data)"
+    if found >= wanted + row:  # less than a row: some writers end with a byte or two too many
+        return f"damaged (its image data go on behind the {height:,} rows that its header states)"
+    return None
+
+
+def _unpacked(data: bytes, *, most: int) -> int | None:
+    """Bytes that the image data unpack to, counted up to a bound; None where they cannot be unpacked."""
+    found, inflate = 0, zlib.decompressobj()
+    for kind, position, length in _png_chunks(memoryview(data)):
         packed = data[position + 8 : position + 8 + length] if kind == b"IDAT" else b""
-        while packed and found < wanted:
+        while packed and found < most:
             try:
                 found += len(inflate.decompress(packed, _BLOCK))
             except zlib.error:
-                return None  # the decoder says so
+                return None
             packed = inflate.unconsumed_tail
-        position += 12 + length
-    return f"truncated ({found:,} of {wanted:,} bytes of image data)" if found < wanted else None
+        if found >= most or kind == b"IEND":
+            break
+    return found
+
+
+def _reason_of_png(data: bytes, error: Exception) -> str | None:
+    """Why Pillow cannot open a file that begins as a PNG, where its chunks tell; None where they do not.
+
+    Args:
+        error: what Pillow raised.
+    """
+    if any(words in str(error) for words in _PNG_TOO_LARGE):
+        return "its texts or its colour profile take too much memory once unpacked; save it without them"
+    for name, position, length in _png_chunks(memoryview(data)):
+        if not _is_sound(memoryview(data), position, length):
+            return f"damaged (the checksum of its {name.decode()} chunk at byte {position:,} is wrong)"
+        if name == b"IEND":
+            break
+    return None
 
 
 def _check_gif(image: ImageFile.ImageFile, data: bytes) -> str | None:
@@ -276,26 +358,6 @@ def _zlib_damage(packed: bytes) -> str | None:
     return None if stream.eof else "truncated (its packed data break off)"
 
 
-def _tiff_kind(data: bytes) -> str | None:
-    """The samples of a TIFF that Pillow does not know, such as `3 × 32 bit floating-point`."""
-    order = "<" if data[:2] == b"II" else ">"
-    try:
-        (start,) = struct.unpack_from(order + "I", data, 4)
-        (entries,) = struct.unpack_from(order + "H", data, start)
-        tags: dict[int, int] = {}
-        for place in range(start + 2, start + 2 + 12 * entries, 12):
-            tag, kind, count = struct.unpack_from(order + "HHI", data, place)
-            if tag in (258, 259, 277, 339) and kind == 3:
-                (where,) = struct.unpack_from(order + "I", data, place + 8) if count > 2 else (place + 8,)
-                tags[tag] = int(struct.unpack_from(order + "H", data, where)[0])
-    except struct.error:
-        return None
-    if tags.get(258) not in _UNSUPPORTED_BITS and not (tags.get(258) == 16 and tags.get(339) == 3):
-        return None
-    samples = f"{tags.get(277, 1)} × {tags[258]} bit {_SAMPLES.get(tags.get(339, 1), 'unknown')}"
-    return f"a TIFF with pixels of {samples}, which is not supported; save it as 8 or 16 bit"
-
-
 def _check_bmp(image: ImageFile.ImageFile, data: bytes) -> str | None:
     """As many bytes as its size needs, no more and no less."""
     stored = bmp_layout(image, data)
@@ -312,9 +374,11 @@ def _check_bmp(image: ImageFile.ImageFile, data: bytes) -> str | None:
 def _check_ppm(image: ImageFile.ImageFile, data: bytes) -> str | None:
     """A binary netpbm ends with its last pixel, or with the next image."""
     stored = ppm_layout(image, data)
+    if stored and stored.most < _BYTE and max(data[stored.begin : stored.end], default=0) > stored.most:
+        return f"damaged (its header says that no value is above {stored.most}, and some are)"
     rest = data[stored.end :].strip() if stored else b""
     if rest and not rest.startswith(b"P"):
-        return f"damaged ({len(rest):,} bytes behind its last pixel)"
+        return f"damaged ({counted(len(rest), 'byte')} behind its last pixel)"
     return None
 
 
@@ -390,3 +454,5 @@ _CHECKS: dict[str, Callable[[ImageFile.ImageFile, bytes], str | None]] = {
     "AVIF": _check_boxes,
     heif.FORMAT: _check_heif,
 }
+_REASONS: dict[str, Callable[[bytes, Exception], str | None]] = {"PNG": _reason_of_png, "JPEG": reason_of_jpeg}
+"""Why Pillow cannot open a file of a format, where its structure tells."""

@@ -25,15 +25,13 @@ from PIL import ExifTags, Image, ImageColor, ImageFile
 from headstart.data import deep_pixels, heif
 from headstart.data.image_damage import find_damage, reason_of, reason_of_unknown
 from headstart.data.image_memory import MOST_BYTES, MOST_PIXELS, MemoryBudget, bytes_needed, reduction
-from headstart.data.jpeg_damage import libjpeg_warning, missing_end
+from headstart.data.jpeg_pixels import decode_jpeg
+from headstart.data.palettes import missing_colours, put_eight_bit_colours
 from headstart.data.stored_pixels import LAYOUTS, suspicion
+from headstart.data.tiff_layout import misread_tiff
+from headstart.data.transparent_colour import scale_transparent_colour, transparent_value
 from headstart.data.unused_data import unused_data
 from headstart.errors import DataError, RecipeError
-
-try:  # optional: the same pixels as Pillow's decoder, about a quarter faster, and it says what libjpeg filled in
-    import simplejpeg
-except ImportError:
-    simplejpeg = None
 
 SUFFIXES: dict[str, tuple[str, ...]] = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".jif"),
@@ -62,8 +60,9 @@ _UPRIGHT: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
     7: lambda rgb: rgb[::-1, ::-1].swapaxes(0, 1),
     8: lambda rgb: rgb[:, ::-1].swapaxes(0, 1),
 }
-_JPEG_COLOURS = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}  # Pillow's mode → simplejpeg's name
+_BLENDED = "transparency blended with the background"
 _DARK = 64  # upper byte of 16-bit colours: below it the lower one is looked at, too
+_MEMORY = MemoryBudget(MOST_BYTES)
 _ANIMATED = ("GIF", "WEBP", "PNG", "TIFF", "AVIF", "MPO")
 
 
@@ -123,7 +122,6 @@ class _Tolerant:
 
 _UNBOUNDED = _Unbounded()
 _TOLERANT = _Tolerant()
-_MEMORY = MemoryBudget(MOST_BYTES)
 
 
 class BadImage(DataError):
@@ -305,7 +303,7 @@ class _Reading:
         try:
             image = self._header()
         except Exception as error:
-            reason = reason_of_unknown(self.data) or reason_of(error, SUFFIXES)
+            reason = reason_of_unknown(self.data, error) or reason_of(error, SUFFIXES)
             if not self.rules.keep_damaged:
                 raise BadImage(reason) from error
             try:
@@ -314,6 +312,9 @@ class _Reading:
             except Exception:
                 raise BadImage(reason) from error
             self.damage = reason
+        said = misread_tiff(self.data) if image.format == "TIFF" else None
+        if said:  # also where damaged images are used: these are whole, and their pixels would be wrong
+            raise BadImage(said)
         pixels = image.width * image.height
         if pixels > self.rules.max_pixels:
             bound = f"{image.width}×{image.height} pixels are more than the bound of {self.rules.max_pixels:,}"
@@ -372,7 +373,7 @@ def _decode(image: ImageFile.ImageFile, reading: _Reading) -> NDArray[np.uint8]:
     factor = reduction(image.width * image.height)
     if factor > 1:
         notes.append(f"reduced to 1/{factor} of its sides ({image.width}×{image.height} pixels)")
-    rgb = _decode_jpeg(image, reading, factor) if image.format in ("JPEG", "MPO") else None
+    rgb = decode_jpeg(image, reading.data, factor, blame=reading.blame) if image.format in ("JPEG", "MPO") else None
     if rgb is None:
         rgb = _decode_with_pillow(image, reading, factor)
     if orientation in _UPRIGHT:
@@ -390,37 +391,6 @@ def _exif_orientation(image: ImageFile.ImageFile, notes: list[str]) -> int:
         return 1
 
 
-def _decode_jpeg(image: ImageFile.ImageFile, reading: _Reading, factor: int) -> NDArray[np.uint8] | None:
-    """Pixels of a JPEG, or None where only Pillow can decode it; what libjpeg says of damage is heard in any case."""
-    colours = _JPEG_COLOURS.get(image.mode)
-    least = (image.width // factor, image.height // factor) if factor > 1 else (0, 0)
-    if simplejpeg is not None and colours:
-        decode = functools.partial(
-            simplejpeg.decode_jpeg, reading.data, colorspace=colours, min_width=least[0], min_height=least[1]
-        )
-        if colours == "CMYK":  # as Adobe writes it, inverted or not: Pillow knows
-            reading.blame(libjpeg_warning(reading.data, colours))
-        else:
-            try:
-                return _three_channels(decode(strict=True))
-            except ValueError:  # damaged or unsupported
-                reading.blame(libjpeg_warning(reading.data, colours))
-            try:
-                return _three_channels(decode(strict=False))
-            except ValueError:
-                pass  # Pillow decides, so that both installations give the same answer
-    if factor > 1:
-        image.draft(image.mode, least)
-    if simplejpeg is None and colours:
-        image.load()
-        reading.blame(missing_end(image, reading.data))
-    return None
-
-
-def _three_channels(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return np.repeat(pixels.reshape(*pixels.shape[:2], 1), 3, axis=2) if pixels.shape[2] == 1 else pixels
-
-
 def _decode_with_pillow(image: ImageFile.ImageFile, reading: _Reading, factor: int) -> NDArray[np.uint8]:
     other = deep_pixels.other_bytes(image)
     if image.format == "TIFF":
@@ -428,6 +398,11 @@ def _decode_with_pillow(image: ImageFile.ImageFile, reading: _Reading, factor: i
             image.load()  # and makes the picture upright, as for no other format
     else:
         image.load()
+    if image.format == "PNG" and "transparency" in image.info:
+        reading.notes += scale_transparent_colour(image, reading.data)
+    if image.mode == "P":
+        reading.notes += put_eight_bit_colours(image)
+        reading.blame(missing_colours(image))
     if image.format in ("WEBP", "AVIF", heif.FORMAT) and not reading.rules.checked:
         reading.blame(unused_data(image, reading.data))
     if image.format in ("JPEG", "MPO"):
@@ -453,9 +428,9 @@ def _converter(image: Image.Image, reading: _Reading) -> Callable[[Image.Image],
 
 
 def _blended(band: Image.Image, reading: _Reading) -> NDArray[np.uint8]:
-    layer, note = band.convert("RGBA"), "transparency blended with the background"
-    if note not in reading.notes and np.asarray(layer.getchannel("A")).min() < 255:
-        reading.notes.append(note)
+    layer = band.convert("RGBA")
+    if _BLENDED not in reading.notes and np.asarray(layer.getchannel("A")).min() < 255:
+        reading.notes.append(_BLENDED)
     page = Image.new("RGBA", layer.size, (*reading.rules.background, 255))
     return np.asarray(Image.alpha_composite(page, layer).convert("RGB"), dtype=np.uint8)
 
@@ -467,10 +442,16 @@ def _deep_converter(image: Image.Image, reading: _Reading) -> Callable[[Image.Im
     reading.brightest = scale.brightest
     if scale.note:
         reading.notes.append(scale.note)
+    transparent = transparent_value(image) if "transparency" in image.info else None
 
     def convert(band: Image.Image) -> NDArray[np.uint8]:
-        grey = deep_pixels.to_grey(deep_pixels.values_of(image, band), scale)
-        return np.repeat(grey[:, :, None], 3, axis=2)
+        values = deep_pixels.values_of(image, band)
+        rgb = np.repeat(deep_pixels.to_grey(values, scale)[:, :, None], 3, axis=2)
+        if transparent is not None and (values == transparent).any():
+            rgb[values == transparent] = reading.rules.background
+            if _BLENDED not in reading.notes:
+                reading.notes.append(_BLENDED)
+        return rgb
 
     return convert
 

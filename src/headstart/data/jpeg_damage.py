@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from PIL import Image, ImageFile
@@ -21,6 +21,9 @@ _FILLER = (0x00, 0x20, 0xFF)  # bytes that cameras and scanners pad with
 _TEXT = 12  # bytes of text before a marker: random ones are printable in seven files of a million
 _OTHER = b"\x55\xaa\x33" * 40  # data that change every picture that has use for them
 _ENDS_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # FF 00 is a byte of the image, D0 to D7 restart within the scan
+_WARNINGS = ("Corrupt JPEG data", "Premature end")  # how libjpeg's begin
+_LOSSLESS, _JPEG_LS = (0xC3, 0xC7, 0xCB, 0xCF), 0xF7  # frame headers of other codings
+_FRAMES = (*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0), _JPEG_LS)
 _ROUNDS = 8  # harmless oddities of one JPEG that are looked behind
 
 
@@ -79,11 +82,13 @@ def _first_warning(data: bytes, colours: str) -> str | None:
     try:
         simplejpeg.decode_jpeg(data, colorspace=colours, strict=True)
     except ValueError as error:
+        said = str(error)
         try:
             simplejpeg.decode_jpeg(data, colorspace=colours, strict=False)
         except ValueError:
-            return None  # an error and not a warning: Pillow's decoder raises it too, or can read such a file
-        return str(error).removeprefix("Corrupt JPEG data: ")
+            if not said.startswith(_WARNINGS):  # those about the header are raised in any case
+                return None  # an error and not a warning: Pillow's decoder raises it too, or can read such a file
+        return said.removeprefix("Corrupt JPEG data: ")
     return None
 
 
@@ -178,6 +183,8 @@ def check_jpeg(image: ImageFile.ImageFile, data: bytes) -> str | None:
     missing: set[tuple[int, int]] = set()
     zeros_are_flat = True
     for marker, start, end in _segments(data):
+        if marker in _LENGTHS and not _LENGTHS[marker](data[start + 4 : end]):
+            return f"damaged (its segment 0xff{marker:02x} at byte {start:,} has another length than its content)"
         if marker == 0xDB and _has_zero_step(data[start + 4 : end]):
             return "damaged (a quantisation table holds zeros)"
         if marker == 0xC4:
@@ -242,3 +249,51 @@ def _zeros_mean_flat(tables: bytes) -> bool:
             return False
         position += 17 + sum(counts)
     return True
+
+
+def reason_of_jpeg(data: bytes, error: Exception) -> str | None:
+    """Why Pillow cannot open a whole JPEG: a coding that it does not know; None for others.
+
+    Args:
+        error: what Pillow raised.
+
+    Source: ITU T.81, B.2.2 (frame header) and B.2.5 (number of lines); T.87 (JPEG-LS).
+    """
+    try:
+        frame = next((start for marker, start, _ in _segments(data) if marker in _FRAMES), None)
+        if frame is None:
+            return None
+        bits, height = data[frame + 4], int(struct.unpack_from(">H", data, frame + 5)[0])
+    except (struct.error, IndexError):
+        return None
+    if data[frame + 1] == _JPEG_LS:
+        return "a JPEG-LS, which is not supported; save it as PNG"
+    if 8 < bits <= 16:
+        kind = "lossless JPEG" if data[frame + 1] in _LOSSLESS else "JPEG"
+        return f"a {kind} of {bits} bits, which is not supported; save it as PNG of 16 bits, or as JPEG of 8"
+    if bits == 8 and not height:
+        return "a JPEG that states its height behind its pixels alone, which is not supported; save it again"
+    return None
+
+
+def _whole_quantisation(tables: bytes) -> bool:
+    at = 0
+    while at < len(tables):
+        at += 1 + 64 * (2 if tables[at] >> 4 else 1)
+    return at == len(tables)
+
+
+def _whole_codes(tables: bytes) -> bool:
+    at = 0
+    while at < len(tables):
+        at += 17 + sum(tables[at + 1 : at + 17])
+    return at == len(tables)
+
+
+_LENGTHS: dict[int, Callable[[bytes], bool]] = {
+    0xDB: _whole_quantisation,  # B.2.4.1
+    0xC4: _whole_codes,  # B.2.4.2
+    0xDA: lambda header: len(header) == 4 + 2 * header[0],  # B.2.3
+    **dict.fromkeys((0xC0, 0xC1, 0xC2), lambda header: len(header) == 6 + 3 * header[5]),  # B.2.2
+}
+"""Marker → whether the content of its segment, without the length, is as long as it says itself (ITU T.81)."""

@@ -22,17 +22,19 @@ _BESIDE = 6  # bytes of the broken row on each side of the break: at its ends a 
 _DARK = 16  # grey levels: a row of larger values is bright
 _BRIGHT_SHARE = 0.9  # of a row's bytes; a row of a BMP ends with up to three zeros
 _SPARE = 3  # bytes at the end of a TIFF: padding to a word
+_SHARED = 512  # bytes: the values of a directory take no more
 _TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}  # of TIFF values
 _FOLDERS = (330, 34665, 34853, 40965)  # tags that point to further directories
 _DATA = {273: 279, 324: 325, 513: 514}  # tags of offsets → of lengths
 
 
 class Stored(NamedTuple):
-    """Pixels in a file, row after row: first byte, byte behind the last, bytes of a row."""
+    """Pixels in a file, row after row: first byte, byte behind the last, bytes of a row, largest value of a byte."""
 
     begin: int
     end: int
     row: int
+    most: int = 255
 
 
 def suspicion(image: ImageFile.ImageFile, data: bytes) -> str | None:
@@ -55,7 +57,7 @@ def suspicion(image: ImageFile.ImageFile, data: bytes) -> str | None:
 
 def zero_run(data: bytes, stored: Stored) -> tuple[int, int] | None:
     """First byte and length of a run of zeros that breaks into a picture; None without one."""
-    values, (begin, end, row) = np.frombuffer(data, dtype=np.uint8), stored
+    values, (begin, end, row, _) = np.frombuffer(data, dtype=np.uint8), stored
     for first, last in _runs(data, begin, end):
         if last - first < row + _BESIDE or first - row < begin:
             continue
@@ -106,12 +108,13 @@ def ppm_layout(image: ImageFile.ImageFile, data: bytes) -> Stored | None:
     found = found or re.match(rb"P([56])" + between + rb"(\d+)" + between + rb"(\d+)" + between + rb"(\d+)", data)
     if not found:
         return None
-    width, height = int(found[2]), int(found[3])
+    width, height, most = int(found[2]), int(found[3]), 255
     if found[1] == b"4":
         row = -(-width // 8)
     else:
         row = width * (3 if found[1] == b"6" else 1) * (2 if int(found[4]) > 255 else 1)
-    return Stored(found.end() + 1, found.end() + 1 + row * height, row)
+        most = min(int(found[4]), 255)
+    return Stored(found.end() + 1, found.end() + 1 + row * height, row, most)
 
 
 def _tiff_layout(image: ImageFile.ImageFile, data: bytes) -> Stored | None:
@@ -134,7 +137,11 @@ def _surplus(data: bytes) -> int:
     if data[2:4] not in (b"*\0", b"\0*"):
         return 0
     last = max(_ends(data, "<" if data[:2] == b"II" else ">"), default=len(data))
-    return len(data) - last if len(data) - last > _SPARE and data[last:].strip(b"\0") else 0
+    rest = data[last:]
+    if len(rest) <= _SPARE or not rest.strip(b"\0"):
+        return 0
+    # writers of several pages leave the values of the last directory behind when it shares those of another
+    return 0 if len(rest) <= _SHARED and data.find(rest) < last else len(rest)
 
 
 def _ends(data: bytes, order: str) -> Iterator[int]:
