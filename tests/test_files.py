@@ -430,3 +430,10 @@ def test_outside_of_a_block_nothing_is_noted(tmp_path: Path) -> None:
         raise RunError(expected="y", found="x")
 
     assert (tmp_path / "a").exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="no such file system")
+def test_a_file_system_that_makes_no_folders_is_refused_and_not_asked_for_ever() -> None:
+    """Linux says of a new folder there that something is missing."""
+    with pytest.raises(RunError), work_folder(Path("/proc/run")):
+        pass

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from headstart.errors import ClassifierError, RunError
-from headstart.output_paths import writable_file, writable_folder
+from headstart.output_paths import PAGES, writable_file, writable_folder
 
 IMPOSSIBLE = [("a\0b", "NUL"), ("", "empty name"), ("n" * 300, "too long"), ("~nobody-of-this-name/x", "~nobody")]
 
@@ -81,3 +81,22 @@ def test_a_read_only_file_is_not_replaced(tmp_path: Path, monkeypatch: pytest.Mo
 
     with pytest.raises(RunError, match="Permission denied"):
         writable_file(path)
+
+
+def test_a_folder_is_not_made_beside_a_device_or_a_link_that_leads_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "gone")
+
+    with pytest.raises(RunError, match="a link that leads nowhere"):
+        writable_folder(tmp_path / "link", is_new=True)
+    with pytest.raises(RunError, match="a device or a pipe"):
+        writable_folder(os.devnull, is_new=True)
+
+
+def test_a_photograph_is_not_replaced_by_a_page(tmp_path: Path) -> None:
+    for name in ("photo.jpg", "page.html"):
+        (tmp_path / name).write_text("")
+
+    assert writable_file(tmp_path / "page.html", replaces=PAGES) == tmp_path / "page.html"
+    assert writable_file(tmp_path / "new.txt", replaces=PAGES) == tmp_path / "new.txt"
+    with pytest.raises(RunError, match="a file of another kind, which stays"):
+        writable_file(tmp_path / "photo.jpg", replaces=PAGES)

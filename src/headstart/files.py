@@ -249,12 +249,15 @@ class FolderLock:
         """Make the folder and take its lock; False where it is there, or another process cleared it in between.
 
         Raises:
-            OSError: the system refuses.
+            OSError: the system refuses, for some folders with the words that something is missing (/proc).
         """
         try:
             self.folder.mkdir()
+        except FileExistsError:
+            return False
+        try:
             return self.acquire()
-        except (FileExistsError, FileNotFoundError):
+        except FileNotFoundError:
             if not self.folder.parent.is_dir():
                 raise
             return False

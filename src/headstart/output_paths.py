@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 from headstart.errors import HeadstartError, RunError
 from headstart.files import expanded, os_error, printable
 
+PAGES = (".html", ".htm")  # files that a page may replace
 # of what the verbs write into their folders: whoever names one wants a file
 _FILES = frozenset({".onnx", ".safetensors", ".html", ".png", ".json", ".csv", ".parquet", ".pt", ".pth"})
 
@@ -22,20 +24,22 @@ def writable_file(
     where: str = "--out",
     *,
     expected: str = "a file that can be written",
+    replaces: Collection[str] = (),
     makes_parents: bool = False,
     for_model: bool = False,
     kind: type[HeadstartError] = RunError,
-) -> Path:  # six: what may be written, and how a refusal is said
+) -> Path:  # seven: what may be written, and how a refusal is said
     """The path of a file that a verb will write, as the user named it, with ~ replaced.
 
     Args:
         where: the option, for a path without a name.
+        replaces: suffixes of the files that may be written over; empty: all of them.
         makes_parents: the writer makes the folders above it.
         for_model: it will hold tensors.
 
     Raises:
-        HeadstartError: of the given kind: a folder or a read-only file has this name, the folder above is missing or
-            cannot be written to, or no file can have this name.
+        HeadstartError: of the given kind: a folder, a file of another kind or a read-only one has this name, the folder
+            above is missing or cannot be written to, or no file can have this name.
     """
     path = _possible(path, where, expected=expected, kind=kind)
     _check_encoding(path, for_model=for_model, kind=kind)
@@ -43,6 +47,9 @@ def writable_file(
         raise kind(expected=expected, found="a folder", where=path, hint="Name a file in it.")
     if not makes_parents and not path.absolute().parent.is_dir():
         raise kind(expected=expected, found="no such folder", where=path.parent, hint="Create the folder first.")
+    if replaces and path.is_file() and path.suffix.lower() not in replaces:  # such as the photograph itself
+        hint = f"Name a file {' or '.join(replaces)}, or one that does not exist."
+        raise kind(expected=expected, found="a file of another kind, which stays", where=path, hint=hint)
     if path.exists():  # a read-only file would be replaced, since its folder is not
         _check_access(path, expected=expected, kind=kind, mode=os.W_OK)
     if not path.exists() or path.is_file():  # a device or a pipe is written as it is
@@ -72,6 +79,9 @@ def writable_folder(
     """
     path = _possible(path, where, expected=expected, kind=kind)
     _check_encoding(path, for_model=for_model, kind=kind)
+    if os.path.lexists(path) and not (path.is_dir() or path.is_file()):
+        found = "a device or a pipe" if path.exists() else "a link that leads nowhere"
+        raise kind(expected=expected, found=found, where=path, hint="Name another folder.")
     if path.exists() and not path.is_dir() and not is_new:
         raise kind(expected=expected, found="a file", where=path, hint="Name another folder.")
     if path.suffix.lower() in _FILES and not path.is_dir():

@@ -42,7 +42,7 @@ def card(run: str | Path | Run, *, out: str | Path | None = None) -> ModelCard:
     Raises:
         RunError: there is no run, or the file cannot be read or written.
     """
-    named = None if out is None else writable_file(out)
+    named = None if out is None else writable_file(out, replaces=(".md", ".markdown", ".txt"))
     opened = run if isinstance(run, Run) else Run.load(run)
     path = named or opened.folder / FILE
     if named is None and (kept := card_in(opened.folder)) is not None:

@@ -23,7 +23,7 @@ from headstart.inspection.inspection_result import InspectionResult
 from headstart.inspection.run_analysis import run_analysis
 from headstart.inspection.weights.filters import filters
 from headstart.options import InspectOptions, takes
-from headstart.output_paths import writable_file
+from headstart.output_paths import PAGES, writable_file
 from headstart.plain import Plain
 from headstart.progress import OnEvent, print_event
 from headstart.recipe import Recipe
@@ -97,7 +97,7 @@ def inspect(
     session = Session(recipe, options, on_event)
     check_analysis_order(what, model, source, names=(*all_analyses(), "all"))
     _check(what, figure)
-    page = writable_file(out or "inside.html") if out is not None or what == "all" else None
+    page = writable_file(out or "inside.html", replaces=PAGES) if out is not None or what == "all" else None
     opened = open_model(session, model)
     before = None if against is None else open_model(session, against)
     images = images_for(session, opened, source, most=most)

@@ -20,7 +20,7 @@ from headstart.heads.knn import nearest
 from headstart.heads.regularization_path import LabelledFeatures, Labels, Matrix
 from headstart.heads.revised_ridge import RevisableRidge
 from headstart.heads.ridge import solve_ridge
-from headstart.output_paths import writable_file
+from headstart.output_paths import PAGES, writable_file
 from headstart.plain import Plain
 from headstart.progress import Notice, OnEvent, print_event, silent
 from headstart.public_api import public_api, public_methods
@@ -363,7 +363,7 @@ def review(
     """
     if most < 1:
         raise RecipeError(expected="at least one suspect", found=str(most), where="--most")
-    page = None if out is None else writable_file(out)
+    page = None if out is None else writable_file(out, replaces=PAGES)
     found = Review(run if isinstance(run, Run) else Run.load(run), most=most, on_event=on_event)
     say = on_event or silent
     if found.decisions.warning:

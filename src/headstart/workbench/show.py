@@ -19,7 +19,7 @@ from headstart.data.thumbnails import encode_thumbnail
 from headstart.errors import RecipeError
 from headstart.finetune.augmentation import MARGIN, Augmentation, stored_side, views
 from headstart.options import AuditOptions, takes
-from headstart.output_paths import writable_file
+from headstart.output_paths import PAGES, writable_file
 from headstart.plain import Plain
 from headstart.progress import OnEvent, print_event
 from headstart.recipe import Recipe
@@ -83,7 +83,7 @@ def show(
             raise RecipeError(expected=f"--augmented with {flag}", found="none", where=flag)
     if most < 1:
         raise RecipeError(expected="at least one image of a class", found=str(most), where="--most")
-    page = writable_file(PAGE if out is None else out)
+    page = writable_file(PAGE if out is None else out, replaces=PAGES)
     preprocess = preprocess_of(session) if augmented else None
     path = session.source(source)
     dataset = session.dataset(path, least_classes=1, stop=False, reviewed=True)
