@@ -253,3 +253,27 @@ def test_classes_are_listed_with_commas(headstart: Headstart, photos: Path) -> N
     answer = headstart("train", photos, "--classes", "disc,Square")
     assert answer.code == 2
     assert "square (16 images), stripes (16 images)" in " ".join(answer.err.split())
+
+
+@pytest.mark.parametrize("words", [["audit", ""], ["train", "photos", "--out", ""], ["", "photos"]])
+def test_an_empty_word_is_refused_and_not_taken_for_the_folder_one_is_in(
+    headstart: Headstart, words: list[str]
+) -> None:
+    answer = headstart(*words)
+
+    assert answer.code == 2
+    assert "a variable of the shell" in " ".join(answer.err.split())
+
+
+@pytest.mark.slow
+def test_remarks_of_pillow_on_odd_files_are_not_printed(photos: Path, tmp_path: Path) -> None:
+    """A TIFF of eight bytes makes Pillow warn; the audit names it."""
+    folder = shutil.copytree(photos, tmp_path / "set")
+    (folder / "disc" / "odd.tif").write_bytes(b"II*\0\x10\0\0\0")
+
+    done = subprocess.run(
+        [sys.executable, "-m", "headstart", "audit", folder, "-q"], capture_output=True, text=True, check=False
+    )
+
+    assert "odd.tif" in done.stdout
+    assert "Warning" not in done.stderr

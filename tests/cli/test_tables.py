@@ -167,3 +167,10 @@ def test_a_sentence_keeps_a_number_and_its_unit_on_one_line() -> None:
     screen.print(Sentence("0123456 81\u00a0% of them"))
 
     assert screen.file.getvalue().split("\n")[:2] == ["0123456 ", "81\u00a0% of "]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("columns", ["0", "1"])
+def test_a_terminal_without_a_width_gets_the_usual_one(columns: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+
+    assert console().width == 100

@@ -91,3 +91,9 @@ def test_every_colour_of_the_style_is_a_variable_of_its_own() -> None:
     text = inline_svg(figure, "colours")
 
     assert all(f"var({variable}, {color})" in text for color, variable in CSS_VARIABLES.items())
+
+
+def test_a_date_that_is_none_stops_no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "today")
+
+    assert inline_svg(new_figure(2, 2), "nothing").startswith("<svg")

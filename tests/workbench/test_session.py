@@ -133,3 +133,8 @@ def test_int8_runs_on_the_processor_of_a_machine_with_a_gpu(monkeypatch: pytest.
     assert Session().forward(backbone, waiting=1) is None
     with pytest.raises(BackboneError, match="engine of int8"):
         Session(Recipe(device="cuda")).engine(backbone, waiting=100)
+
+
+def test_an_empty_text_is_no_data_set() -> None:
+    with pytest.raises(DataError, match="an empty text"):
+        Session().source(" ")

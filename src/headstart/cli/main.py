@@ -7,6 +7,7 @@ hold; 2 a mistake that the user can fix; 130 stopped (Ctrl-C), 143 by SIGTERM.
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -404,6 +405,19 @@ def _steady_exit_code(arguments: Sequence[str] | None) -> int:
 
 def _exit_code(arguments: Sequence[str] | None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
+    # Pillow's remarks on odd files: what matters of them is a finding of ours, with the name of the image
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+    if "" in words:  # as a path it would be the folder one is in
+        place = words.index("")
+        show_error(
+            RecipeError(
+                expected="words that are not empty",
+                found="an empty one, as a variable of the shell gives that is not set",
+                where=f"behind {words[place - 1]}" if place else "headstart",
+                hint="Name the file or the value, or leave the option out; . is the folder you are in.",
+            )
+        )
+        return 2
     try:
         with started_in_shell(words):
             app(args=words, prog_name="headstart")

@@ -19,6 +19,7 @@ from headstart.errors import shown
 from headstart.wording import percent
 
 _WIDTH = 100  # columns of a file or a pipe, unless COLUMNS says otherwise
+_NARROWEST = 20  # columns: below, the number is no width
 _GAP = 3  # columns between two of a table
 _MOST_OF_CLASS = 24  # columns that a class name is sure of
 _PREDICTED = ("image", "class", "probability", "next classes")
@@ -30,7 +31,10 @@ _NUMBERS = ("{:.1f}", "{}", "{:.2f}", "{:.3f}", "{:.0f}")  # million parameters,
 def console(*, quiet: bool = False) -> Console:
     """A console on stdout that highlights nothing; `quiet` prints nothing."""
     known = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit()
-    return Console(highlight=False, quiet=quiet, width=None if known else _WIDTH)
+    made = Console(highlight=False, quiet=quiet, width=None if known else _WIDTH)
+    if made.width < _NARROWEST:  # 0 in terminals that do not say their size: nothing at all would be printed
+        made.width = _WIDTH
+    return made
 
 
 def safe(text: str, style: str = "") -> Text:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import io
+import os
 import re
 import warnings
 
@@ -17,6 +18,7 @@ _UNWANTED = re.compile(r"<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>|<
 _TAG = re.compile(r"<[^>]*>")  # matplotlib escapes < and > in names, so a tag is a tag
 _COLOR = re.compile(r"#[0-9a-f]{6}\b")
 _SILENT = {"Date": None, "Creator": None, "Format": None, "Type": None}  # else each drawing of one figure differs
+_DATE = "SOURCE_DATE_EPOCH"  # of builds that are to be the same each time: seconds since 1970
 _DEFAULT = "#000000"  # what matplotlib draws where a figure does not say a colour
 
 
@@ -33,6 +35,7 @@ def inline_svg(figure: Figure, description: str) -> str:
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": salt}), warnings.catch_warnings():
         # the page's fonts draw the letters; that matplotlib's own lack one does not matter
         warnings.filterwarnings("ignore", message="Glyph|Matplotlib currently does not support")
+        _forget_odd_date()
         figure.savefig(buffer, format="svg", dpi=IMAGE_DPI, metadata=_SILENT, transparent=True)
     text = buffer.getvalue()
     body = _UNWANTED.sub("", text[text.index(">", text.index("<svg")) + 1 :])
@@ -61,3 +64,9 @@ def _variable(match: re.Match[str]) -> str:
     color = match.group()
     variable = CSS_VARIABLES.get(TEXT if color == _DEFAULT else color)
     return f"var({variable}, {color})" if variable else color
+
+
+def _forget_odd_date() -> None:
+    """Matplotlib reads this even where it writes no date, and raises ValueError where it is no number."""
+    if not os.environ.get(_DATE, "0").isdecimal():
+        del os.environ[_DATE]

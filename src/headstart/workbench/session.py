@@ -206,6 +206,9 @@ class Session:
         """
         cache = runtime.cache_folder()
         if is_path(source):
+            if isinstance(source, str) and not source.strip():  # a path would be the folder one is in
+                hint = "Give a folder or a table; . is the folder you are in."
+                raise DataError(expected="the name of a data set", found="an empty text", where="source", hint=hint)
             if is_gone(Path(source), cache):
                 hint = "It was given as values and kept in the cache, which has been cleared: give it again."
                 raise DataError(expected="the kept data set", found="nothing there", where=source, hint=hint)
