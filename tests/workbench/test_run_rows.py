@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import headstart as hs
-from headstart.workbench.run_rows import RunRows, paths_of
+from headstart.workbench.run_rows import RunRows, paths_of, places_in
 
 
 def test_arrays_agree_with_the_tables_of_the_run(run: hs.Run) -> None:
@@ -61,3 +61,16 @@ def test_images_that_are_gone_are_counted(run_folder: Path, tmp_path: Path) -> N
     paths, problem = paths_of(run, ["no/such.png"])
     assert paths == {}
     assert "1 images of the run are no longer" in problem
+
+
+def test_rows_have_their_places_in_the_features_of_their_own_run_alone(run: hs.Run) -> None:
+    """`evaluate`, `explain` and `review` read both files; a folder may be put together of two runs."""
+    rows = run.predictions().of_split("test")
+
+    places = places_in(run.features, rows, run.folder)
+
+    assert [run.features.names[place] for place in places] == [row["path"] for row in rows]
+    with pytest.raises(hs.RunError, match="images with other contents"):
+        places_in(run.features, [rows[0] | {"sha256": "0" * 64}], run.folder)
+    with pytest.raises(hs.RunError, match="no features of 'gone.png'"):
+        places_in(run.features, [rows[0] | {"path": "gone.png"}], run.folder)

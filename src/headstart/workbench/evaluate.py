@@ -29,6 +29,7 @@ from headstart.recipe import Recipe
 from headstart.wording import counted
 from headstart.workbench.run import Run, Trained, classifier_of, find_run
 from headstart.workbench.run_predictions import RunPredictions
+from headstart.workbench.run_rows import places_in
 from headstart.workbench.session import Session
 
 
@@ -269,8 +270,8 @@ def _known(model: Classifier, dataset: Dataset, chosen: Labels) -> _Known:
 
 def _from_run(run: Run, rows: RunPredictions, *, model: Classifier, view: FeatureView) -> _FromRun:
     numbers = {name: i for i, name in enumerate(model.classes)}
-    places = {name: i for i, name in enumerate(run.features.names)}
-    train = run.features.view(np.array([places[row["path"]] for row in rows]), model.head.stages)
+    features = run.features
+    train = features.view(places_in(features, rows, run.folder), model.head.stages)
     labels = np.array([numbers[row["label"]] for row in rows], dtype=np.int64)
     predicted, about = predict_neighbours(train, labels, view, classes=len(numbers))
     return _FromRun(

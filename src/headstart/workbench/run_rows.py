@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -50,26 +50,16 @@ class RunRows:
             RunError: one of them is missing or damaged, or they are not of the same images.
         """
         rows, features = run.predictions(), run.features
-        place = {name: i for i, name in enumerate(features.names)}
-        contents = tuple(row["sha256"] for row in rows)
-        missing = [name for name in rows.names if name not in place]
-        if missing or any(features.contents[place[n]] != c for n, c in zip(rows.names, contents, strict=True)):
-            raise RunError(
-                expected="predictions and features of the same images",
-                found=f"no features of {missing[0]!r}" if missing else "images with other contents",
-                where=run.folder / PREDICTIONS,
-                hint="Copy the run again, or train again: what was computed is cached.",
-            )
         return cls(
             names=tuple(rows.names),
-            contents=contents,
+            contents=tuple(row["sha256"] for row in rows),
             pixels=tuple(row.get("pixels", "") for row in rows),
             classes=rows.classes,
             labels=rows.labels,
             groups=_numbered([row["group"] for row in rows]),
             splits=tuple(row["split"] for row in rows),
             features=features,
-            at=np.array([place[name] for name in rows.names], dtype=np.int64),
+            at=places_in(features, rows, run.folder),
         )
 
     def __len__(self) -> int:
@@ -182,3 +172,24 @@ def _below(path: Path, root: Path) -> str:
         return path.absolute().relative_to(root.absolute()).as_posix()
     except ValueError:
         return ""
+
+
+def places_in(features: Features, rows: Iterable[Mapping[str, str]], folder: Path) -> Labels:
+    """Where the images of rows of predictions.csv stand in the features of the run.
+
+    Args:
+        folder: of the run.
+
+    Raises:
+        RunError: the features are not of the same images, as in a folder put together of two runs.
+    """
+    place, wanted = {name: i for i, name in enumerate(features.names)}, [(row["path"], row["sha256"]) for row in rows]
+    missing = [name for name, _ in wanted if name not in place]
+    if missing or any(features.contents[place[name]] != content for name, content in wanted):
+        raise RunError(
+            expected="predictions and features of the same images",
+            found=f"no features of {missing[0]!r}" if missing else "images with other contents",
+            where=folder / PREDICTIONS,
+            hint="Copy the run again, or train again: what was computed is cached.",
+        )
+    return np.array([place[name] for name, _ in wanted], dtype=np.int64)
