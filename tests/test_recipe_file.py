@@ -35,3 +35,13 @@ def test_a_file_that_holds_no_options_is_refused(name: str, text: str | None, me
         (tmp_path / name).write_text(text, "utf-8")
     with pytest.raises(RecipeError, match=message):
         read_options(tmp_path / name)
+
+
+def test_a_mark_of_windows_is_passed_over_and_depth_is_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "recipe.TOML").write_bytes(b"\xef\xbb\xbfseed = 3\r\n")
+    (tmp_path / "deep.toml").write_text("a = " + "[" * 5000 + "]" * 5000, "utf-8")
+
+    assert read_options(tmp_path / "recipe.TOML") == {"seed": 3}
+    with pytest.raises(RecipeError, match="nested too deep") as refused:
+        read_options(tmp_path / "deep.toml")
+    assert refused.value.hint

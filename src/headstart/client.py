@@ -30,7 +30,12 @@ class Client:
     def __init__(self, url: str = "http://127.0.0.1:8017", *, token: str = "", timeout: float = 60.0) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise RecipeError(expected="an address such as http://127.0.0.1:8017", found=repr(url), where="url")
+            raise RecipeError(
+                expected="an address such as http://127.0.0.1:8017",
+                found=repr(url),
+                where="url",
+                hint="headstart serve prints its address when it starts.",
+            )
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         self._connection = kind(parts.hostname, parts.port, timeout=timeout)
         self._url, self._prefix = url, parts.path.rstrip("/")
@@ -108,14 +113,24 @@ class Client:
     def _checked(self, status: int, content: bytes) -> dict[str, Any]:
         values = self._object(content) if content else {}
         if status != 200:
-            raise RunError(expected="an answer", found=f"{status} {values.get('error', '')}".strip(), where=self._url)
+            raise RunError(
+                expected="an answer",
+                found=f"{status} {values.get('error', '')}".strip(),
+                where=self._url,
+                hint="The log of the server says more.",
+            )
         return values
 
     def _object(self, content: bytes) -> dict[str, Any]:
         try:
             return parse_object(content)
         except Untrusted as error:
-            raise RunError(expected="an answer of headstart's server", found=str(error), where=self._url) from error
+            raise RunError(
+                expected="an answer of headstart's server",
+                found=str(error),
+                where=self._url,
+                hint="Check the address, and that headstart serve runs there.",
+            ) from error
 
 
 def _content(image: Image) -> bytes:
@@ -124,4 +139,6 @@ def _content(image: Image) -> bytes:
     try:
         return Path(image).read_bytes()
     except OSError as error:
-        raise DataError(expected="an image file", found=error.strerror or str(error), where=os.fspath(image)) from error
+        raise DataError(
+            expected="an image file", found=error.strerror or str(error), where=os.fspath(image), hint="Check the path."
+        ) from error

@@ -97,7 +97,12 @@ def writable_folder(
 def _possible(path: str | os.PathLike[str], where: str, *, expected: str, kind: type[HeadstartError]) -> Path:
     text = os.fspath(path)
     if not text or "\0" in text:
-        raise kind(expected=expected, found="an empty name" if not text else "a name with a NUL character", where=where)
+        raise kind(
+            expected=expected,
+            found="an empty name" if not text else "a name with a NUL character",
+            where=where,
+            hint="Name a file or a folder.",
+        )
     found = expanded(text, kind=kind)
     try:
         found.lstat()
@@ -106,7 +111,12 @@ def _possible(path: str | os.PathLike[str], where: str, *, expected: str, kind: 
     except OSError as error:
         raise os_error(error, found, expected=expected, kind=kind) from error
     except ValueError as error:  # characters that the system's encoding of names does not have
-        raise kind(expected=expected, found=f"a name that this system cannot have ({error})", where=where) from error
+        raise kind(
+            expected=expected,
+            found=f"a name that this system cannot have ({error})",
+            where=where,
+            hint="Choose another name.",
+        ) from error
     return found
 
 

@@ -107,12 +107,14 @@ def _wrong_argument(
                     expected=f"{in_words(hint)} as {parameter}",
                     found=f"{_short(one)} ({type(one).__name__})",
                     where=f"headstart.{name}",
+                    hint="help(headstart) lists the functions and what they take.",
                 )
             if isinstance(one, (str, os.PathLike)) and "\0" in os.fspath(one):
                 return RecipeError(
                     expected=f"a text without NUL as {parameter}",
                     found=_short(os.fspath(one)),
                     where=f"headstart.{name}",
+                    hint="Check where the text comes from.",
                 )
     return None
 

@@ -278,7 +278,12 @@ class Recipe:
         found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|sec|m|min|h)\s*", self.time)
         seconds = float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2][0]] if found else 0.0
         if seconds <= 0:
-            raise RecipeError(expected="a time such as 90s, 10min or 2h", found=repr(self.time), where="--time")
+            raise RecipeError(
+                expected="a time such as 90s, 10min or 2h",
+                found=repr(self.time),
+                where="--time",
+                hint="Write a number and its unit: s, min or h.",
+            )
         return seconds
 
     @property
@@ -297,10 +302,14 @@ class Recipe:
                 expected="two or more different sides from 32 to 2048 px, as 288,224",
                 found=repr(self.sizes),
                 where="--sizes",
+                hint="Write two or more numbers with commas.",
             )
         if self.size:
             raise RecipeError(
-                expected="one of the two", found=f"--size {self.size} and --sizes {self.sizes}", where="--sizes"
+                expected="one of the two",
+                found=f"--size {self.size} and --sizes {self.sizes}",
+                where="--sizes",
+                hint="Leave one of them out.",
             )
         return tuple(sides)
 
@@ -338,7 +347,12 @@ class Recipe:
             RecipeError: a name is unknown (the near ones are in the hint) or a value is not allowed.
         """
         if not isinstance(values, Mapping):
-            raise RecipeError(expected="options by their names", found=type(values).__name__, where="Recipe.from_dict")
+            raise RecipeError(
+                expected="options by their names",
+                found=type(values).__name__,
+                where="Recipe.from_dict",
+                hint='Give a dict such as {"seed": 3}.',
+            )
         renamed = {_OLD_NAMES.get(name, name): value for name, value in values.items() if name not in _OLD_NEGATIONS}
         renamed |= {new: not values[old] for old, new in _OLD_NEGATIONS.items() if old in values}
         return cls().with_options(renamed)

@@ -23,18 +23,32 @@ def read_options(path: Path) -> dict[str, Any]:
         RecipeError: there is no such file, it cannot be read, an option is unknown, or a value is not allowed.
     """
     try:
-        if path.suffix == ".toml":
-            values = tomllib.loads(untrusted.read_text(path))
+        if path.suffix.lower() == ".toml":
+            values = _read_toml(untrusted.read_text(path))
         else:
             values = untrusted.read_object(path)
             values = values.get("recipe", values)
     except (untrusted.Untrusted, OSError, tomllib.TOMLDecodeError) as error:
         found = (error.strerror if isinstance(error, OSError) else None) or str(error)
         expected = "options in a .toml file, or a run.json"
-        raise RecipeError(expected=expected, found=found, where=f"--config {path}") from error
+        raise RecipeError(
+            expected=expected,
+            found=found,
+            where=f"--config {path}",
+            hint="Write a line such as seed = 3 for each option into a .toml file, or name a run.json.",
+        ) from error
     try:
         whole = Recipe.from_dict(values).to_dict()
     except RecipeError as error:
         error.where = f"--config {path}: {error.where.removeprefix('--').replace('-', '_')}"
         raise
     return {name: whole[name] for name in whole if name in values}
+
+
+def _read_toml(text: str) -> dict[str, Any]:
+    """Raises TOMLDecodeError for what is no TOML; a byte-order mark, as Windows writes it, is passed over."""
+    try:
+        values: dict[str, Any] = tomllib.loads(text.removeprefix("\ufeff"))
+    except RecursionError:
+        raise tomllib.TOMLDecodeError("lists or tables that are nested too deep") from None
+    return values

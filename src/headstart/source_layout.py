@@ -49,10 +49,12 @@ class SourceLayout:
             and (len(self.delimiter) != 1 or self.delimiter in '"\r\n')
         ):
             raise RecipeError(expected="comma, semicolon, tab, pipe or one character", found=repr(self.delimiter),
-                              where="--delimiter")  # fmt: skip
+                              where="--delimiter",
+                              hint="Leave the option out: the header of most tables tells.")  # fmt: skip
         if self.label_from not in ("auto", "first", "last") and not self._number:
             raise RecipeError(expected="auto, first, last or the number of a level, from 1",
-                              found=repr(self.label_from), where="--label-from")  # fmt: skip
+                              found=repr(self.label_from), where="--label-from",
+                              hint="first is the outermost folder, last the innermost.")  # fmt: skip
 
     @property
     def character(self) -> str | None:

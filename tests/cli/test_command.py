@@ -213,3 +213,13 @@ def test_no_color_takes_all_colours_away(
 
     assert colour.search(coloured.out + coloured.err), "or this test could not tell"
     assert not colour.search(plain.out + plain.err)
+
+
+def test_the_backbone_of_a_run_is_no_wish_of_an_audit(headstart: Headstart, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text('{"recipe": {"backbone": "embedded", "max_bad_share": 0.2}}', "utf-8")
+
+    assert headstart("audit", photos, "--config", tmp_path / "run.json", "--json").code == 0
+    (tmp_path / "own.toml").write_text('backbone = "embedded"', "utf-8")
+    refused = headstart("audit", photos, "--config", tmp_path / "own.toml")
+    assert refused.code == 2
+    assert "Add --shortcuts" in refused.err

@@ -117,3 +117,10 @@ def test_features_are_had_by_the_name_of_a_stage_or_the_path_of_its_module(run: 
         run.features_of("layer9")
     with pytest.raises(DataError, match="Expected a stage"):
         run.features["pool"]
+
+
+def test_a_classifier_without_the_record_of_its_run_is_not_a_folder_to_train_on(tmp_path: Path) -> None:
+    (tmp_path / "classifier.safetensors").write_bytes(b"x")
+
+    with pytest.raises(RunError, match="which predict, evaluate and export take"):
+        Run.load(tmp_path)

@@ -51,7 +51,12 @@ def cluster(on: str | None, **given: Any) -> Any:
     if on is None:
         if changed:
             flags = ", ".join(f"--{name.replace('_', '-')}" for name in changed)
-            raise RecipeError(expected="--on local, ray or spark", found=f"{flags} without --on", where="--on")
+            raise RecipeError(
+                expected="--on local, ray or spark",
+                found=f"{flags} without --on",
+                where="--on",
+                hint="Add --on local for processes on this machine, or leave these options out.",
+            )
         return None
     from headstart.distributed.engine import Cluster
 

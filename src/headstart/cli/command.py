@@ -116,6 +116,9 @@ def command_group(name: str, about: str, *, default: str) -> typer.Typer:
     return group
 
 
+_NEEDED = {"audit": ("shortcuts", ("backbone", "weights")), "show": ("augmented", ("backbone", "flips"))}
+"""Command → a flag, and options that count with it alone: those of a run.json are no wish for it."""
+
 _JSON = Annotated[bool, typer.Option("--json", help="Print the result alone, as JSON, to stdout.")]
 _CONFIG = Annotated[
     Path | None,
@@ -156,7 +159,12 @@ def command(
         def run(*, as_json: bool, quiet: bool = False, verbose: bool = False, **values: Any) -> None:
             with _errors_shown(flags):
                 if quiet and verbose:
-                    raise RecipeError(expected="--quiet or --verbose", found="both", where="--verbose")
+                    raise RecipeError(
+                        expected="--quiet or --verbose",
+                        found="both",
+                        where="--verbose",
+                        hint="Leave one of the two out.",
+                    )
                 values = _with_config(values)  # which takes the context away
                 drawn = _Events(as_json=as_json, quiet=quiet, verbose=verbose)
                 try:
@@ -194,6 +202,9 @@ def _with_config(values: dict[str, Any]) -> dict[str, Any]:
         for name, value in read_options(path).items()
         if name not in values or context.get_parameter_source(name).name == "DEFAULT"
     }
+    flag, names = _NEEDED.get(str(context.info_name), ("", ()))
+    if flag and not values[flag] and path.suffix == ".json":
+        given = {name: value for name, value in given.items() if name not in names}
     unknown = [name for name in given if name not in values]
     if unknown and path.suffix != ".json":  # a run.json holds all options of a training; others need some of them
         raise RecipeError(

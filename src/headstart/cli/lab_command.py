@@ -56,7 +56,12 @@ def lab(  # seven: experiments and exercises are one room, and one command
         return _exercise(name, target, out=out, solution=solution, on_event=on_event)
     if target or out is not None or solution:
         words = ", ".join(_EXERCISE_WORDS)
-        raise RecipeError(expected=f"{words} before it", found=repr(name), where=target or "--out, --solution")
+        raise RecipeError(
+            expected=f"{words} before it",
+            found=repr(name),
+            where=target or "--out, --solution",
+            hint="headstart help lab shows the order.",
+        )
     if not name:
         return [{"name": known, "claim": claim} for known, claim in CLAIMS.items()]
     from headstart.workbench.figure_file import check_figure, write_figure
@@ -91,7 +96,9 @@ def _setting(text: str) -> tuple[str, Any]:
     try:
         parsed = parse_json(value)
     except NotFinite as error:  # NaN, Infinity and 1e999 are no JSON, and no words either
-        raise RecipeError(expected="a finite number", found=repr(value), where=f"--set {name}") from error
+        raise RecipeError(
+            expected="a finite number", found=repr(value), where=f"--set {name}", hint="Write a number such as 0.1."
+        ) from error
     except Untrusted:
         parsed = value  # a word
     return name.strip().replace("-", "_"), tuple(parsed) if isinstance(parsed, list) else parsed

@@ -44,7 +44,12 @@ class Finding(Plain):
 
     def __post_init__(self) -> None:
         if self.severity not in SEVERITIES:
-            raise DataError(expected=f"severity {' or '.join(SEVERITIES)}", found=repr(self.severity), where="Finding")
+            raise DataError(
+                expected=f"severity {' or '.join(SEVERITIES)}",
+                found=repr(self.severity),
+                where="Finding",
+                hint="Choose one of these.",
+            )
 
     @property
     def stops_training(self) -> bool:

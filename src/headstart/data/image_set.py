@@ -125,7 +125,12 @@ def scan(
         return replace(scanner, root=scanner.root.parent).read_table(scanner.root, [])
     if is_archive(source):
         if unpack_into is None:
-            raise DataError(expected="a folder to unpack the archive into", found="none", where=source)
+            raise DataError(
+                expected="a folder to unpack the archive into",
+                found="none",
+                where=source,
+                hint="Name a folder, or unpack it yourself.",
+            )
         root = unpack(source, _absolute(unpack_into))
         return replace(scanner, root=root, is_archive=True).read_folder(image_suffixes)
     hint = "An image set is a folder; `headstart predict` takes single images." if is_image(source) else _LAYOUT
@@ -163,7 +168,12 @@ def scan_unlabelled(paths: Sequence[Path], on_skip: Callable[[str], None] | None
             own.append(f"{path}: {counted(len(films), 'video')} left out. {_FILMS}")
         if not named:
             none = " ".join(["none.", *own]) if own else "none"
-            raise DataError(expected="at least one image", found=none, where=as_text(str(path)))
+            raise DataError(
+                expected="at least one image",
+                found=none,
+                where=as_text(str(path)),
+                hint="Name a folder with images, or images themselves; headstart audit says what a folder holds.",
+            )
         if on_skip is not None:
             for sentence in own:
                 on_skip(sentence)

@@ -166,7 +166,10 @@ class ImageRules:
                 raise ValueError(background)
         except ValueError:
             raise RecipeError(
-                expected="a colour such as white, black, grey or #ff8800", found=repr(background), where="--background"
+                expected="a colour such as white, black, grey or #ff8800",
+                found=repr(background),
+                where="--background",
+                hint="Use a name or six digits behind #.",
             ) from None
         return cls((colour[0], colour[1], colour[2]), max_pixels, keep_damaged=keep_damaged, bit_depth=bit_depth)
 
@@ -232,7 +235,12 @@ def open_image(source: str | Path | bytes, rules: ImageRules | None = None) -> O
     """
     rules = ImageRules() if rules is None else rules
     if not isinstance(rules, ImageRules):
-        raise RecipeError(expected="ImageRules or None", found=type(rules).__name__, where="open_image")
+        raise RecipeError(
+            expected="ImageRules or None",
+            found=type(rules).__name__,
+            where="open_image",
+            hint="Leave it out for the usual rules.",
+        )
     if not isinstance(source, bytes):
         source = as_path(source)
     data = source if isinstance(source, bytes) else read_bytes(source)

@@ -101,6 +101,9 @@ def is_gone(path: Path, cache: Path) -> bool:
     return path.absolute().parent.parent == (cache / FOLDER).absolute() and not exists(path)
 
 
+_GIVE = "Give the paths of images, and a label for each."
+
+
 def keep_source(
     source: object, cache: Path, *, layout: SourceLayout = AUTO, progress: OnProgress | None = None
 ) -> KeptSource:
@@ -120,10 +123,10 @@ def keep_source(
         RunError: the cache cannot be written.
     """
     if layout.delimiter is not None:
-        raise RecipeError(expected="a delimiter with a csv file only", found=type(source).__name__, where="delimiter")
+        raise _useless_delimiter(source)
     rows = _rows_of(source, layout)
     if not rows.count:
-        raise DataError(expected="at least one image", found=f"an empty {rows.name}", where="source")
+        raise DataError(expected="at least one image", found=f"an empty {rows.name}", where="source", hint=_GIVE)
     paths: list[str] = []
     digest, text, labels = hashlib.sha256(), io.StringIO(newline=""), set[object]()
     writer = csv.writer(text)
@@ -338,7 +341,7 @@ def _label(label: object, classes: Sequence[str], where: str) -> object:
         return int(label)
     if not 0 <= label < len(classes):
         expected = f"a label from 0 to {len(classes) - 1}, an index into the {len(classes)} classes"
-        raise DataError(expected=expected, found=str(label), where=where)
+        raise DataError(expected=expected, found=str(label), where=where, hint="Give one label for each image.")
     return classes[label]
 
 
@@ -373,3 +376,12 @@ def _levels(tensor: torch.Tensor) -> torch.Tensor:
 
 def _suffix(data: bytes) -> str:
     return next((suffix for start, suffix in _KINDS if re.match(start, data, re.DOTALL)), ".bin")
+
+
+def _useless_delimiter(source: object) -> RecipeError:
+    return RecipeError(
+        expected="a delimiter with a csv file only",
+        found=type(source).__name__,
+        where="delimiter",
+        hint="Leave it out.",
+    )

@@ -92,7 +92,12 @@ def make_split(samples: SplitInput, *, test_share: float, seed: int, stable: boo
         RecipeError: test_share is out of range.
     """
     if not 0 < test_share < 1:
-        raise RecipeError(expected="a share between 0 and 1", found=str(test_share), where="--test-share")
+        raise RecipeError(
+            expected="a share between 0 and 1",
+            found=str(test_share),
+            where="--test-share",
+            hint="Such as 0.2 for a fifth of the images.",
+        )
     numbers = merge_groups(len(samples.labels), [[c or None for c in samples.contents], *samples.groupings])
     known = set(samples.classes)
     by_split: dict[str | None, list[int]] = defaultdict(list)

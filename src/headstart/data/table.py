@@ -175,7 +175,8 @@ class _TableReader:
             self.mistyped = {line for line, _ in wrong}
             found = f"{as_text(wrong[0][1])!r} in {_lines(line for line, _ in wrong)}"
             self.findings.append(stopping("unknown-split", expected="train, validation or test as the split",
-                                          found=found, lines=[line for line, _ in wrong]))  # fmt: skip
+                                          found=found, lines=[line for line, _ in wrong],
+                                          hint="Correct these cells, or leave the column out."))  # fmt: skip
         return known | dict.fromkeys((value for _, value in wrong), None)
 
     def _resolve(self, written: str, line: int) -> Path:

@@ -90,9 +90,19 @@ def _decode(table: Path) -> tuple[str, list[Finding]]:
     try:
         data = read_bytes(table, _MOST_BYTES)
     except Untrusted as error:  # a pipe or a device, which never ends, or far too large
-        raise DataError(expected="a table in a regular file", found=str(error), where=table) from error
+        raise DataError(
+            expected="a table in a regular file",
+            found=str(error),
+            where=table,
+            hint="Write the table into a file first.",
+        ) from error
     except OSError as error:
-        raise DataError(expected="a table that can be read", found=str(error.strerror), where=table) from error
+        raise DataError(
+            expected="a table that can be read",
+            found=str(error.strerror),
+            where=table,
+            hint="Check the file and its permissions.",
+        ) from error
     for mark, encoding in (*_MARKS, (b"", "utf-8")):
         if data.startswith(mark):
             encoding = encoding if mark else _unmarked(data)

@@ -226,7 +226,8 @@ class _Finder:
             there = sorted(set(self._column(column)) if column is not None else ())
             if value.strip() not in there:
                 raise DataError(expected=f"lines whose {head} is {value.strip()!r}, to test on", where=self.table,
-                                found=f"{', '.join(map(repr, there[:_SHOWN]))}")  # fmt: skip
+                                found=f"{', '.join(map(repr, there[:_SHOWN]))}",
+                                hint="Choose one of these values.")  # fmt: skip
             return column, value.strip()
         column = self._given("split", named)
         values = {value for value in self._column(column or 0) if value}

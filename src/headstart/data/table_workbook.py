@@ -56,9 +56,19 @@ def _refuse_other_files(table: Path) -> None:
     try:
         head = read_bytes(table, _MOST_BYTES)[:4]
     except Untrusted as error:
-        raise DataError(expected="an Excel workbook in a regular file", found=str(error), where=table) from error
+        raise DataError(
+            expected="an Excel workbook in a regular file",
+            found=str(error),
+            where=table,
+            hint="Write the workbook into a file first.",
+        ) from error
     except OSError as error:
-        raise DataError(expected="a table that can be read", found=str(error.strerror), where=table) from error
+        raise DataError(
+            expected="a table that can be read",
+            found=str(error.strerror),
+            where=table,
+            hint="Check the file and its permissions.",
+        ) from error
     if head == _OLE:
         raise DataError(expected="an Excel workbook (.xlsx)", found="one with a password, or of the old kind (.xls)",
                         where=table, hint=SAVE)  # fmt: skip

@@ -150,7 +150,12 @@ def open_video(source: str | os.PathLike[str], every: float | str | None = None,
         RecipeError: `every` or `most` cannot be used.
     """
     if most is not None and (not isinstance(most, int) or most < 1):
-        raise RecipeError(expected="a whole number of at least 1", found=repr(most), where="--frames")
+        raise RecipeError(
+            expected="a whole number of at least 1",
+            found=repr(most),
+            where="--frames",
+            hint="Leave the option out for all frames.",
+        )
     video = Video(os.fspath(source), seconds_of(1.0 if every is None else every), most)
     if not video.is_camera:
         _check_start(Path(video.source))
@@ -186,7 +191,10 @@ def seconds_of(every: float | str) -> float:
         seconds = float(every) if isinstance(every, (int, float)) and not isinstance(every, bool) else math.nan
     if not 0.001 <= seconds < 1e6:  # False for nan
         raise RecipeError(
-            expected="a time between two frames such as 1s, 500ms or 2min", found=repr(every), where="--every"
+            expected="a time between two frames such as 1s, 500ms or 2min",
+            found=repr(every),
+            where="--every",
+            hint="Write a number and its unit; without the option a frame is taken each second.",
         )
     return seconds
 
@@ -198,9 +206,16 @@ def _check_start(path: Path) -> None:
             head = file.read(189)  # two packets of a transport stream
     except (OSError, ValueError) as error:  # ValueError: NUL in a name, or no regular file
         found = getattr(error, "strerror", None) or str(error)
-        raise DataError(expected="a video file", found=found, where=path) from error
+        raise DataError(
+            expected="a video file",
+            found=found,
+            where=path,
+            hint="Check the path and its permissions.",
+        ) from error
     if not head:
-        raise DataError(expected="a video file", found="an empty file (0 bytes)", where=path)
+        raise DataError(
+            expected="a video file", found="an empty file (0 bytes)", where=path, hint="Copy or record it again."
+        )
     if not any(re.match(start, head, re.DOTALL) for start in _STARTS):
         raise DataError(
             expected="a video file",
@@ -229,7 +244,12 @@ def _open(source: str) -> Any:
             else cv2.VideoCapture(str(Path(source).absolute()), cv2.CAP_FFMPEG)
         )
     except cv2.error as error:
-        raise DataError(expected="a video that can be opened", found=str(error), where=source) from error
+        raise DataError(
+            expected="a video that can be opened",
+            found=str(error),
+            where=source,
+            hint="Check that the camera or file is there and that no other program uses it.",
+        ) from error
     if not capture.isOpened():
         capture.release()
         if camera:

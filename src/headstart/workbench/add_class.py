@@ -146,17 +146,29 @@ def _finding(name: str, dataset: Dataset, *, before: Interval) -> Finding:
 def _new_images(session: Session, folder: Path, name: str, *, rows: RunRows, rules: Run) -> tuple[Dataset, int]:
     """The images of the new class with their split, and how many are left out since the run has them."""
     if not folder.is_dir():
-        raise DataError(expected="a folder with images of the new class", found="none", where=folder)
+        raise DataError(
+            expected="a folder with images of the new class",
+            found="none",
+            where=folder,
+            hint="Check the path: it is the folder of the new class alone.",
+        )
     files = read_tree(folder).images
     if not files:
-        raise DataError(expected="at least one image", found="none", where=folder)
+        raise DataError(
+            expected="at least one image", found="none", where=folder, hint="Put images of the new class there."
+        )
     # as a table of paths in the cache: loose images of one class are no data set by their folders
     pairs = [(os.path.abspath(folder / file), name) for file in sorted(files)]  # noqa: PTH100  # links stay as they are
     dataset = session.dataset(pairs, least_classes=1, rules=rules.classifier.rules)
     known = {*rows.contents, *rows.pixels} - {""}
     fresh = [i for i, fact in enumerate(dataset.facts) if fact.content not in known and fact.pixels not in known]
     if not fresh:
-        raise DataError(expected="images that the run does not have", found="none", where=folder)
+        raise DataError(
+            expected="images that the run does not have",
+            found="none",
+            where=folder,
+            hint="Every image of the folder is in the run already; add others.",
+        )
     chosen = dataset if len(fresh) == len(dataset) else dataset.subset(fresh)
     recipe = session.recipe
     divided = chosen.with_split(recipe.test_share, recipe.seed, stable=recipe.stable_split)

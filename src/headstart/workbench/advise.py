@@ -85,7 +85,9 @@ def advise(  # six: what to compare, how long, where to write
     began = time.monotonic()
     session = Session(None, options, on_event)
     if not minutes > 0:
-        raise RecipeError(expected="a number of minutes above 0", found=f"{minutes}", where="--minutes")
+        raise RecipeError(
+            expected="a number of minutes above 0", found=f"{minutes}", where="--minutes", hint="Such as 10."
+        )
     folder = None if out is None else writable_folder(out)
     named, wanted = _named(session, backbones), _sides(sides)
     path = session.source(source)
@@ -227,7 +229,10 @@ def _named(session: Session, backbones: str | Sequence[str]) -> list[tuple[str, 
     for name, file in given:
         if not find_spec(name).pretrained and file is None:
             raise BackboneError(
-                expected="pretrained backbones", found=f"{name}, which has random weights", where="--backbones"
+                expected="pretrained backbones",
+                found=f"{name}, which has random weights",
+                where="--backbones",
+                hint="headstart backbones lists those with weights.",
             )
         check_backbone(Session(session.recipe, {"backbone": name, "weights": file}))
     here = [spec.name for spec in SPECS.values() if _is_here(spec)]
@@ -246,7 +251,10 @@ def _sides(sides: str | Sequence[int]) -> list[int]:
         return [int(side) for side in (sides.split(",") if isinstance(sides, str) else sides) if str(side).strip()]
     except ValueError:
         raise RecipeError(
-            expected="sides in px with commas, such as 160,224", found=repr(sides), where="--sides"
+            expected="sides in px with commas, such as 160,224",
+            found=repr(sides),
+            where="--sides",
+            hint="Write whole numbers with commas.",
         ) from None
 
 

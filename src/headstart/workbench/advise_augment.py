@@ -74,7 +74,12 @@ def advise_augment(  # six: what to check, on how many images, where to draw
     session = Session(None, options, on_event)
     chosen = _named(transforms)
     if most < 20:
-        raise RecipeError(expected="at least 20 images", found=f"{most}", where="--most")
+        raise RecipeError(
+            expected="at least 20 images",
+            found=f"{most}",
+            where="--most",
+            hint="Leave the option out for the usual number.",
+        )
     if figure is not None:
         check_figure(Path(figure))
     check_backbone(session)
@@ -105,7 +110,12 @@ def check_augmentations(  # six: a set, a network, which transforms, and whose t
     pixels, kept = session.pixels([dataset.samples[i] for i in rows], backbone.preprocess, dataset.rules)
     rows = rows[kept]
     if not len(rows):
-        raise DataError(expected="training images that can be read", found="none", where=source)
+        raise DataError(
+            expected="training images that can be read",
+            found="none",
+            where=source,
+            hint="headstart audit names what is wrong with each image.",
+        )
     names = tuple(dataset.samples[i].name for i in rows)
     views = _features(session, backbone, pixels, names=names, transforms=transforms)
     images = LabelledImages(

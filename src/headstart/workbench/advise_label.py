@@ -76,7 +76,9 @@ def advise_label(
         RunError: it is no run. DataError: there is no image that can be read. RecipeError: the count is below 1.
     """
     if count < 1:
-        raise RecipeError(expected="a count of at least 1", found=f"{count}", where="--count")
+        raise RecipeError(
+            expected="a count of at least 1", found=f"{count}", where="--count", hint="Such as --count 20."
+        )
     opened = run if isinstance(run, Run) else Run.load(run)
     session = Session(None, options, on_event)
     if images is None:
@@ -135,6 +137,11 @@ def _features(session: Session, run: Run, paths: Sequence[Path]) -> Features:
             done += len(batch.positions) + len(batch.failures)
             progress(done, len(paths))
     if not names:
-        raise DataError(expected="an image that can be read", found="none", where=str(paths[0]))
+        raise DataError(
+            expected="an image that can be read",
+            found="none",
+            where=str(paths[0]),
+            hint="headstart audit names what is wrong with each image.",
+        )
     slices = {stage: (columns.start, columns.stop) for stage, columns in backbone.slices.items()}
     return Features(np.concatenate(rows), slices, tuple(names), tuple(names))

@@ -47,7 +47,12 @@ def audit(
     session = Session(recipe, {**options, "backbone": backbone, "weights": weights}, on_event)
     for flag, chosen in (("--backbone", backbone != "auto"), ("--weights", weights is not None)):
         if chosen and not shortcuts:
-            raise RecipeError(expected=f"--shortcuts with {flag}", found="none", where=flag)
+            raise RecipeError(
+                expected=f"--shortcuts with {flag}",
+                found="none",
+                where=flag,
+                hint="Add --shortcuts, or leave this option out.",
+            )
     if on is not None:
         from headstart.workbench.on_cluster import audit_on, source_path  # they need pyarrow
 

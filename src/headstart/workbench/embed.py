@@ -122,7 +122,12 @@ def _images(images: Any, session: Session) -> list[tuple[str, Readable]]:
         else:
             found.append((name_of(source), readable_image(source, network=not session.recipe.offline)))
     if not found:
-        raise DataError(expected="at least one image", found="none", where="embed")
+        raise DataError(
+            expected="at least one image",
+            found="none",
+            where="embed",
+            hint="Name a folder with images, or images themselves.",
+        )
     return found
 
 
@@ -133,4 +138,9 @@ def _content(name: str, image: Readable) -> str:
     try:
         return hashlib.sha256(image if isinstance(image, bytes) else read_bytes(image)).hexdigest()
     except BadImage as bad:
-        raise DataError(expected="an image that can be read", found=bad.reason, where=name) from bad
+        raise DataError(
+            expected="an image that can be read",
+            found=bad.reason,
+            where=name,
+            hint="Leave this image out, or save it again.",
+        ) from bad

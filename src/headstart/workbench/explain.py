@@ -29,10 +29,13 @@ from headstart.progress import OnEvent, OnProgress, print_event
 from headstart.public_api import public_api
 from headstart.workbench.events import FilesWritten
 from headstart.workbench.run import Run, Trained, classifier_of, find_run
+from headstart.workbench.run_rows import places_in
 from headstart.workbench.session import Session
 
 SIMILAR = 3  # training images beside each prediction
 _AT_ONCE = 8  # images explained between two progress events
+
+_NONE = "Name another image; of a video, save a frame as an image first."
 
 
 @public_api
@@ -96,7 +99,7 @@ def explain(
             found += [replace(one, similar=images) for one, images in zip(explained, similar, strict=True)]
             progress(min(begin + _AT_ONCE, len(files)), len(files))
     if not found:
-        raise DataError(expected="an image that can be read", found="none", where=str(files[0]))
+        raise DataError(expected="an image that can be read", found="none", where=str(files[0]), hint=_NONE)
     if out is not None:
         _write(session, Path(out), found)
     return tuple(found)
@@ -122,9 +125,8 @@ class _TrainingImages:
         self.model = model
         self.rows = [row for row in run.predictions() if row["split"] == "train"]
         self.root = Path(run.record["source"])
-        places = {name: i for i, name in enumerate(run.features.names)}
-        indices = np.array([places[row["path"]] for row in self.rows], dtype=np.int64)
-        self.view = run.features.view(indices, model.head.stages)
+        features = run.features
+        self.view = features.view(places_in(features, self.rows, run.folder), model.head.stages)
 
     def most_similar(self, images: InspectedImages) -> list[tuple[SimilarImage, ...]]:
         """For each image the most similar training images; an image is not shown beside itself."""

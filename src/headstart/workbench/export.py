@@ -199,7 +199,12 @@ def compare_answers(
     report = measure_parity(built, model, images, engine=engine, progress=session.progress("compare"))
     if not any(row.name in files for row in report.rows):
         found = next(iter(report.left_out.values()), "none")
-        raise DataError(expected="an image that can be read", found=found, where=str(paths[0]))
+        raise DataError(
+            expected="an image that can be read",
+            found=found,
+            where=str(paths[0]),
+            hint="Name other images with --images.",
+        )
     for name, reason in report.left_out.items():
         session.notice(f"{name} is left out: {reason}")
     return report
@@ -269,9 +274,15 @@ def _check_options(to: str, input: str, ort_web: object) -> None:
             expected="--input image with --to page, which takes photographs as they are",
             found=f"--input {input}",
             where="--input",
+            hint="Leave --input out.",
         )
     if to != "page" and ort_web is not None:
-        raise RecipeError(expected="--to page with --ort-web", found=f"--to {to}", where="--ort-web")
+        raise RecipeError(
+            expected="--to page with --ort-web",
+            found=f"--to {to}",
+            where="--ort-web",
+            hint="Leave --ort-web out, or add --to page.",
+        )
 
 
 def _folder_of(classifier: Trained, out: str | Path | None, name: str) -> Path:

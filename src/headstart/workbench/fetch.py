@@ -88,7 +88,12 @@ def fetch(
 def _check(source: str, name: str | None, *, sha256: str, max_gb: float) -> None:
     is_kaggle = source == "kaggle" or is_kaggle_page(source)
     if source == "kaggle" and name is None:
-        raise DataError(expected="kaggle OWNER/NAME", found="no OWNER/NAME", where="fetch")
+        raise DataError(
+            expected="kaggle OWNER/NAME",
+            found="no OWNER/NAME",
+            where="fetch",
+            hint="They are in the address of the data set: kaggle.com/datasets/OWNER/NAME.",
+        )
     if source != "kaggle" and name is not None:
         hint = "The folder is named by --out."
         raise DataError(expected=f"nothing after {as_text(source)!r}", found=repr(as_text(name)), hint=hint)
@@ -100,7 +105,9 @@ def _check(source: str, name: str | None, *, sha256: str, max_gb: float) -> None
         hint = "Known sets bring their own hash, and Kaggle's client checks its own."
         raise DataError(expected="--sha256 with an address only", found=f"with {as_text(source)}", hint=hint)
     if not 0 < max_gb <= 100_000:
-        raise DataError(expected="a size in GB above 0", found=str(max_gb), where="--max-gb")
+        raise DataError(
+            expected="a size in GB above 0", found=str(max_gb), where="--max-gb", hint="Such as --max-gb 20."
+        )
 
 
 def _folder(out: str | Path | None, name: str) -> Path:

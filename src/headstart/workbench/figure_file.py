@@ -20,7 +20,12 @@ def check_figure(path: Path) -> None:
         RecipeError: it is none of png, svg and pdf. RunError: no file can be written there.
     """
     if path.suffix.lower() not in _SUFFIXES:
-        raise RecipeError(expected=" or ".join(_SUFFIXES), found=repr(path.suffix), where="--figure")
+        raise RecipeError(
+            expected=" or ".join(_SUFFIXES),
+            found=repr(path.suffix),
+            where="--figure",
+            hint="End the name of the file with one of these.",
+        )
     writable_file(path, "--figure")
 
 

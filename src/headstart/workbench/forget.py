@@ -137,7 +137,9 @@ def forget(
     chosen = None if out is None else out_folder(out)
     named = [images] if isinstance(images, (str, Path)) else list(images)
     if not named:
-        raise RecipeError(expected="at least one image", found="none", where="images")
+        raise RecipeError(
+            expected="at least one image", found="none", where="images", hint="Name images of the run by their paths."
+        )
     session = Session(on_event=on_event)
     old = run if isinstance(run, Run) else Run.load(run)
     check_solvable(old, verb="forget")

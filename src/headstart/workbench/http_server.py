@@ -89,7 +89,12 @@ class HttpServer:
         token = os.environ.get("HEADSTART_TOKEN", "") if self.token is None else self.token
         _check_access(self.listen, token)
         if self.workers < 1:
-            raise RecipeError(expected="at least 1 worker", found=f"{self.workers}", where="--workers")
+            raise RecipeError(
+                expected="at least 1 worker",
+                found=f"{self.workers}",
+                where="--workers",
+                hint="Leave the option out for one.",
+            )
         threads, several = max(1, runtime.cores() // self.workers), self.workers > 1
         return _Process(self.open_model, self.listen, token, rejection=self.rejection, threads=threads, several=several)
 
@@ -166,7 +171,10 @@ def _check_access(listen: str, token: str) -> None:
             ipaddress.ip_address(listen)
         except ValueError:
             raise RecipeError(
-                expected="an IP address of this machine, such as 0.0.0.0", found=repr(listen), where="--listen"
+                expected="an IP address of this machine, such as 0.0.0.0",
+                found=repr(listen),
+                where="--listen",
+                hint="127.0.0.1 is this machine alone.",
             ) from None
         if not token:
             raise RecipeError(

@@ -210,5 +210,10 @@ def _check(what: str, figure: str | Path | None) -> None:
 def _draw(result: InspectionResult, path: Path) -> None:
     figure = result.figure()
     if figure is None:
-        raise RecipeError(expected="an analysis with a figure", found="one without", where="--figure")
+        raise RecipeError(
+            expected="an analysis with a figure",
+            found="one without",
+            where="--figure",
+            hint="headstart help inspect lists the analyses.",
+        )
     write_figure(figure, path)

@@ -128,7 +128,12 @@ class LiveResult:
             DataError: there is no head.
         """
         if self.probe is None:
-            raise DataError(expected="a head", found=self.missing, where="live")
+            raise DataError(
+                expected="a head",
+                found=self.missing,
+                where="live",
+                hint="Collect images of at least two classes first.",
+            )
         return self.features.view(np.arange(len(self.samples)), self.probe.head.stages)
 
     def _share(self, predicted: Labels) -> Interval:
@@ -251,7 +256,12 @@ class LiveHead:
             DataError: there is no head.
         """
         if result.probe is None:
-            raise DataError(expected="a head", found=result.missing, where="live")
+            raise DataError(
+                expected="a head",
+                found=result.missing,
+                where="live",
+                hint="Collect images of at least two classes first.",
+            )
         backbone, head = self.start.backbone, result.probe.head
         about = {"name": "live", "images": len(result.samples), "classes": list(result.classes)}
         rules = self.session.rules

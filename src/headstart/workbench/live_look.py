@@ -138,5 +138,7 @@ def _alike(x: Matrix, result: LiveResult, image: int, *, label: int) -> tuple[in
 
 def _needs_head(result: LiveResult) -> LiveResult:
     if result.probe is None:
-        raise DataError(expected="a head", found=result.missing, where="look")
+        raise DataError(
+            expected="a head", found=result.missing, where="look", hint="Collect images of at least two classes first."
+        )
     return result

@@ -63,6 +63,7 @@ def open_model(session: Session, model: Named) -> nn.Module | Backbone | Classif
             expected="a backbone's name, a classifier file, a network, a Backbone, a Classifier or a StepByStep",
             found=type(model).__name__,
             where="model",
+            hint="headstart backbones lists the names.",
         )
     named = Session(session.recipe, {"backbone": model}, session.on_event)
     check_backbone(named)
@@ -126,7 +127,10 @@ def images_for(
     images = session.read(chosen, backbone.preprocess, rules, classes=classes)
     if not len(images):
         raise DataError(
-            expected="an image that can be read", found=f"none of {len(chosen)}", where=name_of_source(source)
+            expected="an image that can be read",
+            found=f"none of {len(chosen)}",
+            where=name_of_source(source),
+            hint="headstart audit names what is wrong with each image.",
         )
     return images
 
@@ -173,6 +177,7 @@ def samples_of(
             expected=f"images of the classes {', '.join(classes[:6])}",
             found=f"classes {', '.join(image_set.classes[:6])}",
             where=source,
+            hint="Use images whose folders are called as these classes.",
         )
     there = {one.split for one in samples}
     split = next((name for name in wanted if name in there), None)

@@ -117,7 +117,12 @@ def expand(source: str | os.PathLike[str], roots: dict[Path, str]) -> list[Path]
     if any(c in str(path) for c in _PATTERN) and not os.path.lexists(path):
         found = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207  # absolute ones too
         if not found:
-            raise DataError(expected="files with names of a pattern", found="none", where=path)
+            raise DataError(
+                expected="files with names of a pattern",
+                found="none",
+                where=path,
+                hint="Check the pattern and the folder you are in.",
+            )
         return [one for name in found for one in expand(name, roots)]
     if not path.name.lower().endswith(_ARCHIVES) or not os.path.isfile(path):  # noqa: PTH113
         return [path]

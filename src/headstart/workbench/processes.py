@@ -47,7 +47,10 @@ def cluster_for(on: On | None, recipe: Recipe) -> Cluster | None:
     cluster = cluster_of(on)
     if recipe.processes and cluster.processes not in (0, recipe.processes):
         raise RecipeError(
-            expected=f"{cluster.processes}, as in the Cluster", found=str(recipe.processes), where="--processes"
+            expected=f"{cluster.processes}, as in the Cluster",
+            found=str(recipe.processes),
+            where="--processes",
+            hint="Leave --processes out.",
         )
     return replace(cluster, processes=recipe.processes) if recipe.processes else cluster
 
@@ -61,7 +64,12 @@ def with_processes(recipe: Recipe, device: str) -> Recipe:
     """
     started = runtime.torchrun_size()
     if started > 1 and recipe.processes not in (0, started):
-        raise RecipeError(expected=f"the {started} of torchrun", found=str(recipe.processes), where="--processes")
+        raise RecipeError(
+            expected=f"the {started} of torchrun",
+            found=str(recipe.processes),
+            where="--processes",
+            hint="Leave --processes out.",
+        )
     count = max(recipe.processes, started)
     if count > 1 and device != "cpu":
         raise RecipeError(

@@ -36,6 +36,9 @@ _MOST = 512  # images: statistics no longer move by more than a hundredth of the
 _IMBALANCED = 3.0  # times as many images of one class as of another: then drawn evenly, and reported if impossible
 
 
+_READABLE, _AUDIT = "an image that can be read", "headstart audit names what is wrong with each image."
+
+
 @dataclass(frozen=True)
 class Recalibrated(Plain):
     """A classifier with new statistics, and whether it got better.
@@ -112,7 +115,7 @@ def recalibrate(
     chosen = _evenly(session, samples_of(where, before.classes, ("train",), layout=session.layout))
     pixels, _ = session.pixels(chosen, before.backbone.preprocess, before.rules, step="read images")
     if not len(pixels):
-        raise DataError(expected="an image that can be read", found=f"none of {len(chosen)}", where=chosen[0].path)
+        raise DataError(expected=_READABLE, found=f"none of {len(chosen)}", where=chosen[0].path, hint=_AUDIT)
     after = before.copy()
     norms = _measure(session, after, pixels, prior=prior)
     after = _with_source(after, f"batch norm measured again on {name_of_source(where)}, {len(pixels)} images")

@@ -145,7 +145,9 @@ class Review:
             label = label or self.rows.classes[int(self._margins.suggested[i])]
             self._check_label(i, label)
         elif label:
-            raise RecipeError(expected=f"no class with {action}", found=repr(label), where="label")
+            raise RecipeError(
+                expected=f"no class with {action}", found=repr(label), where="label", hint="Leave the label out."
+            )
         old = self._label(i)
         decision = Decision(sha256=self.rows.contents[i], image=self.rows.names[i], action=action, old=old, new=label)
         self._file.append(decision)
@@ -179,7 +181,12 @@ class Review:
         had = np.bincount(self.rows.labels[self._train], minlength=len(self.rows.classes))
         for name, now, was in zip(self.rows.classes, left, had, strict=True):
             if was and not now:
-                raise DataError(expected="training images of every class", found=f"none of {name!r}", where="what_if")
+                raise DataError(
+                    expected="training images of every class",
+                    found=f"none of {name!r}",
+                    where="what_if",
+                    hint="Keep at least one image of the class.",
+                )
         names = tuple(self.rows.names[i] for i in self._train)
         return what_if(self._ridge, labels[self._train], kept[self._train], names=names)
 
@@ -362,7 +369,12 @@ def review(
         RecipeError: a class is unknown.
     """
     if most < 1:
-        raise RecipeError(expected="at least one suspect", found=str(most), where="--most")
+        raise RecipeError(
+            expected="at least one suspect",
+            found=str(most),
+            where="--most",
+            hint="Leave --most out for the usual number.",
+        )
     page = None if out is None else writable_file(out, replaces=PAGES)
     found = Review(run if isinstance(run, Run) else Run.load(run), most=most, on_event=on_event)
     say = on_event or silent

@@ -175,7 +175,7 @@ class Run:
                 expected="the folder of a run",
                 found=f"no readable {RECORD}",
                 where=folder,
-                hint=f"Make one: headstart train {shlex.quote(str(folder)) if folder.is_dir() else 'PHOTOS'}",
+                hint=_hint_without_record(folder),
             ) from error
         except NotADirectoryError as error:
             raise RunError(
@@ -343,3 +343,9 @@ def find_run(trained: Trained, model: Classifier) -> tuple[Run | None, str]:
     if run.record["backbone"]["fingerprint"] != model.backbone.fingerprint:
         return None, "the features of the run beside the file are of other weights than the classifier's"
     return run, ""
+
+
+def _hint_without_record(folder: Path) -> str:
+    if (folder / CLASSIFIER).exists():
+        return f"It holds {CLASSIFIER}, which predict, evaluate and export take; copy the rest of the run again."
+    return f"Make one: headstart train {shlex.quote(str(folder)) if folder.is_dir() else 'PHOTOS'}"

@@ -76,11 +76,18 @@ def selftest(
         RecipeError: there is none of that name, or no such strategy.
     """
     if what != "resume":
-        raise RecipeError(expected="resume", found=repr(what), where="selftest")
+        raise RecipeError(
+            expected="resume", found=repr(what), where="selftest", hint="headstart selftest resume is the only one."
+        )
     if kills < 1:
-        raise RecipeError(expected="at least one kill", found=str(kills), where="--kills")
+        raise RecipeError(expected="at least one kill", found=str(kills), where="--kills", hint="Such as --kills 3.")
     if strategy not in _EPOCHS:
-        raise RecipeError(expected=" or ".join(_EPOCHS), found=repr(strategy), where="--strategy")
+        raise RecipeError(
+            expected=" or ".join(_EPOCHS),
+            found=repr(strategy),
+            where="--strategy",
+            hint="Leave --strategy out for the first of them.",
+        )
     return selftest_resume(strategy, kills=kills, seed=seed, on_event=on_event)
 
 
@@ -155,6 +162,7 @@ def _finish(process: subprocess.Popen[str], out: Path) -> str:
             expected="a training that ends",
             found=f"exit code {process.returncode}: {told.strip().splitlines()[-1] if told.strip() else 'no word'}",
             where=out,
+            hint="Run the training alone to see what stops it.",
         )
     return weights_of(Run.load(out))
 

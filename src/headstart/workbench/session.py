@@ -91,7 +91,12 @@ class Session:
         for value, kind in given:
             if value is not None and not isinstance(value, kind):
                 expected = f"a {kind.__name__} or None"
-                raise RecipeError(expected=expected, found=type(value).__name__, where="headstart.Session")
+                raise RecipeError(
+                    expected=expected,
+                    found=type(value).__name__,
+                    where="headstart.Session",
+                    hint="Leave it out for the usual one.",
+                )
         self.backbone = backbone
         self.recipe = (recipe or Recipe()).with_options(options or {})
         self.seconds: dict[str, float] = {}
@@ -364,6 +369,7 @@ class Session:
                     expected="training images to calibrate int8 with",
                     found="none that can be read",
                     where=samples[0].path,
+                    hint="headstart audit names what is wrong with each image.",
                 )
             return backbone.preprocess.normalise(pixels)
 

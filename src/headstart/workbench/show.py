@@ -80,9 +80,19 @@ def show(
     session = Session(recipe, {**options, "backbone": backbone, "flips": flips}, on_event)
     for flag, chosen in (("--backbone", backbone != "auto"), ("--no-flips", not flips)):
         if chosen and not augmented:
-            raise RecipeError(expected=f"--augmented with {flag}", found="none", where=flag)
+            raise RecipeError(
+                expected=f"--augmented with {flag}",
+                found="none",
+                where=flag,
+                hint="Add --augmented, or leave this option out.",
+            )
     if most < 1:
-        raise RecipeError(expected="at least one image of a class", found=str(most), where="--most")
+        raise RecipeError(
+            expected="at least one image of a class",
+            found=str(most),
+            where="--most",
+            hint="Leave --most out for the usual number.",
+        )
     page = writable_file(PAGE if out is None else out, replaces=PAGES)
     preprocess = preprocess_of(session) if augmented else None
     path = session.source(source)

@@ -100,6 +100,7 @@ def solve_again(
             expected="training images of every class, and test images",
             found=f"no training image of {empty[0]!r}" if empty else "no test image",
             where=run.folder,
+            hint="Keep at least one image of each class.",
         )
     probe = fit_linear_probe(
         rows.features,

@@ -204,7 +204,12 @@ def _choose(session: Session) -> StartingPoint:
             if weights_available(spec).path is not None:  # a file that is here and does not fit: never in silence
                 raise
             passed_over.append(f"{spec.name}: its weights could not be downloaded ({error.found})")
-    raise BackboneError(expected=f"a backbone for {recipe.backbone}", found="; ".join(passed_over), where="--backbone")
+    raise BackboneError(
+        expected=f"a backbone for {recipe.backbone}",
+        found="; ".join(passed_over),
+        where="--backbone",
+        hint="Choose one with --backbone; headstart backbones lists them.",
+    )
 
 
 def spec_in_reach(name: str, *, offline: bool) -> BackboneSpec:
