@@ -8,9 +8,10 @@ import re
 from pathlib import Path
 
 import pytest
+import typer
 
 from command_line import Headstart
-from headstart.cli.command import show_error
+from headstart.cli.command import _errors_shown, show_error
 from headstart.errors import DataError
 from headstart.options import ContinueOptions, EvaluateOptions, PredictOptions, TrainOptions
 from headstart.recipe import Recipe
@@ -223,3 +224,18 @@ def test_the_backbone_of_a_run_is_no_wish_of_an_audit(headstart: Headstart, phot
     refused = headstart("audit", photos, "--config", tmp_path / "own.toml")
     assert refused.code == 2
     assert "Add --shortcuts" in refused.err
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), ImportError("libtorch.so: failed to map segment from shared object")], ids=str
+)
+def test_too_little_memory_is_an_error_of_ours(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit), _errors_shown({}):
+        raise error
+
+    assert "ulimit -v" in capsys.readouterr().err
+
+
+def test_an_import_of_our_own_that_fails_keeps_its_traceback() -> None:
+    with pytest.raises(ImportError, match="cannot import name"), _errors_shown({}):
+        raise ImportError("cannot import name 'x'")

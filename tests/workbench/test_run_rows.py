@@ -72,5 +72,5 @@ def test_rows_have_their_places_in_the_features_of_their_own_run_alone(run: hs.R
     assert [run.features.names[place] for place in places] == [row["path"] for row in rows]
     with pytest.raises(hs.RunError, match="images with other contents"):
         places_in(run.features, [rows[0] | {"sha256": "0" * 64}], run.folder)
-    with pytest.raises(hs.RunError, match="no features of 'gone.png'"):
+    with pytest.raises(hs.RunError, match="no features of 'gone"):
         places_in(run.features, [rows[0] | {"path": "gone.png"}], run.folder)

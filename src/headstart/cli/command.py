@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import inspect
 import json
+import re
 import shutil
 import sys
 import textwrap
@@ -19,7 +20,16 @@ from typer.core import TyperGroup
 
 from headstart.cli.cluster_options import WORKERS
 from headstart.cli.progress_display import ProgressDisplay
-from headstart.errors import HeadstartError, PackageError, RecipeError, missing_package, near, shown
+from headstart.errors import (
+    HeadstartError,
+    PackageError,
+    RecipeError,
+    RunError,
+    first_line,
+    missing_package,
+    near,
+    shown,
+)
 from headstart.files import os_error
 from headstart.plain import to_plain
 from headstart.progress import Event, Notice
@@ -50,6 +60,7 @@ _GROUPS = {
     ),
     "Speed": ("processes", "batch_size", "workers", "device", "engine", "precision", "cache_limit_gb"),
 }
+_LIBRARY = re.compile(r"\.(so|dylib|dll|pyd)\b")  # in what the system says of a library that it does not load
 _GROUP_OF = {name: group for group, names in _GROUPS.items() for name in names}
 _PANEL_OF = {name: panel for panel, names in _PANELS.items() for name in names}
 
@@ -381,9 +392,27 @@ def _errors_shown(flags: Mapping[str, str]) -> Iterator[None]:
             raise
         show_error(mistake)
         raise typer.Exit(2) from None
+    except (ImportError, MemoryError) as error:
+        refused = _too_little_memory(error)
+        if refused is None:
+            raise
+        show_error(refused)
+        raise typer.Exit(2) from None
     except OSError as error:  # of a command without a verb
         show_error(os_error(error))
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
         show_stopped()
         raise typer.Exit(130) from None
+
+
+def _too_little_memory(error: ImportError | MemoryError) -> RunError | None:
+    """What lies behind a library that cannot be loaded, or memory that is not given; None for a mistake of ours."""
+    if isinstance(error, ImportError) and not _LIBRARY.search(str(error)):
+        return None
+    return RunError(
+        expected="enough memory, and libraries that can be loaded",
+        found=first_line(error),
+        where="this process",
+        hint="Raise its limit (ulimit -v), close other programs, or install the package of the library again.",
+    )
