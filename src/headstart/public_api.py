@@ -159,7 +159,7 @@ def _fits_generic(value: object, origin: Any, inner: tuple[Any, ...]) -> bool:
     if isinstance(value, Mapping) and len(inner) == 2:
         some = list(value.items())[:_LOOKED_AT]
         return all(fits(key, inner[0]) and fits(one, inner[1]) for key, one in some)
-    if isinstance(value, tuple) and inner and inner[-1] is not Ellipsis:
+    if origin is tuple and isinstance(value, tuple) and inner and inner[-1] is not Ellipsis:
         return len(value) == len(inner) and all(map(fits, value, inner))
     if isinstance(value, (Sequence, AbstractSet)) and inner:
         return all(fits(one, inner[0]) for one in list(value)[:_LOOKED_AT])
