@@ -16,7 +16,7 @@ from torch import Tensor
 
 from headstart.backbones.backbone import Backbone, build_backbone, load_backbone
 from headstart.backbones.catalogue import SPECS
-from headstart.backbones.weight_files import read_weights, tensor_hash
+from headstart.backbones.weight_files import negative_variances, not_finite, read_weights, tensor_hash
 from headstart.backbones.weights import load_weights
 from headstart.errors import BackboneError
 
@@ -117,6 +117,21 @@ def test_weights_that_are_not_finite_are_refused_with_tensor_and_file(state: dic
         torch.save(broken, tmp_path / "broken.pth")
         with pytest.raises(BackboneError, match=r"linear\.bias.*broken\.pth"):
             load_weights(SPEC, str(tmp_path / "broken.pth"))
+
+
+def test_numbers_of_eight_bits_are_looked_at_like_others() -> None:
+    whole = torch.ones(3).to(torch.float8_e5m2)  # torch adds up none of these
+    damaged = torch.tensor([1.0, torch.inf, -1.0]).to(torch.float8_e5m2)
+    assert not_finite({"a": whole, "b.running_var": whole}) == []
+    assert not_finite({"a": damaged}) == ["a"]
+    assert negative_variances({"a.running_var": damaged, "b.running_var": whole}) == ["a.running_var"]
+
+
+def test_limits_and_masks_are_infinite_by_design() -> None:
+    none, mask = torch.tensor(-torch.inf), torch.zeros(3, 3).masked_fill(torch.ones(3, 3).triu(1).bool(), -torch.inf)
+    assert not_finite({"a.input_min": none, "a.mask": mask, "backbone.mask": mask}) == []
+    weights = {"a.weight": mask, "a.running_var": -none, "head.scale": none, "a.gamma": torch.tensor([1.0, torch.inf])}
+    assert not_finite(weights | {"a.nan": torch.tensor([torch.nan, 0.0])}) == [*weights, "a.nan"]
 
 
 def test_negative_variances_are_refused_with_tensor_and_file(state: dict[str, Tensor], tmp_path: Path) -> None:

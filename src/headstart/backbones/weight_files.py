@@ -93,7 +93,7 @@ def read_weights(path: Path, entry: str = "") -> WeightFile:
     empty = [name for name, tensor in tensors.items() if tensor.is_meta]
     if empty:
         raise _not_weights(path, f"tensors without numbers, of the device meta: {_listed(empty)}")
-    state = {name: _plain(tensor) for name, tensor in tensors.items()}
+    state = {name: _comparable(tensor) for name, tensor in tensors.items()}
     if all(name.startswith("module.") for name in state):  # left by nn.DataParallel
         state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
     check_finite(state, path)
@@ -124,20 +124,42 @@ def check_finite(state: Mapping[str, Tensor], where: object) -> None:
         )
 
 
+_NEVER_INFINITE = ("weight", "bias", "running_mean", "running_var")
+_OURS = ("head.", "familiarity.", "int8.")  # tensors of a classifier that are none of its backbone
+
+
 def not_finite(state: Mapping[str, Tensor]) -> list[str]:
-    """Names of the tensors that hold NaN or infinity.
+    """Names of the tensors that hold NaN or infinity; not those of limits and masks, which are infinite by design.
 
     A sum is finite only if all its terms are, and costs a twentieth of looking at each; a sum of large numbers that
     overflows is looked at more closely.
     """
-    floating = {name: tensor for name, tensor in state.items() if tensor.is_floating_point() or tensor.is_complex()}
+    floating = {name: _comparable(one) for name, one in state.items() if one.is_floating_point() or one.is_complex()}
     suspect = {name: one for name, one in floating.items() if not bool(torch.isfinite(one.detach().sum()))}
-    return [name for name, tensor in suspect.items() if not bool(torch.isfinite(tensor).all())]
+    wrong = {name: tensor for name, tensor in suspect.items() if not bool(torch.isfinite(tensor).all())}
+    return [name for name, tensor in wrong.items() if not _is_limit(name, tensor)]
+
+
+def _is_limit(name: str, tensor: Tensor) -> bool:
+    """Whether a tensor is a limit that is not set (-inf, as of gemma's clipping) or a mask of 0 and -inf.
+
+    Weights and statistics are never that, and a network's own output says whether its numbers make sense.
+    """
+    last = name.rpartition(".")[2]
+    if last in _NEVER_INFINITE or (not name.startswith("backbone.") and name.startswith(_OURS)) or tensor.is_complex():
+        return False
+    return bool((tensor.isinf() | (tensor == 0)).all())
+
+
+def _comparable(tensor: Tensor) -> Tensor:
+    """A float of eight bits or fewer as float32: torch adds up none of them."""
+    return tensor.float() if tensor.is_floating_point() and tensor.element_size() == 1 else tensor
 
 
 def negative_variances(state: Mapping[str, Tensor]) -> list[str]:
     """Names of the running variances, of batch norms, that hold a number below 0: its root is NaN."""
-    return [name for name, one in state.items() if name.endswith("running_var") and bool((one < 0).any())]
+    found = {name: _comparable(one) for name, one in state.items() if name.endswith("running_var")}
+    return [name for name, one in found.items() if not one.is_complex() and bool((one < 0).any())]
 
 
 def without_prefix(
