@@ -25,6 +25,8 @@ from headstart.public_api import public_methods
 _MODES = ("bilinear", "bicubic", "nearest")
 _FITS = ("keep", "stretch")
 _LARGEST = 4096  # px; above it a card is damaged or hostile
+_MOST_MEAN, _LEAST_STD = 10.0, 1e-4  # 1/255 as std gives values from 0 to 255; beyond these all images become one
+_OF_BYTES = "Divide the numbers for values from 0 to 255 by 255."
 _LONGEST = 20_000  # px of a strip whose every pixel is counted; no camera comes near
 _MOST_RESIZED = 16_000_000  # pixels after the resize; a photograph has 0.1 million. Of longer strips the middle
 
@@ -61,6 +63,11 @@ class Preprocess(Plain):
         _check(self.fit in _FITS, "fit keep or stretch", self.fit)
         _check(_three(self.mean), "three numbers as mean", self.mean)
         _check(_three(self.std) and min(self.std) > 0, "three numbers above 0 as std", self.std)
+        sensible = (
+            f"for values from 0 to 1, mean of at most {_MOST_MEAN:g} and std from {_LEAST_STD:g} to {_MOST_MEAN:g}"
+        )
+        _check(max(map(abs, self.mean)) <= _MOST_MEAN, sensible, self.mean, hint=_OF_BYTES)
+        _check(_LEAST_STD <= min(self.std) <= max(self.std) <= _MOST_MEAN, sensible, self.std, hint=_OF_BYTES)
 
     @classmethod
     def of(cls, spec: BackboneSpec) -> Preprocess:
