@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import stat
 import struct
@@ -100,6 +101,15 @@ def test_a_negative_variance_is_refused_with_its_tensor(own: Path) -> None:
     changed_tensor(own, "backbone.norm.running_var", -1.0)
     with pytest.raises(ClassifierError, match="running_var"):
         Classifier.load(own, module=Own())
+
+
+def test_a_stage_under_another_name_than_its_own_is_refused(path: Path) -> None:
+    with safe_open(path, framework="pt") as file:
+        card = json.loads(file.metadata()["headstart"])
+    card["stages"] = ["pooled"]  # that of the last stage in a call; features are stored under its own
+    save_file(load_file(path), path, {"headstart": json.dumps(card)})
+    with pytest.raises(ClassifierError, match=r"own names.*pooled"):
+        Classifier.load(path)
 
 
 def test_flipped_bits_in_tensors_or_card_are_seen(path: Path) -> None:

@@ -131,7 +131,10 @@ def read_classifier(
         if card.precision == "bfloat16":
             attach_bfloat16(backbone)
         backbone.flip_tta = FlipTTA(backbone.widths, card.unit) if card.flip_tta else None
-        widths = tuple(backbone.spec.stage(name).width for name in card.stages)
+        stages = [backbone.spec.stage(name) for name in card.stages]
+        if other := [name for name, stage in zip(card.stages, stages, strict=True) if stage.name != name]:
+            raise BackboneError(expected="stages in the card under their own names", found=", ".join(map(repr, other)))
+        widths = tuple(stage.width for stage in stages)
         familiarity = _familiarity(card, tensors, backbone)
         if backbone.preprocess.crop != backbone.spec.crop and card.precision != "int8":  # int8 was checked against it
             _check_size(backbone)
