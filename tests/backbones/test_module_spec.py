@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import pytest
@@ -260,7 +261,8 @@ class Twice(Odd):
         self.pool = nn.MaxPool2d(2)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc(self.norm(self.conv(x)).mean((2, 3)) + self.pool(self.pool(x)).mean() + self.pool(x).mean())
+        pooled = (self.pool(self.pool(x)), self.pool(x))
+        return self.fc(self.norm(self.conv(x)).mean((2, 3)) + sum(one.mean((1, 2, 3))[:, None] for one in pooled))
 
 
 class TwoWidths(Odd):
@@ -280,3 +282,57 @@ def test_of_a_module_that_runs_twice_the_last_run_is_measured(network: nn.Module
     features = backbone.features(torch.randn(3, 3, 32, 32))
 
     assert features.shape == (3, sum(backbone.widths))
+
+
+def test_layers_in_a_dictionary_are_found_as_those_in_a_list() -> None:
+    class Named(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            body = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+            self.parts = nn.ModuleDict({"body": body, "head": nn.Linear(8, 5)})
+
+        def forward(self, pixels: Tensor) -> Tensor:
+            return self.parts["head"](self.parts["body"](pixels))
+
+    spec = Backbone.from_module(Named(), preprocess={"size": 32}).spec
+    assert [(stage.name, stage.module, stage.width) for stage in spec.stages] == [("final", "parts.head", 8)]
+    assert spec.head == ("parts.head",)
+
+
+class Unsteady(Odd):
+    """Features that are random, or centred over the batch."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.body, self.fc, self.kind = nn.Conv2d(3, 8, 3), nn.Linear(8, 5), kind
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        features = self.body(pixels).relu().mean((2, 3))
+        if self.kind == "random":
+            features = features + torch.rand_like(features)
+        if self.kind == "centred":
+            features = features - features.mean(0)
+        return self.fc(features)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [("random", "other features for the same image each time"), ("centred", "change with the other images of a batch")],
+)
+def test_features_that_are_not_those_of_the_image_alone_are_refused(kind: str, message: str) -> None:
+    with pytest.raises(BackboneError, match=message):
+        Backbone.from_module(Unsteady(kind), preprocess={"size": 32})
+    Backbone.from_module(Unsteady("steady"), preprocess={"size": 32})
+
+
+def test_torchscript_and_weights_of_inference_mode_are_called_what_they_are() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.Linear(8 * 30 * 30, 5)).eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch calls it deprecated
+        traced = torch.jit.trace(network, torch.zeros(1, 3, 32, 32))
+    with pytest.raises(BackboneError, match=r"found TorchScript.*before torch\.jit"):
+        Backbone.from_module(traced, preprocess={"size": 32})
+    with torch.inference_mode():
+        made = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.Linear(8 * 30 * 30, 5))
+    with pytest.raises(BackboneError, match=r"made under torch.inference_mode.*: 0\.weight"):
+        Backbone.from_module(made, preprocess={"size": 32})

@@ -34,6 +34,7 @@ from headstart.progress import OnProgress
 from headstart.public_api import public_api, public_methods
 
 _NAMED = 8  # tensors listed in an error
+_REPEATED = 0.01  # of the largest feature; other batches are summed in other orders, which half precision shows
 _LEAST_SIDE = 32  # px; smaller images leave most networks with an empty map
 
 
@@ -130,6 +131,25 @@ class Backbone:
                 hint="Write x.shape[0], not a number, where forward() changes shapes; name other stages if one of them "
                 "sees parts of images.",
             )
+        self._check_repeatable()
+
+    def _check_repeatable(self) -> None:
+        """Check that an image has the same features each time, whatever is in its batch: they are computed once."""
+        side = self.preprocess.crop
+        pixels = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
+        several, again = self.plain_features(pixels.clone()), self.plain_features(pixels.clone())
+        alone = torch.cat([self.plain_features(pixels[:1].clone()), self.plain_features(pixels[1:].clone())])
+        for other, found, hint in (
+            (again, "other features for the same image each time", "random numbers only where self.training is true"),
+            (alone, "features that change with the other images of a batch", "no mean or softmax over the first axis"),
+        ):
+            if float((several - other).abs().max()) > _REPEATED * float(several.abs().max()):
+                raise BackboneError(
+                    expected="a module in eval mode whose features of an image depend on that image alone",
+                    found=found,
+                    where=type(self.network).__name__,
+                    hint=f"Its forward should have {hint}; headstart.doctor(module) says more.",
+                )
 
     @cached_property
     def stages(self) -> tuple[str, ...]:

@@ -22,6 +22,8 @@ Stages = Mapping[str, str] | Sequence[Stage]
 _MOST_MAPS = 4
 _SHAPES = {2: "vector", 3: "tokens-mean", 4: "map"}  # number of axes → pool
 _IMAGES = 2  # of the pass that measures; a stage has a row for each
+_CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+"""Torch's own modules that are no layers: what is in them runs on its own."""
 _CLASS_TOKENS = ("cls_token", "class_token")
 
 
@@ -72,13 +74,29 @@ def check_state(module: nn.Module) -> None:
     Raises:
         BackboneError: they have no shape or no numbers yet, or are packed, as quantised ones are.
     """
+    if isinstance(module, torch.jit.ScriptModule):
+        raise BackboneError(
+            expected="a network of Python modules",
+            found="TorchScript, whose parts cannot be watched",
+            where=type(module).__name__,
+            hint="Give the network before torch.jit.script or torch.jit.trace; its weights fit: state_dict().",
+        )
     state = module.state_dict()
     lazy = [name for name, one in state.items() if is_lazy(one)]
     meta = [name for name, one in state.items() if isinstance(one, Tensor) and name not in lazy and one.is_meta]
+    inferred = [
+        name for name, one in state.items() if isinstance(one, Tensor) and name not in lazy and one.is_inference()
+    ]
     packed = [name for name, one in state.items() if not isinstance(one, Tensor) or one.is_quantized]
     for names, found, hint in (
         (lazy, "that of a lazy layer, without a shape", "Run the network once on an image first."),
         (meta, "one on the device meta, without numbers", "Load its weights, or use module.to_empty(device='cpu')."),
+        (
+            inferred,
+            "one made under torch.inference_mode, which can never be changed",
+            "Build the network outside of it, or copy it: copy.deepcopy there keeps that, state_dict and "
+            "load_state_dict into a new one do not.",
+        ),
         (packed, "packed or quantised weights", "Give the network before it was quantised; see `--precision int8`."),
     ):
         if names:
@@ -166,10 +184,7 @@ def _is_inside_leaf(module: nn.Module, path: str) -> bool:
     """Whether a module lies inside one of torch's own layers, which tracing does not enter."""
     parents = path.split(".")[:-1]
     around = [module.get_submodule(".".join(parents[: i + 1])) for i in range(len(parents))]
-    return any(
-        type(one).__module__.startswith("torch.nn") and not isinstance(one, (nn.Sequential, nn.ModuleList))
-        for one in around
-    )
+    return any(type(one).__module__.startswith("torch.nn") and not isinstance(one, _CONTAINERS) for one in around)
 
 
 def _head_of(module: nn.Module, calls: Sequence[_Call], output: tuple[int, ...]) -> _Call | None:
