@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -86,3 +86,48 @@ def test_flip_tta_averages_both_views(small_classifier):
         expected = (plain.logits(pixels) + plain.logits(pixels.flip(-1))) / 2
         torch.testing.assert_close(both.tta_logits(pixels), expected)
         torch.testing.assert_close(plain.tta_logits(pixels), plain.logits(pixels))
+
+
+class Wrapped(nn.Module):
+    """A linear layer whose logits come in some form."""
+
+    def __init__(self, form):
+        super().__init__()
+        self.fc, self.form = nn.Linear(3, 2), form
+
+    def forward(self, pixels):
+        return self.form(self.fc(pixels.mean((2, 3))))
+
+
+@dataclass
+class Answer:
+    logits: torch.Tensor
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda logits: {"logits": logits, "features": logits * 2},
+        lambda logits: {"scores": logits},
+        lambda logits: [logits],
+        Answer,
+    ],
+)
+def test_logits_are_found_in_an_output_of_any_form(form):
+    network, pixels = Wrapped(form), torch.randn(4, 3, 8, 8)
+    assert torch.equal(inspected_model(network).logits(pixels), network.fc(pixels.mean((2, 3))))
+
+
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [
+        (lambda logits: [logits, logits], "a list of 4×2, 4×2"),
+        (lambda logits: logits.sum(), "a Tensor of one number"),
+        (lambda logits: logits.detach().numpy(), "a ndarray"),
+        (lambda logits: None, "a NoneType"),
+        (lambda logits: logits.argmax(1), "a Tensor of 4"),
+    ],
+)
+def test_an_output_that_is_no_class_scores_is_told(form, said):
+    with pytest.raises(BackboneError, match=said):
+        inspected_model(Wrapped(form)).logits(torch.randn(4, 3, 8, 8))

@@ -7,6 +7,7 @@ the network runs once more (`GraphFollower`), to read or to replace the results 
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -367,7 +368,7 @@ def _argument(args: tuple[Any, ...], kwargs: Mapping[str, Any], position: int, n
 
 
 def tensors_in(value: object) -> Iterator[Tensor]:
-    """All tensors in nested tuples, lists and dictionaries (the outputs of some libraries), in order."""
+    """All tensors in nested tuples, lists, dictionaries and dataclasses (the outputs of some libraries), in order."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, Mapping):
@@ -376,3 +377,6 @@ def tensors_in(value: object) -> Iterator[Tensor]:
     elif isinstance(value, (tuple, list)):
         for inner in value:
             yield from tensors_in(inner)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        for one in dataclasses.fields(value):
+            yield from tensors_in(getattr(value, one.name))

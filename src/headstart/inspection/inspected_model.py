@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -16,8 +16,10 @@ from headstart.backbones.preprocess import Preprocess
 from headstart.classifier.classifier import Classifier
 from headstart.errors import BackboneError
 from headstart.hooks import watch_inputs, watch_outputs
+from headstart.inspection.graph import tensors_in
 from headstart.inspection.inspected_images import InspectedImages
 from headstart.preserve import preserve
+from headstart.wording import counted
 
 Model = Classifier | Backbone | nn.Module
 
@@ -64,8 +66,22 @@ class InspectedModel:
                 where=self.name,
                 hint="Train a classifier on this backbone and inspect that.",
             )
-        logits: Tensor = self.network(pixels)
-        return logits
+        return self._scores_in(self.network(pixels), len(pixels))
+
+    def _scores_in(self, output: object, images: int) -> Tensor:
+        """The logits in what a network returns: itself, what is called `logits`, or the one tensor in it."""
+        named = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", None)
+        found = list(tensors_in(output if named is None else named))
+        if len(found) == 1 and found[0].ndim >= 2 and len(found[0]) == images and found[0].is_floating_point():
+            return found[0]
+        shapes = ", ".join("×".join(map(str, one.shape)) or "one number" for one in found)
+        raise BackboneError(
+            expected=f"class scores N×C as the output of {self.name}, for {counted(images, 'image')}",
+            found=f"a {type(output).__name__}" + (f" of {shapes}" if shapes else ""),
+            where=self.name,
+            hint="Return the logits alone or under the name logits; or train a classifier on this backbone and inspect "
+            "that.",
+        )
 
     def tta_logits(self, pixels: Tensor) -> Tensor:
         """Logits N×C that the model predicts with: a Classifier with flip TTA averages both views, in one pass.
