@@ -166,3 +166,13 @@ def test_discarded_contents_are_gone_from_the_disk_and_the_others_stay(tmp_path:
     for file in tmp_path.rglob("*.safetensors"):
         assert bytes.fromhex(contents[1]) not in file.read_bytes()
     assert cache.discard([contents[1]]) == 0
+
+
+def test_a_shard_of_another_backbone_is_discarded_where_it_is_copied_to(cache: FeatureCache) -> None:
+    own, other = cache.open(ABOUT), cache.open({**ABOUT, "weights": "other"})
+    other.add(contents(2), np.ones((2, 4), np.float32))  # of the same width, as another size of images gives
+    shard = next(other.folder.glob("*.safetensors"))
+    shutil.copy(shard, own.folder / shard.name)
+    assert read_all(cache.open(ABOUT), contents(2)) == {}
+    assert not list(own.folder.glob("*.safetensors"))
+    assert len(read_all(cache.open({**ABOUT, "weights": "other"}), contents(2))) == 2

@@ -99,7 +99,8 @@ class FeatureStore:
         try:
             self._make_again()
             with atomic_write(shard, expected="a cache that can be written to", hint=FOR_CACHE) as part:
-                save_file({"features": rows, "contents": codes}, part, {"sha256": _checksum(codes, rows)})
+                about = {"sha256": _checksum(codes, rows), "key": self.folder.name}
+                save_file({"features": rows, "contents": codes}, part, about)
         except (SafetensorError, OSError) as error:
             raise disk_full(self.folder, rows.nbytes + codes.nbytes, error, hint=FOR_CACHE) from error
         self._rows |= {content: (shard, row) for row, content in enumerate(contents)}
@@ -246,9 +247,11 @@ def _read_shard(shard: Path) -> Rows | None:
         check_regular(shard)
         with safe_open(shard, framework="np") as file:
             codes, rows = file.get_tensor("contents"), np.asarray(file.get_tensor("features"), dtype=np.float32)
-            stated = (file.metadata() or {}).get("sha256")
-        if stated != _checksum(codes, rows):
+            about = file.metadata() or {}
+        if about.get("sha256") != _checksum(codes, rows):
             raise ValueError("another checksum")
+        if about.get("key", shard.parent.name) != shard.parent.name:  # shards before 0.3 have none
+            raise ValueError("rows of another network, copied here")
     except (SafetensorError, OSError, ValueError) as error:
         _remove_damaged(shard, error)
         return None
