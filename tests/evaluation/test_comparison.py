@@ -243,5 +243,5 @@ def test_lists_of_unequal_length_are_refused() -> None:
 
     with pytest.raises(DataError, match=r"one label and one prediction for each.*found lengths \[3, 4\] \(run B\)"):
         compare(a, dataclasses.replace(a, labels=a.labels[:3]))
-    with pytest.raises(DataError, match=r"found lengths \[0\] \(run A\)"):
+    with pytest.raises(DataError, match=r"found no test image \(run A\)"):
         compare(run("", "", ""), a)

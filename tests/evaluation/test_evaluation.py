@@ -55,7 +55,7 @@ def test_a_damaged_evaluation_is_refused() -> None:
     saved = evaluation().to_dict()
     del saved["macro_f1"]
 
-    with pytest.raises(RunError, match="an evaluation as headstart writes it, found KeyError: 'macro_f1'"):
+    with pytest.raises(RunError, match="an evaluation as headstart writes it, found no macro_f1"):
         Evaluation.from_dict(saved)
     with pytest.raises(RunError, match="unexpected keyword"):
         Evaluation.from_dict({**evaluation().to_dict(), "speed": 1})
@@ -153,3 +153,28 @@ def test_the_confusion_matrix_is_an_array_with_the_true_classes_as_rows() -> Non
     assert matrix.dtype == np.int64
     assert matrix.tolist() == [[1, 1, 0], [0, 1, 0], [1, 0, 1]]
     assert matrix.trace() == measured.correct == 3
+
+
+@pytest.mark.parametrize(
+    ("way", "value", "said"),
+    [
+        (("accuracy", "value"), 7.0, "accuracy is 700.0"),
+        (("accuracy", "value"), -1.0, "accuracy is -100.0"),
+        (("balanced_accuracy", "low"), 0.99999, "balanced_accuracy is"),
+        (("accuracy", "n"), -1, "-1 images"),
+        (("classes",), ["a", "a"], "2 different classes"),
+        (("classes",), ["a"], "1 different classes"),
+        (("confusion",), [[1], [2, 3], [4]], "3 different classes"),
+        (("confusion",), [[1, -1, 0], [2, 3, 0], [0, 0, 9]], "counts no images"),
+        (("worst_class", "name"), "zebra", "the worst class is 'zebra'"),
+        (("worst_class",), None, "NoneType"),
+    ],
+)
+def test_numbers_that_make_no_sense_are_refused(way: tuple[str, ...], value: object, said: str) -> None:
+    plain = evaluation().to_dict()
+    place = plain
+    for key in way[:-1]:
+        place = place[key]
+    place[way[-1]] = value
+    with pytest.raises(RunError, match=said):
+        Evaluation.from_dict(plain)

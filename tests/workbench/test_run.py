@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -13,6 +14,8 @@ import headstart as hs
 from headstart.errors import BackboneError, DataError, RunError
 from headstart.recipe import Recipe
 from headstart.workbench.run import (
+    PREDICTIONS,
+    RECORD,
     Run,
     classifier_of,
     find_run,
@@ -124,3 +127,36 @@ def test_a_classifier_without_the_record_of_its_run_is_not_a_folder_to_train_on(
 
     with pytest.raises(RunError, match="which predict, evaluate and export take"):
         Run.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("head", "ridge", "head is 'ridge'"),
+        ("versions", None, "versions is None"),
+        ("findings", [1, 2], "findings are no list of objects"),
+        ("created", 3, "created is 3"),
+        ("evaluation", {"accuracy": 1}, "no "),
+    ],
+)
+def test_a_record_whose_values_are_of_other_kinds_is_refused_with_its_place(
+    run: Run, tmp_path: Path, key: str, value: object, said: str
+) -> None:
+    record = json.loads((run.folder / RECORD).read_text("utf-8"))
+    del record["checksum"]  # as a hand that knows of it would
+    (tmp_path / RECORD).write_text(json.dumps({**record, key: value}), "utf-8")
+    with pytest.raises(RunError, match=said) as refused:
+        Run.load(tmp_path)
+    assert str(tmp_path) in str(refused.value.where)
+    assert refused.value.hint
+
+
+def test_a_table_without_training_images_is_an_error_of_ours(run: Run, tmp_path: Path) -> None:
+    copy = shutil.copytree(run.folder, tmp_path / "run")
+    record = json.loads((copy / RECORD).read_text("utf-8"))
+    table = (copy / PREDICTIONS).read_text("utf-8").replace(",train,", ",test,")
+    (copy / PREDICTIONS).write_text(table, "utf-8", newline="")
+    del record["checksum"], record["predictions_sha256"]
+    (copy / RECORD).write_text(json.dumps(record), "utf-8")
+    with pytest.raises(DataError, match=r"training images with a label.*none"):
+        hs.advise_more(copy, on_event=None)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from headstart.errors import RunError
+from headstart.untrusted import Untrusted
 from headstart.workbench.run import Run, write_predictions_table
 from headstart.workbench.run_predictions import RunPredictions
 
@@ -96,3 +97,39 @@ def test_probabilities_of_many_classes_are_those_of_the_classifier(run: Run) -> 
     many = RunPredictions(rows, [f"c{i}" for i in range(11)], lambda names: asked.append(names) or np.ones((9, 11)))
     assert many.of_split("test").probabilities.shape == (9, 11)
     assert asked == [rows.names]
+
+
+ROW = {
+    "path": "a.jpg",
+    "split": "test",
+    "label": "x",
+    "predicted": "y",
+    "probability": "0.8",
+    "p(x)": "0.2",
+    "p(y)": "0.8",
+}
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([ROW, ROW], "the image 'a.jpg' stands there twice"),
+        ([], "no row"),
+        ([{**ROW, "split": "holdout"}], "'holdout' as split"),
+        ([{**ROW, "predicted": "z"}], "'z' as predicted"),
+        ([{**ROW, "p(x)": "nan"}], "a probability of 'a.jpg' is none"),
+        ([{**ROW, "p(x)": "5"}], "a probability of 'a.jpg' is none"),
+    ],
+)
+def test_rows_that_make_no_sense_are_refused(rows: list[dict[str, str]], said: str) -> None:
+    with pytest.raises(Untrusted, match=said):
+        RunPredictions(rows, ("x", "y")).check(list(ROW), ("x", "y"))
+
+
+def test_columns_are_there_once_and_are_those_of_the_classes() -> None:
+    rows = RunPredictions([ROW], ("x", "y"))
+    rows.check(list(ROW), ("y", "x"))
+    with pytest.raises(Untrusted, match="the column 'path' stands there twice"):
+        rows.check([*ROW, "path"], ("x", "y"))
+    with pytest.raises(Untrusted, match="probabilities of x, y, and classes x, z"):
+        rows.check(list(ROW), ("x", "z"))

@@ -191,6 +191,7 @@ def _correct(run: RunPredictions) -> Correct:
 def _check(run: RunPredictions, name: str) -> None:
     lengths = {len(run.keys), len(run.labels), len(run.predicted), len(run.groups or run.keys)}
     if len(lengths) > 1 or not run.keys:
-        found = f"lengths {sorted(lengths)}"
+        found = f"lengths {sorted(lengths)}" if run.keys else "no test image"
         expected = "one label and one prediction for each of 1 or more images"
-        raise DataError(expected=expected, found=found, where=f"run {name}")
+        hint = "Compare runs that were tested: train again, or evaluate both on the same images."
+        raise DataError(expected=expected, found=found, where=f"run {name}", hint=hint)

@@ -5,6 +5,7 @@ In: numbers with their intervals. Out: dictionaries for strict JSON and back, an
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,8 +20,11 @@ from headstart.evaluation.intervals import Interval, add_intervals, points
 from headstart.evaluation.paired import is_significant
 from headstart.plain import Plain, data_frame
 from headstart.public_api import public_methods
-from headstart.untrusted import check_fields
+from headstart.untrusted import Untrusted, check_fields
 from headstart.wording import counted
+
+_MOST_IMAGES = 10**12
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -176,9 +180,11 @@ class Evaluation(Plain):
             RunError: a field is missing, unknown or of the wrong kind.
         """
         try:
-            return check_fields(cls(**{**saved, **_restored(saved)}))
+            found_one = check_fields(cls(**{**saved, **_restored(saved)}))
+            _check_sense(found_one)
+            return found_one
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            found = f"{type(error).__name__}: {error}"
+            found = f"no {error.args[0]}" if isinstance(error, KeyError) else str(error)
             raise RunError(
                 expected="an evaluation as headstart writes it", found=found, hint="Evaluate again."
             ) from error
@@ -268,6 +274,36 @@ class Evaluation(Plain):
         for name, count in self.unknown.items():
             rows.append((f"unknown class {shown(name)}", counted(count, "image"), "not scored"))
         return rows
+
+
+def _check_sense(one: Evaluation) -> None:
+    """Check that counts are counts, that shares are shares, and that an interval holds its value.
+
+    Raises:
+        Untrusted: one is not.
+    """
+    count = len(one.classes)
+    if len(set(one.classes)) != count or len(one.confusion) != count or {len(row) for row in one.confusion} != {count}:
+        raise Untrusted(f"a confusion matrix that is not of {count} different classes")
+    if any(not 0 <= number <= _MOST_IMAGES for row in one.confusion for number in row):
+        raise Untrusted("a confusion matrix with a number that counts no images")
+    if one.worst_class.name not in one.classes:
+        raise Untrusted(f"the worst class is {one.worst_class.name!r:.60}")
+    shares = {
+        "accuracy": one.accuracy,
+        "accuracy_over_groups": one.accuracy_over_groups,
+        "balanced_accuracy": one.balanced_accuracy,
+        "macro_f1": one.macro_f1,
+        "without_leaks": one.without_leaks,
+        **{f"recall of {score.name}": score.recall for score in one.per_class},
+        **{f"accuracy of {baseline.name}": baseline.accuracy for baseline in one.baselines},
+    }
+    for name, share in shares.items():
+        if share is None or math.isnan(share.value):
+            continue
+        ends = (share.low - _ROUNDING, share.value, share.high + _ROUNDING)
+        if share.n < 0 or not 0 <= share.value <= 1 or list(ends) != sorted(ends):
+            raise Untrusted(f"{name} is {share} of {share.n} images")
 
 
 def _restored(saved: Mapping[str, Any]) -> dict[str, Any]:

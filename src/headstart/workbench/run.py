@@ -41,6 +41,14 @@ FEATURES, REPORT, INSIDE = "features.safetensors", "report.html", "inside.html"
 FILES = (CLASSIFIER, RECORD, PREDICTIONS, FEATURES, REPORT, INSIDE)
 VERSION = 2  # 1: written by headstart 0.1, with other names for some keys; both are read
 _KINDS = {"evaluation": dict, "recipe": dict, "source": str, "data": dict, "backbone": dict}  # of run.json
+_MAYBE = (dict, type(None))
+_MAY_HOLD: dict[str, type | tuple[type, ...]] = {  # kinds of what older runs, and some kinds of training, do not have
+    **dict.fromkeys(("head", "trust", "preprocessing", "fine_tuning", "tuning", "timings"), _MAYBE),
+    **dict.fromkeys(("plan", "versions"), dict),
+    **dict.fromkeys(("id", "created", "command", "engine"), str),
+    **dict.fromkeys(("findings", "next_steps"), list),
+}
+_AGAIN = "Copy the run again, or train again: what was computed is cached."
 _CHECKSUM = "predictions_sha256"  # key of run.json
 _COLUMNS = {"part": "split"}  # old → new name of a column of predictions.csv
 _ABOUT = ("path", "sha256", "pixels", "split", "group", "label")  # of predictions.csv, before what is predicted
@@ -123,7 +131,7 @@ class Run:
                 expected="the predictions of a run",
                 found=str(error),
                 where=path,
-                hint="Copy the run again, or train again: what was computed is cached.",
+                hint=_AGAIN,
             ) from error
         return rows if split is None else rows.of_split(split)
 
@@ -144,6 +152,7 @@ class Run:
             if not 0 <= float(cells[at]) <= 1:  # nan too
                 raise Untrusted(f"line {table.line_num} has the probability {cells[at]}")
             rows.append(dict(zip(header, map(restore_cell, cells), strict=True)))
+        rows.check(header, self.evaluation.classes)
         return rows
 
     def _scores(self, names: list[str]) -> NDArray[np.float64]:
@@ -168,6 +177,9 @@ class Run:
             values = read_object(record, {"version": int})
             if values["version"] <= VERSION:
                 check_kinds(values, _KINDS)
+                check_kinds(values, {key: kind for key, kind in _MAY_HOLD.items() if key in values})
+                if not all(isinstance(one, dict) for one in values.get("findings", ())):
+                    raise Untrusted("findings are no list of objects")
                 for part in ("data", "backbone"):
                     check_kinds(values[part], {"fingerprint": str})
         except FileNotFoundError as error:
@@ -189,12 +201,16 @@ class Run:
                 expected="the folder of a run",
                 found=f"no readable {RECORD}: {error}",
                 where=folder,
-                hint="Copy the run again, or train again: what was computed is cached.",
+                hint=_AGAIN,
             ) from error
         if values["version"] > VERSION:
             found = f"{values['version']}"
             raise RunError(expected=f"a run of version {VERSION}", found=found, where=record, hint="Upgrade headstart.")
-        return cls(folder, Evaluation.from_dict(values["evaluation"]), values, module)
+        try:
+            evaluation = Evaluation.from_dict(values["evaluation"])
+        except RunError as error:
+            raise RunError(expected=error.expected, found=error.found, where=record, hint=_AGAIN) from error
+        return cls(folder, evaluation, values, module)
 
     def to_dict(self) -> dict[str, Any]:
         """The result for `--json`: evaluation first, then baselines, then where everything is."""

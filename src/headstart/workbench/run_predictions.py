@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from headstart.errors import RunError, near
 from headstart.plain import data_frame
+from headstart.untrusted import Untrusted
 
 MOST_COLUMNS = 10  # classes with a probability in the table: with 1,000 in it, 5,000 images were 46 MB
 RANKS = range(2, MOST_COLUMNS + 1)
@@ -38,6 +40,32 @@ class RunPredictions(list[dict[str, str]]):
         """
         super().__init__(rows)
         self.classes, self._scores = tuple(classes), scores
+
+    def check(self, header: Sequence[str], classes: Sequence[str]) -> None:
+        """Check that rows read from a file make sense.
+
+        Args:
+            header: of all columns. classes: that the run was evaluated on.
+
+        Raises:
+            Untrusted: a column or an image stands twice, there is no row, a word is unknown, or a number is no share.
+        """
+        for what, names in (("column", header), ("image", self.names)):
+            twice = next((name for name, count in Counter(names).items() if count > 1), None)
+            if twice is not None:
+                raise Untrusted(f"the {what} {twice!r:.80} stands there twice")
+        if not self:
+            raise Untrusted("no row")
+        if sorted(self.classes) != sorted(classes):
+            raise Untrusted(f"probabilities of {', '.join(self.classes):.80}, and classes {', '.join(classes):.80}")
+        for column, known in (("split", _SPLITS), ("predicted", classes)):
+            other = next((row[column] for row in self if row[column] not in known), None)
+            if other is not None:
+                raise Untrusted(f"{other!r:.80} as {column}")
+        shares = [name for name in header if name.startswith(PREFIX) or name in _NUMBERS]
+        for row in self:
+            if not all(0 <= float(row[name] or 0) <= 1 for name in shares):  # nan too
+                raise Untrusted(f"a probability of {row['path']!r:.80} is none")
 
     def of_split(self, split: str) -> RunPredictions:
         """Those of one split: `train`, `validation`, `test` or `unknown`.

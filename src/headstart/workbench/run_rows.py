@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from headstart import runtime
 from headstart.data.image_set import scan
 from headstart.data.worker_sources import needs_workers
-from headstart.errors import HeadstartError, RunError, near
+from headstart.errors import DataError, HeadstartError, RunError, near
 from headstart.features.matrix import Features
 from headstart.heads.linear_probe import TrainingRows
 from headstart.heads.regularization_path import Labels
@@ -78,6 +78,13 @@ class RunRows:
         kept = np.ones(len(self), dtype=np.bool_) if kept is None else kept
         labels = self.labels if labels is None else labels
         train, held = (split[kept[split]] for split in (self.indices("train"), self.indices("validation")))
+        if not len(train):
+            raise DataError(
+                expected=f"training images with a label in {PREDICTIONS}",
+                found="none",
+                where="the run",
+                hint="Train again: what was computed is cached.",
+            )
         return TrainingRows(
             rows=self.at[train],
             labels=labels[train],
