@@ -40,7 +40,7 @@ def preserve(
         if optimizer is not None:
             after.callback(_keep_optimizer(optimizer))
         for module in modules:
-            after.callback(_keep_module(module, weights))
+            after.callback(keep_module(module, weights))
         yield
 
 
@@ -87,7 +87,8 @@ def keep_random(generators: Sequence[torch.Generator] = ()) -> Callable[[], None
     return lambda: state.restore(generators)
 
 
-def _keep_module(module: nn.Module, weights: bool) -> Callable[[], None]:
+def keep_module(module: nn.Module, weights: bool = True) -> Callable[[], None]:
+    """Save a module, see `preserve`; the returned function restores it."""
     modes = [(inner, inner.training) for inner in module.modules()]
     parameters = [(parameter, parameter.requires_grad, parameter.grad) for parameter in module.parameters()]
     grads = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]

@@ -240,3 +240,19 @@ def test_a_loss_that_is_not_one_number_is_an_error_of_ours(loss_fn: Any) -> None
     for step in (sbs.train_step_fn, sbs.val_step_fn):
         with pytest.raises(TrainingError, match="one number for the batch"):
             step(*points().tensors)
+
+
+@pytest.mark.parametrize(
+    "loss_fn",
+    [
+        lambda outputs, y: nn.functional.cross_entropy(outputs.detach(), y),
+        lambda outputs, y: (outputs.argmax(1) != y).float().mean(),
+    ],
+)
+def test_a_loss_without_a_gradient_is_an_error_of_ours_in_training_alone(loss_fn: Any) -> None:
+    model = nn.Linear(3, 2)
+    sbs = StepByStep(model, loss_fn, SGD(model.parameters(), lr=0.1))
+    sbs.set_loaders(DataLoader(points(), 16))
+    with pytest.raises(TrainingError, match="a loss with a gradient"):
+        sbs.train(1)
+    assert sbs.val_step_fn(*points()[:4]) >= 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -116,3 +118,23 @@ def test_what_cannot_be_normalised_is_refused(method: str) -> None:
 def test_an_unknown_method_is_refused() -> None:
     with pytest.raises(TrainingError, match="'pooled' or 'per_image'"):
         make_normalizer(_loader(_images()), "book")
+
+
+@pytest.mark.parametrize(
+    ("func", "said"),
+    [
+        (lambda x, y: "x", "a str"),
+        (lambda x, y: np.ones(2), "a ndarray"),
+        (lambda x, y: torch.ones(len(x)), r"\(2,\) and \(3,\)"),
+    ],
+)
+def test_results_that_cannot_be_stacked_are_told(func: Any, said: str) -> None:
+    loader = DataLoader(TensorDataset(torch.rand(5, 3, 4, 4), torch.zeros(5)), 3)
+    with pytest.raises(TrainingError, match=said):
+        loader_apply(loader, func)
+
+
+def test_what_is_no_loader_is_told() -> None:
+    for call in (lambda: loader_apply(5, statistics_per_channel), lambda: make_normalizer(None)):
+        with pytest.raises(TrainingError, match="a loader that gives batches"):
+            call()

@@ -20,6 +20,8 @@ from headstart.freezing import policy_of
 from headstart.training.checkpoint import BOOK_KEYS
 from headstart.training.records import StepRecord
 from headstart.training.stepbystep import StepByStep
+from small_loops import loop as small_loop
+from small_loops import weights
 
 
 class Jittered(Dataset[Any]):
@@ -317,3 +319,55 @@ def test_what_is_no_file_of_bytes_is_an_error_of_ours(tmp_path: Path) -> None:
         for file in (io.StringIO(), read_only, None):
             with pytest.raises(TrainingError, match="open for writing bytes"):
                 sbs.save_checkpoint(file)  # type: ignore[arg-type]
+
+
+CHANGES: dict[str, tuple[tuple[str, ...], Any]] = {
+    "epoch as text": (("epoch",), "three"),
+    "epoch below 0": (("epoch",), -3),
+    "losses as text": (("loss",), "abc"),
+    "a loss of None": (("loss",), [None]),
+    "no optimizer": (("optimizer_state_dict",), None),
+    "a rate of nan": (("optimizer_state_dict", "param_groups", 0, "lr"), float("nan")),
+    "a momentum of nan": (("optimizer_state_dict", "state", 0, "momentum_buffer"), torch.full((8, 3), torch.nan)),
+    "a momentum of another shape": (("optimizer_state_dict", "state", 0, "momentum_buffer"), torch.ones(7)),
+    "a model that is a list": (("model_state_dict",), []),
+    "a weight of nan": (("model_state_dict", "0.weight"), torch.full((8, 3), torch.nan)),
+    "a weight that is text": (("model_state_dict", "0.weight"), "x"),
+    "complex weights": (("model_state_dict", "0.weight"), torch.ones(8, 3, dtype=torch.complex64)),
+    "weights without numbers": (("model_state_dict", "0.weight"), torch.ones(8, 3, device="meta")),
+    "another part of ours": (("headstart",), 5),
+    "a version as text": (("headstart", "version"), "x"),
+    "records that are none": (("headstart", "records"), "x"),
+    "a best epoch that is none": (("headstart", "best"), {}),
+    "no freezing": (("headstart", "frozen"), None),
+    "no random numbers": (("headstart", "random"), {}),
+    "a position that is none": (("headstart", "position"), [1]),
+}
+"""What is wrong → where in a checkpoint, and the value that stands there."""
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_value_that_makes_no_sense_is_an_error_of_ours_and_nothing_is_changed(tmp_path: Path, change: str) -> None:
+    sbs, path = small_loop(validation=False), tmp_path / "altered.pth"
+    sbs.train(2)
+    sbs.save_checkpoint(path)
+    values = torch.load(path, weights_only=True)
+    (*way, last), value = CHANGES[change]
+    place = values
+    for key in way:
+        place = place[key]
+    place[last] = value
+    torch.save(values, path)
+    other = small_loop(validation=False)
+    other.train(1)
+    before, history = weights(other), (other.total_epochs, list(other.losses), len(other.records))
+    rates, training = [group["lr"] for group in other.optimizer.param_groups], other.model.training
+    with pytest.raises(TrainingError) as refused:
+        other.load_checkpoint(path)
+    assert refused.value.where == str(path)
+    assert all(torch.equal(a, b) for a, b in zip(weights(other), before, strict=True))
+    assert (other.total_epochs, other.losses, len(other.records)) == history
+    assert [group["lr"] for group in other.optimizer.param_groups] == rates
+    assert other.model.training is training
+    other.train(1)  # and goes on
+    assert other.total_epochs == 2

@@ -16,6 +16,7 @@ from torch.optim import SGD
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from headstart.backbones.preprocess import Preprocess
+from headstart.errors import TrainingError
 from headstart.training.stepbystep import StepByStep
 from small_loops import equal, loop, points
 
@@ -239,3 +240,39 @@ def test_the_books_loader_apply_and_normalizer_leave_the_random_numbers_as_the_l
     assert not torch.allclose(StepByStep.make_normalizer(images).std, per_image.std)
     assert Book(model, None, None).book
     assert not Book(model, None, None, compat="fixed").book
+
+
+@pytest.mark.parametrize("x", ["photo.jpg", None, 5.0, [[1.0], [2.0, 3.0]], np.array(["a"]), []])
+def test_inputs_that_are_no_numbers_are_an_error_of_ours(x: object) -> None:
+    with pytest.raises(TrainingError, match="inputs as an array or tensor"):
+        loop().predict(x)
+
+
+@pytest.mark.parametrize("y", [None, 5, torch.zeros(3), "ab"])
+def test_labels_that_are_none_or_too_few_are_an_error_of_ours(y: object) -> None:
+    with pytest.raises(TrainingError, match="label"):
+        loop().correct(points()[:4][0], y)
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.bfloat16])
+def test_inputs_get_the_precision_of_the_network(kind: torch.dtype) -> None:
+    model = nn.Linear(3, 2).to(kind)
+    x = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
+    found = StepByStep(model, None, None).predict(x.numpy())
+    assert found == pytest.approx(model(x.to(kind)).detach().double().numpy(), rel=1e-6)
+
+
+def test_whole_numbers_stay_indices_of_an_embedding() -> None:
+    model = nn.Sequential(nn.Embedding(10, 2), nn.Flatten(), nn.Linear(6, 2))
+    indices = torch.tensor([[1, 2, 3], [9, 0, 4]])
+    assert StepByStep(model, None, None).predict(indices.numpy()) == pytest.approx(model(indices).detach().numpy())
+
+
+def test_inputs_that_tracing_takes_apart_are_refused_in_words(tmp_path: Path) -> None:
+    packed = nn.utils.rnn.pack_sequence([torch.randn(3, 2), torch.randn(2, 2)])
+    model = nn.GRU(2, 3, batch_first=True)
+    sbs = StepByStep(model, nn.MSELoss(), SGD(model.parameters(), lr=0.1))
+    sbs.set_loaders([(packed, torch.zeros(2, 1))])
+    sbs.set_tensorboard("packed", folder=str(tmp_path))
+    with pytest.raises(TrainingError, match="a PackedSequence in the batches"):
+        sbs.add_graph()

@@ -52,3 +52,11 @@ def test_loaders_of_other_classes_or_too_few_outputs_are_errors() -> None:
     named.dataset.classes = ["ant", "bee", "cat"]  # type: ignore[attr-defined]
     with pytest.raises(TrainingError, match="3 outputs"):
         sbs.set_loaders(named)
+
+
+@pytest.mark.parametrize("loader", [5, "photos", object()])
+def test_what_gives_no_batches_is_refused_when_it_is_set(loader: object) -> None:
+    with pytest.raises(TrainingError, match="a training loader that gives batches"):
+        loop().set_loaders(loader)
+    with pytest.raises(TrainingError, match="a validation loader"):
+        loop().set_loaders(DataLoader(points(), 16), loader)

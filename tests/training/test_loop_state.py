@@ -90,3 +90,34 @@ def test_hooks_that_a_notebook_puts_among_ours_stand_in_no_ones_way() -> None:
     sbs.remove_hooks()
     assert sbs.handles == {}
     assert not sbs.model[0]._forward_hooks
+
+
+@pytest.mark.parametrize("seed", ["7", 1.5, True, 2**70])
+def test_a_seed_that_is_none_is_refused_and_not_left_out(seed: object) -> None:
+    with pytest.raises(TrainingError, match="whole number of 64 bits"):
+        loop().train(1, seed=seed)
+
+
+def test_a_seed_of_numpy_is_one() -> None:
+    one, other = loop(), loop()
+    one.train(2, seed=np.int64(7))
+    other.train(2, seed=7)
+    assert one.losses == other.losses
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "said"),
+    [
+        ((network(), nn.MSELoss, None), {}, "the class MSELoss, not an object of it"),
+        ((network(), "mse", None), {}, "a function as loss_fn"),
+        ((network().parameters(), nn.MSELoss(), None), {}, "a network"),
+        ((network(), nn.MSELoss(), SGD), {}, "an optimizer or None"),
+        ((network(), nn.MSELoss(), None), {"metrics": {"accuracy": 5}}, "the metric 'accuracy'"),
+        ((network(), nn.MSELoss(), None), {"accumulate": 1.5}, "accumulate of at least 1"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused_at_once(
+    arguments: tuple[object, ...], options: dict[str, object], said: str
+) -> None:
+    with pytest.raises(TrainingError, match=said):
+        StepByStep(*arguments, **options)  # type: ignore[arg-type]

@@ -180,6 +180,21 @@ def loss_of(loss_fn: Loss, outputs: Any, y: Any) -> Tensor:
     )
 
 
+def check_gradient(loss: Tensor, loss_fn: Loss) -> None:
+    """Refuse a loss that backward() cannot begin at.
+
+    Raises:
+        TrainingError: nothing that it was computed from requires a gradient.
+    """
+    if not loss.requires_grad:
+        raise TrainingError(
+            expected="a loss with a gradient",
+            found="one that nothing trained leads to",
+            where=getattr(loss_fn, "__name__", type(loss_fn).__name__),
+            hint="Leave out .item(), .detach(), .data, argmax and numpy; see that not all parameters are frozen.",
+        )
+
+
 def _loss_of(loss_fn: Loss, outputs: Any, y: Any) -> Any:
     if isinstance(outputs, Tensor):
         return loss_fn(outputs, y)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from headstart.errors import TrainingError
 from headstart.preserve import preserve
 from headstart.training.batch import unpack
-from headstart.training.loaders import generators_of
+from headstart.training.loaders import check_iterable, generators_of
 
 METHODS = ("pooled", "per_image")
 
@@ -46,14 +46,29 @@ def loader_apply(
     Raises:
         TrainingError: the loader gives nothing.
     """
+    check_iterable(loader, "loader_apply")
     with _random_kept(loader, keep_random):
         results = [func(*unpack(batch)) for batch in loader]
     if not results:
         raise _no_batch()
-    stacked = torch.stack(results)
+    stacked = torch.stack(_alike(results, getattr(func, "__name__", type(func).__name__)))
     if reduce == "sum":
         return stacked.sum(dim=0)
     return stacked.float().mean(dim=0) if reduce == "mean" else stacked
+
+
+def _alike(results: list[Any], name: str) -> list[Tensor]:
+    """Results of batches, where they can be stacked."""
+    kinds = {f"a {type(one).__name__}" for one in results if not isinstance(one, Tensor)}
+    shapes = sorted({str(tuple(one.shape)) for one in results if isinstance(one, Tensor)})
+    if kinds or len(shapes) > 1:
+        raise TrainingError(
+            expected="a tensor of one shape for each batch, however large",
+            found=" and ".join([*sorted(kinds), *shapes]),
+            where=name,
+            hint="Return sums over the batch, as torch.tensor([...]).",
+        )
+    return results
 
 
 def make_normalizer(loader: Any, method: str = "pooled", *, keep_random: bool = True) -> nn.Module:
@@ -94,6 +109,7 @@ def _pooled(loader: Any, keep_random: bool) -> tuple[Tensor, Tensor]:
     deviation of bright, even images. Source: Chan, Golub & LeVeque 1983, section 2, formula 2.1.
     """
     count, mean, squares = 0, torch.zeros(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
+    check_iterable(loader, "make_normalizer")
     with _random_kept(loader, keep_random):
         for batch in loader:
             pixels = _by_channel(unpack(batch)[0]).double().cpu()

@@ -130,6 +130,7 @@ def check_clipping(clipping: Clipping) -> None:
 
 
 def _positive(value: float, name: str) -> float:
-    if value > 0:
-        return float(value)
+    given: object = value  # of a notebook
+    if isinstance(given, (int, float)) and not isinstance(given, bool) and given > 0:
+        return float(given)
     raise TrainingError(expected=f"{name} above 0", found=repr(value), where="clipping")

@@ -21,7 +21,7 @@ from torch.nn.utils.rnn import PackedSequence
 from headstart.backbones.preprocess import Preprocess
 from headstart.classifier.classifier import Classifier
 from headstart.data.images import open_image
-from headstart.errors import TrainingError
+from headstart.errors import TrainingError, first_line
 from headstart.figures.feature_maps import feature_maps_figure
 from headstart.figures.filters import filters_figure
 from headstart.figures.images import draw_image_row
@@ -82,7 +82,8 @@ class Diagnostics(LoopSettings):
 
         Any other input, such as a mapping or a PackedSequence, goes through at once.
         """
-        return self._outputs(x).cpu().numpy()
+        outputs = self._outputs(x).cpu()
+        return (outputs.float() if outputs.dtype == torch.bfloat16 else outputs).numpy()  # numpy has no bfloat16
 
     def predict_proba(self, x: Any) -> NDArray[Any]:
         """Probabilities N×C: softmax of the logits; of a single logit, and where each column is a label, the sigmoid.
@@ -117,7 +118,7 @@ class Diagnostics(LoopSettings):
             outputs = logits_of(run_model(self.model.eval(), to_device(x, self.device)))
         if self.book:
             self.model.train()
-        labels = torch.as_tensor(y).to(outputs.device)
+        labels = self._labels(y, len(outputs)).to(outputs.device)
         single = outputs.dim() < 2 or outputs.shape[1] == 1
         if not single and labels.dim() > 1 and labels.shape[1] > 1:
             if several_labels(self.loss_fn):
@@ -155,6 +156,13 @@ class Diagnostics(LoopSettings):
         kept = preserve(self.model, generators=generators_of(self.train_loader))
         with kept, paused(self.handles), warnings.catch_warnings():
             x, _ = unpack(next(iter(self.train_loader)))
+            if hasattr(x, "_fields") or isinstance(x, Mapping):
+                raise TrainingError(
+                    expected="a network whose inputs are tensors: tracing takes them apart",
+                    found=f"a {type(x).__name__} in the batches",
+                    where="add_graph",
+                    hint="Leave add_graph() out; losses and weights go to TensorBoard without it.",
+                )
             self.model.eval()
             warnings.simplefilter("ignore")  # tensorboard traces with what torch deprecates, and torch says so
             self.writer.add_graph(self.model, to_device(x, self.device))
@@ -293,7 +301,7 @@ class Diagnostics(LoopSettings):
     def _outputs(self, x: Any) -> Tensor:
         """The network's outputs in eval mode; arrays and tensors become floats, as in the book, and go in chunks."""
         whole = isinstance(x, (Mapping, PackedSequence)) or hasattr(x, "_fields") or isinstance(x, tuple)
-        inputs = [x] if whole else torch.split(torch.as_tensor(x).float(), CHUNK)
+        inputs = [x] if whole else torch.split(self._as_numbers(x), CHUNK)
         with preserve(self.model, weights=False), torch.inference_mode():
             self.model.eval()
             chunks = [logits_of(run_model(self.model, to_device(part, self.device))) for part in inputs]
@@ -301,6 +309,47 @@ class Diagnostics(LoopSettings):
         if self.book:
             self.model.train()
         return outputs
+
+    @staticmethod
+    def _labels(y: Any, samples: int) -> Tensor:
+        try:
+            labels = torch.as_tensor(y)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise TrainingError(
+                expected="labels as an array or tensor", found=f"{y!r:.60}: {first_line(error)}", where="correct"
+            ) from error
+        if not labels.dim() or len(labels) != samples:
+            raise TrainingError(
+                expected=f"a label for each of {samples} samples", found=str(tuple(labels.shape)), where="correct"
+            )
+        return labels
+
+    def _as_numbers(self, x: Any) -> Tensor:
+        """Inputs as a tensor of the network's precision; whole numbers stay where they are indices of an embedding.
+
+        Raises:
+            TrainingError: they are no numbers of one shape.
+        """
+        try:
+            given = torch.as_tensor(x)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise TrainingError(
+                expected="inputs as an array or tensor, a row for each sample",
+                found=f"{x!r:.60}: {first_line(error)}",
+                where="predict",
+            ) from error
+        if not given.dim() or (not given.numel() and given.dim() < 2):
+            raise TrainingError(
+                expected="inputs as an array or tensor, a row for each sample",
+                found=f"{x!r:.60}",
+                where="predict",
+                hint="One sample is x[None].",
+            )
+        takes_indices = any(isinstance(one, (nn.Embedding, nn.EmbeddingBag)) for one in self.model.modules())
+        if given.is_complex() or (takes_indices and not given.is_floating_point()):
+            return given
+        weight = next((one for one in self.model.parameters() if one.is_floating_point()), None)
+        return given.float() if weight is None or self.amp is not None else given.to(weight.dtype)
 
     def _validation(self) -> tuple[NDArray[np.float64], NDArray[np.int64]] | None:
         if self.val_loader is None:

@@ -25,7 +25,8 @@ def layers_named(model: nn.Module, names: str | Iterable[str]) -> dict[str, nn.M
     Raises:
         TrainingError: the model has no layer of that name.
     """
-    wanted = [names] if isinstance(names, str) else list(names)
+    given: object = names  # of a notebook
+    wanted = [names] if isinstance(names, str) else list(names) if isinstance(given, Iterable) else [repr(given)]
     known = dict(model.named_modules(remove_duplicate=False))
     for name in wanted:
         if name not in known:

@@ -19,6 +19,8 @@ def check_loaders(model: nn.Module, train_loader: Any, val_loader: Any) -> None:
         TrainingError: a loader is empty, the loaders' classes differ, or the model has fewer outputs than classes.
     """
     for loader, name in ((train_loader, "training"), (val_loader, "validation")):
+        if loader is not None:
+            check_iterable(loader, "set_loaders", f"{name} ")
         length = None if loader is None else length_of(loader)
         if length is not None:
             check_not_empty(length, name)
@@ -37,6 +39,21 @@ def check_loaders(model: nn.Module, train_loader: Any, val_loader: Any) -> None:
             found=f"{outputs}",
             where=type(model).__name__,
             hint="Replace the classification head of the network before training.",
+        )
+
+
+def check_iterable(loader: object, where: str, name: str = "") -> None:
+    """Refuse what gives no batches at all.
+
+    Raises:
+        TrainingError: it cannot be iterated over, or is a text.
+    """
+    if isinstance(loader, (str, bytes)) or not (hasattr(loader, "__iter__") or hasattr(loader, "__getitem__")):
+        raise TrainingError(
+            expected=f"a {name}loader that gives batches of (input, target)",
+            found=f"{loader!r:.60}",
+            where=where,
+            hint="DataLoader(TensorDataset(x, y), batch_size=16) is one.",
         )
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import numbers
 import random
 import warnings
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -22,10 +23,20 @@ from torch.optim.swa_utils import AveragedModel
 from headstart import runtime
 from headstart.errors import TrainingError, first_line
 from headstart.freezing import FreezePolicy, policy_of
-from headstart.preserve import RandomState
+from headstart.preserve import RandomState, keep_module
 from headstart.training.batch import Loss
 from headstart.training.best import BestModel
-from headstart.training.checkpoint import EXTRA, VERSION, File, check_fits, place_of, read_checkpoint, write_checkpoint
+from headstart.training.checkpoint import (
+    EXTRA,
+    VERSION,
+    File,
+    check_fits,
+    check_optimizer,
+    place_of,
+    read_checkpoint,
+    unfit,
+    write_checkpoint,
+)
 from headstart.training.clipping import Clipping, check_clipping, remove_clipping
 from headstart.training.loaders import generators_of
 from headstart.training.meters import Mean, Metric
@@ -106,6 +117,7 @@ class LoopState:
         device: str = "auto",
     ) -> None:
         self.compat = compat or type(self).compat
+        _check_parts(model, loss_fn, optimizer, metrics)
         _check_options(precision, accumulate, self.compat)
         self._scheduler: LRScheduler | None = None
         self._clipping: Clipping = None
@@ -235,7 +247,15 @@ class LoopState:
         return loss_fn
 
     def set_seed(self, seed: int = 42) -> None:
-        """Seed torch, numpy, Python and the generators of the training loader."""
+        """Seed torch, numpy, Python and the generators of the training loader.
+
+        Raises:
+            TrainingError: it is no whole number that all of them take.
+        """
+        given: object = seed  # of a notebook, which no type checker has seen
+        if isinstance(given, bool) or not isinstance(given, numbers.Integral) or not -(2**63) <= int(given) < 2**64:
+            raise TrainingError(expected="a whole number of 64 bits as seed", found=repr(given), where="set_seed")
+        seed = int(given)
         torch.manual_seed(seed)
         np.random.seed(seed % 2**32)
         random.seed(seed)
@@ -278,6 +298,34 @@ class LoopState:
         values = read_checkpoint(file)
         state = renamed(values["model_state_dict"], self.model.state_dict())
         check_fits(self.model, state, file)
+        with self._kept_on_error(file):
+            self._load(values, state, file)
+
+    @contextmanager
+    def _kept_on_error(self, file: File) -> Iterator[None]:
+        """Put everything back where a checkpoint turns out to be damaged when half of it is loaded.
+
+        Raises:
+            TrainingError: for whatever was raised inside.
+        """
+        movable = (self._scheduler, self._optimizer, self.scaler)
+        own, others = dict(vars(self)), [(one, dict(vars(one))) for one in movable if one is not None]
+        undo = [keep_module(one) for one in (self.model, self.averaged) if one is not None]
+        try:
+            yield
+        except Exception as error:  # whatever a damaged value leads to
+            vars(self).update(own)
+            for one, values in others:
+                vars(one).update(values)
+            for restore in undo:
+                restore()
+            if isinstance(error, TrainingError):
+                raise
+            found = f"{type(error).__name__}: {first_line(error)}"
+            raise unfit("a checkpoint whose values make sense", found, file) from error
+
+    def _load(self, values: dict[str, Any], state: Mapping[str, torch.Tensor], file: File) -> None:
+        """Bring everything to what a checkpoint says."""
         if self.optimizer is not None:
             _load_optimizer(self.optimizer, values["optimizer_state_dict"], file)
         self.model.load_state_dict(state)
@@ -362,6 +410,10 @@ def _load_optimizer(optimizer: Optimizer, state: dict[str, Any], file: File) -> 
     try:
         optimizer.load_state_dict(state)
         _ = [group[name] for group in optimizer.param_groups for name in optimizer.defaults]  # all that it reads
+        check_optimizer(optimizer, file)
+    except TrainingError:
+        vars(optimizer).update(before)
+        raise
     except (ValueError, KeyError) as error:
         vars(optimizer).update(before)
         raise TrainingError(
@@ -372,10 +424,33 @@ def _load_optimizer(optimizer: Optimizer, state: dict[str, Any], file: File) -> 
         ) from error
 
 
+def _check_parts(
+    model: object, loss_fn: object, optimizer: object, metrics: object
+) -> None:  # four: the parts of a loop, as a notebook gives them
+    """Refuse what would fail, or be left out, in the first epoch."""
+    wrong = (
+        (isinstance(model, nn.Module), "a network (nn.Module) as model", model),
+        (loss_fn is None or (callable(loss_fn) and not isinstance(loss_fn, type)), "a function as loss_fn", loss_fn),
+        (optimizer is None or isinstance(optimizer, Optimizer), "an optimizer or None", optimizer),
+        (metrics is None or isinstance(metrics, Mapping), "a mapping of names to functions as metrics", metrics),
+    )
+    found = [(expected, one) for fits, expected, one in wrong if not fits]
+    for name, one in metrics.items() if isinstance(metrics, Mapping) else ():
+        if not callable(one) and not hasattr(one, "update"):  # torchmetrics' have that
+            found.append((f"a function as the metric {name!r}", one))
+    for expected, one in found:
+        raise TrainingError(
+            expected=expected,
+            found=f"{one!r:.60}" if not isinstance(one, type) else f"the class {one.__name__}, not an object of it",
+            where="StepByStep",
+            hint="StepByStep(model, nn.CrossEntropyLoss(), torch.optim.Adam(model.parameters())).",
+        )
+
+
 def _check_options(precision: str, accumulate: int, compat: str) -> None:
     if precision not in PRECISIONS:
         raise TrainingError(expected=f"precision {', '.join(PRECISIONS)}", found=repr(precision), where="StepByStep")
-    if accumulate < 1:
+    if isinstance(accumulate, bool) or not isinstance(accumulate, int) or accumulate < 1:
         raise TrainingError(expected="accumulate of at least 1 batch", found=repr(accumulate), where="StepByStep")
     if compat not in ("fixed", BOOK):
         raise TrainingError(expected="compat 'fixed' or 'book'", found=repr(compat), where="StepByStep")

@@ -21,7 +21,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from headstart.errors import TrainingError
 from headstart.preserve import RandomState, preserve
 from headstart.public_api import public_methods
-from headstart.training.batch import loss_of, run_model, size_of, to_device, unpack
+from headstart.training.batch import check_gradient, loss_of, run_model, size_of, to_device, unpack
 from headstart.training.captures import paused
 from headstart.training.clipping import apply_clipping, follow_model
 from headstart.training.diagnostics import Diagnostics
@@ -120,7 +120,7 @@ class StepByStep(Diagnostics):
         self._check_last_batch()
         if self._random is not None:
             self._random.restore(generators_of(self.train_loader, self.val_loader))
-        elif isinstance(seed, int):
+        elif seed is not FIRST_CALL_42 and seed is not None:
             self.set_seed(seed)
         elif seed is FIRST_CALL_42 and (self.book or not self._seeded):
             self.set_seed(42)
@@ -235,6 +235,7 @@ class StepByStep(Diagnostics):
                 with self.autocast():
                     outputs = run_model(self.model, x)
                     loss = loss_of(self.loss_fn, outputs, y)
+                check_gradient(loss, self.loss_fn)
                 follow_model(self.clipping)
                 torch.autograd.backward(self.scaler.scale(loss if self.accumulate == 1 else self._weighted(loss, y)))
             self._meters.add(outputs, y, size_of(y))
