@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from flawed_networks import Example, Net, RuleExamples, small
+from flawed_networks import Example, Net, RuleExamples, findings, noise, small
 from headstart.best_practices import batch_mixing
 from headstart.best_practices.doctor import doctor
 
@@ -27,6 +28,10 @@ class Odd(nn.Module):
             x = x.squeeze()
         elif self.kind == "noisy":
             x = F.dropout(x)
+        elif self.kind == "drawn":
+            x = x + torch.rand(len(x), 1)
+        elif self.kind == "earlier":
+            x = x + x.cumsum(0).roll(1, 0).index_fill(0, torch.tensor([0]), 0.0)
         return self.fc(x)
 
 
@@ -34,6 +39,7 @@ EXAMPLES: dict[str, Example] = {
     "images mixed across the batch": Example(lambda: (Odd("mixed"), {}), "error", (), lambda: (Net(), {})),
     "batch of one image": Example(lambda: (Odd("squeezed"), {}), "warning", (), lambda: (Net(), {})),
     "rows and images differ": Example(lambda: (Odd("halved"), {}), "error", (), lambda: (Net(), {})),
+    "random output in eval mode": Example(lambda: (Odd("drawn"), {}), "warning", (), lambda: (Net(), {})),
 }
 
 
@@ -41,7 +47,21 @@ class TestExamples(RuleExamples):
     file, examples = batch_mixing, EXAMPLES
 
 
+def test_an_output_that_depends_on_earlier_images_alone_is_mixed():
+    assert findings(doctor(Odd("earlier")), "images mixed across the batch").keys() == {"error"}
+    recurrent = nn.Sequential(nn.Flatten(2), nn.LSTM(16, 3), Last())  # (time, batch, features) is its order
+    assert findings(doctor(recurrent, images=noise(4, 3, 4, 4)), "images mixed across the batch").keys() == {"error"}
+
+
+class Last(nn.Module):
+    """The last entry along the second axis of what a recurrent layer gives."""
+
+    def forward(self, given: tuple[Tensor, object]) -> Tensor:
+        return given[0][:, -1]
+
+
 def test_a_random_output_is_not_called_mixed():
+    assert "images mixed across the batch" in doctor(Odd("drawn")).passed
     assert "images mixed across the batch" in doctor(Odd("noisy")).passed
 
 

@@ -166,3 +166,10 @@ class Elsewhere(nn.Module):
 
 def test_a_bias_that_something_else_takes_too_is_used():
     assert "bias before batch norm" in doctor(Elsewhere()).passed
+
+
+def test_a_momentum_of_zero_keeps_the_first_statistics_for_ever():
+    network = nn.Sequential(small(momentum=0.0), nn.Conv2d(4, 2, 1))
+    assert "never change" in findings(doctor(network), "momentum of another framework")["warning"]
+    freeze(network, until="1")
+    assert "momentum of another framework" in doctor(network).passed

@@ -17,6 +17,13 @@ from flawed_networks import (
 from headstart.best_practices import dropout
 from headstart.best_practices.doctor import doctor
 
+
+def dropped(rate: float, *, last: bool = False) -> tuple[nn.Module, dict[str, object]]:
+    """A small classifier with dropout at its input or on its output."""
+    layers = [nn.Conv2d(3, 8, 3), nn.Dropout(0.0 if last else rate), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    return nn.Sequential(*layers[:3], nn.Sequential(layers[3], nn.Linear(8, 3)), nn.Dropout(rate if last else 0.0)), {}
+
+
 EXAMPLES: dict[str, Example] = {
     "dropout before batch norm": Example(lambda: after_dropout(0.5), "warning", ("1",), lambda: after_dropout(0.0)),
     "dropout in eval mode": Example(
@@ -25,6 +32,8 @@ EXAMPLES: dict[str, Example] = {
         ("the network itself",),
         lambda: (Dropping(forgetful=False).train(), {}),
     ),
+    "dropout out of range": Example(lambda: dropped(0.95), "warning", ("1",), lambda: dropped(0.8)),
+    "dropout on the output": Example(lambda: dropped(0.5, last=True), "warning", ("4",), lambda: dropped(0.5)),
 }
 
 

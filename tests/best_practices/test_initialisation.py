@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from flawed_networks import Example, RuleExamples, severities
+from flawed_networks import Example, RuleExamples, findings, noise, severities
 from headstart.best_practices import initialisation
 from headstart.best_practices.doctor import doctor
 
@@ -90,3 +90,44 @@ def test_a_loud_head_is_an_error():
     network, _ = sound()
     nn.init.normal_(network[-1].weight, std=100.0)  # type: ignore[index]
     assert severities(doctor(network), "exploding activations") == {"error": ()}
+
+
+def test_a_layer_of_zeros_in_a_branch_that_is_still_closed_is_no_symmetry():
+    class Gated(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gate, self.conv, self.norm = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3)
+            nn.init.zeros_(self.gate.weight)  # as in timm's gcresnet: of a sum
+            nn.init.zeros_(self.norm.weight)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + self.norm(self.conv(x + self.gate(x.mean((2, 3), keepdim=True))))
+
+    network = nn.Sequential(nn.Conv2d(3, 3, 3), Gated(), nn.Flatten(), nn.Linear(3 * 14 * 14, 3))
+    assert "symmetric initialisation" in doctor(network, images=noise(4, 3, 16, 16)).passed
+    assert not network[1].norm.weight.any()
+
+
+def test_rounding_of_the_pixels_is_no_obstacle_and_of_features_is():
+    class Rounded(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return (x * 255).round() / 255
+
+    first = nn.Sequential(Rounded(), nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 14 * 14, 3))
+    later = nn.Sequential(nn.Conv2d(3, 8, 3), Rounded(), nn.Flatten(), nn.Linear(8 * 14 * 14, 3))
+    images = noise(4, 3, 16, 16)
+    assert "vanishing activations" in doctor(first, images=images).passed
+    assert "at the first layer is 0.0e+00" in findings(doctor(later, images=images), "vanishing activations")["error"]
+
+
+def test_a_mask_of_yes_and_no_that_features_are_multiplied_with_is_no_scale():
+    class Masked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.fc = nn.Conv2d(3, 8, 3), nn.Linear(8, 3)
+            self.register_buffer("mask", torch.ones(8, dtype=torch.bool))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.fc(torch.relu(self.conv(x)).mean((2, 3)) * self.mask)
+
+    assert "vanishing activations" in doctor(Masked(), images=noise(4, 3, 16, 16)).passed

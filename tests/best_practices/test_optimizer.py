@@ -59,6 +59,12 @@ EXAMPLES: dict[str, Example] = {
         (),
         lambda: optimised(Net(), lambda net: net.parameters(), momentum=0.9),
     ),
+    "gradient ascent": Example(
+        lambda: optimised(Net(), lambda net: net.parameters(), maximize=True),
+        "error",
+        (),
+        lambda: optimised(Net(), lambda net: net.parameters()),
+    ),
 }
 
 

@@ -17,6 +17,19 @@ from flawed_networks import (
 from headstart.best_practices import residual
 from headstart.best_practices.doctor import doctor
 
+
+class Doubled(nn.Module):
+    """A branch that is added to itself, where its input was meant."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.conv(x))
+        return x + x
+
+
 EXAMPLES: dict[str, Example] = {
     "residual branches not zero-initialised": Example(
         lambda: (Net(), {}), "advice", ("block.norm",), lambda: (Net(block=Block(zero=True)), {})
@@ -24,6 +37,7 @@ EXAMPLES: dict[str, Example] = {
     "no gradient through a shortcut": Example(
         lambda: (Net(block=Block(cut=True)), {}), "error", ("block",), lambda: (Net(), {})
     ),
+    "sum with itself": Example(lambda: (Net(block=Doubled()), {}), "warning", ("block",), lambda: (Net(), {})),
 }
 
 

@@ -26,6 +26,12 @@ EXAMPLES: dict[str, Example] = {
         ("2",),
         lambda: stack(conv(3, 8), nn.BatchNorm2d(8), nn.ReLU(), conv(8, 8)),
     ),
+    "softmax between layers": Example(
+        lambda: stack(nn.Linear(6, 8), nn.Softmax(1), nn.Dropout(0.1), nn.Linear(8, 3)),
+        "warning",
+        ("1",),
+        lambda: stack(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3), nn.Softmax(1)),
+    ),
     "one-unit bottleneck": Example(
         lambda: stack(nn.Linear(6, 1), nn.ReLU(), nn.Linear(1, 3)),
         "error",
@@ -70,6 +76,12 @@ class TestExamples(RuleExamples):
 )
 def test_two_layers_that_save_weights_are_meant(layers: tuple[nn.Module, ...]):
     assert "no activation between layers" in doctor(nn.Sequential(*layers)).passed
+
+
+def test_a_leaky_relu_with_a_slope_of_one_is_none():
+    for slope, found in ((1.0, {"warning": ("2",)}), (0.2, {})):
+        network = nn.Sequential(conv(3, 8), nn.LeakyReLU(slope), conv(8, 8))
+        assert severities(doctor(network), "no activation between layers") == found
 
 
 def test_a_shortcut_goes_around_a_narrow_branch():

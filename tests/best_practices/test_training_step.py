@@ -30,6 +30,7 @@ EXAMPLES: dict[str, Example] = {
     ),
     "labels outside the classes": Example(lambda: step(y=torch.arange(16) % 4), "error", (), step),
     "loss and output do not fit": Example(lambda: step(loss=nn.NLLLoss()), "error", (), step),
+    "inputs that say nothing": Example(lambda: step(x=torch.ones(16, 3, 8, 8)), "error", (), step),
     "failing training step": Example(lambda: step(y=(torch.arange(16) % 3).float()), "error", (), step),
 }
 
@@ -57,12 +58,79 @@ class TestExamples(RuleExamples):
         (step(Net(1), y=torch.zeros(16).long()), "probability is always 1"),
         (step(nn.Sequential(Net(1), nn.Sigmoid()), nn.BCEWithLogitsLoss(), y=YES), "applies a sigmoid"),
         (step(Net(1), nn.BCELoss(), y=YES), "takes probabilities"),
+        (step(loss=lambda z, y: -nn.functional.cross_entropy(z, y)), "a sign is wrong"),
+        (step(Net(1), lambda z, y: -nn.functional.mse_loss(z, y), y=YES), "a sign is wrong"),
     ],
 )
 def test_a_loss_is_recognised_by_what_it_computes(given: tuple[nn.Module, dict[str, object]], said: str):
     network, options = given
     found = findings(doctor(network, **options), "loss and output do not fit")  # type: ignore[arg-type]
     assert said in found["error"]
+
+
+@pytest.mark.parametrize(
+    ("last", "targets", "said"),
+    [
+        (nn.Sigmoid(), torch.linspace(0, 100, 16)[:, None], "targets from 0 to 100; a sigmoid gives 0 to 1"),
+        (nn.Tanh(), torch.linspace(-3, 1, 16)[:, None], "targets from -3 to 1; a tanh gives -1 to 1"),
+        (nn.ReLU(), torch.linspace(-3, 1, 16)[:, None], "targets from -3 to 1; a relu gives 0 and more"),
+        (nn.Sigmoid(), YES, ""),
+        (nn.ReLU(), torch.linspace(0, 9, 16)[:, None], ""),
+    ],
+)
+def test_targets_that_no_output_reaches_are_told(last: nn.Module, targets: torch.Tensor, said: str):
+    network, options = step(nn.Sequential(Net(1), last), nn.MSELoss(), y=targets)
+    found = findings(doctor(network, **options), "loss and output do not fit")  # type: ignore[arg-type]
+    assert found.get("warning", "") == said
+
+
+@pytest.mark.parametrize("loss", [nn.BCEWithLogitsLoss(), nn.MSELoss()])
+def test_targets_of_yes_and_no_are_from_0_to_1(loss: nn.Module):
+    network, options = step(Net(1), loss, y=YES * 2 - 1)
+    found = findings(doctor(network, **options), "labels outside the classes")  # type: ignore[arg-type]
+    wrong = {"error": "targets from -1 to 1; the loss takes 0 for no and 1 for yes"}
+    assert found == (wrong if isinstance(loss, nn.BCEWithLogitsLoss) else {})
+
+
+@pytest.mark.parametrize(
+    ("loss", "said"),
+    [
+        (nn.CrossEntropyLoss(reduction="none"), "the loss is float32 of shape 16, not one number"),
+        (lambda z, y: nn.functional.cross_entropy(z, y).item(), "the loss is a float, not a tensor"),
+        (lambda z, y: nn.functional.cross_entropy(z.detach(), y), "no gradient for the outputs"),
+        (lambda z, y: (z.argmax(1) != y).float().mean(), "no gradient for the outputs"),
+    ],
+)
+def test_a_loss_that_backward_cannot_begin_at_is_told(loss: object, said: str):
+    network, options = step(loss=loss)
+    assert said in findings(doctor(network, **options), "failing training step")["error"]  # type: ignore[arg-type]
+
+
+def test_a_network_that_fails_on_the_batch_is_told_with_its_shape():
+    network, options = step(x=torch.randn(16, 8, 8, 3))
+    found = findings(doctor(network, **options), "failing training step")["error"]  # type: ignore[arg-type]
+    assert "float32 of shape 16×8×8×3, and the network fails: RuntimeError" in found
+
+
+def test_inputs_that_say_nothing_are_blamed_and_not_the_network():
+    damaged = torch.randn(16, 3, 8, 8)
+    damaged[3, 0, 0, 0] = torch.nan
+    for x, said in ((torch.zeros(16, 3, 8, 8), "all 16 inputs are the same numbers"), (damaged, "nan or infinity in")):
+        network, options = step(x=x)
+        diagnosis = doctor(network, **options)  # type: ignore[arg-type]
+        assert said in findings(diagnosis, "inputs that say nothing")["error"]
+        assert {"vanishing activations", "output independent of the images"} <= set(diagnosis.passed)
+
+
+def test_the_batch_stays_as_it_is_though_the_network_writes_into_it():
+    class Scaling(Net):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x.mul_(0.5))
+
+    network, options = step(Scaling())
+    before = options["batch"][0].clone()  # type: ignore[index]
+    doctor(network, **options)  # type: ignore[arg-type]
+    assert torch.equal(options["batch"][0], before)  # type: ignore[index]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from headstart.best_practices.examination import Examination, NotCheckedError
 from headstart.best_practices.rule import Issue, register_rule
+from headstart.inspection.graph import DROPOUTS
 
 
 @register_rule(
@@ -25,6 +26,22 @@ def images_mixed(examination: Examination) -> Iterator[Issue]:
     passes = examination.paired_passes
     if passes.mixes:
         yield Issue((), "the output for an image is another one when there are other images in its batch")
+
+
+@register_rule(
+    "random output in eval mode",
+    "warning",
+    why="The same image gets another answer each time: no accuracy and no probability can be measured twice.",
+    source="torch.nn.Module.eval; measured: the same images twice",
+    fix="Draw random numbers only where self.training is true, and build layers in __init__, not in forward.",
+)
+def random_output(examination: Examination) -> Iterator[Issue]:
+    """Two passes over the same images; dropout has a rule of its own."""
+    graph = examination.graph
+    if any(graph.operations[index].trains and graph.operations[index].p > 0 for index in graph.find(*DROPOUTS)):
+        raise NotCheckedError("dropout that is off in eval mode")
+    if examination.paired_passes.random:
+        yield Issue((), "the same images give another output each time")
 
 
 @register_rule(

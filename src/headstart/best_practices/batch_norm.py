@@ -143,12 +143,16 @@ def _weight_of_old(norm: _BatchNorm, steps: int) -> float:
     only_with=(_BatchNorm,),
 )
 def momentum_of_another_framework(examination: Examination) -> Iterator[Issue]:
-    """Batch norms with a momentum of 0.5 or more."""
+    """Batch norms with a momentum of 0.5 or more, or of 0, with which statistics stay what they are."""
     norms = examination.batch_norms
     momenta = {path: norm.momentum for path, norm in norms.items() if norm.momentum is not None}
     found = tuple(path for path in momenta if momenta[path] >= _HASTY and norms[path].track_running_stats)
     if found:
         yield Issue(found, f"momentum {max(momenta.values()):g}")
+    still = tuple(path for path in momenta if momenta[path] == 0 and norms[path].track_running_stats)
+    trained = tuple(path for path in still if any(one.requires_grad for one in norms[path].parameters()))
+    if trained := tuple(path for path in trained if path in examination.live):
+        yield Issue(trained, "momentum 0: running statistics never change, whatever training sees")
 
 
 @register_rule(

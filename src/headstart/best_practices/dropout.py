@@ -10,12 +10,14 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from headstart.best_practices.examination import Examination, NotApplicableError
+from headstart.best_practices.head import RESHAPING
 from headstart.best_practices.rule import Issue, register_rule
 from headstart.hooks import watch_inputs
 from headstart.inspection.graph import DROPOUTS
 
 _LOW, _HIGH = 0.8, 1.25  # of the variance; beyond, a layer's outputs are off by more than a tenth
 _IMAGES, _DRAWS = 16, 4
+_MOST_DROPPED = 0.9  # papers use up to 0.8, at the input of a few; beyond, gradients come from single units
 
 
 @register_rule(
@@ -106,3 +108,40 @@ def dropout_in_eval_mode(examination: Examination) -> Iterator[Issue]:
     places = tuple(dict.fromkeys(one.module for one in dropouts if one.trains and one.p > 0))
     if places:
         yield Issue(places, f"modules with active dropout in eval mode: {len(places)}")
+
+
+@register_rule(
+    "dropout out of range",
+    "warning",
+    why="The rate is the share that is dropped, not the share that is kept: at 0.9 and more hardly any unit is left, "
+    "and training sees noise.",
+    source="torch.nn.Dropout; Srivastava et al. 2014, Dropout, section A.4",
+    fix="Use 0.1 to 0.5.",
+)
+def dropout_out_of_range(examination: Examination) -> Iterator[Issue]:
+    """Dropout on something of the images with a rate of 0.9 or more."""
+    _require_dropout(examination)
+    dropouts = [examination.graph.operations[index] for index in examination.graph.find(*DROPOUTS)]
+    rates = {one.module: one.p for one in dropouts if one.from_pixels and one.p >= _MOST_DROPPED}
+    if rates:
+        yield Issue(tuple(rates), f"rates of up to {max(rates.values()):g}")
+
+
+@register_rule(
+    "dropout on the output",
+    "warning",
+    why="A dropped logit is 0, which is not 'no answer' but an answer: the loss punishes the network for what chance "
+    "did, also for the true class.",
+    source="Srivastava et al. 2014, Dropout, section 4: input and hidden units",
+    fix="Put dropout before the last linear layer.",
+)
+def dropout_on_the_output(examination: Examination) -> Iterator[Issue]:
+    """Dropout after the last layer, for an output N×C."""
+    _require_dropout(examination)
+    graph, at = examination.graph, examination.graph.output
+    while at >= 0 and graph.operations[at].function in RESHAPING:
+        one = graph.operations[at]
+        if one.function in DROPOUTS and one.p > 0 and len(graph.output_shape) == 2:
+            yield Issue((one.module,), f"dropout with p={one.p:g} on {graph.output_shape[1]} outputs")
+            return
+        at = graph.first_input(at)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
+from headstart.backbones.weight_files import not_finite
 from headstart.best_practices.drawn_weights import is_drawn
 from headstart.best_practices.paired_passes import PairedPasses, run_paired_passes
 from headstart.best_practices.training_pass import TrainingPass, gradients_of, run_training_pass
@@ -108,7 +110,8 @@ class Examination:
         network = inspected.network
         modes = {path: module.training for path, module in network.named_modules()}
         with preserve(network, weights=False):
-            network.train()  # its own: a frozen layer, or a class of yours, may stay in eval mode
+            with suppress(NotImplementedError):  # of torch.export, which cannot
+                network.train()  # its own: a frozen layer, or a class of yours, may stay in eval mode
             live = frozenset(path for path, module in network.named_modules() if module.training)
         return cls(
             inspected,
@@ -165,13 +168,12 @@ class Examination:
 
     @cached_property
     def non_finite(self) -> tuple[str, ...]:
-        """Names of the tensors that hold nan or infinity.
+        """Names of the tensors that hold nan or infinity, but limits and masks.
 
         Raises:
             NotCheckedError: they have no values.
         """
-        floats = {name: value for name, value in self.tensors.items() if value.is_floating_point()}
-        return tuple(name for name, value in floats.items() if not bool(torch.isfinite(value).all()))
+        return tuple(not_finite(self.tensors))
 
     def affine_moved(self, path: str) -> bool | None:
         """Whether scale and shift of a normalisation differ from their initial 1 (or 0) and 0; None: it has none."""
@@ -223,7 +225,7 @@ class Examination:
         _ = self.tensors
         if self.images is not None:
             return self.pixels_on_device(self.images.pixels[:most])
-        if self._batch_pixels is not None:
+        if self._batch_pixels is not None and not says_nothing(self._batch_pixels):
             return self.pixels_on_device(self._batch_pixels[:most])
         shape = self._working_pass().shape
         return self.pixels_on_device(torch.randn(most, *shape[1:], generator=torch.Generator().manual_seed(0)))
@@ -277,16 +279,26 @@ class Examination:
         """A parameter by its name."""
         return self.network.get_parameter(name)
 
-    def gradients(self, names: Sequence[str]) -> dict[str, Tensor]:
+    def gradients(self, names: Sequence[str], *, opened: bool = False) -> dict[str, Tensor]:
         """Gradients of some parameters in another training pass, without those that none reaches.
+
+        Args:
+            opened: with a scale of 1 in every normalisation that begins with 0.
 
         Raises:
             NotCheckedError: as for `training_pass`.
         """
         _ = self.training_pass
-        return gradients_of(
-            self.network, self._training_pixels(), [name for name in names if self.parameter(name).requires_grad]
-        )
+        wanted = [name for name in names if self.parameter(name).requires_grad]
+        scales = [getattr(one, "weight", None) for one in self.modules.values() if isinstance(one, NORMS)]
+        closed = [one for one in scales if isinstance(one, Tensor) and opened and not bool(one.any())]
+        try:
+            with torch.no_grad():
+                torch._foreach_add_(closed, 1.0) if closed else None
+            return gradients_of(self.network, self._training_pixels(), wanted)
+        finally:
+            with torch.no_grad():
+                torch._foreach_zero_(closed) if closed else None
 
     @cached_property
     def paired_passes(self) -> PairedPasses:
@@ -304,9 +316,9 @@ class Examination:
             raise NotCheckedError(f"a working forward pass: {_in_words(error)}") from error
 
     def pixels_on_device(self, pixels: Tensor) -> Tensor:
-        """Pixels where the network's weights are, in their precision."""
+        """A copy of pixels where the network's weights are, in their precision: a network may write into its input."""
         weight = next((p for p in self.network.parameters() if p.is_floating_point()), None)
-        return pixels if weight is None else pixels.to(weight.device, weight.dtype)
+        return pixels.clone() if weight is None else pixels.to(weight.device, weight.dtype, copy=True)
 
     def batches(self) -> Iterator[Tensor]:
         """All images that were given, some at a time."""
@@ -352,6 +364,14 @@ class Examination:
             if isinstance(config, dict) and "input_size" in config:
                 yield (2, *config["input_size"])
             yield from _guessed_shapes(self.modules)
+
+
+def says_nothing(inputs: Tensor) -> str:
+    """Why nothing can be seen on the inputs of a batch; empty if something can."""
+    if inputs.is_floating_point() and not bool(torch.isfinite(inputs).all()):
+        return "nan or infinity in the inputs"
+    same = len(inputs) > 1 and bool((inputs == inputs[:1]).all())
+    return f"all {len(inputs)} inputs are the same numbers" if same else ""
 
 
 def _in_words(error: Exception) -> str:

@@ -9,8 +9,8 @@ from headstart.best_practices.examination import Examination, NotApplicableError
 from headstart.best_practices.rule import Issue, register_rule
 from headstart.inspection.graph import CONSTANT, Graph, Operation
 
-# operations that pass the same scores on in another shape
-_RESHAPING = ("flatten", "squeeze", "view", "reshape", "getitem", "float", "to", "contiguous", "type_as", "dropout")
+RESHAPING = ("flatten", "squeeze", "view", "reshape", "getitem", "float", "to", "contiguous", "type_as", "dropout")
+"""Operations that pass the same scores on in another shape; dropout passes most of them."""
 RELUS = ("relu", "relu6", "threshold", "leaky_relu", "elu", "gelu", "silu", "hardswish", "selu", "softplus")
 SQUASHING = ("sigmoid", "tanh", "hardtanh", "hardsigmoid", "softsign")
 
@@ -116,7 +116,7 @@ def last_operation(graph: Graph) -> Operation | None:
 
 
 def _without_reshaping(graph: Graph, index: int) -> int:
-    while index >= 0 and graph.operations[index].function in _RESHAPING:
+    while index >= 0 and graph.operations[index].function in RESHAPING:
         index = graph.first_input(index)
     return index
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from headstart.best_practices.examination import Examination, NotApplicableError, NotCheckedError
 from headstart.best_practices.rule import Issue, register_rule
 from headstart.best_practices.training_pass import TrainingPass
-from headstart.inspection.graph import CONVOLUTIONS, PIXELS, WEIGHTED
+from headstart.inspection.graph import CONVOLUTIONS, WEIGHTED
 from headstart.wording import percent
 
 _LARGE = 1e4  # root mean square of a layer's output; 100 healthy networks stay below, see docs/doctor.md
@@ -72,9 +72,10 @@ def vanishing_activations(examination: Examination) -> Iterator[Issue]:
         return
     if _is_zero(examination, passed, last):
         raise NotCheckedError("a last layer whose weights are not all zero: it passes no gradient yet")
-    first, end = passed.at_operations.get(PIXELS), passed.at_operations.get(last)
+    # not at the pixels: what rounds or thresholds them is no obstacle, they are not trained
+    first, end = passed.at_operations.get(weighted[0]), passed.at_operations.get(last)
     if first is not None and end and first / end < _FAINT:
-        yield Issue((), f"the gradient at the input is {first / end:.1e} of that at the last layer")
+        yield Issue((), f"the gradient at the first layer is {first / end:.1e} of that at the last layer")
 
 
 @register_rule(
@@ -114,7 +115,7 @@ def symmetric_initialisation(examination: Examination) -> Iterator[Issue]:
     alike = [name for name in alike if name in examination.trained]
     if not alike:
         return
-    gradients = examination.gradients(alike)
+    gradients = examination.gradients(alike, opened=True)  # a branch that ends in a scale of 0 passes none yet
     stuck = tuple(name for name in alike if (one := gradients.get(name)) is None or _are_alike(one))
     mild = tuple(name for name in alike if name not in stuck and bool(tensors[name].any()))
     for places, severity in ((stuck, "error"), (mild, "warning")):
@@ -167,7 +168,8 @@ def _starts_small(examination: Examination, passed: TrainingPass) -> bool:
         for name in passed.graph.operations[i].tensors
         if name in tensors
     ]
-    return any(0 < float(one.detach().abs().max()) < _SMALL_SCALE for one in scales if one.numel() > 1)
+    learned = [one.detach() for one in scales if one.numel() > 1 and one.is_floating_point()]
+    return any(0 < float(one.abs().max()) < _SMALL_SCALE for one in learned)
 
 
 def _is_zero(examination: Examination, passed: TrainingPass, index: int) -> bool:

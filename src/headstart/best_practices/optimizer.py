@@ -154,6 +154,21 @@ def momentum_out_of_range(examination: Examination) -> Iterator[Issue]:
             yield Issue((), f"momentum of {wrong[0]:g}")
 
 
+@register_rule(
+    "gradient ascent",
+    "error",
+    needs=("optimizer",),
+    why="With maximize=True each step makes the loss larger.",
+    source="torch.optim: maximize",
+    fix="Leave maximize out; it is for objectives, which a loss is not.",
+)
+def gradient_ascent(examination: Examination) -> Iterator[Issue]:
+    """Groups with trained parameters that climb."""
+    climbing = sum(bool(group.get("maximize")) for group in _trained_groups(examination))
+    if climbing:
+        yield Issue((), f"groups with maximize=True: {climbing}")
+
+
 def _trained_groups(examination: Examination) -> list[dict[str, Any]]:
     """Groups that hold a parameter which is trained."""
     groups = [group for optimizer in examination.optimizers or () for group in optimizer.param_groups]

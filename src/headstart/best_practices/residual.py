@@ -60,6 +60,22 @@ def no_gradient_through_shortcut(examination: Examination) -> Iterator[Issue]:
         yield Issue(silent, f"residual sums whose gradient is 0: {len(silent)}", "warning")
 
 
+@register_rule(
+    "sum with itself",
+    "warning",
+    why="out + out is twice the branch: the shortcut that was meant is missing.",
+    source="He et al. 2016, Deep Residual Learning, arXiv:1512.03385, equation 1",
+    fix="Keep the input under a name of its own, identity = x, and add that.",
+)
+def sum_with_itself(examination: Examination) -> Iterator[Issue]:
+    """Additions of a tensor to itself."""
+    graph = examination.graph
+    sums = [graph.operations[index] for index in graph.find("add", "iadd") if index in graph.used]
+    found = [one.module for one in sums if len(one.inputs) == 2 and one.inputs[0] == one.inputs[1] >= 0]
+    if found:
+        yield Issue(tuple(dict.fromkeys(found)), f"additions of a tensor to itself: {len(found)}")
+
+
 def _residual_sums(examination: Examination) -> tuple[ResidualSum, ...]:
     found = find_residual_sums(examination.graph, examination.network)
     if not found:

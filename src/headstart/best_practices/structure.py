@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from torch import nn
+
 from headstart.best_practices.examination import Examination, NotCheckedError
 from headstart.best_practices.rule import Issue, register_rule
 from headstart.inspection.graph import CONVOLUTIONS, PIXELS, Graph, Operation
@@ -28,7 +30,8 @@ _NORMS = ("batch_norm", "layer_norm", "group_norm", "instance_norm")
 def no_activation_between(examination: Examination) -> Iterator[Issue]:
     """Dense layers with only linear operations between them that do not pass through fewer units on purpose."""
     graph = examination.graph
-    pairs = [(source, layer) for layer in _dense(graph) if (source := _linear_source(graph, layer)) is not None]
+    slopes = _slopes_of_one(examination)
+    pairs = [(source, layer) for layer in _dense(graph) if (source := _linear_source(graph, layer, slopes)) is not None]
     found = [pair for pair in pairs if not _is_meant(graph, *pair)]
     if found:
         one, other = (graph.operations[index].module for index in found[0])
@@ -45,7 +48,13 @@ def _dense(graph: Graph) -> list[int]:
     ]
 
 
-def _linear_source(graph: Graph, index: int) -> int | None:
+def _slopes_of_one(examination: Examination) -> frozenset[str]:
+    """Paths of leaky ReLUs that change nothing: the slope is that for negative values, 0.01 by default."""
+    found = {path: one for path, one in examination.modules.items() if isinstance(one, nn.LeakyReLU)}
+    return frozenset(path for path, one in found.items() if one.negative_slope == 1)
+
+
+def _linear_source(graph: Graph, index: int, slopes: frozenset[str]) -> int | None:
     """The dense layer whose result, changed by linear operations alone, is all that a layer takes."""
     dense, at = set(_dense(graph)), graph.first_input(index)
     while at >= 0 and sum(user in graph.used for user in graph.users[at]) == 1:
@@ -53,7 +62,10 @@ def _linear_source(graph: Graph, index: int) -> int | None:
             return at
         one = graph.operations[at]
         own = [made for made in one.inputs if made == PIXELS or (made >= 0 and graph.operations[made].from_pixels)]
-        if len(own) != 1 or one.function not in (*_AFFINE, *_SCALING):
+        bends = one.function not in (*_AFFINE, *_SCALING) and not (
+            one.function == "leaky_relu" and one.module in slopes
+        )
+        if len(own) != 1 or bends:
             return None
         at = own[0]
     return None
@@ -90,6 +102,34 @@ def _follows_grouped(graph: Graph, index: int) -> bool:
         if not one.weight_shape:
             waiting += one.inputs
     return False
+
+
+@register_rule(
+    "softmax between layers",
+    "warning",
+    why="A softmax makes all units of a layer share a sum of 1: with many units each is nearly 0, and so is the "
+    "gradient of the layers before. It belongs to attention and to the output.",
+    source="Goodfellow, Bengio and Courville 2016, Deep Learning, section 6.2.2.3",
+    fix="Use a ReLU between layers.",
+)
+def softmax_between_layers(examination: Examination) -> Iterator[Issue]:
+    """A softmax of what one dense layer gives, whose only user is another; attention multiplies it with values."""
+    graph, found, dense = examination.graph, [], set(_dense(examination.graph))
+    for layer in dense:
+        at = _before(graph, graph.first_input(layer))
+        if at >= 0 and graph.operations[at].function == "softmax":
+            source = _before(graph, graph.first_input(at))
+            if source in dense and sum(user in graph.used for user in graph.users[at]) == 1:
+                found.append(graph.operations[at].module)
+    if found:
+        yield Issue(tuple(dict.fromkeys(found)), f"softmax between two layers: {len(found)}")
+
+
+def _before(graph: Graph, at: int) -> int:
+    """The operation whose numbers these are, whatever their shape."""
+    while at >= 0 and graph.operations[at].function in (*_MOVING, *_DROPPING):
+        at = graph.first_input(at)
+    return at
 
 
 @register_rule(

@@ -65,6 +65,8 @@ class _Observer:
             self.edges[index] = edge
         values = result.detach()
         if function in WEIGHTED and taken and result.is_floating_point():
+            if not self.sizes and edge is not None:
+                self.edges[index] = edge  # of the first layer, which is as far as a gradient has to come
             self.sizes[index] = _size(values)
             self.last = (index, taken[0].detach(), edge)
         elif function in _SATURATING and values.numel():

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from headstart.best_practices.examination import Examination, Loss, NotCheckedError
+from headstart.best_practices.examination import Examination, Loss, NotCheckedError, says_nothing
 from headstart.best_practices.head import RELUS, SQUASHING, last_operation
 from headstart.best_practices.rule import Issue, register_rule
 from headstart.inspection.graph import tensors_in
@@ -16,6 +16,15 @@ from headstart.inspection.graph import tensors_in
 _MOST = 16  # images that run through the network
 _CLOSE = 1e-3
 _IGNORED = -100  # torch's label for "no label"
+_RIGHT = 3.0  # added to the output of the true class: a step that any loss for classes sees
+_NEVER = 1e300
+_RANGES = {
+    **dict.fromkeys(("sigmoid", "hardsigmoid"), (0.0, 1.0)),
+    **dict.fromkeys(("tanh", "hardtanh", "softsign"), (-1.0, 1.0)),
+    **dict.fromkeys(("relu", "softplus"), (0.0, _NEVER)),
+    "relu6": (0.0, 6.0),
+}
+"""Last operation → the least and the largest number it gives."""
 
 
 @register_rule(
@@ -49,6 +58,20 @@ def _normalises_first(examination: Examination) -> bool:
 
 
 @register_rule(
+    "inputs that say nothing",
+    "error",
+    needs=("batch",),
+    why="A network cannot learn from inputs that are all alike, and one nan makes every weight nan in the first step.",
+    source="measured on the batch",
+    fix="Look at the images of a batch: most often a transform, a division by 0 or the data set's index is the cause.",
+)
+def inputs_that_say_nothing(examination: Examination) -> Iterator[Issue]:
+    """Inputs of the batch that are equal, or not finite."""
+    if found := says_nothing(_inputs(examination)):
+        yield Issue((), found)
+
+
+@register_rule(
     "labels outside the classes",
     "error",
     needs=("batch",),
@@ -58,8 +81,14 @@ def _normalises_first(examination: Examination) -> bool:
     fix="Number the classes from 0, and give the last layer an output for each.",
 )
 def labels_outside(examination: Examination) -> Iterator[Issue]:
-    """Class indices of the batch against the number of outputs."""
+    """Class indices of the batch against the number of outputs; targets of a loss with a sigmoid against 0 to 1."""
     outputs, targets = _outputs(examination), _targets(examination)
+    if targets.is_floating_point() and examination.loss is not None and targets.numel():
+        kind = _taken_by(examination.loss, outputs, (targets > targets.mean()).to(targets)[: len(outputs)])
+        if kind in ("sigmoid", "probabilities") and (float(targets.min()) < 0 or float(targets.max()) > 1):
+            span = f"targets from {float(targets.min()):g} to {float(targets.max()):g}"
+            yield Issue((), f"{span}; the loss takes 0 for no and 1 for yes")
+        return
     indices = not targets.is_floating_point() and targets.dtype != torch.bool and not targets.is_complex()
     if not indices or outputs.ndim < 2 or outputs.shape[1] < 2 or targets.ndim != outputs.ndim - 1:
         return
@@ -91,6 +120,10 @@ def loss_and_output(examination: Examination) -> Iterator[Issue]:
     if not targets.is_floating_point() and targets.ndim == outputs.ndim - 1:
         targets = targets.clamp(0, outputs.shape[1] - 1)  # labels outside the classes are another rule's
     kind, given = _taken_by(loss, outputs, targets), _kind_of(examination, outputs)
+    if reached := _out_of_reach(examination, kind, targets):
+        yield Issue((), reached, "warning")
+    if _rewards_mistakes(loss, outputs, targets):
+        yield Issue((), "the loss becomes larger as the output of the true class does: a sign is wrong")
     if kind == "softmax" and outputs.ndim > 1 and outputs.shape[1] == 1:
         yield Issue((), "the loss applies a softmax, and there is one output: its probability is always 1")
     elif kind == "softmax" and given in ("probabilities", *SQUASHING, *RELUS):
@@ -105,6 +138,34 @@ def loss_and_output(examination: Examination) -> Iterator[Issue]:
     ):
         low, high = float(outputs.min()), float(outputs.max())
         yield Issue((), f"the loss takes probabilities; the output is not one, here from {low:.2f} to {high:.2f}")
+
+
+def _out_of_reach(examination: Examination, kind: str, targets: Tensor) -> str:
+    """Which targets no output can be equal to, where a loss compares the two; empty if none."""
+    last = last_operation(examination.graph)
+    if kind or last is None or last.function not in _RANGES or not targets.is_floating_point() or not targets.numel():
+        return ""
+    (low, high), least, most = _RANGES[last.function], float(targets.min()), float(targets.max())
+    if low <= least and most <= high:
+        return ""
+    span = f"{low:g} and more" if high == _NEVER else f"{low:g} to {high:g}"
+    return f"targets from {least:g} to {most:g}; a {last.function} gives {span}"
+
+
+def _rewards_mistakes(loss: Loss, outputs: Tensor, targets: Tensor) -> bool:
+    """Whether the loss is larger for outputs that are more right: of classes by index, or of yes and no."""
+    if not targets.is_floating_point() and targets.ndim == 1 and outputs.ndim == 2 and outputs.shape[1] > 1:
+        ones = torch.nn.functional.one_hot(targets.clamp(0, outputs.shape[1] - 1).long(), outputs.shape[1])
+        direction = ones.to(outputs)
+    elif (
+        targets.is_floating_point() and targets.shape == outputs.shape and bool(((targets == 0) | (targets == 1)).all())
+    ):
+        direction = 2 * targets.to(outputs) - 1
+    else:
+        return False
+    right = _value(loss, outputs + _RIGHT * direction, targets)
+    wrong = _value(loss, outputs - _RIGHT * direction, targets)
+    return right is not None and wrong is not None and right > wrong + _CLOSE
 
 
 def _ends_in_a_layer(examination: Examination) -> bool:
@@ -189,8 +250,13 @@ def _equal(one: float | None, other: float | None) -> bool:
     "y.float().view(-1, 1).",
 )
 def failing_training_step(examination: Examination) -> Iterator[Issue]:
-    """The loss of the batch: its types and shapes in words, else what it raises."""
-    outputs, targets = _outputs(examination), _targets(examination)
+    """The loss of the batch: its types and shapes in words, else what it raises; and whether it has a gradient."""
+    try:
+        outputs = _outputs(examination)
+    except _NetworkFailsError as error:
+        yield Issue((), f"inputs are {_form(_inputs(examination))}, and the network fails: {error.raised}")
+        return
+    targets = _targets(examination)
     targets, loss = targets[: len(outputs)], examination.loss
     assert loss is not None  # needed, see above
     if len(targets) != len(outputs):
@@ -199,19 +265,43 @@ def failing_training_step(examination: Examination) -> Iterator[Issue]:
     floats = targets.is_floating_point()
     stretched = floats and targets.ndim != outputs.ndim and targets.numel() == outputs.numel() > 1
     try:
-        with torch.no_grad(), warnings.catch_warnings():
+        with torch.inference_mode(False), torch.enable_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch only warns of what is said here
-            value = loss(outputs, targets)
+            value = loss(outputs.requires_grad_(outputs.is_floating_point()), targets)
     except Exception as error:  # a foreign loss may raise anything
         text = (str(error).strip().splitlines() or [""])[0][:160]
         yield Issue((), f"targets are {_form(targets)}, outputs {_form(outputs)}: {text or type(error).__name__}")
         return
-    if isinstance(value, Tensor) and not bool(torch.isfinite(value).all()):
+    if wrong := _no_loss(value, outputs):
+        yield Issue((), wrong)
+    elif isinstance(value, Tensor) and not bool(torch.isfinite(value).all()):
         yield Issue((), "the loss of the batch is nan or infinity")
     elif stretched:
         yield Issue((), f"targets are {_form(targets)}, outputs {_form(outputs)}: one is stretched over the other")
     elif floats and targets.numel() != outputs.numel():
         yield Issue((), f"targets are {_form(targets)}, outputs {_form(outputs)}", "warning")
+
+
+def _no_loss(value: object, outputs: Tensor) -> str:
+    """Why backward() cannot begin at a value, or reaches nothing; empty if it can."""
+    if not isinstance(value, Tensor):
+        return f"the loss is a {type(value).__name__}, not a tensor: it has no gradient"
+    if value.numel() != 1:
+        return f"the loss is {_form(value)}, not one number: reduction='none'?"
+    if not outputs.requires_grad:
+        return ""  # another rule says so
+    reached = None
+    if value.requires_grad:
+        (reached,) = torch.autograd.grad(value.reshape(()), outputs, allow_unused=True)
+    return "" if reached is not None else "the loss has no gradient for the outputs: item(), argmax or detach in it?"
+
+
+class _NetworkFailsError(NotCheckedError):
+    """The network raises an error on the batch: `raised`."""
+
+    def __init__(self, raised: str) -> None:
+        super().__init__(f"a network that runs on the batch: {raised}")
+        self.raised = raised
 
 
 def _form(tensor: Tensor) -> str:
@@ -241,7 +331,7 @@ def _outputs(examination: Examination) -> Tensor:
     """Of the network in eval mode for some of the batch."""
     inputs = _inputs(examination)[:_MOST]
     if any(isinstance(one, (nn.Embedding, nn.EmbeddingBag)) for one in examination.modules.values()):
-        run: Callable[[], object] = lambda: examination.network(inputs)  # noqa: E731  # indices stay whole numbers
+        run: Callable[[], object] = lambda: examination.network(inputs.clone())  # noqa: E731  # indices stay as they are
     else:
         run = lambda: examination.network(examination.pixels_on_device(inputs))  # noqa: E731
     try:
@@ -249,7 +339,7 @@ def _outputs(examination: Examination) -> Tensor:
             output = next(tensors_in(run()), None)
     except Exception as error:  # a foreign forward may raise anything
         text = (str(error).strip().splitlines() or [""])[0][:160]
-        raise NotCheckedError(f"a network that runs on the batch: {type(error).__name__}: {text}") from error
+        raise _NetworkFailsError(f"{type(error).__name__}: {text}") from error
     if output is None or not output.ndim:
         raise NotCheckedError("an output that is a tensor")
     return output.detach().clone()
