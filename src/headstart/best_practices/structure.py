@@ -117,7 +117,8 @@ def softmax_between_layers(examination: Examination) -> Iterator[Issue]:
     graph, found, dense = examination.graph, [], set(_dense(examination.graph))
     for layer in dense:
         at = _before(graph, graph.first_input(layer))
-        if at >= 0 and graph.operations[at].function == "softmax":
+        flat = at >= 0 and len(graph.operations[at].shape) == 2  # of maps it may be over places
+        if flat and graph.operations[at].function == "softmax":
             source = _before(graph, graph.first_input(at))
             if source in dense and sum(user in graph.used for user in graph.users[at]) == 1:
                 found.append(graph.operations[at].module)

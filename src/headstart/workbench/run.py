@@ -175,13 +175,7 @@ class Run:
         record = folder / RECORD
         try:
             values = read_object(record, {"version": int})
-            if values["version"] <= VERSION:
-                check_kinds(values, _KINDS)
-                check_kinds(values, {key: kind for key, kind in _MAY_HOLD.items() if key in values})
-                if not all(isinstance(one, dict) for one in values.get("findings", ())):
-                    raise Untrusted("findings are no list of objects")
-                for part in ("data", "backbone"):
-                    check_kinds(values[part], {"fingerprint": str})
+            _check_record(values)
         except FileNotFoundError as error:
             raise RunError(
                 expected="the folder of a run",
@@ -217,6 +211,22 @@ class Run:
         evaluation = self.evaluation.to_dict()
         rest = {key: value for key, value in self.record.items() if key not in ("evaluation", "version")}
         return {"evaluation": evaluation, "baselines": evaluation["baselines"], "run": str(self.folder), **rest}
+
+
+def _check_record(values: dict[str, Any]) -> None:
+    """Check the kinds of what a run's record holds; one of a newer headstart is not looked at.
+
+    Raises:
+        Untrusted: a value is missing, or of another kind.
+    """
+    if values["version"] > VERSION:
+        return
+    check_kinds(values, _KINDS)
+    check_kinds(values, {key: kind for key, kind in _MAY_HOLD.items() if key in values})
+    if not all(isinstance(one, dict) for one in values.get("findings", ())):
+        raise Untrusted("findings are no list of objects")
+    for part in ("data", "backbone"):
+        check_kinds(values[part], {"fingerprint": str})
 
 
 def write_predictions_table(
