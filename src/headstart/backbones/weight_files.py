@@ -93,7 +93,7 @@ def read_weights(path: Path, entry: str = "") -> WeightFile:
     empty = [name for name, tensor in tensors.items() if tensor.is_meta]
     if empty:
         raise _not_weights(path, f"tensors without numbers, of the device meta: {_listed(empty)}")
-    state = {name: _comparable(tensor) for name, tensor in tensors.items()}
+    state = {name: _plain(tensor) for name, tensor in tensors.items()}
     if all(name.startswith("module.") for name in state):  # left by nn.DataParallel
         state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
     check_finite(state, path)
