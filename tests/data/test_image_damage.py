@@ -6,6 +6,7 @@ import io
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -198,6 +199,14 @@ def test_a_file_that_was_copied_as_text_is_damaged(format_: str) -> None:
 def test_what_ftp_does_to_a_jpeg_is_called_so() -> None:
     with pytest.raises(BadImage, match="it was copied as text"):
         open_image(whole_file("jpeg", 0).replace(b"\n", b"\r\n"))
+
+
+@pytest.mark.parametrize("save", [{"quality": 20, "optimize": True}, {"quality": 75}, {"progressive": True}])
+def test_a_plain_surface_holds_few_values_of_a_byte_and_is_whole(save: dict[str, Any]) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (1500, 1500), (17, 130, 60)).save(file, "JPEG", **save)
+
+    assert open_image(file.getvalue(), ImageRules(keep_damaged=True)).damage is None
 
 
 def test_a_value_above_the_largest_of_a_netpbm_is_damage() -> None:

@@ -11,6 +11,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 
+import numpy as np
 from PIL import ImageFile
 
 from headstart.data import heif
@@ -35,6 +36,7 @@ _BMP_SURPLUS = 8  # bytes: some writers pad the file
 _TIFF_DEFLATE = (8, 32946)
 _TIFF_JPEG, _TIFF_LZW = 7, 5
 _LEAST_FEEDS = 8  # line feeds: that each of so many random ones follows a carriage return happens once in 10¹⁹ files
+_VARIED = 200  # of 256 values: what packed photographs of 2 kB hold; less is a plain surface
 _RANDOM = ("JPEG", "MPO", "GIF", "WEBP", "AVIF", "HEIF", "JPEG2000")  # formats whose data are packed
 _LZW = ("GIF", "TIFF")  # formats whose data may be LZW codes
 _MAGIC = {
@@ -117,12 +119,16 @@ def reason_of(error: Exception, formats: Iterable[str]) -> str:
 def _copied_as_text(data: bytes) -> str | None:
     """Damage of packed image data that went through a program for text, such as FTP in ASCII mode; None without.
 
-    It puts a carriage return before each line feed, or in its place; random bytes hold each value once in 256.
+    It puts a carriage return before each line feed, or in its place; random bytes hold each value once in 256. The data
+    of a plain surface repeat a few bytes, and tell nothing.
     """
     feeds = data.count(b"\n")
-    if feeds >= _LEAST_FEEDS and feeds == data.count(b"\r\n"):
+    if feeds != data.count(b"\r\n") or 0 < feeds < _LEAST_FEEDS:
+        return None
+    counts = np.bincount(np.frombuffer(data, np.uint8), minlength=256)  # of each value of a byte
+    if feeds and np.count_nonzero(counts) >= _VARIED:
         return "damaged (each line feed follows a carriage return: it was copied as text, as FTP does in ASCII mode)"
-    if not feeds and len(data) >= 256 * 4 * _LEAST_FEEDS:
+    if not feeds and np.delete(counts, ord("\n")).min() >= _LEAST_FEEDS:
         return "damaged (it holds no byte of a line feed: it was copied as text, as FTP does in ASCII mode)"
     return None
 
