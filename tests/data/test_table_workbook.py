@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from headstart.data.table_workbook import cell_text, read_workbook
+from headstart.data.table_cells import read_cells
+from headstart.data.table_workbook import cell_text
 from headstart.errors import DataError
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -28,7 +29,7 @@ def _workbook(path: Path, rows: list[list[Any]], *, merge: str = "", others: tup
 def test_a_merged_cell_has_its_value_in_every_line(tmp_path: Path) -> None:
     rows = [["path", "label"], ["a.png", "cat"], ["b.png"], ["c.png"], ["d.png", "dog"]]
 
-    cells, (finding,) = read_workbook(_workbook(tmp_path / "t.xlsx", rows, merge="B2:B4"), None)
+    cells, (finding,) = read_cells(_workbook(tmp_path / "t.xlsx", rows, merge="B2:B4"))
 
     assert [row for _, row in cells[1:]] == [["a.png", "cat"], ["b.png", "cat"], ["c.png", "cat"], ["d.png", "dog"]]
     assert finding.kind == "merged-cells"
@@ -36,9 +37,7 @@ def test_a_merged_cell_has_its_value_in_every_line(tmp_path: Path) -> None:
 
 
 def test_a_title_over_columns_is_not_spread(tmp_path: Path) -> None:
-    cells, findings = read_workbook(
-        _workbook(tmp_path / "t.xlsx", [["My set"], ["path", "label"]], merge="A1:B1"), None
-    )
+    cells, findings = read_cells(_workbook(tmp_path / "t.xlsx", [["My set"], ["path", "label"]], merge="A1:B1"))
 
     assert [row[0] for _, row in cells] == ["My set", "path"]
     assert findings == []
@@ -48,7 +47,7 @@ def test_formulas_without_a_result_are_named(tmp_path: Path) -> None:
     """openpyxl writes formulas and never their results, as a program that makes tables does."""
     path = _workbook(tmp_path / "t.xlsx", [["path", "label"], ["a.png", '="cat"'], ["b.png", '="dog"']])
 
-    _, (finding,) = read_workbook(path, None)
+    _, (finding,) = read_cells(path)
 
     assert (finding.kind, finding.detail) == ("formulas", {"count": 2})
 
@@ -56,12 +55,12 @@ def test_formulas_without_a_result_are_named(tmp_path: Path) -> None:
 def test_the_first_sheet_is_read_and_the_others_named(tmp_path: Path) -> None:
     path = _workbook(tmp_path / "t.xlsx", [["path", "label"], ["a.png", 1.0], [7, 2.5]], others=("notes",))
 
-    cells, (finding,) = read_workbook(path, None)
+    cells, (finding,) = read_cells(path)
 
     assert cells == [(1, ["path", "label"]), (2, ["a.png", "1"]), (3, ["7", "2.5"])]
     assert finding.detail == {"sheets": ["notes"]}
     with pytest.raises(DataError, match="its first sheet 'Sheet' is empty"):
-        read_workbook(_workbook(tmp_path / "u.xlsx", [], others=("data",)), None)
+        read_cells(_workbook(tmp_path / "u.xlsx", [], others=("data",)))
 
 
 @pytest.mark.parametrize(
@@ -77,7 +76,7 @@ def test_a_file_that_is_no_workbook_is_called_what_it_is(tmp_path: Path, data: b
     (tmp_path / "t.xlsx").write_bytes(data)
 
     with pytest.raises(DataError) as refused:
-        read_workbook(tmp_path / "t.xlsx", None)
+        read_cells(tmp_path / "t.xlsx")
 
     assert words in str(refused.value)
     assert refused.value.hint

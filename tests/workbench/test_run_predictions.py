@@ -117,8 +117,8 @@ ROW = {
         ([], "no row"),
         ([{**ROW, "split": "holdout"}], "'holdout' as split"),
         ([{**ROW, "predicted": "z"}], "'z' as predicted"),
-        ([{**ROW, "p(x)": "nan"}], "a probability of 'a.jpg' is none"),
-        ([{**ROW, "p(x)": "5"}], "a probability of 'a.jpg' is none"),
+        ([{**ROW, "p(x)": "nan"}], "a probability of 'a.jpg' is not between 0 and 1"),
+        ([{**ROW, "p(x)": "5"}], "a probability of 'a.jpg' is not between 0 and 1"),
     ],
 )
 def test_rows_that_make_no_sense_are_refused(rows: list[dict[str, str]], said: str) -> None:

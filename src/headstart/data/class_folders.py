@@ -237,7 +237,7 @@ def similar_class_names(labels: set[str]) -> list[Finding]:
 def _seen(label: str) -> str:
     """A name as it looks: without letters that cannot be seen, such as U+200B, with one space between words.
 
-    Letters of other scripts that look like Latin ones are taken for these, and a number for its value.
+    Letters of other scripts that look like Latin ones count as these, and a number as its value.
     """
     number = spelled_number(label)
     if number is not None:

@@ -95,10 +95,8 @@ class Tree:
 
 def _files_and_folders(names: Sequence[str]) -> str:
     folders = sum(name.endswith("/") for name in names)
-    parts = [counted(len(names) - folders, "file")] * (folders < len(names)) + [counted(folders, "folder")] * (
-        folders > 0
-    )
-    return " and ".join(parts)
+    parts = ((len(names) - folders, "file"), (folders, "folder"))
+    return " and ".join(counted(number, word) for number, word in parts if number)
 
 
 def read_tree(root: Path, suffixes: frozenset[str] = IMAGE_SUFFIXES) -> Tree:

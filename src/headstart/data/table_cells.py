@@ -58,7 +58,7 @@ def read_cells(
     """
     suffix = table.suffix.lower()
     if suffix in _WORKBOOK:
-        return read_workbook(table, most)
+        return read_workbook(table, _bytes_of(table), most)
     if suffix in _OTHER:
         raise DataError(expected="a csv, tsv or xlsx table", found=suffix, where=table, hint=SAVE)
     text, findings = _decode(table)
@@ -86,9 +86,9 @@ def read_cells(
     return cells, findings
 
 
-def _decode(table: Path) -> tuple[str, list[Finding]]:
+def _bytes_of(table: Path) -> bytes:
     try:
-        data = read_bytes(table, _MOST_BYTES)
+        return read_bytes(table, _MOST_BYTES)
     except Untrusted as error:  # a pipe or a device, which never ends, or far too large
         raise DataError(
             expected="a table in a regular file",
@@ -103,6 +103,10 @@ def _decode(table: Path) -> tuple[str, list[Finding]]:
             where=table,
             hint="Check the file and its permissions.",
         ) from error
+
+
+def _decode(table: Path) -> tuple[str, list[Finding]]:
+    data = _bytes_of(table)
     for mark, encoding in (*_MARKS, (b"", "utf-8")):
         if data.startswith(mark):
             encoding = encoding if mark else _unmarked(data)

@@ -1,19 +1,19 @@
 """The cells of the first sheet of an Excel workbook, by openpyxl: values as the sheet shows them.
 
-In: a path. Out: (line number, cells) of every line that is not blank, and Findings about what had to be assumed.
+In: the bytes of a file. Out: (line number, cells) of every line that is not blank, and Findings about what was assumed.
 """
 
 from __future__ import annotations
 
 import datetime
 import importlib
+import io
 import re
 from pathlib import Path
 from typing import Any
 
 from headstart.data.finding import Finding
 from headstart.errors import DataError
-from headstart.untrusted import Untrusted, read_bytes
 from headstart.wording import counted
 
 Cells = list[tuple[int, list[str]]]
@@ -25,54 +25,43 @@ _NO_RESULT = re.compile(rb"</(?:\w+:)?f><(?:\w+:)?v(?:\s*/>|></)|</(?:\w+:)?f></
 _MOST_BYTES = 500_000_000  # of a sheet, unpacked
 
 
-def read_workbook(table: Path, most: int | None) -> tuple[Cells, list[Finding]]:
+def read_workbook(table: Path, data: bytes, most: int | None) -> tuple[Cells, list[Finding]]:
     """Cells of the first sheet.
 
     Args:
-        most: lines to read.
+        table: what the workbook is called. data: its bytes. most: lines to read.
 
     Raises:
-        DataError: it is no workbook that openpyxl reads, or openpyxl is not installed.
+        DataError: it is no workbook that openpyxl reads, its first sheet is empty and others are there, or openpyxl is
+            not installed.
     """
     try:
         openpyxl = importlib.import_module("openpyxl")
     except ImportError as error:
         raise DataError(expected="the package openpyxl, to read an Excel workbook", found="not installed", where=table,
                         hint="pip install 'headstart[excel]', or save the sheet as CSV UTF-8.") from error  # fmt: skip
-    _refuse_other_files(table)
+    _refuse_other_files(table, data)
     try:
-        book = openpyxl.load_workbook(table, read_only=True, data_only=True)
+        book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
         try:
             cells, findings = _first_sheet(book, table.name, most)
+            first, *others = [sheet.title for sheet in book.worksheets]
         finally:
             book.close()
     except Exception as error:  # openpyxl raises whatever its XML and zip readers do
         raise DataError(expected="an Excel workbook", found=f"one that openpyxl cannot read ({type(error).__name__}: "
                         f"{error})", where=table, hint=SAVE) from error  # fmt: skip
+    if others and not cells:
+        raise DataError(expected="a table in the first sheet", found=f"its first sheet {first!r} is empty", where=table,
+                        hint=f"Move the sheet with the table to the front, or delete {first!r}.")  # fmt: skip
     return cells, findings
 
 
-def _refuse_other_files(table: Path) -> None:
-    try:
-        head = read_bytes(table, _MOST_BYTES)[:4]
-    except Untrusted as error:
-        raise DataError(
-            expected="an Excel workbook in a regular file",
-            found=str(error),
-            where=table,
-            hint="Write the workbook into a file first.",
-        ) from error
-    except OSError as error:
-        raise DataError(
-            expected="a table that can be read",
-            found=str(error.strerror),
-            where=table,
-            hint="Check the file and its permissions.",
-        ) from error
-    if head == _OLE:
+def _refuse_other_files(table: Path, data: bytes) -> None:
+    if data[:4] == _OLE:
         raise DataError(expected="an Excel workbook (.xlsx)", found="one with a password, or of the old kind (.xls)",
                         where=table, hint=SAVE)  # fmt: skip
-    if head[:2] != b"PK":
+    if data[:2] != b"PK":
         raise DataError(expected="an Excel workbook (.xlsx)", found="another file of that name", where=table, hint=SAVE)
 
 
@@ -92,8 +81,6 @@ def _first_sheet(book: Any, name: str, most: int | None) -> tuple[Cells, list[Fi
     if others:
         message = f"Only the sheet {sheet.title!r} of {name} is read, not {', '.join(map(repr, others))}."
         findings.append(Finding("unused-sheets", "warning", message, detail={"sheets": others}))
-    if others and not cells:
-        raise ValueError(f"its first sheet {sheet.title!r} is empty")
     return cells, findings
 
 

@@ -254,14 +254,18 @@ def write_predictions_table(
 def _cells(about: Sequence[Sequence[str]], classes: Sequence[str], scores: Scores) -> Iterator[list[object]]:
     for begin in range(0, len(about), BLOCK_ROWS):
         probabilities = scores(np.arange(begin, min(begin + BLOCK_ROWS, len(about))))
-        best = np.argsort(-probabilities, axis=1, kind="stable")[:, :MOST_COLUMNS].tolist()
-        rows = probabilities.tolist()  # plain numbers, which are written in a quarter of the time of NumPy's
-        for cells, row, ranks in zip(about[begin : begin + BLOCK_ROWS], rows, best, strict=True):
-            if len(classes) > MOST_COLUMNS:
-                yield [*cells, *(cell for i in ranks for cell in (classes[i], f"{row[i]:.6f}"))]
-                continue
+        best = np.argsort(-probabilities, axis=1, kind="stable")[:, :MOST_COLUMNS]
+        ranked = len(classes) > MOST_COLUMNS
+        rows = (np.take_along_axis(probabilities, best, 1) if ranked else probabilities).tolist()  # as plain numbers
+        for cells, row, ranks in zip(about[begin : begin + BLOCK_ROWS], rows, best.tolist(), strict=True):
             numbers = [f"{value:.6f}" for value in row]
-            yield [*cells, classes[ranks[0]], numbers[ranks[0]], *numbers]
+            if ranked:
+                yield [
+                    *cells,
+                    *(cell for i, number in zip(ranks, numbers, strict=True) for cell in (classes[i], number)),
+                ]
+            else:
+                yield [*cells, classes[ranks[0]], numbers[ranks[0]], *numbers]
 
 
 def run_name(source: Path) -> str:

@@ -65,7 +65,7 @@ class RunPredictions(list[dict[str, str]]):
         shares = [name for name in header if name.startswith(PREFIX) or name in _NUMBERS]
         for row in self:
             if not all(0 <= float(row[name] or 0) <= 1 for name in shares):  # nan too
-                raise Untrusted(f"a probability of {row['path']!r:.80} is none")
+                raise Untrusted(f"a probability of {row['path']!r:.80} is not between 0 and 1")
 
     def of_split(self, split: str) -> RunPredictions:
         """Those of one split: `train`, `validation`, `test` or `unknown`.

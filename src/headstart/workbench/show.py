@@ -78,21 +78,7 @@ def show(
         BackboneError: the backbone is unknown.
     """
     session = Session(recipe, {**options, "backbone": backbone, "flips": flips}, on_event)
-    for flag, chosen in (("--backbone", backbone != "auto"), ("--no-flips", not flips)):
-        if chosen and not augmented:
-            raise RecipeError(
-                expected=f"--augmented with {flag}",
-                found="none",
-                where=flag,
-                hint="Add --augmented, or leave this option out.",
-            )
-    if most < 1:
-        raise RecipeError(
-            expected="at least one image of a class",
-            found=str(most),
-            where="--most",
-            hint="Leave --most out for the usual number.",
-        )
+    _check_options(backbone, flips, most, augmented=augmented)
     page = writable_file(PAGE if out is None else out, replaces=PAGES)
     preprocess = preprocess_of(session) if augmented else None
     path = session.source(source)
@@ -116,6 +102,24 @@ def show(
     on_page = write_contact_sheet(page, dataset, contents)
     session.on_event(FilesWritten(page.parent, (page.name,), contents.command))
     return Shown(page, contents.images, on_page, per_class)
+
+
+def _check_options(backbone: str, flips: bool, most: int, *, augmented: bool) -> None:
+    for flag, chosen in (("--backbone", backbone != "auto"), ("--no-flips", not flips)):
+        if chosen and not augmented:
+            raise RecipeError(
+                expected=f"--augmented with {flag}",
+                found="none",
+                where=flag,
+                hint="Add --augmented, or leave this option out.",
+            )
+    if most < 1:
+        raise RecipeError(
+            expected="at least one image of a class",
+            found=str(most),
+            where="--most",
+            hint="Leave --most out for the usual number.",
+        )
 
 
 def _sentences(recipe: Recipe, preprocess: Preprocess, augmentation: Augmentation) -> str:
