@@ -50,6 +50,7 @@ def test_numbers_that_are_not_finite_are_refused(text: str) -> None:
 def test_plain_json_comes_as_python_reads_it() -> None:
     assert parse_json('{"a": [1, 2.5, null, true, "ü"]}') == {"a": [1, 2.5, None, True, "ü"]}
     assert parse_json("[" * 32 + "]" * 32)
+    assert parse_json(b"\xef\xbb\xbf[1]\r\n") == [1]  # as an editor of Windows saves it
     with pytest.raises(Untrusted, match="more than 3 characters"):
         parse_json("[1, 2]", most=3)
 

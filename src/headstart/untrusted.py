@@ -98,7 +98,8 @@ def parse_json(text: str | bytes, most: int = MOST_BYTES) -> Any:
     if len(text) > most:
         raise Untrusted(f"more than {most:,} characters")
     try:
-        value = _DECODER.decode(text if isinstance(text, str) else text.decode("utf-8", "surrogatepass"))
+        text = text if isinstance(text, str) else text.decode("utf-8", "surrogatepass")
+        value = _DECODER.decode(text.removeprefix("\ufeff"))  # editors of Windows begin a file with this mark
     except Untrusted:
         raise
     except RecursionError:

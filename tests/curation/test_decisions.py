@@ -141,7 +141,6 @@ def test_a_hundred_kills_lose_no_acknowledged_decision_and_double_none(tmp_path:
         b"\xff\xfe",
         json.dumps({"sha256": "", "image": "", "action": "burn", "old": "", "new": "", "when": ""}).encode(),
         json.dumps({"sha256": "", "image": "", "action": "relabel", "old": "", "new": "", "when": ""}).encode(),
-        b"",
     ],
 )
 def test_a_damaged_line_in_the_middle_is_an_error_with_its_number(tmp_path: Path, line: bytes) -> None:
@@ -157,3 +156,22 @@ def test_the_folder_of_a_run_stands_for_the_file_in_it(tmp_path: Path) -> None:
         find_decisions(tmp_path)
     (tmp_path / FILE).touch()
     assert find_decisions(tmp_path).path == find_decisions(str(tmp_path / FILE)).path == tmp_path / FILE
+
+
+def test_what_an_editor_leaves_is_read_and_what_it_made_of_whole_lines_is_never_removed(tmp_path: Path) -> None:
+    file = DecisionFile(tmp_path / FILE)
+    for number in range(2):
+        file.append(decided(number))
+    first, second = file.path.read_bytes().splitlines()
+    for data in (b"\xef\xbb\xbf" + first + b"\r\n\r\n" + second, first + b"\n  \n\n" + second + b"\n\n"):
+        file.path.write_bytes(data)
+        assert [one.sha256 for one in file.read().standing] == [f"{i:064x}" for i in range(2)]
+        assert file.read().torn == 0
+    file.path.write_bytes(first + b"\n" + second[:40] + bytes(300))  # as a file system leaves what was not written
+    assert file.read().torn == 340
+    for data in (first + b"\r" + second + b"\r", b"[" + first + b"," + second + b"]", b"# mine"):
+        file.path.write_bytes(data)
+        with pytest.raises(RunError, match="line 1"):
+            file.read()
+        file.append(decided(5))
+        assert file.path.read_bytes().startswith(data + b"\n")

@@ -22,6 +22,7 @@ FILE = "review.jsonl"
 ACTIONS = ("relabel", "drop", "keep")
 _UNDO = "undo"
 _KINDS = {"sha256": str, "image": str, "action": str, "old": str, "new": str, "when": str}
+_BEGINNING = b'{"sha256": "'  # of a line
 _MOST_BYTES = 200_000_000  # a million decisions
 
 
@@ -131,14 +132,16 @@ class DecisionFile:
 
     def _write(self, values: dict[str, str]) -> None:
         now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds")
-        append_line(self.path, json.dumps({**values, "when": now}), is_whole=_is_whole)
+        append_line(self.path, json.dumps({**values, "when": now}), is_whole=lambda line: not _is_torn(line))
 
     def _parse(self, data: bytes) -> Decisions:
         *lines, last = data.split(b"\n")
-        torn = len(last) if last and not _is_whole(last) else 0
+        torn = len(last) if last and _is_torn(last) else 0
         lines += [last] if last and not torn else []  # an editor may have taken the last line break
         standing: list[Decision] = []
         for number, line in enumerate(lines, 1):
+            if not line.strip():  # an editor may have left it
+                continue
             try:
                 values = parse_object(line, _KINDS)
                 self._apply(standing, {key: values[key] for key in _KINDS})
@@ -176,13 +179,20 @@ def find_decisions(named: str | Path) -> DecisionFile:
     return DecisionFile(file)
 
 
-def _is_whole(line: bytes) -> bool:
-    """Whether a line without a line break is a complete decision: a cut object never ends with its own brace."""
+def _is_torn(line: bytes) -> bool:
+    """Whether a line without a line break is the beginning of a decision, as a killed process leaves it.
+
+    A cut object never ends with its own brace. What begins otherwise, or has another kind of line break in it, was not
+    written by us: it may hold whole decisions, which must not be removed.
+    """
+    written = line.rstrip(b"\0")  # some file systems fill what did not reach the disk with zeros
+    if written[: len(_BEGINNING)] != _BEGINNING[: len(written)] or b"\r" in written:
+        return False
     try:
         parse_object(line, _KINDS)
     except (Untrusted, UnicodeDecodeError):
-        return False
-    return True
+        return True
+    return False
 
 
 def _damaged(path: Path, found: str) -> RunError:
