@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 
 import headstart as hs
 from headstart.errors import BackboneError, DataError, RunError
+from headstart.features.features_file import create_file, seal_file
 from headstart.recipe import Recipe
 from headstart.workbench.run import (
     PREDICTIONS,
@@ -74,6 +76,32 @@ def test_a_run_lies_beside_its_file_only(run: Run, tmp_path: Path) -> None:
     lone = shutil.copy(run.folder / "classifier.safetensors", tmp_path)
     assert find_run(lone, run.classifier)[0] is None
     assert find_run(run.classifier, run.classifier) == (None, "a loaded classifier has no run folder")
+
+
+def test_the_classifier_and_the_features_of_another_run_are_not_taken_for_its_own(run: Run, tmp_path: Path) -> None:
+    own = run.classifier
+    head = replace(own.head, weight=-own.head.weight)
+    for name in ("classifier.safetensors", "features.safetensors"):
+        copied = Path(shutil.copytree(run.folder, tmp_path / name.partition(".")[0]))
+        if name.startswith("classifier"):
+            other = Run.load(copied).classifier
+            other.head = head
+            other.save(copied / name)
+        else:
+            others = run.features
+            matrix = create_file(copied / name, others.names, others.contents, slices=others.slices)
+            matrix[:] = others.matrix + 1
+            seal_file(copied / name, matrix)
+        mixed = Run.load(copied)
+        with pytest.raises(RunError, match=f"(?s)the {name} that this run wrote.*checksum"):
+            _ = getattr(mixed, name.partition(".")[0])
+        found, reason = find_run(copied, own)
+        assert found is None
+        assert "checksum" in reason
+        older = {
+            key: value for key, value in mixed.record.items() if key not in ("classifier_sha256", "features_crc32")
+        }
+        assert getattr(replace(mixed, record=older), name.partition(".")[0]) is not None
 
 
 def test_a_folder_that_is_no_run_is_a_clear_error(tmp_path: Path) -> None:

@@ -94,6 +94,17 @@ def seal_file(path: Path, rows: Rows) -> None:
         file.write(_checksum(path))
 
 
+def sealed_checksum(path: Path) -> str:
+    """The checksum that `seal_file` wrote, in hex digits; `load_features` compares it with the bytes.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with path.open("rb") as file:
+        file.seek(-min(_DIGITS, path.stat().st_size), 2)
+        return file.read().decode("ascii", "backslashreplace")
+
+
 def _checksum(path: Path) -> bytes:
     """CRC-32 of a file's bytes but its last, in hex digits."""
     total, left = 0, path.stat().st_size - _DIGITS

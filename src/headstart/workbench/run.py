@@ -25,9 +25,9 @@ from headstart.classifier.classifier import Classifier
 from headstart.classifier.file import FILE_NAME
 from headstart.errors import ClassifierError, DataError, RunError
 from headstart.evaluation.evaluation import Evaluation
-from headstart.features.features_file import load_features
+from headstart.features.features_file import load_features, sealed_checksum
 from headstart.features.matrix import BLOCK_ROWS, Features
-from headstart.files import FOR_RUN
+from headstart.files import FOR_RUN, os_error
 from headstart.output_paths import writable_folder
 from headstart.plain import to_plain
 from headstart.public_api import public_methods
@@ -49,7 +49,7 @@ _MAY_HOLD: dict[str, type | tuple[type, ...]] = {  # kinds of what older runs, a
     **dict.fromkeys(("findings", "next_steps"), list),
 }
 _AGAIN = "Copy the run again, or train again: what was computed is cached."
-_CHECKSUM = "predictions_sha256"  # key of run.json
+_SUMS = {PREDICTIONS: "predictions_sha256", CLASSIFIER: "classifier_sha256", FEATURES: "features_crc32"}  # in run.json
 _COLUMNS = {"part": "split"}  # old → new name of a column of predictions.csv
 _ABOUT = ("path", "sha256", "pixels", "split", "group", "label")  # of predictions.csv, before what is predicted
 Scores = Callable[[NDArray[np.int64]], NDArray[np.float64]]
@@ -79,13 +79,32 @@ class Run:
 
     @cached_property
     def classifier(self) -> Classifier:
-        """The classifier that was measured, read from its file."""
-        return Classifier.load(self.folder / CLASSIFIER, module=self.module)
+        """The classifier that was measured, read from its file; with a RunError where another one lies there."""
+        loaded = Classifier.load(self.folder / CLASSIFIER, module=self.module)
+        self._check_own(CLASSIFIER)
+        return loaded
 
     @cached_property
     def features(self) -> Features:
-        """Features of all images of the run, on disk."""
-        return load_features(self.folder / FEATURES)
+        """Features of all images of the run, on disk; with a RunError where those of another run lie there."""
+        loaded = load_features(self.folder / FEATURES)
+        self._check_own(FEATURES)
+        return loaded
+
+    def _check_own(self, name: str) -> None:
+        """See that a file of the folder, whole in itself, is the one that this run wrote; older runs do not say."""
+        path, stated = self.folder / name, self.record.get(_SUMS[name])
+        try:
+            found = None if stated is None else _sum_of(path)
+        except OSError as error:
+            raise os_error(error, path, expected="a file that can be read") from error
+        if found != stated:
+            raise RunError(
+                expected=f"the {name} that this run wrote",
+                found=f"another one: its checksum is not the one in {RECORD}",
+                where=path,
+                hint=f"{_AGAIN} A classifier alone, without its run, can be named by its file: predict FILE NEW_IMAGES",
+            )
 
     def confusion_matrix(self) -> NDArray[np.int64]:
         """C×C int64 counts of the test images: rows are the true classes, columns the predictions."""
@@ -124,7 +143,7 @@ class Run:
             text = read_text(path)
             rows = self._rows(text)
             found = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-            if self.record.get(_CHECKSUM, found) != found:  # older runs have none
+            if self.record.get(_SUMS[PREDICTIONS], found) != found:  # older runs have none
                 raise Untrusted(f"another file than the run wrote: its checksum is not the one in {RECORD}")
         except (OSError, ValueError, csv.Error) as error:
             raise RunError(
@@ -321,13 +340,18 @@ def check_not_run(source: str | Path) -> None:
 
 
 def write_record(folder: Path, values: Mapping[str, Any]) -> None:
-    """Write run.json, strict JSON with its own checksum and that of predictions.csv, the last file to be written.
+    """Write run.json, strict JSON with its own checksum and those of the files beside it, the last file to be written.
 
     Raises:
         RunError: it cannot be written there.
     """
-    sums = {_CHECKSUM: sha256_of(folder / PREDICTIONS)}
+    sums = {key: _sum_of(folder / name) for name, key in _SUMS.items() if (folder / name).exists()}
     write_sealed(folder / RECORD, {"version": VERSION, **to_plain(values), **sums}, hint=FOR_RUN)
+
+
+def _sum_of(path: Path) -> str:
+    """The checksum of a run's file: SHA-256, or the CRC-32 that a features file, of perhaps gigabytes, ends with."""
+    return sealed_checksum(path) if path.name == FEATURES else sha256_of(path)
 
 
 Trained = str | Path | Classifier | Run
@@ -367,11 +391,17 @@ def find_run(trained: Trained, model: Classifier) -> tuple[Run | None, str]:
     folder = trained.folder if isinstance(trained, Run) else Path(trained)
     try:
         run = trained if isinstance(trained, Run) else Run.load(folder if folder.is_dir() else folder.parent)
-        _ = run.features
     except RunError as error:
         return None, f"the run's folder is not beside the file ({error.found})"
+    try:
+        _ = run.features
+    except RunError as error:
+        return None, f"{FEATURES} of the run beside the file cannot be used ({error.found})"
     if run.record["backbone"]["fingerprint"] != model.backbone.fingerprint:
         return None, "the features of the run beside the file are of other weights than the classifier's"
+    file = run.folder / CLASSIFIER if folder.is_dir() else folder
+    if (stated := run.record.get(_SUMS[CLASSIFIER])) is not None and stated != sha256_of(file):
+        return None, f"the classifier is not the one that the run beside it wrote: its checksum is not that in {RECORD}"
     return run, ""
 
 
