@@ -17,7 +17,7 @@ from headstart.workbench.continue_run import continue_run
 from headstart.workbench.events import Results
 from headstart.workbench.job import Job
 from headstart.workbench.resume import resume
-from headstart.workbench.run import CLASSIFIER, Run
+from headstart.workbench.run import CLASSIFIER, Run, write_record
 from headstart.workbench.train import train
 
 FULL = "probe-then-full"
@@ -74,6 +74,7 @@ def test_auto_that_changes_nothing_answers_with_mirror_images_as_the_run_did(
     Classifier(backbone, head, replace(run.classifier.card, flip_tta=True, unit=head.unit)).save(
         run.folder / CLASSIFIER
     )
+    write_record(run.folder, run.record)  # with the checksum of this classifier
 
     further = continue_run(run.folder, out=tmp_path / "more", strategy="auto", on_event=quiet)
 
