@@ -255,13 +255,16 @@ def test_classes_are_listed_with_commas(headstart: Headstart, photos: Path) -> N
     assert "square (16 images), stripes (16 images)" in " ".join(answer.err.split())
 
 
-@pytest.mark.parametrize("words", [["audit", ""], ["train", "photos", "--out", ""], ["", "photos"]])
+@pytest.mark.parametrize(
+    "words", [["audit", ""], ["train", "photos", "--out", ""], ["", "photos"], ["audit", "photos", "--review="]]
+)
 def test_an_empty_word_is_refused_and_not_taken_for_the_folder_one_is_in(
     headstart: Headstart, words: list[str]
 ) -> None:
     answer = headstart(*words)
 
     assert answer.code == 2
+    assert f"where: {words[-1] if words[-1].startswith('--') else ''}" in " ".join(answer.err.split())
     assert "a variable of the shell" in " ".join(answer.err.split())
 
 

@@ -6,6 +6,7 @@ hold; 2 a mistake that the user can fix; 130 stopped (Ctrl-C), 143 by SIGTERM.
 
 from __future__ import annotations
 
+import re
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
@@ -35,6 +36,7 @@ from headstart.invocation import started_in_shell
 from headstart.options import AuditOptions, EmbedOptions, EvaluateOptions, PredictOptions, TrainOptions
 from headstart.progress import OnEvent
 
+_NO_VALUE = re.compile(r"--[a-z][a-z-]*=")  # an option that a variable of the shell was to give its value
 _Classifier = Annotated[Path, typer.Argument(help="classifier.safetensors, or the folder of its run.")]
 _ThresholdPolicy = Annotated[
     str | None,
@@ -407,13 +409,14 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     # Pillow's remarks on odd files: what matters of them is a finding of ours, with the name of the image
     warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
-    if "" in words:  # as a path it would be the folder one is in
-        place = words.index("")
+    place = next((i for i, word in enumerate(words) if not word or _NO_VALUE.fullmatch(word)), None)
+    if place is not None:  # as a path it would be the folder one is in
+        where = words[place] or (f"behind {words[place - 1]}" if place else "headstart")
         show_error(
             RecipeError(
                 expected="words that are not empty",
                 found="an empty one, as a variable of the shell gives that is not set",
-                where=f"behind {words[place - 1]}" if place else "headstart",
+                where=where,
                 hint="Name the file or the value, or leave the option out; . is the folder you are in.",
             )
         )
