@@ -181,6 +181,7 @@ def test_another_file_than_promised_is_not_kept(fetch: Callable[..., Path], tmp_
     assert _left(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_a_body_shorter_than_announced_never_gets_the_final_name(
     server: Server, fetch: Callable[..., Path], tmp_path: Path
 ) -> None:

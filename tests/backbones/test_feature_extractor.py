@@ -60,6 +60,7 @@ def test_every_kind_of_pooling_does_what_it_says() -> None:
     assert torch.equal(pooled(tokens, "tokens-class", "input"), tokens[:, 0])
 
 
+@pytest.mark.slow
 def test_early_stages_do_not_pay_for_late_layers() -> None:
     backbone = build_backbone(SPECS["resnet18"])
 

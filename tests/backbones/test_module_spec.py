@@ -244,6 +244,7 @@ def test_packed_weights_are_refused() -> None:
         Backbone.from_module(Packed(), preprocess={"size": 32})
 
 
+@pytest.mark.slow
 def test_of_a_compiled_network_the_network_inside_is_taken() -> None:
     network = Odd()
 

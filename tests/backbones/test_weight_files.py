@@ -202,6 +202,7 @@ def test_what_torch_warns_of_is_not_the_users_matter(state: dict[str, Tensor], t
             load_weights(SPEC, str(tmp_path / "model.pkl"))
 
 
+@pytest.mark.slow
 def test_several_networks_in_a_file_are_named(state: dict[str, Tensor], tmp_path: Path) -> None:
     two = {
         f"{name}.{key}": tensor + (name == "teacher")

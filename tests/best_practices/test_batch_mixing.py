@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -47,6 +48,7 @@ class TestExamples(RuleExamples):
     file, examples = batch_mixing, EXAMPLES
 
 
+@pytest.mark.slow
 def test_an_output_that_depends_on_earlier_images_alone_is_mixed():
     assert findings(doctor(Odd("earlier")), "images mixed across the batch").keys() == {"error"}
     recurrent = nn.Sequential(nn.Flatten(2), nn.LSTM(16, 3), Last())  # (time, batch, features) is its order

@@ -102,6 +102,7 @@ def test_initial_statistics_are_worse_the_more_was_trained(small_classifier):
     assert list(findings(doctor(classifier), rule)) == ["error"]
 
 
+@pytest.mark.slow
 def test_the_counter_of_batches_is_no_evidence_that_statistics_were_updated():
     moved, counted = small(), small()
     moved[1].running_var.fill_(2.0)  # weights of old files come without a counter

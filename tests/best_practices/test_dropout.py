@@ -49,6 +49,7 @@ def test_the_variance_shift_behind_dropout_is_that_of_the_formula(mean: float, k
     assert float(text.split(" is ")[1].split()[0]) == pytest.approx(expected, abs=0.011)  # written with two decimals
 
 
+@pytest.mark.slow
 def test_dropout_after_the_last_batch_norm_passes():
     behind = nn.Sequential(small(), nn.Dropout(0.5), nn.Conv2d(4, 2, 1))
     settled = nn.Sequential(nn.Dropout(0.0), small())

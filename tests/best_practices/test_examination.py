@@ -81,6 +81,7 @@ def test_a_network_that_fails_everywhere_has_no_graph_and_says_why():
         _ = found.graph
 
 
+@pytest.mark.slow
 def test_a_trained_network_is_told_from_a_new_one():
     network = torchvision.models.resnet18(weights=None, zero_init_residual=True)
     assert examination_of(network).is_untrained

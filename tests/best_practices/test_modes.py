@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
@@ -52,6 +53,7 @@ class TestExamples(RuleExamples):
     file, examples = modes, EXAMPLES
 
 
+@pytest.mark.slow
 def test_modes_that_differ_are_judged_by_what_they_do():
     rule = "mixed train and eval mode"
     chance = nn.Sequential(small(), nn.Dropout(0.5)).eval()
@@ -72,6 +74,7 @@ def test_an_optimiser_without_trained_parameters_is_an_error():
     assert list(findings(diagnosis, "no trainable parameters")) == ["error"]
 
 
+@pytest.mark.slow
 def test_misspelt_attributes_freeze_nothing_and_real_ones_do():
     rule = "freezing without effect"
     assert severities(doctor(marked("trainable")), rule) == {"error": ("0.trainable",)}

@@ -78,6 +78,7 @@ def test_two_layers_that_save_weights_are_meant(layers: tuple[nn.Module, ...]):
     assert "no activation between layers" in doctor(nn.Sequential(*layers)).passed
 
 
+@pytest.mark.slow
 def test_a_leaky_relu_with_a_slope_of_one_is_none():
     for slope, found in ((1.0, {"warning": ("2",)}), (0.2, {})):
         network = nn.Sequential(conv(3, 8), nn.LeakyReLU(slope), conv(8, 8))

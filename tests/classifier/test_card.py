@@ -23,6 +23,7 @@ MODULE = {"class": "Net", "package": "nets", "parameters": 7, "stages": [STAGE],
 WITH_TIMM = pytest.mark.skipif(importlib.util.find_spec("timm") is None, reason="the extra `timm` is not installed")
 
 
+@pytest.mark.slow
 def test_a_card_of_version_0_1_opens(tmp_path: Path, photos: Path) -> None:
     old, model = json.loads(OLD.read_text("utf-8")), make_classifier(classes=("disc", "square", "stripes"))
     file = write_card(model.save(tmp_path / "old.safetensors"), old)

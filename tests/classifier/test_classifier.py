@@ -84,6 +84,7 @@ def with_unit(plain: Classifier, unit: bool) -> Classifier:
     return Classifier(plain.backbone, replace(plain.head, unit=unit), replace(plain.card, unit=unit))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", [True, False])
 def test_with_flip_tta_the_scores_are_the_mean_for_an_image_and_its_flip(
     classifier: Classifier, tmp_path: Path, unit: bool

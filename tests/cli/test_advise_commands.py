@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from command_line import Headstart
 
 
@@ -18,6 +20,7 @@ def test_a_folder_alone_goes_to_backbones_and_a_mistake_has_no_traceback(headsta
     assert "resnet18" in answer.err
 
 
+@pytest.mark.slow
 def test_help_names_the_commands(headstart: Headstart) -> None:
     assert all(name in headstart("advise", "--help").out for name in ("backbones", "more", "label", "augment"))
     assert "--minutes" in headstart("advise", "backbones", "--help").out

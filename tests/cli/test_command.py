@@ -68,6 +68,7 @@ def test_usage_mistakes_exit_2_with_a_hint(headstart: Headstart, arguments: tupl
     assert "Error" in answer.err
 
 
+@pytest.mark.slow
 def test_the_common_options_come_first_and_each_field_has_its_group(headstart: Headstart) -> None:
     text = headstart("train", "--help").out
 
@@ -140,6 +141,7 @@ def test_an_error_is_broken_between_words_in_a_terminal_and_its_command_stays_wh
     assert sum(line.count("word") for line in screen) == 30
 
 
+@pytest.mark.slow
 def test_help_is_a_command_too(headstart: Headstart) -> None:
     assert "--sort-into" in headstart("help", "predict").out
     assert "train" in headstart("help").out
@@ -216,6 +218,7 @@ def test_no_color_takes_all_colours_away(
     assert not colour.search(plain.out + plain.err)
 
 
+@pytest.mark.slow
 def test_the_backbone_of_a_run_is_no_wish_of_an_audit(headstart: Headstart, photos: Path, tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text('{"recipe": {"backbone": "embedded", "max_bad_share": 0.2}}', "utf-8")
 

@@ -45,6 +45,7 @@ def server(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     running.close()
 
 
+@pytest.mark.slow
 def test_fetch_rps_names_the_mirror_that_failed_and_the_next_command(headstart: Headstart, server: Server) -> None:
     answer = headstart("fetch", "rps")
 

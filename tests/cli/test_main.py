@@ -56,6 +56,7 @@ def test_train_prints_dataset_plan_results_files_and_a_next_command_that_works(
     assert predicted.out.count("disc/") == 16
 
 
+@pytest.mark.slow
 def test_show_says_last_where_the_page_is_and_what_comes_next(headstart: Headstart, photos: Path) -> None:
     answer = headstart("show", photos, "--most", "2")
 

@@ -83,6 +83,7 @@ def test_the_work_is_done_whether_somebody_reads_or_not(redirect: str, tmp_path:
     assert b"Exception ignored" not in answer.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="needs /dev/full")
 def test_a_full_disk_behind_the_output_is_said_when_the_work_is_done(tmp_path: Path) -> None:
     answer = shell(WORK, tmp_path / "done", "> /dev/full")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from command_line import Headstart
 
 
+@pytest.mark.slow
 def test_help_and_a_file_for_a_folder(headstart: Headstart, tmp_path: Path) -> None:
     (tmp_path / "f").write_text("")
 

@@ -35,6 +35,7 @@ def test_a_run_is_recalibrated_into_a_new_file(
     assert "already" in there.err
 
 
+@pytest.mark.slow
 def test_mistakes_are_explained(headstart: Headstart, photos: Path) -> None:
     train = ("train", photos, "--backbone", "embedded", "--strategy")
     for arguments, word in (

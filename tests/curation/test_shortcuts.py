@@ -44,6 +44,7 @@ def test_a_descriptor_that_gives_the_class_away_is_an_alarm_in_twenty_of_twenty_
         assert found[0].limit == pytest.approx(0.725)
 
 
+@pytest.mark.slow
 def test_noise_is_no_alarm_in_twenty_of_twenty_draws() -> None:
     for seed in range(20):
         found = looked({"a": noise(seed), "b": noise(100 + seed)}, LABELS, np.arange(120), 0.6)
@@ -58,6 +59,7 @@ def test_a_hint_that_reaches_less_than_half_the_way_is_no_alarm() -> None:
     assert not found.is_alarm
 
 
+@pytest.mark.slow
 def test_images_of_one_group_do_not_vouch_for_each_other() -> None:
     groups = np.arange(120) // 10 * 2 + LABELS  # five images of one class each
     x = np.eye(24)[groups]  # gives the group away, and with it the label, but only to those who have seen the group
@@ -81,6 +83,7 @@ def test_nothing_is_said_of_a_class_with_one_group() -> None:
     assert "not looked for" in shortcut_finding((), 0.9).message
 
 
+@pytest.mark.slow
 def test_the_finding_names_alarms_first_and_else_all_numbers() -> None:
     x = noise(0)
     x[:, 3] += 4 * LABELS
@@ -127,6 +130,7 @@ def test_more_families_and_classes_widen_the_interval() -> None:
     assert many[1].accuracy.value == one[1].accuracy.value
 
 
+@pytest.mark.slow
 def test_what_the_inside_tells_as_well_is_not_the_border() -> None:
     x, inside = six(0), six(1)
     x[:, 3] += 6 * (SIX == 4)

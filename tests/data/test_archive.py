@@ -109,6 +109,7 @@ def test_who_may_look_into_the_folder_is_for_the_umask_to_say(tmp_path: Path, ma
     assert stat.S_IMODE(folder.stat().st_mode) == 0o777 & ~mask
 
 
+@pytest.mark.slow
 def test_two_at_once_give_one_whole_folder(tmp_path: Path) -> None:
     archive = make_zip(tmp_path / "a.zip", *[(f"cat/{number}.jpg", b"1" * 5000) for number in range(300)])
     folders: list[Path] = []
@@ -254,6 +255,7 @@ def test_a_sparse_file_in_a_tar_counts_with_the_size_it_would_have(tmp_path: Pat
     assert_nothing_left(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_giant_header_in_a_tar_is_not_read_into_memory(tmp_path: Path) -> None:
     header = tarfile.TarInfo("././@LongLink")
     header.type, header.size = tarfile.GNUTYPE_LONGNAME, 60_000_000
@@ -380,6 +382,7 @@ def corpus() -> list[Mutation]:
     return list(mutations(60, seed=3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(60))
 def test_a_damaged_archive_is_refused_with_its_reason_or_gives_what_was_packed(number: int, tmp_path: Path) -> None:
     assert outcome(corpus()[number], tmp_path) in ("refused", "as packed", "a damaged image")

@@ -44,6 +44,7 @@ def test_bytes_that_an_encoder_never_writes_are_damage(whole: bytes, bytes_: byt
     assert hevc_damage(changed) == f"damaged (bytes at {place + 1:,} that cannot be in its image data)"
 
 
+@pytest.mark.slow
 def test_changed_bytes_in_the_stream_are_refused(whole: bytes) -> None:
     """Of 40 places nearly all change the picture; none does so without a word."""
     begin, end = last_slice(whole) or (0, 0)

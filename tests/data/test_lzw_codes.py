@@ -45,6 +45,7 @@ def test_a_code_that_stands_for_nothing_yet_is_an_error() -> None:
         count_bytes(int(bits.ljust(40, "0"), 2).to_bytes(5, "big"), 8, is_gif=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(1, 1), (3, 200), (97, 61), (400, 300)])
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA"])
 @pytest.mark.parametrize(
@@ -71,6 +72,7 @@ def test_whole_files_are_whole(kind: str, options: dict[str, Any], mode: str, si
         assert lzw_damage(Image.open(io.BytesIO(data)), data) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format_", ["gif", "tiff-lzw"])
 def test_a_changed_byte_within_the_codes_shows(format_: str) -> None:
     """At 60 places: refused, or the change is not seen."""

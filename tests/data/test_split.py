@@ -152,6 +152,7 @@ def test_groups_stay_whole_and_the_share_is_met_as_near_as_they_allow() -> None:
     assert len(set(made.groups)) == 14
 
 
+@pytest.mark.slow
 def test_large_groups_are_not_preferred_for_the_test() -> None:
     # 20 pairs and 60 singles, over many seeds: a group's order must not depend on its size
     names = [f"pair{number // 2}" if number < 40 else None for number in range(100)]

@@ -165,6 +165,7 @@ def test_a_second_call_downloads_nothing(kaggle: Kaggle, fetch: Fetch) -> None:
     assert kaggle.asked == []
 
 
+@pytest.mark.slow
 def test_a_version_may_be_named(kaggle: Kaggle, fetch: Fetch) -> None:
     fetched = fetch("me/pets/versions/2")
 
@@ -172,6 +173,7 @@ def test_a_version_may_be_named(kaggle: Kaggle, fetch: Fetch) -> None:
     assert fetched.record.origins[0].url == "https://www.kaggle.com/datasets/me/pets/versions/2"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["token", "token file", "two variables", "kaggle.json"])
 def test_each_kind_of_login_reaches_kaggle(
     kaggle: Kaggle, fetch: Fetch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
@@ -196,6 +198,7 @@ def test_each_kind_of_login_reaches_kaggle(
     assert notes == []
 
 
+@pytest.mark.slow
 def test_a_login_that_others_can_read_is_a_warning(fetch: Fetch, tmp_path: Path) -> None:
     path = write_login(tmp_path / "config", mode=0o644)
 
@@ -313,6 +316,7 @@ def test_a_data_set_beyond_a_limit_does_not_get_its_name(fetch: Fetch, tmp_path:
     assert not list((tmp_path / "data").rglob("*.png"))
 
 
+@pytest.mark.slow
 def test_a_cache_that_the_user_named_is_used_and_kept(
     kaggle: Kaggle, fetch: Fetch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

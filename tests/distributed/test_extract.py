@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from headstart.backbones.backbone import load_backbone
@@ -47,6 +48,7 @@ def test_facts_equal_those_of_the_image_index(photos: Path, tmp_path: Path) -> N
     assert found[2]["error"]
 
 
+@pytest.mark.slow
 def test_features_equal_those_of_the_network(photos: Path) -> None:
     rows, backbone = rows_with_bad(photos), load_backbone("embedded")
     table = extract_shard(table_of(rows), backbone, backbone.features, rules=ImageRules(), batch_size=3)
@@ -61,6 +63,7 @@ def test_features_equal_those_of_the_network(photos: Path) -> None:
         np.testing.assert_allclose(matrix[i], expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_predictions_equal_the_classifiers(photos: Path, small_classifier: Callable[[bool], Classifier]) -> None:
     classifier, rows = small_classifier(True), rows_with_bad(photos)
     table = predict_shard(table_of(rows), classifier, classifier.backbone.features, batch_size=16)

@@ -23,6 +23,7 @@ def shard_of(folder: Path) -> FileShard:
     return FileShard((*rows, ImageRow("gone.png", "/gone.png", "x", None, None, "")))
 
 
+@pytest.mark.slow
 def test_features_of_a_shard_are_those_of_its_network(
     photos: Path, tmp_path: Path, small_classifier: Callable[[bool], Classifier]
 ) -> None:

@@ -105,6 +105,7 @@ def test_validation_images_choose_as_on_one_machine(tmp_path: Path) -> None:
     assert mine.path.held_out == "on 60 validation images"
 
 
+@pytest.mark.slow
 def test_folds_choose_by_refits_without_each_fold(tmp_path: Path) -> None:
     from sklearn.linear_model import Ridge
 

@@ -52,6 +52,7 @@ def test_a_call_that_fails_is_an_error_here(
     assert not (tmp_path / "never").exists()
 
 
+@pytest.mark.slow
 def test_a_child_that_dies_without_a_word_is_named(forked: ModuleType) -> None:
     calls = {"killed": lambda place: os.kill(os.getpid(), signal.SIGKILL), "left": lambda place: os._exit(3)}
     with pytest.raises(RuntimeError, match="killed: killed by SIGKILL"):

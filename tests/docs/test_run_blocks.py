@@ -137,6 +137,7 @@ def test_outputs_are_kept_by_content(build: Any, tmp_path: Path) -> None:
     assert (tmp_path / "runs.txt").read_text() == "xy"
 
 
+@pytest.mark.slow
 def test_pages_run_in_children_and_what_is_kept_does_not_run_again(build: Any, tmp_path: Path) -> None:
     pages = {"one": leaves("x"), "two": leaves("y"), "three": "No block.", "four": "```python\n1 / 0\n```\n"}
     calls = build.calls(pages)

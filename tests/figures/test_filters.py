@@ -73,6 +73,7 @@ def test_filters_of_one_channel_are_greys_in_reading_order() -> None:
     assert _ticks(figure, "y") == ["#0 to #7", "#8"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shape", "places", "words"),
     [

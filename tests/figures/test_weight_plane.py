@@ -23,6 +23,7 @@ def test_levels_are_even_in_the_logarithm_and_the_colour_bar_says_losses() -> No
     assert (plane.lines[0].get_xdata()[0], plane.lines[0].get_ydata()[0]) == (0, 0)
 
 
+@pytest.mark.slow
 def test_even_losses_can_be_drawn() -> None:
     weight_plane_figure(AT, np.zeros((5, 5))).draw_without_rendering()
 

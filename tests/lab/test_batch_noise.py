@@ -7,6 +7,7 @@ import pytest
 from headstart.lab import batch_noise
 
 
+@pytest.mark.slow
 def test_the_noise_has_the_size_of_the_closed_form() -> None:
     outcome = batch_noise.run(seeds=2, steps=1)
 

@@ -19,6 +19,7 @@ def test_the_shift_is_that_of_the_closed_form() -> None:
     assert outcome.number("the same with dropout after the norm").value == pytest.approx(1, abs=0.01)
 
 
+@pytest.mark.slow
 def test_independent_terms_shift_as_much_however_many_are_summed() -> None:
     outcome = batch_norm_and_dropout.run(correlation=0.0, batches=20)
 
@@ -26,6 +27,7 @@ def test_independent_terms_shift_as_much_however_many_are_summed() -> None:
     assert ratios == pytest.approx([1 / 2.25] * 5, abs=0.03)
 
 
+@pytest.mark.slow
 def test_equal_terms_shift_less_and_less() -> None:
     outcome = batch_norm_and_dropout.run(mean=0.0, correlation=1.0, batches=20)
 

@@ -34,6 +34,7 @@ def test_weight_bias_and_largest_point_are_those_of_the_chapter(outcome: Experim
     assert outcome.is_reproduced
 
 
+@pytest.mark.slow
 def test_the_points_are_those_that_a_plain_generator_draws(outcome: Experiment) -> None:
     points = torch.randn((100, 1), generator=torch.Generator().manual_seed(23))
 
@@ -42,6 +43,7 @@ def test_the_points_are_those_that_a_plain_generator_draws(outcome: Experiment) 
     assert error.value == pytest.approx(-float(points.min()), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_in_full_precision_the_relu_is_slightly_active_at_the_largest_point(outcome: Experiment) -> None:
     weight, bias, most = (outcome.number(name).value for name in ("weight", "bias", "largest point"))
 

@@ -22,6 +22,7 @@ def _noise(count: int, size: int) -> torch.Tensor:
     return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(0))
 
 
+@pytest.mark.slow
 def test_a_student_with_the_teachers_weights_gives_its_maps_at_every_position() -> None:
     teacher, student = untaught_teacher(), FireResNet().eval()
     features = teacher.network.get_submodule("features")
@@ -49,6 +50,7 @@ def test_a_student_with_the_teachers_weights_gives_its_maps_at_every_position() 
         )
 
 
+@pytest.mark.slow
 def test_a_block_gets_the_teachers_map_until_it_runs_freely() -> None:
     distiller, teacher = Distiller(FireResNet()).eval(), _teacher(64)
     one, two = _noise(4, 64), _noise(8, 64)[4:]

@@ -149,6 +149,7 @@ def test_the_headline_is_one_sentence_with_the_numbers_of_the_evaluation(tmp_pat
     assert correct == round(e.accuracy.value * 60)
 
 
+@pytest.mark.slow
 def test_every_baseline_is_in_the_table_with_its_interval_and_chance_is_computed(tmp_path: Path) -> None:
     e = an_evaluation()
     page = a_page(tmp_path, e)
@@ -160,6 +161,7 @@ def test_every_baseline_is_in_the_table_with_its_interval_and_chance_is_computed
     assert next(row for row in page.rows if row[0].startswith("chance"))[1] == "33.3 %"
 
 
+@pytest.mark.slow
 def test_with_groups_the_classifier_and_the_baselines_have_intervals_of_one_kind(tmp_path: Path) -> None:
     e = an_evaluation()
     over = dataclasses.replace(e.accuracy, low=0.0123, high=0.9876)
@@ -384,6 +386,7 @@ def test_beyond_thirty_classes_the_matrix_gives_way_to_the_most_frequent_confusi
     assert [f"breed {true}", f"breed {other}"] in [row[:2] for row in rows]
 
 
+@pytest.mark.slow
 def test_a_perfect_classifier_has_a_report_too(tmp_path: Path) -> None:
     text = a_page(tmp_path, an_evaluation(gap=50)).text.replace("\xa0", " ")
 

@@ -179,6 +179,7 @@ def test_a_full_queue_turns_away_and_what_waits_is_answered() -> None:
     assert ask(app, "POST", "/v1/predict", content=b"x", headers=BYTES).status_code == 200
 
 
+@pytest.mark.slow
 def test_an_image_that_takes_too_long_is_given_up() -> None:
     model = Slow()
     app: Any = make_app(model, Access(8017), limits=ServerLimits(seconds=0.2))  # type: ignore[arg-type]
@@ -190,6 +191,7 @@ def test_an_image_that_takes_too_long_is_given_up() -> None:
     assert "longer than 0.2 seconds" in answer.json()["error"]
 
 
+@pytest.mark.slow
 def test_no_page_of_another_site_gets_an_answer(app: Any, photos: Path) -> None:
     (content,) = contents(photos, 1)
     cases = [
@@ -261,6 +263,7 @@ def test_rejected_answers_have_no_class_and_are_counted(run: hs.Run, photos: Pat
     assert f'headstart_answers_total{{kind="rejected"}} {rejected}\n' in text
 
 
+@pytest.mark.slow
 def test_metrics_follow_the_mean_feature(app: Any, run: hs.Run, photos: Path) -> None:
     familiarity = run.classifier.familiarity
     assert familiarity is not None

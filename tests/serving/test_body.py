@@ -54,6 +54,7 @@ def test_a_form_that_ends_early_has_its_complete_parts_or_none(end: bytes) -> No
             read([chunk(part + end)], content_type=kind)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("messages", "headers", "status"),
     [

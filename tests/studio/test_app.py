@@ -38,6 +38,7 @@ def test_a_name_never_becomes_a_path(tmp_path: Path, path: str) -> None:
     assert "import" not in answer.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "kind", "status"),
     [(b"{}", "text/plain", 415), (b"{", "application/json", 422), (b"[]", "application/json", 422),

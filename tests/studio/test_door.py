@@ -28,6 +28,7 @@ def client(tmp_path: Path) -> StudioClient:
     return StudioClient(lay_images(tmp_path / "p", ants=2, bees=2))
 
 
+@pytest.mark.slow
 def test_the_token_becomes_a_cookie_once(tmp_path: Path) -> None:
     from headstart.studio.app import make_app
     from headstart.studio.door import Keys

@@ -18,6 +18,7 @@ def client(tmp_path: Path) -> StudioClient:
     return StudioClient(tmp_path / "p")
 
 
+@pytest.mark.slow
 def test_the_textbooks_numbers_are_computed(client: StudioClient) -> None:
     found = client.ask("GET", "/api/lab/batch_norm_1d?momentum=0.1&batch_size=64").json()
 

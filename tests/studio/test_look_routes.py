@@ -98,6 +98,7 @@ def test_a_relabelled_image_is_no_suspect_of_the_next_result(client: StudioClien
     assert "disc/planted.png" not in [one["name"] for one in client.ask("GET", "/api/look/suspects").json()["suspects"]]
 
 
+@pytest.mark.slow
 def test_before_anything_is_learned_the_reason_is_said(tmp_path: Path) -> None:
     for path in ("confusion", "suspects", "map", "cell?label=a&predicted=b"):
         answer = StudioClient(tmp_path / "p").ask("GET", f"/api/look/{path}")

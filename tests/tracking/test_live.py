@@ -69,6 +69,7 @@ def test_a_run_that_is_there_gets_nothing_more() -> None:
     assert sink.calls == [("abc", "photos")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "problem"), [(Failing, "no network"), (Hanging, "not answered in time")])
 def test_a_sink_that_fails_or_hangs_is_reported(
     kind: type[Recorder], problem: str, monkeypatch: pytest.MonkeyPatch
@@ -91,6 +92,7 @@ def test_a_sink_that_cannot_be_made_is_reported() -> None:
     assert "no such package" in tracker.problem
 
 
+@pytest.mark.slow
 def test_numbers_beyond_the_queue_are_left_out_and_this_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "_WAITING", 1)
     monkeypatch.setattr(live, "LEAST", 0.2)

@@ -218,6 +218,7 @@ def test_looking_and_training_change_no_file(folder: Path, run: Run, audited: Au
         assert (folder / path.relative_to(again)).read_bytes() == path.read_bytes()
 
 
+@pytest.mark.slow
 def test_one_bad_image_more_than_a_twentieth_is_a_problem_and_stops_a_training(folder: Path, tmp_path: Path) -> None:
     worse = shutil.copytree(folder, tmp_path / "worse")
     for i in range(3):

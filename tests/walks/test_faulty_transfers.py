@@ -188,6 +188,7 @@ def test_a_folder_that_cannot_be_written_is_not_blamed_on_the_server(
     assert len(server.asked) == 1  # a second try does not help
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("room", [0, 4096, 20_000])
 def test_a_full_disk_is_said_and_holds_nothing_half_written(
     place: Path, run_folder: Path, hub: Hub, server: Server, small: Path, room: int
@@ -206,6 +207,7 @@ def test_a_full_disk_is_said_and_holds_nothing_half_written(
     assert {path.name for path in small.iterdir()} <= {"ballast", ".set.fetching"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", [0, 1, 1000])
 def test_a_connection_that_always_breaks_leaves_no_folder(
     place: Path, run_folder: Path, hub: Hub, server: Server, cut: int

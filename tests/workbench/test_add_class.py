@@ -47,6 +47,7 @@ def test_a_class_added_later_equals_a_training_on_all_at_once(photos: Path, tmp_
     )
 
 
+@pytest.mark.slow
 def test_mistakes_are_named(run: hs.Run, fine_tuned: hs.Run, photos: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for wrong, kind, words in (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
 import torch
 
 import headstart as hs
@@ -12,6 +13,7 @@ from headstart.backbones.backbone import load_backbone
 from headstart.engines.measured import keep_measurement
 
 
+@pytest.mark.slow
 def test_every_measurement_of_the_cache_is_listed() -> None:
     folder, backbone, threads = Path(os.environ["HEADSTART_CACHE"]), load_backbone("embedded"), torch.get_num_threads()
     assert hs.list_engines().measurements == ()

@@ -68,6 +68,7 @@ def test_the_threshold_and_the_sets_are_those_of_left_out_training_images(truste
     assert model.familiarity.threshold == pytest.approx(conformal_quantile(np.array(distances), 0.3), abs=1e-3)
 
 
+@pytest.mark.slow
 def test_the_record_and_the_report_say_what_it_is_worth(trusted: hs.Run) -> None:
     found = trusted.record["trust"]
     rows = [row for row in trusted.predictions() if row["split"] == "test"]
@@ -97,6 +98,7 @@ def test_evaluate_says_how_many_other_images_are_unfamiliar_and_how_often_sets_h
     assert "Prediction sets hold the true class for" in notes
 
 
+@pytest.mark.slow
 def test_rejected_images_keep_their_row_without_a_class(trusted: hs.Run, photos: Path, tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "noise.png")

@@ -142,6 +142,7 @@ def test_it_doubts_as_a_trained_classifier_does(live: LiveHead, folder: Path) ->
     assert sure.familiarity.threshold is not None
 
 
+@pytest.mark.slow
 def test_too_little_is_said_and_is_no_error(live: LiveHead, folder: Path) -> None:
     samples = samples_of(folder)
     one = [sample for sample in samples if sample.label == "disc"]

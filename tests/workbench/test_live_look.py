@@ -64,6 +64,7 @@ def test_the_map_is_that_of_scikit_learn(result: LiveResult) -> None:
         assert found[np.abs(found[:, axis]).argmax(), axis] > 0
 
 
+@pytest.mark.slow
 def test_the_learning_curve_ends_at_the_live_error(result: LiveResult) -> None:
     calls = list[tuple[int, int]]()
     curve = learning_curve(result, progress=lambda done, total: calls.append((done, total)))
@@ -73,6 +74,7 @@ def test_the_learning_curve_ends_at_the_live_error(result: LiveResult) -> None:
     assert calls[-1][0] == len(calls)
 
 
+@pytest.mark.slow
 def test_without_a_head_there_is_nothing_to_look_at() -> None:
     live = LiveHead(Session(None, {"backbone": "embedded", "offline": True}))
     nothing = live.solve([], ())

@@ -17,6 +17,7 @@ from headstart.errors import DataError, RunError
 from headstart.workbench.run import Run
 
 
+@pytest.mark.slow
 def test_predict_keeps_the_order_and_expands_folders(run: Run, photos: Path) -> None:
     one = sorted((photos / "stripes").iterdir())[3]
 

@@ -43,6 +43,7 @@ def pictures(test_data: Path, tmp_path: Path) -> Path:
 KNOBS = {"backbone": "cifar_resnet20", "on_event": quiet, "group_by": "none", "inside": False}
 
 
+@pytest.mark.slow
 def test_weights_that_know_another_preprocessing_stop_the_training(
     pictures: Path, test_data: Path, tmp_path: Path
 ) -> None:

@@ -48,6 +48,7 @@ def test_the_files_of_one_commit_arrive_checked_and_the_classifier_predicts(
     assert "hf_secret" not in "".join(capsys.readouterr())
 
 
+@pytest.mark.slow
 def test_the_newest_commit_is_pinned_and_a_taken_name_gets_a_number(run_folder: Path, hub: Hub, tmp_path: Path) -> None:
     commit = put(hub, run_folder)
     (tmp_path / "taken").mkdir()

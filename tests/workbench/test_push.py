@@ -148,6 +148,7 @@ def test_without_a_network_it_says_so(run: hs.Run, hub: Hub, monkeypatch: pytest
         hs.push(run, NAME, on_event=None)
 
 
+@pytest.mark.slow
 def test_the_command_shows_a_refusal_in_four_lines(
     run_folder: Path, hub: Hub, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -94,6 +94,7 @@ def test_images_without_labels_give_statistics_and_no_verdict(run: Run, dark: Pa
     assert found.to_dict()["comparison"] is None
 
 
+@pytest.mark.slow
 def test_a_network_without_batch_norm_is_refused_and_nothing_is_written(photos: Path, tmp_path: Path) -> None:
     model = make_classifier(classes=("disc", "square", "stripes"), backbone=build_backbone(find_spec("squeezenet1_1")))
     model.save(tmp_path / "classifier.safetensors")

@@ -45,6 +45,7 @@ def test_cached_images_are_neither_read_nor_decoded_again(photos: Path, tmp_path
     np.testing.assert_array_equal(extracted.features.matrix, expected)
 
 
+@pytest.mark.slow
 def test_a_silent_step_gives_signs_of_life_and_its_time_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("headstart.workbench.session.SILENCE", 0.05)
     events: list[Event] = []

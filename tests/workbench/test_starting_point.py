@@ -121,6 +121,7 @@ def test_a_named_backbone_takes_the_asked_size() -> None:
     assert start.head is None
 
 
+@pytest.mark.slow
 def test_a_network_at_two_sizes_is_named_and_resized_for_the_larger() -> None:
     session = Session(options={"backbone": "embedded", "sizes": "104,160", "offline": True})
 
@@ -143,6 +144,7 @@ def test_other_images_than_those_of_the_run_are_refused(run: Run) -> None:
         check_data(run, "other")
 
 
+@pytest.mark.slow
 def test_the_backbone_of_a_run_is_the_one_that_was_measured(run: Run, photos: Path) -> None:
     image = sorted((photos / "disc").iterdir())[0]
     before = run.classifier.predict(image)

@@ -83,6 +83,7 @@ def test_another_size_goes_with_the_classifier_and_changes_the_answers(photos: P
     assert answer.probabilities != run.classifier.predict(image).probabilities
 
 
+@pytest.mark.slow
 def test_the_saved_classifier_is_the_one_that_was_measured(run: Run, photos: Path) -> None:
     rows = [row for row in run.predictions() if row["split"] == "test"]
 

@@ -29,6 +29,7 @@ def film(photos: Path, tmp_path: Path) -> Path:
 _CLASSES = ("disc", "stripes")
 
 
+@pytest.mark.slow
 def test_each_frame_has_its_class_and_its_time(run: Run, film: Path, tmp_path: Path) -> None:
     predictions = hs.predict(run, film, every="500ms", csv=tmp_path / "p.csv", on_event=None)
 

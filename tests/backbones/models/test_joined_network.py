@@ -34,6 +34,7 @@ def joined(files: dict[str, str]) -> Backbone:
     return load_backbone(NAME, weights=",".join(files.values()), offline=True)
 
 
+@pytest.mark.slow
 def test_the_features_of_each_are_those_that_it_gives_alone(joined: Backbone, files: dict[str, str]) -> None:
     images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
@@ -53,12 +54,14 @@ def test_it_says_where_both_are_from(joined: Backbone) -> None:
     assert not [name for name in joined.state() if "linear" in name or "classifier" in name]
 
 
+@pytest.mark.slow
 def test_it_can_be_folded(joined: Backbone) -> None:
     pixels = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 
     torch.testing.assert_close(folded_forward(joined)(pixels), joined.features(pixels), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_classifier_on_both_is_saved_and_opened_as_one_file(joined: Backbone, tmp_path: Path) -> None:
     stages = joined.spec.choose_stages("pooled")
     width = sum(joined.spec.stage(name).width for name in stages)

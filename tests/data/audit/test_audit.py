@@ -153,6 +153,7 @@ def test_the_findings_of_the_scan_and_of_the_index_come_first(tmp_path: Path) ->
     assert set(kinds) == {"skipped", "index-not-saved"}
 
 
+@pytest.mark.slow
 def test_an_audit_is_strict_json_with_known_severities(tmp_path: Path) -> None:
     root = draw_set(tmp_path / "set", count=4)
     shutil.copy(root / "train" / "ant" / "x0.png", root / "test" / "bee" / "leak.png")

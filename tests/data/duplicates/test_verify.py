@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from drawn_scenes import pixels, scene
 from headstart.data.duplicates.verify import compare, reduce_image
@@ -14,6 +15,7 @@ def test_too_small_pictures_are_undecided() -> None:
     assert (verdict.same, verdict.undecided) == (False, True)
 
 
+@pytest.mark.slow
 def test_two_crops_of_one_picture_are_undecided_and_other_pictures_are_not() -> None:
     image = scene(6, (300, 300))
     left, right = (reduce_image(pixels(image.crop(box))) for box in ((0, 0, 282, 300), (18, 0, 300, 300)))

@@ -93,6 +93,7 @@ def test_the_hottest_fifth_is_a_fifth_of_the_squares_by_their_mean():
     assert hottest(-np.ones((28, 28))) is None
 
 
+@pytest.mark.slow
 def test_similar_training_images_of_other_classes_cast_doubt_on_the_prediction(small_classifier):
     model = small_classifier(True)
     pixels = torch.rand(1, 3, 64, 64)

@@ -16,6 +16,7 @@ from headstart.inspection.batch_norm.first_batch_norm import (
 from stems import photographs, trained_stem, variant
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("padding", [0, 1])
 def test_the_mean_colour_of_the_training_images_is_recovered_to_the_closed_form(padding):
     images = photographs(200)

@@ -24,6 +24,7 @@ def test_brightness_warmth_and_contrast_are_those_of_the_images():
     assert found == pytest.approx([float(values.mean()), float(red - blue), float(contrast)], abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [1.0, 0.5])
 def test_the_contrast_of_the_training_images_is_recovered(scale):
     card = variant("card")
@@ -35,6 +36,7 @@ def test_the_contrast_of_the_training_images_is_recovered(scale):
     assert ratio[0] == pytest.approx(1 / scale, rel=0.1)
 
 
+@pytest.mark.slow
 def test_the_fit_of_the_correct_variant_describes_the_training_images():
     images, card = photographs(200), variant("card")
     model = trained_stem(card, images)

@@ -153,6 +153,7 @@ def test_the_interval_of_a_change_is_agrestis_and_mins():
     assert paired_interval(0, 0, 50).low < 0
 
 
+@pytest.mark.slow
 def test_it_leaves_no_trace_also_when_it_fails():
     network = cifar_resnet20().train()
     before = {name: value.clone() for name, value in network.state_dict().items()}

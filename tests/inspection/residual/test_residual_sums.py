@@ -55,6 +55,7 @@ def test_the_blocks_of_many_kinds_of_networks_are_found(build, expected, first, 
     assert (names[:1], names[-1:]) == (([first], [last]) if expected else ([], []))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("on_meta", [True, False])
 def test_a_graph_of_shapes_alone_has_the_same_sums(on_meta):
     network = torchvision.models.resnet18(weights=None).eval()

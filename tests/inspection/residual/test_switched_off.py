@@ -51,6 +51,7 @@ def test_blocks_that_are_off_leave_their_shortcut(off: tuple[int, ...]) -> None:
     assert all(map(torch.equal, before, model.state_dict().values()))
 
 
+@pytest.mark.slow
 def test_a_classifier_answers_as_it_predicts_and_names_its_classes(run: hs.Run) -> None:
     model, image = run.classifier, np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
     pixels = model.backbone.preprocess.normalise(model.backbone.preprocess.prepare(image)[None])

@@ -53,6 +53,7 @@ def loss(model: nn.Module, data: InspectedImages) -> float:
         return float(F.cross_entropy(model(data.pixels).double(), data.labels))
 
 
+@pytest.mark.slow
 def test_losses_are_those_of_networks_mixed_by_hand_and_the_barrier_is_its_formula():
     a, b, data = trained(0), trained(1), images()
     line = weight_line(a, b, data, points=5)
@@ -65,6 +66,7 @@ def test_losses_are_those_of_networks_mixed_by_hand_and_the_barrier_is_its_formu
     assert line.gain == pytest.approx(min(expected[0], expected[-1]) - min(expected), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_reestimated_statistics_are_those_of_the_images_at_each_point():
     a, b, data = trained(0), trained(1), images()
     line = weight_line(a, b, data, points=3, reestimate_statistics=True)
@@ -106,6 +108,7 @@ def test_a_convex_loss_has_no_barrier_and_a_better_middle():
     assert "Averaged weights are better" in line.interpretation[1]
 
 
+@pytest.mark.slow
 def test_heads_of_classifiers_are_mixed_as_calibrated_logits(small_classifier):
     one: Classifier = small_classifier(True)
     two: Classifier = small_classifier(True)
@@ -132,6 +135,7 @@ def test_the_pretrained_head_of_a_backbone_is_interpolated(resnet20):
     assert line.losses[2] > line.losses[0] + 0.1
 
 
+@pytest.mark.slow
 def test_weights_are_restored_also_after_an_error():
     a, b = trained(0).train(), trained(1).train()
     before = [copy.deepcopy(model.state_dict()) for model in (a, b)]
@@ -156,6 +160,7 @@ def test_from_one_image_nothing_is_concluded_and_its_values_are_json():
     assert values["losses"] == list(line.losses)
 
 
+@pytest.mark.slow
 def test_statistics_are_mentioned_only_where_there_are_some_with_a_hint_to_copy():
     permuted = [nn.Sequential(nn.Flatten(), nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 2)) for _ in range(2)]
     with torch.no_grad():
@@ -174,6 +179,7 @@ def test_statistics_are_mentioned_only_where_there_are_some_with_a_hint_to_copy(
     assert weight_line(trained(0), trained(1), images(), points=3).batch_norms == 1
 
 
+@pytest.mark.slow
 def test_networks_without_a_line_between_them_are_refused(small_classifier):
     a = trained(0)
     with pytest.raises(RecipeError, match="three points"):

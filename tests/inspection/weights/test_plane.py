@@ -59,6 +59,7 @@ def test_filters_of_a_direction_have_the_length_of_the_networks_and_biases_stay(
     assert not any(drawn[name].any() for name in ("0.bias", "1.weight", "1.bias", "4.bias"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reestimated", [False, True])
 def test_a_network_whose_filters_are_ten_times_as_long_has_the_same_plane_if_normalised_only(reestimated):
     model, data = network(), images()
