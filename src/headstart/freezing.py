@@ -23,7 +23,10 @@ from headstart.public_api import public_api
 class Staged(Protocol):
     """A network with named stages, such as a Backbone."""
 
-    network: nn.Module
+    @property
+    def network(self) -> nn.Module:
+        """The whole network."""
+        ...
 
     def child_of(self, name: str) -> str:
         """Path of the first module of a stage; the path of a module is returned unchanged."""

@@ -38,6 +38,26 @@ def test_a_backbone_comes_in_eval_mode_without_gradients(tmp_path: Path) -> None
     assert backbone.stages == ("stem", "stage1", "stage2", "stage3")
 
 
+def test_the_network_of_a_stored_backbone_is_built_when_it_is_asked_for() -> None:
+    other, pixels = build_backbone(SPEC, seed=5), torch.randn(2, 3, 32, 32)
+    stored = Backbone.stored(SPEC, {name: tensor.clone() for name, tensor in other.state().items()}, MINE)
+    assert stored.fingerprint == other.fingerprint
+    assert stored.widths == other.widths
+    assert "network" not in vars(stored)
+
+    with torch.inference_mode():
+        features = stored.features(pixels)
+
+    assert torch.equal(features, other.features(pixels))
+    assert not stored.unbuilt
+    assert stored.fingerprint == other.fingerprint
+    assert sum(tensor._version for tensor in stored.tensors) == stored.loaded
+    with torch.no_grad():
+        stored.network.get_parameter("conv1.weight").mul_(2)
+    assert sum(tensor._version for tensor in stored.tensors) == stored.loaded + 1
+    assert not torch.equal(stored.copy().features(pixels), features)
+
+
 def test_its_own_head_gives_logits_when_the_weights_have_one() -> None:
     backbone, pixels = build_backbone(SPEC), torch.randn(2, 3, 32, 32)
 

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import ImageOps
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from classifier.cards import change_card, with_flips
 from drawn_photos import draw
@@ -18,6 +20,7 @@ from headstart.classifier.classifier import Classifier
 from headstart.classifier.file import write_classifier
 from headstart.data.images import open_image
 from headstart.engines.measured import keep_measurement
+from headstart.engines.onnxruntime_engine import exported
 from headstart.errors import ClassifierError
 from headstart.heads.kernel_map import KernelMap, signed_roots
 from headstart.inspection.inspected_model import inspected_model
@@ -204,3 +207,31 @@ def test_a_loaded_classifier_uses_the_measured_engine_until_its_network_is_chang
             weight.mul_(1.1)
     changed = Classifier(model.backbone, model.head, model.card).predict(image).probabilities
     assert model.predict(image).probabilities == changed != found
+
+
+@pytest.mark.slow
+def test_a_kept_export_answers_without_the_network_which_is_seen_when_it_is_changed(path: Path, photos: Path) -> None:
+    image = next(photos.glob("*/*.png"))
+    first = Classifier.load(path)
+    expected = first.predict(image).probabilities
+    exported(first.backbone, runtime.cache_folder())
+    keep_measurement(first.backbone, {"eager": 0.02, "onnxruntime": 0.01}, runtime.cache_folder())
+    model = Classifier.load(path)
+    found = model.predict(image).probabilities
+    assert found == pytest.approx(expected, abs=1e-5)
+    assert model.backbone.unbuilt
+
+    with torch.no_grad():
+        for weight in model.backbone.network.parameters():
+            weight.mul_(1.1)
+    changed = Classifier(model.backbone, model.head, model.card).predict(image).probabilities
+    assert model.predict(image).probabilities == changed != found
+
+
+def test_a_file_without_a_checksum_is_built_to_be_checked(path: Path, tmp_path: Path) -> None:
+    with safe_open(path, framework="pt") as file:
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        text = file.metadata()["headstart"]
+    save_file(tensors, tmp_path / "old.safetensors", {"headstart": text})
+    assert Classifier.load(path).backbone.unbuilt
+    assert not Classifier.load(tmp_path / "old.safetensors").backbone.unbuilt

@@ -240,3 +240,17 @@ def test_scales_that_do_not_fit_are_refused(pair: tuple[Backbone, Backbone, Path
     for some in wrong:
         with pytest.raises(BackboneError, match="int8 network"):
             attach(pair[0].copy(), model, some)
+
+
+@pytest.mark.slow
+def test_a_network_that_is_not_built_gets_the_same_weights(pair: tuple[Backbone, Backbone, Path]) -> None:
+    twin = pair[1]
+    assert twin.low_precision is not None
+    model, scales = model_of(twin), twin.low_precision.scales
+    kept = {name: tensor for name, tensor in twin.state().items() if name not in scales}
+    stored = Backbone.stored(twin.spec, kept, twin.weights)
+    attach(stored, model, scales)
+    pixels = torch.randn(2, 3, stored.preprocess.crop, stored.preprocess.crop)
+    assert torch.equal(stored.features(pixels), twin.features(pixels))
+    assert stored.unbuilt
+    assert all(torch.equal(stored.network.state_dict()[name], tensor) for name, tensor in twin.state().items())

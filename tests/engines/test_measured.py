@@ -10,10 +10,12 @@ import torch
 
 from engines.engine_checks import made, noise
 from headstart import runtime
+from headstart.backbones.backbone import Backbone
 from headstart.engines import choose
 from headstart.engines.choose import choose_engine, measured_forward
 from headstart.engines.forward import folded_forward
 from headstart.engines.measured import all_measurements, keep_measurement, read_measurement
+from headstart.engines.onnxruntime_engine import onnx_forward
 
 SECONDS = {"eager": 0.02, "folded": 0.01}
 
@@ -106,3 +108,18 @@ def test_one_prediction_runs_what_was_fastest_and_exports_nothing(tmp_path: Path
         assert measured_forward(backbone, tmp_path) is not None
     finally:
         torch.set_num_threads(1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("seconds", "exported"), [(0.0109, True), (0.0111, False)])
+def test_an_export_that_is_hardly_slower_answers_as_it_needs_no_network(
+    tmp_path: Path, seconds: float, exported: bool
+) -> None:
+    other = made("cifar_resnet20")
+    expected = onnx_forward(other, tmp_path)(noise(other, 1))
+    backbone = Backbone.stored(other.spec, other.state(), other.weights)
+    keep_measurement(backbone, {"eager": 0.02, "folded": 0.01, "onnxruntime": seconds}, tmp_path)
+    forward = measured_forward(backbone, tmp_path)
+    assert forward is not None
+    assert torch.allclose(forward(noise(other, 1)), expected, atol=1e-5)
+    assert bool(backbone.unbuilt) == exported

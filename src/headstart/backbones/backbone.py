@@ -8,7 +8,7 @@ import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from headstart.backbones.flip_tta import FlipTTA
 from headstart.backbones.joined_spec import base_name, base_names, part_spec
 from headstart.backbones.low_precision import LowPrecision
 from headstart.backbones.models.joined_network import JoinedNetwork
-from headstart.backbones.module_spec import Stages, check_state, spec_of_module
+from headstart.backbones.module_spec import Stages, check_features, check_state, spec_of_module
 from headstart.backbones.preprocess import Preprocess
 from headstart.backbones.replace_head import in_classification_head
 from headstart.backbones.skip_init import SkipInit, reset_parameters
@@ -34,7 +34,6 @@ from headstart.progress import OnProgress
 from headstart.public_api import public_api, public_methods
 
 _NAMED = 8  # tensors listed in an error
-_REPEATED = 0.01  # of the largest feature; other batches are summed in other orders, which half precision shows
 _LEAST_SIDE = 32  # px; smaller images leave most networks with an empty map
 
 
@@ -53,20 +52,24 @@ class Backbone:
 
     Attributes:
         spec: what the catalogue knows about it.
-        network: the whole network, with its own classification head.
         preprocess: how images become its input.
         weights: where its weights are from.
         has_pretrained_head: whether the classification head has weights too, so that `pretrained_logits` means
             something.
+        unbuilt: the weights of a network that nobody has asked for yet; empty once it is there.
+        loaded: how often its tensors were changed in place until such a network was there.
         flip_tta: how its features join an image and its horizontal flip, for a classifier that averages over both;
             None: no flip.
         low_precision: the network that computes its features in int8 or bfloat16; None: `network` itself, in float32.
             With int8, `network` has the quantised weights as float32 numbers, for gradients and inspection.
     """
 
-    def __init__(self, spec: BackboneSpec, network: nn.Module, weights: Provenance) -> None:
+    def __init__(self, spec: BackboneSpec, network: nn.Module | None, weights: Provenance) -> None:
         self.spec = spec
-        self.network = network.eval().requires_grad_(False)
+        if network is not None:
+            self.network = network.eval().requires_grad_(False)
+        self.unbuilt: Mapping[str, Tensor] = {}
+        self.loaded = 0
         self.preprocess = Preprocess.of(spec)
         self.weights = weights
         self.has_pretrained_head = False
@@ -75,6 +78,38 @@ class Backbone:
 
     def __repr__(self) -> str:
         return f"Backbone({self.spec.name}, stages {', '.join(self.stages)})"
+
+    @classmethod
+    def stored(cls, spec: BackboneSpec, state: Mapping[str, Tensor], weights: Provenance) -> Backbone:
+        """A backbone whose network is built when it is first asked for: an export that is kept answers without it.
+
+        Args:
+            spec: of the catalogue. state: as `state()` gave it; nothing is checked.
+        """
+        backbone = cls(spec, None, weights)
+        backbone.unbuilt = state
+        return backbone
+
+    @cached_property
+    def network(self) -> nn.Module:
+        """The whole network, with its own classification head."""
+        if not (state := self.unbuilt):
+            return cast(nn.Module, vars(self)["network"])  # another thread has just built it
+        with torch.inference_mode(False):  # a prediction may be the first to ask: its tensors would count no changes
+            built = build_backbone(self.spec, draws=False)
+            built.load_state(state)
+        self.tensors, self.loaded = built.tensors, sum(tensor._version for tensor in built.tensors)
+        self.network = built.network  # before it counts as built, for other threads
+        self.unbuilt = {}
+        return self.network
+
+    @cached_property
+    def tensors(self) -> list[Tensor]:
+        """Parameters and buffers of the network; torch counts in their `_version` how often each was changed in place.
+
+        They are listed once.
+        """
+        return [*self.network.parameters(), *self.network.buffers()]
 
     @classmethod
     def from_module(
@@ -110,46 +145,9 @@ class Backbone:
         spec = replace(spec, licence=licence or spec.licence)
         backbone = cls(spec, module, Provenance(f"the module {spec.origin}", "", spec.licence))
         backbone.has_pretrained_head = bool(spec.head)
-        backbone._check_any_number()
+        check_features(backbone.plain_features, wanted.crop, sum(backbone.widths), where=type(module).__name__)
         backbone.weights = replace(backbone.weights, sha256=backbone.fingerprint)
         return backbone
-
-    def _check_any_number(self) -> None:
-        """Check that a user's network takes another number of images than the one that it was measured with."""
-        side, width = self.preprocess.crop, sum(self.widths)
-        try:
-            shape = tuple(self.plain_features(torch.zeros(1, 3, side, side)).shape)
-        except Exception as error:  # code of others
-            shape, found = (), f"{type(error).__name__}: {first_line(error)}"
-        else:
-            found = f"features of shape {shape}, not {(1, width)}"
-        if shape != (1, width):
-            raise BackboneError(
-                expected="a module that takes any number of images, each on its own",
-                found=f"{found}, for one image",
-                where=type(self.network).__name__,
-                hint="Write x.shape[0], not a number, where forward() changes shapes; name other stages if one of them "
-                "sees parts of images.",
-            )
-        self._check_repeatable()
-
-    def _check_repeatable(self) -> None:
-        """Check that an image has the same features each time, whatever is in its batch: they are computed once."""
-        side = self.preprocess.crop
-        pixels = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
-        several, again = self.plain_features(pixels.clone()), self.plain_features(pixels.clone())
-        alone = torch.cat([self.plain_features(pixels[:1].clone()), self.plain_features(pixels[1:].clone())])
-        for other, found, hint in (
-            (again, "other features for the same image each time", "random numbers only where self.training is true"),
-            (alone, "features that change with the other images of a batch", "no mean or softmax over the first axis"),
-        ):
-            if float((several - other).abs().max()) > _REPEATED * float(several.abs().max()):
-                raise BackboneError(
-                    expected="a module in eval mode whose features of an image depend on that image alone",
-                    found=found,
-                    where=type(self.network).__name__,
-                    hint=f"Its forward should have {hint}; headstart.doctor(module) says more.",
-                )
 
     @cached_property
     def stages(self) -> tuple[str, ...]:
@@ -237,6 +235,8 @@ class Backbone:
 
     def state(self) -> dict[str, Tensor]:
         """Tensors of the backbone by name, weights and buffers, without the classification head; not copies."""
+        if unbuilt := self.unbuilt:
+            return dict(unbuilt)
         return {
             name: tensor
             for name, tensor in self.network.state_dict().items()

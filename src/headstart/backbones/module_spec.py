@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ Stages = Mapping[str, str] | Sequence[Stage]
 _MOST_MAPS = 4
 _SHAPES = {2: "vector", 3: "tokens-mean", 4: "map"}  # number of axes → pool
 _IMAGES = 2  # of the pass that measures; a stage has a row for each
+_REPEATED = 0.01  # of the largest feature; other batches are summed in other orders, which half precision shows
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 """Torch's own modules that are no layers: what is in them runs on its own."""
 _CLASS_TOKENS = ("cls_token", "class_token")
@@ -267,3 +268,48 @@ def _stage(name: str, call: _Call, module: nn.Module) -> Stage:
 
 def _shape(value: object) -> tuple[int, ...]:
     return tuple(value.shape) if isinstance(value, Tensor) else ()
+
+
+def check_features(features: Callable[[Tensor], Tensor], side: int, width: int, *, where: str) -> None:
+    """Check that a user's network takes any number of images, each on its own, and always gives the same features.
+
+    Args:
+        features: from pixels N×3×S×S to features N×D. side: S. width: D, as measured with another number of images.
+        where: the name of the network, for errors.
+
+    Raises:
+        BackboneError: it does not.
+    """
+    try:
+        shape = tuple(features(torch.zeros(1, 3, side, side)).shape)
+    except Exception as error:  # code of others
+        shape, found = (), f"{type(error).__name__}: {first_line(error)}"
+    else:
+        found = f"features of shape {shape}, not {(1, width)}"
+    if shape != (1, width):
+        raise BackboneError(
+            expected="a module that takes any number of images, each on its own",
+            found=f"{found}, for one image",
+            where=where,
+            hint="Write x.shape[0], not a number, where forward() changes shapes; name other stages if one of them "
+            "sees parts of images.",
+        )
+    _check_repeatable(features, side, where)
+
+
+def _check_repeatable(features: Callable[[Tensor], Tensor], side: int, where: str) -> None:
+    """An image has the same features each time, whatever is in its batch: they are computed once."""
+    pixels = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
+    several, again = features(pixels.clone()), features(pixels.clone())
+    alone = torch.cat([features(pixels[:1].clone()), features(pixels[1:].clone())])
+    for other, found, hint in (
+        (again, "other features for the same image each time", "random numbers only where self.training is true"),
+        (alone, "features that change with the other images of a batch", "no mean or softmax over the first axis"),
+    ):
+        if float((several - other).abs().max()) > _REPEATED * float(several.abs().max()):
+            raise BackboneError(
+                expected="a module in eval mode whose features of an image depend on that image alone",
+                found=found,
+                where=where,
+                hint=f"Its forward should have {hint}; headstart.doctor(module) says more.",
+            )

@@ -262,20 +262,22 @@ class _FastForward:
 
     def __init__(self, backbone: Backbone) -> None:
         self.backbone = backbone
-        self._tensors = [*backbone.network.parameters(), *backbone.network.buffers()]
-        self._version = self._sum()
+        self._changes = None if backbone.unbuilt else self._count()
 
     @cached_property
     def _forward(self) -> Forward | None:
         return measured_forward(self.backbone, runtime.cache_folder())
 
-    def _sum(self) -> int:
-        return sum(tensor._version for tensor in self._tensors)  # torch counts each change in place
+    def _count(self) -> int:
+        return sum(tensor._version for tensor in self.backbone.tensors)  # torch counts each change in place
 
     @property
     def current(self) -> Forward | None:
         """The forward pass; None: the network's own."""
-        return self._forward if self._sum() == self._version else None
+        if self.backbone.unbuilt:
+            return self._forward
+        before = self.backbone.loaded if self._changes is None else self._changes
+        return self._forward if self._count() == before else None
 
 
 def _is_path(source: object) -> bool:

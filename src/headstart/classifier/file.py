@@ -8,6 +8,7 @@ import struct
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -119,13 +120,16 @@ def read_classifier(
     head = _head(contents, path)
     state = {key.removeprefix("backbone."): value for key, value in tensors.items() if key.startswith("backbone.")}
     try:
-        backbone = _backbone_of(card, module, path)
         preprocess = Preprocess.from_dict(card.preprocess)  # as measured, whatever the spec says by now
         weights = Provenance(*(card.weights.get(key, "") for key in ("source", "sha256", "licence")))
+        if module is None and _as_written(contents, preprocess):
+            backbone = Backbone.stored(find_spec(card.backbone), state, weights)
+        else:
+            backbone = _backbone_of(card, module, path)
         if card.precision == "int8":
             backbone.preprocess = preprocess
             _load_int8(backbone, state, tensors, weights)
-        else:
+        elif not backbone.unbuilt:
             backbone.load_state(state, weights)
         backbone.preprocess = preprocess
         if card.precision == "bfloat16":
@@ -162,13 +166,15 @@ def _familiarity(card: Card, tensors: Mapping[str, torch.Tensor], backbone: Back
 def _load_int8(
     backbone: Backbone, state: Mapping[str, torch.Tensor], tensors: Mapping[str, torch.Tensor], weights: Provenance
 ) -> None:  # the backbone, and what the file has for it
-    stored, own = tensors.get(INT8), backbone.state()
+    stored = tensors.get(INT8)
     if stored is None or stored.dtype != torch.uint8:
         raise BackboneError(expected=f"the quantised network of an int8 classifier ({INT8})", found="none")
     model = stored.numpy().tobytes()
     scales = {name.removeprefix(SCALE): value for name, value in tensors.items() if name.startswith(SCALE)}
     check_model(model, backbone)
-    backbone.load_state({**{name: own[name] for name in scales if name in own}, **state}, weights)
+    if not backbone.unbuilt:
+        own = backbone.state()
+        backbone.load_state({**{name: own[name] for name in scales if name in own}, **state}, weights)
     attach(backbone, model, scales)
 
 
@@ -202,6 +208,21 @@ class _Contents:
     tensors: dict[str, torch.Tensor]
     text: str
     checksum: str | None
+
+    @cached_property
+    def actual(self) -> str:
+        """The checksum of what was read."""
+        return _checksum_of(self.text, self.tensors)
+
+
+def _as_written(contents: _Contents, preprocess: Preprocess) -> bool:
+    """Whether the network was built when the file was written, from a row of the catalogue, for images of its size.
+
+    It fits then, and need not be built to be checked.
+    """
+    card = contents.card
+    own = card.module or card.backbone in REGISTERED or card.precision == "bfloat16"  # which folds the network at once
+    return not own and preprocess.crop == find_spec(card.backbone).crop and contents.checksum == contents.actual
 
 
 def _read(path: Path, shown: Path | None = None) -> _Contents:
@@ -261,7 +282,7 @@ def _file(path: Path, shown: Path) -> Path:
 
 
 def _check_sum(contents: _Contents, path: Path) -> None:
-    if contents.checksum not in (None, _checksum_of(contents.text, contents.tensors)):
+    if contents.checksum not in (None, contents.actual):
         raise _damaged("the tensors and the card that were written", "others: the checksum is wrong", path)
 
 

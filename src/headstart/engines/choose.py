@@ -10,6 +10,7 @@ onnxruntime  an export kept on disk; ready in ten seconds the first time, needs 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -59,6 +60,8 @@ FEW = 16  # images; below, building and checking another engine costs more than 
 _SHARE = 0.05  # of the time that all waiting images take: what a measurement without an export may cost
 # images; on a GPU compiling takes seconds: resnet50 on an H200 gained 0.04 ms an image and was ready after 1.4 s
 _WORTH_COMPILING = 30_000
+# times the fastest: the export is taken as fast, as it answers without the network, which takes seconds to build
+_AS_FAST = 1.1
 # seconds until onnxruntime runs, without the check: the export, or reading it (resnet18 3.6, efficientnet_lite0 8.4)
 _EXPORT, _LOAD = 6.0, 1.0
 
@@ -157,12 +160,15 @@ def measured_forward(backbone: Backbone, cache_folder: Path) -> Forward | None:
     threads = (0, *range(1, runtime.cores() + 1))  # 0: as many as now
     measured = (read_measurement(backbone, cache_folder, threads=number) for number in threads)
     kept = next((one for one in measured if one is not None), None)
-    if kept is None or kept.fastest not in ("folded", "onnxruntime"):
+    if kept is None:
         return None
-    if kept.fastest == "onnxruntime" and (missing_packages() or not is_exported(backbone, cache_folder)):
+    exported = not missing_packages() and is_exported(backbone, cache_folder)
+    if exported and kept.seconds.get("onnxruntime", math.inf) <= _AS_FAST * kept.seconds[kept.fastest]:
+        forward = onnx_forward(backbone, cache_folder)
+    elif kept.fastest == "folded":
+        forward = folded_forward(backbone)
+    else:
         return None
-    build = folded_forward if kept.fastest == "folded" else partial(onnx_forward, cache_folder=cache_folder)
-    forward = build(backbone)
     return forward if backbone.flip_tta is None else partial(backbone.flip_tta.features, forward)
 
 

@@ -106,17 +106,22 @@ def attach(backbone: Backbone, model: bytes, scales: Mapping[str, Tensor]) -> No
     Raises:
         BackboneError: a weight is missing or of another shape, or a number is not finite.
     """
-    integers, own, weights = integer_weights(model), backbone.state(), dict[str, Tensor]()
+    integers, weights = integer_weights(model), dict[str, Tensor]()
     for name, scale in scales.items():
-        if name not in own or name not in integers or scale.shape != own[name].shape[:1]:
+        if name not in integers or scale.shape != integers[name].shape[:1]:
             raise _not_ours(f"{name} and its scales", "none, or of another shape", backbone)
         integer = torch.from_numpy(integers[name])
-        if integer.shape != own[name].shape:
-            raise _not_ours(f"{name} of shape {tuple(own[name].shape)}", f"{tuple(integer.shape)}", backbone)
         weights[name] = integer * scale.float().view(-1, *[1] * (integer.ndim - 1))
     if wrong := not_finite(weights):
         raise _not_ours("finite numbers", f"NaN or infinity in {wrong[0]}", backbone)
-    backbone.network.load_state_dict(weights, strict=False)
+    if backbone.unbuilt:
+        backbone.unbuilt = {**backbone.unbuilt, **weights}
+    else:
+        own = {name: tuple(tensor.shape) for name, tensor in backbone.state().items()}
+        for name, weight in weights.items():
+            if own.get(name) != tuple(weight.shape):
+                raise _not_ours(f"{name} of shape {own.get(name, '(none)')}", f"{tuple(weight.shape)}", backbone)
+        backbone.network.load_state_dict(weights, strict=False)
     digest = hashlib.sha256(model).hexdigest()
     backbone.low_precision = LowPrecision("int8", session_forward(model), digest, model=model, scales=scales)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.metadata
 import importlib.util
 import json
 import logging
@@ -121,8 +122,6 @@ def export_path(backbone: Backbone, cache_folder: Path) -> Path:
 
 def cache_file(backbone: Backbone, cache_folder: Path, more: Mapping[str, object]) -> Path:
     """The file of a network made from these weights, by everything that it depends on: the versions, and `more`."""
-    import onnx
-
     facts = {
         "layout": _LAYOUT,
         "backbone": backbone.spec.name,
@@ -130,7 +129,7 @@ def cache_file(backbone: Backbone, cache_folder: Path, more: Mapping[str, object
         "stages": backbone.stages,
         "size": backbone.preprocess.crop,
         "torch": torch.__version__,
-        "onnx": onnx.__version__,
+        "onnx": importlib.metadata.version("onnx"),
         **more,
     }
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import brentq
 from scipy.special import log_softmax
 from scipy.special import softmax as scipy_softmax
 
@@ -321,6 +320,8 @@ def _fit(logits: Values, targets: Values, shrink: float | None = None) -> Temper
     unit = centred / spread  # a bracket in these units holds for logits of any size
     wanted = float((targets * unit).sum())
 
+    from scipy.optimize import brentq  # half a second to import, which a prediction never needs
+
     def slope(sharpness: float) -> float:
         likelihood = float((scipy_softmax(sharpness * unit, axis=1) * unit).sum()) - wanted
         return likelihood if shrink is None else likelihood + math.log(sharpness / spread) / sharpness / shrink**2
@@ -337,6 +338,8 @@ def _fit(logits: Values, targets: Values, shrink: float | None = None) -> Temper
 
 
 def _fitted(logits: Values, targets: Values, value: float, *, at_bound: bool, shrink: float | None) -> Temperature:
+    from scipy.optimize import brentq  # half a second to import, which a prediction never needs
+
     n = len(logits)
 
     def excess(log_temperature: float) -> float:

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 from scipy.special import betaincinv
 
 from headstart.errors import DataError
@@ -221,6 +220,8 @@ def mean_share_interval(
         """Mean of the most likely shares, and their variance's root."""
         likely = _constrained(counts, smoothed, multiplier)
         return float(likely.mean()), math.sqrt(float((likely * (1 - likely) / n).sum())) / len(n)
+
+    from scipy.optimize import brentq  # half a second to import, which a prediction never needs
 
     def end(sign: float) -> float:
         def excess(multiplier: float) -> float:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import brentq
 from scipy.special import gammaln
 
 from headstart.evaluation.design_effect import design_effect, numbered
@@ -69,6 +68,8 @@ def tango(won: float, lost: float, *, n: float, z: float) -> tuple[float, float]
 
     Source: Tango 1998, Statistics in Medicine 17:891, equations 4 to 6.
     """
+    from scipy.optimize import brentq  # half a second to import, which a prediction never needs
+
     value = (won - lost) / n
 
     def score(delta: float) -> float:
