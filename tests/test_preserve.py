@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import StepLR
 
-from headstart.preserve import RandomState, preserve
+from headstart.preserve import RandomState, preserve, torch_settings_kept
 
 CHANGE = Callable[[nn.Module, torch.optim.Optimizer], None]
 
@@ -124,3 +124,18 @@ def test_random_states_come_back_from_plain_values() -> None:
     drawn = torch.rand(2).tolist(), np.random.rand(2).tolist(), random.random(), np.random.standard_normal()
     RandomState(**vars(state)).restore()
     assert (torch.rand(2).tolist(), np.random.rand(2).tolist(), random.random(), np.random.standard_normal()) == drawn
+
+
+def spoil_settings() -> None:
+    with torch_settings_kept():
+        torch.set_default_dtype(torch.float64)
+        torch.set_grad_enabled(False)
+        raise ValueError("inside")
+
+
+def test_torchs_settings_are_kept_also_after_an_error() -> None:
+    with pytest.raises(ValueError, match="inside"):
+        spoil_settings()
+
+    assert torch.get_default_dtype() == torch.float32
+    assert torch.is_grad_enabled()

@@ -26,9 +26,9 @@ def test_own_values_are_imported_when_they_are_used() -> None:
 
 def test_what_is_registered_is_found_and_can_be_removed() -> None:
     registry = a_registry()
-    registry.register("red")("value")
+    registry.register("red")(str.upper)
 
-    assert registry.find("red") == "value"
+    assert registry.find("red") is str.upper
     assert len(registry) == 2
     registry.remove("red")
     assert "red" not in registry
@@ -81,3 +81,64 @@ def test_entry_points_are_listed_without_an_import_and_loaded_when_used(plugin: 
 def test_a_package_that_cannot_be_imported_is_named(plugin: Registry[object]) -> None:
     with pytest.raises(RecipeError, match=r"point 'broken', found ModuleNotFoundError.*remove the package plugin"):
         plugin.find("broken")
+
+
+@pytest.mark.parametrize("value", [5, "text", None])
+def test_what_cannot_be_called_is_refused(value: object) -> None:
+    with pytest.raises(RecipeError, match=rf"a function as the colour 'red', found {type(value).__name__}"):
+        a_registry().register("red")(value)
+
+
+@pytest.mark.parametrize("name", [len, 5, "", " ", "a\nb", None])
+def test_a_decorator_without_a_name_is_refused_at_once(name: object) -> None:
+    with pytest.raises(RecipeError, match=r'a name for the colour.*Write @register_colour\("name"\)'):
+        a_registry().register(name)  # type: ignore[arg-type]
+
+
+def offer(folder: Path, package: str, names: dict[str, str], code: str = "") -> None:
+    """A package in a folder that offers `names` as colours."""
+    (folder / f"{package}.py").write_text(code or "def it(): ...\n")
+    about = folder / f"{package}-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+    lines = "".join(f"{name} = {value}\n" for name, value in names.items())
+    (about / "entry_points.txt").write_text(f"[headstart.colours-of-a-test]\n{lines}")
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("import sys; sys.exit(3)", r"it called sys\.exit\(3\)"),
+        ("it = 5", "int, which cannot be called"),
+        ("def it(:", "SyntaxError"),
+        ("x = 1", "AttributeError"),
+    ],
+)
+def test_a_package_that_cannot_be_loaded_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, found: str
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    package = f"plug_{abs(hash(code))}"
+    offer(tmp_path, package, {"red": f"{package}:it"}, code)
+
+    with pytest.raises(
+        RecipeError, match=f"entry point 'red', found .*{found}.*Update or remove the package {package}"
+    ):
+        a_registry().find("red")
+
+
+def test_a_name_that_two_packages_offer_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    offer(tmp_path, "plug_first", {"red": "plug_first:it", "own": "plug_first:it"})
+    offer(tmp_path, "plug_second", {"red": "plug_second:it"})
+    registry = a_registry()
+
+    with pytest.warns(UserWarning, match="offers a colour 'red', too: that of the package plug_(first|second) is used"):
+        red = registry.find("red")
+    with pytest.warns(UserWarning, match="the package plug_first offers a colour 'own', too: headstart's own is used"):
+        own = registry.find("own")
+
+    assert registry.owner("red").removeprefix("the package ") == red.__module__
+    assert own is sys.modules["colorsys"].rgb_to_hsv
+    assert registry.is_own("own")
+    assert not registry.is_own("red")

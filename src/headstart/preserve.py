@@ -44,6 +44,17 @@ def preserve(
         yield
 
 
+@contextmanager
+def torch_settings_kept() -> Iterator[None]:
+    """torch's global switches that code from outside may leave turned: gradients, and the type of new tensors."""
+    grad, dtype = torch.is_grad_enabled(), torch.get_default_dtype()
+    try:
+        yield
+    finally:
+        torch.set_grad_enabled(grad)
+        torch.set_default_dtype(dtype)
+
+
 @dataclass(frozen=True)
 class RandomState:
     """The state of all random number generators, as plain values and tensors that a checkpoint can hold.

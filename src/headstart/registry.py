@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
 from headstart.errors import RecipeError, near
+from headstart.foreign_code import foreign_code
 from headstart.public_api import public_api
 
 _Value = TypeVar("_Value")
@@ -33,6 +35,8 @@ class Registry(Mapping[str, _Value], Generic[_Value]):
         self._values: dict[str, _Value] = {}
         self._imports: dict[str, Callable[[], Any]] = {name: _importer(path) for name, path in (own or {}).items()}
         self._names = dict.fromkeys(self._imports)  # in the order in which they were met: own ones first
+        self._owners: dict[str, str] = {}  # name → the package whose entry point it is
+        self._hidden: dict[str, list[str]] = {}  # name → packages that offer it too, and are not asked
         self._knows_plugins = False
 
     @public_api
@@ -40,8 +44,9 @@ class Registry(Mapping[str, _Value], Generic[_Value]):
         """A decorator that adds a value under a name and returns it unchanged.
 
         Raises:
-            RecipeError: the name is taken.
+            RecipeError: the name is taken or is no text, or the value cannot be called.
         """
+        self._check_name(name)
 
         def decorate(value: _Value) -> _Value:
             self.add(name, value)
@@ -53,8 +58,16 @@ class Registry(Mapping[str, _Value], Generic[_Value]):
         """Add a value under a name; a function or class that is defined again, as in a notebook cell, replaces itself.
 
         Raises:
-            RecipeError: the name is taken by another value.
+            RecipeError: the name is taken by another value or is no text, or the value cannot be called.
         """
+        self._check_name(name)
+        if not callable(value) and not _is_ours(value):
+            raise RecipeError(
+                expected=f"a function as the {self.kind} {name!r}",
+                found=type(value).__name__,
+                where=f"register_{self.kind}",
+                hint="Put the decorator above a function.",
+            )
         if self._is_taken(name, value):
             raise RecipeError(
                 expected=f"a name that no other {self.kind} has",
@@ -68,6 +81,14 @@ class Registry(Mapping[str, _Value], Generic[_Value]):
     def added(self, name: str) -> _Value | None:
         """The value that was added under a name, or None; imports nothing."""
         return self._values.get(name)
+
+    def is_own(self, name: str) -> bool:
+        """Whether a name is one of headstart's own."""
+        return name in self._own
+
+    def owner(self, name: str) -> str:
+        """Whose the value of a name is, for errors: its package, else the script that registered it."""
+        return self._owners.get(name, "the script that registers it")
 
     def remove(self, name: str) -> None:
         """Take away what was added under a name; what headstart or an installed package offers stays."""
@@ -88,8 +109,12 @@ class Registry(Mapping[str, _Value], Generic[_Value]):
         return self[name]
 
     def __getitem__(self, name: str) -> _Value:
+        self._find_plugins()
+        for package in self._hidden.pop(name, ()):
+            used = "headstart's own" if name in self._own else f"that of {self.owner(name)}"
+            text = f"{package} offers a {self.kind} {name!r}, too: {used} is used. Rename one, or remove the package."
+            warnings.warn(text, stacklevel=3)
         if name not in self._values:
-            self._find_plugins()
             value = self._imports[name]()  # may register the name by its decorator
             self._values.setdefault(name, value)
         return self._values[name]
@@ -115,19 +140,48 @@ class Registry(Mapping[str, _Value], Generic[_Value]):
         if not self._knows_plugins:
             self._knows_plugins = True
             for point in importlib.metadata.entry_points(group=self.group):
+                package = _package(point)
+                if point.name in self._imports and self._owners.get(point.name) != package:
+                    self._hidden.setdefault(point.name, []).append(package)
+                    continue
                 self._imports.setdefault(point.name, lambda point=point: self._load(point))  # type: ignore[misc]
+                self._owners.setdefault(point.name, package)
                 self._names.setdefault(point.name)
 
     def _load(self, point: importlib.metadata.EntryPoint) -> Any:
         try:
-            return point.load()
+            with foreign_code():
+                value = point.load()
         except Exception as error:  # foreign code: whatever it raises, the user learns whose it is
+            raise self._not_loaded(point, f"{type(error).__name__}: {error}") from error
+        if not callable(value) and not _is_ours(value):
+            raise self._not_loaded(point, f"{type(value).__name__}, which cannot be called")
+        return value
+
+    def _not_loaded(self, point: importlib.metadata.EntryPoint, found: str) -> RecipeError:
+        return RecipeError(
+            expected=f"the {self.kind} of the entry point {point.name!r}",
+            found=found,
+            where=point.value,
+            hint=f"Update or remove {_package(point)}.",
+        )
+
+    def _check_name(self, name: object) -> None:
+        if not isinstance(name, str) or not name.strip() or not name.isprintable():
             raise RecipeError(
-                expected=f"the {self.kind} of the entry point {point.name!r}",
-                found=f"{type(error).__name__}: {error}",
-                where=point.value,
-                hint=f"Update or remove the package {point.dist.name if point.dist else point.value}.",
-            ) from error
+                expected=f"a name for the {self.kind}, a text",
+                found=getattr(name, "__name__", None) or repr(name),
+                where=f"register_{self.kind}",
+                hint=f'Write @register_{self.kind}("name") above the function.',
+            )
+
+
+def _package(point: importlib.metadata.EntryPoint) -> str:
+    return f"the package {point.dist.name}" if point.dist else f"the package of {point.value}"
+
+
+def _is_ours(value: object) -> bool:
+    return type(value).__module__.partition(".")[0] == "headstart"
 
 
 def _same_definition(before: object, value: object) -> bool:

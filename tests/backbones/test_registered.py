@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -85,6 +87,36 @@ def test_a_missing_preprocess_and_an_unknown_field_are_refused() -> None:
         REGISTERED.remove("bare")
     with pytest.raises(BackboneError, match="Did you mean licence"):
         register_backbone("wrong", preprocess={"size": 32}, license="MIT")
+
+
+def leave() -> nn.Module:
+    sys.exit(7)
+
+
+@pytest.mark.parametrize(
+    ("function", "found"),
+    [
+        (lambda: 1 / 0, "ZeroDivisionError: division by zero"),
+        (lambda: Path("no-such-weights").read_bytes(), "FileNotFoundError"),
+        (leave, r"RuntimeError: it called sys\.exit\(7\)"),
+        (lambda: None, "TypeError: NoneType"),
+        (lambda: nn.Linear(1, 1).state_dict(), "TypeError: OrderedDict"),
+        (lambda size: nn.Linear(size, 1), "TypeError"),
+    ],
+)
+def test_a_function_that_makes_no_network_is_named(function: Any, found: str) -> None:
+    register_backbone("odd", preprocess={"size": 32})(function)
+    try:
+        with pytest.raises(BackboneError, match=f"backbone 'odd' of the script that registers it, found {found}"):
+            load_backbone("odd")
+    finally:
+        REGISTERED.remove("odd")
+
+
+@pytest.mark.parametrize("facts", [{"parameters": "many"}, {"licence": 5}, {"head": 3}, {"gmac": None}])
+def test_facts_of_another_type_are_refused(facts: dict[str, object]) -> None:
+    with pytest.raises(BackboneError, match=rf" as {next(iter(facts))}, found"):
+        register_backbone("odd", preprocess={"size": 32}, **facts)
 
 
 @pytest.mark.slow

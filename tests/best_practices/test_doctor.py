@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from torch import Tensor, nn
 
 from headstart.backbones.backbone import build_backbone, load_backbone
 from headstart.backbones.catalogue import SPECS, BackboneSpec
-from headstart.best_practices.doctor import doctor
+from headstart.best_practices.doctor import MOST_ISSUES, doctor
 from headstart.best_practices.examination import Examination
 from headstart.best_practices.rule import Issue, Rule
 from headstart.best_practices.rules import own_rules
@@ -242,11 +244,13 @@ def failing(examination: Examination) -> Iterator[Issue]:
 @pytest.mark.parametrize(
     ("check", "reason"),
     [
-        (failing, "the rule failed with ZeroDivisionError: in the middle"),
-        (lambda examination: ["text"], "the rule failed with TypeError: expected an Issue, got str"),
+        (failing, "the rule of the script that registers it failed with ZeroDivisionError: in the middle"),
+        (lambda examination: ["text"], "failed with TypeError: expected an Issue, got str"),
         (lambda examination: [Issue("fc", "a string")], "expected places as a tuple of strings, got 'fc'"),
         (lambda examination: [Issue((), "x", "fatal")], "expected a severity of error, warning, advice, got 'fatal'"),
         (lambda examination: 3, "'int' object is not iterable"),
+        (lambda examination: [Issue((), None)], "expected found as a text, got NoneType"),
+        (lambda examination: sys.exit(3), "it called sys.exit(3)"),
     ],
 )
 def test_a_rule_from_outside_that_fails_is_not_checked_and_stops_nothing(check, reason: str):
@@ -260,6 +264,21 @@ def test_a_rule_from_outside_that_fails_is_not_checked_and_stops_nothing(check, 
 
 def test_a_rule_without_issues_passes_also_when_it_returns_nothing():
     assert doctor(Stranger(), rules=rule_of(lambda examination: None)).passed == ("own rule",)
+
+
+def test_a_rule_that_never_ends_yields_a_bounded_number_of_issues():
+    diagnosis = doctor(Stranger(), rules=rule_of(lambda examination: itertools.repeat(Issue((), "again"))))
+    assert len(diagnosis.findings) == MOST_ISSUES
+
+
+def test_settings_of_torch_that_a_rule_from_outside_changes_are_restored():
+    def careless(examination: Examination) -> None:
+        torch.set_default_dtype(torch.float64)
+        torch.set_grad_enabled(False)
+
+    doctor(Stranger(), rules=rule_of(careless))
+    assert torch.get_default_dtype() == torch.float32
+    assert torch.is_grad_enabled()
 
 
 def test_a_rule_without_its_input_or_its_modules_is_not_run():

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from torch import nn
@@ -87,4 +88,14 @@ def test_rules_of_installed_packages_are_checked_and_broken_ones_listed(tmp_path
         check=True,
     )
     assert "['found by the package']" in run.stdout
-    assert "the rule failed: ModuleNotFoundError: No module named 'plugin_gone'" in run.stdout
+    assert (
+        "the rule of the package plugin-rules failed: ModuleNotFoundError: No module named 'plugin_gone'" in run.stdout
+    )
+
+
+@pytest.mark.parametrize(
+    "texts", [{"why": None, "fix": "do"}, {"why": "w", "fix": 5}, {"why": "w", "fix": "f", "source": 1}]
+)
+def test_words_that_are_no_text_are_refused(texts: dict[str, Any]):
+    with pytest.raises(RecipeError, match=r"a text as (why|fix|source)"):
+        register_rule("no text", **texts)

@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 import typer
+from PIL import Image
 
 from command_line import Headstart
 from headstart.cli.command import _errors_shown, show_error
+from headstart.data.audit.check import CHECKS, AuditInput, register_check
+from headstart.data.finding import Finding
 from headstart.errors import DataError
 from headstart.options import ContinueOptions, EvaluateOptions, PredictOptions, TrainOptions
 from headstart.recipe import Recipe
@@ -242,3 +245,22 @@ def test_too_little_memory_is_an_error_of_ours(error: Exception, capsys: pytest.
 def test_an_import_of_our_own_that_fails_keeps_its_traceback() -> None:
     with pytest.raises(ImportError, match="cannot import name"), _errors_shown({}):
         raise ImportError("cannot import name 'x'")
+
+
+def test_what_a_plug_in_prints_stays_out_of_the_json(headstart: Headstart, tmp_path: Path) -> None:
+    for name in ("a/0.png", "b/0.png"):
+        (tmp_path / name).parent.mkdir()
+        Image.new("RGB", (40, 40), "red" if name[0] == "a" else "blue").save(tmp_path / name)
+
+    @register_check("loud")
+    def loud(given: AuditInput) -> list[Finding]:
+        print("NOISE")
+        return []
+
+    try:
+        answer = headstart("audit", str(tmp_path), "--json")
+    finally:
+        CHECKS.remove("loud")
+
+    assert json.loads(answer.out)["images"] == 2
+    assert "NOISE" in answer.err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -116,5 +117,42 @@ def test_an_error_of_the_solver_is_reported_as_that_head_s() -> None:
     def failing(features: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> None:
         raise ZeroDivisionError("by design")
 
-    with pytest.raises(RecipeError, match="'mine', found ZeroDivisionError: by design"):
+    with pytest.raises(RecipeError, match="'mine' of the script that registers it, found ZeroDivisionError: by design"):
         cross_validated("mine", failing, LabelledFeatures.of(view, labels, 3))
+
+
+def test_a_solver_cannot_change_features_and_labels_for_the_next_fold() -> None:
+    view, labels = make_view(60, 8)
+    data = LabelledFeatures.of(view, labels, 3, groups=np.arange(60) // 3)
+
+    def careless(features: np.ndarray, given: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        solved = class_means(features, given, groups)
+        features[:], given[:], groups[:] = 0, 0, 0
+        return solved
+
+    found, expected = cross_validated("careless", careless, data), cross_validated("means", class_means, data)
+
+    np.testing.assert_array_equal(found.held_scores, expected.held_scores)
+    np.testing.assert_array_equal(found.held_labels, expected.held_labels)
+
+
+@pytest.mark.parametrize(
+    ("factor", "found"), [(1j, "TypeError: complex numbers"), (1e300, "that float32 can hold from the head 'odd'")]
+)
+def test_numbers_that_a_head_cannot_hold_are_refused(factor: Any, found: str) -> None:
+    view, labels = make_view(60, 8)
+    data = LabelledFeatures.of(view, labels, 3, groups=np.arange(60))
+
+    def odd(features: np.ndarray, given: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return np.full((features.shape[1], 3), factor), np.zeros(3)
+
+    with pytest.raises(RecipeError, match=found):
+        cross_validated("odd", odd, data)
+
+
+def test_a_solver_that_leaves_python_is_reported_as_that_head_s() -> None:
+    view, labels = make_view(60, 8)
+    data = LabelledFeatures.of(view, labels, 3, groups=np.arange(60))
+
+    with pytest.raises(RecipeError, match=r"head 'odd' of the script that registers it, found .*it called sys\.exit"):
+        cross_validated("odd", lambda features, given, groups: sys.exit(3), data)

@@ -26,6 +26,7 @@ LEAVES = {
     "plain",
     "public_api",
     "refusals",
+    "foreign_code",
     "registry",
     "untrusted",
     "wording",

@@ -396,8 +396,8 @@ def find_spec(name: str) -> BackboneSpec:
     if not isinstance(registered, RegisteredBackbone):
         raise BackboneError(
             expected=f"a function decorated with register_backbone({name!r})",
-            found=type(registered).__name__,
+            found=f"{getattr(registered, '__name__', type(registered).__name__)}, not registered under this name",
             where=f"entry point {name}",
-            hint="The package that offers it must be corrected.",
+            hint=f"Give the entry point the name of its register_backbone; update or remove {REGISTERED.owner(name)}.",
         )
     return registered.spec

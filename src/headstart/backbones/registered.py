@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TypeVar
+from typing import TypeVar, get_type_hints
 
 from torch import nn
 
@@ -13,8 +13,10 @@ from headstart.backbones.catalogue import REGISTERED, SPECS, RegisteredBackbone
 from headstart.backbones.module_spec import Stages
 from headstart.backbones.preprocess import Preprocess
 from headstart.backbones.spec import BackboneSpec
-from headstart.errors import BackboneError, near
-from headstart.public_api import public_api
+from headstart.errors import BackboneError, HeadstartError, first_line, near
+from headstart.foreign_code import foreign_code
+from headstart.preserve import torch_settings_kept
+from headstart.public_api import fits, in_words, public_api
 
 _Function = TypeVar("_Function", bound=Callable[[], "nn.Module | Backbone"])
 
@@ -52,19 +54,11 @@ def register_backbone(
             where="register_backbone",
             hint="Choose another name.",
         )
-    known = BackboneSpec.__dataclass_fields__
-    for fact in facts:
-        if fact not in known:
-            raise BackboneError(
-                expected="a field of BackboneSpec",
-                found=repr(fact),
-                where=f"register_backbone({name!r})",
-                hint=near(fact, known),
-            )
+    _check_facts(name, facts)
 
     def register(function: _Function) -> _Function:
         def make() -> Backbone:
-            made = function()
+            made = _made(name, function)
             backbone = (
                 made
                 if isinstance(made, Backbone)
@@ -78,6 +72,45 @@ def register_backbone(
         return function
 
     return register
+
+
+def _check_facts(name: str, facts: Mapping[str, object]) -> None:
+    """Refuse words that are no fields of a spec, and values that no field of that name takes."""
+    known, hints = BackboneSpec.__dataclass_fields__, get_type_hints(BackboneSpec)
+    for fact, value in facts.items():
+        if fact not in known:
+            raise BackboneError(
+                expected="a field of BackboneSpec",
+                found=repr(fact),
+                where=f"register_backbone({name!r})",
+                hint=near(fact, known),
+            )
+        if not fits(value, hints[fact]):
+            raise BackboneError(
+                expected=f"{in_words(hints[fact])} as {fact}",
+                found=f"{value!r} ({type(value).__name__})",
+                where=f"register_backbone({name!r})",
+                hint="help(headstart.backbones.spec.BackboneSpec) says what each field means.",
+            )
+
+
+def _made(name: str, function: Callable[[], object]) -> nn.Module | Backbone:
+    """What the registered function makes; its errors carry the name of the backbone and of whoever offers it."""
+    try:
+        with torch_settings_kept(), foreign_code():
+            made = function()
+            if not isinstance(made, (nn.Module, Backbone)):
+                raise TypeError(f"{type(made).__name__} in the place of a network")
+    except HeadstartError:
+        raise
+    except Exception as error:  # foreign code: whatever it raises, the user learns whose it is
+        raise BackboneError(
+            expected=f"a network from the function of the backbone {name!r} of {REGISTERED.owner(name)}",
+            found=f"{type(error).__name__}: {first_line(error)}",
+            where="register_backbone",
+            hint="It takes no arguments and returns an nn.Module with its weights, or a headstart.Backbone.",
+        ) from error
+    return made
 
 
 def _from_module(

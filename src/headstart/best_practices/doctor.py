@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,10 +14,15 @@ from headstart.best_practices.diagnosis import Diagnosis, Unchecked
 from headstart.best_practices.examination import Batch, Examination, Loss, NotApplicableError, NotCheckedError
 from headstart.best_practices.rule import SEVERITIES, DoctorFinding, Issue, Rule
 from headstart.best_practices.rules import RULES, own_rules
-from headstart.errors import BackboneError, RecipeError
+from headstart.errors import BackboneError, RecipeError, first_line
+from headstart.foreign_code import foreign_code
 from headstart.inspection.inspected_images import InspectedImages
 from headstart.inspection.inspected_model import InspectedModel, Model, inspected_model
 from headstart.inspection.module_attributes import attributes_kept
+from headstart.preserve import torch_settings_kept
+
+MOST_ISSUES = 1000
+"""The most issues of one rule that are looked at: one from outside may yield them without end."""
 
 Rules = Sequence[str | Rule] | str | Rule
 
@@ -69,7 +75,8 @@ def doctor(  # each parameter is an input that some rules need and that you may 
         file=file,
     )
     trusted = all(rule.is_own for rule in chosen)
-    with inspected.eval_mode(weights=not trusted), attributes_kept(inspected.network):
+    kept = attributes_kept(inspected.network)
+    with torch_settings_kept(), inspected.eval_mode(weights=not trusted), kept:
         return _diagnose(examination, chosen, broken)
 
 
@@ -95,8 +102,9 @@ def _diagnose(examination: Examination, rules: Sequence[Rule], broken: Sequence[
         issues: list[Issue] = []
         try:
             _require_inputs(rule, examination)
-            for issue in rule(examination):
-                issues.append(_valid(issue))  # one by one: what was found counts, though the rest cannot be checked
+            with foreign_code():
+                for issue in itertools.islice(rule(examination), MOST_ISSUES):
+                    issues.append(_valid(issue))  # one by one: what was found counts, though the rest cannot be checked
         except NotCheckedError as missing:
             not_checked += [] if issues else [Unchecked(rule.name, f"needs {missing}")]
         except NotApplicableError as absence:
@@ -104,7 +112,9 @@ def _diagnose(examination: Examination, rules: Sequence[Rule], broken: Sequence[
         except Exception as error:  # foreign code may raise anything; headstart's own must not
             if rule.is_own:
                 raise
-            not_checked.append(Unchecked(rule.name, f"the rule failed with {type(error).__name__}: {error}"))
+            reason = f"{type(error).__name__}: {first_line(error)}"
+            owner = RULES.owner(rule.name)
+            not_checked.append(Unchecked(rule.name, f"the rule of {owner} failed with {reason}"))
         else:
             passed += [] if issues else [rule.name]
         findings += [_finding(rule, issue) for issue in issues]
@@ -123,7 +133,7 @@ def _all_rules() -> tuple[list[Rule], list[Unchecked]]:
         try:
             found.append(_rule(RULES[name]))
         except RecipeError as error:
-            broken.append(Unchecked(name, f"the rule failed: {error.found}"))
+            broken.append(Unchecked(name, f"the rule of {RULES.owner(name)} failed: {error.found}"))
     return list(dict.fromkeys(found)), broken  # a package may register a rule that is also its entry point
 
 
@@ -178,6 +188,8 @@ def _valid(issue: Issue) -> Issue:
         raise TypeError(f"expected an Issue, got {type(issue).__name__}")
     if not isinstance(places, (tuple, list)) or not all(isinstance(place, str) for place in places):
         raise TypeError(f"expected places as a tuple of strings, got {places!r}")
+    if not isinstance(issue.found, str):
+        raise TypeError(f"expected found as a text, got {type(issue.found).__name__}")
     if issue.severity and issue.severity not in SEVERITIES:
         raise ValueError(f"expected a severity of {', '.join(SEVERITIES)}, got {issue.severity!r}")
     return issue

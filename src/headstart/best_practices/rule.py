@@ -97,6 +97,14 @@ def register_rule(
     Raises:
         RecipeError: the name is taken, or a severity or an input is unknown.
     """
+    for field, text in (("why", why), ("fix", fix), ("source", source)):
+        if not isinstance(text, str):
+            raise RecipeError(
+                expected=f"a text as {field}",
+                found=f"{text!r} ({type(text).__name__})",
+                where=f"register_rule({name!r})",
+                hint="Say it in a sentence: it is shown with every finding.",
+            )
     for given, known in ((severities, SEVERITIES), (needs, tuple(INPUTS))):
         for word in set(given) - set(known):
             raise RecipeError(

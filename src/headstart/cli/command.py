@@ -179,7 +179,7 @@ def command(
                 values = _with_config(values)  # which takes the context away
                 drawn = _Events(as_json=as_json, quiet=quiet, verbose=verbose)
                 try:
-                    result = function(**values, **({"on_event": drawn} if takes_events else {}))
+                    result = _result(function, values, {"on_event": drawn} if takes_events else {}, as_json=as_json)
                     if as_json:
                         print_json(result)
                     elif show is not None:
@@ -201,6 +201,12 @@ def command(
         return function
 
     return decorate
+
+
+def _result(function: Callable[..., Any], given: Mapping[str, Any], events: Mapping[str, Any], *, as_json: bool) -> Any:
+    """With --json stdout holds the JSON alone: what a network, a plug-in or a package prints goes to stderr."""
+    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+        return function(**given, **events)
 
 
 def _with_config(values: dict[str, Any]) -> dict[str, Any]:

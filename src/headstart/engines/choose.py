@@ -23,6 +23,7 @@ from headstart import runtime
 from headstart.backbones.backbone import Backbone
 from headstart.backbones.low_precision import LowPrecision
 from headstart.engines.benchmark import TOLERANCE, EngineBenchmark
+from headstart.engines.foreign import foreign_forward
 from headstart.engines.forward import Forward, device_forward, folded_forward
 from headstart.engines.measured import keep_measurement, read_measurement
 from headstart.engines.onnxruntime_engine import is_exported, missing_packages, onnx_forward
@@ -307,6 +308,8 @@ class EngineSearch:
             return None
 
     def _build(self, name: str) -> Forward:
+        if name not in self.builders and not ENGINES.is_own(name):
+            return foreign_forward(name, self.backbone)
         build: Builder = self.builders[name] if name in self.builders else ENGINES.find(name, where="--engine")
         return build(self.backbone)
 

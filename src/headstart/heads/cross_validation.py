@@ -13,8 +13,10 @@ import numpy as np
 from scipy.special import log_softmax
 
 from headstart.errors import DataError, RecipeError
+from headstart.foreign_code import foreign_code
 from headstart.heads.regularization_path import LabelledFeatures, Labels, Matrix, RegularizationPath, Validation
 from headstart.progress import OnProgress, no_progress
+from headstart.registry import HEADS
 
 FOLDS = 5  # the usual compromise of bias and time
 
@@ -122,8 +124,12 @@ class _Checked:
     def __call__(self, features: Matrix, labels: Labels, groups: Labels) -> tuple[Matrix, Matrix]:
         """Weight D×C and bias C, both finite."""
         try:
-            solved = self.solver(features, labels, groups)
-            weight, bias = solved if isinstance(solved, (tuple, list)) else (solved.weight, solved.bias)
+            with foreign_code():
+                # copies: a solver that centres its features in place must not change those of the next fold
+                solved = self.solver(features.copy(), labels.copy(), groups.copy())
+                weight, bias = solved if isinstance(solved, (tuple, list)) else (solved.weight, solved.bias)
+            if np.iscomplexobj(weight) or np.iscomplexobj(bias):
+                raise TypeError("complex numbers")
             weight, bias = np.asarray(weight, dtype=np.float64), np.asarray(bias, dtype=np.float64)
         except Exception as error:  # foreign code: whatever it raises, the user learns whose it is
             raise self._error(
@@ -142,12 +148,16 @@ class _Checked:
                 f"{weight.shape} and {bias.shape}",
                 "Transpose the weight: a row for each feature." if turned else "Scores are features @ weight + bias.",
             )
-        if wrong := int((~np.isfinite(weight)).sum() + (~np.isfinite(bias)).sum()):
+        single = [np.abs(part) <= np.finfo(np.float32).max for part in (weight, bias)]  # NaN is in none
+        if wrong := int(sum((~part).sum() for part in single)):
             hint = "A constant feature or a class of one image may divide by zero: regularize the solver."
-            raise self._error("finite numbers", f"{wrong} that are not", hint)
+            raise self._error("finite numbers that float32 can hold", f"{wrong} that are not", hint)
         return weight, bias
 
     def _error(self, expected: str, found: str, hint: str) -> RecipeError:
         return RecipeError(
-            expected=f"{expected} from the head {self.name!r}", found=found, where=f"--head {self.name}", hint=hint
+            expected=f"{expected} from the head {self.name!r} of {HEADS.owner(self.name)}",
+            found=found,
+            where=f"--head {self.name}",
+            hint=hint,
         )

@@ -52,6 +52,8 @@ def register_analysis(
     Raises:
         RecipeError: the name is taken, or `needs` is unknown.
     """
+    if not isinstance(about, str):
+        raise RecipeError(expected="a text as about", found=repr(about), where=f"register_analysis({name!r})")
     if needs not in NEEDS:
         raise RecipeError(
             expected=" or ".join(map(repr, NEEDS)), found=repr(needs), where=f"register_analysis({name!r}), needs"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -11,7 +12,7 @@ from audited_images import balanced, images, ordinary
 from headstart.data.audit.check import CHECKS, AuditInput, Check, register_check, run_checks
 from headstart.data.finding import Finding
 from headstart.data.image_index import SIGNATURE_SIDE, ImageFacts
-from headstart.errors import DataError, RecipeError
+from headstart.errors import RecipeError
 
 OWN = ("unreadable", "damaged", "leaks", "two-labels", "duplicates", "class-balance", "image-sizes", "bit-depth",
        "conversions", "groups-across-splits")  # fmt: skip
@@ -41,30 +42,42 @@ def test_a_check_from_outside_runs_after_headstarts_own(register: Register) -> N
     assert (findings[1].names, findings[1].detail) == (("a/0.png",), {"count": 1})
 
 
-def test_a_check_that_raises_becomes_an_error_that_names_it(register: Register) -> None:
-    @register
-    def check_nothing(given: AuditInput) -> list[Finding]:
-        return [Finding("x", "note", str(1 / 0))]
+def leave(given: AuditInput) -> list[Finding]:
+    sys.exit(4)
 
-    with pytest.raises(DataError, match=r"audit check 'mine', found ZeroDivisionError.*check_nothing.*not part of"):
-        run_checks(images())
+
+def endless(given: AuditInput) -> Iterator[Finding]:
+    while True:
+        yield Finding("x", "note", "again")
 
 
 @pytest.mark.parametrize(
-    ("returned", "found"), [(None, "TypeError"), (["too dark"], "str among what it returns"), ([None], "NoneType")]
+    ("check", "found"),
+    [
+        (lambda given: [Finding("x", "note", str(1 / 0))], "ZeroDivisionError: division by zero"),
+        (leave, "it called sys.exit"),
+        (endless, "more than 1000 findings"),
+        (lambda given: None, "TypeError"),
+        (lambda given: ["too dark"], "str among the findings it returns"),
+        (lambda given: [Finding("x", "note", None)], "message is NoneType, not a text"),
+        (lambda given: [Finding(3, "note", "y")], "kind is int, not a text"),
+        (lambda given: [Finding("x", "note", "y", detail={"z": object()})], "object has no plain form"),
+        (lambda given: [given.finding("x", "y", severity="fatal")], "severity note or warning or problem"),
+        (lambda given: [given.finding("x", "y", images=[999])], "IndexError"),
+    ],
 )
-def test_a_check_that_returns_something_else_becomes_an_error(register: Register, returned: object, found: str) -> None:
-    register(lambda given: returned)  # type: ignore[arg-type, return-value]
+def test_a_check_that_fails_is_a_finding_beside_those_of_headstart(
+    register: Register, check: Check, found: str
+) -> None:
+    register(check)
 
-    with pytest.raises(DataError, match=f"'mine', found.*{found}"):
-        run_checks(images())
+    findings = run_checks(images(facts=[ImageFacts("c0", error="truncated"), *ordinary(40)[1:]]))
 
-
-def test_a_severity_that_does_not_exist_becomes_an_error(register: Register) -> None:
-    register(lambda given: [given.finding("x", "y", severity="fatal")])
-
-    with pytest.raises(DataError, match="severity note or warning or problem, found 'fatal'"):
-        run_checks(images())
+    assert [finding.kind for finding in findings] == ["unreadable", "check-failed"]
+    assert findings[1].message.startswith("The audit check 'mine' could not be done: ")
+    assert found in findings[1].message
+    assert findings[1].message.endswith("Correct, update or remove the script that registers it.")
+    assert findings[1].severity == "warning"
 
 
 def test_a_name_is_registered_once() -> None:

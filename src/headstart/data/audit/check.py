@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +18,9 @@ from headstart.data.duplicates.groups import exact_duplicates
 from headstart.data.finding import NAMED, Finding
 from headstart.data.image_index import SIGNATURE_SIDE, ImageFacts
 from headstart.data.image_set import Sample
-from headstart.errors import DataError, shown
+from headstart.errors import RecipeError, shown
+from headstart.foreign_code import foreign_code
+from headstart.plain import to_plain
 from headstart.public_api import public_api
 from headstart.registry import Registry
 
@@ -189,36 +193,49 @@ def register_check(name: str) -> Callable[[Check], Check]:
 
 
 def run_checks(images: AuditInput) -> list[Finding]:
-    """What all checks found, in the order of the checks.
-
-    Raises:
-        DataError: a check from outside headstart raises or returns something else than findings.
-    """
+    """What all checks found, in the order of the checks; one from outside that fails is a finding of its own."""
     found: list[Finding] = []
     for name in CHECKS:
-        check = CHECKS[name]
-        found += check(images) if name in _OWN else _run_foreign(name, check, images)
+        found += CHECKS[name](images) if name in _OWN else _run_foreign(name, images)
     return found
 
 
-def _run_foreign(name: str, check: Check, images: AuditInput) -> list[Finding]:
+def _run_foreign(name: str, images: AuditInput) -> list[Finding]:
+    """What a check from outside found, or that it could not be done: what headstart itself found is not lost by it."""
     try:
-        found = list(check(images))
-    except Exception as error:  # foreign code: whatever it raises, the user learns whose it is; the cause is chained
-        raise _check_failed(name, check, f"{type(error).__name__}: {error}") from error
-    others = [type(one).__name__ for one in found if not isinstance(one, Finding)]
-    if others:
-        raise _check_failed(name, check, f"{others[0]} among what it returns")
+        check = CHECKS[name]
+        with foreign_code():
+            found = list(itertools.islice(check(images), NAMED + 1))
+        if len(found) > NAMED:
+            raise TypeError(f"it returns more than {NAMED} findings")
+        for one in found:
+            _check_finding(one)
+    except RecipeError as error:  # its package cannot be imported
+        return [_failed(name, error.found)]
+    except Exception as error:  # foreign code: whatever it raises, the user learns whose it is
+        return [_failed(name, f"{type(error).__name__}: {error}")]
     return found
 
 
-def _check_failed(name: str, check: Check, found: str) -> DataError:
-    return DataError(
-        expected=f"a list of findings from the audit check {name!r}",
-        found=shown(found),
-        where=f"{check.__module__}.{getattr(check, '__qualname__', type(check).__name__)}",
-        hint="It is not part of headstart: fix it, or remove the package or script that registers it.",
-    )
+def _check_finding(one: object) -> None:
+    """Refuse what could not be shown or written later.
+
+    Raises:
+        TypeError: it is no finding, or holds something else than text and plain values.
+    """
+    if not isinstance(one, Finding):
+        raise TypeError(f"{type(one).__name__} among the findings it returns")
+    for field in ("kind", "message"):
+        if not isinstance(getattr(one, field), str):
+            raise TypeError(f"a finding whose {field} is {type(getattr(one, field)).__name__}, not a text")
+    json.dumps(to_plain(one), allow_nan=False)
+
+
+def _failed(name: str, reason: str) -> Finding:
+    owner = CHECKS.owner(name)
+    words = shown(reason.partition("\n")[0])
+    message = f"The audit check {name!r} could not be done: {words}. Correct, update or remove {owner}."
+    return Finding("check-failed", "warning", message, detail={"check": name, "owner": owner, "reason": shown(reason)})
 
 
 def _fixed(values: NDArray[Any]) -> NDArray[Any]:
