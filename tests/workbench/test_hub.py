@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from logging import StreamHandler
 from pathlib import Path
 
 import pytest
@@ -54,15 +56,18 @@ def test_no_token_and_no_signature_is_in_an_error(monkeypatch: pytest.MonkeyPatc
     assert caught.value.found == "RuntimeError: failed with …, … at https://host/file"
 
 
-def test_warnings_of_the_library_hold_addresses_and_are_not_shown(caplog: pytest.LogCaptureFixture) -> None:
+def test_warnings_of_the_library_hold_addresses_and_are_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
     from huggingface_hub.utils import logging
 
     before, logger = logging.get_verbosity(), logging.get_logger("huggingface_hub.file_download")
+    logger.addHandler(handler := StreamHandler(sys.stdout))
+    logger.warning("seen")
     with hub_errors("hf://a/b", expected="files"):
         logger.warning("Error while downloading from https://host/file?Signature=secret")
         assert not logger.isEnabledFor(logging.WARNING)
 
-    assert not caplog.records
+    logger.removeHandler(handler)
+    assert capsys.readouterr().out == "seen\n"
     assert logging.get_verbosity() == before
 
 
