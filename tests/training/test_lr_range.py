@@ -413,3 +413,8 @@ def test_the_value_is_plain_numbers_and_a_sentence() -> None:
     assert values["losses"] == list(found.losses)
     assert values["lrs"][0] == [pytest.approx(1e-5)]
     assert str(found) == values["sentence"]
+
+
+def test_a_rate_that_is_no_number_is_named() -> None:
+    with pytest.raises(TrainingError, match="end_lr above 0, found '1'"):
+        make_lr_fn(1e-3, "1", 10)  # type: ignore[arg-type]

@@ -11,6 +11,7 @@ import torch
 from torch.optim import SGD, lr_scheduler
 
 from headstart.errors import TrainingError
+from headstart.training.schedule import schedule_of
 from small_loops import loop, network, weights
 
 
@@ -144,3 +145,9 @@ def test_early_stopping_may_end_a_training_that_is_longer_than_its_schedule() ->
     sbs.set_early_stopping(1, "loss", min_delta=100)
     sbs.train(50)
     assert sbs.total_epochs == 2
+
+
+def test_a_class_in_the_place_of_a_scheduler_is_named() -> None:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    with pytest.raises(TrainingError, match="the class StepLR, not an object of it"):
+        schedule_of(torch.optim.lr_scheduler.StepLR, optimizer)  # type: ignore[arg-type]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -211,3 +215,36 @@ def test_bf16_trains_under_autocast_with_weights_in_fp32() -> None:
     assert set(seen) == {torch.bfloat16}
     assert sbs.model[0].weight.dtype == torch.float32
     assert sbs.losses[-1] < sbs.losses[0]
+
+
+def _pickled(loop: StepByStep) -> StepByStep:
+    copied: StepByStep = pickle.loads(pickle.dumps(loop))
+    return copied
+
+
+@pytest.mark.parametrize("clip", ["set_clip_grad_value", "set_clip_grad_norm", "set_clip_backprop"])
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, _pickled])
+def test_a_copy_of_a_loop_trains_its_own_model_and_clips_its_own_gradients(
+    clip: str, duplicate: Callable[[StepByStep], StepByStep]
+) -> None:
+    torch.manual_seed(0)
+    model, batch = nn.Linear(4, 2), (10 * torch.randn(8, 4), torch.randint(0, 2, (8,)))
+    loop = StepByStep(model, nn.CrossEntropyLoss(), torch.optim.SGD(model.parameters(), lr=1.0))
+    loop.set_loaders([batch])
+    getattr(loop, clip)(1e-3)
+    loop.train(1)
+    before = model.weight.detach().clone()
+
+    other = duplicate(loop)
+    other.train(1)
+
+    assert torch.equal(model.weight, before)
+    moved = float((other.model.weight.detach() - before).abs().max())
+    assert 0 < moved <= 1.1e-3
+    assert (len(loop.losses), len(other.losses)) == (1, 2)
+
+
+@pytest.mark.parametrize("progress", ["x", 5])
+def test_progress_is_a_word_of_yes_or_no(progress: object) -> None:
+    with pytest.raises(TrainingError, match="progress as True, False or None"):
+        StepByStep(nn.Linear(4, 2), None, None, progress=progress)  # type: ignore[arg-type]

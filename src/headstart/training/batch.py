@@ -12,6 +12,7 @@ from torch.nn.modules.loss import _Loss
 from torch.nn.utils.rnn import PackedSequence
 
 from headstart.errors import TrainingError
+from headstart.training.unfit import unfit_input, unfit_target
 
 Input = Any
 """What a model takes: a tensor, or a mapping or sequence of tensors."""
@@ -93,15 +94,19 @@ def run_model(model: nn.Module, x: Input) -> Any:
     A namedtuple, such as a PackedSequence, is one input.
 
     Raises:
-        TrainingError: a normalisation layer in train mode has a batch of one value to normalise.
+        TrainingError: a normalisation layer in train mode has a batch of one value to normalise; or the kind, type or
+            shape of the input does not fit the network.
     """
     try:
         if isinstance(x, Mapping):
             return model(**x)
         return model(*x) if isinstance(x, tuple) and not hasattr(x, "_fields") else model(x)
-    except ValueError as error:
-        if _ONE_VALUE not in str(error):
-            raise
+    except (TypeError, AttributeError, RuntimeError, ValueError) as error:
+        if not isinstance(error, ValueError) or _ONE_VALUE not in str(error):
+            mistake = unfit_input(model, x, error)
+            if mistake is None:
+                raise
+            raise mistake from error
         raise TrainingError(
             expected="two or more samples in each training batch: batch norm has no deviation over one",
             found="a batch of one",
@@ -166,12 +171,13 @@ def loss_of(loss_fn: Loss, outputs: Any, y: Any) -> Tensor:
     """The loss of a model's output; torch's own losses take one tensor, and get the main output.
 
     Raises:
-        TrainingError: the model returns several outputs, and the loss cannot take them; or the loss is not one number.
+        TrainingError: the model returns several outputs, and the loss cannot take them; the loss is not one real
+            number; or the targets do not fit a loss of torch.
     """
     loss = _loss_of(loss_fn, outputs, y)
-    if isinstance(loss, Tensor) and loss.numel() == 1:
+    if isinstance(loss, Tensor) and loss.numel() == 1 and not loss.is_complex():
         return loss
-    shape = f"of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else ""
+    shape = f"of {loss.dtype} and shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else ""
     raise TrainingError(
         expected="a loss that is one number for the batch, as a tensor",
         found=f"a {type(loss).__name__} {shape}".rstrip(),
@@ -197,7 +203,13 @@ def check_gradient(loss: Tensor, loss_fn: Loss) -> None:
 
 def _loss_of(loss_fn: Loss, outputs: Any, y: Any) -> Any:
     if isinstance(outputs, Tensor):
-        return loss_fn(outputs, y)
+        try:
+            return loss_fn(outputs, y)
+        except Exception as error:
+            mistake = unfit_target(loss_fn, outputs, y, error) if _is_torchs(loss_fn) else None
+            if mistake is None:
+                raise
+            raise mistake from error
     if _is_torchs(loss_fn) or (hasattr(outputs, "_fields") and isinstance(loss_fn, nn.Module)):
         return two_output_loss(loss_fn)(outputs, y)
     try:

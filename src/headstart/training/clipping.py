@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import torch
@@ -45,11 +46,15 @@ class ClipOnArrival(Clip):
     """Clamps each gradient once it is summed, by hooks on the parameters that are trained at the moment."""
 
     def __init__(self, parameters: Parameters, clip_value: float) -> None:
-        super().__init__(lambda: None)
+        super().__init__(_nothing)
         self._parameters, self._limit = parameters, clip_value
         self._hooked: list[nn.Parameter] = []
         self._handles: list[Handle] = []
         self.follow()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without hooks: a copy of the loop places its own, on its own parameters."""
+        return {**vars(self), "_hooked": [], "_handles": []}
 
     def follow(self) -> None:
         """Move the hooks if the model, a layer of it, or what is trained has been replaced."""
@@ -73,13 +78,13 @@ class ClipOnArrival(Clip):
 def clip_by_value(parameters: Parameters, clip_value: float) -> Clip:
     """Every element of every gradient into [-clip_value, clip_value], once per step."""
     limit = _positive(clip_value, "clip_value")
-    return Clip(lambda: nn.utils.clip_grad_value_(parameters(), limit))
+    return Clip(partial(_by_value, parameters, limit))
 
 
 def clip_by_norm(parameters: Parameters, max_norm: float, norm_type: float = 2.0) -> Clip:
     """All gradients by one factor, so that the norm of all together is at most max_norm, once per step."""
     limit = _positive(max_norm, "max_norm")
-    return Clip(lambda: nn.utils.clip_grad_norm_(parameters(), limit, norm_type))
+    return Clip(partial(_by_norm, parameters, limit, norm_type))
 
 
 def clip_as_they_arrive(parameters: Parameters, clip_value: float) -> Clip:
@@ -127,6 +132,18 @@ def check_clipping(clipping: Clipping) -> None:
         where="clipping",
         hint="set_clip_grad_norm(max_norm) and set_clip_grad_value(clip_value) take numbers.",
     )
+
+
+def _nothing() -> None:
+    """The gradients are clipped already."""
+
+
+def _by_value(parameters: Parameters, limit: float) -> None:
+    nn.utils.clip_grad_value_(parameters(), limit)
+
+
+def _by_norm(parameters: Parameters, limit: float, norm_type: float) -> Tensor:
+    return nn.utils.clip_grad_norm_(parameters(), limit, norm_type)
 
 
 def _positive(value: float, name: str) -> float:

@@ -76,7 +76,7 @@ def check_not_empty(batches: int, name: str) -> None:
             expected=f"a {name} loader with at least one batch",
             found="none",
             where="set_loaders",
-            hint="Is the data set empty, or smaller than one batch with drop_last=True?",
+            hint="Is the data set empty, smaller than a batch with drop_last=True, or a generator that is used up?",
         )
 
 

@@ -118,7 +118,7 @@ class LoopState:
     ) -> None:
         self.compat = compat or type(self).compat
         _check_parts(model, loss_fn, optimizer, metrics)
-        _check_options(precision, accumulate, self.compat)
+        _check_options(precision, accumulate, self.compat, progress)
         self._scheduler: LRScheduler | None = None
         self._clipping: Clipping = None
         self.is_batch_lr_scheduler = False
@@ -447,7 +447,11 @@ def _check_parts(
         )
 
 
-def _check_options(precision: str, accumulate: int, compat: str) -> None:
+def _check_options(  # four: the options of the loop
+    precision: str, accumulate: int, compat: str, progress: object
+) -> None:
+    if progress is not None and not isinstance(progress, bool):
+        raise TrainingError(expected="progress as True, False or None", found=repr(progress), where="StepByStep")
     if precision not in PRECISIONS:
         raise TrainingError(expected=f"precision {', '.join(PRECISIONS)}", found=repr(precision), where="StepByStep")
     if isinstance(accumulate, bool) or not isinstance(accumulate, int) or accumulate < 1:

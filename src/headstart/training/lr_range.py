@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -76,7 +77,8 @@ def make_lr_fn(  # the book's signature
     if step_mode not in STEP_MODES:
         raise TrainingError(expected="step_mode 'exp' or 'linear'", found=repr(step_mode), where="make_lr_fn")
     for name, rate in (("the optimizer's learning rate", start_lr), ("end_lr", end_lr)):
-        if not (rate > 0 and math.isfinite(rate)):
+        given: object = rate  # of a notebook
+        if not isinstance(given, numbers.Real) or not (rate > 0 and math.isfinite(rate)):
             raise TrainingError(
                 expected=f"{name} above 0", found=repr(rate), where="make_lr_fn", hint="Start from 1e-6, for example."
             )

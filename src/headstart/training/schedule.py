@@ -107,9 +107,14 @@ def schedule_of(scheduler: kinds.LRScheduler, optimizer: Optimizer, interval: st
     Raises:
         TrainingError: it is none, moves the rates of another optimiser, or the interval is unknown.
     """
-    if not callable(getattr(scheduler, "step", None)):
+    given: object = scheduler  # of a notebook, which no type checker has seen
+    if isinstance(given, type) or not callable(getattr(given, "step", None)):
+        found = f"the class {given.__name__}, not an object of it" if isinstance(given, type) else type(given).__name__
         raise TrainingError(
-            expected="a scheduler of torch.optim.lr_scheduler", found=type(scheduler).__name__, where="set_lr_scheduler"
+            expected="a scheduler of torch.optim.lr_scheduler",
+            found=found,
+            where="set_lr_scheduler",
+            hint="torch.optim.lr_scheduler.StepLR(sbs.optimizer, step_size=10) is one.",
         )
     if getattr(scheduler, "optimizer", optimizer) is not optimizer:
         raise TrainingError(

@@ -35,6 +35,8 @@ from headstart.training.schedule import rates_of
 FIRST_CALL_42 = object()
 """The book's seed, 42, set by the first `train` or `epochs` and left alone by later ones."""
 
+_STEP_FUNCTIONS = ("train_step_fn", "val_step_fn")
+
 StepFunction = Callable[[Any, Any], float]
 
 
@@ -63,6 +65,21 @@ class StepByStep(Diagnostics):
         self._waiting_batches, self._waiting_weight = 0, 0.0  # whose gradients wait for the step
         self.train_step_fn: StepFunction = self._make_train_step_fn()
         self.val_step_fn: StepFunction = self._make_val_step_fn()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what belongs to this very object: step functions that train its model, an open TensorBoard file."""
+        state = {**vars(self), "writer": None}
+        for name in _STEP_FUNCTIONS:
+            if "_make_" in getattr(state[name], "__qualname__", ""):  # not one that was assigned
+                del state[name]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """A copy, or an unpickled one, trains its own model."""
+        vars(self).update(state)
+        for name in _STEP_FUNCTIONS:
+            if name not in state:
+                setattr(self, name, getattr(self, f"_make_{name}")())
 
     def train(self, n_epochs: int, seed: Any = FIRST_CALL_42) -> None:
         """Run so many epochs; see `epochs`, which this exhausts.

@@ -1,0 +1,80 @@
+"""Why a network or a loss failed on a batch, where the batch explains it; asked only after the failure.
+
+What no batch explains is a mistake in the network or the loss of the user, and keeps its own error.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from headstart.errors import TrainingError, first_line
+
+_SHAPES = re.compile(
+    r"cannot be multiplied|size mismatch|to have \d+ channels|expected input\[|Expected \d+D|must match"
+)
+_TYPES = re.compile(r"dtype|[Tt]ype .*(Float|float|Half|Long|Double|double|BFloat16)|scalar type")
+
+
+def unfit_input(model: nn.Module, x: Any, error: Exception) -> TrainingError | None:
+    """The mistake in a network's input; None where its kind, type and shape do not explain the error."""
+    inputs = list(x.values()) if isinstance(x, Mapping) else list(x) if type(x) is tuple else [x]
+    foreign = [one for one in inputs if not isinstance(one, (Tensor, PackedSequence))]
+    where = f"the forward pass of {type(model).__name__}"
+    if foreign and isinstance(error, (TypeError, AttributeError)) and _is_plain(foreign[0]):
+        return TrainingError(
+            expected="tensors as inputs of the network",
+            found=f"{type(foreign[0]).__name__}: {first_line(error)}",
+            where=where,
+            hint="torch.as_tensor(x, dtype=torch.float32) makes one of an array or of a list of rows of one length.",
+        )
+    first = next((one for one in inputs if isinstance(one, Tensor)), None)
+    if first is None or not isinstance(error, RuntimeError):
+        return None
+    weight = next((one for one in model.parameters() if one.is_floating_point()), None)
+    if weight is not None and first.dtype != weight.dtype and _TYPES.search(str(error)):
+        return TrainingError(
+            expected=f"inputs of {weight.dtype}, as the weights are",
+            found=str(first.dtype),
+            where=where,
+            hint="Convert the inputs with x.float(), or the network with model.to(x.dtype).",
+        )
+    if _SHAPES.search(str(error)):
+        return TrainingError(
+            expected="inputs of a shape that the layers take",
+            found=f"{tuple(first.shape)}: {first_line(error)}",
+            where=where,
+            hint="Compare it with the first layer (in_features, in_channels), and each layer with the next.",
+        )
+    return None
+
+
+def unfit_target(loss_fn: Any, outputs: Any, y: Any, error: Exception) -> TrainingError | None:
+    """The mistake in the targets of a loss of torch; None where they do not explain the error."""
+    if not isinstance(outputs, Tensor) or not isinstance(error, (RuntimeError, ValueError, IndexError, TypeError)):
+        return None
+    found, hint = f"{type(y).__name__}: {first_line(error)}", "torch.as_tensor(y) makes a tensor of an array or a list."
+    if isinstance(y, Tensor):
+        found = f"targets {tuple(y.shape)} of {y.dtype}: {first_line(error)}"
+        hint = "Classes: y.long() of shape N for outputs N×C. Yes or no, and numbers: y.float() of the outputs' shape."
+        if not y.is_floating_point() and y.dtype != torch.bool and y.numel() and "out of bounds" in str(error):
+            found = f"labels from {int(y.min())} to {int(y.max())}"
+            hint = "Number the classes from 0, and give the last layer an output for each."
+    elif not _is_plain(y):
+        return None
+    return TrainingError(
+        expected=f"targets that the loss takes with outputs {tuple(outputs.shape)}",
+        found=found,
+        where=getattr(loss_fn, "__name__", type(loss_fn).__name__),
+        hint=hint,
+    )
+
+
+def _is_plain(value: object) -> bool:
+    """Whether a value is of Python or numpy: no network takes it, unless it was written to."""
+    return value is None or type(value).__module__ in ("builtins", "numpy")
