@@ -38,9 +38,11 @@ def test_a_backbone_comes_in_eval_mode_without_gradients(tmp_path: Path) -> None
     assert backbone.stages == ("stem", "stage1", "stage2", "stage3")
 
 
-def test_the_network_of_a_stored_backbone_is_built_when_it_is_asked_for() -> None:
+def test_the_network_of_a_stored_backbone_is_built_when_it_is_asked_for(tmp_path: Path) -> None:
     other, pixels = build_backbone(SPEC, seed=5), torch.randn(2, 3, 32, 32)
-    stored = Backbone.stored(SPEC, {name: tensor.clone() for name, tensor in other.state().items()}, MINE)
+    stored = Backbone.stored(
+        SPEC, {name: tensor.clone() for name, tensor in other.state().items()}, MINE, file=tmp_path
+    )
     assert stored.fingerprint == other.fingerprint
     assert stored.widths == other.widths
     assert "network" not in vars(stored)
@@ -56,6 +58,17 @@ def test_the_network_of_a_stored_backbone_is_built_when_it_is_asked_for() -> Non
         stored.network.get_parameter("conv1.weight").mul_(2)
     assert sum(tensor._version for tensor in stored.tensors) == stored.loaded + 1
     assert not torch.equal(stored.copy().features(pixels), features)
+
+
+def test_a_stored_network_that_does_not_fit_is_refused_with_its_file(tmp_path: Path) -> None:
+    state = {name: tensor for name, tensor in build_backbone(SPEC).state().items() if name != "conv1.weight"}
+    stored = Backbone.stored(SPEC, state, MINE, file=tmp_path / "a.safetensors")
+
+    with pytest.raises(BackboneError, match=r"1 missing: conv1\.weight") as caught:
+        stored.features(torch.zeros(1, 3, 32, 32))
+
+    assert caught.value.where == str(tmp_path / "a.safetensors")
+    assert caught.value.hint == "The file is damaged."
 
 
 def test_its_own_head_gives_logits_when_the_weights_have_one() -> None:

@@ -248,7 +248,7 @@ def test_a_network_that_is_not_built_gets_the_same_weights(pair: tuple[Backbone,
     assert twin.low_precision is not None
     model, scales = model_of(twin), twin.low_precision.scales
     kept = {name: tensor for name, tensor in twin.state().items() if name not in scales}
-    stored = Backbone.stored(twin.spec, kept, twin.weights)
+    stored = Backbone.stored(twin.spec, kept, twin.weights, file=pair[2])
     attach(stored, model, scales)
     pixels = torch.randn(2, 3, stored.preprocess.crop, stored.preprocess.crop)
     assert torch.equal(stored.features(pixels), twin.features(pixels))

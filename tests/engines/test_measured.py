@@ -117,7 +117,7 @@ def test_an_export_that_is_hardly_slower_answers_as_it_needs_no_network(
 ) -> None:
     other = made("cifar_resnet20")
     expected = onnx_forward(other, tmp_path)(noise(other, 1))
-    backbone = Backbone.stored(other.spec, other.state(), other.weights)
+    backbone = Backbone.stored(other.spec, other.state(), other.weights, file=tmp_path)
     keep_measurement(backbone, {"eager": 0.02, "folded": 0.01, "onnxruntime": seconds}, tmp_path)
     forward = measured_forward(backbone, tmp_path)
     assert forward is not None

@@ -8,6 +8,7 @@ import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -70,6 +71,7 @@ class Backbone:
             self.network = network.eval().requires_grad_(False)
         self.unbuilt: Mapping[str, Tensor] = {}
         self.loaded = 0
+        self._file: Path | None = None
         self.preprocess = Preprocess.of(spec)
         self.weights = weights
         self.has_pretrained_head = False
@@ -80,14 +82,14 @@ class Backbone:
         return f"Backbone({self.spec.name}, stages {', '.join(self.stages)})"
 
     @classmethod
-    def stored(cls, spec: BackboneSpec, state: Mapping[str, Tensor], weights: Provenance) -> Backbone:
+    def stored(cls, spec: BackboneSpec, state: Mapping[str, Tensor], weights: Provenance, *, file: Path) -> Backbone:
         """A backbone whose network is built when it is first asked for: an export that is kept answers without it.
 
         Args:
-            spec: of the catalogue. state: as `state()` gave it; nothing is checked.
+            spec: of the catalogue. state: as `state()` gave it; nothing is checked. file: that it was read from.
         """
         backbone = cls(spec, None, weights)
-        backbone.unbuilt = state
+        backbone.unbuilt, backbone._file = state, file
         return backbone
 
     @cached_property
@@ -97,7 +99,12 @@ class Backbone:
             return cast(nn.Module, vars(self)["network"])  # another thread has just built it
         with torch.inference_mode(False):  # a prediction may be the first to ask: its tensors would count no changes
             built = build_backbone(self.spec, draws=False)
-            built.load_state(state)
+            try:
+                built.load_state(state)
+            except BackboneError as error:
+                raise BackboneError(
+                    expected=error.expected, found=error.found, where=self._file, hint="The file is damaged."
+                ) from error
         self.tensors, self.loaded = built.tensors, sum(tensor._version for tensor in built.tensors)
         self.network = built.network  # before it counts as built, for other threads
         self.unbuilt = {}

@@ -123,7 +123,7 @@ def read_classifier(
         preprocess = Preprocess.from_dict(card.preprocess)  # as measured, whatever the spec says by now
         weights = Provenance(*(card.weights.get(key, "") for key in ("source", "sha256", "licence")))
         if module is None and _as_written(contents, preprocess):
-            backbone = Backbone.stored(find_spec(card.backbone), state, weights)
+            backbone = Backbone.stored(find_spec(card.backbone), state, weights, file=path)
         else:
             backbone = _backbone_of(card, module, path)
         if card.precision == "int8":
