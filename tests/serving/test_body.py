@@ -43,14 +43,14 @@ def test_chunks_are_joined() -> None:
     assert read([chunk(b"ab", True), chunk(b"c")], content_type="image/jpeg") == ([b"abc"], False)
 
 
-@pytest.mark.parametrize("end", [b"--x--\r\n", b"", b"--"])
-def test_a_form_that_ends_early_has_its_complete_parts_or_none(end: bytes) -> None:
+@pytest.mark.parametrize("end", [b"--x--\r\n", b"", b"--", b"--x\r\nContent"])
+def test_a_form_that_ends_early_is_refused_and_no_part_of_it_dropped(end: bytes) -> None:
     part = b'--x\r\nContent-Disposition: form-data; name="i"; filename="a"\r\n\r\nabc\r\n'
     kind = "multipart/form-data; boundary=x"
     if end == b"--x--\r\n":
         assert read([chunk(part + end)], content_type=kind) == ([b"abc"], True)
     else:
-        with pytest.raises(Refusal, match="no image"):
+        with pytest.raises(Refusal, match="breaks off"):
             read([chunk(part + end)], content_type=kind)
 
 
@@ -63,6 +63,7 @@ def test_a_form_that_ends_early_has_its_complete_parts_or_none(end: bytes) -> No
         ([chunk(bytes(101))], {}, 413),
         ([chunk(b"a")], {"content_length": "101"}, 413),
         ([chunk(b"a")], {"content_length": "9" * 400}, 413),
+        ([chunk(b"a")], {"content_encoding": "gzip"}, 415),
     ],
 )
 def test_each_way_to_fail_has_its_status(messages: list[dict[str, Any]], headers: dict[str, str], status: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
@@ -30,6 +31,8 @@ async def read_images(request: Request, limits: ServerLimits) -> tuple[list[byte
     form = kind == "multipart/form-data"
     if not form and kind != "application/octet-stream" and not kind.startswith("image/"):
         raise Refusal(415, "send the bytes of one image (image/… or application/octet-stream) or multipart/form-data")
+    if request.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+        raise Refusal(415, "send the images as they are, without Content-Encoding: they are compressed already")
     try:
         body = await asyncio.wait_for(_read(request, limits), limits.body_seconds)
     except asyncio.TimeoutError:
@@ -55,6 +58,13 @@ async def _read(request: Request, limits: ServerLimits) -> bytes:
     return bytes(body)
 
 
+def _check_end(request: Request, body: bytes) -> None:
+    """See that a form is complete: the parser hands out the parts that are, and drops the one that breaks off."""
+    _, values = parse_options_header(request.headers.get("content-type"))
+    if b"--" + values.get(b"boundary", b"") + b"--" not in body:
+        raise Refusal(400, "the form breaks off: the boundary that ends it is missing")
+
+
 async def _parts(request: Request, body: bytes, limits: ServerLimits) -> list[bytes]:
     async def stream() -> AsyncGenerator[bytes, None]:
         yield body
@@ -64,6 +74,7 @@ async def _parts(request: Request, body: bytes, limits: ServerLimits) -> list[by
     )
     try:
         form = await parser.parse()
+        _check_end(request, body)
         return [await file.read() for _, file in form.multi_items() if isinstance(file, UploadFile)]
     except MultiPartException as error:
         many = "Too many" in error.message
