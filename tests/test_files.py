@@ -437,3 +437,14 @@ def test_a_file_system_that_makes_no_folders_is_refused_and_not_asked_for_ever()
     """Linux says of a new folder there that something is missing."""
     with pytest.raises(RunError), work_folder(Path("/proc/run")):
         pass
+
+
+@pytest.mark.parametrize(
+    ("number", "advised"),
+    [(errno.EMFILE, "open files"), (errno.EFBIG, "ulimit -f"), (errno.ENOMEM, "memory"), (errno.ENOTEMPTY, "again")],
+)
+def test_a_limit_of_the_process_is_not_blamed_on_the_folder_or_its_space(number: int, advised: str) -> None:
+    given = "" if number == errno.ENOTEMPTY else files.FOR_RUN
+    error = files.os_error(OSError(number, os.strerror(number)), "out", hint=given)
+    assert advised in str(error.hint)
+    assert "space" not in str(error.hint)

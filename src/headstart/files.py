@@ -37,6 +37,14 @@ _HINTS = {
     errno.ENOENT: "Check the path.",
     errno.ENOTDIR: "Check the path: a file stands where a folder is needed.",
     errno.EIO: "Check the disk and its connection.",
+    errno.ENOTEMPTY: "Run it again: something was put there meanwhile, perhaps by the same command.",
+}
+_CHECK = "Check the path, its permissions and the disk."
+_LIMITS = {  # what no other folder and no free space changes, whatever else is advised
+    errno.EMFILE: "Raise the limit on open files (ulimit -n), or use fewer workers.",
+    errno.ENFILE: "Close other programs: the system can open no more files.",
+    errno.EFBIG: "Raise the limit on the size of a file (ulimit -f), or choose a disk that holds files of this size.",
+    errno.ENOMEM: "Close other programs, or raise the limit on memory.",
 }
 CANNOT = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 """What a file system answers to what it has no means for."""
@@ -59,7 +67,7 @@ def os_error(
         expected=expected or "a file or folder that can be used",
         found=error.strerror or str(error) or type(error).__name__,
         where=_final(printable(where or error.filename or "")),
-        hint=hint or _HINTS.get(error.errno or 0, "Check the path, its permissions and the disk."),
+        hint=_LIMITS.get(error.errno or 0) or hint or _HINTS.get(error.errno or 0, _CHECK),
     )
 
 
