@@ -105,7 +105,8 @@ def test_a_character_that_the_terminal_lacks_is_escaped(encoding: str, tmp_path:
 
 @posix
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGTERM, 143), slow(signal.SIGHUP, 129), slow(signal.SIGINT, 130)]
+    ("number", "code"),
+    [(signal.SIGTERM, 143), slow(signal.SIGHUP, 129), slow(signal.SIGINT, 130), slow(signal.SIGXCPU, 152)],
 )
 def test_a_signal_cleans_up_and_gives_the_usual_exit_code(number: signal.Signals, code: int, tmp_path: Path) -> None:
     process = subprocess.Popen(

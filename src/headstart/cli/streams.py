@@ -114,7 +114,7 @@ def _occupy_closed_descriptors() -> None:
 
 @contextlib.contextmanager
 def signals_as_interrupt() -> Iterator[list[int]]:
-    """Treat SIGTERM, and SIGHUP of a closed terminal, as Ctrl-C; yields the numbers of those that came, of all three.
+    """Treat SIGTERM, SIGHUP of a closed terminal and SIGXCPU of used-up time as Ctrl-C; yields those that came.
 
     Who gets an exception asks what came: compiled code that a signal interrupts may raise one of its own, such as
     matplotlib's "ImportError: initialization failed".
@@ -130,7 +130,7 @@ def signals_as_interrupt() -> Iterator[list[int]]:
                 signal.signal(one, signal.SIG_IGN)
         raise TerminatedError(number)
 
-    wanted = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    wanted = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGXCPU") if hasattr(signal, name)]
     in_main = threading.current_thread() is threading.main_thread()  # only there Python allows it
     python_does = (signal.SIG_DFL, signal.default_int_handler)  # a signal that is ignored, as by nohup, stays so
     given = {one: before for one in wanted if in_main and (before := signal.getsignal(one)) in python_does}
