@@ -12,7 +12,7 @@ import pytest
 import headstart as hs
 from headstart import runtime
 from headstart.features.cache import FeatureCache
-from headstart.untrusted import read_object
+from headstart.untrusted import read_object, write_sealed
 
 
 @pytest.fixture
@@ -111,6 +111,16 @@ def test_nothing_of_a_forgotten_image_is_left_in_the_new_run_or_the_cache(
 
 
 @pytest.mark.slow
+@pytest.mark.slow
+def test_a_folder_that_is_gone_is_not_called_untouched(copied: Path, photos: Path, tmp_path: Path) -> None:
+    values = read_object(copied / "run.json")
+    write_sealed(copied / "run.json", {**values, "source": str(tmp_path / "gone")})
+    name = hs.Run.load(copied).predictions()[0]["path"]
+    found = hs.forget(copied, name, on_event=None)
+    assert f"{tmp_path / 'gone'} is not there" in found.certificate.remains[1]
+    assert f"The image files in {photos} are untouched" not in str(found)
+
+
 def test_a_network_that_was_trained_on_its_images_cannot_forget(fine_tuned: hs.Run, run: hs.Run) -> None:
     with pytest.raises(hs.RunError, match="fine-tuned"):
         hs.forget(fine_tuned, fine_tuned.predictions()[0]["path"], on_event=None)

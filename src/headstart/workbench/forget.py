@@ -221,7 +221,7 @@ def _certificate(
     gone, left = train[doomed[train]], train[~doomed[train]]
     before, part, after = (_statistics(rows, some, stages) for some in (train, gone, left))
     splits = [rows.splits[i] for i in np.flatnonzero(doomed)]
-    source = old.record["source"]
+    source = str(old.record["source"])
     return Certificate(
         removed=tuple(sorted({rows.contents[i] for i in np.flatnonzero(doomed)})),
         splits={split: splits.count(split) for split in sorted(set(splits))},
@@ -234,13 +234,20 @@ def _certificate(
         cache_rows=struck,
         remains=(
             f"The old run {old.folder} still holds them: delete it.",
-            f"The image files in {source} are untouched, and so are copies in {runtime.cache_folder()} of archives or "
-            "of images given in memory.",
+            f"{_files_of(source)}, and so are copies in {runtime.cache_folder()} of archives or of images given in "
+            "memory.",
             "Near duplicates of them, if there are any, stay: headstart audit lists them.",
         ),
         versions=dict(runtime.versions()),
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     )
+
+
+def _files_of(source: str) -> str:
+    """What became of the image files: nothing, but they may be where this run does not know."""
+    if Path(source).exists():
+        return f"The image files in {source} are untouched"
+    return f"{source} is not there: its image files, wherever they are now, are untouched"
 
 
 def _statistics(rows: RunRows, some: Any, stages: tuple[str, ...]) -> SufficientStatistics:
