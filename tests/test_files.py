@@ -441,7 +441,15 @@ def test_a_file_system_that_makes_no_folders_is_refused_and_not_asked_for_ever()
 
 @pytest.mark.parametrize(
     ("number", "advised"),
-    [(errno.EMFILE, "open files"), (errno.EFBIG, "ulimit -f"), (errno.ENOMEM, "memory"), (errno.ENOTEMPTY, "again")],
+    [
+        *(
+            (errno.EMFILE, "open files"),
+            (errno.EFBIG, "ulimit -f"),
+            (errno.ENOMEM, "memory"),
+            (errno.ENOTEMPTY, "again"),
+        ),
+        *((errno.ENOTDIR, "another folder"), (errno.EACCES, "another folder")),
+    ],
 )
 def test_a_limit_of_the_process_is_not_blamed_on_the_folder_or_its_space(number: int, advised: str) -> None:
     given = "" if number == errno.ENOTEMPTY else files.FOR_RUN

@@ -22,11 +22,12 @@ from typing import Any
 
 from headstart import runtime
 from headstart.errors import HeadstartError, RunError
-from headstart.refusals import OF_A_FULL_DISK, refusal
+from headstart.refusals import OF_A_FULL_DISK, OF_A_LIMIT, refusal
 
 FOR_CACHE = "Free some space, or set HEADSTART_CACHE to a folder on a larger disk."
 FOR_RUN = "Free some space, or choose a folder on a larger disk with --out."
 FOR_OUT = "Choose another folder with --out."
+_ELSEWHERE = {FOR_CACHE: "Set HEADSTART_CACHE to another folder.", FOR_RUN: FOR_OUT}  # where space is not what is short
 _HINTS = {
     errno.ENOSPC: "Free some space, or choose a folder on a larger disk.",
     errno.EDQUOT: "Free some space, or choose a folder on another disk.",
@@ -40,12 +41,6 @@ _HINTS = {
     errno.ENOTEMPTY: "Run it again: something was put there meanwhile, perhaps by the same command.",
 }
 _CHECK = "Check the path, its permissions and the disk."
-_LIMITS = {  # what no other folder and no free space changes, whatever else is advised
-    errno.EMFILE: "Raise the limit on open files (ulimit -n), or use fewer workers.",
-    errno.ENFILE: "Close other programs: the system can open no more files.",
-    errno.EFBIG: "Raise the limit on the size of a file (ulimit -f), or choose a disk that holds files of this size.",
-    errno.ENOMEM: "Close other programs, or raise the limit on memory.",
-}
 CANNOT = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 """What a file system answers to what it has no means for."""
 _NO_LOCKS = (*CANNOT, errno.ENOLCK)
@@ -63,11 +58,12 @@ def os_error(
     Args:
         where: the path; empty: the one that the error names. expected, hint: empty: by the kind of refusal.
     """
+    hint = hint if error.errno in OF_A_FULL_DISK else _ELSEWHERE.get(hint, hint)
     return kind(
         expected=expected or "a file or folder that can be used",
         found=error.strerror or str(error) or type(error).__name__,
         where=_final(printable(where or error.filename or "")),
-        hint=_LIMITS.get(error.errno or 0) or hint or _HINTS.get(error.errno or 0, _CHECK),
+        hint=OF_A_LIMIT.get(error.errno or 0) or hint or _HINTS.get(error.errno or 0, _CHECK),
     )
 
 

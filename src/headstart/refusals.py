@@ -10,6 +10,13 @@ import os
 import re
 
 OF_A_FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+OF_A_LIMIT = {
+    errno.EMFILE: "Raise the limit on open files (ulimit -n), or use fewer workers.",
+    errno.ENFILE: "Close other programs: the system can open no more files.",
+    errno.EFBIG: "Raise the limit on the size of a file (ulimit -f), or choose a disk that holds files of this size.",
+    errno.ENOMEM: "Close other programs, or raise the limit on memory.",
+}
+"""What no other folder and no free space changes, and what to do about it."""
 OF_A_DISK = (*OF_A_FULL_DISK, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO)
 """What a disk answers and a server never does: connections have numbers of their own."""
 _WRITTEN = re.compile(r"\(os error (\d+)\)")  # by Rust's standard library, for safetensors
