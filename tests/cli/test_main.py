@@ -269,6 +269,20 @@ def test_an_empty_word_is_refused_and_not_taken_for_the_folder_one_is_in(
     assert "a variable of the shell" in " ".join(answer.err.split())
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows keeps the folder that one is in")
+def test_a_working_folder_that_is_gone_is_said(
+    headstart: Headstart, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    answer = headstart("audit", photos)
+    monkeypatch.chdir(tmp_path)
+
+    assert answer.code == 2
+    assert "the folder you are in" in answer.err
+
+
 @pytest.mark.slow
 def test_remarks_of_pillow_on_odd_files_are_not_printed(photos: Path, tmp_path: Path) -> None:
     """A TIFF of eight bytes makes Pillow warn; the audit names it."""

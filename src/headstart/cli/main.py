@@ -6,6 +6,7 @@ hold; 2 a mistake that the user can fix; 130 stopped (Ctrl-C), 143 by SIGTERM.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import warnings
@@ -32,6 +33,7 @@ from headstart.cli.command import app, command, show_error, show_stopped
 from headstart.cli.streams import StandardStreams, TerminatedError, signals_as_interrupt
 from headstart.cli.tables import console, print_backbones, print_cache, print_engines, print_predictions
 from headstart.errors import RecipeError, near, shown
+from headstart.files import os_error
 from headstart.invocation import started_in_shell
 from headstart.options import AuditOptions, EmbedOptions, EvaluateOptions, PredictOptions, TrainOptions
 from headstart.progress import OnEvent
@@ -420,6 +422,12 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
                 hint="Name the file or the value, or leave the option out; . is the folder you are in.",
             )
         )
+        return 2
+    try:
+        os.getcwd()  # noqa: PTH109 - libraries of torch end the process where it fails, with words of their own
+    except OSError as error:
+        hint = "Go to a folder that is there: cd"
+        show_error(os_error(error, "the folder you are in", expected="a folder to work in", hint=hint))
         return 2
     try:
         with started_in_shell(words):
