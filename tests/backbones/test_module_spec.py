@@ -337,3 +337,25 @@ def test_torchscript_and_weights_of_inference_mode_are_called_what_they_are() ->
         made = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.Linear(8 * 30 * 30, 5))
     with pytest.raises(BackboneError, match=r"made under torch.inference_mode.*: 0\.weight"):
         Backbone.from_module(made, preprocess={"size": 32})
+
+
+class Attentive(nn.Module):
+    """Maps, weights over places (one channel), and tokens in heads (another number of rows than columns)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maps, self.places, self.heads = nn.Conv2d(3, 8, 3, stride=2, padding=1), nn.Conv2d(8, 1, 1), nn.Identity()
+        self.deeper, self.fc = nn.Conv2d(8, 12, 3, stride=2, padding=1), nn.Linear(12, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.maps(x)
+        x = x * self.places(x).sigmoid()
+        heads = self.heads(x.flatten(2).transpose(1, 2).unflatten(2, (4, 2)).transpose(1, 2))  # N×4×256×2
+        x = self.deeper(x + heads.mean((1, 2, 3), keepdim=True).relu())
+        return self.fc(x.mean((2, 3)))  # type: ignore[no-any-return]
+
+
+def test_weights_over_places_and_heads_of_attention_are_no_stages() -> None:
+    backbone = Backbone.from_module(Attentive(), preprocess={"size": 32})
+
+    assert stages_of(backbone) == [("maps", 8, "map", "output"), ("fc", 12, "vector", "input")]

@@ -98,6 +98,15 @@ def test_a_rate_is_judged_by_what_the_optimiser_does_with_it(kind, rate: float, 
     assert list(findings(diagnosis, "learning rate out of range")) == severity
 
 
+@pytest.mark.parametrize(("eps", "found"), [(1e-8, 0), (1e-3, 0), (1.0, 0), (10.0, 1)])
+def test_a_large_epsilon_of_adam_is_a_warning(eps: float, found: int):
+    network = small()
+    diagnosis = doctor(network, optimizer=torch.optim.Adam(network.parameters(), eps=eps))
+    issues = [one for one in diagnosis.findings if one.name == "learning rate out of range"]
+    assert [one.severity for one in issues] == ["warning"] * found
+    assert all("the rate is in effect 0.0001" in one.found for one in issues)
+
+
 def test_a_schedule_may_begin_at_zero():
     network = small()
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)

@@ -19,6 +19,7 @@ from headstart.hooks import watch_inputs, watch_outputs
 Stages = Mapping[str, str] | Sequence[Stage]
 """Name of a stage → path of its module, in forward order; or complete Stages."""
 
+_CHANNELS = 3  # of the image; fewer are weights over places, not features
 _MOST_MAPS = 4
 _SHAPES = {2: "vector", 3: "tokens-mean", 4: "map"}  # number of axes → pool
 _IMAGES = 2  # of the pass that measures; a stage has a row for each
@@ -210,14 +211,23 @@ def _default_stages(module: nn.Module, calls: Sequence[_Call], head: _Call | Non
         )
     last = _stage("final", before[-1], module) if head is None else _vector_before(head)
     maps: dict[int, _Call] = {}
-    for call in before:
-        if len(call.output) == 4 and pool_of(call.output, module) == "map" and call.output[2] > 1:
-            maps.pop(call.output[2], None)
-            maps[call.output[2]] = call  # the last, and so the outermost, of each size
+    for call in _maps(before, module):
+        maps.pop(call.output[2], None)
+        maps[call.output[2]] = call  # the last, and so the outermost, of each size
     inner = [_stage(f"stage{i}", call, module) for i, call in enumerate(list(maps.values())[-_MOST_MAPS:], 1)]
     if inner and inner[-1].width == last.width:
         inner.pop()  # the same numbers before pooling
     return (*inner, last)
+
+
+def _maps(calls: Sequence[_Call], module: nn.Module) -> list[_Call]:
+    """Those that give maps of no fewer channels than the image; square ones, as the image is, where there are any.
+
+    Attention has tensors of four axes as well: heads × tokens × width.
+    """
+    shaped = [call for call in calls if len(call.output) == 4 and pool_of(call.output, module) == "map"]
+    maps = [call for call in shaped if call.output[1] >= _CHANNELS and call.output[2] > 1]
+    return [call for call in maps if call.output[2] == call.output[3]] or maps
 
 
 def _vector_before(head: _Call) -> Stage:

@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from headstart.best_practices.examination import Examination
 from headstart.best_practices.rule import Issue, register_rule
 
+_HIGH_EPSILON = 1.0  # Inception was trained with 1.0; usual are 1e-8 to 1e-3
 _HIGH, _HIGH_ADAPTIVE = (
     5.0,
     0.1,
@@ -103,7 +104,7 @@ def weight_decay_on_batch_norm(examination: Examination) -> Iterator[Issue]:
     why="At a rate of 0 nothing changes; far too small a rate changes nothing that float32 can hold; far too large a "
     "rate destroys pretrained weights in the first steps.",
     source="Smith 2017, Cyclical Learning Rates, arXiv:1506.01186, section 3.3",
-    fix="Start from 1e-3 for Adam and 1e-2 for SGD, or find one: StepByStep.lr_range_test.",
+    fix="Start from 1e-3 for Adam (eps=1e-8) and 1e-2 for SGD, or find one: StepByStep.lr_range_test.",
 )
 def learning_rate_out_of_range(examination: Examination) -> Iterator[Issue]:
     """Rates of groups with trained parameters; a schedule may begin at 0, which its `initial_lr` shows."""
@@ -118,6 +119,9 @@ def learning_rate_out_of_range(examination: Examination) -> Iterator[Issue]:
         elif rate >= high:
             severity = "error" if rate >= 10 * high else "warning"
             yield Issue((), f"a learning rate of {rate:g}; above {high:g} training hardly ever survives", severity)
+        if _is_adaptive(group) and float(group.get("eps") or 0) > _HIGH_EPSILON:
+            eps = float(group["eps"])
+            yield Issue((), f"eps of {eps:g} divides each step: the rate is in effect {planned / eps:.1g}", "warning")
 
 
 @register_rule(
