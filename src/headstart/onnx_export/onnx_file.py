@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import onnx
 from headstart.classifier.card import Card
 from headstart.errors import ClassifierError
 from headstart.onnx_export.classifier_onnx import CARD, FACTS
+from headstart.runtime_onnx import SEAL, checksum
 from headstart.untrusted import Untrusted, parse_object, read_bytes
 
 _MOST_BYTES = 2**31  # what one protobuf message holds
@@ -31,9 +33,12 @@ def read_onnx(path: Path) -> OnnxFile:
         ClassifierError: it is missing, damaged, too large, or not such a file.
     """
     try:
-        model = onnx.load_from_string(read_bytes(path, _MOST_BYTES))
+        content = read_bytes(path, _MOST_BYTES)
+        model = onnx.load_from_string(content)
         onnx.checker.check_model(model, full_check=True)
         facts = {one.key: one.value for one in model.metadata_props}
+        if (seal := facts.get(SEAL)) and checksum(content, seal) != seal:
+            raise Untrusted("it is damaged, or was altered since it was written")
         fingerprint = str(parse_object(facts[FACTS])["fingerprint"])
         return OnnxFile(model, Card.from_json(facts[CARD], path), fingerprint)
     except KeyError as error:
@@ -44,6 +49,16 @@ def read_onnx(path: Path) -> OnnxFile:
         raise _wrong(path, str(error)) from error
     except Exception as error:  # protobuf and the checker have kinds of their own
         raise _wrong(path, f"no ONNX model, or a damaged one ({type(error).__name__})") from error
+
+
+def sealed(model: onnx.ModelProto) -> bytes:
+    """A model's bytes, with their own SHA-256 in the metadata; the model itself stays as it is."""
+    place = hashlib.sha256(model.SerializeToString()).hexdigest()  # 64 digits that stand nowhere else in it
+    entry = model.metadata_props.add()
+    entry.key, entry.value = SEAL, place
+    content: bytes = model.SerializeToString()
+    model.metadata_props.remove(entry)
+    return content.replace(place.encode(), checksum(content, place).encode())
 
 
 def _wrong(path: Path, found: str) -> ClassifierError:

@@ -101,6 +101,7 @@ def export(
     quantized = _quantized(session, classifier, model) if to == "onnx-int8" else None
     model = model if quantized is None else quantized.classifier
     from headstart.onnx_export.classifier_onnx import build_onnx  # here: it needs onnx
+    from headstart.onnx_export.onnx_file import sealed
 
     beside = _page_files(session, model, ort_web) if to == "page" else _runtime_files()
     compared = images_of(classifier, images)
@@ -111,7 +112,7 @@ def export(
         report = replace(report, accuracy=quantized.accuracy)
     _check_report(report, folder, input)
     own = None if quantized is None else quantized.classifier
-    files = _write(folder, built.SerializeToString(), report, beside=beside, classifier=own)
+    files = _write(folder, sealed(built), report, beside=beside, classifier=own)
     place = shlex.quote(str(folder if to == "page" else folder / MODEL))
     following = _SERVE.format(place) if to == "page" else f"headstart predict {place} NEW_IMAGES"
     session.on_event(FilesWritten(folder, files, following))

@@ -129,6 +129,8 @@ def rules_of(classifier: Any) -> ImageRules:
     try:
         red, green, blue = (int(value) for value in card["background"])
         depth = int(card.get("bit_depth", 16))
+        if not (8 <= depth <= 16 and all(0 <= one <= 255 for one in (red, green, blue))):
+            raise ValueError(f"{card['background']} and {depth}")
     except (KeyError, TypeError, ValueError) as error:
         raise _wrong("its card", f"no background or bit depth: {error}") from error
     return ImageRules(background=(red, green, blue), bit_depth=depth, keep_damaged=True)
@@ -139,7 +141,7 @@ def stream_onnx(classifier: Any, images: Iterable[Path | bytes | Frame]) -> Iter
     rules = rules_of(classifier)
     for image in images:
         if isinstance(image, Frame):
-            yield Prediction(name=image.name, **classifier.answer(classifier.run(image.rgb)))
+            yield Prediction(name=image.name, **classifier.answer(_run(classifier, image.rgb)))
             continue
         name = str(image) if isinstance(image, Path) else "<bytes>"
         try:
@@ -147,8 +149,15 @@ def stream_onnx(classifier: Any, images: Iterable[Path | bytes | Frame]) -> Iter
         except BadImage as bad:
             yield Prediction(name=name, label=None, probability=0.0, probabilities={}, error=bad.reason)
             continue
-        answer = classifier.answer(classifier.run(opened.rgb))
+        answer = classifier.answer(_run(classifier, opened.rgb))
         yield Prediction(name=name, damaged=opened.damage or opened.suspicion, **answer)
+
+
+def _run(classifier: Any, rgb: Any) -> Any:
+    try:
+        return classifier.run(rgb)
+    except ValueError as error:
+        raise _wrong("its graph", str(error)) from error
 
 
 def _wrong(file: object, found: str) -> ClassifierError:
