@@ -206,7 +206,7 @@ def _loss_of(loss_fn: Loss, outputs: Any, y: Any) -> Any:
         try:
             return loss_fn(outputs, y)
         except Exception as error:
-            mistake = unfit_target(loss_fn, outputs, y, error) if _is_torchs(loss_fn) else None
+            mistake = unfit_target(loss_fn, outputs, y, error=error) if _is_torchs(loss_fn) else None
             if mistake is None:
                 raise
             raise mistake from error

@@ -54,7 +54,7 @@ def unfit_input(model: nn.Module, x: Any, error: Exception) -> TrainingError | N
     return None
 
 
-def unfit_target(loss_fn: Any, outputs: Any, y: Any, error: Exception) -> TrainingError | None:
+def unfit_target(loss_fn: Any, outputs: Any, y: Any, *, error: Exception) -> TrainingError | None:
     """The mistake in the targets of a loss of torch; None where they do not explain the error."""
     if not isinstance(outputs, Tensor) or not isinstance(error, (RuntimeError, ValueError, IndexError, TypeError)):
         return None
