@@ -25,7 +25,7 @@ X, Y = torch.randn(6, 4), torch.tensor([0, 1, 0, 1, 1, 0])
         (np.ones((6, 4)), "found ndarray"),
         ([[1.0] * 4] * 6, "found list"),
         ((X.numpy(),), "found ndarray"),
-        (X.double(), r"inputs of torch\.float32, as the weights are, found torch\.float64"),
+        (X.double(), r"as the weights are, found torch\.float64.*x\.to\(torch\.float32\)"),
         (X.long(), r"found torch\.int64"),
         (X[:, :3], r"a shape that the layers take, found \(6, 3\)"),
     ],

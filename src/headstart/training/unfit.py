@@ -42,7 +42,7 @@ def unfit_input(model: nn.Module, x: Any, error: Exception) -> TrainingError | N
             expected=f"inputs of {weight.dtype}, as the weights are",
             found=str(first.dtype),
             where=where,
-            hint="Convert the inputs with x.float(), or the network with model.to(x.dtype).",
+            hint=f"Convert the inputs with x.to({weight.dtype}), or the network with model.to({first.dtype}).",
         )
     if _SHAPES.search(str(error)):
         return TrainingError(
