@@ -10,7 +10,6 @@ import hashlib
 import io
 import json
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,6 @@ from PIL import Image, ImageOps
 _REDUCED = 32_000_000  # pixels from which an image is halved while it is opened, as headstart does
 _MOST_RESIZED = 16_000_000  # pixels after the resize; of longer strips only the middle is resized
 _CPU = Path("/proc/cpuinfo")  # Linux lists the instruction sets there
-
 SEAL = "headstart-sha256"  # key of the checksum in the model's metadata; files of before 0.3 have none
 
 
@@ -52,13 +50,12 @@ class OnnxClassifier:
             facts = self.session.get_modelmeta().custom_metadata_map
             self.card: dict[str, Any] = json.loads(facts["headstart"])
             self.known: dict[str, Any] = json.loads(facts.get("headstart-familiarity", "{}"))
-            self._distances = np.array(self.known.get("distances", []), np.float32)
+            self._distances = np.array([*self.known.get("distances", []), np.inf], np.float32)
             self._names = dict(enumerate(self.known.get("names", [])))
-            self.classes = tuple(map(str, self.card["classes"]))
+            self.classes = tuple(self.card["classes"])
             self.outputs = {output.name: output.shape for output in self.session.get_outputs()}
             self.input = self.session.get_inputs()[0].name
-            names = self.card["classes"] if isinstance(self.card["classes"], list) else []
-            known = len({name for name in names if isinstance(name, str) and name})
+            known = len({*map(str.strip, self.classes)} - {""})  # texts, all different
             if self.outputs["probabilities"][-1] != known or self.input not in ("image", "prepared"):
                 raise ValueError("its outputs are not those of its classes")
             threshold = (self.card.get("familiarity") or {}).get("threshold")
@@ -73,13 +70,10 @@ class OnnxClassifier:
         return self.answer(self.run(self.open(image)))
 
     def run(self, *images: np.ndarray) -> dict[str, np.ndarray]:
-        """All outputs, N rows each, of N images H×W×3 uint8, RGB and upright, each of any size: `probabilities`,
-        `scores` (before the softmax), `features`, and where the file has them `familiar`, `nearest`, `set`, `atypical`.
-        """
-        if self.input == "prepared":
-            batches = [np.stack([self.prepare(image) for image in images])]
-        else:
-            batches = [np.ascontiguousarray(image) for image in images]
+        """All outputs, N rows each, of N images H×W×3 uint8, RGB and upright: `probabilities`, `scores` (before the
+        softmax), `features`, and where the file has them `familiar`, `nearest`, `set`, `atypical`."""
+        ready = [self.prepare(image) if self.input == "prepared" else np.ascontiguousarray(image) for image in images]
+        batches = [np.stack(ready)] if self.input == "prepared" else ready
         try:
             found = [self.session.run(list(self.outputs), {self.input: batch}) for batch in batches]
         except Exception as error:  # as above
@@ -88,30 +82,22 @@ class OnnxClassifier:
             raise ValueError("the file's answers are no numbers: its weights are damaged")
         return {name: np.concatenate(rows) for name, rows in zip(self.outputs, zip(*found, strict=True), strict=True)}
 
-    def answer(self, found: Mapping[str, np.ndarray], at: int = 0) -> dict[str, Any]:
+    def answer(self, found: dict[str, np.ndarray], at: int = 0) -> dict[str, Any]:
         """What is said of image number `at`, from what `run` gave; None where the file does not say."""
         row = found["probabilities"][at]
         order = np.argsort(-row, kind="stable")
-        familiar = percentile = members = atypical = None
+        familiar = percentile = None
         nearest = self._names.get(int(found["nearest"][at])) if "nearest" in found else None
         if "familiar" in found:
-            distance = found["familiar"][at]
+            distance, known = found["familiar"][at], self._distances
             familiar = None if self._threshold is None else bool(distance <= self._threshold)
-            if len(self._distances):
-                percentile = 100 * (1 + int((self._distances >= distance).sum())) / (len(self._distances) + 1)
-        if "set" in found:
-            members = tuple(self.classes[i] for i in order if found["set"][at, i])
-            atypical = bool(found["atypical"][at])
-        return {
-            "label": self.classes[order[0]],
-            "probability": float(row[order[0]]),
-            "probabilities": {self.classes[i]: float(row[i]) for i in order},
-            "familiar": familiar,
-            "familiarity_percentile": percentile,
-            "nearest_image": nearest,
-            "prediction_set": members,
-            "atypical": atypical,
-        }
+            percentile = 100 * int((known >= distance).sum()) / len(known) if len(known) > 1 else None
+        members = tuple(self.classes[i] for i in order if found["set"][at, i]) if "set" in found else None
+        atypical = bool(found["atypical"][at]) if "set" in found else None
+        said: dict[str, Any] = {"label": self.classes[order[0]], "probability": float(row[order[0]])}
+        said |= {"probabilities": {self.classes[i]: float(row[i]) for i in order}}
+        said |= {"familiar": familiar, "familiarity_percentile": percentile, "nearest_image": nearest}
+        return {**said, "prediction_set": members, "atypical": atypical}
 
     def open(self, image: str | Path | bytes) -> np.ndarray:
         """H×W×3 uint8: turned as its EXIF tag says, transparency over the background; ValueError: no usable image."""
@@ -125,19 +111,15 @@ class OnnxClassifier:
             raise ValueError(f"cannot be opened: {error}") from error
 
     def _rgb(self, image: Image.Image) -> Image.Image:
-        if image.mode.startswith("I"):  # 16 bits
-            values = np.asarray(image).astype(np.float64)
-            levels = (values * (255 / (2 ** self.card.get("bit_depth", 16) - 1))).round()
-            if values.min() < 0 or values.max() > 65535:
-                raise ValueError("its values are not of 16 bits")
-            image = Image.fromarray(levels.clip(0, 255).astype(np.uint8))
-        if image.mode == "F":
-            raise ValueError("its values are floats: save it with 8 bits")
+        if image.mode[0] in "IF":  # 16 bits, or floats
+            values, most = np.asarray(image).astype(np.float64), 2 ** self.card.get("bit_depth", 16) - 1
+            if image.mode == "F" or values.min() < 0 or values.max() > 65535:
+                raise ValueError("its values are no whole numbers of 16 bits: save it with 8 bits")
+            image = Image.fromarray((values * (255 / most)).round().clip(0, 255).astype(np.uint8))
         if not image.has_transparency_data:
             return image.convert("RGB")
-        layer = image.convert("RGBA")
-        below = Image.new("RGBA", layer.size, (*self.card["background"], 255))
-        return Image.alpha_composite(below, layer).convert("RGB")
+        below = Image.new("RGBA", image.size, (*self.card["background"], 255))
+        return Image.alpha_composite(below, image.convert("RGBA")).convert("RGB")
 
     def prepare(self, rgb: np.ndarray) -> np.ndarray:
         """3×S×S uint8 for the input `prepared`: resized and cropped as the classifier's card says, by Pillow."""
@@ -148,8 +130,7 @@ class OnnxClassifier:
             rows, columns = (max(length - most * short, 0) // 2 for length in rgb.shape[:2])
             rgb = rgb[rows : rgb.shape[0] - rows, columns : rgb.shape[1] - columns]
         height, width = (side * length // short if keep else side for length in rgb.shape[:2])
-        mode = Image.Resampling[card["interpolation"].upper()]
-        image = Image.fromarray(np.ascontiguousarray(rgb)).resize((width, height), mode)
+        image = Image.fromarray(rgb).resize((width, height), Image.Resampling[card["interpolation"].upper()])
         left, top = (round(off / 2) if off > 0 else int(off / 2) for off in (width - crop, height - crop))
         return np.moveaxis(np.array(image.crop((left, top, left + crop, top + crop))), 2, 0)  # black beyond its edges
 
