@@ -221,8 +221,10 @@ def _as_written(contents: _Contents, preprocess: Preprocess) -> bool:
     It fits then, and need not be built to be checked.
     """
     card = contents.card
-    own = card.module or card.backbone in REGISTERED or card.precision == "bfloat16"  # which folds the network at once
-    return not own and preprocess.crop == find_spec(card.backbone).crop and contents.checksum == contents.actual
+    if card.module or card.precision == "bfloat16":  # a user's network; or one that is folded at once
+        return False
+    spec = find_spec(card.backbone)
+    return bool(spec.builder) and preprocess.crop == spec.crop and contents.checksum == contents.actual
 
 
 def _read(path: Path, shown: Path | None = None) -> _Contents:

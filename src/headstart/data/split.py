@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from headstart.data.finding import Finding
 from headstart.errors import DataError, RecipeError
@@ -171,6 +169,9 @@ def merge_groups(count: int, groupings: Sequence[Sequence[Hashable | None]]) -> 
             if group is not None and (start := first.setdefault(group, index)) != index:
                 pairs.append((start, index))
     starts, ends = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+    from scipy.sparse import coo_array  # here: a fifth of a second to import, which a prediction never needs
+    from scipy.sparse.csgraph import connected_components
+
     graph = coo_array((np.ones(len(pairs), np.bool_), (starts, ends)), shape=(count, count))
     _, components = connected_components(graph, directed=False)
     _, appearance, component = np.unique(components, return_index=True, return_inverse=True)
