@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from headstart.errors import RecipeError
-from headstart.registry import Registry
+from headstart.registry import Registry, foreign_code
 
 
 def a_registry() -> Registry[object]:
@@ -142,3 +142,15 @@ def test_a_name_that_two_packages_offer_is_said(tmp_path: Path, monkeypatch: pyt
     assert own is sys.modules["colorsys"].rgb_to_hsv
     assert registry.is_own("own")
     assert not registry.is_own("red")
+
+
+@pytest.mark.parametrize("code", [0, 3, "bye", None])
+def test_leaving_python_is_an_error(code: object) -> None:
+    with pytest.raises(RuntimeError, match=r"it called sys\.exit"), foreign_code():
+        sys.exit(code)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt])
+def test_other_errors_and_ctrl_c_pass(kind: type[BaseException]) -> None:
+    with pytest.raises(kind), foreign_code():
+        raise kind

@@ -11,13 +11,26 @@ import importlib
 import importlib.metadata
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
 from headstart.errors import RecipeError, near
-from headstart.foreign_code import foreign_code
 from headstart.public_api import public_api
 
 _Value = TypeVar("_Value")
+
+
+@contextmanager
+def foreign_code() -> Iterator[None]:
+    """`sys.exit` inside is an error like any other; Ctrl-C stays what it is.
+
+    Raises:
+        RuntimeError: the code asked to leave Python, which is not for a plug-in to decide.
+    """
+    try:
+        yield
+    except SystemExit as left:
+        raise RuntimeError(f"it called sys.exit({left.code!r})") from left
 
 
 class Registry(Mapping[str, _Value], Generic[_Value]):

@@ -26,7 +26,6 @@ LEAVES = {
     "plain",
     "public_api",
     "refusals",
-    "foreign_code",
     "registry",
     "untrusted",
     "wording",

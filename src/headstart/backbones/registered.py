@@ -14,9 +14,9 @@ from headstart.backbones.module_spec import Stages
 from headstart.backbones.preprocess import Preprocess
 from headstart.backbones.spec import BackboneSpec
 from headstart.errors import BackboneError, HeadstartError, first_line, near
-from headstart.foreign_code import foreign_code
 from headstart.preserve import torch_settings_kept
 from headstart.public_api import fits, in_words, public_api
+from headstart.registry import foreign_code
 
 _Function = TypeVar("_Function", bound=Callable[[], "nn.Module | Backbone"])
 

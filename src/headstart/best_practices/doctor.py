@@ -15,11 +15,11 @@ from headstart.best_practices.examination import Batch, Examination, Loss, NotAp
 from headstart.best_practices.rule import SEVERITIES, DoctorFinding, Issue, Rule
 from headstart.best_practices.rules import RULES, own_rules
 from headstart.errors import BackboneError, RecipeError, first_line
-from headstart.foreign_code import foreign_code
 from headstart.inspection.inspected_images import InspectedImages
 from headstart.inspection.inspected_model import InspectedModel, Model, inspected_model
 from headstart.inspection.module_attributes import attributes_kept
 from headstart.preserve import torch_settings_kept
+from headstart.registry import foreign_code
 
 MOST_ISSUES = 1000
 """The most issues of one rule that are looked at: one from outside may yield them without end."""

@@ -8,9 +8,8 @@ from torch import Tensor
 from headstart.backbones.backbone import Backbone
 from headstart.engines.forward import Forward
 from headstart.errors import BackboneError, HeadstartError, first_line
-from headstart.foreign_code import foreign_code
 from headstart.preserve import preserve, torch_settings_kept
-from headstart.registry import ENGINES
+from headstart.registry import ENGINES, foreign_code
 
 
 def foreign_forward(name: str, backbone: Backbone) -> Forward:

@@ -13,10 +13,9 @@ import numpy as np
 from scipy.special import log_softmax
 
 from headstart.errors import DataError, RecipeError
-from headstart.foreign_code import foreign_code
 from headstart.heads.regularization_path import LabelledFeatures, Labels, Matrix, RegularizationPath, Validation
 from headstart.progress import OnProgress, no_progress
-from headstart.registry import HEADS
+from headstart.registry import HEADS, foreign_code
 
 FOLDS = 5  # the usual compromise of bias and time
 

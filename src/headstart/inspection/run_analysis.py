@@ -15,7 +15,6 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from headstart.errors import DataError, HeadstartError, RecipeError, first_line
-from headstart.foreign_code import foreign_code
 from headstart.inspection.batch_norm.preprocessing_check import PreprocessingCheck, check_preprocessing
 from headstart.inspection.catalogue import ANALYSES, find_analysis
 from headstart.inspection.inspected_images import InspectedImages
@@ -24,6 +23,7 @@ from headstart.inspection.inspection_result import InspectionResult, Table
 from headstart.inspection.module_attributes import attributes_kept
 from headstart.plain import to_plain
 from headstart.preserve import preserve, torch_settings_kept
+from headstart.registry import foreign_code
 
 
 def run_analysis(

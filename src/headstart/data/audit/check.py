@@ -19,10 +19,9 @@ from headstart.data.finding import NAMED, Finding
 from headstart.data.image_index import SIGNATURE_SIDE, ImageFacts
 from headstart.data.image_set import Sample
 from headstart.errors import RecipeError, shown
-from headstart.foreign_code import foreign_code
 from headstart.plain import to_plain
 from headstart.public_api import public_api
-from headstart.registry import Registry
+from headstart.registry import Registry, foreign_code
 
 Group = tuple[int, ...]
 """Indices of images that belong together, ascending."""
