@@ -22,6 +22,7 @@ def test_mistakes_are_errors_of_ours(tmp_path: Path) -> None:
         Client("file:///etc/passwd")
 
 
+@pytest.mark.slow
 def test_it_needs_no_torch() -> None:
     code = "import sys, headstart.client; print({'torch', 'numpy'} & set(sys.modules))"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

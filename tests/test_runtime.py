@@ -75,6 +75,7 @@ class _Value:
     itself: _Value | None = None
 
 
+@pytest.mark.slow
 def test_no_search_for_cycles_begins_inside(collector_on: None) -> None:
     searches: list[int] = []
 

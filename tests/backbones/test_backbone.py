@@ -133,6 +133,7 @@ def test_of_many_wrong_tensors_the_first_eight_are_named() -> None:
         build_backbone(SPEC).load_state({})
 
 
+@pytest.mark.slow
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     save_file(_state(), tmp_path / "cifar.safetensors")
 
@@ -157,6 +158,7 @@ def test_a_size_that_the_network_cannot_take_is_refused(name: str, side: int, ow
     assert backbone.preprocess.crop == own
 
 
+@pytest.mark.slow
 def test_the_random_backbone_is_drawn_from_its_seed_alone() -> None:
     torch.manual_seed(1)
     one = load_backbone("random", seed=3)

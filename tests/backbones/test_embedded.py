@@ -37,6 +37,7 @@ def test_it_is_small_and_quick_enough_to_be_shipped() -> None:
     assert not any(tensor.isnan().any() for tensor in read_weights(FOLDER / "embedded.safetensors").state.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [32, 64, 96, 100, 128, 224])
 def test_it_takes_pictures_of_several_sizes(size: int) -> None:
     backbone = load_backbone("embedded")

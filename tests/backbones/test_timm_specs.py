@@ -120,6 +120,7 @@ def test_the_class_token_of_distilled_networks_stays_a_stage_but_is_not_chosen()
     assert row.choose_stages("auto") == ("stage2", "stage3", "pre_logits")
 
 
+@pytest.mark.slow
 def test_a_network_without_a_classifier_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     network = timm.create_model("test_vit", pretrained=False)
     monkeypatch.setitem(network.pretrained_cfg, "classifier", "logits")

@@ -157,6 +157,7 @@ def test_the_one_entry_with_tensors_is_taken_and_named(state: dict[str, Tensor],
     assert loaded.sha256 == tensor_hash(state)
 
 
+@pytest.mark.slow
 def test_of_raw_and_averaged_weights_the_raw_ones_are_taken_and_the_others_can_be_asked_for(
     state: dict[str, Tensor], tmp_path: Path
 ) -> None:
@@ -178,6 +179,7 @@ def test_a_prefix_of_all_names_is_removed_and_said(state: dict[str, Tensor], tmp
     assert backbone.weights.source == f"a.pth, prefix {prefix} removed"
 
 
+@pytest.mark.slow
 def test_averaged_weights_behind_another_prefix_are_named(state: dict[str, Tensor], tmp_path: Path) -> None:
     """As Lightning stores a module with two networks: both are in one state_dict."""
     two = {f"net.{name}": tensor for name, tensor in state.items()}

@@ -126,6 +126,7 @@ def test_an_auxiliary_branch_needs_no_statistics_in_eval_mode():
     assert "statistics never updated" in doctor(Auxiliary()).passed
 
 
+@pytest.mark.slow
 def test_frozen_weights_whose_statistics_will_move_at_the_next_train_are_a_warning():
     network = nn.Sequential(small().requires_grad_(False), nn.Conv2d(4, 2, 1)).eval()
     assert list(findings(doctor(network), "frozen weights with moving statistics")) == ["warning"]
@@ -169,6 +170,7 @@ def test_a_bias_that_something_else_takes_too_is_used():
     assert "bias before batch norm" in doctor(Elsewhere()).passed
 
 
+@pytest.mark.slow
 def test_a_momentum_of_zero_keeps_the_first_statistics_for_ever():
     network = nn.Sequential(small(momentum=0.0), nn.Conv2d(4, 2, 1))
     assert "never change" in findings(doctor(network), "momentum of another framework")["warning"]

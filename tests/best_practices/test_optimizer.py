@@ -79,6 +79,7 @@ def test_an_optimiser_of_a_copy_is_an_error():
     assert list(findings(diagnosis, "parameters missing from the optimiser")) == ["error"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "rate", "severity"),
     [

@@ -25,6 +25,7 @@ def test_a_planted_mistake_is_found(name: str) -> None:
     assert any(mistake.word in finding.name or mistake.word in finding.found for finding in diagnosis.findings)
 
 
+@pytest.mark.slow
 def test_the_network_that_the_mistakes_are_planted_in_is_healthy() -> None:
     torch.manual_seed(0)
     assert doctor(Small()).worst in ("", "advice")

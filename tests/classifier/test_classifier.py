@@ -26,6 +26,7 @@ from headstart.heads.kernel_map import KernelMap, signed_roots
 from headstart.inspection.inspected_model import inspected_model
 
 
+@pytest.mark.slow
 def test_a_round_trip_gives_equal_bits_and_equal_answers(classifier: Classifier, path: Path, photos: Path) -> None:
     images = sorted(photos.rglob("*.png"))[:5]
 
@@ -39,6 +40,7 @@ def test_a_round_trip_gives_equal_bits_and_equal_answers(classifier: Classifier,
     assert again.save(path.with_name("again.safetensors")).read_bytes() == path.read_bytes()
 
 
+@pytest.mark.slow
 def test_one_image_and_many_give_the_same_numbers(classifier: Classifier, photos: Path) -> None:
     images = sorted(photos.rglob("*.png"))[:7]
 
@@ -139,6 +141,7 @@ def with_kernel(classifier: Classifier) -> Classifier:
     return Classifier(classifier.backbone, made, Card.of(classifier.backbone, made, classifier.classes))
 
 
+@pytest.mark.slow
 def test_a_kernel_lies_in_the_one_file_and_gives_equal_answers(
     classifier: Classifier, photos: Path, tmp_path: Path
 ) -> None:

@@ -183,6 +183,7 @@ def own(tmp_path: Path) -> Path:
     return on(Backbone.from_module(Own(), preprocess={"size": 40}, licence="MIT")).save(tmp_path / "own.safetensors")
 
 
+@pytest.mark.slow
 def test_a_classifier_on_a_users_network_loads_with_another_one_of_its_kind(own: Path, photos: Path) -> None:
     torch.manual_seed(0)
     model, image = on(Backbone.from_module(Own(), preprocess={"size": 40}, licence="MIT")), next(photos.rglob("*.png"))

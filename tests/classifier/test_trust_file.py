@@ -39,6 +39,7 @@ def trusted(classifier: Classifier, *, bank: bool = True) -> Classifier:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bank", [True, False])
 def test_a_saved_classifier_gives_the_same_predictions(
     classifier: Classifier, photos: Path, tmp_path: Path, bank: bool

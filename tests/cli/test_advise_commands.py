@@ -9,6 +9,7 @@ import pytest
 from command_line import Headstart
 
 
+@pytest.mark.slow
 def test_a_folder_alone_goes_to_backbones_and_a_mistake_has_no_traceback(headstart: Headstart, tmp_path: Path) -> None:
     for words in (["advise"], ["advise", "backbones"]):
         answer = headstart(*words, str(tmp_path / "gone"), "--backbones", "embedded")

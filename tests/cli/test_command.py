@@ -20,6 +20,7 @@ from headstart.options import ContinueOptions, EvaluateOptions, PredictOptions, 
 from headstart.recipe import Recipe
 
 
+@pytest.mark.slow
 def test_every_field_of_the_recipe_is_an_option_of_train(headstart: Headstart) -> None:
     text = headstart("train", "--help").out
 
@@ -85,6 +86,7 @@ def test_the_common_options_come_first_and_each_field_has_its_group(headstart: H
     assert "images of others are refused [default: those of the images]" in words  # brackets are no markup
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "offered"),
     [
@@ -153,6 +155,7 @@ def test_help_is_a_command_too(headstart: Headstart) -> None:
     assert "predict" in answer.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "place"),
     [

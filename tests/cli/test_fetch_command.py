@@ -66,6 +66,7 @@ def test_what_was_fetched_can_be_trained_on(headstart: Headstart, server: Server
     assert "source.json" not in trained.out
 
 
+@pytest.mark.slow
 def test_a_second_fetch_says_that_nothing_was_downloaded(headstart: Headstart, server: Server) -> None:
     headstart("fetch", server.url("photos.zip"))
 

@@ -38,6 +38,7 @@ def test_without_a_name_all_experiments_are_listed(lab: Lab) -> None:
     assert all(name in out for name in names())
 
 
+@pytest.mark.slow
 def test_the_list_as_json_has_names_and_claims(lab: Lab) -> None:
     _, out, _ = lab("--json")
 

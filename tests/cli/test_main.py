@@ -135,6 +135,7 @@ def test_groups_are_shown_by_their_first_images_and_only_duplicates_as_equal(
     assert "0.png with 1.png with 2.png and 3 more" in printed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [

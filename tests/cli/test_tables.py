@@ -34,6 +34,7 @@ def test_the_cache_names_its_folder_and_its_limit(headstart: Headstart) -> None:
     assert "--cache-limit-gb" in answer.out
 
 
+@pytest.mark.slow
 def test_engines_show_what_was_measured_in_milliseconds(headstart: Headstart, monkeypatch: pytest.MonkeyPatch) -> None:
     from headstart.backbones.backbone import load_backbone
     from headstart.engines.measured import keep_measurement

@@ -23,6 +23,7 @@ def correlation(x: np.ndarray, labels: np.ndarray) -> float:
     return float(max(abs(np.corrcoef(column, labels)[0, 1]) for column in x.T))
 
 
+@pytest.mark.slow
 def test_a_border_is_seen_by_the_border_and_a_centre_is_not(photos: Path, tmp_path: Path) -> None:
     for name in ("disc", "square"):
         (tmp_path / name).mkdir()

@@ -69,6 +69,7 @@ def test_images_of_one_group_do_not_vouch_for_each_other() -> None:
     assert not together[0].is_alarm
 
 
+@pytest.mark.slow
 def test_permuted_labels_bound_what_chance_reaches_in_a_small_set() -> None:
     few = np.arange(12) % 2
     x = np.random.default_rng(1).normal(size=(12, 3))

@@ -24,6 +24,7 @@ def read(path: Path, data: bytes) -> bytes:
         return file.read()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", COMPRESS)
 def test_several_streams_are_one_content_and_zeros_may_follow(tmp_path: Path, kind: str) -> None:
     one, other = COMPRESS[kind](CONTENT), COMPRESS[kind](CONTENT[::-1])

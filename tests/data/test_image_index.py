@@ -173,6 +173,7 @@ def test_a_missing_file_is_a_fact_with_a_reason(tmp_path: Path) -> None:
     assert "cannot be read" in str(fact.error)
 
 
+@pytest.mark.slow
 def test_one_worker_and_many_find_the_same_and_progress_reaches_the_end(folder: Path, tmp_path: Path) -> None:
     for seed in range(3, 30):
         save(folder / f"{seed}.png", scene(seed, (24, 20)))

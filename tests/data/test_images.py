@@ -337,6 +337,7 @@ def test_both_jpeg_decoders_give_the_same_pixels(
     assert (fast.format, fast.mode, fast.notes) == (plain.format, plain.mode, plain.notes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", ["hymenoptera", "rps_photos", "cifar10_sample"])
 def test_both_jpeg_decoders_agree_on_real_photographs(
     folder: str, test_data: Path, monkeypatch: pytest.MonkeyPatch

@@ -132,6 +132,7 @@ def test_all_rows_of_a_workbook_are_read_whatever_size_it_states(workbook: Path,
     assert cells == expected
 
 
+@pytest.mark.slow
 def test_a_mutated_workbook_is_refused_or_gives_the_same_cells(workbook: Path) -> None:
     expected, whole = read_cells(workbook), workbook.read_bytes()
     random, refused = Random(3), 0

@@ -32,6 +32,7 @@ def test_a_changed_byte_in_the_stream_shows_in_data_that_are_left_over(format_: 
     assert another <= 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", [(8, 8), (17, 65), (40, 24), (129, 96)])
 @pytest.mark.parametrize(
     ("kind", "options"),

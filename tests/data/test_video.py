@@ -142,6 +142,7 @@ class PretendedCamera:
         PretendedCamera.released += 1
 
 
+@pytest.mark.slow
 def test_a_camera_gives_red_green_blue_until_enough_frames_came(monkeypatch: pytest.MonkeyPatch) -> None:
     cv2 = pytest.importorskip("cv2", reason="needs headstart[video]")
     monkeypatch.setattr(cv2, "VideoCapture", PretendedCamera)

@@ -308,6 +308,7 @@ def test_an_evil_archive_leaves_nothing_anywhere(
     assert [path.name for path in tmp_path.rglob("*")] == ["data"]
 
 
+@pytest.mark.slow
 def test_a_bomb_is_stopped_and_its_archive_kept_for_those_who_raise_the_limit(
     server: Server, fetch: Fetch, tmp_path: Path
 ) -> None:

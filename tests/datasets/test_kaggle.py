@@ -207,6 +207,7 @@ def test_a_login_that_others_can_read_is_a_warning(fetch: Fetch, tmp_path: Path)
     assert fetched.notes == (f"{path} can be read by others on this machine: chmod 600 {path}",)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", [401, 403, 404])
 def test_without_a_login_a_refusal_says_where_to_get_one_and_where_to_put_it(
     kaggle: Kaggle, fetch: Fetch, tmp_path: Path, code: int
@@ -242,6 +243,7 @@ def test_a_login_file_that_cannot_be_read_is_named(fetch: Fetch, tmp_path: Path)
         fetch()
 
 
+@pytest.mark.slow
 def test_an_error_of_kaggle_is_reported_in_its_own_words(kaggle: Kaggle, fetch: Fetch) -> None:
     kaggle.code = 500
 
@@ -307,6 +309,7 @@ def test_a_full_disk_is_reported_and_not_tried_again(
     assert len(scan(fetch().folder).samples) == 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [{"max_bytes": 4_000_000}, {"max_files": 5}])
 def test_a_data_set_beyond_a_limit_does_not_get_its_name(fetch: Fetch, tmp_path: Path, limit: dict[str, int]) -> None:
     with pytest.raises(DataError, match=r"at most.*--max-gb"):

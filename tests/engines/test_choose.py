@@ -76,6 +76,7 @@ def test_auto_measures_when_many_images_wait_and_uses_the_table_before() -> None
     assert "measured on 8 images" in many.reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("waiting", "tries"), [(20, False), (10**8, True)])
 def test_an_export_is_tried_only_when_many_images_wait(waiting: int, tries: bool) -> None:
     search = EngineSearch(made("cifar_resnet20"), {"folded": folded_forward, "onnxruntime": unavailable})

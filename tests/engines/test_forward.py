@@ -30,6 +30,7 @@ def test_folded_gives_the_features_of_every_backbone(name: str) -> None:
     assert furthest(backbone, folded_forward(backbone)(pixels), pixels) <= TOLERANCE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("images", [1, 2, 7, 33])
 def test_a_batch_of_any_size_gives_the_same_features(images: int) -> None:
     backbone = made("cifar_resnet20")
@@ -52,6 +53,7 @@ def test_without_packed_convolutions_the_folded_engine_gives_the_same_features()
     assert furthest(backbone, folded_forward(backbone, packed=False)(pixels), pixels) <= TOLERANCE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("build", [eager_forward, folded_forward, lambda backbone: device_forward(backbone, "cpu")])
 def test_train_mode_of_the_network_changes_no_feature(build) -> None:  # type: ignore[no-untyped-def]
     backbone = made("cifar_resnet20")

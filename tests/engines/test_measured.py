@@ -61,6 +61,7 @@ def test_a_folder_that_cannot_be_written_costs_the_measurement_only(tmp_path: Pa
     assert read_measurement(made("cifar_resnet20"), tmp_path) is None
 
 
+@pytest.mark.slow
 def test_auto_takes_what_was_fastest_before_and_measures_nothing_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -78,6 +79,7 @@ def test_auto_takes_what_was_fastest_before_and_measures_nothing_again(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("missing", "kept"), [((), False), (("onnxruntime",), True)])
 def test_a_measurement_without_onnxruntime_decides_only_where_that_is_not_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: tuple[str, ...], kept: bool

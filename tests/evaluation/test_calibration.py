@@ -289,6 +289,7 @@ def test_an_error_of_nothing_is_zero_and_stays_uncertain() -> None:
     assert 0.03 < found.ece.high < 0.08
 
 
+@pytest.mark.slow
 def test_the_error_without_its_noise_is_below_the_plain_one_and_in_its_interval() -> None:
     for seed in range(10):
         logits, y = drawn(153, 4, 1.0, seed)
@@ -344,6 +345,7 @@ def test_all_correct_is_not_certainty() -> None:
     assert not grouped.is_precise
 
 
+@pytest.mark.slow
 def test_a_temperature_from_few_images_is_shrunk_and_one_from_many_is_not() -> None:
     for n, least, most in ((23, 1.3, 2.6), (20_000, 3.8, 4.2)):
         logits, labels = drawn(n, 4, 4.0, seed=2)

@@ -16,6 +16,7 @@ from headstart.evaluation.intervals import Interval, wilson
 from small_evaluations import evaluation, images
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("missing", [False, True])
 def test_an_evaluation_survives_strict_json(missing: bool) -> None:
     if missing:  # one class without test images, never answered: nan everywhere it can be

@@ -13,6 +13,7 @@ from headstart.figures.style import BLUE, ORANGE
 IMAGE = np.random.default_rng(0).random((12, 12, 3))
 
 
+@pytest.mark.slow
 def test_heat_lies_over_the_grey_image_and_only_positive_evidence_is_drawn():
     heat = np.linspace(-1, 2, 144).reshape(12, 12)
     figure = attribution_figure("cat: 90 %", [HeatmapPanel("image", IMAGE), HeatmapPanel("map", IMAGE, "note", heat)])

@@ -41,6 +41,7 @@ def test_losses_at_or_below_zero_are_drawn_on_a_plain_scale() -> None:
     assert axes.get_ylim()[0] < -1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("losses", [[0.7], [0.7, 0.7], [0.7, 0.66], [2.0, 0.5], [2.0, 0.01], [2.0, 1e-7]])
 def test_the_axes_have_numbers_whatever_the_range_and_epochs_are_whole(losses: list[float]) -> None:
     figure = losses_figure(losses)

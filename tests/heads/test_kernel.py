@@ -37,6 +37,7 @@ def crossed(count: int, seed: int = 0) -> LabelledFeatures:
     return LabelledFeatures.of(view, (sides[:, 0] == sides[:, 1]).astype(np.int64), 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("grouped", [False, True])
 def test_leave_out_scores_are_those_of_scikit_learn_without_the_rows(grouped: bool) -> None:
     view, labels = make_view(COUNT, WIDTH)
@@ -82,6 +83,7 @@ def test_width_and_lambda_have_the_lowest_error_of_all(monkeypatch: pytest.Monke
     assert chosen.losses[chosen.best] == min(losses)
 
 
+@pytest.mark.slow
 def test_an_image_that_is_there_twice_is_no_trouble() -> None:
     view, labels = make_view(COUNT, WIDTH)
     twice = view.take(np.repeat(np.arange(COUNT), 2))
@@ -120,6 +122,7 @@ def test_validation_rows_choose_in_place_of_left_out_ones() -> None:
     np.testing.assert_allclose(path.held_scores, scores, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_auto_takes_the_kernel_where_no_plane_parts_the_classes_and_ridge_where_they_tie() -> None:
     curved = solve_auto(crossed(200))
     assert curved.kind == "kernel"

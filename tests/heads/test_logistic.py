@@ -119,6 +119,7 @@ def test_validation_rows_choose_when_they_are_there() -> None:
     assert path.losses[path.best] == pytest.approx(-np.log(p[np.arange(20), labels[held]]).mean(), abs=1e-3)
 
 
+@pytest.mark.slow
 def test_progress_is_reported_within_one_lambda_and_reaches_no_more_than_its_total() -> None:
     view, labels = make_view(40, 6)
     seen: list[tuple[int, int]] = []

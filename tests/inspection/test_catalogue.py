@@ -61,6 +61,7 @@ def test_a_name_that_is_taken_and_an_unknown_need_are_refused():
         register_analysis("test-needs", needs="pixels")
 
 
+@pytest.mark.slow
 def test_analyses_of_installed_packages_are_listed_and_a_broken_one_says_so(tmp_path, monkeypatch):
     info = tmp_path / "plugin-1.dist-info"
     info.mkdir()

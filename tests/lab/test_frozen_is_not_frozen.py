@@ -30,6 +30,7 @@ def test_features_of_the_same_images_move_only_where_statistics_drift(outcome: E
     assert outcome.number("headstart.freeze: largest change of a weight of the head").value > 1e-4
 
 
+@pytest.mark.slow
 def test_without_training_nothing_drifts_and_the_claim_fails() -> None:
     still = frozen_is_not_frozen.run(epochs=0)
 

@@ -102,6 +102,7 @@ def test_familiarity_and_sets_are_the_classifiers(make: object) -> None:
         assert set(answer) == {"label", "familiar", "nearest_image", "prediction_set", "atypical"}
 
 
+@pytest.mark.slow
 def test_a_fingerprint_changes_with_all_that_answers_depend_on() -> None:
     one = small()
     changed = Classifier(one.backbone, replace(one.head, temperature=2.0), replace(one.card, temperature=2.0))

@@ -68,6 +68,7 @@ def fake_npm(folder: Path, body: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="a script of its own name")
 def test_npm_fetches_the_pinned_tarball_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = tarball(tmp_path / "real.tgz", {f"package/dist/{name}": content for name, content in CONTENT.items()})

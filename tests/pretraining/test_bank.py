@@ -20,6 +20,7 @@ def test_the_same_seed_draws_the_same_bits_and_another_seed_others() -> None:
     assert not np.array_equal(first.silhouettes[0][:2], other.silhouettes[0][:2])
 
 
+@pytest.mark.slow
 def test_every_kind_is_as_frequent_as_the_others() -> None:
     bank = small_bank()
 

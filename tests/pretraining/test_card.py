@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 from safetensors.torch import save_file
 
 from headstart.pretraining.card import write_card
@@ -14,6 +15,7 @@ from headstart.pretraining.gate_result import GateResult
 from pretraining.made_bank import TINY, untaught_teacher
 
 
+@pytest.mark.slow
 def test_the_card_names_every_run_the_teacher_and_the_gate(tmp_path: Path) -> None:
     weights = tmp_path / "embedded.safetensors"
     save_file(untaught_teacher().state(), weights)

@@ -18,6 +18,7 @@ def _noise(count: int, size: int) -> torch.Tensor:
     return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(0))
 
 
+@pytest.mark.slow
 def test_the_teachers_maps_are_those_of_its_layers_before_their_relu() -> None:
     features = untaught_teacher().network.get_submodule("features").eval()
     layers = list(features.children())
@@ -41,6 +42,7 @@ def test_moving_the_teacher_leaves_the_backbone_it_was_made_of_where_it_is() -> 
     assert {weight.dtype for weight in backbone.network.parameters()} == {torch.float32}
 
 
+@pytest.mark.slow
 def test_maps_have_deviation_1_on_what_they_were_measured_on() -> None:
     teacher, pixels = _teacher(64), _noise(6, 64)
 

@@ -42,6 +42,7 @@ def contents(photos: Path, count: int = 3) -> list[bytes]:
     return [path.read_bytes() for path in sorted(photos.rglob("*.png"))[:: 48 // count]][:count]
 
 
+@pytest.mark.slow
 def test_an_image_gets_predicts_answer_bit_for_bit(app: Any, run: hs.Run, photos: Path) -> None:
     for content in contents(photos):
         answer = ask(app, "POST", "/v1/predict", content=content, headers=BYTES)
@@ -56,6 +57,7 @@ def test_an_image_gets_predicts_answer_bit_for_bit(app: Any, run: hs.Run, photos
         assert answer.headers["x-content-type-options"] == "nosniff"
 
 
+@pytest.mark.slow
 def test_a_form_of_several_is_answered_in_order_with_the_bad_ones_named(app: Any, run: hs.Run, photos: Path) -> None:
     first, second, _ = contents(photos)
     files = [("images", ("a", one)) for one in (first, b"no image", second)]
@@ -246,6 +248,7 @@ def test_the_openapi_document_names_every_path_and_an_example(app: Any) -> None:
     assert "multipart/form-data" in predict["requestBody"]["content"]
 
 
+@pytest.mark.slow
 def test_rejected_answers_have_no_class_and_are_counted(run: hs.Run, photos: Path) -> None:
     model = ServedClassifier(run.classifier, pixels=1_000_000)
     (content,) = contents(photos, 1)

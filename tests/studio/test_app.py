@@ -26,6 +26,7 @@ def test_the_page_and_every_file_it_needs_are_served(tmp_path: Path) -> None:
     assert "--ground" in client.ask("GET", "/static/tokens.css").text  # those of the report
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "path",
     ["/static/../app.py", "/static/%2e%2e/app.py", "/static/..%2fapp.py", "/static//etc/passwd", "/static/app.py",

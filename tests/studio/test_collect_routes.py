@@ -61,6 +61,7 @@ def left_over(client: StudioClient) -> list[Path]:
     return list(folder.iterdir()) if folder.exists() else []
 
 
+@pytest.mark.slow
 def test_a_day_of_collecting(client: StudioClient) -> None:
     assert client.post("/api/classes", name="gulls").json() == {"name": "gulls"}
     for seed in range(4):
@@ -167,6 +168,7 @@ def evil_tar() -> bytes:
     return buffer.getvalue()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "content",
     [b"no archive", zipped(**{"..__..__evil.png": png(1)}), evil_tar(), zipped(**{"train.txt": b"x"}), zipped(),
@@ -205,6 +207,7 @@ def test_findings_are_on_the_images_they_name(client: StudioClient) -> None:
     assert len(shown["groups"][0]) == 2
 
 
+@pytest.mark.slow
 def test_two_pages_at_once_lose_nothing(client: StudioClient) -> None:
     async def run() -> None:
         transport = httpx.ASGITransport(app=client.app)

@@ -41,6 +41,7 @@ def test_memory_is_bounded_and_what_was_used_last_stays(tmp_path: Path) -> None:
     assert store._size <= 3 * one + one // 2
 
 
+@pytest.mark.slow
 def test_a_file_that_was_decoded_before_is_not_decoded_until_it_is_another(tmp_path: Path) -> None:
     store, path = ThumbnailStore(), tmp_path / "a.png"
     path.write_bytes(png(1, side=400))

@@ -27,6 +27,7 @@ def test_an_unknown_tracker_is_refused() -> None:
     assert refused.value.where == "--to"
 
 
+@pytest.mark.slow
 def test_tensorboard_has_the_numbers_of_the_run_once(run: hs.Run, tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

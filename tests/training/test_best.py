@@ -12,6 +12,7 @@ from headstart.training.stepbystep import StepByStep
 from small_loops import loop, weights
 
 
+@pytest.mark.slow
 def test_the_best_epoch_is_kept_and_early_stopping_goes_back_to_it() -> None:
     sbs = loop(lr=0.5)
     sbs.set_early_stopping(patience=3)

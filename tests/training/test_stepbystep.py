@@ -19,6 +19,7 @@ from headstart.training.stepbystep import StepByStep
 from small_loops import equal, loop, network, points, weights
 
 
+@pytest.mark.slow
 def test_d1_training_in_two_calls_is_training_in_one_and_the_book_starts_again() -> None:
     once, twice, book = loop(), loop(), loop(compat="book")
     once.train(6)

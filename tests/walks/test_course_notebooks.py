@@ -61,6 +61,7 @@ def convolutional() -> nn.Sequential:
     return model
 
 
+@pytest.mark.slow
 def test_a_binary_classifier_that_ends_in_a_sigmoid(course: type[StepByStep]) -> None:
     loader = images()
     torch.manual_seed(11)

@@ -229,6 +229,7 @@ def test_a_connection_that_always_breaks_leaves_no_folder(
         assert len(list(place.rglob("*.png"))) == 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", ["PUT /upload/", f"POST /api/models/{NAME}/commit/", "GET /api/models"])
 def test_a_push_whose_connection_is_cut_leaves_no_half_model(
     place: Path, run_folder: Path, hub: Hub, step: str

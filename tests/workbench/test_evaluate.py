@@ -171,6 +171,7 @@ def test_classes_are_checked_before_an_image_is_opened_or_a_feature_computed(run
     assert caught.value.where == str(other)
 
 
+@pytest.mark.slow
 def test_a_split_without_a_known_class_stops_before_features(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

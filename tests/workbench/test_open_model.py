@@ -19,6 +19,7 @@ from small_models import make_classifier
 BACKBONE = load_backbone("embedded")
 
 
+@pytest.mark.slow
 def test_labels_follow_the_order_of_the_models_classes_and_others_are_left_out(photos: Path) -> None:
     names = sorted(path.name for path in photos.iterdir() if path.is_dir())
     turned = (names[1], names[0])
@@ -77,6 +78,7 @@ def test_a_name_is_a_backbone_unless_a_file_of_that_name_is_here(
     assert open_model(Session(), BACKBONE) is BACKBONE
 
 
+@pytest.mark.slow
 def test_images_in_memory_are_taken_with_their_labels_and_without(photos: Path) -> None:
     disc, square = (sorted((photos / name).iterdir())[0] for name in ("disc", "square"))
     pixels = [np.asarray(Image.open(path).convert("RGB")) for path in (disc, square)]

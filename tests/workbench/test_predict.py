@@ -87,6 +87,7 @@ def test_an_address_is_not_fetched_offline(run: Run) -> None:
         hs.predict(run, "http://127.0.0.1:9/x.png", offline=True, on_event=None)
 
 
+@pytest.mark.slow
 def test_images_are_copied_into_folders_of_their_classes(run: Run, photos: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_bytes(b"no image")
     same = tmp_path / "other" / "bad.png"

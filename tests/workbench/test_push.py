@@ -30,6 +30,7 @@ def licensed(run: hs.Run, licence: str) -> hs.Run:
     return dataclasses.replace(run, record=record)
 
 
+@pytest.mark.slow
 def test_the_files_of_the_run_and_its_card_arrive_in_one_private_commit(
     run: hs.Run, hub: Hub, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -86,6 +87,7 @@ def test_the_card_that_the_user_completed_is_the_one_that_is_sent(copied: Path, 
     assert hub.files(NAME)["README.md"].decode() == completed
 
 
+@pytest.mark.slow
 def test_a_card_with_the_accuracy_of_another_run_is_told(copied: Path, hub: Hub) -> None:
     card = hs.card(copied)
     accuracy = str(hs.Run.load(copied).evaluation.accuracy)

@@ -24,6 +24,7 @@ def test_arrays_say_what_the_evaluation_counted(run: Run) -> None:
     np.testing.assert_array_equal(counts, run.confusion_matrix())
 
 
+@pytest.mark.slow
 def test_probabilities_are_those_of_the_classifier(run: Run, photos: Path) -> None:
     rows = run.predictions()[:3]
     predictions = RunPredictions(rows, run.predictions().classes)

@@ -58,6 +58,7 @@ def test_a_silent_step_gives_signs_of_life_and_its_time_is_kept(monkeypatch: pyt
     assert session.seconds["solve head"] >= 0.3
 
 
+@pytest.mark.slow
 def test_a_step_inside_another_gives_its_own_signs_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("headstart.workbench.session.SILENCE", 0.05)
     seen: queue.Queue[Event] = queue.Queue()

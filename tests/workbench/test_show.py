@@ -85,6 +85,7 @@ def test_images_with_a_finding_come_first_and_link_to_it(photos: Path, tmp_path:
     assert targets <= sheet.ids
 
 
+@pytest.mark.slow
 def test_sizes_are_those_of_the_files(tmp_path: Path) -> None:
     for label in "ab":
         (tmp_path / "photos" / label).mkdir(parents=True)

@@ -42,6 +42,7 @@ def test_each_frame_has_its_class_and_its_time(run: Run, film: Path, tmp_path: P
     assert [row["time"] for row in rows] == [f"{p.time:.3f}" for p in predictions]
 
 
+@pytest.mark.slow
 def test_a_film_among_images_keeps_its_place(run: Run, film: Path, photos: Path, tmp_path: Path) -> None:
     image = sorted((photos / "square").iterdir())[0]
 
@@ -51,6 +52,7 @@ def test_a_film_among_images_keeps_its_place(run: Run, film: Path, photos: Path,
     assert [record["time"] for record in json.loads((tmp_path / "p.json").read_text())] == [None, 0.0, None]
 
 
+@pytest.mark.slow
 def test_a_film_that_breaks_off_has_a_last_row_with_the_reason(run: Run, film: Path, photos: Path) -> None:
     film.write_bytes(film.read_bytes()[: film.stat().st_size // 2])
     image = sorted((photos / "square").iterdir())[0]

@@ -17,6 +17,7 @@ def thumbnail(image: Image.Image) -> NDArray[np.float32]:
     return np.frombuffer(signature_of(pixels(image)), np.uint8).reshape(1, 32, 32).astype(np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_the_crop_that_was_cut_is_fitted_whatever_brightness_and_contrast(seed: int) -> None:
     image = scene(seed, (320, 320))

@@ -28,6 +28,7 @@ def test_a_hash_is_the_cosine_transform_weighted_by_frequency() -> None:
     np.testing.assert_allclose(hashes(thumbnail[None])[0], expected / np.linalg.norm(expected), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_crop_between_two_thumbnails_is_the_one_that_was_cut() -> None:
     image = scene(4, (320, 320))
     part = image.crop((16, 8, 304, 316))  # 5 %, 95 %, 2.5 %, 98.75 %

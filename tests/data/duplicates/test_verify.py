@@ -36,6 +36,7 @@ def test_a_wrong_flip_does_not_confirm() -> None:
     assert compare(one, one, whole, flipped=False).residual < 1e-5
 
 
+@pytest.mark.slow
 def test_a_reduced_image_keeps_its_size_and_at_most_192_pixels_a_side() -> None:
     reduced = reduce_image(pixels(scene(1, (400, 300))))
 

@@ -32,6 +32,7 @@ class RedPatch(nn.Module):
         return torch.stack([torch.zeros_like(red), 8 * red], 1)
 
 
+@pytest.mark.slow
 def test_an_image_like_the_baseline_has_no_incompleteness():
     (found,) = explain(SmallConvolution(), torch.zeros(1, 3, 20, 20), methods=("integrated-gradients",), sanity=False)
     assert found.maps[0].incompleteness is None

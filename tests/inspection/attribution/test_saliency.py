@@ -108,6 +108,7 @@ def test_integrated_gradients_take_more_steps_where_few_are_not_complete():
     assert integrated_gradients(target).incompleteness <= 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("coarse", "step"), [(False, 1), (True, 3)])
 def test_occlusion_is_the_literal_one(coarse, step):
     network, pixels = SmallConvolution(1).eval(), torch.randn(1, 3, 18, 18)

@@ -64,6 +64,7 @@ def test_other_images_of_the_same_kind_stay_at_the_floor_and_brighter_ones_rise_
     assert shifts == sorted(shifts)
 
 
+@pytest.mark.slow
 def test_the_floor_falls_with_the_number_of_images_not_of_pixels():
     model = settled(smooth_images(500))
     few, many = (batch_norm_drift(model, smooth_images(n, seed=2)).layers[0].shift_floor for n in (25, 400))

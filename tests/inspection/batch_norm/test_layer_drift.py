@@ -56,6 +56,7 @@ def test_activations_are_found_in_functions_modules_and_in_place():
     assert activations(torchvision.models.mobilenet_v2(weights=None))["features.0.1"] == "relu6"
 
 
+@pytest.mark.slow
 def test_layers_that_normalise_and_activate_in_one_are_included():
     network = pytest.importorskip("timm").create_model("efficientnet_b0")
     assert activations(network)["bn1"] == "silu"

@@ -81,6 +81,7 @@ def test_the_embedded_spec_describes_its_pictures_correctly():
     assert (found.current.brightness, found.current.warmth) == pytest.approx(spec[:2], abs=0.03)
 
 
+@pytest.mark.slow
 def test_a_network_trained_on_images_like_the_users_is_fine_though_they_are_no_photographs():
     dark = photographs(100, light=0.2, contrast=0.08)
     own = photographs(64, 4, light=0.2, contrast=0.08)

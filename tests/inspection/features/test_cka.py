@@ -52,6 +52,7 @@ def test_features_that_never_differ_have_no_likeness():
     assert np.isnan(cka(gram(np.ones((9, 3))), gram(drawn(9, 3, 0))))
 
 
+@pytest.mark.slow
 def test_the_error_is_that_of_fresh_samples():
     def pair(seed: int) -> tuple[np.ndarray, np.ndarray]:
         x = drawn(80, 6, seed)

@@ -73,6 +73,7 @@ def test_without_labels_classes_are_not_mentioned():
     assert [stage.stage for stage in result.stages] == list(load_backbone("embedded").stages)
 
 
+@pytest.mark.slow
 def test_it_leaves_no_hook_and_its_values_are_json():
     network = Planted().train()
     result = feature_maps(network, red_and_not())

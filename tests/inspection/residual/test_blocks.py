@@ -49,6 +49,7 @@ def test_the_share_of_normalised_branches_at_initialisation_is_one_over_the_root
         assert abs(block.cosine) < 0.1
 
 
+@pytest.mark.slow
 def test_share_cosine_and_their_norms_equal_what_is_computed_block_by_block():
     torch.manual_seed(1)
     network = load_backbone("random").network

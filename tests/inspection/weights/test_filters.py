@@ -122,6 +122,7 @@ def test_it_leaves_no_hook_and_its_values_are_json():
     assert all(str(table) for table in result.tables)
 
 
+@pytest.mark.slow
 def test_real_first_layers_have_the_dead_filters_that_pruning_by_eye_finds(test_data):
     file = test_data / "weights" / "resnet18_imagenet.safetensors"
     result = filters(load_backbone("resnet18", weights=str(file)))

@@ -152,6 +152,7 @@ def test_weights_are_restored_also_after_an_error():
         assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
 
 
+@pytest.mark.slow
 def test_from_one_image_nothing_is_concluded_and_its_values_are_json():
     line = weight_line(trained(0), trained(1), images(1), points=3)
     assert line.interpretation == ("One image is too few to separate a barrier or a better point from noise.",)
