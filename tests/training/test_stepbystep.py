@@ -44,6 +44,35 @@ def test_train_returns_none_and_epochs_gives_the_same_run_as_records() -> None:
     assert records == other.records
 
 
+def test_an_optimizer_of_another_model_is_refused_and_one_of_a_part_or_of_the_loss_is_not() -> None:
+    sbs = loop()
+    sbs.model = network()
+    with pytest.raises(TrainingError, match="one that has none of them"):
+        sbs.train(1)
+    assert sbs.losses == []
+
+    sbs.optimizer = SGD(list(sbs.model.parameters())[-1:], lr=0.1)
+    sbs.train(1)
+    sbs.loss_fn = _WeightedLoss()
+    sbs.optimizer = SGD(sbs.loss_fn.parameters(), lr=0.1)
+    sbs.train(1)
+    assert sbs.loss_fn.weight.item() != 1
+    sbs.model, sbs.train_step_fn = network(), lambda x, y: 0.5
+    sbs.train(1)
+    assert len(sbs.losses) == 3
+
+
+class _WeightedLoss(nn.Module):
+    """A loss that is trained too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+
+    def forward(self, scores: Tensor, labels: Tensor) -> Tensor:
+        return self.weight * nn.functional.cross_entropy(scores, labels)
+
+
 def test_a_plain_loop_written_out_gives_the_same_weights() -> None:
     sbs = loop(validation=False)
     sbs.train(2, seed=7)

@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim import Optimizer
 
 from headstart.errors import TrainingError
 from headstart.preserve import RandomState, preserve
@@ -103,7 +104,8 @@ class StepByStep(Diagnostics):
             seed: an int seeds now; None never; by default the first call seeds with 42.
 
         Raises:
-            TrainingError: there is no loader, one gives nothing, or a scheduler lacks what it follows.
+            TrainingError: there is no loader, one gives nothing, the optimizer has nothing of the model, or a scheduler
+                lacks what it follows.
         """
         for record in self.steps(n_epochs, seed):
             if isinstance(record, EpochRecord):
@@ -132,6 +134,7 @@ class StepByStep(Diagnostics):
                 expected="a training loader", found="none", where="train", hint="Call set_loaders(train_loader) first."
             )
         optimizer, _ = self.needed_optimizer("train"), self.needed_loss("train")
+        self._check_trained(optimizer)
         if self._schedule is not None:
             self._schedule.check(optimizer, self.val_loader is not None)
         self._check_last_batch()
@@ -142,6 +145,21 @@ class StepByStep(Diagnostics):
         elif seed is FIRST_CALL_42 and (self.book or not self._seeded):
             self.set_seed(42)
         self._random, self._seeded = None, True
+
+    def _check_trained(self, optimizer: Optimizer) -> None:
+        """See that a step moves something of the model or the loss; one of your own may train what it likes."""
+        own_steps = getattr(self.train_step_fn, "__module__", "").startswith("headstart.")
+        if type(self)._mini_batch is not StepByStep._mini_batch or not own_steps:
+            return
+        parts = [part for part in (self.model, self.loss_fn) if isinstance(part, nn.Module)]
+        own = {id(parameter) for part in parts for parameter in part.parameters()}
+        if not any(id(one) in own for group in optimizer.param_groups for one in group["params"]):
+            raise TrainingError(
+                expected="an optimizer of the model's parameters",
+                found="one that has none of them",
+                where="train",
+                hint="Make it after the model: sbs.set_optimizer(torch.optim.Adam(sbs.model.parameters())).",
+            )
 
     def _check_schedule_length(self, n_epochs: int) -> None:
         """Before the first step, not in the middle; early stopping may end a training that is asked to be too long."""
