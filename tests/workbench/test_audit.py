@@ -10,7 +10,9 @@ import pytest
 
 import headstart as hs
 from drawn_photos import draw_folder
+from headstart.curation.decisions import Decision, DecisionFile
 from headstart.errors import DataError
+from headstart.untrusted import sha256_of
 
 
 @pytest.mark.slow
@@ -50,3 +52,18 @@ def test_images_in_memory_are_audited_by_their_index() -> None:
     found = hs.audit([*pairs, (pairs[0][0], "b"), (b"no image", "a")], on_event=None, max_bad_share=0.2)
     assert found.exact_duplicate_groups == ((0, 6),)
     assert found.unreadable == (7,)
+
+
+def test_a_review_that_leaves_all_images_out_is_a_problem(tmp_path: Path) -> None:
+    folder = draw_folder(tmp_path / "photos", per_class=3)
+    images, file = sorted(folder.rglob("*.png")), DecisionFile(tmp_path / "review.jsonl")
+    dropped = [
+        Decision(sha256=sha256_of(path), image=path.name, action="drop", old=path.parent.name) for path in images
+    ]
+    for decision in dropped[:-1]:
+        file.append(decision)
+    assert "no-images" not in {one.kind for one in hs.audit(folder, review=str(tmp_path)).findings}
+
+    file.append(dropped[-1])
+    audit = hs.audit(folder, review=str(tmp_path), shortcuts=True)
+    assert (audit.images, audit.findings[-1].kind, audit.findings[-1].severity) == (0, "no-images", "problem")
