@@ -111,7 +111,8 @@ def keep_module(module: nn.Module, weights: bool = True) -> Callable[[], None]:
             for tensor, value in copies:
                 tensor.copy_(value)
             for parameter, wanted, grad in parameters:
-                parameter.requires_grad_(wanted)
+                if parameter.requires_grad != wanted:  # weights of inference mode cannot be asked to stay as they are
+                    parameter.requires_grad_(wanted)
                 parameter.grad = grad
         for inner, mode in modes:
             inner.training = mode  # not .train(): it would reach into children, and a frozen module has its own

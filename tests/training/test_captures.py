@@ -374,3 +374,13 @@ def test_parameters_of_a_frozen_layer_in_a_training_model_are_kept() -> None:
     model.hidden.eval().requires_grad_(False)
     model(torch.zeros(1, 4))
     assert parameters["hidden"]["weight"].seen == 1
+
+
+def test_a_hook_that_is_no_function_is_refused_and_nothing_changes() -> None:
+    handles: Handles = {}
+    model = nn.Sequential(nn.Linear(2, 2))
+    attach_outputs(model, ["0"], handles)
+    before = dict(handles)
+    with pytest.raises(TrainingError, match="found 5"):
+        attach_outputs(model, ["0"], handles, hook_fn=5)  # type: ignore[arg-type]
+    assert handles == before

@@ -121,3 +121,15 @@ def test_parts_that_do_not_fit_are_refused_at_once(
 ) -> None:
     with pytest.raises(TrainingError, match=said):
         StepByStep(*arguments, **options)  # type: ignore[arg-type]
+
+
+def test_weights_without_numbers_and_those_that_cannot_change_are_refused() -> None:
+    empty = nn.Linear(4, 2, device="meta")
+    with pytest.raises(TrainingError, match="on the device meta"):
+        StepByStep(empty, nn.CrossEntropyLoss(), SGD(empty.parameters(), 0.1))
+    with torch.inference_mode():
+        fixed = network()
+    with pytest.raises(TrainingError, match=r"made under torch\.inference_mode"):
+        StepByStep(fixed, nn.CrossEntropyLoss(), SGD(fixed.parameters(), 0.1))
+    sbs = StepByStep(fixed, nn.CrossEntropyLoss(), None)  # which only evaluates
+    assert sbs.predict(points().tensors[0]).shape[0] == len(points())

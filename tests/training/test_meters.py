@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from torch import Tensor
 
+from headstart.errors import TrainingError
 from headstart.training.meters import accuracy
 from small_loops import loop, points
 
@@ -37,3 +38,10 @@ def test_a_metric_with_a_memory_is_reset_and_computed_over_the_whole_validation_
     x, y = points().tensors
     assert record.val_metrics == {"worst": pytest.approx(float(sbs.predict(x)[np.arange(40), y].min()), rel=1e-6)}
     assert record.metrics == {}
+
+
+@pytest.mark.parametrize("value", [None, "good", [[0.5]], {"a": 1}])
+def test_a_metric_that_gives_no_number_is_named(value: object) -> None:
+    sbs = loop(metrics={"mine": lambda logits, y: value})
+    with pytest.raises(TrainingError, match=r"one value for each sample, or their mean, found .* \(metric mine\)"):
+        sbs.train(1)

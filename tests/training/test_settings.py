@@ -49,3 +49,10 @@ def test_d26_tensorboard_steps_go_on_over_calls(tmp_path: Path) -> None:
     scalars = sorted(events.Scalars("loss"), key=lambda event: event.step)
     assert [event.step for event in scalars] == [1, 2, 3]
     assert [event.value for event in scalars] == pytest.approx(sbs.losses, rel=1e-6)
+
+
+def test_a_folder_that_tensorboard_cannot_write_to_is_said(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    (tmp_path / "runs").write_text("a file")
+    with pytest.raises(TrainingError, match="a folder for TensorBoard that can be written"):
+        loop().set_tensorboard("mine", str(tmp_path / "runs"))

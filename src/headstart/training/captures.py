@@ -66,9 +66,13 @@ def attach_outputs(
         hook_fn: function of (layer, inputs, outputs) that is called instead.
 
     Raises:
-        TrainingError: there is no such layer; nothing was changed.
+        TrainingError: there is no such layer, or `hook_fn` is no function; nothing was changed.
     """
     modules = layers_named(model, layers)
+    if hook_fn is not None and not callable(hook_fn):
+        raise TrainingError(
+            expected="a function of (layer, inputs, outputs)", found=f"{hook_fn!r:.60}", where="attach_hooks"
+        )
     _remove(handles, "outputs")
     gathered: Outputs = dict.fromkeys(modules)
     for name, module in modules.items():

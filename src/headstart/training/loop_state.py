@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel
@@ -118,6 +119,7 @@ class LoopState:
     ) -> None:
         self.compat = compat or type(self).compat
         _check_parts(model, loss_fn, optimizer, metrics)
+        _check_weights(model, trained=optimizer is not None)
         _check_options(precision, accumulate, self.compat, progress)
         self._scheduler: LRScheduler | None = None
         self._clipping: Clipping = None
@@ -445,6 +447,22 @@ def _check_parts(
             where="StepByStep",
             hint="StepByStep(model, nn.CrossEntropyLoss(), torch.optim.Adam(model.parameters())).",
         )
+
+
+def _check_weights(model: nn.Module, *, trained: bool) -> None:
+    """Refuse weights that cannot be computed with, or not changed."""
+    tensors = [one for one in (*model.parameters(), *model.buffers()) if not is_lazy(one)]
+    for wrong, found, hint in (
+        (any(one.is_meta for one in tensors), "on the device meta, without numbers", "model.to_empty(device='cpu')"),
+        (trained and any(one.is_inference() for one in tensors), "made under torch.inference_mode", ""),
+    ):
+        if wrong:
+            raise TrainingError(
+                expected="a model with weights that can be trained" if trained else "a model with weights",
+                found=f"some {found}",
+                where="StepByStep",
+                hint=f"Load its weights after {hint}." if hint else "Build the model outside of it.",
+            )
 
 
 def _check_options(  # four: the options of the loop

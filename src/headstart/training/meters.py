@@ -122,11 +122,16 @@ def accuracy(logits: Tensor, y: Tensor) -> Tensor:
 
 
 def _mean_of(name: str, value: Any) -> float:
-    tensor = torch.as_tensor(value, dtype=torch.float64)
-    if tensor.dim() > 1:
+    try:
+        tensor = torch.as_tensor(value, dtype=torch.float64)
+        found = "" if tensor.dim() < 2 else f"a tensor of shape {tuple(tensor.shape)}"
+    except (TypeError, ValueError, RuntimeError):
+        found = f"{value!r:.60}"
+    if found:
         raise TrainingError(
             expected="one value for each sample, or their mean",
-            found=f"a tensor of shape {tuple(tensor.shape)}",
+            found=found,
             where=f"metric {name}",
+            hint="A metric is a function of (logits, target) that returns numbers, such as headstart.accuracy.",
         )
     return float(tensor.mean())

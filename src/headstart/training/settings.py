@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from headstart.errors import TrainingError
+from headstart.files import os_errors
 from headstart.training.best import BestModel, smaller_is_better
 from headstart.training.clipping import clip_as_they_arrive, clip_by_norm, clip_by_value
 from headstart.training.loaders import check_loaders
@@ -128,7 +129,7 @@ class LoopSettings(LoopState):
         """Write losses, metrics and learning rates for TensorBoard into `folder/name_YYYYmmddHHMMSS`.
 
         Raises:
-            TrainingError: tensorboard is not installed.
+            TrainingError: tensorboard is not installed, or the folder cannot be written.
         """
         try:
             from torch.utils.tensorboard import SummaryWriter
@@ -139,7 +140,9 @@ class LoopSettings(LoopState):
                 where="set_tensorboard",
                 hint="pip install 'headstart[tensorboard]'",
             ) from error
-        self.writer = SummaryWriter(str(Path(folder) / f"{name}_{datetime.now():%Y%m%d%H%M%S}"))
+        place = Path(folder) / f"{name}_{datetime.now():%Y%m%d%H%M%S}"
+        with os_errors(place, expected="a folder for TensorBoard that can be written", kind=TrainingError):
+            self.writer = SummaryWriter(str(place))
 
     def _epoch_schedulers(self, val_loss: float | None) -> None:
         schedule = self._schedule
