@@ -53,6 +53,27 @@ def test_a_damaged_result_is_computed_again(tmp_path: Path) -> None:
     assert not path.exists()
 
 
+def test_a_flipped_bit_and_the_result_of_another_shard_are_no_result(tmp_path: Path) -> None:
+    files, rng = ShardFiles(tmp_path, {}), np.random.default_rng(0)
+    path = files.write("a", [table(0, 50)])
+    whole = path.read_bytes()
+    for place in (*rng.integers(0, len(whole), 60), len(whole) - 1):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << int(rng.integers(8))
+        path.write_bytes(bytes(damaged))
+        assert files.read("a") is None, place
+    path.write_bytes(whole)
+    assert files.read("a") is not None
+    files.path("b").write_bytes(whole)
+    assert files.read("b") is None
+    for content in (b"", b"text"):
+        path.write_bytes(content)
+        assert files.read("a") is None
+    path.mkdir()
+    assert files.read("a") is None
+    assert not path.exists()
+
+
 def test_a_result_that_the_disk_does_not_give_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = ShardFiles(tmp_path, {})
     files.write("a", [table(0, 50)])

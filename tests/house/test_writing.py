@@ -22,6 +22,7 @@ ELSEWHERE = {
     "datasets/kaggle.py": "in its staging folder, under a lock; the verb's door says what the system refuses",
     "datasets/staging.py": "the staging folder itself",
     "distributed/local.py": "jobs on their way to workers, in a temporary folder",
+    "distributed/shard_files.py": "inside atomic_write",
     "distributed/sharded_dataset.py": "inside atomic_write",
     "download.py": "a partial file that is resumed; each of its errors is one of the download",
     "engines/int8.py": "a temporary folder for onnxruntime's quantiser; its errors are the network's",

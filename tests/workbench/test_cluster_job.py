@@ -37,6 +37,23 @@ def test_a_network_travels_as_a_file_and_features_are_found_again(photos: Path, 
     assert third.resumed == 0
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("content", [b"", b"text", None])
+def test_a_damaged_network_is_written_again(content: bytes | None, photos: Path, tmp_path: Path) -> None:
+    session, cluster = Session(), Cluster(shards=tmp_path)
+    job = ClusterJob(session, cluster, InlineEngine(), source_of(session, str(photos)), ImageRules())
+    backbone = hs.load_backbone("embedded")
+    file = job._carry(backbone)
+    whole = file.read_bytes()
+    if content is None:
+        file.unlink()
+        file.mkdir()
+    else:
+        file.write_bytes(content)
+
+    assert job._carry(backbone).read_bytes() == whole
+
+
 def test_a_source_is_a_path_an_address_or_values(photos: Path, run: hs.Run) -> None:
     session = Session()
     assert source_path(session, photos) == str(photos)

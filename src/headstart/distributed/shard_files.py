@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,9 @@ from headstart.errors import RunError
 from headstart.files import FOR_CACHE, atomic_write, make_folder, remove
 from headstart.refusals import refusal
 
-_VERSION = 1  # raise when the columns of a result change
+_VERSION = 2  # raise when the columns of a result change, or what stands behind them
+_DIGITS = 8  # of the CRC-32 that a file ends with, hex
+_BLOCK = 1 << 20  # bytes read at once for it
 
 
 class ShardFiles:
@@ -54,6 +57,9 @@ class ShardFiles:
             if writer is None:
                 raise RunError(expected="a shard with images", found="none", where=path)
             writer.close()
+            total = _checksum(part, path, part.stat().st_size)
+            with part.open("ab") as file:
+                file.write(total)
         return path
 
     def read(self, key: str, columns: Iterable[str] | None = None) -> pa.Table | None:
@@ -62,17 +68,34 @@ class ShardFiles:
 
 
 def read_result(path: Path, columns: Iterable[str] | None = None) -> pa.Table | None:
-    """The table of a result file, not copied; None: there is none, or the disk refuses; a damaged one is removed."""
+    """The table of a result file, not copied; None: there is none, or the disk refuses; a damaged one is removed.
+
+    The file is read once before, to compare its checksum.
+    """
     try:
+        size = path.stat().st_size - _DIGITS
+        with path.open("rb") as file:
+            file.seek(max(size, 0))
+            if file.read() != _checksum(path, path, size):
+                raise ValueError("another checksum")
         with pa.memory_map(str(path), "rb") as source:
-            table = pa.ipc.open_file(source).read_all()
+            table = pa.ipc.open_file(pa.BufferReader(source.read_buffer(size))).read_all()
     except FileNotFoundError:
         return None
-    except (pa.ArrowException, OSError) as error:
-        if not refusal(error):  # one that the disk does not give now may be whole
+    except (pa.ArrowException, OSError, ValueError) as error:
+        if not refusal(error) or path.is_dir():  # a file that the disk does not give now may be whole
             remove(path)
         return None
     return table if columns is None else table.select(list(columns))
+
+
+def _checksum(file: Path, path: Path, size: int) -> bytes:
+    """CRC-32 of the first bytes of a file, and of what it is the result of: one of another shard is none of this."""
+    total = zlib.crc32(f"{path.parent.name}/{path.name}".encode())
+    with file.open("rb") as source:
+        while size > 0 and (block := source.read(min(size, _BLOCK))):  # not mapped: its pages would count as memory
+            total, size = zlib.crc32(block, total), size - len(block)
+    return f"{total:0{_DIGITS}x}".encode()
 
 
 def matrix_of(table: pa.Table) -> NDArray[np.float32]:

@@ -20,8 +20,9 @@ from headstart.distributed.shard_files import ShardFiles
 from headstart.distributed.sharded_dataset import ShardedDataset, sharded_dataset
 from headstart.distributed.sources import ShardedSource, find_shards
 from headstart.engines.choose import Engine as ForwardEngine
+from headstart.errors import ClassifierError
 from headstart.features.cache import READER
-from headstart.files import make_folder
+from headstart.files import make_folder, remove
 from headstart.heads.head import Head
 from headstart.workbench.run import check_not_run
 from headstart.workbench.session import Session
@@ -120,15 +121,26 @@ class ClusterJob:
                 "keep_damaged": rules.keep_damaged, "reader": READER}  # fmt: skip
 
     def _carry(self, backbone: Backbone) -> Path:
-        """The network as a classifier file beside the results, whose head means nothing; written once."""
+        """The network as a classifier file beside the results, whose head means nothing."""
         folder = make_folder(self.cluster.folder)
         path = folder / f"network-{ShardFiles(folder, _network(backbone)).folder.name}.safetensors"
-        if not path.exists():
+        if not _is_whole(path):
             stage = backbone.stages[-1]
             head = Head("ridge", (stage,), np.zeros((backbone.widths[-1], 2)), np.zeros(2), temperature=1.0)
             card = Card.of(backbone, head, ("a", "b"), background=self.rules.background, bit_depth=self.rules.bit_depth)
             Classifier(backbone, head, card).save(path)
         return path
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a classifier file can be opened; that of a user's module cannot, and is written each time."""
+    try:
+        Classifier.load(path)
+    except ClassifierError:
+        if path.is_dir():
+            remove(path)  # what a file cannot be put in the place of
+        return False
+    return True
 
 
 def _network(backbone: Backbone) -> dict[str, object]:
