@@ -16,7 +16,7 @@ def foreign_forward(name: str, backbone: Backbone) -> Forward:
     """The forward pass of a registered engine; each call is checked, and works on a copy of the pixels.
 
     Raises:
-        BackboneError: the engine cannot be built, or a call gives something else than finite features N×D.
+        BackboneError: the engine cannot be built, or a call gives something else than features N×D.
     """
     build = ENGINES.find(name, where="--engine")
     try:

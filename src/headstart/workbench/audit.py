@@ -67,9 +67,9 @@ def audit(
         here = len(session.decisions.by_content.keys() & set(audited.contents))
         session.notice(f"Audited with {counted(len(session.decisions), 'decision')} of your review ({here:,} of images "
                        "that stay in); the files are unchanged.")  # fmt: skip
-    if not audited.audit.images:
-        left = Finding("no-images", "problem", "No image is left: your decisions leave all of them out.")
-        return replace(audited.audit, findings=(*audited.audit.findings, left))
+        if not audited.audit.images:
+            left = Finding("no-images", "problem", "No image is left: your decisions leave all of them out.")
+            return replace(audited.audit, findings=(*audited.audit.findings, left))
     if not shortcuts:
         return audited.audit
     return replace(audited.audit, findings=(*audited.audit.findings, audited_shortcuts(session, audited)))
