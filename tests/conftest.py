@@ -30,9 +30,13 @@ __all__ = [  # fixtures
 # pytest's controller and `--collect-only` read this file too: what needs torch is imported inside a fixture
 
 
+gc.disable()  # while tests are collected: imports make millions of values that stay
+
+
 def pytest_collection_finish() -> None:
     """What imports have made stays out of garbage collection, of which pytest alone does five full ones at its end."""
     gc.freeze()
+    gc.enable()
     atexit.register(gc.unfreeze)  # the interpreter takes its modules down as always
 
 

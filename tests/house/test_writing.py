@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 SOURCE = Path(__file__).parents[2] / "src" / "headstart"
 METHODS = {"write_text", "write_bytes", "mkdir", "rmdir", "touch", "unlink", "rename", "symlink_to", "hardlink_to"}
 MODULES = {"shutil", "tempfile"}
 OF_OS = {"replace", "rename", "remove", "makedirs", "link", "symlink", "truncate"}
+_SOME = re.compile(rf"\b({'|'.join([*METHODS, *OF_OS, 'open'])})\(|\b({'|'.join(MODULES)})\.")
 HARMLESS = {"shutil.disk_usage", "shutil.get_terminal_size", "shutil.which"}
 ELSEWHERE = {
     "classifier/file.py": "inside atomic_write",
@@ -52,8 +54,10 @@ def may_write(called: ast.expr) -> bool:
 
 def writes(path: Path) -> list[str]:
     """Calls in a source file that change files."""
-    found = []
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    text, found = path.read_text("utf-8"), list[str]()
+    if not _SOME.search(text):  # parsing all files takes seconds
+        return found
+    for node in ast.walk(ast.parse(text)):
         if not isinstance(node, ast.Call) or not may_write(node.func):
             continue
         called = ast.unparse(node.func)

@@ -17,19 +17,14 @@ from headstart.serving.guard import Access
 from headstart.serving.limits import ServerLimits
 from headstart.serving.served_classifier import ServedClassifier
 
-schemathesis = pytest.importorskip("schemathesis")
-hypothesis = pytest.importorskip("hypothesis")
-
 EXAMPLES = 20  # of each operation and kind: seconds. 500 were run once, without a failure
 EXPLAINED = 6  # a heat map takes a third of a second
-
-_NOT_SAID = [schemathesis.checks.positive_data_acceptance, schemathesis.checks.negative_data_rejection]
-"""Bytes are a valid body and yet no image (422); a form with fields is 413, which is not in schemathesis' list."""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["positive", "negative"])
 def test_no_request_is_a_server_error_or_gets_an_answer_that_is_not_documented(run: hs.Run, kind: str) -> None:
+    schemathesis = pytest.importorskip("schemathesis")  # here: a second of imports
     limits = ServerLimits(pixels=1_000_000)
     served = ServedClassifier(run.classifier, pixels=limits.pixels)
     app: Any = make_app(served, Access(8017, hosts=("testserver",)), limits=limits)
@@ -46,6 +41,9 @@ def test_no_request_is_a_server_error_or_gets_an_answer_that_is_not_documented(r
 
 def _statuses(operation: Any, kind: str) -> set[int]:
     """Statuses of the answers to requests of one operation, each checked against the document."""
+    schemathesis, hypothesis = pytest.importorskip("schemathesis"), pytest.importorskip("hypothesis")
+    # bytes are a valid body and yet no image (422); a form with fields is 413, which is not in schemathesis' list
+    not_said = [schemathesis.checks.positive_data_acceptance, schemathesis.checks.negative_data_rejection]
     seen = set[int]()
     every = list(hypothesis.HealthCheck)
     examples = EXPLAINED if operation.path.endswith("explain") else EXAMPLES
@@ -58,7 +56,7 @@ def _statuses(operation: Any, kind: str) -> set[int]:
     def ask(case: Any) -> None:
         answer = case.call()
         seen.add(answer.status_code)
-        case.validate_response(answer, excluded_checks=_NOT_SAID)
+        case.validate_response(answer, excluded_checks=not_said)
 
     ask()
     return seen

@@ -111,7 +111,6 @@ def test_nothing_of_a_forgotten_image_is_left_in_the_new_run_or_the_cache(
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_a_folder_that_is_gone_is_not_called_untouched(copied: Path, photos: Path, tmp_path: Path) -> None:
     values = read_object(copied / "run.json")
     write_sealed(copied / "run.json", {**values, "source": str(tmp_path / "gone")})
@@ -121,6 +120,7 @@ def test_a_folder_that_is_gone_is_not_called_untouched(copied: Path, photos: Pat
     assert f"The image files in {photos} are untouched" not in str(found)
 
 
+@pytest.mark.slow
 def test_a_network_that_was_trained_on_its_images_cannot_forget(fine_tuned: hs.Run, run: hs.Run) -> None:
     with pytest.raises(hs.RunError, match="fine-tuned"):
         hs.forget(fine_tuned, fine_tuned.predictions()[0]["path"], on_event=None)
