@@ -97,6 +97,40 @@ def test_a_header_that_promises_more_than_there_is_is_refused() -> None:
         open_image(data[:18] + (1400).to_bytes(4, "little") * 2 + data[26:])
 
 
+@pytest.mark.parametrize("format_", ["jpeg", "jpeg444", "progressive", "webp", "gif", "jpeg2000"])
+def test_a_file_that_was_copied_as_text_is_damaged(format_: str) -> None:
+    whole = whole_file(format_, 0)
+    assert whole.count(b"\n") >= 8
+
+    with pytest.raises(BadImage):
+        open_image(whole.replace(b"\n", b"\r\n"))
+
+
+def test_what_ftp_does_to_a_jpeg_is_called_so() -> None:
+    with pytest.raises(BadImage, match="it was copied as text"):
+        open_image(whole_file("jpeg", 0).replace(b"\n", b"\r\n"))
+
+
+@pytest.mark.parametrize("save", [{"quality": 20, "optimize": True}, {"quality": 75}, {"progressive": True}])
+def test_a_plain_surface_holds_few_values_of_a_byte_and_is_whole(save: dict[str, Any]) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (1500, 1500), (17, 130, 60)).save(file, "JPEG", **save)
+
+    assert open_image(file.getvalue(), ImageRules(keep_damaged=True)).damage is None
+
+
+def test_a_value_above_the_largest_of_a_netpbm_is_damage() -> None:
+    assert open_image(b"P5 2 1 100\n" + bytes([0, 100])).rgb[0, 1].tolist() == [255] * 3
+    with pytest.raises(BadImage, match="no value is above 100, and some are"):
+        open_image(b"P5 2 1 100\n" + bytes([0, 101]))
+
+
+def test_a_value_above_the_largest_of_a_netpbm_of_two_bytes_is_damage() -> None:
+    assert open_image(b"P5 2 1 4095\n" + struct.pack(">2H", 0, 4095)).rgb[0, 1].tolist() == [255] * 3
+    with pytest.raises(BadImage, match="no value is above 4095, and some are"):
+        open_image(b"P5 2 1 4095\n" + struct.pack(">2H", 0, 5000))
+
+
 def png(width: int, height: int, stored: int, *, depth: int = 8, colour: int = 2, interlace: int = 0) -> bytes:
     """A PNG whose checksums are right and whose stream has so many bytes."""
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlace)
@@ -187,29 +221,24 @@ def test_a_png_says_which_of_its_chunks_is_in_the_way() -> None:
     assert "Apple's own form" in reason(chunk(b"CgBI", bytes(4)))
 
 
-@pytest.mark.parametrize("format_", ["jpeg", "jpeg444", "progressive", "webp", "gif", "jpeg2000"])
-def test_a_file_that_was_copied_as_text_is_damaged(format_: str) -> None:
-    whole = whole_file(format_, 0)
-    assert whole.count(b"\n") >= 8
+def test_a_chunk_inside_the_image_data_and_a_second_palette_are_damage() -> None:
+    """Decoders stop at the one, and take either palette."""
+    whole = png_of(4, [bytes(12)], height=1, depth=8, colour=2)
+    start = whole.index(b"IDAT") - 4
+    body = zlib.compress(bytes(13))
+    parts = [chunk(b"IDAT", body[:5]), chunk(b"tEXt", b"who\0me"), chunk(b"IDAT", body[5:]), chunk(b"IEND", b"")]
+    with pytest.raises(BadImage, match="a chunk tEXt lies inside its image data"):
+        open_image(whole[:start] + b"".join(parts))
+    assert open_image(whole[:start] + b"".join([parts[0], *parts[2:]])).rgb.max() == 0
 
-    with pytest.raises(BadImage):
-        open_image(whole.replace(b"\n", b"\r\n"))
-
-
-def test_what_ftp_does_to_a_jpeg_is_called_so() -> None:
-    with pytest.raises(BadImage, match="it was copied as text"):
-        open_image(whole_file("jpeg", 0).replace(b"\n", b"\r\n"))
-
-
-@pytest.mark.parametrize("save", [{"quality": 20, "optimize": True}, {"quality": 75}, {"progressive": True}])
-def test_a_plain_surface_holds_few_values_of_a_byte_and_is_whole(save: dict[str, Any]) -> None:
-    file = io.BytesIO()
-    Image.new("RGB", (1500, 1500), (17, 130, 60)).save(file, "JPEG", **save)
-
-    assert open_image(file.getvalue(), ImageRules(keep_damaged=True)).damage is None
+    colours = chunk(b"PLTE", bytes(3))
+    with pytest.raises(BadImage, match="a second palette at byte 48"):
+        open_image(png_of(1, [bytes(1)], height=1, depth=8, colour=3, extra=colours + colours))
 
 
-def test_a_value_above_the_largest_of_a_netpbm_is_damage() -> None:
-    assert open_image(b"P5 2 1 100\n" + bytes([0, 100])).rgb[0, 1].tolist() == [255] * 3
-    with pytest.raises(BadImage, match="no value is above 100, and some are"):
-        open_image(b"P5 2 1 100\n" + bytes([0, 101]))
+@pytest.mark.parametrize(
+    ("depth", "colour", "words"), [(3, 0, "3 bits and colours of type 0"), (8, 5, "of type 5"), (16, 3, "16 bits")]
+)
+def test_a_header_that_png_does_not_have_is_named(depth: int, colour: int, words: str) -> None:
+    with pytest.raises(BadImage, match=words):
+        open_image(png_of(1, [bytes(8)], height=1, depth=depth, colour=colour))

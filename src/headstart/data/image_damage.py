@@ -15,10 +15,13 @@ import numpy as np
 from PIL import ImageFile
 
 from headstart.data import heif
+from headstart.data.bmp_damage import check_bmp, reason_of_bmp
+from headstart.data.foreign_files import kind_of
 from headstart.data.hevc_stream import hevc_damage
-from headstart.data.jpeg_damage import ZEROS, check_jpeg, libjpeg_warning, reason_of_jpeg
+from headstart.data.jpeg_damage import ZEROS, check_jpeg, reason_of_jpeg
 from headstart.data.lzw_codes import lzw_damage
-from headstart.data.stored_pixels import bmp_layout, ppm_layout
+from headstart.data.stored_pixels import Stored, ends_in_zeros, ppm_layout
+from headstart.data.tiff_damage import check_tiff
 from headstart.data.tiff_layout import unsupported_tiff
 from headstart.wording import counted
 
@@ -26,15 +29,13 @@ _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
 _PNG_PALETTE = 3  # the colour type of indices
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 """First column and row of each pass of an interlaced PNG, and the steps to the next ones."""
+_PNG_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}  # by colour type
 _BLOCK = 1 << 20  # bytes that are unpacked at once
 _PNG_CHECKED = (b"IHDR", b"PLTE", b"tRNS", b"IDAT")  # the chunks that decide the pixels
 _PNG_TOO_LARGE = ("too large", "Too much memory")  # what Pillow says about texts and profiles
-_BYTE = 255
+_BYTE, _WORD = 255, 65535
 _LEAST_COVER = 0.25  # of its canvas, for the first frame of a GIF with transparency or animation
 _VP8_PIXELS_PER_BYTE = 1000  # flat pictures of any size and quality have at most 565
-_BMP_SURPLUS = 8  # bytes: some writers pad the file
-_TIFF_DEFLATE = (8, 32946)
-_TIFF_JPEG, _TIFF_LZW = 7, 5
 _LEAST_FEEDS = 8  # line feeds: that each of so many random ones follows a carriage return happens once in 10¹⁹ files
 _VARIED = 200  # of 256 values: what packed photographs of 2 kB hold; less is a plain surface
 _RANDOM = ("JPEG", "MPO", "GIF", "WEBP", "AVIF", "HEIF", "JPEG2000")  # formats whose data are packed
@@ -74,6 +75,8 @@ def find_damage(image: ImageFile.ImageFile, data: bytes, *, checked: bool = Fals
         return said if said or checked or image.format not in _LZW else lzw_damage(image, data)
     except (struct.error, IndexError, ValueError, TypeError, KeyError) as error:  # the structure breaks off
         return f"truncated or damaged (its structure breaks off: {error})"
+    except ArithmeticError:  # tiles of no width, and sizes that no number holds
+        return "damaged (a size in its header is impossible)"
 
 
 def reason_of_unknown(data: bytes, error: Exception | None = None) -> str | None:
@@ -89,13 +92,13 @@ def reason_of_unknown(data: bytes, error: Exception | None = None) -> str | None
     if said:
         return said
     if kind == "WEBP" and data[8:12] != b"WEBP":
-        return None
+        return kind_of(data)
     if heif.is_heif(data):
         if not heif.can_open():
             return heif.reason_of_missing()
         kind = heif.FORMAT
     kind = "AVIF" if data[4:8] == b"ftyp" and b"avif" in data[8:40] else kind
-    return f"truncated or damaged (it begins as {kind}, but its header cannot be read)" if kind else None
+    return f"truncated or damaged (it begins as {kind}, but its header cannot be read)" if kind else kind_of(data)
 
 
 def reason_of(error: Exception, formats: Iterable[str]) -> str:
@@ -134,35 +137,65 @@ def _copied_as_text(data: bytes) -> str | None:
 
 
 def _check_png(image: ImageFile.ImageFile, data: bytes) -> str | None:
+    """The check of a whole file; see `_png_damage`."""
     return _png_damage(memoryview(data))
 
 
 def _png_damage(data: memoryview) -> str | None:
-    """Checksums of the chunks that decide pixels, their palette, and the end chunk: Pillow checks none of them.
+    """Checksums of the chunks that decide pixels, their order, and the end chunk: Pillow checks none of them.
 
-    Source: PNG specification, third edition, 5.3 (chunk layout), 5.5 (CRC), 11.2.2 (PLTE) and 11.3.6.2 (fcTL).
+    Source: PNG specification, third edition, 5.3 (chunk layout) and 5.5 (CRC).
     """
-    size, colour, palette, end = b"", 0, 0, 8
+    order, end = _PngOrder(data), 8
     for name, position, length in _png_chunks(data):
         end = position + 12 + length
         if name == b"CgBI":
             return "a PNG in Apple's own form for apps (CgBI), which is not supported; save it as an ordinary PNG"
         if name in _PNG_CHECKED and not _is_sound(data, position, length):
             return f"damaged (the checksum of its {name.decode()} chunk at byte {position:,} is wrong)"
-        if name == b"IHDR" and not size:
-            size, colour = bytes(data[position + 8 : position + 16]), data[position + 17]
-        elif name == b"PLTE":
-            palette = length // 3
-        elif name == b"IDAT" and colour == _PNG_PALETTE and not palette:
-            return "damaged (its pixels are indices of a palette, and the palette is missing)"
-        elif name == b"fcTL" and size and bytes(data[position + 12 : position + 20]) != size:
-            width, height = struct.unpack_from(">II", data, position + 12)
-            return f"damaged (its first frame has {width}×{height} pixels, not those of its header)"
-        elif name == b"IEND":
-            return None
-        if name == b"IDAT":
-            size = b""  # frames after the first may be of any size
+        said = order.next(name, position, length)
+        if said or name == b"IEND":
+            return said
     return f"truncated or damaged (no valid PNG chunk at byte {end:,}, before the end of the image)"
+
+
+class _PngOrder:
+    """What a chunk must have before it: Pillow takes the last of two palettes, and image data up to another chunk.
+
+    Source: PNG specification, third edition, 5.6 (chunk ordering), 11.2.2 (PLTE) and 11.3.6.2 (fcTL).
+    """
+
+    def __init__(self, data: memoryview) -> None:
+        self._data = data
+        self._size, self._colour, self._colours = b"", 0, 0
+        self._before = b""  # name of the chunk before
+        self._has_pixels = False
+
+    def next(self, name: bytes, position: int, length: int) -> str | None:
+        """Damage that a chunk shows; None without."""
+        before, self._before = self._before, name
+        if name == b"IHDR" and not self._size:
+            self._size, self._colour = bytes(self._data[position + 8 : position + 16]), self._data[position + 17]
+        elif name == b"PLTE":
+            if self._colours:
+                return f"damaged (it has a second palette at byte {position:,})"
+            self._colours = length // 3
+        elif name == b"IDAT":
+            return self._image_data(before, position, length)
+        elif name == b"fcTL" and self._size and not self._has_pixels:  # frames after the first may be of any size
+            width, height = struct.unpack_from(">II", self._data, position + 12)
+            if struct.pack(">II", width, height) != self._size:
+                return f"damaged (its first frame has {width}×{height} pixels, not those of its header)"
+        return None
+
+    def _image_data(self, before: bytes, position: int, length: int) -> str | None:
+        if self._colour == _PNG_PALETTE and not self._colours:
+            return "damaged (its pixels are indices of a palette, and the palette is missing)"
+        if self._has_pixels and before != b"IDAT" and length:
+            other = before.decode()
+            return f"damaged (a chunk {other} lies inside its image data, which go on at byte {position:,})"
+        self._has_pixels = True
+        return None
 
 
 def _png_chunks(data: memoryview) -> Iterator[tuple[bytes, int, int]]:
@@ -233,6 +266,23 @@ def _reason_of_png(data: bytes, error: Exception) -> str | None:
             return f"damaged (the checksum of its {name.decode()} chunk at byte {position:,} is wrong)"
         if name == b"IEND":
             break
+    return _impossible_header(data)
+
+
+def _impossible_header(data: bytes) -> str | None:
+    """What a header states that PNG does not have; None for one that is possible.
+
+    Source: PNG specification, third edition, 11.2.1 (IHDR).
+    """
+    if len(data) < 29 or data[12:16] != b"IHDR":
+        return None
+    width, height, depth, colour, _, filters, interlaced = struct.unpack_from(">IIBBBBB", data, 16)
+    if not width or not height:
+        return f"damaged (its header says {width}×{height} pixels)"
+    if depth not in _PNG_DEPTHS.get(colour, ()):
+        return f"damaged (its header says {depth} bits and colours of type {colour}, which PNG does not have)"
+    if filters or interlaced > 1:
+        return "damaged (its header names a way of filtering or interlacing that PNG does not have)"
     return None
 
 
@@ -286,7 +336,7 @@ def _check_webp(image: ImageFile.ImageFile, data: bytes) -> str | None:
         name, length = struct.unpack_from("<4sI", data, position)
         if position + 8 + length > size:
             return f"truncated or damaged (its {name.decode('latin-1')!r} chunk ends behind the file)"
-        if name == b"VP8L" and length > 2 * ZEROS and _ends_in_zeros(data[: position + 8 + length]):
+        if name == b"VP8L" and length > 2 * ZEROS and ends_in_zeros(data[: position + 8 + length]):
             return "truncated or damaged (its image data end in zeros)"
         if name == b"VP8 ":
             head = int.from_bytes(data[position + 8 : position + 11], "little")
@@ -302,90 +352,24 @@ def _check_webp(image: ImageFile.ImageFile, data: bytes) -> str | None:
     return None
 
 
-def _ends_in_zeros(data: bytes) -> bool:
-    return not any(data[-ZEROS:])
-
-
-def _check_tiff(image: ImageFile.ImageFile, data: bytes) -> str | None:
-    """Every strip or tile lies in the file, there are enough of them, and packed ones unpack with their checksum.
-
-    Source: TIFF 6.0, sections 3 (strips) and 15 (tiles); Adobe Technical Note 3 (Deflate).
-    """
-    tags = image.tag_v2  # type: ignore[attr-defined]
-    width, height = int(tags[256]), int(tags[257])
-    tiled = 322 in tags
-    offsets, counts = _numbers(tags.get(324 if tiled else 273)), _numbers(tags.get(325 if tiled else 279))
-    planes = int(tags.get(277, 1)) if tags.get(284, 1) == 2 else 1
-    if tiled:
-        needed = -(-width // tags[322]) * -(-height // tags[323]) * planes
-    else:
-        needed = -(-height // min(max(int(tags.get(278, height)), 1), height)) * planes
-    if len(offsets) < needed:
-        return f"damaged ({len(offsets)} of {needed} {'tiles' if tiled else 'strips'})"
-    for offset, count in zip(offsets, counts, strict=False):
-        if offset + count > len(data):
-            return f"truncated or damaged (image data at byte {offset:,} ends behind the file)"
-    samples = sum(_numbers(tags.get(258, (1,)))) if planes == 1 else int(_numbers(tags.get(258, (1,)))[0]) * planes
-    row = -(-width * samples // 8)
-    if tags.get(259, 1) == 1 and not tiled and counts and sum(counts) < row * height:
-        return f"damaged ({sum(counts):,} of {row * height:,} bytes of image data)"
-    parts = (data[offset : offset + count] for offset, count in zip(offsets, counts, strict=False))
-    packing = tags.get(259, 1)
-    if packing in _TIFF_DEFLATE:
-        return next((said for said in map(_zlib_damage, parts) if said), None)
-    if packing == _TIFF_JPEG:
-        tables, colours = bytes(tags.get(347, b"")), "GRAY" if planes > 1 or int(tags.get(277, 1)) == 1 else "RGB"
-        if tables and (tables[:2], tables[-2:]) != (b"\xff\xd8", b"\xff\xd9"):
-            return "damaged (the tables of its JPEG data are not whole)"
-        whole = (tables[:-2] + part[2:] if tables else part for part in parts)  # without end mark, without start mark
-        return next((said for said in (libjpeg_warning(part, colours) for part in whole) if said), None)
-    if packing == _TIFF_LZW and any(_ends_in_zeros(part) for part in parts if len(part) > 2 * ZEROS):
-        return "truncated or damaged (its image data end in zeros)"
-    return None
-
-
-def _numbers(value: object) -> tuple[int, ...]:
-    if value is None:
-        return ()
-    return tuple(int(one) for one in value) if isinstance(value, tuple) else (int(value),)  # type: ignore[call-overload]
-
-
-def _zlib_damage(packed: bytes) -> str | None:
-    """Unpack without keeping anything, so that the checksum at the end is reached."""
-    stream = zlib.decompressobj()
-    try:
-        stream.decompress(packed, 1 << 20)
-        while stream.unconsumed_tail:
-            stream.decompress(stream.unconsumed_tail, 1 << 20)
-        while not stream.eof and stream.decompress(b"", 1 << 20):
-            pass
-    except zlib.error as error:
-        return f"damaged ({error})"
-    return None if stream.eof else "truncated (its packed data break off)"
-
-
-def _check_bmp(image: ImageFile.ImageFile, data: bytes) -> str | None:
-    """As many bytes as its size needs, no more and no less."""
-    stored = bmp_layout(image, data)
-    if stored is None:
-        return None  # run lengths: the decoder decides
-    needed, found = stored.end - stored.begin, len(data) - stored.begin
-    if found < needed:
-        return f"truncated ({found:,} of {needed:,} bytes of image data)"
-    if found - needed > _BMP_SURPLUS:
-        return f"damaged ({found:,} bytes of image data, but {image.width}×{image.height} pixels need {needed:,})"
-    return None
-
-
 def _check_ppm(image: ImageFile.ImageFile, data: bytes) -> str | None:
     """A binary netpbm ends with its last pixel, or with the next image."""
     stored = ppm_layout(image, data)
-    if stored and stored.most < _BYTE and max(data[stored.begin : stored.end], default=0) > stored.most:
+    if stored and _largest(data, stored) > stored.most:
         return f"damaged (its header says that no value is above {stored.most}, and some are)"
     rest = data[stored.end :].strip() if stored else b""
     if rest and not rest.startswith(b"P"):
         return f"damaged ({counted(len(rest), 'byte')} behind its last pixel)"
     return None
+
+
+def _largest(data: bytes, stored: Stored) -> int:
+    """The largest value of a netpbm; 0 where the header allows all that fit."""
+    if stored.most in (_BYTE, _WORD):
+        return 0
+    kind = np.dtype(">u2" if stored.most > _BYTE else np.uint8)
+    values = np.frombuffer(data[stored.begin : stored.end], kind)
+    return int(values.max(initial=0))
 
 
 def _check_ico(image: ImageFile.ImageFile, data: bytes) -> str | None:
@@ -429,7 +413,7 @@ def _check_boxes(image: ImageFile.ImageFile, data: bytes) -> str | None:
             (size,) = struct.unpack_from(">Q", data, position + 8)
         if size == 0:
             return None
-        if name == b"mdat" and size > 4 * ZEROS and _ends_in_zeros(data[: position + size]):
+        if name == b"mdat" and size > 4 * ZEROS and ends_in_zeros(data[: position + size]):
             return "truncated or damaged (its image data end in zeros)"
         if size < 8 or position + size > len(data):
             return f"truncated or damaged (its {name.decode('latin-1')!r} box ends behind the file)"
@@ -452,13 +436,17 @@ _CHECKS: dict[str, Callable[[ImageFile.ImageFile, bytes], str | None]] = {
     "PNG": _check_png,
     "GIF": _check_gif,
     "WEBP": _check_webp,
-    "TIFF": _check_tiff,
-    "BMP": _check_bmp,
+    "TIFF": check_tiff,
+    "BMP": check_bmp,
     "PPM": _check_ppm,
     "ICO": _check_ico,
     "JPEG2000": check_jpeg2000,
     "AVIF": _check_boxes,
     heif.FORMAT: _check_heif,
 }
-_REASONS: dict[str, Callable[[bytes, Exception], str | None]] = {"PNG": _reason_of_png, "JPEG": reason_of_jpeg}
+_REASONS: dict[str, Callable[[bytes, Exception], str | None]] = {
+    "PNG": _reason_of_png,
+    "JPEG": reason_of_jpeg,
+    "BMP": reason_of_bmp,
+}
 """Why Pillow cannot open a file of a format, where its structure tells."""

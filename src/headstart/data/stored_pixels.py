@@ -29,7 +29,7 @@ _DATA = {273: 279, 324: 325, 513: 514}  # tags of offsets → of lengths
 
 
 class Stored(NamedTuple):
-    """Pixels in a file, row after row: first byte, byte behind the last, bytes of a row, largest value of a byte."""
+    """Pixels in a file, row after row: first byte, byte behind the last, bytes of a row, largest value."""
 
     begin: int
     end: int
@@ -68,6 +68,11 @@ def zero_run(data: bytes, stored: Stored) -> tuple[int, int] | None:
         if is_end and _is_picture(values[first - before : first]):
             return first, last - first
     return None
+
+
+def ends_in_zeros(data: bytes, count: int = 16) -> bool:
+    """Whether so many last bytes are zero."""
+    return not any(data[-count:])
 
 
 def _runs(data: bytes, begin: int, end: int) -> Iterator[tuple[int, int]]:
@@ -113,7 +118,7 @@ def ppm_layout(image: ImageFile.ImageFile, data: bytes) -> Stored | None:
         row = -(-width // 8)
     else:
         row = width * (3 if found[1] == b"6" else 1) * (2 if int(found[4]) > 255 else 1)
-        most = min(int(found[4]), 255)
+        most = int(found[4])
     return Stored(found.end() + 1, found.end() + 1 + row * height, row, most)
 
 
