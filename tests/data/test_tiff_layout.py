@@ -41,7 +41,7 @@ def test_what_is_not_read_is_named(order: str, tags: dict[str, int], words: str)
 def test_a_large_tiff_in_the_other_byte_order_is_a_tiff() -> None:
     """Pillow opens it in one order only."""
     assert open_image(tiff(bytes([0, 50, 100, 255]), big=True)).rgb[0, 1].tolist() == [50] * 3
-    with pytest.raises(BadImage, match="a BigTIFF with pixels of 1 × 8 bit unsigned"):
+    with pytest.raises(BadImage, match="a big-endian BigTIFF"):
         open_image(tiff(bytes(4), ">", big=True))
 
 

@@ -32,7 +32,15 @@ def test_only_images_py_opens_images() -> None:
     runs without it."""
     wrong, again = (
         [],
-        ("images.py", "jpeg_pixels.py", "jpeg_damage.py", "unused_data.py", "heic_tiles.py", "runtime_onnx.py"),
+        (
+            "images.py",
+            "deep_colours.py",
+            "jpeg_pixels.py",
+            "jpeg_damage.py",
+            "unused_data.py",
+            "heic_tiles.py",
+            "runtime_onnx.py",
+        ),
     )
     for path in SOURCE.rglob("*.py"):
         text = path.read_text(encoding="utf-8")

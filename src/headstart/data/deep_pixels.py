@@ -51,7 +51,8 @@ def values_of(image: Image.Image, band: Image.Image | None = None) -> Floats:
     bits, kind = (one[0] if isinstance(one, tuple) else one for one in (bits, kind))
     if image.mode == "I" and bits == 32 and kind == 1:
         values = values.view(np.uint32)
-    floats: Floats = values.astype(np.float64)
+    with np.errstate(invalid="ignore"):  # NaN of the signalling kind: who looks for numbers that are none says so
+        floats: Floats = values.astype(np.float64)
     if image.mode.startswith("I;16") and bits == _TWELVE:  # packed: here the file itself says what white is
         floats = (floats * (65535 / (2**_TWELVE - 1))).round()
     if tags.get(262) == _WHITE_IS_ZERO and image.mode != "I":

@@ -22,9 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageColor, ImageFile
 
-from headstart.data import deep_pixels, heif
+from headstart.data import deep_pixels, heif, netpbm, tiff_pages
+from headstart.data.deep_colours import eight_bit_colours
 from headstart.data.image_damage import find_damage, reason_of, reason_of_unknown
-from headstart.data.image_memory import MOST_BYTES, MOST_PIXELS, MemoryBudget, bytes_needed, reduction
+from headstart.data.image_memory import MOST_BYTES, MemoryBudget, bytes_needed, reduction
 from headstart.data.jpeg_pixels import decode_jpeg
 from headstart.data.palettes import missing_colours, put_eight_bit_colours
 from headstart.data.stored_pixels import LAYOUTS, suspicion
@@ -61,9 +62,8 @@ _UPRIGHT: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
     8: lambda rgb: rgb[:, ::-1].swapaxes(0, 1),
 }
 _BLENDED = "transparency blended with the background"
-_DARK = 64  # upper byte of 16-bit colours: below it the lower one is looked at, too
 _MEMORY = MemoryBudget(MOST_BYTES)
-_ANIMATED = ("GIF", "WEBP", "PNG", "TIFF", "AVIF", "MPO")
+_ANIMATED = ("GIF", "WEBP", "PNG", "AVIF", "MPO")
 
 
 class _Unbounded:
@@ -251,7 +251,7 @@ def open_image(source: str | Path | bytes, rules: ImageRules | None = None) -> O
     if not isinstance(source, bytes):
         reading.notes += suffix_notes(source, str(image.format))
     format_, mode = str(image.format), image.mode  # decoding at reduced size may change the mode
-    needed = bytes_needed(image, len(data))
+    needed = bytes_needed(image, len(data) * (2 if reading.pages and reading.pages.main else 1))
     if needed > MOST_BYTES:
         raise BadImage(
             f"{image.width}×{image.height} pixels of {format_} need {needed / 1e9:.1f} GB of memory to decode, more "
@@ -305,9 +305,12 @@ class _Reading:
         self.notes: list[str] = []
         self.damage: str | None = None
         self.brightest = 0
+        self.pages: tiff_pages.Pages | None = None  # of a TIFF
 
     def open(self) -> ImageFile.ImageFile:
         """The image with its header read, within the bound of pixels."""
+        if self.data.startswith(tiff_pages.MARKS):
+            self._take_main_page()
         try:
             image = self._header()
         except Exception as error:
@@ -328,6 +331,20 @@ class _Reading:
             bound = f"{image.width}×{image.height} pixels are more than the bound of {self.rules.max_pixels:,}"
             raise BadImage(f"{bound} (--max-pixels)")
         return image
+
+    def _take_main_page(self) -> None:
+        """Of a TIFF the first page that is no thumbnail and no mask."""
+        self.pages = pages = tiff_pages.read_pages(self.data)
+        if pages.main:
+            before = (
+                "reduced copies or masks, as they say" if pages.main > 1 else "a reduced copy or a mask, as it says"
+            )
+            self.notes.append(f"page {pages.main + 1} of {len(pages.places)}; before it: {before}")
+            self.data = tiff_pages.with_first(self.data, pages.places[pages.main])
+        elif pages.is_copy:
+            self.notes.append("a reduced copy or a mask, as it says of itself; the file has no other page")
+        if pages.is_broken:
+            self.blame(f"damaged (its page {len(pages.places)} refers to a next one that is not in the file)")
 
     def _header(self) -> ImageFile.ImageFile:
         is_heif = self.data[4:8] == b"ftyp" and heif.is_heif(self.data) and heif.can_open()
@@ -374,9 +391,16 @@ def _decode(image: ImageFile.ImageFile, reading: _Reading) -> NDArray[np.uint8]:
         image.load()  # `getexif` decodes a PNG: an error in its pixels must not be reported as one of its EXIF data
     notes = reading.notes
     orientation = _exif_orientation(image, notes)
-    frames = getattr(image, "n_frames", 1) if image.format in _ANIMATED else 1
+    frames = (
+        getattr(image, "n_frames", 1)
+        if image.format in _ANIMATED
+        else len(reading.pages.places)
+        if reading.pages
+        else 1
+    )
     if frames > 1:
         image.seek(0)
+    if frames > 1 and not (reading.pages and reading.pages.main):
         notes.append(f"first of {frames} frames")
     factor = reduction(image.width * image.height)
     if factor > 1:
@@ -400,7 +424,7 @@ def _exif_orientation(image: ImageFile.ImageFile, notes: list[str]) -> int:
 
 
 def _decode_with_pillow(image: ImageFile.ImageFile, reading: _Reading, factor: int) -> NDArray[np.uint8]:
-    other = deep_pixels.other_bytes(image)
+    other = netpbm.other_bytes(image, reading.data) if image.format == "PPM" else deep_pixels.other_bytes(image)
     if image.format == "TIFF":
         with _UNBOUNDED:  # here Pillow checks its bound a second time
             image.load()  # and makes the picture upright, as for no other format
@@ -415,7 +439,7 @@ def _decode_with_pillow(image: ImageFile.ImageFile, reading: _Reading, factor: i
         reading.blame(unused_data(image, reading.data))
     if image.format in ("JPEG", "MPO"):
         factor = 1  # reduced already
-    decoded: Image.Image = image if other is None else _deep_colours(image, reading, other)
+    decoded: Image.Image = image if other is None else _with_deep_colours(image, reading, other)
     convert = _converter(decoded, reading)
     parts = [_reduced(convert(band), factor) for band in deep_pixels.bands(decoded, rows=factor)]
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
@@ -444,7 +468,8 @@ def _blended(band: Image.Image, reading: _Reading) -> NDArray[np.uint8]:
 
 
 def _deep_converter(image: Image.Image, reading: _Reading) -> Callable[[Image.Image], NDArray[np.uint8]]:
-    scale = deep_pixels.grey_scale(image, reading.rules.bit_depth)
+    is_stated = image.format == "PPM" and 0 < netpbm.stated_white(reading.data) < netpbm.WHITE  # Pillow scales by it
+    scale = deep_pixels.grey_scale(image, 16 if is_stated else reading.rules.bit_depth)
     if scale is None:
         raise BadImage("its values are not all finite numbers")
     reading.brightest = scale.brightest
@@ -464,24 +489,12 @@ def _deep_converter(image: Image.Image, reading: _Reading) -> Callable[[Image.Im
     return convert
 
 
-def _deep_colours(image: ImageFile.ImageFile, reading: _Reading, other: str) -> Image.Image:
+def _with_deep_colours(image: ImageFile.ImageFile, reading: _Reading, other: str) -> Image.Image:
     """An image of 16-bit colours, of which Pillow kept the upper byte, with 8 bits on the scale of the rules."""
-    upper, depth = np.asarray(image), reading.rules.bit_depth
-    reading.brightest = int(upper[..., :3].max()) * 257
-    if depth == 16 and (int(upper[..., :3].max()) >= _DARK or not other):
-        return image
-    if not other or image.width * image.height > MOST_PIXELS:
+    depth = reading.rules.bit_depth
+    found = eight_bit_colours(image, reading.data, other, bit_depth=depth)
+    if found is None:
         raise BadImage(f"its 16-bit colours cannot be read as {depth} bit (--bit-depth)")
-    second = Image.open(io.BytesIO(reading.data), formats=(str(image.format),))
-    second.tile = [
-        tile._replace(args=(other, *tile.args[1:]) if isinstance(tile.args, tuple) else other) for tile in second.tile
-    ]
-    values = upper.astype(np.float64) * 256 + np.asarray(second)
-    colours = values[..., :3]
-    reading.brightest = int(colours.max())
-    reading.notes.append(deep_pixels.deep_note(reading.brightest, depth))
-    if depth == 16:
-        return image
-    scale = deep_pixels.GreyScale(0.0, 255 / (2**depth - 1))
-    pixels = deep_pixels.to_grey(colours, scale)
-    return Image.fromarray(np.concatenate([pixels, upper[..., 3:]], axis=2))
+    reading.brightest = found.brightest
+    reading.notes += found.notes
+    return found.image

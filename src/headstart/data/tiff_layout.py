@@ -24,7 +24,7 @@ _MOST_ENTRIES = 4096  # of a directory
 def unsupported_tiff(data: bytes) -> str | None:
     """What a TIFF holds that is not read, such as `3 × 32 bit floating-point`; None where that cannot be told."""
     try:
-        tags = _directory(data)
+        tags = directory(data)
     except (struct.error, KeyError, ValueError):
         return None
     if not {256, 257} <= tags.keys() or not (tags.keys() & {273, 324}):
@@ -35,6 +35,8 @@ def unsupported_tiff(data: bytes) -> str | None:
     packed = "" if packing == 1 else f", packed with {_PACKINGS.get(packing, f'method {packing}')}"
     planes = ", one plane after another" if _in_planes(tags) else ""
     kind = "BigTIFF" if data[2:4] in _BIG else "TIFF"
+    if data[:4] == b"MM\0+":  # whatever its pixels are
+        return f"a big-endian BigTIFF ({samples}, {colours}), which is not supported; save it as TIFF or PNG"
     return (
         f"a {kind} with pixels of {samples} ({colours}{packed}{planes}), which is not supported; save it as RGB "
         "or grey of 8 or 16 bit"
@@ -47,7 +49,7 @@ def misread_tiff(data: bytes) -> str | None:
     Pillow takes signed bytes for unsigned ones, and half of a plane of 16 bits for all of it.
     """
     try:
-        tags = _directory(data)
+        tags = directory(data)
     except (struct.error, KeyError, ValueError):
         return None  # the decoder decides
     bits, is_signed = tags.get(258, 1), tags.get(339, 1) == 2
@@ -59,16 +61,27 @@ def _in_planes(tags: dict[int, int]) -> bool:
     return tags.get(284, 1) == 2 and tags.get(277, 1) > 1
 
 
-def _directory(data: bytes) -> dict[int, int]:
-    """The first value of each tag of whole numbers in the first directory, of a TIFF or a BigTIFF.
+def byte_order(data: bytes) -> tuple[str, bool]:
+    """The byte order of a file as `struct` has it, and whether it is a BigTIFF."""
+    return "<" if data[:2] == b"II" else ">", data[2:4] in _BIG
+
+
+def first_place(data: bytes) -> int:
+    """Where the first directory lies."""
+    order, is_big = byte_order(data)
+    return int(struct.unpack_from(order + ("Q" if is_big else "I"), data, 8 if is_big else 4)[0])
+
+
+def directory(data: bytes, start: int | None = None) -> dict[int, int]:
+    """The first value of each tag of whole numbers in the first directory, or in that at a place.
 
     Raises:
         struct.error, KeyError, ValueError: the directory is not whole.
 
     Source: TIFF 6.0, section 2; the BigTIFF file format (libtiff).
     """
-    order, is_big = "<" if data[:2] == b"II" else ">", data[2:4] in _BIG
-    (start,) = struct.unpack_from(order + ("Q" if is_big else "I"), data, 8 if is_big else 4)
+    order, is_big = byte_order(data)
+    start = first_place(data) if start is None else start
     (entries,) = struct.unpack_from(order + ("Q" if is_big else "H"), data, start)
     if entries > _MOST_ENTRIES:
         raise ValueError(entries)

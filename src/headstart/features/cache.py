@@ -36,7 +36,7 @@ from headstart.untrusted import check_regular, read_object
 
 Rows = NDArray[np.float32]
 
-READER = "4"
+READER = "5"
 """Part of every key; raised when data/images.py or a Preprocess gives other pixels than before."""
 
 _SHARD, _CARD = "*.safetensors", "about.json"

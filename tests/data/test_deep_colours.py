@@ -1,0 +1,42 @@
+"""Colours of 16 bits become 8 bits on the scale that the rules state, of PNG and netpbm alike."""
+
+from __future__ import annotations
+
+import io
+import struct
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from headstart.data import deep_pixels, netpbm
+from headstart.data.deep_colours import eight_bit_colours
+from png_files import png_of
+
+VALUES = (0, 1024, 2048, 4095)
+_COLOURS = struct.pack(">12H", *(value for value in VALUES for _ in range(3)))
+FILES = {"PNG": png_of(4, [_COLOURS], height=1, depth=16, colour=2), "PPM": b"P6 4 1 65535\n" + _COLOURS}
+
+
+@pytest.mark.parametrize("format_", FILES)
+@pytest.mark.parametrize("depth", [10, 12, 16])
+def test_a_bit_depth_is_the_white_of_the_colours(format_: str, depth: int) -> None:
+    data = FILES[format_]
+    image = Image.open(io.BytesIO(data))
+    other = netpbm.other_bytes(image, data) if format_ == "PPM" else deep_pixels.other_bytes(image)
+    image.load()
+    found = eight_bit_colours(image, data, str(other), bit_depth=depth)
+    wanted = np.clip(np.round(np.array(VALUES) * 255 / (2**depth - 1)), 0, 255)
+
+    assert found is not None
+    assert found.brightest == 4095
+    assert np.abs(np.asarray(found.image)[0, :, 1].astype(int) - wanted).max() <= 1
+
+
+def test_without_the_lower_bytes_nothing_is_stretched() -> None:
+    image = Image.new("RGB", (2, 2), (9, 9, 9))
+
+    assert eight_bit_colours(image, b"", "", bit_depth=12) is None  # type: ignore[arg-type]
+    kept = eight_bit_colours(image, b"", "", bit_depth=16)  # type: ignore[arg-type]
+    assert kept is not None
+    assert (kept.image is image, kept.brightest, kept.notes) == (True, 9 * 257, ())
