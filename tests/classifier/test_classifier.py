@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -238,3 +239,12 @@ def test_a_file_without_a_checksum_is_built_to_be_checked(path: Path, tmp_path: 
     save_file(tensors, tmp_path / "old.safetensors", {"headstart": text})
     assert Classifier.load(path).backbone.unbuilt
     assert not Classifier.load(tmp_path / "old.safetensors").backbone.unbuilt
+
+
+@pytest.mark.slow
+def test_a_classifier_travels_to_another_process(classifier: Classifier, path: Path, photos: Path) -> None:
+    """Also one that has traced its network, which torch unpickles by an empty tracer."""
+    images = sorted(photos.rglob("*.png"))[:3]
+    again = pickle.loads(pickle.dumps(classifier))
+
+    assert again.predict(images) == classifier.predict(images)

@@ -297,3 +297,8 @@ def test_of_listed_classes_two_need_images(tmp_path: Path) -> None:
     lay(tmp_path, "cat/1.png", "cat/2.png")
     with pytest.raises(DataError, match="at least 2 classes with images, found 1 \\('cat'\\)"):
         scan(tmp_path, layout=SourceLayout(classes=("cat", "dog")))
+
+
+def test_no_image_at_all_is_asked_for() -> None:
+    with pytest.raises(DataError, match="at least one image, found none"):
+        scan_unlabelled([])

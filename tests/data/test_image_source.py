@@ -224,3 +224,45 @@ def test_what_has_no_pixels_to_show_is_refused(source: object, message: str) -> 
 def test_what_has_another_kind_of_read_is_refused(source: object) -> None:
     with pytest.raises(DataError, match=r"whose read\(\) gives no bytes"):
         readable_image(source)
+
+
+def test_a_column_of_paths_is_several_images(file: Path) -> None:
+    for column in (np.array([str(file)] * 2), np.array([file, file], dtype=object)):
+        assert not is_image_source(column)
+        assert [Path(one) for one in list_sources(column)] == [file, file]
+    assert is_image_source(np.zeros((2, 2, 3), dtype=object))  # refused as pixels that are no numbers
+
+
+def test_an_open_file_at_its_end_is_said(file: Path) -> None:
+    opened = io.BytesIO(file.read_bytes())
+    opened.seek(0, io.SEEK_END)
+
+    with pytest.raises(DataError, match=r"at its end .*file\.seek\(0\)"):
+        readable_image(opened)
+    with pytest.raises(DataError, match=r"a Pillow image that cannot be read.*Give the path of its file"):
+        readable_image(Image.open(io.BytesIO(file.read_bytes()[:60])))
+
+
+def test_a_path_may_come_as_bytes_of_the_system(file: Path) -> None:
+    class Place:
+        def __fspath__(self) -> bytes:
+            return os.fsencode(file)
+
+    assert readable_image(Place()) == file
+
+
+def test_a_matrix_is_an_array(pixels: Pixels) -> None:
+    grey = np.ascontiguousarray(pixels[..., 0])
+
+    with pytest.warns(PendingDeprecationWarning):
+        found = readable_image(np.matrix(grey))
+    assert np.array_equal(found, readable_image(grey))  # type: ignore[arg-type]
+
+
+def test_whole_numbers_that_may_be_8_or_16_bits_are_asked_for(pixels: Pixels) -> None:
+    grey = Image.fromarray(pixels[..., 0])
+
+    with pytest.raises(DataError, match="may be meant as 8 bits or as dark 16 bits"):
+        readable_image(grey.convert("I"))
+    deep = Image.fromarray(pixels[..., 0].astype(np.int32) * 257)
+    assert np.array_equal(rgb_of(readable_image(deep), ImageRules())[..., 0], pixels[..., 0])

@@ -135,9 +135,11 @@ class _Tracer(fx.Tracer):
 
     Args:
         buffers: whether what is computed from buffers belongs to the graph; otherwise it is a constant in it.
+
+    Both have defaults, because torch makes an empty one when it unpickles a graph.
     """
 
-    def __init__(self, stages: Sequence[Stage], *, buffers: bool) -> None:
+    def __init__(self, stages: Sequence[Stage] = (), *, buffers: bool = False) -> None:
         functions, kinds = _timm_leaves()
         super().__init__(autowrap_functions=functions)
         self.proxy_buffer_attributes = buffers

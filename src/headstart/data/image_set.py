@@ -148,8 +148,10 @@ def scan_unlabelled(paths: Sequence[Path], on_skip: Callable[[str], None] | None
         on_skip: called with a sentence where headstart's own pictures or copies, or videos, are left out.
 
     Raises:
-        DataError: a path does not exist, or a folder holds no image.
+        DataError: no path is given, one does not exist, or a folder holds no image.
     """
+    if not paths:
+        raise DataError(expected="at least one image", found="none", where="images", hint="Name files or folders.")
     found: list[Path] = []
     for path in map(Path, paths):
         if os.path.isfile(path):  # noqa: PTH113  # unlike Path.is_file, False for names that no disk can hold

@@ -22,6 +22,8 @@ from headstart.errors import DataError, first_line
 Readable = Path | bytes | NDArray[np.uint8]
 """A path, the bytes of an image file, or pixels H×W×3 uint8 RGB."""
 
+_BYTE = 255
+_PATHS = "OUS"  # kinds of arrays that hold texts or objects
 WANTED = "an image: a path, encoded bytes, an open file, a Pillow image, an H×W×3 uint8 array or a 3×H×W uint8 tensor"
 
 
@@ -32,6 +34,8 @@ def is_address(value: object) -> bool:
 
 def is_image_source(value: object) -> bool:
     """Whether this is meant as one image, and not as several."""
+    if isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind in _PATHS:  # such as a column of a table
+        return False
     return (
         isinstance(value, (str, os.PathLike, bytes, bytearray, memoryview, np.ndarray, torch.Tensor))
         or hasattr(value, "read")
@@ -76,6 +80,8 @@ def readable_image(source: object, *, bgr: bool = False, network: bool = False) 
             ) from error
         if not isinstance(data, bytes):
             raise _refused(f"a file of {type(data).__name__}", 'Open it with mode "rb".')
+        if not data and _place(source):
+            raise _refused("a file that is at its end", "Go back to its beginning before: file.seek(0).")
         return data
     if _is_pillow(source):
         return _pillow(source)
@@ -133,9 +139,17 @@ def _fetched(address: str, *, network: bool) -> bytes:
         return download(address, Path(folder) / "image", limits=limits).read_bytes()
 
 
+def _place(file: object) -> int:
+    """How many bytes of a file were read before; 0 where it does not say."""
+    try:
+        return int(file.tell())  # type: ignore[attr-defined]
+    except Exception:  # a stream, or code of others
+        return 0
+
+
 def _path_text(source: os.PathLike[str]) -> str:
     try:
-        return os.fspath(source)
+        return os.fsdecode(source)
     except Exception as error:  # code of others
         raise _refused(f"{type(source).__name__}, whose __fspath__() gives no path", "Give a str or a Path.") from error
 
@@ -143,6 +157,7 @@ def _path_text(source: os.PathLike[str]) -> str:
 def _array(array: NDArray[Any], *, bgr: bool) -> NDArray[np.uint8]:
     if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
         raise _refused("an array of which pixels are masked", "Say what they are: array.filled(0).")
+    array = np.asarray(array)  # of a subclass: a matrix cannot have three dimensions
     channels = 1 if array.ndim == 2 else array.shape[2] if array.ndim == 3 else 0
     if channels not in (1, 3) or not array.size:
         hint = "A batch N×H×W×3 is given as list(batch); transparency as a Pillow image."
@@ -184,9 +199,18 @@ def _pillow(image: Any) -> Readable:
         image.load()
     except Exception as error:  # whatever Pillow raises on it
         reason = str(error) or "it is closed"
-        raise _refused(f"a Pillow image that cannot be read: {reason}", "Give it before it is closed.") from error
+        is_closed = "closed" in reason or "seek" in reason  # the file is closed, or the image
+        hint = (
+            "Give it before it is closed."
+            if is_closed
+            else "Give the path of its file: the answer then names the damage."
+        )
+        raise _refused(f"a Pillow image that cannot be read: {reason}", hint) from error
     if not image.width or not image.height:
         raise _refused(f"a Pillow image of {image.width} × {image.height} pixels", "Give one that has pixels.")
+    if image.mode == "I" and image.getextrema()[0] >= 0 and image.getextrema()[1] <= _BYTE:
+        found = "a Pillow image of mode I whose values are at most 255: they may be meant as 8 bits or as dark 16 bits"
+        raise _refused(found, 'Say which: image.convert("L"), or image.convert("I;16").')
     if image.mode == "RGB" and exif.get(0x0112, 1) == 1:  # upright
         return np.array(image)  # a copy: Pillow's own memory cannot be written, which torch warns of
     encoded = io.BytesIO()  # lossless, so that modes, transparency and turns are those of a file
