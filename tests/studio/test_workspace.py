@@ -29,7 +29,7 @@ def test_a_recording_has_a_name_of_its_own_that_training_groups_by(tmp_path: Pat
     assert all(HOLD.fullmatch(name) for name in names)
 
 
-@pytest.mark.parametrize("values", [{}, {"ids": []}, {"ids": "abc"}, {"ids": None}])
+@pytest.mark.parametrize("values", [{}, {"ids": []}, {"ids": "abc"}, {"ids": None}, {"ids": ["a", {}]}, {"ids": [1]}])
 def test_a_list_of_images_is_asked_for(values: dict[str, object]) -> None:
     with pytest.raises(DataError, match="numbers of images"):
         ids_of(values)

@@ -138,4 +138,6 @@ def ids_of(values: dict[str, Any]) -> list[object]:
     ids = values.get("ids")
     if not isinstance(ids, list) or not ids:
         raise DataError(expected="numbers of images", found="none", where="ids")
+    if not all(isinstance(one, str) for one in ids):
+        raise DataError(expected="numbers of images, each a text", found="other values", where="ids")
     return ids
