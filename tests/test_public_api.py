@@ -16,7 +16,7 @@ import torch
 
 import headstart as hs
 from headstart.errors import DataError, HeadstartError, PackageError, RecipeError, RunError
-from headstart.public_api import fits, in_words, public_api
+from headstart.public_api import fits, in_words, public_api, under_usual_torch
 
 NONSENSE: tuple[Callable[[], object], ...] = (
     lambda: None,
@@ -172,3 +172,29 @@ def test_a_package_of_torch_that_is_missing_is_said_and_another_one_keeps_its_tr
         use("scipy.stats")
     with pytest.raises(ModuleNotFoundError):
         use("somewhere")
+
+
+def test_an_empty_text_is_not_the_folder_one_is_in() -> None:
+    @public_api
+    def use(run: str, images: Any = (), note: str = "") -> int:
+        return len(images)
+
+    assert use("run", ["a", "b"], note="") == 2
+    for arguments, named in ((("",), {}), (("run", ["a", " "]), {}), ((), {"run": "run", "images": ""})):
+        with pytest.raises(RecipeError, match=r"found an empty text .*the folder you are in"):
+            use(*arguments, **named)
+
+
+def test_a_function_that_fails_puts_the_default_type_back() -> None:
+    @under_usual_torch
+    def fail() -> None:
+        assert torch.get_default_dtype() is torch.float32
+        raise OSError
+
+    torch.set_default_dtype(torch.float64)
+    try:
+        with pytest.raises(OSError):  # of this test
+            fail()
+        assert torch.get_default_dtype() is torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from typing_extensions import TypedDict
 
 from headstart.errors import HeadstartError, RecipeError, near
-from headstart.public_api import as_headstart_error
+from headstart.public_api import as_headstart_error, empty_text_refused, under_usual_torch
 from headstart.recipe import TYPES, Recipe
 
 _Verb = TypeVar("_Verb", bound=Callable[..., Any])
@@ -200,11 +200,14 @@ def takes(options: type) -> Callable[[_Verb], _Verb]:
         own = [p for p in inspect.signature(verb).parameters.values() if p.kind is not p.VAR_KEYWORD]
         known = {p.name for p in own} | set(names)
 
+        refuse_empty, usual = empty_text_refused(verb), under_usual_torch(verb)
+
         @functools.wraps(verb)
         def checked(*args: Any, **values: Any) -> Any:
             _check_names(verb, values, known)
+            refuse_empty(args, values)
             try:
-                return verb(*args, **values)
+                return usual(*args, **values)
             except HeadstartError:
                 raise
             except Exception as error:  # of a file, or of a wrong argument: see public_api

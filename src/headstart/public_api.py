@@ -1,8 +1,9 @@
 """What leaves a public function when it fails: one of our errors, for a wrong argument or for what the system refuses.
 
-Nothing is checked on the way in, so a call costs what it cost and whatever works keeps working. Only when a call
-fails are its arguments compared with the annotations: the first that does not fit is the mistake, and is named. An
-error that no argument explains is a bug of ours and keeps its traceback.
+One thing is checked on the way in: an empty text in the place of a path, which would be the folder one is in. Else a
+call costs what it cost, and whatever works keeps working. Only when a call fails are its arguments compared with the
+annotations: the first that does not fit is the mistake, and is named. An error that no argument explains is a bug of
+ours and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import functools
 import inspect
 import numbers
 import os
+import sys
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,12 +21,16 @@ from typing import Any, TypeVar
 
 from headstart.errors import HeadstartError, RecipeError, missing_package, shown
 from headstart.files import os_error
+from headstart.usual_torch import usual_settings
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _Class = TypeVar("_Class", bound=type)
 
 _SHOWN = 60  # characters of a wrong value
 _LOOKED_AT = 20  # items of a sequence that are compared with its annotation
+_OF_PATHS = ("source", "images", "classifier", "run", "first", "second", "folder", "file", "path", "model", "out")
+_COMPUTING = ("headstart.workbench.", "headstart.classifier.")
+_OWN_NETWORKS = ("doctor", "inspect")  # take those of the user, which may rely on another type or device
 _UNIONS = (typing.Union, types.UnionType)
 _BROAD: dict[Any, tuple[type, ...]] = {
     int: (numbers.Integral,),
@@ -43,10 +49,14 @@ def public_api(function: _Function) -> _Function:
         PackageError: torch, or a package that comes with it, is not installed.
     """
 
+    refuse_empty = empty_text_refused(function)
+    usual = under_usual_torch(function) if function.__module__.startswith(_COMPUTING) else function
+
     @functools.wraps(function)
     def guarded(*arguments: Any, **named: Any) -> Any:
+        refuse_empty(arguments, named)
         try:
-            return function(*arguments, **named)
+            return usual(*arguments, **named)
         except HeadstartError:
             raise
         except Exception as error:
@@ -57,6 +67,30 @@ def public_api(function: _Function) -> _Function:
 
     guarded.is_public_api = True  # type: ignore[attr-defined]
     return guarded  # type: ignore[return-value]
+
+
+def under_usual_torch(function: _Function) -> _Function:
+    """A decorator for a function that computes with networks of headstart; see `usual_settings`."""
+    own = function.__name__ in _OWN_NETWORKS
+
+    @functools.wraps(function)
+    def usual(*arguments: Any, **named: Any) -> Any:
+        if _is_usual():
+            return function(*arguments, **named)
+        with usual_settings(own_network=own):
+            return function(*arguments, **named)
+
+    return usual  # type: ignore[return-value]
+
+
+def _is_usual() -> bool:
+    """Whether torch is not imported, or computes as it does when nothing is set."""
+    torch = sys.modules.get("torch")
+    if torch is None or not hasattr(torch, "get_default_device"):
+        return True
+    is_default = torch.get_default_dtype() is torch.float32 and torch.get_default_device().type == "cpu"
+    is_graded = torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
+    return is_default and is_graded and not (torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"))
 
 
 def public_methods(*names: str) -> Callable[[_Class], _Class]:
@@ -72,6 +106,33 @@ def public_methods(*names: str) -> Callable[[_Class], _Class]:
         return cls
 
     return decorate
+
+
+def empty_text_refused(function: Callable[..., Any]) -> Callable[[Sequence[Any], Mapping[str, Any]], None]:
+    """A check of the arguments of a public function that name files or folders.
+
+    Raises (when called with positional and named arguments):
+        RecipeError: one of them is an empty text, or a list that holds one: it would be the folder one is in.
+    """
+    parameters = list(inspect.signature(function).parameters)
+    positions = [(place, name) for place, name in enumerate(parameters) if name in _OF_PATHS]
+
+    def refuse(arguments: Sequence[Any], named: Mapping[str, Any]) -> None:
+        for place, name in positions:
+            value = arguments[place] if place < len(arguments) else named.get(name)
+            if _is_empty(value) or (isinstance(value, (list, tuple)) and any(map(_is_empty, value))):
+                raise RecipeError(
+                    expected=f"a file or a folder as {name}",
+                    found="an empty text",
+                    where=f"headstart.{function.__qualname__}",
+                    hint="Name it; . is the folder you are in.",
+                )
+
+    return refuse
+
+
+def _is_empty(value: object) -> bool:
+    return isinstance(value, str) and not value.strip()
 
 
 def as_headstart_error(

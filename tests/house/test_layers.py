@@ -25,6 +25,7 @@ LEAVES = {
     "progress",
     "plain",
     "public_api",
+    "usual_torch",
     "refusals",
     "registry",
     "untrusted",

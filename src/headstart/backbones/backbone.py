@@ -32,7 +32,8 @@ from headstart.download import Note
 from headstart.errors import BackboneError, first_line
 from headstart.plain import Plain
 from headstart.progress import OnProgress
-from headstart.public_api import public_api, public_methods
+from headstart.public_api import public_api, public_methods, under_usual_torch
+from headstart.usual_torch import usual_settings
 
 _NAMED = 8  # tensors listed in an error
 _LEAST_SIDE = 32  # px; smaller images leave most networks with an empty map
@@ -97,7 +98,7 @@ class Backbone:
         """The whole network, with its own classification head."""
         if not (state := self.unbuilt):
             return cast(nn.Module, vars(self)["network"])  # another thread has just built it
-        with torch.inference_mode(False):  # a prediction may be the first to ask: its tensors would count no changes
+        with usual_settings():  # a prediction may be the first to ask, and in inference mode tensors count no changes
             built = build_backbone(self.spec, draws=False)
             try:
                 built.load_state(state)
@@ -302,6 +303,7 @@ class Backbone:
 
 
 @public_api
+@under_usual_torch
 def load_backbone(
     name: str,
     *,

@@ -34,6 +34,7 @@ from headstart.errors import ClassifierError, DataError, DownloadError, RecipeEr
 from headstart.evaluation.conformal import ConformalSets
 from headstart.heads.head import Head
 from headstart.public_api import public_methods
+from headstart.usual_torch import usual_settings
 
 Forward = Callable[[torch.Tensor], torch.Tensor]
 
@@ -189,6 +190,9 @@ class Classifier:
 
     def answers(self, prepared: torch.Tensor, forward: Forward | None = None) -> Answers:
         """The numbers behind the predictions of prepared images n×3×S×S uint8; `forward`: as for `stream`."""
+        if not _is_usual():
+            with usual_settings():
+                return self.answers(prepared, forward)
         forward = forward or self._features
         with torch.inference_mode():
             raw = forward(self.backbone.preprocess.normalise(prepared)).cpu()  # N×D
@@ -278,6 +282,12 @@ class _FastForward:
             return self._forward
         before = self.backbone.loaded if self._changes is None else self._changes
         return self._forward if self._count() == before else None
+
+
+def _is_usual() -> bool:
+    """Whether torch computes as ever: see `usual_settings`, which costs one more file on the way of an image."""
+    default = torch.get_default_dtype() is torch.float32 and torch.get_default_device().type == "cpu"
+    return default and not torch.is_autocast_enabled("cpu")
 
 
 def _is_path(source: object) -> bool:
