@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -57,3 +58,15 @@ def test_what_is_no_json_object_is_refused(tmp_path: Path, content: bytes, kind:
 def test_a_missing_parameter_is_said(tmp_path: Path) -> None:
     answer = StudioClient(tmp_path).ask("POST", "/api/images", content=b"x", headers={"content-type": "image/png"})
     assert (answer.status_code, answer.json()) == (422, {"error": "a parameter is missing or wrong"})
+
+
+@pytest.mark.slow
+def test_a_folder_that_is_removed_meanwhile_is_said(tmp_path: Path) -> None:
+    client = StudioClient(tmp_path / "hands")
+    shutil.rmtree(tmp_path / "hands")
+
+    answer = client.ask("GET", "/api/state")
+
+    assert answer.status_code == 422
+    assert "No such file or directory" in answer.json()["error"]
+    assert str(tmp_path / "hands") in answer.json()["error"]

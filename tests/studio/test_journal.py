@@ -104,3 +104,28 @@ def test_another_file_of_that_name_is_refused_in_words(tmp_path: Path, line: str
 
     with pytest.raises(DataError, match="journal"):
         Journal(tmp_path)
+
+
+def test_what_is_gone_cannot_come_back_and_undo_says_so(tmp_path: Path) -> None:
+    journal = Journal(laid(tmp_path))
+    journal.record("deleted", [("a/1", journal.trash("a/1")), ("a/2", journal.trash("a/2"))],
+                   [(journal.trash("a/2"), "a/2"), (journal.trash("a/1"), "a/1")])  # fmt: skip
+    (tmp_path / ".headstart/trash/1/a/1").unlink()
+
+    undone = journal.undo()
+
+    assert undone is not None
+    assert undone.text == "Undone: deleted (1 of 2 files or folders are gone and not back)"
+    assert set(tree(tmp_path)) == {"a/2", "b/3"}
+
+
+def test_what_an_earlier_move_brings_is_not_gone(tmp_path: Path) -> None:
+    journal = Journal(laid(tmp_path))
+    back = [("a", "c"), ("c/1", "b/1"), ("b/1", "b/9")]
+    journal.record("nothing", [], back)
+
+    undone = journal.undo()
+
+    assert undone is not None
+    assert undone.text == "Undone: nothing"
+    assert set(tree(tmp_path)) == {"c/2", "b/3", "b/9"}

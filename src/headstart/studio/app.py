@@ -13,6 +13,7 @@ from fastapi.responses import FileResponse, JSONResponse, Response, StreamingRes
 
 from headstart import __version__
 from headstart.errors import HeadstartError, shown
+from headstart.files import os_error
 from headstart.serving.body import Refusal
 from headstart.studio.advice_routes import advice_routes
 from headstart.studio.collect_routes import collect_routes
@@ -110,6 +111,10 @@ def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(HeadstartError)
     async def mistaken(_: Request, error: HeadstartError) -> JSONResponse:
         return JSONResponse({"error": shown(str(error))}, 422)
+
+    @app.exception_handler(OSError)
+    async def refused_by_the_system(_: Request, error: OSError) -> JSONResponse:
+        return JSONResponse({"error": shown(str(os_error(error)))}, 422)  # such as a folder that was removed meanwhile
 
     @app.exception_handler(RequestValidationError)
     async def misspelt(_: Request, error: RequestValidationError) -> JSONResponse:

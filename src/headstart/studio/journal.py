@@ -7,6 +7,7 @@ done is completed when the folder is opened again; nothing is ever deleted, remo
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from headstart.data.folder_scan import STUDIO
 from headstart.errors import DataError
 from headstart.line_file import append_line
 from headstart.untrusted import parse_json
+from headstart.wording import counted
 
 HIDDEN = STUDIO
 _MOST_BYTES = 200_000_000  # a million moved files
@@ -94,8 +96,11 @@ class Journal:
         if not undone:
             return None
         moves = [move for change in reversed(undone) for move in change.back]
+        gone = self._gone(moves)
         numbers = tuple(change.number for change in undone)
         text = f"Undone: {said_together(undone)}"
+        if gone:
+            text += f" ({gone} of {counted(len(moves), 'file or folder', 'files or folders')} are gone and not back)"
         return self._add(Change(self.next_number, text, tuple(moves), (), undoes=numbers))
 
     def _add(self, change: Change) -> Change:
@@ -116,6 +121,18 @@ class Journal:
         self._undone.update(change.undoes)
         self._perform(change.moves)
         return change
+
+    def _gone(self, moves: Sequence[Move]) -> int:
+        """How many moves have nothing to move, neither now nor after those before them."""
+        gone, brought = 0, set[PurePosixPath]()
+        for old, new in moves:
+            path = PurePosixPath(old)
+            is_there = any(os.path.lexists(place) for place in self._places((old, new)))  # there, or moved already
+            if is_there or not brought.isdisjoint((path, *path.parents)):
+                brought.add(PurePosixPath(new))
+            else:
+                gone += 1
+        return gone
 
     def _perform(self, moves: Sequence[Move]) -> None:
         """Move what is still at its old place; what is there already is done."""

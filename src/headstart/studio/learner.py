@@ -17,6 +17,7 @@ from headstart.classifier.classifier import Classifier
 from headstart.data.finding import Finding
 from headstart.data.images import OpenedImage
 from headstart.errors import HeadstartError
+from headstart.files import os_error
 from headstart.progress import Event, Notice, Progress
 from headstart.studio.event_hub import EventHub
 from headstart.studio.project import Project
@@ -125,12 +126,17 @@ class Learner:
         return self._live.start.backbone.spec.name
 
     def _run(self, work: Any) -> None:
+        said = ""
         while not self._stopping.is_set():
             try:
                 work()
-            except HeadstartError as error:
+                said = ""
+            except (HeadstartError, OSError) as error:  # such as a folder that was removed meanwhile
                 self._busy = False
-                self._hub.publish("notice", {"text": str(error)})
+                text = str(os_error(error) if isinstance(error, OSError) else error)
+                if text != said:  # once, not each second
+                    self._hub.publish("notice", {"text": text})
+                said = text
                 self._stopping.wait(_POLL)
             except Exception:  # a page must not hang in silence: the bug is shown, and the folder followed further
                 traceback.print_exc()
