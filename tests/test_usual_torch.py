@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -29,6 +30,7 @@ SETTINGS: dict[str, Callable[[], AbstractContextManager[object]]] = {
     "meta": lambda: torch.device("meta"),
     "autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
     "no gradients": torch.no_grad,
+    "NumPy raises": lambda: np.errstate(all="raise"),
     "inference": torch.inference_mode,
 }
 

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 from headstart.errors import HeadstartError, RecipeError, missing_package, shown
 from headstart.files import os_error
-from headstart.usual_torch import usual_settings
+from headstart.usual_torch import NUMPY, usual_settings
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _Class = TypeVar("_Class", bound=type)
@@ -90,7 +90,14 @@ def _is_usual() -> bool:
         return True
     is_default = torch.get_default_dtype() is torch.float32 and torch.get_default_device().type == "cpu"
     is_graded = torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
-    return is_default and is_graded and not (torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"))
+    numpy = sys.modules.get("numpy")
+    is_plain = numpy is None or numpy.geterr() == NUMPY
+    return (
+        is_default
+        and is_graded
+        and is_plain
+        and not (torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"))
+    )
 
 
 def public_methods(*names: str) -> Callable[[_Class], _Class]:

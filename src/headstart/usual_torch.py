@@ -1,7 +1,8 @@
 """What the verbs compute under: the usual settings of torch, whatever the program around them has set.
 
-A notebook may have chosen another default type or device, switched gradients off, or be inside autocast. The networks
-of headstart are float32 on the device that the recipe names, and give the same numbers there. Everything is put back.
+A notebook may have chosen another default type or device, switched gradients off, or be inside autocast, or let NumPy
+raise where a number underflows. The networks of headstart are float32 on the device that the recipe names, and give the
+same numbers there. Everything is put back.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
+
+import numpy as np
 
 
 class _DefaultType:
@@ -39,6 +42,8 @@ class _DefaultType:
 
 
 _DEFAULT_TYPE = _DefaultType()
+NUMPY = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
+"""What NumPy does with numbers that are none, unless a program has set something else."""
 
 
 @contextmanager
@@ -55,6 +60,7 @@ def usual_settings(*, own_network: bool = False) -> Iterator[None]:
         yield
         return
     with ExitStack() as stack:
+        stack.enter_context(np.errstate(**NUMPY))  # type: ignore[arg-type]
         if torch.is_inference_mode_enabled():
             stack.enter_context(torch.inference_mode(False))
         if not torch.is_grad_enabled():
