@@ -13,8 +13,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import numpy as np
-
 
 class _DefaultType:
     """While a thread is inside, torch's default type is float32, for all threads; the last one out puts it back."""
@@ -60,6 +58,8 @@ def usual_settings(*, own_network: bool = False) -> Iterator[None]:
         yield
         return
     with ExitStack() as stack:
+        import numpy as np
+
         stack.enter_context(np.errstate(**NUMPY))  # type: ignore[arg-type]
         if torch.is_inference_mode_enabled():
             stack.enter_context(torch.inference_mode(False))
