@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from flawed_networks import (
     Example,
@@ -84,3 +87,32 @@ def test_a_frozen_head_whose_weights_are_not_random_is_a_warning():
 
 def test_a_sigmoid_with_one_output_is_advice():
     assert list(findings(doctor(nn.Sequential(Net(1), nn.Sigmoid())), "activation as output")) == ["advice"]
+
+
+class Ended(nn.Module):
+    """A network whose forward ends in a line of its own."""
+
+    def __init__(self, end: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.net, self.end = Net(40), end  # so many that some are negative
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.end(self.net(pixels))
+
+
+@pytest.mark.parametrize(
+    ("end", "kinds"),
+    [
+        (lambda logits: logits.clamp(0, 1), ["warning"]),
+        (lambda logits: logits.clamp(min=0), ["warning"]),
+        (lambda logits: torch.sigmoid(torch.relu(logits)), ["warning"]),
+        (lambda logits: logits.clamp(-30, 30), []),  # bounds only what is absurd
+        (lambda logits: logits, []),
+    ],
+)
+def test_a_clamp_of_one_side_and_a_relu_before_a_sigmoid_are_found(
+    end: Callable[[Tensor], Tensor], kinds: list[str]
+) -> None:
+    torch.manual_seed(0)
+
+    assert list(findings(doctor(Ended(end)), "activation as output")) == kinds

@@ -115,7 +115,7 @@ def test_what_is_gone_cannot_come_back_and_undo_says_so(tmp_path: Path) -> None:
     undone = journal.undo()
 
     assert undone is not None
-    assert undone.text == "Undone: deleted (1 of 2 files or folders are gone and not back)"
+    assert undone.text == "Undone: deleted (gone for good: 1 of 2 files or folders)"
     assert set(tree(tmp_path)) == {"a/2", "b/3"}
 
 

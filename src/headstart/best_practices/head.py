@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import torch
+
 from headstart.best_practices.drawn_weights import is_drawn
 from headstart.best_practices.examination import Examination, NotApplicableError, NotCheckedError
 from headstart.best_practices.rule import Issue, register_rule
@@ -12,7 +14,11 @@ from headstart.inspection.graph import CONSTANT, Graph, Operation
 RESHAPING = ("flatten", "squeeze", "view", "reshape", "getitem", "float", "to", "contiguous", "type_as", "dropout")
 """Operations that pass the same scores on in another shape; dropout passes most of them."""
 RELUS = ("relu", "relu6", "threshold", "leaky_relu", "elu", "gelu", "silu", "hardswish", "selu", "softplus")
+CLAMPS = ("clamp", "clamp_min", "clip")
+"""What may take a side of the logits away; no layer of a network, but a line at its end."""
 SQUASHING = ("sigmoid", "tanh", "hardtanh", "hardsigmoid", "softsign")
+
+_ONE_SIDED = ("relu", "relu6", "threshold", "softplus", "clamp_min", "abs")
 
 
 @register_rule(
@@ -81,12 +87,29 @@ def softmax_as_output(examination: Examination) -> Iterator[Issue]:
     "BCEWithLogitsLoss without it is more precise.",
 )
 def activation_as_output(examination: Examination) -> Iterator[Issue]:
-    """A ReLU, sigmoid or tanh after the last layer; advice for a sigmoid with one output, which BCELoss expects."""
+    """A ReLU, sigmoid or tanh after the last layer, a clamp at 0, or a ReLU before that sigmoid, which is then never
+    below 50 %; advice for a sigmoid with one output, which BCELoss expects.
+    """
     graph, last = examination.graph, last_operation(examination.graph)
-    if last is None or last.function not in (*RELUS, *SQUASHING) or len(graph.output_shape) != 2:
+    if last is None or last.function not in (*RELUS, *CLAMPS, *SQUASHING) or len(graph.output_shape) != 2:
+        return
+    if last.function in CLAMPS and not _is_cut(examination):
+        return  # far from zero a clamp only bounds what is absurd
+    before = _without_reshaping(graph, graph.first_input(_without_reshaping(graph, graph.output)))
+    if last.function == "sigmoid" and before >= 0 and graph.operations[before].function in _ONE_SIDED:
+        yield Issue(
+            (last.module,), f"the output is a sigmoid of a {graph.operations[before].function}: never below 50 %"
+        )
         return
     single = last.function in SQUASHING and graph.output_shape[1] == 1
     yield Issue((last.module,), f"the output is a {last.function}", "advice" if single else "warning")
+
+
+def _is_cut(examination: Examination) -> bool:
+    """Whether some logits of a sample are exactly 0, and none is below."""
+    with torch.inference_mode():
+        output = examination.network(examination.sample_pixels())
+    return bool(output.amin() == 0)
 
 
 @register_rule(

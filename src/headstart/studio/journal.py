@@ -100,7 +100,7 @@ class Journal:
         numbers = tuple(change.number for change in undone)
         text = f"Undone: {said_together(undone)}"
         if gone:
-            text += f" ({gone} of {counted(len(moves), 'file or folder', 'files or folders')} are gone and not back)"
+            text += f" (gone for good: {gone} of {counted(len(moves), 'file or folder', 'files or folders')})"
         return self._add(Change(self.next_number, text, tuple(moves), (), undoes=numbers))
 
     def _add(self, change: Change) -> Change:
