@@ -24,6 +24,7 @@ from headstart.files import (
     FolderLock,
     all_or_none,
     atomic_write,
+    clear_place,
     expanded,
     make_folder,
     publish_folder,
@@ -456,3 +457,29 @@ def test_a_limit_of_the_process_is_not_blamed_on_the_folder_or_its_space(number:
     error = files.os_error(OSError(number, os.strerror(number)), "out", hint=given)
     assert advised in str(error.hint)
     assert "space" not in str(error.hint)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes")
+def test_only_what_is_no_file_is_cleared_from_a_place_in_the_cache(tmp_path: Path) -> None:
+    place = tmp_path / "card.json"
+    clear_place(place)
+    place.mkdir()
+    (place / "x").write_text("x")
+    clear_place(place)
+    assert not place.exists()
+    for make in (lambda: os.mkfifo(place), lambda: place.symlink_to("card.json"), lambda: place.symlink_to("nowhere")):
+        make()
+        clear_place(place)
+        assert not os.path.lexists(place)
+    place.write_text("kept")
+    clear_place(place)
+    assert place.read_text() == "kept"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links")
+def test_a_link_to_itself_is_replaced_by_the_file(tmp_path: Path) -> None:
+    loop = tmp_path / "loop.txt"
+    loop.symlink_to("loop.txt")
+    write_text(loop, "written")
+    assert loop.read_text() == "written"
+    assert list(tmp_path.iterdir()) == [loop]

@@ -68,7 +68,7 @@ def os_error(
 
 
 def _final(path: str) -> str:
-    """A path as it will be called: without the hidden folder of `work_folder`, which nobody has asked for."""
+    """A path as it will be called: without the hidden folder of `work_folder`."""
     return _HIDDEN.sub(r"\1", path)
 
 
@@ -135,7 +135,7 @@ def atomic_write(
             with _sent_to(path) as sent:
                 yield sent
             return
-        path = path.resolve()
+        path = Path(os.path.realpath(path))  # unlike Path.resolve it takes a link to itself, which is replaced
         names, held, part = _part_names(path), list[int](), None
         try:
             part = _open_part(names, held)
@@ -391,12 +391,14 @@ def remove(path: Path, *, strict: bool = False) -> None:
         shutil.rmtree(path, ignore_errors=True)  # the rest of it
 
 
-def replace_file(path: Path, target: Path, *, kind: type[HeadstartError] = RunError) -> None:
-    """Give a file another name, in place of what has it.
+def clear_place(path: Path) -> None:
+    """Remove what is no file where a file of the cache belongs: a folder, a pipe, a link that leads nowhere."""
+    if os.path.lexists(path) and not path.is_file():
+        remove(path)
 
-    Raises:
-        HeadstartError: of the given kind: it cannot be renamed.
-    """
+
+def replace_file(path: Path, target: Path, *, kind: type[HeadstartError] = RunError) -> None:
+    """Give a file another name, in place of what has it; an error of the given kind where it cannot be renamed."""
     with os_errors(target, expected="a file that can be renamed", kind=kind):
         path.replace(target)
 

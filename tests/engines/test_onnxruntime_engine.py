@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -60,3 +61,19 @@ def test_other_weights_have_an_export_of_their_own(tmp_path: Path) -> None:
 
 def test_missing_packages_are_named() -> None:
     assert set(missing_packages()) <= {"onnxruntime", "onnx", "onnxscript"}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes")
+def test_the_export_of_another_network_and_what_is_no_file_are_not_used(tmp_path: Path) -> None:
+    one, other = tmp_path / "onnx" / "one.onnx", tmp_path / "onnx" / "other.onnx"
+    write_export(one, b"a model")
+    other.write_bytes(one.read_bytes())
+    assert read_export(other) is None
+    other.unlink()
+    other.symlink_to("/dev/zero")  # has no end
+    assert read_export(other) is None
+    other.unlink()
+    os.mkfifo(other)  # waits for a writer
+    assert read_export(other) is None
+    write_export(other, b"another")  # in the place of the pipe
+    assert read_export(other) == b"another"

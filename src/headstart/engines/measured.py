@@ -19,7 +19,7 @@ import torch
 from headstart import runtime
 from headstart.backbones.backbone import Backbone
 from headstart.errors import RunError
-from headstart.files import make_folder, write_json
+from headstart.files import clear_place, make_folder, write_json
 from headstart.plain import Plain
 from headstart.untrusted import check_kinds, read_object
 
@@ -60,6 +60,7 @@ def keep_measurement(
     path = _path(backbone, cache_folder, what)
     with contextlib.suppress(RunError):
         make_folder(path.parent)
+        clear_place(path)
         write_json(path, found.to_dict())
 
 

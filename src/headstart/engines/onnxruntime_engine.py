@@ -21,7 +21,8 @@ from headstart.backbones.backbone import Backbone
 from headstart.backbones.feature_extractor import FeatureExtractor, eval_view
 from headstart.engines.fold import fold
 from headstart.errors import BackboneError, RunError, first_line
-from headstart.files import atomic_write, make_folder
+from headstart.files import atomic_write, clear_place, make_folder
+from headstart.untrusted import read_bytes
 
 Forward = Callable[[Tensor], Tensor]
 
@@ -29,6 +30,7 @@ INSTALL = "pip install 'headstart[onnx]'"
 _PACKAGES = ("onnxruntime", "onnx", "onnxscript")
 _LAYOUT = "1"  # raised when the exported graph changes for the same weights
 _FOLDER = "onnx"
+_MOST_BYTES = 4_000_000_000  # an ONNX file has at most 2 GiB; the bound holds where a device lies in its place
 
 
 def missing_packages() -> tuple[str, ...]:
@@ -138,21 +140,27 @@ def cache_file(backbone: Backbone, cache_folder: Path, more: Mapping[str, object
 
 
 def read_export(path: Path) -> bytes | None:
-    """The export, or None if there is none or its bytes are not those that were written."""
+    """The export, or None if there is none or its bytes are not those that were written under this name."""
     try:
-        stored = path.read_bytes()
-    except OSError:
+        stored = read_bytes(path, _MOST_BYTES)
+    except (OSError, ValueError):
         return None
     digest, model = stored[:32], stored[32:]
-    return model if hashlib.sha256(model).digest() == digest else None
+    return model if _seal(path, model) == digest else None
 
 
 def write_export(path: Path, model: bytes) -> None:
     """Keep the export, with a hash before it; on a full disk it is not kept, and that is all."""
     with contextlib.suppress(RunError):
         make_folder(path.parent)
+        clear_place(path)
         with atomic_write(path) as part:
-            part.write_bytes(hashlib.sha256(model).digest() + model)
+            part.write_bytes(_seal(path, model) + model)
+
+
+def _seal(path: Path, model: bytes) -> bytes:
+    """Of the name too, which stands for the weights: the export of another network, copied here, is not whole."""
+    return hashlib.sha256(path.name.encode() + b"\0" + model).digest()
 
 
 def export_network(network: FeatureExtractor, side: int, *, name: str, opset: int | None = None) -> bytes:

@@ -24,6 +24,7 @@ from safetensors.numpy import save_file
 from headstart.files import (
     FOR_CACHE,
     atomic_write,
+    clear_place,
     disk_full,
     make_folder,
     os_errors,
@@ -167,6 +168,7 @@ class FeatureCache:
             for part in folder.glob(".*.part"):
                 remove_abandoned_part(part)
             if read_card(card) != about:  # new, or damaged
+                clear_place(card)
                 write_text(card, json.dumps(about, indent=1), expected=_WRITABLE, hint=_ELSEWHERE)
             os.utime(card)
             return FeatureStore(folder, about)
