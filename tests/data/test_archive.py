@@ -10,6 +10,7 @@ import hashlib
 import io
 import lzma
 import os
+import shutil
 import stat
 import struct
 import tarfile
@@ -95,6 +96,28 @@ def test_unpacking_twice_keeps_the_first_folder(tmp_path: Path) -> None:
     assert again == first
     after = (first / "cat/1.jpg").stat()
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
+
+
+@pytest.mark.parametrize("how", ["removed", "edited", "added", "in its place a file"])
+def test_a_kept_folder_that_was_altered_is_unpacked_again(tmp_path: Path, how: str) -> None:
+    archive = make_zip(tmp_path / "a.zip", ("cat/1.jpg", b"1"), ("dog/2.jpg", b"2"))
+    folder = unpack(archive, tmp_path / "into", kept=True)
+    first = folder / "cat" / "1.jpg"
+    if how == "removed":
+        first.unlink()
+    elif how == "edited":
+        first.write_bytes(b"another")
+    elif how == "added":
+        (folder / "cat" / "3.jpg").write_bytes(b"3")
+    else:
+        shutil.rmtree(folder)
+        folder.write_text("in the way")
+    assert unpack(archive, tmp_path / "into", kept=True) == folder
+    found = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.jpg")}
+    assert found == {"cat/1.jpg": b"1", "dog/2.jpg": b"2"}
+    unchanged = first.stat().st_ino
+    assert unpack(archive, tmp_path / "into", kept=True) == folder
+    assert first.stat().st_ino == unchanged
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes of files")
@@ -480,3 +503,11 @@ def test_other_archives_are_archives_whatever_their_suffix(tmp_path: Path, head:
     assert is_archive(tmp_path / "photos")
     with pytest.raises(DataError, match=r"RAR|7-Zip|Zstandard|LZ4"):
         unpack(tmp_path / "photos", tmp_path / "into")
+
+
+def test_a_cache_that_is_in_the_way_is_blamed_and_not_the_archive(tmp_path: Path) -> None:
+    archive = make_zip(tmp_path / "a.zip", ("cat/1.jpg", b"1"))
+    (tmp_path / "archives").write_text("in the way")
+    with pytest.raises(DataError) as refused:
+        unpack(archive, tmp_path / "archives", kept=True)
+    assert refused.value.where == str(tmp_path / "archives")

@@ -17,7 +17,7 @@ from PIL import Image
 from headstart.data.dataset import load_dataset
 from headstart.data.image_set import ImageSet, scan
 from headstart.data.images import open_image
-from headstart.data.python_source import KeptSource, is_gone, keep_source
+from headstart.data.python_source import KeptSource, keep_source, kept_fault
 from headstart.errors import DataError, RecipeError
 from headstart.recipe import Recipe
 from headstart.source_layout import SourceLayout
@@ -108,8 +108,8 @@ def test_the_same_images_and_labels_give_the_same_table_and_nothing_else_stays(t
     there = files_in(tmp_path)
 
     assert keep_source(((one, "a") for one in RGB), tmp_path).table == first.table
-    assert files_in(tmp_path) == there == {f"sources/{first.table.parent.name}/{name}" for name in (
-        "list-6-images.csv", *(f"0000{i}.png" for i in range(6)))}  # fmt: skip
+    names = ("/list-6-images.csv", *(f"/0000{i}.png" for i in range(6)), ".seal")
+    assert files_in(tmp_path) == there == {f"sources/{first.table.parent.name}{name}" for name in names}
     assert keep_source([(one, "b") for one in RGB], tmp_path).table != first.table
     assert keep_source([(one[::-1], "a") for one in RGB], tmp_path).table != first.table
 
@@ -124,7 +124,8 @@ def test_paths_are_not_copied_and_are_those_of_the_current_folder(
     kept = keep_source(pairs, tmp_path)
     monkeypatch.chdir(tmp_path)
 
-    assert files_in(tmp_path) == {kept.table.relative_to(tmp_path).as_posix()}
+    seal = kept.table.parent.with_suffix(".seal")
+    assert files_in(tmp_path) == {path.relative_to(tmp_path).as_posix() for path in (kept.table, seal)}
     assert [sample.path for sample in scan(kept.table).samples] == [photos / name for name in names]
     assert scan(kept.table).classes == ("disc", "square", "stripes")
 
@@ -287,7 +288,19 @@ def test_what_a_dataset_raises_names_the_index(tmp_path: Path) -> None:
 
 def test_a_table_that_went_with_the_cache_is_known_as_such(tmp_path: Path) -> None:
     kept = keep_source([(RGB[0], "a")], tmp_path)
-    assert not is_gone(kept.table, tmp_path)
+    assert not kept_fault(kept.table, tmp_path)
     kept.table.unlink()
-    assert is_gone(kept.table, tmp_path)
-    assert not is_gone(tmp_path / "photos", tmp_path)
+    assert kept_fault(kept.table, tmp_path) == "nothing there: the cache has been cleared"
+    assert not kept_fault(tmp_path / "photos", tmp_path)
+
+
+def test_a_kept_data_set_whose_files_were_altered_is_written_again(tmp_path: Path) -> None:
+    pairs = list(zip(RGB, ["ant", "bee"] * 3, strict=True))
+    kept = keep_source(pairs, tmp_path)
+    before = {path.name: path.read_bytes() for path in kept.table.parent.iterdir()}
+    next(kept.table.parent.glob("*.png")).unlink()
+    assert kept_fault(kept.table, tmp_path) == "other files than were written there"
+    again = keep_source(pairs, tmp_path)
+    assert again.table == kept.table
+    assert {path.name: path.read_bytes() for path in kept.table.parent.iterdir()} == before
+    assert not kept_fault(kept.table, tmp_path)

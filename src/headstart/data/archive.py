@@ -21,11 +21,12 @@ from typing import IO
 from headstart import runtime
 from headstart.data.decompression import BZIP2, GZIP, XZ, open_decompressed
 from headstart.data.folder_scan import as_text
+from headstart.data.folder_seal import add_seal, discard, is_as_written
 from headstart.data.tar_header import WholeHeader
 from headstart.data.zip_layout import check_entries, read_directory
 from headstart.download import FREE_SPACE
 from headstart.errors import DataError, HeadstartError
-from headstart.files import os_errors, remove_if_abandoned, work_folder
+from headstart.files import FOR_CACHE, os_errors, remove_if_abandoned, work_folder
 from headstart.refusals import refusal
 from headstart.untrusted import sha256_of
 
@@ -99,25 +100,31 @@ def unpack(
     max_bytes: int = 20_000_000_000,
     max_files: int = 1_000_000,
     max_ratio: float = 200.0,
-) -> Path:
+    kept: bool = False,
+) -> Path:  # six: what is unpacked where, its bounds, and whether the folder is of the cache
     """Folder `into/<sha256 of the archive>` with the archive's files; made once, complete or not at all.
 
     Args:
         max_bytes: of all files together, unpacked.
         max_files: entries, folders included.
         max_ratio: unpacked bytes over the archive's, checked from 1 GB on.
+        kept: in the cache, where a folder may have lost or got files since: such a one is made again.
 
     Raises:
         ArchiveError: not a zip or tar, damaged or truncated, encrypted, an entry that leaves the folder, is a link or
             device or is there twice. DataError: a limit is exceeded, or the disk refuses.
     """
     folder = _folder_of(archive, into)
-    if folder.is_dir():
+    if is_as_written(folder) if kept else folder.is_dir():
         return folder
+    if kept:
+        discard(folder)
     where = as_text(str(archive))
     with os_errors(where, expected=_READABLE, kind=DataError), work_folder(folder, kind=DataError) as unfinished:
         most = int(min(max_bytes, max(_RATIO_FROM, max_ratio * archive.stat().st_size)))
         _unpack_all(_Target(archive, unfinished, max_bytes=most, max_files=max_files))
+        if kept:
+            add_seal(unfinished, folder)
         try:
             return unfinished.rename(folder)
         except OSError:
@@ -129,6 +136,7 @@ def unpack(
 def _folder_of(archive: Path, into: Path) -> Path:
     with os_errors(as_text(str(archive)), expected=_READABLE, kind=DataError):
         folder = into / sha256_of(archive)
+    with os_errors(into, expected="a folder to unpack the archive into", hint=FOR_CACHE, kind=DataError):
         into.mkdir(parents=True, exist_ok=True)
         for hidden in into.glob(".*.part"):  # of other archives, whose unpacking was killed
             remove_if_abandoned(hidden)

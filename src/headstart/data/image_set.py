@@ -131,7 +131,7 @@ def scan(
                 where=source,
                 hint="Name a folder, or unpack it yourself.",
             )
-        root = unpack(source, _absolute(unpack_into))
+        root = unpack(source, _absolute(unpack_into), kept=True)
         return replace(scanner, root=root, is_archive=True).read_folder(image_suffixes)
     hint = "An image set is a folder; `headstart predict` takes single images." if is_image(source) else _LAYOUT
     raise DataError(expected=expected, found="another file", where=as_text(str(source)), hint=hint)

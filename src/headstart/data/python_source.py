@@ -23,6 +23,7 @@ from PIL import Image
 
 from headstart.data.dataset import Dataset
 from headstart.data.folder_scan import exists
+from headstart.data.folder_seal import add_seal, discard, is_altered, is_as_written
 from headstart.data.image_set import ImageSet, Sample
 from headstart.data.image_source import WANTED as IMAGE_WANTED
 from headstart.data.image_source import is_address, is_image_source, readable_image
@@ -96,9 +97,13 @@ def is_path(source: object) -> TypeGuard[str | os.PathLike[str]]:
     return isinstance(source, (str, os.PathLike))
 
 
-def is_gone(path: Path, cache: Path) -> bool:
-    """Whether a path is a table that was kept in the cache and has been removed with it."""
-    return path.absolute().parent.parent == (cache / FOLDER).absolute() and not exists(path)
+def kept_fault(path: Path, cache: Path) -> str:
+    """What is wrong with a table that was kept in the cache: removed, or altered with its images; empty: nothing."""
+    if path.absolute().parent.parent != (cache / FOLDER).absolute():
+        return ""
+    if not exists(path):
+        return "nothing there: the cache has been cleared"
+    return "other files than were written there" if is_altered(path.absolute().parent) else ""
 
 
 _GIVE = "Give the paths of images, and a label for each."
@@ -153,15 +158,22 @@ def keep_source(
             hint = f"Relative paths are read from the current folder, {Path.cwd()}."
             raise DataError(expected="paths of files that exist", found=listed(paths, 3), where=rows.name, hint=hint)
         encoded = text.getvalue().encode("utf-8", "surrogateescape")
-        digest.update(encoded)
-        kept = cache / FOLDER / digest.hexdigest()[:16]
         table = f"{rows.name}-{rows.count}-images.csv"
+        digest.update(encoded + table.encode())  # the same rows given in another way have another name
+        kept = cache / FOLDER / digest.hexdigest()[:16]
         with os_errors(work, hint=FOR_CACHE):
             (work / table).write_bytes(encoded)
-        if not (kept / table).is_file():
-            kept = publish_folder(work, kept)
+        if not is_as_written(kept):
+            kept = _published(work, kept)
     classes = rows.classes or _in_order(labels)
     return KeptSource(kept / table, classes, in_memory=images, size_bytes=size, notes=rows.notes)
+
+
+def _published(work: Path, kept: Path) -> Path:
+    """The finished folder under its name in the cache, in place of one that has lost or got files since."""
+    discard(kept)
+    add_seal(work, kept)
+    return publish_folder(work, kept)
 
 
 def _in_order(labels: set[object]) -> tuple[str, ...]:

@@ -128,7 +128,7 @@ def expand(source: str | os.PathLike[str], roots: dict[Path, str]) -> list[Path]
         return [path]
     from headstart.data.archive import unpack  # as for scan_unlabelled below
 
-    root = unpack(path, runtime.cache_folder() / "archives")
+    root = unpack(path, runtime.cache_folder() / "archives", kept=True)
     roots[root] = str(path)
     return [root]
 

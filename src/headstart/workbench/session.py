@@ -23,7 +23,7 @@ from headstart.data.batches import PixelBatch, pixel_batches
 from headstart.data.dataset import Dataset, load_dataset, rules_of
 from headstart.data.image_set import Sample
 from headstart.data.images import ImageRules
-from headstart.data.python_source import Source, is_gone, is_path, keep_source
+from headstart.data.python_source import Source, is_path, keep_source, kept_fault
 from headstart.engines.bfloat16 import attach_bfloat16
 from headstart.engines.choose import FEW, Engine, choose_engine
 from headstart.engines.forward import Forward
@@ -214,9 +214,10 @@ class Session:
             if isinstance(source, str) and not source.strip():  # a path would be the folder one is in
                 hint = "Give a folder or a table; . is the folder you are in."
                 raise DataError(expected="the name of a data set", found="an empty text", where="source", hint=hint)
-            if is_gone(Path(source), cache):
-                hint = "It was given as values and kept in the cache, which has been cleared: give it again."
-                raise DataError(expected="the kept data set", found="nothing there", where=source, hint=hint)
+            fault = kept_fault(Path(source), cache)
+            if fault:
+                hint = "It was given as values and kept in the cache: give it again."
+                raise DataError(expected="the kept data set", found=fault, where=source, hint=hint)
             return Path(source)
         kept = keep_source(source, cache, layout=self.layout, progress=self.progress("keep images"))
         if len(kept.classes) > 1 and not self.recipe.classes:
