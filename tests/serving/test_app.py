@@ -221,6 +221,24 @@ def test_paths_in_a_request_are_only_names(app: Any) -> None:
     assert answer.status_code == 422
 
 
+def test_a_query_parameter_that_nobody_reads_is_refused_before_the_image_is(app: Any) -> None:
+    for path in ("/v1/predict?rejct=unfamiliar", "/v1/embed?class_name=disc", "/v1/explain?class_nam=disc"):
+        answer = ask(app, "POST", path, content=b"no image", headers=BYTES)
+        assert answer.status_code == 422
+        assert answer.json()["error"].startswith("unknown query parameter '")
+    assert "Did you mean class_name?" in answer.json()["error"]
+    assert ask(app, "GET", "/v1/health?t=17").status_code == 200  # what watches a server may add one
+
+
+def test_other_addresses_and_methods_are_told_what_is_answered(app: Any) -> None:
+    nowhere, wrong = ask(app, "GET", "/predict"), ask(app, "GET", "/v1/predict")
+    assert (nowhere.status_code, wrong.status_code, wrong.headers["allow"]) == (404, 405, "POST")
+    assert nowhere.json()["error"].startswith("nothing at /predict; this server answers POST /v1/predict")
+    assert wrong.json()["error"].startswith("GET is not answered at /v1/predict; this server answers POST")
+    for path in ("/v1/health", "/v1/card", "/v1/metrics"):
+        assert ask(app, "HEAD", path).status_code == 200  # curl -I, wget --spider
+
+
 @pytest.mark.slow
 def test_200_fuzzed_bodies_are_no_server_error(app: Any, photos: Path) -> None:
     rng = np.random.default_rng(0)

@@ -10,24 +10,28 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from starlette.exceptions import HTTPException
 
 from headstart import __version__
 from headstart.classifier.predictions import Prediction
 from headstart.classifier.rejection import Rejection
 from headstart.data.images import BadImage
-from headstart.errors import HeadstartError
+from headstart.errors import HeadstartError, shown
 from headstart.plain import to_plain
 from headstart.serving.body import Refusal, read_images
 from headstart.serving.guard import Access, Guard, Receive, Scope, Send
 from headstart.serving.limits import ServerLimits
 from headstart.serving.metrics import Metrics
+from headstart.serving.query import check_query
 from headstart.serving.served_model import ServedModel
 from headstart.serving.shared_counts import SECONDS, SharedCounts
 from headstart.serving.unread import Unread
 
 _Answer = TypeVar("_Answer")
+_ANSWERED = "POST /v1/predict, /v1/embed and /v1/explain, GET /v1/card, /v1/health, /v1/metrics and /v1/openapi.json"
+_SHOWN = 60  # characters of an address or a method
 _RETRY = {"retry-after": "1"}  # seconds: an image takes less
 _BODY = {
     "requestBody": {
@@ -60,7 +64,7 @@ _REFUSED: dict[int | str, dict[str, Any]] = {
         (408, "the body arrived too slowly", "the request did not arrive within 30 seconds"),
         (413, "too many bytes or images", "a request may have 32,000,000 bytes"),
         (415, "another kind of content", "send the bytes of one image"),
-        (422, "the image cannot be used", "the file is empty (0 bytes)"),
+        (422, "the image cannot be used, or an unknown query parameter", "the file is empty (0 bytes)"),
         (503, "too much to do", "busy: 64 images wait"),
     )
 }
@@ -195,7 +199,7 @@ async def _publish(shared: SharedCounts, metrics: Metrics) -> None:
 
 def _add_posts(app: FastAPI, model: ServedModel, workers: Workers, *, rejection: Rejection) -> None:
     limits = workers.limits
-    described: dict[str, Any] = {"openapi_extra": _BODY}
+    described: dict[str, Any] = {"openapi_extra": _BODY, "dependencies": [Depends(check_query)]}
 
     @app.post(
         "/v1/predict",
@@ -247,16 +251,19 @@ def _as_json(prediction: Prediction) -> dict[str, Any]:
 
 
 def _add_gets(app: FastAPI, model: ServedModel, metrics: Metrics, *, shared: SharedCounts | None) -> None:
+    @app.head("/v1/card", include_in_schema=False)
     @app.get("/v1/card")
     async def card() -> JSONResponse:
         """What the classifier says about itself: classes, preprocessing, licence of its weights, measured accuracy."""
         return JSONResponse(to_plain(model.card))
 
+    @app.head("/v1/health", include_in_schema=False)
     @app.get("/v1/health")
     async def health() -> dict[str, str]:
         """That the server answers."""
         return {"status": "ok"}
 
+    @app.head("/v1/metrics", include_in_schema=False)
     @app.get("/v1/metrics", response_class=PlainTextResponse)
     async def text() -> PlainTextResponse:
         """Counters for Prometheus."""
@@ -269,6 +276,16 @@ def _add_errors(app: FastAPI) -> None:
     async def refused(_: Request, refusal: Refusal) -> JSONResponse:
         headers = _RETRY if refusal.status == 503 else {"connection": "close"} if refusal.status in (408, 413) else {}
         return JSONResponse({"error": refusal.reason}, refusal.status, headers=headers)
+
+    @app.exception_handler(HTTPException)
+    async def unknown(request: Request, error: HTTPException) -> JSONResponse:
+        """An address or a method that there is none of, in the form of the other refusals."""
+        said, path = str(error.detail), shown(request.url.path[:_SHOWN])
+        if error.status_code == 404:
+            said = f"nothing at {path}; this server answers {_ANSWERED}"
+        elif error.status_code == 405:
+            said = f"{shown(request.method[:_SHOWN])} is not answered at {path}; this server answers {_ANSWERED}"
+        return JSONResponse({"error": said}, error.status_code, headers=error.headers)
 
     @app.exception_handler(HeadstartError)
     async def mistaken(_: Request, error: HeadstartError) -> JSONResponse:
