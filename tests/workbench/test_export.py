@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import headstart as hs
-from headstart.errors import ClassifierError, DataError, RecipeError
+from headstart.errors import ClassifierError, DataError, RecipeError, RunError
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
@@ -213,3 +213,29 @@ def test_prepared_images_go_in_by_the_batch(run: hs.Run, photos: Path, tmp_path:
     for count in (1, 2, 7):
         (found,) = file.session.run(["probabilities"], {"prepared": batch[:count]})
         assert found == pytest.approx(np.array(expected[:count]), abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["classifier.onnx", "runtime_onnx.py", "parity.html", "classifier.json"])
+def test_what_no_export_wrote_is_not_replaced(run: hs.Run, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(RunError, match=f"{name}, which would be replaced or belongs to another export"):
+        hs.export(run, out=tmp_path, on_event=None)
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, "mine")]
+
+
+def test_a_link_in_the_place_of_the_model_is_not_followed(run: hs.Run, tmp_path: Path) -> None:
+    photo, out = tmp_path / "photo.jpg", tmp_path / "out"
+    photo.write_bytes(b"a photograph")
+    out.mkdir()
+    (out / "classifier.onnx").symlink_to(photo)
+    with pytest.raises(RunError, match=r"classifier\.onnx, which would be replaced"):
+        hs.export(run, out=out, on_event=None)
+    assert photo.read_bytes() == b"a photograph"
+
+
+@pytest.mark.parametrize(("name", "to"), [("classifier.json", "onnx"), ("classifier.safetensors", "onnx-int8")])
+def test_an_export_of_another_form_or_a_run_is_no_older_one(run: hs.Run, tmp_path: Path, name: str, to: str) -> None:
+    for file in ("parity.json", "run.json", name):
+        (tmp_path / file).write_text("{}")
+    with pytest.raises(RunError, match=f"{name}, which would be replaced or belongs to another export"):
+        hs.export(run, to=to, out=tmp_path, on_event=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ from headstart import runtime
 from headstart.classifier.classifier import Classifier
 from headstart.data.image_set import scan_unlabelled
 from headstart.engines.onnxruntime_engine import INSTALL, missing_packages
-from headstart.errors import ClassifierError, DataError, RecipeError, near
+from headstart.errors import ClassifierError, DataError, RecipeError, RunError, near
 from headstart.files import FOR_OUT, all_or_none, atomic_write, make_folder, write_json
 from headstart.output_paths import writable_folder
 from headstart.plain import Plain
@@ -20,12 +21,13 @@ from headstart.progress import OnEvent, print_event
 from headstart.public_api import public_api
 from headstart.workbench.events import FilesWritten
 from headstart.workbench.quantize_run import QuantizedRun, quantize_run
-from headstart.workbench.run import CLASSIFIER, Run, Trained, classifier_of
+from headstart.workbench.run import CLASSIFIER, RECORD, Run, Trained, classifier_of
 from headstart.workbench.session import Session
 
 FORMATS = ("onnx", "onnx-int8", "openvino", "page")
 INPUTS = ("image", "prepared")
 MODEL, PARITY, PAGE, RUNTIME = "classifier.onnx", "parity.json", "parity.html", "runtime_onnx.py"
+CARD = "classifier.json"  # of a page
 _SERVE = "python -m http.server --bind 127.0.0.1 --directory {}"  # a browser opens no modules from file://
 COMPARED = 64  # images of the user's; with those headstart draws a minute on one core at most
 _FOLDERS = {  # beside the classifier
@@ -77,7 +79,8 @@ def export(
             the browser, for any static host, with the files of onnxruntime-web (14 MB).
         input: `image`: one image of any size, resize and crop inside; `prepared`: many resized images at once.
         images: folder of images to compare on; None: those of the run.
-        out: folder to write; None: `export`, `openvino` or `page` beside the classifier. Other files there stay.
+        out: folder to write; None: `export`, `openvino` or `page` beside the classifier. Other files there stay; only
+            an older export of the same form is replaced.
         ort_web: folder or npm tarball with the files of onnxruntime-web; None: a page fetches them once.
 
     Returns:
@@ -87,6 +90,7 @@ def export(
     Raises:
         BackboneError: a package is missing, or the network has no ONNX form.
         ClassifierError: the classifier cannot be opened, or the file does not give its answers.
+        RunError: a file is in the way that no export wrote.
         DataError: there are no images to compare on, or no files of onnxruntime-web. DownloadError: they cannot be
             fetched.
     """
@@ -98,12 +102,13 @@ def export(
     _check_options(to, input, ort_web)
     check_packages()
     check_graph(model, to)
+    beside = _page_files(session, model, ort_web) if to == "page" else _runtime_files()
+    _check_place(folder, (MODEL, PARITY, PAGE, *beside, *((CLASSIFIER,) if to == "onnx-int8" else ())))
     quantized = _quantized(session, classifier, model) if to == "onnx-int8" else None
     model = model if quantized is None else quantized.classifier
     from headstart.onnx_export.classifier_onnx import build_onnx  # here: it needs onnx
     from headstart.onnx_export.onnx_file import sealed
 
-    beside = _page_files(session, model, ort_web) if to == "page" else _runtime_files()
     compared = images_of(classifier, images)
     with session.step("export"):
         built = build_onnx(model, input=input)
@@ -117,6 +122,23 @@ def export(
     following = _SERVE.format(place) if to == "page" else f"headstart predict {place} NEW_IMAGES"
     session.on_event(FilesWritten(folder, files, following))
     return ExportResult(folder, files, input, report)
+
+
+def _check_place(folder: Path, names: Sequence[str]) -> None:
+    """Refuse to write over what an export did not write: a site's index.html, a run's classifier, another's model."""
+    is_older = (folder / PARITY).is_file()  # written first
+    of_run = CLASSIFIER if (folder / RECORD).exists() else ""
+    of_page = "" if CARD in names else CARD  # it would go on with the classes of the page's own model
+    for name in (*names, of_page):
+        path = folder / name
+        stays = path.is_file() and is_older and name not in (of_run, of_page)
+        if name and os.path.lexists(path) and not stays:
+            raise RunError(
+                expected="a new folder, or one of an older export of the same form",
+                found=f"{name}, which would be replaced or belongs to another export",
+                where=folder,
+                hint="Choose another folder with --out, or move that file.",
+            )
 
 
 def _check_report(report: Any, folder: Path, input: str) -> None:
