@@ -198,3 +198,29 @@ def test_a_function_that_fails_puts_the_default_type_back() -> None:
         assert torch.get_default_dtype() is torch.float64
     finally:
         torch.set_default_dtype(torch.float32)
+
+
+def test_a_package_that_fails_while_it_is_imported_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "oddpackage.py").write_text("def read():\n    raise ValueError('no such level: loud')\n\nread()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("ODDPACKAGE_LEVEL", "loud")
+
+    @public_api
+    def verb() -> None:
+        import oddpackage  # type: ignore[import-not-found]  # noqa: F401
+
+    with pytest.raises(RunError) as refused:
+        verb()
+    said = dict(refused.value.lines())
+    assert said["expected"] == "the package oddpackage to be importable"
+    assert said["found"] == "ValueError: no such level: loud"
+    assert "(set: ODDPACKAGE_LEVEL)" in said["next"]
+
+
+def test_an_error_of_ours_beside_an_import_stays_a_bug() -> None:
+    @public_api
+    def verb() -> None:
+        raise ValueError("ours")
+
+    with pytest.raises(ValueError, match="ours"):
+        verb()

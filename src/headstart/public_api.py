@@ -13,13 +13,14 @@ import inspect
 import numbers
 import os
 import sys
+import traceback
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, TypeVar
 
-from headstart.errors import HeadstartError, RecipeError, missing_package, shown
+from headstart.errors import HeadstartError, RecipeError, RunError, first_line, missing_package, shown
 from headstart.files import os_error
 from headstart.usual_torch import NUMPY, usual_settings
 
@@ -31,6 +32,8 @@ _LOOKED_AT = 20  # items of a sequence that are compared with its annotation
 _OF_PATHS = ("source", "images", "classifier", "run", "first", "second", "folder", "file", "path", "model", "out")
 _COMPUTING = ("headstart.workbench.", "headstart.classifier.")
 _OWN_NETWORKS = ("doctor", "inspect")  # take those of the user, which may rely on another type or device
+_OWN = ("headstart", "__main__", "None")  # modules whose errors are not those of a package
+_VARIABLES = {"torch": ("TORCH", "PYTORCH"), "matplotlib": ("MPL",)}  # package → how the names of its variables begin
 _UNIONS = (typing.Union, types.UnionType)
 _BROAD: dict[Any, tuple[type, ...]] = {
     int: (numbers.Integral,),
@@ -148,6 +151,8 @@ def as_headstart_error(
     """The mistake behind a foreign error of a call; None where the call itself is wrong, or the bug is ours."""
     if isinstance(error, (MemoryError, ModuleNotFoundError)):
         return missing_package(error)
+    if not isinstance(error, OSError) and (refused := failed_import(error)) is not None:
+        return refused
     signature = inspect.signature(function)
     try:
         bound = signature.bind(*arguments, **named)
@@ -157,6 +162,24 @@ def as_headstart_error(
     if mistake is not None or not isinstance(error, OSError):
         return mistake
     return os_error(error)
+
+
+def failed_import(error: Exception) -> RunError | None:
+    """The error of a package that failed while it was imported, mostly for a variable that it does not take."""
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    modules = (str(frame.f_globals.get("__name__")) for frame in frames if frame.f_code.co_name == "<module>")
+    packages = [name for module in modules if (name := module.partition(".")[0]) not in _OWN]
+    if not packages:
+        return None
+    prefixes = _VARIABLES.get(packages[0], (packages[0].upper(),))
+    are_set = sorted(name for name in os.environ if name.startswith(prefixes))
+    which = f" (set: {', '.join(are_set)})" if are_set else ""
+    return RunError(
+        expected=f"the package {packages[0]} to be importable",
+        found=f"{type(error).__name__}: {shown(first_line(error))}"[:300],
+        where=f"import {packages[0]}",
+        hint=f"Check the environment variables that it reads{which}, or install it again.",
+    )
 
 
 def _wrong_argument(

@@ -58,6 +58,17 @@ def test_mistakes_are_named(headstart: Headstart, copied: Path, words: tuple[str
     assert not (copied / "review.jsonl").exists()
 
 
+def test_decisions_that_empty_a_class_are_kept_and_said_to_be(headstart: Headstart, copied: Path) -> None:
+    rows = hs.Run.load(copied).predictions()
+    emptied = rows[0]["label"]
+    words = [word for row in rows if row["label"] == emptied for word in ("--drop", row["path"])]
+    refused = headstart("review", str(copied), *words)
+    assert refused.code == 2
+    assert f"none of '{emptied}'" in refused.err
+    assert "All decisions are kept." in refused.err
+    assert len((copied / "review.jsonl").read_text().splitlines()) == len(words) // 2
+
+
 @pytest.mark.slow
 def test_forget_says_what_was_checked_and_what_remains(headstart: Headstart, copied: Path) -> None:
     name = hs.Run.load(copied).predictions("train")[0]["path"]

@@ -33,6 +33,7 @@ from headstart.errors import (
 from headstart.files import os_error
 from headstart.plain import to_plain
 from headstart.progress import Event, Notice
+from headstart.public_api import failed_import
 from headstart.recipe import Recipe
 from headstart.recipe_file import read_options
 
@@ -410,6 +411,12 @@ def _errors_shown(flags: Mapping[str, str]) -> Iterator[None]:
     except KeyboardInterrupt:
         show_stopped()
         raise typer.Exit(130) from None
+    except Exception as error:
+        package = failed_import(error)
+        if package is None:
+            raise
+        show_error(package)
+        raise typer.Exit(2) from None
 
 
 def _too_little_memory(error: ImportError | MemoryError) -> RunError | None:

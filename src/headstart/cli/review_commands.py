@@ -13,7 +13,7 @@ from typing_extensions import Unpack
 
 from headstart.cli.command import command
 from headstart.cli.tables import console, plain, safe
-from headstart.errors import RecipeError, shown
+from headstart.errors import DataError, RecipeError, shown
 from headstart.options import AddClassOptions
 from headstart.progress import OnEvent
 from headstart.wording import counted
@@ -26,7 +26,7 @@ def _show_review(review: Any, values: Mapping[str, Any]) -> None:
     out = console()
     if values.get("drop") or values.get("relabel") or values.get("keep") or values.get("undo"):
         if len(review.decisions):
-            out.print(safe(str(review.what_if())))
+            out.print(safe(str(_what_if(review))))
             out.print(Text.assemble(("Next: ", "bold"), shown(review.apply_command)), soft_wrap=True)
         return
     training = len(review.rows.indices("train"))
@@ -61,6 +61,18 @@ def _show_review(review: Any, values: Mapping[str, Any]) -> None:
     run = shown(str(review.run.folder))
     again = f"headstart review {shlex.quote(str(run))}"
     out.print(Text(f"Decide: {again} --relabel IMAGE=CLASS (or --drop IMAGE, --keep IMAGE, --undo)"))
+
+
+def _what_if(review: Any) -> Any:
+    try:
+        return review.what_if()
+    except DataError as error:  # the decisions leave a class without images, and are on the disk by now
+        again = f"headstart review {shlex.quote(shown(str(review.run.folder)))} --undo"
+        error.where = str(review.file)
+        error.hint = (
+            f"All decisions are kept. Decide otherwise about an image of the class, or take back the last one: {again}"
+        )
+        raise
 
 
 @command(show=_show_review)
