@@ -25,7 +25,15 @@ _CROPS = (  # a duplicate without its margins is nearer to the image's centre, o
     (0.06, 0.94, 0.06, 0.94),
     *((left, left + 0.94, top, top + 0.94) for left in (0.0, 0.06) for top in (0.0, 0.06)),
 )
-_SIMILARITY = 0.88  # cosine of hashes; 99 % of duplicates cropped by at most 10 % a side have 0.9 with one of the crops
+_STRETCHED = (  # two crops of one picture, resized to one shape, are nearer where only one side is cut
+    *((0.0, 1.0, top, top + 0.94) for top in (0.0, 0.06)),
+    *((left, left + 0.94, 0.0, 1.0) for left in (0.0, 0.06)),
+)
+_SIMILARITY = (
+    0.88  # cosine of hashes; 99 % of duplicates cropped by at most 10 % a side have 0.9 with one of the crops …
+)
+_SIMILARITY_OF_FEW = 0.80  # … but two crops of one picture, where all pictures are alike, less than 0.85 in one of five
+_FEW = 10_000  # images: up to here _STRETCHED and the lower limit cost seconds; at 16,000 they double the search's time
 _NEAREST = 4  # candidates per image and side; the duplicate is among the first 4 in 99 of 100 cases …
 _NEAREST_CROP = 2  # … and per crop: among a film's frames, duplicates cropped by 10 % are among these in 96 of 100
 _BEST_FITS = 3  # kept of an image's pairs that only a crop proposed: a film's frames all fit each other
@@ -174,7 +182,7 @@ def _proposed(
     plain = hashes(thumbnails, usable)
     search = _Search(plain)
     found: tuple[list[Pairs], list[Pairs]] = ([], [])
-    crops = (WHOLE, *_CROPS)
+    crops = (WHOLE, *_CROPS, *(_STRETCHED if len(usable) <= _FEW else ()))
     for k, crop in enumerate(crops):
         query = plain if crop == WHOLE else hashes(thumbnails, usable, crop=crop)
         count = _NEAREST if crop == WHOLE else _NEAREST_CROP
@@ -205,6 +213,7 @@ class _Search:
 
     def __init__(self, plain: Hashes) -> None:
         self._plain = plain
+        self._least = _SIMILARITY_OF_FEW if len(plain) <= _FEW else _SIMILARITY
         self._pivots = plain[np.random.default_rng(0).permutation(len(plain))[: max(1, round(len(plain) ** 0.5))]]
         self._listed = _by_pivot(plain, self._pivots, 1)
 
@@ -217,7 +226,7 @@ class _Search:
         visiting = _by_pivot(query, pivots, min(_PROBED, len(pivots)))
         limit = 64 + 16 * len(pivots)
         found = [
-            _best_in(query, plain, rows, some, count=count)
+            _best_in(query, plain, rows, some, count=count, least=self._least)
             for images, visitors in zip(self._listed, visiting, strict=True)
             for rows, some in _windows(query, plain, visitors, images, limit=limit)
         ]
@@ -256,11 +265,11 @@ def _windows(  # 4 positional: two sets of points, each with the rows to use
 
 
 def _best_in(  # 4 positional: two sets of points, each with the rows to use
-    query: Hashes, plain: Hashes, rows: NDArray[np.int64], images: NDArray[np.int64], *, count: int
+    query: Hashes, plain: Hashes, rows: NDArray[np.int64], images: NDArray[np.int64], *, count: int, least: float
 ) -> tuple[Pairs, NDArray[np.float32]]:
     """The nearest `count` of the images for each row, as pairs with their similarity."""
     similarity = query[rows] @ plain[images].T
-    row, column = np.divmod(np.flatnonzero(similarity >= _SIMILARITY), len(images))
+    row, column = np.divmod(np.flatnonzero(similarity >= least), len(images))
     kept = min(count + 1, len(images))  # one more: an image can find itself
     is_crowded = np.bincount(row, minlength=len(rows)) > kept  # film frames; among photographs hardly any row
     if is_crowded.any():

@@ -4,9 +4,9 @@
     facts ─hash proposes, thumbnails fit─▶ candidates ─decoded images confirm─▶ pairs ─one picture for all─▶ groups
 
 Found: duplicates at another size (also stretched), recompressed (JPEG from quality 30; on 28 pixels from 70), flipped
-horizontally, cropped by up to 10 % a side, with slightly changed brightness or contrast, and these together. Not
-searched: rotated, upside-down or grey duplicates, collages, cut-outs. Measured and rejected alternatives:
-docs/decisions/near-duplicates.md.
+horizontally, cropped by up to 10 % a side, with slightly changed brightness or contrast, and these together; also two
+such crops of one picture that is not there itself, each stretched in its own way. Not searched: rotated, upside-down or
+grey duplicates, collages, cut-outs. Measured and rejected alternatives: docs/decisions/near-duplicates.md.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ def find_duplicates(
 ) -> tuple[tuple[int, ...], ...]:
     """Disjoint groups of two or more images that show one picture, exact duplicates included.
 
-    A chain of images, each a little different from the one before, does not become one group.
+    A chain of images, each a little different from the one before, does not become one group: of a camera that turns
+    over a picture, those that show mostly the same do.
 
     Args:
         facts: one per image; unreadable ones are left out.
@@ -87,7 +88,7 @@ class _PairVerifier:
             self.confirmed[a, b] = min(verdict.residual, self.confirmed.get((a, b), np.inf))
 
     def may_join(self, a: int, b: int) -> bool:
-        """Whether a and b are confirmed duplicates, or two crops of which neither lies within the other."""
+        """Whether a and b are confirmed duplicates, or too small to tell."""
         a, b = min(a, b), max(a, b)
         if (a, b) not in self._undecided:  # not a candidate pair
             self._undecided[a, b] = False
@@ -122,10 +123,16 @@ def _grow_groups(verifier: _PairVerifier) -> list[list[int]]:
         one, two = group_of.setdefault(a, [a]), group_of.setdefault(b, [b])
         if one is two:
             continue
-        if all(verifier.may_join(x, y) for x in one[:_WITNESSES] for y in two[:_WITNESSES]):
+        if all(verifier.may_join(x, y) for x in _witnesses(one) for y in _witnesses(two)):
             one.extend(two)
             group_of.update(dict.fromkeys(two, one))
     return [group for group in {id(group): group for group in group_of.values()}.values() if len(group) > 1]
+
+
+def _witnesses(group: list[int]) -> list[int]:
+    """A few members, from the first that joined to the last: the ends of a chain are among them."""
+    last = len(group) - 1
+    return [group[i] for i in sorted({last * k // (_WITNESSES - 1) for k in range(_WITNESSES)})]
 
 
 def _silent(step: str, unit: str) -> OnProgress:

@@ -26,7 +26,8 @@ _REDUCED_SIDE = 192  # pixels of the shorter side that are kept of a decoded ima
 # limits, tuned on planted duplicates and all candidate pairs of three real data sets: docs/decisions/near-duplicates.md
 _CHROMA, _CELLS = 30.0, 8  # grey levels in the worst of 8 × 8 cells; duplicates 1–12, 28-px JPEGs 25, another colour 50
 _SNAP = 0.7  # pixels between the fitted size of a crop and the part's own
-_OUTSIDE = 0.35  # pixels that a crop may reach over the border; duplicates reach 0.19
+_MOVED = 0.35  # pixels that a border must have moved to count; duplicates reach out by at most 0.19
+_STARTS = [0, 0, 2, 2]  # left, left, top, top
 _RESIDUAL = 0.5  # residual : gradients of the picture; the noisiest duplicates (28 px, JPEG 30) have 0.42, a few 0.49
 _SPOT = 1.4  # residual : contrast in the worst 7 × 7 patch; 1.0 when something is in one picture only
 _ROUNDING = 0.2  # grey levels: equal pictures, up to the rounding of grey values
@@ -55,6 +56,11 @@ class ReducedImage:
     colour: Image.Image
     size: tuple[int, int]
 
+    @property
+    def size_of_borders(self) -> Crop:
+        """Pixels of the full image along each border of a crop: width, width, height, height."""
+        return np.array(self.size, dtype=np.float64)[[0, 0, 1, 1]]
+
     def flipped(self) -> ReducedImage:
         """The picture after a horizontal flip."""
         flip = Image.Transpose.FLIP_LEFT_RIGHT
@@ -67,7 +73,7 @@ class Verdict:
 
     Args:
         same: one is a duplicate of the other.
-        undecided: neither lies within the other (two crops of one photograph), or one is too small.
+        undecided: too small to tell: below 16 pixels, or below 64 and neither lies within the other.
         residual: what the fit does not explain, relative to the picture's gradients: the smaller, the closer.
     """
 
@@ -78,12 +84,19 @@ class Verdict:
 
 @dataclass(frozen=True)
 class _Overlay:
-    """Two pictures overlaid: S×S each, how far the crop reached outside (pixels), whether both are whole."""
+    """What both of two pictures show, S×S each.
+
+    Args:
+        in_place: that is all of both.
+        is_scaled: one was stretched to fit.
+        reaches_out: each shows something that the other does not.
+    """
 
     whole: Grey
     part: Grey
-    outside: float
     in_place: bool
+    is_scaled: bool = False
+    reaches_out: bool = False
 
 
 def reduce_image(rgb: NDArray[np.uint8]) -> ReducedImage:
@@ -105,6 +118,8 @@ def reduce_image(rgb: NDArray[np.uint8]) -> ReducedImage:
 def compare(a: ReducedImage, b: ReducedImage, crop: Crop, *, flipped: bool) -> Verdict:
     """Whether b is a duplicate of a (or of its flip): resized, recompressed, cropped by up to 10 % a side, relit.
 
+    Two crops of one picture are compared in what both show, from 64 pixels a side.
+
     Two photographs of a resting scene and neighbouring frames of a film are not duplicates, unless nothing moved by
     more than 0.05 of a 64th of the picture.
 
@@ -119,15 +134,15 @@ def compare(a: ReducedImage, b: ReducedImage, crop: Crop, *, flipped: bool) -> V
     b = b.flipped() if flipped else b
     verdict = _compare_grey(a, b, crop, flipped=flipped)
     if verdict.same and _colours_differ(a, b, crop):
-        return replace(verdict, same=False, undecided=False)
+        return replace(verdict, same=False)
     return verdict
 
 
 def _compare_grey(a: ReducedImage, b: ReducedImage, crop: Crop, *, flipped: bool) -> Verdict:
     side = min(_SIDE, *a.grey.size, *b.grey.size)
-    if np.abs(crop - WHOLE).max() * side >= _OUTSIDE:
+    if np.abs(crop - WHOLE).max() * side >= _MOVED:
         return _verdict(_overlay(a, b, crop, side=side), is_resized=a.size != b.size, flipped=flipped)
-    whole = _Overlay(_square(a.grey, side), _square(b.grey, side), 0.0, True)
+    whole = _Overlay(_square(a.grey, side), _square(b.grey, side), True)
     verdict = _verdict(whole, is_resized=a.size != b.size, flipped=flipped)
     if verdict.same or a.size == b.size:
         return verdict
@@ -136,18 +151,18 @@ def _compare_grey(a: ReducedImage, b: ReducedImage, crop: Crop, *, flipped: bool
 
 
 def _verdict(over: _Overlay, *, is_resized: bool, flipped: bool) -> Verdict:
-    predicted = _relit(over.whole, over.part)
+    predicted, is_small = _relit(over.whole, over.part), len(over.part) < _SIDE
     residual = _Residual.of(over.part - predicted, np.float32(0.5) * (over.part + predicted))
     if is_resized:
         same = residual.is_small(_EDITED_SHIFT) or residual.is_noise(*_RESIZED)
     else:
-        is_edited = flipped or _tones_differ(over)
+        is_edited = flipped or (over.is_scaled and not is_small) or _tones_differ(over)
         shift = _EDITED_SHIFT if is_edited else _allowed_shift(len(over.part), over.in_place)
-        is_clear = len(over.part) >= _SIDE and residual.relative < _CLEAR_RESIDUAL and residual.spot < _CLEAR_SPOT
+        is_clear = not is_small and residual.relative < _CLEAR_RESIDUAL and residual.spot < _CLEAR_SPOT
         same = residual.is_small(shift) or residual.is_noise(*(_CLEAR if is_clear else _NOISE))
         same = same or (residual.relative < _FAINT and residual.rms > _LOUD and residual.is_noise(*_GRAIN))
-    reaches_out = over.outside > _OUTSIDE
-    return Verdict(same and not reaches_out, same and reaches_out, residual.relative)
+    is_moved = is_small and over.reaches_out  # a frame of a film in which everything moved would pass
+    return Verdict(same and not is_moved, same and is_moved, residual.relative)
 
 
 def _colours_differ(a: ReducedImage, b: ReducedImage, crop: Crop) -> bool:
@@ -157,7 +172,7 @@ def _colours_differ(a: ReducedImage, b: ReducedImage, crop: Crop) -> bool:
 
 def _chroma(image: ReducedImage, crop: Crop) -> Grey:
     """R, G and B less their mean in 8 × 8 cells of the crop (of the whole picture where that is smaller)."""
-    left, right, top, bottom = _inside(crop)[0] * _SIDE
+    left, right, top, bottom = _inside(crop) * _SIDE
     cells = image.colour.resize((_CELLS, _CELLS), Image.Resampling.BOX, box=(left, top, right, bottom))
     return np.asarray(np.asarray(cells, dtype=np.float32) @ (np.eye(3, dtype=np.float32) - np.float32(1 / 3)))
 
@@ -165,18 +180,39 @@ def _chroma(image: ReducedImage, crop: Crop) -> Grey:
 def _overlay(a: ReducedImage, b: ReducedImage, crop: Crop, *, side: int) -> _Overlay:
     if (crop[1] - crop[0]) * (crop[3] - crop[2]) > 1:  # then a is the part and b the whole
         a, b, crop = b, a, inverse(crop)
-    part = _square(b.grey, side)
     for _ in range(_REFINED):  # cut from the larger picture, so that nothing is resampled twice
-        crop, _ = _inside(crop)
-        shift, _ = refine(_soft(_square(a.grey, side, crop)), _soft(part), np.array([WHOLE], dtype=np.float32), steps=3)
-        width, height = crop[1] - crop[0], crop[3] - crop[2]
-        crop = np.array([crop[0], crop[0], crop[2], crop[2]]) + shift[0] * [width, width, height, height]
+        seen, shown = _common(crop, side)
+        one, two = _soft(_square(a.grey, side, seen)), _soft(_square(b.grey, side, shown))
+        shift, _ = refine(one, two, np.array([WHOLE], dtype=np.float32), steps=3)
+        crop = _extended(seen[_STARTS] + shift[0] * _lengths(seen), shown)
     crop = _snapped(crop, a.size, b.size)
-    seen, outside = _inside(crop)
-    if outside * side > _OUTSIDE:  # two crops of one picture: what both show is compared
-        width, height = crop[1] - crop[0], crop[3] - crop[2]
-        part = _square(b.grey, side, (seen - crop[[0, 0, 2, 2]]) / [width, width, height, height])
-    return _Overlay(_square(a.grey, side, seen), part, outside * side, False)
+    seen, shown = _common(crop, side)
+    return _Overlay(
+        _square(a.grey, side, seen),
+        _square(b.grey, side, shown),
+        in_place=False,
+        is_scaled=bool(np.abs(_lengths(crop) * a.size_of_borders - b.size_of_borders).max() > _SNAP),
+        reaches_out=float(np.abs(crop - seen).max()) * side > _MOVED,
+    )
+
+
+def _common(crop: Crop, side: int) -> tuple[Crop, Crop]:
+    """What both pictures show: which crop of the whole, and which of the part."""
+    seen = _inside(crop)
+    if side < _SIDE and float(np.abs(crop - seen).max()) * side <= _MOVED:  # few pixels: none is cut for so little
+        return seen, np.array(WHOLE)
+    return seen, (seen - crop[_STARTS]) / _lengths(crop)
+
+
+def _extended(seen: Crop, shown: Crop) -> Crop:
+    """Which crop of the whole the part is, from a crop of each that show the same."""
+    lengths = _lengths(seen) / _lengths(shown)
+    return np.asarray((seen - shown * lengths)[_STARTS] + lengths * WHOLE)
+
+
+def _lengths(crop: Crop) -> Crop:
+    """Width, width, height, height."""
+    return np.asarray(crop[[1, 1, 3, 3]] - crop[_STARTS])
 
 
 def _snapped(crop: Crop, whole: tuple[int, int], part: tuple[int, int]) -> Crop:
@@ -192,10 +228,9 @@ def _snapped(crop: Crop, whole: tuple[int, int], part: tuple[int, int]) -> Crop:
     return np.array([x, x + width, y, y + height])
 
 
-def _inside(crop: Crop) -> tuple[Crop, float]:
-    """The crop cut to the picture, and how far it reached outside."""
-    cut = np.clip(crop, 0, 1)
-    return cut, float(np.abs(crop - cut).max())
+def _inside(crop: Crop) -> Crop:
+    """The crop cut to the picture."""
+    return np.clip(crop, 0, 1)
 
 
 def _soft(grey: Grey) -> Grey:
