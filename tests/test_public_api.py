@@ -44,6 +44,9 @@ NAMES = [
 ]
 
 
+TAKE_LONG, SLOW = {"advise", "continue_run", "embed"}, pytest.mark.slow  # they open a network before they see
+
+
 def calls(name: str) -> Iterator[tuple[str, Callable[..., Any], dict[str, object]]]:
     """Calls of a public name, and of a class's class methods, with every parameter given something wrong."""
     value = getattr(hs, name)
@@ -61,7 +64,7 @@ def calls(name: str) -> Iterator[tuple[str, Callable[..., Any], dict[str, object
                 yield f"{door}({given!r})"[:200], function, {**given, **quiet}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=SLOW) if name in TAKE_LONG else name for name in NAMES])
 def test_nonsense_gives_one_of_our_errors(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     foreign = []

@@ -14,7 +14,7 @@ from headstart.backbones.spec import Stage
 from headstart.engines.fold import fold
 
 TOLERANCE = 2e-5
-_SMALL = ("cifar_resnet20", "mobilenet_v2_035", "mobilenet_v3_small", "random", "resnet18", "squeezenet1_1")
+_SMALL = ("cifar_resnet20", "mobilenet_v2_035", "random", "squeezenet1_1")
 _WITHOUT = ("alexnet", "convnext_tiny", "squeezenet1_0", "vit_b_16")
 _LARGE = tuple(name for name in SPECS if name not in (*_SMALL, *_WITHOUT))
 
