@@ -106,6 +106,29 @@ def test_another_file_of_that_name_is_refused_in_words(tmp_path: Path, line: str
         Journal(tmp_path)
 
 
+def test_a_journal_that_lost_a_line_is_refused(tmp_path: Path) -> None:
+    journal = Journal(laid(tmp_path))
+    for name in ("1", "2"):
+        journal.record(f"moved {name}", [(f"a/{name}", f"c/{name}")], [(f"c/{name}", f"a/{name}")])
+    file = tmp_path / ".headstart" / "journal.jsonl"
+    first, second = file.read_text().splitlines()
+    file.write_text(f"{first[:-5]}\n{second}\n")  # what undoes number 2 would undo another change
+
+    with pytest.raises(DataError, match="change 2 where 1 comes next"):
+        Journal(tmp_path)
+    assert set(tree(tmp_path)) == {"c/1", "c/2", "b/3"}
+
+
+def test_a_name_that_is_too_long_is_refused_in_words(tmp_path: Path) -> None:
+    folder = laid(tmp_path)
+    (folder / ".headstart").mkdir()
+    line = {"number": 1, "text": "", "moves": [["a" * 5000, "b"]], "back": [], "batch": "", "undoes": []}
+    (folder / ".headstart" / "journal.jsonl").write_text(json.dumps(line) + "\n")
+
+    with pytest.raises(DataError, match="too long"):
+        Journal(folder)
+
+
 def test_what_is_gone_cannot_come_back_and_undo_says_so(tmp_path: Path) -> None:
     journal = Journal(laid(tmp_path))
     journal.record("deleted", [("a/1", journal.trash("a/1")), ("a/2", journal.trash("a/2"))],

@@ -137,8 +137,10 @@ class Journal:
     def _perform(self, moves: Sequence[Move]) -> None:
         """Move what is still at its old place; what is there already is done."""
         for move in moves:
-            old, new = self._places(move)
-            if old.exists() and not new.exists():
+            with files.os_errors(self.folder, kind=DataError):  # a name that is too long
+                old, new = self._places(move)
+                is_due = old.exists() and not new.exists()
+            if is_due:
                 files.make_folder(new.parent)
                 files.replace_file(old, new)
 
@@ -177,6 +179,8 @@ class Journal:
         try:
             moves, back = ([(str(a), str(b)) for a, b in values[key]] for key in ("moves", "back"))
             undoes = tuple(int(one) for one in values["undoes"])
+            if values["number"] != number:
+                raise ValueError(f"change {values['number']!r} where {number} comes next")  # a line is lost
             return Change(
                 number, str(values["text"]), tuple(moves), back=tuple(back), batch=str(values["batch"]), undoes=undoes
             )
