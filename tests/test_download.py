@@ -101,6 +101,20 @@ def test_without_a_hash_a_later_call_goes_on_with_the_same_version_of_the_file(
     assert _left(tmp_path) == ["weights.pth"]
 
 
+@pytest.mark.parametrize("kept", [b"\xff\xfe", b'"one"\nHost: elsewhere', b"x" * 5000, b""])
+def test_a_version_that_cannot_be_one_is_none_and_the_file_is_fetched_from_its_beginning(
+    server: Server, fetch: Callable[..., Path], tmp_path: Path, kept: bytes
+) -> None:
+    server.tag, server.breaks = '"one"', [100_000, 0, 0, 0, 0]
+    with pytest.raises(DownloadError):
+        fetch()
+    (tmp_path / "in" / "weights.pth.part.tag").write_bytes(kept)
+    asked = len(server.ranges)
+
+    assert fetch().read_bytes() == BODY
+    assert server.ranges[asked] is None
+
+
 @pytest.mark.parametrize("heeds_if_range", [True, False])
 def test_pieces_of_two_versions_of_a_file_are_never_put_together(
     server: Server, fetch: Callable[..., Path], heeds_if_range: bool

@@ -19,7 +19,7 @@ from headstart import files, runtime
 from headstart.errors import DownloadError, HeadstartError
 from headstart.progress import OnProgress
 from headstart.refusals import OF_A_FULL_DISK
-from headstart.untrusted import sha256_of
+from headstart.untrusted import read_text, sha256_of
 
 """Called with the bytes done and the bytes in all (0 where the server does not say)."""
 
@@ -27,6 +27,7 @@ Note = Callable[[str], None]
 """Called with one sentence for the user to read during the download."""
 
 _BLOCK = 1 << 18
+_MOST_TAG = 1000  # bytes; servers send some dozen
 _MOST_TRIES = 100  # of one call; a server that sends one byte per try must not hold us for ever
 _TIMEOUT_S = 30.0  # without a byte
 _ADDRESS_CHARACTERS = "%/:=&?~#+!$,;'@()*[]"  # all others in an address are sent as %XX
@@ -84,6 +85,15 @@ class _Task:
         return self.part.with_name(self.part.name + ".tag")
 
     @property
+    def known_tag(self) -> str:
+        """That version; empty: none is known, or the file holds what cannot be sent back to a server."""
+        try:
+            text = read_text(self.tag, _MOST_TAG)
+        except (OSError, ValueError):
+            return ""
+        return text if text.isascii() and text.isprintable() else ""
+
+    @property
     def have(self) -> int:
         """Bytes in the partial file."""
         return self.part.stat().st_size if self.part.exists() else 0
@@ -137,7 +147,7 @@ def download(
     with one_process(target.with_name(target.name + ".part.lock"), note), _own_disk(target.parent):
         if _stamp(target) != before and file_matches(target, sha256):
             return target
-        if not sha256 and not task.tag.exists():
+        if not sha256 and not task.known_tag:
             task.discard()
         _fetch_in_tries(task)
         if not file_matches(task.part, sha256):
@@ -257,8 +267,8 @@ def _request(task: _Task, had: int) -> urllib.request.Request:
     request = urllib.request.Request(address, headers={"User-Agent": "headstart"})
     if had:
         request.add_header("Range", f"bytes={had}-")
-        if task.tag.exists():
-            request.add_header("If-Range", task.tag.read_text(encoding="utf-8"))
+        if tag := task.known_tag:
+            request.add_header("If-Range", tag)
     return request
 
 
@@ -281,7 +291,8 @@ def _read_answer(response: http.client.HTTPResponse, had: int, task: _Task) -> _
 def _check_piece(response: http.client.HTTPResponse, start: int, tag: str, *, task: _Task) -> None:
     sent = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
     is_elsewhere = sent is not None and int(sent.group(1)) != start
-    is_other_version = task.tag.exists() and tag != "" and task.tag.read_text(encoding="utf-8") != tag
+    known = task.known_tag
+    is_other_version = known != "" and tag not in ("", known)
     if is_elsewhere or is_other_version:
         task.discard()
         raise _BrokenError("the server sent another piece than requested")
