@@ -248,3 +248,18 @@ def test_a_classifier_travels_to_another_process(classifier: Classifier, path: P
     again = pickle.loads(pickle.dumps(classifier))
 
     assert again.predict(images) == classifier.predict(images)
+
+
+@pytest.mark.slow
+def test_one_that_has_answered_travels_too_and_one_that_was_changed_stays_changed(path: Path, photos: Path) -> None:
+    image = min(photos.rglob("*.png"))
+    model = Classifier.load(path)
+    found = model.predict(image)
+    assert pickle.loads(pickle.dumps(model)).predict(image).probabilities == pytest.approx(found.probabilities)
+
+    with torch.no_grad():
+        for weight in model.backbone.network.parameters():
+            weight.mul_(1.1)
+    changed = model.predict(image).probabilities
+    assert pickle.loads(pickle.dumps(model)).predict(image).probabilities == pytest.approx(changed)
+    assert changed != pytest.approx(found.probabilities)

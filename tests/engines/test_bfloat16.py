@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,7 @@ def test_features_have_the_rounding_of_bfloat16(monkeypatch: pytest.MonkeyPatch,
     assert found.dtype == torch.float32
     assert torch.equal(found.to(torch.bfloat16).float(), found)  # nothing behind the eighth bit
     assert backbone.fingerprint != before
+    assert torch.equal(pickle.loads(pickle.dumps(backbone)).features(pixels), found)  # to another process
     engine = choose_engine(backbone, cache_folder=tmp_path)
     assert torch.equal(engine.forward(pixels), found)
     assert "bfloat16" in engine.reason

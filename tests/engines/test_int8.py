@@ -23,7 +23,7 @@ from headstart.engines.int8 import (
     quantize,
     similarity_of,
 )
-from headstart.engines.onnxruntime_engine import session_forward
+from headstart.engines.onnxruntime_engine import SessionForward
 from headstart.errors import BackboneError
 
 onnx = pytest.importorskip("onnx")
@@ -166,16 +166,16 @@ def test_kernels_without_vnni_give_the_same_features(
     pair: tuple[Backbone, Backbone, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pixels, model = noise(pair[1], 16), model_of(pair[1])
-    found = session_forward(model)(pixels)
+    found = SessionForward(model)(pixels)
     monkeypatch.setattr(runtime, "has_vnni", lambda: False)  # with the setting for processors without it
-    assert torch.equal(session_forward(model)(pixels), found)
-    assert torch.equal(session_forward(unsigned_weights(model))(pixels), found)
+    assert torch.equal(SessionForward(model)(pixels), found)
+    assert torch.equal(SessionForward(unsigned_weights(model))(pixels), found)
     assert float(F.cosine_similarity(emulated(model, pixels), found).min()) > 0.9999
 
 
 @pytest.mark.slow
 def test_the_number_of_threads_and_the_batch_change_nothing(pair: tuple[Backbone, Backbone, Path]) -> None:
-    pixels, forward, threads = noise(pair[1], 5), session_forward(model_of(pair[1])), torch.get_num_threads()
+    pixels, forward, threads = noise(pair[1], 5), SessionForward(model_of(pair[1])), torch.get_num_threads()
     found = forward(pixels)
     try:
         torch.set_num_threads(threads + 1)

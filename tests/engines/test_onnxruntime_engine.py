@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ def test_onnxruntime_gives_the_same_features_and_exports_once(name: str, tmp_pat
     again = choose_engine(made(name), name="onnxruntime", cache_folder=tmp_path)  # the same weights, another object
     assert torch.equal(again.forward(pixels), engine.forward(pixels))
     assert file.stat().st_mtime_ns == written
+    assert torch.equal(pickle.loads(pickle.dumps(again.forward))(pixels), engine.forward(pixels))  # to another process
     assert [path.suffix for path in (tmp_path / "onnx").iterdir()] == [".onnx"]  # nothing half-written
 
 

@@ -37,6 +37,7 @@ from headstart.public_api import public_methods
 from headstart.usual_torch import usual_settings
 
 Forward = Callable[[torch.Tensor], torch.Tensor]
+_CHANGED = -1  # in the place of a number of changes: the network itself answers
 
 BATCH_SIZE = 16  # larger batches are hardly faster on a CPU, and the first prediction comes later
 
@@ -278,10 +279,21 @@ class _FastForward:
     @property
     def current(self) -> Forward | None:
         """The forward pass; None: the network's own."""
+        return self._forward if self._is_unchanged else None
+
+    @property
+    def _is_unchanged(self) -> bool:
         if self.backbone.unbuilt:
-            return self._forward
-        before = self.backbone.loaded if self._changes is None else self._changes
-        return self._forward if self._count() == before else None
+            return True
+        return self._count() == (self.backbone.loaded if self._changes is None else self._changes)
+
+    def __getstate__(self) -> dict[str, object]:  # another process chooses its own engine, and counts anew
+        return {"backbone": self.backbone, "_changes": None if self._is_unchanged else _CHANGED}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        vars(self).update(state)
+        if self._changes is None and not self.backbone.unbuilt:
+            self._changes = self._count()
 
 
 def _is_usual() -> bool:

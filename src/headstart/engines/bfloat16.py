@@ -6,7 +6,7 @@ import copy
 import hashlib
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 
 from headstart import runtime
 from headstart.backbones.backbone import Backbone
@@ -58,11 +58,16 @@ def attach_bfloat16(backbone: Backbone) -> None:
 def _forward(backbone: Backbone) -> Forward:
     network = backbone.inference.body
     body = fold(backbone.inference) if isinstance(network, fx.GraphModule) else copy.deepcopy(network)
-    body = body.to(torch.bfloat16).to(memory_format=torch.channels_last)
+    return _BFloat16Forward(body.to(torch.bfloat16).to(memory_format=torch.channels_last))
 
-    def forward(pixels: Tensor) -> Tensor:
+
+class _BFloat16Forward:
+    """Pixels → features by a network in bfloat16; no closure, so that a classifier can go to another process."""
+
+    def __init__(self, body: nn.Module) -> None:
+        self._body = body
+
+    def __call__(self, pixels: Tensor) -> Tensor:
         with torch.inference_mode():
-            features: Tensor = body(pixels.to(torch.bfloat16).contiguous(memory_format=torch.channels_last))
+            features: Tensor = self._body(pixels.to(torch.bfloat16).contiguous(memory_format=torch.channels_last))
         return features.float()
-
-    return forward

@@ -26,11 +26,11 @@ from headstart.backbones.low_precision import LowPrecision
 from headstart.backbones.weight_files import not_finite
 from headstart.engines.fold import fold
 from headstart.engines.onnxruntime_engine import (
+    SessionForward,
     cache_file,
     exported,
     read_export,
     require_packages,
-    session_forward,
     write_export,
 )
 from headstart.errors import BackboneError, first_line
@@ -78,7 +78,7 @@ def quantize(backbone: Backbone, images: CalibrationImages, *, cache_folder: Pat
     if model is None:
         pixels = images.read()
         model = _quantised(exported(backbone, cache_folder), pixels, backbone)
-        model = _with_similarity(model, _similarity(backbone, session_forward(model), pixels[:_TOGETHER]))
+        model = _with_similarity(model, _similarity(backbone, SessionForward(model), pixels[:_TOGETHER]))
         check_model(model, backbone)  # a classifier that could not be opened again is not made
         write_export(path, model)
     twin = backbone.copy()
@@ -123,7 +123,7 @@ def attach(backbone: Backbone, model: bytes, scales: Mapping[str, Tensor]) -> No
                 raise _not_ours(f"{name} of shape {own.get(name, '(none)')}", f"{tuple(weight.shape)}", backbone)
         backbone.network.load_state_dict(weights, strict=False)
     digest = hashlib.sha256(model).hexdigest()
-    backbone.low_precision = LowPrecision("int8", session_forward(model), digest, model=model, scales=scales)
+    backbone.low_precision = LowPrecision("int8", SessionForward(model), digest, model=model, scales=scales)
 
 
 def integer_weights(model: bytes) -> dict[str, NDArray[np.int8]]:

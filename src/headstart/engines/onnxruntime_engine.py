@@ -65,7 +65,7 @@ def onnx_forward(backbone: Backbone, cache_folder: Path) -> Forward:
         BackboneError: a package is missing, or the network cannot be exported.
     """
     require_packages()
-    return session_forward(exported(backbone, cache_folder))
+    return SessionForward(exported(backbone, cache_folder))
 
 
 def exported(
@@ -90,31 +90,40 @@ def exported(
     return model
 
 
-def session_forward(model: bytes) -> Forward:
-    """Pixels → features by onnxruntime on the CPU, on as many threads as torch uses when it is called."""
-    import onnxruntime
+class SessionForward:
+    """Pixels → features by onnxruntime on the CPU, on as many threads as torch uses when it is called.
 
-    sessions: dict[int, Any] = {}  # by number of threads, which a session cannot change
+    Args:
+        model: the bytes of an ONNX file, which are all that goes along into another process.
+    """
 
-    def session() -> Any:
+    def __init__(self, model: bytes) -> None:
+        self._model = model
+        self._sessions: dict[int, Any] = {}  # by number of threads, which a session cannot change
+        self._pixels = self._session().get_inputs()[0].name
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """Features n×D of pixels n×3×S×S."""
+        (features,) = self._session().run(None, {self._pixels: pixels.contiguous().numpy()})
+        return torch.from_numpy(features)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_sessions": {}}
+
+    def _session(self) -> Any:
+        import onnxruntime
+
         threads = torch.get_num_threads()
-        if threads not in sessions:
+        if threads not in self._sessions:
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = threads
             options.inter_op_num_threads = 1
             options.log_severity_level = 3
             if not runtime.has_vnni():  # the quick int8 kernels overflow: those that do not give the same answers
                 options.add_session_config_entry("session.x64quantprecision", "1")
-            sessions[threads] = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        return sessions[threads]
-
-    pixels_name = session().get_inputs()[0].name
-
-    def forward(pixels: Tensor) -> Tensor:
-        (features,) = session().run(None, {pixels_name: pixels.contiguous().numpy()})
-        return torch.from_numpy(features)
-
-    return forward
+            providers = ["CPUExecutionProvider"]
+            self._sessions[threads] = onnxruntime.InferenceSession(self._model, options, providers=providers)
+        return self._sessions[threads]
 
 
 def export_path(backbone: Backbone, cache_folder: Path) -> Path:
