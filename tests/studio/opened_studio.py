@@ -100,14 +100,17 @@ def is_gone(message: Any) -> bool:
 def page(context: Any, studio: Studio) -> Iterator[Any]:
     opened = context.new_page()
     opened.on(
-        "console", lambda one: context.wrong.append(one.text) if one.type == "error" and not is_gone(one) else None
+        "console",
+        lambda one: (
+            context.wrong.append(f"{one.text} {one.location}") if one.type == "error" and not is_gone(one) else None
+        ),
     )
     opened.goto(f"{studio.address}#collect")
     opened.wait_for_selector(".class")
     yield opened
     opened.close()
     wrong, context.wrong[:] = list(context.wrong), []  # one that fails does not fail the next
-    assert wrong == []
+    assert wrong == [], wrong
     assert {re.match(r"(\w+:)(//[^/]*)?", url)[0] for url in context.asked} <= {  # type: ignore[index]
         studio.address.rstrip("/"), "blob:", "data:"}  # fmt: skip
 

@@ -261,6 +261,7 @@ def test_images_without_a_class_are_labelled_by_one_key(page: Any, studio: Studi
 def test_a_picture_has_a_heat_map_and_blocks_to_switch_off(page: Any, studio: Studio) -> None:
     picture = min((studio.folder / "stripes").iterdir())
     show(page, studio, "try")
+    wait(page, "document.querySelector('#live').textContent.includes('of 36 images')")  # the live head has learnt
     page.set_input_files(".try input[type=file]", str(picture))
     page.get_by_role("button", name="Why? Show the heat map").click()
     wait(page, "document.querySelector('.heat').naturalWidth > 200")
