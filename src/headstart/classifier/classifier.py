@@ -287,7 +287,7 @@ class _FastForward:
             return True
         return self._count() == (self.backbone.loaded if self._changes is None else self._changes)
 
-    def __getstate__(self) -> dict[str, object]:  # another process chooses its own engine, and counts anew
+    def __getstate__(self) -> dict[str, object]:  # another process chooses its own engine, and counts from 0
         return {"backbone": self.backbone, "_changes": None if self._is_unchanged else _CHANGED}
 
     def __setstate__(self, state: dict[str, object]) -> None:

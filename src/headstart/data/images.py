@@ -5,8 +5,7 @@ a file whose structure or decoder speaks of damage is refused, or used and said 
 animation is used; the EXIF rotation is applied; transparency is blended with a stated colour; grey, palette, CMYK and
 16-bit images become 8-bit RGB (16 bit: value / 257, so that the format's white stays white). Images of more than 32
 million pixels are reduced to a half, a quarter or an eighth of their sides, so that one takes at most 1 GB of memory,
-and those that many threads decode at once take no more together. Colour profiles are not applied. The file itself is
-only read.
+and those that many threads decode at once no more together. Colour profiles are not applied. Files are only read.
 """
 
 from __future__ import annotations

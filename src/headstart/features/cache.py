@@ -38,7 +38,8 @@ from headstart.untrusted import check_regular, read_object
 Rows = NDArray[np.float32]
 
 READER = "5"
-"""Part of every key; raised when data/images.py or a Preprocess gives other pixels than before."""
+"""Part of every key; raised when data/images.py (with `_DECODER` of data/image_index.py) or a Preprocess gives
+other pixels than before."""
 
 _SHARD, _CARD = "*.safetensors", "about.json"
 _WRITABLE, _ELSEWHERE = "a cache folder that can be written to", "Set HEADSTART_CACHE to another folder."
