@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +10,6 @@ import pytest
 
 import headstart as hs
 from drawn_scenes import save, scene
-from headstart.data.image_index import read_facts
-from headstart.data.images import ImageRules
 from headstart.errors import DataError, RecipeError
 from headstart.workbench.session import Session
 
@@ -99,15 +96,6 @@ def test_labels_counts_and_splits_agree_with_the_folders(photos: Path) -> None:
         for name, count in counts.items():
             assert count == sum(s == split and n == name for s, n in zip(dataset.splits, names, strict=True))
     assert sorted([*dataset.indices("train"), *dataset.indices("test")]) == list(range(48))
-
-
-@pytest.mark.slow
-def test_facts_are_those_of_the_files_but_for_the_signatures(photos: Path) -> None:
-    dataset = Session().dataset(photos)
-    contents = zip(dataset.samples, dataset.contents, strict=True)
-    expected = [read_facts(content, sample.path.read_bytes(), ImageRules()) for sample, content in contents]
-
-    assert dataset.facts == tuple(replace(fact, signature=b"") for fact in expected)
 
 
 @pytest.mark.slow

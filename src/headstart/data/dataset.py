@@ -43,7 +43,7 @@ class Dataset:
 
     Args:
         image_set: as scanned, unreadable images included.
-        samples: N. facts: N, what decoding showed, without signatures. contents: N, SHA-256 of the files' bytes, hex.
+        samples: N. facts: N, what decoding showed. contents: N, SHA-256 of the files' bytes, hex.
         labels: N int64, index into `classes`; -1 for a class that training does not have.
         groupings: confirmed duplicates, then groups by table and by name; each with a group or None for every image.
         duplicate_groups: all confirmed groups of duplicates, oversized ones too, as indices.
@@ -285,7 +285,7 @@ def readable_dataset(image_set: ImageSet, images: AuditInput, audit: Audit, *, r
     readable = [i for i, fact in enumerate(images.facts) if fact.error is None]
     place = {old: new for new, old in enumerate(readable)}
     samples = tuple(image_set.samples[i] for i in readable)
-    kept = tuple(images.facts[i].without_signature() for i in readable)
+    kept = tuple(images.facts[i] for i in readable)
     number = {name: i for i, name in enumerate(image_set.classes)}
     labels = np.array([number.get(sample.label or "", -1) for sample in samples], dtype=np.int64)
     labels.setflags(write=False)
