@@ -19,6 +19,7 @@ from headstart.recipe import Recipe
 from headstart.source_layout import AUTO
 from headstart.workbench.session import Session
 from laid_shards import InlineEngine, rows_of, write_parquet
+from mutated_images import whole_file
 
 
 def dataset_of(source: Path, folder: Path) -> ShardedDataset:
@@ -39,6 +40,8 @@ def with_duplicates(photos: Path, folder: Path) -> Path:
     shutil.copy(first, first.with_name("exact.png"))
     Image.open(first).convert("RGB").save(first.with_name("near.jpg"), quality=90)
     (first.parent / "broken.png").write_bytes(b"\x89PNG broken")
+    whole = whole_file("bmp", 1)
+    (first.parent / "zeros.bmp").write_bytes(whole[: len(whole) // 2] + bytes(len(whole) // 2))
     return tree
 
 
@@ -48,6 +51,7 @@ def test_a_tree_in_shards_is_the_dataset_of_one_machine(photos: Path, tmp_path: 
     mine, reference = dataset_of(tree, tmp_path / "shards").dataset, Session().dataset(tree)
     assert mine.samples == reference.samples
     assert mine.facts == reference.facts
+    assert any(fact.suspicion for fact in mine.facts)
     assert mine.audit == reference.audit
     assert len(mine.duplicate_groups) == 1
     split = mine.with_split(0.2, 0), reference.with_split(0.2, 0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,10 @@ from headstart.data.images import BadImage, ImageRules, open_image
 Forward = Callable[[torch.Tensor], torch.Tensor]
 Prepare = Callable[[NDArray[np.uint8]], torch.Tensor]
 
-FACTS = ("content", "pixels", "width", "height", "format", "mode", "notes", "signature", "error", "damage", "brightest")
-_TYPES = {"content": pa.string(), "pixels": pa.string(), "width": pa.int32(), "height": pa.int32(),
-          "format": pa.string(), "mode": pa.string(), "notes": pa.list_(pa.string()), "signature": pa.binary(),
-          "error": pa.string(), "damage": pa.string(), "brightest": pa.int32()}  # fmt: skip
+_TYPES = {"str": pa.string(), "str | None": pa.string(), "int": pa.int32(), "tuple[str, ...]": pa.list_(pa.string()),
+          "bytes": pa.binary()}  # fmt: skip
+FACTS = {field.name: _TYPES[str(field.type)] for field in fields(ImageFacts)}
+"""Columns of what decoding shows, all that one machine knows of an image."""
 _BATCH = 32  # images in one forward pass, as in training on one machine
 
 
@@ -130,8 +130,8 @@ def _decoded(row: dict[str, Any], rules: ImageRules) -> tuple[ImageFacts, NDArra
 def _described(rows: pa.Table, facts: list[ImageFacts]) -> pa.Table:
     """The rows without their bytes, with what was found."""
     table = rows.select(["name", "label", "group", "split"])
-    for name in FACTS:
+    for name, type_ in FACTS.items():
         values = [getattr(fact, name) for fact in facts]
         plain = [list(value) if isinstance(value, tuple) else value for value in values]
-        table = table.append_column(name, pa.array(plain, type=_TYPES[name]))
+        table = table.append_column(name, pa.array(plain, type=type_))
     return table

@@ -9,7 +9,6 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -128,7 +127,8 @@ def sharded_dataset(
     for number, table in enumerate(tables):
         about = table.select(["name", "label", "group", "split", *FACTS]).to_pylist()
         for row, values in enumerate(about):
-            fact = ImageFacts(**{key: _plain(key, values[key]) for key in FACTS})
+            said = {key: values[key] for key in FACTS if values[key] is not None}
+            fact = ImageFacts(**{"content": "", **said, "notes": tuple(said.get("notes", ()))})
             path = source.paths.get(values["name"]) or images.folder / _file_name(fact)
             samples.append(Sample(path, values["name"], values["label"], values["split"], group=values["group"]))
             facts.append(fact)
@@ -181,15 +181,6 @@ def _image_set(
         findings=source.findings,
         source=source.name,
     )
-
-
-def _plain(key: str, value: Any) -> Any:
-    if key == "notes":
-        return tuple(value or ())
-    if key in ("error", "damage"):
-        return value
-    empty = {"signature": b"", "width": 0, "height": 0, "brightest": 0}
-    return empty.get(key, "") if value is None else value
 
 
 def _file_name(fact: ImageFacts) -> str:
