@@ -38,8 +38,7 @@ def cheap_descriptors(facts: Sequence[ImageFacts], names: Sequence[str]) -> dict
     Args:
         facts: N. names: N.
     """
-    blank = bytes(SIGNATURE_SIDE**2)
-    grey = np.frombuffer(b"".join(fact.signature or blank for fact in facts), dtype=np.uint8)
+    grey = np.frombuffer(b"".join(fact.signature for fact in facts), dtype=np.uint8)
     grey = grey.reshape(len(facts), SIGNATURE_SIDE, SIGNATURE_SIDE, 1)
     return {
         "metadata": _standardised(_sizes(facts)),
