@@ -9,7 +9,16 @@ import pytest
 
 from headstart import errors
 from headstart.data.images import BadImage
-from headstart.errors import DataError, HeadstartError, PackageError, first_line, missing_package, near, shown
+from headstart.errors import (
+    DataError,
+    HeadstartError,
+    PackageError,
+    first_line,
+    kind_and_line,
+    missing_package,
+    near,
+    shown,
+)
 from headstart.recipe_file import tomllib
 
 
@@ -42,6 +51,12 @@ def test_the_first_line_of_a_silent_error_is_its_kind(text: str, line: str) -> N
         """An error of another package."""
 
     assert first_line(KeyError(text)) == line
+
+
+def test_an_error_in_a_line_names_its_kind_once_and_is_bounded() -> None:
+    assert kind_and_line(ValueError("\nno shape\nand more")) == "ValueError: no shape"
+    assert kind_and_line(ValueError()) == "ValueError"
+    assert kind_and_line(ValueError("x" * 1000)) == f"ValueError: {'x' * 288}"
 
 
 def test_control_characters_are_shown_escaped_and_letters_kept() -> None:

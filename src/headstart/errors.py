@@ -111,6 +111,12 @@ def first_line(error: BaseException) -> str:
     return text.splitlines()[0] if text else type(error).__name__
 
 
+def kind_and_line(error: BaseException) -> str:
+    """The kind of another package's error and its first line, 300 characters at most; the kind where it is silent."""
+    kind, line = type(error).__name__, first_line(error)
+    return kind if line == kind else f"{kind}: {line}"[:300]
+
+
 def shown(text: str) -> str:
     """A name from outside, safe to print: control characters escaped; any letters and no-break spaces kept."""
     return "".join(c if c.isprintable() or c == "\u00a0" else c.encode("unicode_escape").decode("ascii") for c in text)

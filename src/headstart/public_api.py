@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, TypeVar
 
-from headstart.errors import HeadstartError, RecipeError, RunError, first_line, missing_package, shown
+from headstart.errors import HeadstartError, RecipeError, RunError, kind_and_line, missing_package, shown
 from headstart.files import os_error
 from headstart.usual_torch import NUMPY, usual_settings
 
@@ -176,7 +176,7 @@ def failed_import(error: Exception) -> RunError | None:
     which = f" (set: {', '.join(are_set)})" if are_set else ""
     return RunError(
         expected=f"the package {packages[0]} to be importable",
-        found=f"{type(error).__name__}: {shown(first_line(error))}"[:300],
+        found=shown(kind_and_line(error)),
         where=f"import {packages[0]}",
         hint=f"Check the environment variables that it reads{which}, or install it again.",
     )

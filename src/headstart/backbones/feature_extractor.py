@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from headstart.backbones.spec import BackboneSpec, Stage
-from headstart.errors import BackboneError, first_line
+from headstart.errors import BackboneError, kind_and_line
 from headstart.hooks import watch_inputs, watch_outputs
 
 _Module = TypeVar("_Module", bound=nn.Module)
@@ -199,7 +199,7 @@ def _traced(network: nn.Module, stages: Sequence[Stage], *, buffers: bool) -> _T
     except Exception as error:  # a network's own code may fail in any way on symbols
         raise BackboneError(
             expected="a network whose graph can be traced",
-            found=f"{type(error).__name__}: {first_line(error)}",
+            found=kind_and_line(error),
             where=type(network).__name__,
             hint="Choose another network.",
         ) from error

@@ -13,7 +13,7 @@ from torch.nn.parameter import is_lazy
 from headstart.backbones.feature_extractor import eval_view
 from headstart.backbones.preprocess import Preprocess
 from headstart.backbones.spec import BackboneSpec, Stage
-from headstart.errors import BackboneError, first_line, near
+from headstart.errors import BackboneError, kind_and_line, near
 from headstart.hooks import watch_inputs, watch_outputs
 
 Stages = Mapping[str, str] | Sequence[Stage]
@@ -172,7 +172,7 @@ def _run(module: nn.Module, size: int) -> tuple[list[_Call], tuple[int, ...], fl
     except Exception as error:  # a user's code may fail in any way
         raise BackboneError(
             expected=f"a module that takes pixels {_IMAGES}×3×{size}×{size}, float32, on the CPU",
-            found=f"{type(error).__name__}: {first_line(error)}",
+            found=kind_and_line(error),
             where=type(module).__name__,
             hint="Check the size in preprocess; module.float().cpu() brings it to the CPU.",
         ) from error
@@ -293,7 +293,7 @@ def check_features(features: Callable[[Tensor], Tensor], side: int, width: int, 
     try:
         shape = tuple(features(torch.zeros(1, 3, side, side)).shape)
     except Exception as error:  # code of others
-        shape, found = (), f"{type(error).__name__}: {first_line(error)}"
+        shape, found = (), kind_and_line(error)
     else:
         found = f"features of shape {shape}, not {(1, width)}"
     if shape != (1, width):

@@ -13,9 +13,9 @@ from headstart.backbones.catalogue import REGISTERED, SPECS, RegisteredBackbone
 from headstart.backbones.module_spec import Stages
 from headstart.backbones.preprocess import Preprocess
 from headstart.backbones.spec import BackboneSpec
-from headstart.errors import BackboneError, HeadstartError, first_line, near
+from headstart.errors import BackboneError, HeadstartError, kind_and_line, near
 from headstart.preserve import torch_settings_kept
-from headstart.public_api import fits, in_words, public_api
+from headstart.public_api import fits, public_api
 from headstart.registry import foreign_code
 
 _Function = TypeVar("_Function", bound=Callable[[], "nn.Module | Backbone"])
@@ -87,7 +87,7 @@ def _check_facts(name: str, facts: Mapping[str, object]) -> None:
             )
         if not fits(value, hints[fact]):
             raise BackboneError(
-                expected=f"{in_words(hints[fact])} as {fact}",
+                expected=f"{kind_and_line(hints[fact])} as {fact}",
                 found=f"{value!r} ({type(value).__name__})",
                 where=f"register_backbone({name!r})",
                 hint="help(headstart.backbones.spec.BackboneSpec) says what each field means.",
@@ -106,7 +106,7 @@ def _made(name: str, function: Callable[[], object]) -> nn.Module | Backbone:
     except Exception as error:  # foreign code: whatever it raises, the user learns whose it is
         raise BackboneError(
             expected=f"a network from the function of the backbone {name!r} of {REGISTERED.owner(name)}",
-            found=f"{type(error).__name__}: {first_line(error)}",
+            found=kind_and_line(error),
             where="register_backbone",
             hint="It takes no arguments and returns an nn.Module with its weights, or a headstart.Backbone.",
         ) from error

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from headstart.backbones.module_spec import flop_counter
 from headstart.backbones.spec import BackboneSpec, Stage
-from headstart.errors import BackboneError, first_line, near
+from headstart.errors import BackboneError, kind_and_line, near
 from headstart.hooks import capture, capture_inputs
 
 _INSTALL = 'pip install "headstart[timm]"'
@@ -84,7 +84,7 @@ def timm_state(spec: BackboneSpec, *, offline: bool) -> tuple[dict[str, Tensor],
     try:
         network = require_timm().create_model(name, pretrained=True, pretrained_cfg_overlay=overlay)
     except Exception as error:  # timm, its hub and requests raise families of their own
-        found = f"{type(error).__name__}: {first_line(error)}"
+        found = kind_and_line(error)
         hint = "Check the network, or download the file in another way and give it with --weights FILE."
         raise BackboneError(expected=f"the weights of {spec.name}", found=found, where=spec.url, hint=hint) from error
     return dict(network.state_dict()), path or timm_file(spec)
@@ -179,10 +179,8 @@ def _stages_of(network: nn.Module, head: str, size: int, *, name: str) -> tuple[
         try:
             network(pixels)
         except Exception as error:  # the code of a thousand networks may fail in any way
-            found = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
-            raise BackboneError(
-                expected=f"a network that takes pixels 1×3×{size}×{size}", found=found, where=name
-            ) from error
+            expected = f"a network that takes pixels 1×3×{size}×{size}"
+            raise BackboneError(expected=expected, found=kind_and_line(error), where=name) from error
     if not isinstance(inputs.get(head), Tensor):
         raise BackboneError(
             expected="a network with one classifier, which takes the features",

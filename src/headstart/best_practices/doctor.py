@@ -14,7 +14,7 @@ from headstart.best_practices.diagnosis import Diagnosis, Unchecked
 from headstart.best_practices.examination import Batch, Examination, Loss, NotApplicableError, NotCheckedError
 from headstart.best_practices.rule import SEVERITIES, DoctorFinding, Issue, Rule
 from headstart.best_practices.rules import RULES, own_rules
-from headstart.errors import BackboneError, RecipeError, first_line
+from headstart.errors import BackboneError, RecipeError, kind_and_line
 from headstart.inspection.inspected_images import InspectedImages
 from headstart.inspection.inspected_model import InspectedModel, Model, inspected_model
 from headstart.inspection.module_attributes import attributes_kept
@@ -112,7 +112,7 @@ def _diagnose(examination: Examination, rules: Sequence[Rule], broken: Sequence[
         except Exception as error:  # foreign code may raise anything; headstart's own must not
             if rule.is_own:
                 raise
-            reason = f"{type(error).__name__}: {first_line(error)}"
+            reason = kind_and_line(error)
             owner = RULES.owner(rule.name)
             not_checked.append(Unchecked(rule.name, f"the rule of {owner} failed with {reason}"))
         else:

@@ -19,6 +19,7 @@ from headstart.backbones.weight_files import not_finite
 from headstart.best_practices.drawn_weights import is_drawn
 from headstart.best_practices.paired_passes import PairedPasses, run_paired_passes
 from headstart.best_practices.training_pass import TrainingPass, gradients_of, run_training_pass
+from headstart.errors import kind_and_line
 from headstart.inspection.graph import Graph, record_graph
 from headstart.inspection.inspected_images import InspectedImages
 from headstart.inspection.inspected_model import InspectedModel
@@ -258,7 +259,7 @@ class Examination:
         try:
             return run_training_pass(self.network, pixels)
         except Exception as error:  # a foreign forward may raise anything
-            return _in_words(error)
+            return kind_and_line(error)
 
     def _training_pixels(self) -> Tensor:
         norms = [self.graph.operations[index].shape for index in self.graph.find("batch_norm")]
@@ -313,7 +314,7 @@ class Examination:
         try:
             return run_paired_passes(self.network, pixels)
         except Exception as error:  # a foreign forward may raise anything
-            raise NotCheckedError(f"a working forward pass: {_in_words(error)}") from error
+            raise NotCheckedError(f"a working forward pass: {kind_and_line(error)}") from error
 
     def pixels_on_device(self, pixels: Tensor) -> Tensor:
         """A copy of pixels where the network's weights are, in their precision: a network may write into its input."""
@@ -341,7 +342,7 @@ class Examination:
                 except NotCheckedError as error:
                     reason = reason or str(error)
                 except Exception as error:  # a foreign forward may raise anything
-                    reason = reason or _in_words(error)
+                    reason = reason or kind_and_line(error)
         return reason or "the input shape of this network is unknown"
 
     def _blank(self, shape: Sequence[int], on_meta: bool) -> Tensor:
@@ -372,11 +373,6 @@ def says_nothing(inputs: Tensor) -> str:
         return "nan or infinity in the inputs"
     same = len(inputs) > 1 and bool((inputs == inputs[:1]).all())
     return f"all {len(inputs)} inputs are the same numbers" if same else ""
-
-
-def _in_words(error: Exception) -> str:
-    text = (str(error).strip().splitlines() or [""])[0][:160]
-    return f"{type(error).__name__}: {text}"
 
 
 def _guessed_shapes(modules: dict[str, nn.Module]) -> Iterator[tuple[int, ...]]:

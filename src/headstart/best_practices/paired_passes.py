@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from headstart.errors import kind_and_line
 from headstart.hooks import watch_calls
 from headstart.inspection.graph import function_name, tensors_in
 
@@ -71,7 +72,7 @@ def run_paired_passes(network: nn.Module, pixels: Tensor) -> PairedPasses:
         try:
             single = network(pixels[:1].clone())
         except Exception as error:  # a foreign forward may raise anything
-            alone = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:160]}"
+            alone = kind_and_line(error)
         else:
             alone = _lost_axis(found, next(tensors_in(single), None))
             if not alone and not random and rows == len(pixels):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from headstart.best_practices.examination import Examination, Loss, NotCheckedError, says_nothing
 from headstart.best_practices.head import RELUS, SQUASHING, last_operation
 from headstart.best_practices.rule import Issue, register_rule
+from headstart.errors import kind_and_line
 from headstart.inspection.graph import tensors_in
 
 _MOST = 16  # images that run through the network
@@ -338,8 +339,7 @@ def _outputs(examination: Examination) -> Tensor:
         with torch.inference_mode():
             output = next(tensors_in(run()), None)
     except Exception as error:  # a foreign forward may raise anything
-        text = (str(error).strip().splitlines() or [""])[0][:160]
-        raise _NetworkFailsError(f"{type(error).__name__}: {text}") from error
+        raise _NetworkFailsError(kind_and_line(error)) from error
     if output is None or not output.ndim:
         raise NotCheckedError("an output that is a tensor")
     return output.detach().clone()

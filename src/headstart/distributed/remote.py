@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from headstart.errors import DataError
+from headstart.errors import DataError, kind_and_line
 
 # what brings the driver of a scheme, where fsspec has it not itself
 _DRIVERS = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "az": "adlfs",
@@ -129,10 +129,9 @@ def _reached(url: str) -> Iterator[None]:
 
 
 def _unreached(url: str, error: Exception) -> DataError:
-    first = (str(error).strip().splitlines() or [""])[0]
     return DataError(
         expected="an address that can be read",
-        found=f"{type(error).__name__}: {first}",
+        found=kind_and_line(error),
         where=url,
         hint="Check the address, the network and your credentials.",
     )

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from headstart.backbones.backbone import Backbone
 from headstart.engines.forward import Forward
-from headstart.errors import BackboneError, HeadstartError, first_line
+from headstart.errors import BackboneError, HeadstartError, kind_and_line
 from headstart.preserve import preserve, torch_settings_kept
 from headstart.registry import ENGINES, foreign_code
 
@@ -25,7 +25,7 @@ def foreign_forward(name: str, backbone: Backbone) -> Forward:
     except HeadstartError:
         raise  # that it is not available here, in its own words
     except Exception as error:  # foreign code: whatever it raises, the user learns whose it is
-        raise _failed(name, f"{type(error).__name__}: {first_line(error)}") from error
+        raise _failed(name, kind_and_line(error)) from error
     if not callable(forward):
         raise _failed(name, f"{type(forward).__name__} in the place of a function (pixels) → features")
     width = max(part.stop for part in backbone.slices.values())
@@ -37,7 +37,7 @@ def foreign_forward(name: str, backbone: Backbone) -> Forward:
         except HeadstartError:
             raise
         except Exception as error:  # as above
-            raise _failed(name, f"{type(error).__name__}: {first_line(error)}") from error
+            raise _failed(name, kind_and_line(error)) from error
         return _features(name, found, (len(pixels), width))
 
     return checked

@@ -14,7 +14,7 @@ from torch import Tensor, fx
 from headstart.backbones.backbone import Backbone
 from headstart.engines.fold import fold
 from headstart.engines.packed import can_pack, measure_shapes, pack
-from headstart.errors import BackboneError, first_line
+from headstart.errors import BackboneError, kind_and_line
 
 Forward = Callable[[Tensor], Tensor]
 """Normalised pixels N×3×S×S float32 → features N×D float32 of all stages."""
@@ -88,7 +88,7 @@ def _first_run(forward: Forward, backbone: Backbone) -> None:
     except Exception as error:  # the compiler's own errors are of many kinds
         raise BackboneError(
             expected="a network that torch.compile takes",
-            found=f"{type(error).__name__}: {first_line(error)}",
+            found=kind_and_line(error),
             where=backbone.spec.name,
             hint="It needs a C++ compiler (g++); --engine folded needs none, nor does --engine eager on a GPU.",
         ) from error

@@ -33,7 +33,7 @@ from headstart.engines.onnxruntime_engine import (
     require_packages,
     write_export,
 )
-from headstart.errors import BackboneError, first_line
+from headstart.errors import BackboneError, first_line, kind_and_line
 
 CALIBRATION_IMAGES = 64  # ranges of activations need few; other numbers were not tried
 _TOGETHER = 16  # images of one calibration pass
@@ -226,7 +226,7 @@ def _quantised(model: bytes, pixels: Tensor, backbone: Backbone) -> bytes:
     except Exception as error:  # onnxruntime's quantiser fails in many ways of its own
         raise BackboneError(
             expected="a network that onnxruntime can quantise",
-            found=f"{type(error).__name__}: {first_line(error)[:120]}",
+            found=kind_and_line(error),
             where=backbone.spec.name,
             hint="Use --precision float32.",
         ) from error

@@ -20,7 +20,7 @@ from headstart import runtime
 from headstart.backbones.backbone import Backbone
 from headstart.backbones.feature_extractor import FeatureExtractor, eval_view
 from headstart.engines.fold import fold
-from headstart.errors import BackboneError, RunError, first_line
+from headstart.errors import BackboneError, RunError, kind_and_line
 from headstart.files import atomic_write, clear_place, make_folder
 from headstart.untrusted import read_bytes
 
@@ -198,7 +198,7 @@ def export_network(network: FeatureExtractor, side: int, *, name: str, opset: in
     except Exception as error:  # the exporter fails in many ways of its own
         raise BackboneError(
             expected="a network that can be exported to ONNX",
-            found=f"{type(error).__name__}: {first_line(error)}",
+            found=kind_and_line(error),
             where=name,
             hint="Use another engine: --engine folded.",
         ) from error

@@ -14,7 +14,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from headstart.errors import DataError, HeadstartError, RecipeError, first_line
+from headstart.errors import DataError, HeadstartError, RecipeError, kind_and_line
 from headstart.inspection.batch_norm.preprocessing_check import PreprocessingCheck, check_preprocessing
 from headstart.inspection.catalogue import ANALYSES, find_analysis
 from headstart.inspection.inspected_images import InspectedImages
@@ -85,7 +85,7 @@ def _run_foreign(  # five: an analysis by name and function, and what it is give
     except Exception as error:  # foreign code: whatever it raises, the user learns whose it is
         raise RecipeError(
             expected=f"a result of the analysis {name!r} of {ANALYSES.owner(name)}",
-            found=f"{type(error).__name__}: {first_line(error)}",
+            found=kind_and_line(error),
             where="inspect",
             hint="Return headstart.SimpleResult(title, interpretation); correct, update or remove what offers it.",
         ) from error

@@ -22,7 +22,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel
 
 from headstart import runtime
-from headstart.errors import TrainingError, first_line
+from headstart.errors import TrainingError, first_line, kind_and_line
 from headstart.freezing import FreezePolicy, policy_of
 from headstart.preserve import RandomState, keep_module
 from headstart.training.batch import Loss
@@ -323,7 +323,7 @@ class LoopState:
                 restore()
             if isinstance(error, TrainingError):
                 raise
-            found = f"{type(error).__name__}: {first_line(error)}"
+            found = kind_and_line(error)
             raise unfit("a checkpoint whose values make sense", found, file) from error
 
     def _load(self, values: dict[str, Any], state: Mapping[str, torch.Tensor], file: File) -> None:
