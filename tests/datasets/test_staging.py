@@ -31,7 +31,7 @@ def test_a_complete_folder_gets_its_name_with_its_record(tmp_path: Path) -> None
 
     assert fetched.is_new
     assert sorted(path.name for path in folder.iterdir()) == ["cat", "source.json"]
-    assert read_record(folder) == RECORD
+    assert read_record(folder) == fetched.record == replace(RECORD, files=1)
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
     assert fetched.to_dict()["source"] == "photos"
     assert "key" not in fetched.to_dict()
@@ -56,10 +56,39 @@ def test_the_same_data_set_is_found_and_another_is_an_error(tmp_path: Path) -> N
     fetched = find_fetched(folder, "url:1", "abab")
 
     assert fetched is not None
-    assert (fetched.record, fetched.is_new) == (RECORD, False)
+    assert (fetched.record, fetched.is_new, fetched.notes) == (replace(RECORD, files=1), False, ())
     for key, sha256 in (("url:2", ""), ("url:1", "cd")):
         with pytest.raises(DataError, match=r"a new or an empty folder.*--out"):
             find_fetched(folder, key, sha256)
+
+
+def test_files_that_were_deleted_since_are_said(tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    publish(assembled(folder), folder, RECORD)
+    (folder / "cat" / "1.png").unlink()
+
+    fetched = find_fetched(folder, "url:1")
+
+    assert fetched is not None
+    assert fetched.notes == ("1 of its 1 files are missing. To have all: remove the folder, and fetch again.",)
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"format": "headstart-source-1", "origins": []}'])
+def test_a_damaged_record_is_what_is_named(tmp_path: Path, content: str) -> None:
+    folder = tmp_path / "photos"
+    publish(assembled(folder), folder, RECORD)
+    (folder / "source.json").write_text(content)
+
+    with pytest.raises(DataError, match=r"one whose source\.json is damaged"):
+        find_fetched(folder, "url:1", "abab")
+
+
+def test_an_address_without_a_known_hash_is_not_the_one_asked_for(tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    publish(assembled(folder), folder, replace(RECORD, origins=(Origin("u", "", 1),)))
+
+    with pytest.raises(DataError, match="the same address with no SHA-256 noted"):
+        find_fetched(folder, "url:1", "abab")
 
 
 def test_staging_keeps_downloads_and_drops_what_is_assembled_again(tmp_path: Path) -> None:

@@ -230,6 +230,8 @@ class Terminal:
             splits = Counter(sample.split or "no split" for sample in images.samples)
             rows["splits"] = ", ".join(f"{split} {count:,}" for split, count in splits.items())
         self._pairs({name: text for name, text in rows.items() if text})
+        for note in () if result.fetched.is_new else result.fetched.notes:  # those of a download were events
+            self._indented(Text.assemble(("! ", "yellow"), shown(note)))
         if images:
             self._next(f"headstart train {shlex.quote(str(result.folder))}")
         else:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from headstart import files
@@ -38,6 +39,7 @@ class SourceRecord(Plain):
         date: of the fetch, ISO, in UTC.
         licence: where known, else empty.
         home: page about the data set, where known, else empty.
+        files: how many it has, without this record; 0: not noted, as before 0.3.
     """
 
     source: str
@@ -46,18 +48,26 @@ class SourceRecord(Plain):
     licence: str
     home: str
     origins: tuple[Origin, ...]
+    files: int = 0
 
 
 def write_record(folder: Path, record: SourceRecord) -> None:
-    """Write `source.json`; a file of that name from the archive itself is kept as `source-of-archive.json`.
+    """Write `source.json` into a complete data set.
+
+    A file of that name from the archive itself is kept as `source-of-archive.json`.
 
     Raises:
         RunError: it cannot be written there.
     """
-    path = folder / NAME
+    path, record = folder / NAME, replace(record, files=count_files(folder))
     if path.exists():
         files.replace_file(path, folder / "source-of-archive.json")
     files.write_json(path, {"format": _FORMAT, **record.to_dict()})
+
+
+def count_files(folder: Path) -> int:
+    """The files below a folder, links among them."""
+    return sum(len(names) for _, _, names in os.walk(folder))
 
 
 def read_record(folder: Path) -> SourceRecord | None:
@@ -67,6 +77,8 @@ def read_record(folder: Path) -> SourceRecord | None:
         if found.pop("format") != _FORMAT:
             return None
         origins = tuple(Origin(**origin) for origin in found.pop("origins"))
-        return check_fields(SourceRecord(**found, origins=origins))
+        record = check_fields(SourceRecord(**found, origins=origins))
     except (OSError, ValueError, TypeError):
         return None
+    # no fetch is without a file, and no file smaller than nothing
+    return record if origins and record.files >= 0 and all(origin.size_bytes >= 0 for origin in origins) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.data.folder_scan import as_text
-from headstart.data.source_record import SourceRecord, read_record, write_record
+from headstart.data.source_record import NAME, SourceRecord, count_files, read_record, write_record
 from headstart.errors import DataError
 
 
@@ -47,11 +48,11 @@ def find_fetched(folder: Path, key: str, sha256: str = "") -> Fetched | None:
         return None
     record = read_record(folder)
     if record is None or record.key != key:
-        found = f"one with {record.source}" if record else "one that holds something else"
-        raise _in_use(folder, found)
+        raise _in_use(folder, f"one with {record.source}" if record else _unknown(folder))
     if sha256 and not any(origin.sha256.startswith(sha256) for origin in record.origins):
-        raise _in_use(folder, f"the same address with the SHA-256 {record.origins[0].sha256[:16]}…")
-    return Fetched(folder, record, is_new=False)
+        known = record.origins[0].sha256[:16]
+        raise _in_use(folder, f"the same address with {f'the SHA-256 {known}…' if known else 'no SHA-256 noted'}")
+    return Fetched(folder, record, is_new=False, notes=_missing(folder, record))
 
 
 def make_staging(folder: Path) -> Path:
@@ -99,12 +100,27 @@ def publish(complete: Path, folder: Path, record: SourceRecord) -> Fetched:
             raise DataError(expected="a folder that can be written", found=str(error), where=folder) from error
         return fetched
     shutil.rmtree(complete.parent, ignore_errors=True)
-    return Fetched(folder, record, is_new=True)
+    return Fetched(folder, read_record(folder) or record, is_new=True)
 
 
 def today() -> str:
     """The date in UTC, ISO."""
     return datetime.now(timezone.utc).date().isoformat()
+
+
+def _unknown(folder: Path) -> str:
+    """What is in a folder without a record that can be read: perhaps this very data set, whose record was damaged."""
+    if os.path.lexists(folder / NAME):
+        return f"one whose {NAME} is damaged, or is not one that fetch wrote"
+    return "one that holds something else"
+
+
+def _missing(folder: Path, record: SourceRecord) -> tuple[str, ...]:
+    """A sentence where files of a data set were deleted since."""
+    fewer = record.files - (count_files(folder) - 1)  # the record is one
+    if fewer <= 0:
+        return ()
+    return (f"{fewer:,} of its {record.files:,} files are missing. To have all: remove the folder, and fetch again.",)
 
 
 def _in_use(folder: Path, found: str) -> DataError:
