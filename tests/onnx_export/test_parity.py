@@ -7,11 +7,23 @@ from pathlib import Path
 import pytest
 
 import headstart as hs
+from headstart.errors import ClassifierError
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 from headstart.onnx_export.parity import measure_parity  # noqa: E402  # needs onnx
+
+
+@pytest.mark.slow
+def test_a_file_that_cannot_be_run_is_an_error_of_ours(run: hs.Run, exported: Path, photos: Path) -> None:
+    model, one = onnx.load(exported / "classifier.onnx"), sorted(photos.rglob("*.png"))[0]
+    for index in range(len(model.metadata_props)):
+        if model.metadata_props[index].key == "headstart-sha256":
+            model.metadata_props[index].value = "0" * 64
+
+    with pytest.raises(ClassifierError, match="an ONNX file that answers"):
+        measure_parity(model, run.classifier, {"file": one})
 
 
 @pytest.mark.slow

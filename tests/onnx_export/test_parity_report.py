@@ -44,8 +44,12 @@ def test_another_class_counts_unless_the_two_best_are_tied() -> None:
 
 
 def test_distances_and_sets_beyond_their_tolerance_are_problems() -> None:
-    close = report(row(distance=0.004, set_margin=0.0), row("b.png", distance=0.001, set_margin=0.009))
-    far = report(row(distance=0.006, set_margin=0.02))
+    close = report(
+        row(distance=0.004, set_margin=0.0, own_set_margin=0.0),
+        # the order of two classes that are almost equally probable: an empty set is filled with the other one
+        row("b.png", distance=0.001, set_margin=0.46, own_set_margin=1e-6),
+    )
+    far = report(row(distance=0.006, set_margin=0.0, own_set_margin=0.002))
 
     assert close.problems == ()
     assert (close.distance, close.set_agreement) == (0.004, 0.5)
@@ -53,6 +57,10 @@ def test_distances_and_sets_beyond_their_tolerance_are_problems() -> None:
     assert len(far.problems) == 2
     assert "another prediction set: a.png" in far.problems[1]
     assert report(row()).distance is report(row()).set_agreement is None
+
+
+def test_a_name_with_a_line_break_stays_on_its_line() -> None:
+    assert "a\\nb.png" in str(report(row("a\nb.png", difference=0.5))).splitlines()[-1]
 
 
 def test_a_probability_or_a_pixel_beyond_its_tolerance_is_a_problem() -> None:

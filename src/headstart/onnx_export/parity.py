@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from headstart.classifier.answers import Answers
 from headstart.classifier.classifier import Classifier
 from headstart.data.images import BadImage, open_image
-from headstart.evaluation.conformal import class_scores
+from headstart.errors import ClassifierError
+from headstart.evaluation.conformal import ConformalSets, class_scores
 from headstart.onnx_export.classifier_onnx import preparation_of
 from headstart.onnx_export.openvino_session import NAME as OPENVINO
 from headstart.onnx_export.openvino_session import OpenVinoSession
@@ -33,6 +34,8 @@ INT8_TOLERANCE = 0.1
 SAME_PIXELS_TOLERANCE = 1e-4
 # grey levels of a prepared image. Pillow and torchvision differ by 1, with bicubic by 2; one more for other versions
 PIXEL_TOLERANCES = {"nearest": 0, "bilinear": 2, "bicubic": 3}
+
+_FILE = "classifier.onnx"
 
 Images = Mapping[str, Path | bytes]
 """Name → an image file, or the bytes of one."""
@@ -53,7 +56,7 @@ def measure_parity(
     Args:
         engine: what runs the file: onnxruntime or openvino.
     """
-    file = OnnxClassifier(model.SerializeToString())
+    file = _opened(model)
     if engine == OPENVINO:
         file.session = OpenVinoSession(model.SerializeToString())
     preparation = None if file.input == PREPARED else _Preparation(model)
@@ -66,7 +69,7 @@ def measure_parity(
         except (BadImage, ValueError) as error:
             left_out[name] = str(error)
             continue
-        found = {output: rows[0] for output, rows in file.run(own).items()}
+        found = {output: rows[0] for output, rows in _answers(file, own).items()}
         prepared = classifier.backbone.preprocess.prepare(rgb)
         pixels = file.prepare(own) if preparation is None else preparation(own)
         off = int(np.abs(prepared.numpy().astype(int) - pixels).max())
@@ -83,6 +86,25 @@ def measure_parity(
         classes=classifier.classes,
         engine=engine,
     )
+
+
+def _opened(model: onnx.ModelProto) -> OnnxClassifier:
+    try:
+        return OnnxClassifier(model.SerializeToString())
+    except ValueError as error:
+        raise _unusable(error) from error
+
+
+def _answers(file: OnnxClassifier, image: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+    try:
+        return file.run(image)
+    except ValueError as error:
+        raise _unusable(error) from error
+
+
+def _unusable(error: ValueError) -> ClassifierError:
+    hint = "Make another one: headstart export RUN"
+    return ClassifierError(expected="an ONNX file that answers", found=str(error), where=_FILE, hint=hint)
 
 
 class _Preparation:
@@ -109,13 +131,12 @@ def _with_same_pixels(row: ParityRow, classifier: Classifier, pixels: NDArray[np
 def _row(name: str, classifier: Classifier, answers: Answers, *, found: Mapping[str, Any], pixels: int) -> ParityRow:
     expected, probabilities = answers.probabilities[0], found["probabilities"].astype(np.float64)
     highest = np.sort(expected)[::-1]
-    distance = set_margin = None
+    distance = set_margin = own_set_margin = None
     if answers.measured is not None and "familiar" in found:
         distance = float(abs(answers.measured.distances[0] - found["familiar"]))
     if answers.sets is not None and classifier.conformal is not None and "set" in found:
-        scores = class_scores(answers.probabilities, classifier.conformal.method)[0]
-        differ = answers.sets.contains[0] != found["set"]
-        set_margin = float(np.abs(scores - classifier.conformal.thresholds)[differ].max(initial=0.0))
+        set_margin = _set_margin(classifier.conformal, answers.probabilities, found["set"])
+        own_set_margin = _set_margin(classifier.conformal, probabilities[None], found["set"])
     return ParityRow(
         name=name,
         expected=classifier.classes[int(expected.argmax())],
@@ -125,6 +146,18 @@ def _row(name: str, classifier: Classifier, answers: Answers, *, found: Mapping[
         pixels=pixels,
         distance=distance,
         set_margin=set_margin,
+        own_set_margin=own_set_margin,
         expected_probabilities=tuple(expected.tolist()),
         found_probabilities=tuple(probabilities.tolist()),
     )
+
+
+def _set_margin(conformal: ConformalSets, probabilities: NDArray[np.float64], found: NDArray[np.bool_]) -> float:
+    """How far the scores of the classes that only one of two sets has are from their thresholds; 0: the same set.
+
+    Args:
+        probabilities: 1×C, that give the one set. found: C, which classes are in the other.
+    """
+    scores = class_scores(probabilities, conformal.method)[0]
+    differ = conformal.sets(probabilities).contains[0] != found
+    return float(np.abs(scores - conformal.thresholds)[differ].max(initial=0.0))
