@@ -113,13 +113,68 @@ def test_a_place_that_cannot_be_is_refused(place: str, run: hs.Run, tmp_path: Pa
 def test_a_run_that_cannot_be_sent_leaves_nothing(run: hs.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("tensorboard")
 
-    def full(path: Path, text: str) -> None:
+    def full(path: Path, text: str, **_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr("headstart.tracking.trackers.write_text", full)
     with pytest.raises(RunError, match="No space left"):
         hs.track(run, to="tensorboard", place=str(tmp_path))
 
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", ["gone", "cut", "unmarked"])
+def test_a_run_whose_files_were_damaged_is_sent_again(damage: str, run: hs.Run, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    hs.track(run, to="tensorboard", place=str(tmp_path))
+    (events,) = tmp_path.rglob("events*")
+    size = events.stat().st_size
+    if damage == "unmarked":
+        (events.parent / "headstart.complete").write_text("x")
+    elif damage == "cut":
+        events.write_bytes(events.read_bytes()[: size // 2])
+    else:
+        events.unlink()
+
+    assert not hs.track(run, to="tensorboard", place=str(tmp_path)).existed
+
+    (events,) = tmp_path.rglob("events*")
+    assert events.stat().st_size == pytest.approx(size, abs=100)
+    assert hs.track(run, to="tensorboard", place=str(tmp_path)).existed
+
+
+def test_what_others_put_beside_a_run_stays(run: hs.Run, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    mine = tmp_path / "board" / f"run-{run_id(run)}"
+    mine.mkdir(parents=True)
+    (mine / "notes.txt").write_text("mine")
+    (mine / "events.out.tfevents.old").write_text("of a call that was killed")
+
+    sink = make_sink("tensorboard", str(tmp_path / "board"))
+    assert sink.start(run_id(run), "run")
+    sink.end({}, {}, [])
+    assert (mine / "notes.txt").read_text() == "mine"
+    assert len(list(mine.glob("events*"))) == 1
+    (mine / "headstart.complete").unlink()
+    assert sink.start(run_id(run), "run")
+    sink.abandon()
+    assert [path.name for path in mine.iterdir()] == ["notes.txt"]
+    (mine / "notes.txt").unlink()
+    mine.rmdir()
+    mine.write_text("a file of that name")
+    with pytest.raises(RunError, match=r"--place"):
+        sink.start(run_id(run), "run")
+    assert mine.read_text() == "a file of that name"
+
+
+@pytest.mark.parametrize("tracker", ["tensorboard", "wandb"])
+def test_an_address_is_no_folder(tracker: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip(tracker)
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(RunError, match="found an address"):
+        make_sink(tracker, "file:///tmp/board")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -12,18 +12,24 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from headstart.errors import RecipeError, near
+from headstart.errors import RecipeError, RunError, near
 from headstart.files import make_folder, printable, remove, write_text
 from headstart.output_paths import writable_folder
 from headstart.tracking.sink import Sink
+from headstart.untrusted import read_text
 
 PROJECT = "headstart"
 COMPLETE = "headstart.complete"
+_SEAL = 100_000  # bytes of the file that says that a run is complete
 _PARAM = 500  # characters of a parameter that every MLflow server takes
 
 
+_EVENTS, _OFFLINE = "events.out.tfevents.*", "*.wandb"  # the files that TensorBoard and W&B write
+_PLACE = "Choose another with --place."
+
+
 class TensorBoard:
-    """Event files in FOLDER/RUN_ID; a run that was not completed is written again."""
+    """Event files in FOLDER/RUN_ID; a run that was not completed, or whose files are gone, is written again."""
 
     def __init__(self, place: str) -> None:
         from torch.utils.tensorboard import SummaryWriter
@@ -35,12 +41,11 @@ class TensorBoard:
     def start(self, run_id: str, name: str) -> bool:
         """See Sink."""
         self._at = self._folder / f"{_plain(name)}-{run_id}"
-        if (self._at / COMPLETE).exists():
+        if _is_sealed(self._at):
             return False
-        if self._at.exists():
-            remove(self._at)
-        self._made = [folder for folder in self._at.parents if not folder.exists()]  # the innermost first
-        make_folder(self._at)
+        self._made = [one for one in (self._at, *self._at.parents) if not one.exists()]  # the innermost first
+        make_folder(self._at, hint=_PLACE)
+        self._clear()
         self._hook = threading.excepthook
         threading.excepthook = self._without_tensorboard  # its thread prints the error that flush and close raise here
         self._writer: Any = self._make(str(self._at))
@@ -61,16 +66,22 @@ class TensorBoard:
             self._writer.add_scalar(f"test/{name}", value, 0)
         self._writer.flush()  # which raises what went wrong; close does not
         self._close()
-        write_text(self._at / COMPLETE, "")
+        _seal(self._at, _EVENTS)
 
     def abandon(self) -> None:
         """See Sink."""
         with contextlib.suppress(Exception):  # it tries to write what could not be written
             self._close()
-        remove(self._at)
+        self._clear()
         with contextlib.suppress(OSError):  # another run has written there meanwhile
             for folder in self._made:
                 folder.rmdir()
+
+    def _clear(self) -> None:
+        """Remove what an earlier call has written, and nothing that somebody else put beside it."""
+        for path in (*self._at.glob(_EVENTS), self._at / COMPLETE):
+            if not path.is_dir():
+                remove(path)
 
     def _close(self) -> None:
         try:
@@ -147,9 +158,9 @@ class WandB:
 
     def start(self, run_id: str, name: str) -> bool:
         """See Sink."""
-        if list(self._folder.glob(f"wandb/*-{run_id}/{COMPLETE}")):
+        if any(map(_is_sealed, self._folder.glob(f"wandb/*-{run_id}"))):
             return False
-        make_folder(self._folder)
+        make_folder(self._folder, hint=_PLACE)
         self._run: Any = self._wandb.init(
             project=PROJECT,
             id=run_id,
@@ -173,10 +184,27 @@ class WandB:
             self._run.save(str(path), base_path=str(path.parent), policy="now")
         at = Path(self._run.dir).parent
         self._run.finish()
-        write_text(at / COMPLETE, "")
+        _seal(at, _OFFLINE)
 
     def abandon(self) -> None:
         """See Sink: the next `start` resumes it by its id."""
+
+
+def _seal(folder: Path, pattern: str) -> None:
+    """Note that a run is complete: a line for each of its files, size in bytes and name."""
+    files = sorted(path for path in folder.glob(pattern) if path.is_file())
+    lines = [f"{path.stat().st_size} {path.name}\n" for path in files]
+    write_text(folder / COMPLETE, "".join(lines), hint=_PLACE)
+
+
+def _is_sealed(folder: Path) -> bool:
+    """Whether a run is complete, and each of its files still as long as it was; before 0.3.0 none was noted."""
+    try:
+        text = read_text(folder / COMPLETE, most=_SEAL)
+        noted = [line.split(" ", 1) for line in text.splitlines()]
+        return all((folder / name).stat().st_size >= int(size) for size, name in noted)
+    except (OSError, ValueError):  # a file is gone, or that one is not as it was written
+        return False
 
 
 TRACKERS: dict[str, Callable[[str], Sink]] = {"tensorboard": TensorBoard, "mlflow": MLflow, "wandb": WandB}
@@ -215,6 +243,10 @@ def make_sink(tracker: str, place: str = "") -> Sink:
         RunError: the folder cannot be written to.
     """
     check_tracker(tracker, "--to")
+    if tracker != "mlflow" and "://" in place:  # else a folder of that name would be made
+        raise RunError(
+            expected="a folder", found="an address", where=f"--place {printable(place)}", hint="Name a folder."
+        )
     if place and "://" not in place and not (tracker == "mlflow" and place.startswith("databricks")):
         place = str(writable_folder(place, "--place", for_model=True))
     return TRACKERS[tracker](place)
