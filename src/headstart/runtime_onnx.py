@@ -54,12 +54,14 @@ class OnnxClassifier:
             self._names = dict(enumerate(self.known.get("names", [])))
             self.classes = tuple(self.card["classes"])
             self.outputs = {output.name: output.shape for output in self.session.get_outputs()}
-            self.input = self.session.get_inputs()[0].name
-            known = len({*map(str.strip, self.classes)} - {""})  # texts, all different
+            self.input, side = self.session.get_inputs()[0].name, self.session.get_inputs()[0].shape[-1]
+            known = isinstance(self.card["classes"], list) and len({name for name in self.classes if str.strip(name)})
             if self.outputs["probabilities"][-1] != known or self.input not in ("image", "prepared"):
                 raise ValueError("its outputs are not those of its classes")
-            threshold = (self.card.get("familiarity") or {}).get("threshold")
-            self._threshold = None if threshold is None else float(threshold)
+            if self.input == "prepared" and self.prepare(np.zeros((9, 9, 3), np.uint8)).shape[-1] != side:
+                raise ValueError("its network takes images of another size than its card says")
+            limit = (self.card.get("familiarity") or {}).get("threshold")
+            self._threshold = None if limit is None else float(limit)
             if (seal := facts.get(SEAL)) and checksum(content, seal) != seal:
                 raise ValueError("it is damaged, or was altered since it was written")
         except Exception as error:  # onnxruntime has an error of its own for each kind of damage
