@@ -246,3 +246,14 @@ def test_a_registered_network_needs_no_module(own: Path, registered: None, photo
     expected = Classifier.load(own, module=Own()).predict(image)
 
     assert Classifier.load(own).predict(image) == expected
+
+
+def test_an_export_where_a_classifier_is_asked_for_is_called_that(tmp_path: Path) -> None:
+    exported = tmp_path / "classifier.onnx"
+    exported.write_bytes(b"\x08\x08\x12\x09headstart\x1a\x050.3.0" + bytes(99))
+
+    for place, found in ((exported, "an ONNX model"), (tmp_path, "a folder without classifier.safetensors")):
+        with pytest.raises(ClassifierError) as refused:
+            Classifier.load(place)
+        assert refused.value.found == found
+        assert f"predict, check and serve take {exported}" in refused.value.hint

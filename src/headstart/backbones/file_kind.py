@@ -28,10 +28,12 @@ _MAGIC = {
     b"GGUF": "a GGUF file of a language model",
 }
 _TFLITE = b"TFL3"  # at byte 4
+ONNX_KIND = "an ONNX model"
 _ONNX_START = re.compile(
     rb"\x08[\x01-\x20](?:\x12.{0,64}|\x1a|\"|:|B)", re.DOTALL
 )  # ir_version, then producer or graph
-_ONNX_WORDS = (b"pytorch", b"onnx", b"tf2onnx", b"keras2onnx", b"skl2onnx", b"graph", b"input", b"Conv", b"Gemm")
+_ONNX_MAKERS = (b"headstart", b"pytorch", b"onnx", b"tf2onnx", b"keras2onnx", b"skl2onnx")
+_ONNX_WORDS = (*_ONNX_MAKERS, b"graph", b"input", b"Conv", b"Gemm")
 
 
 def kind_of(path: Path) -> str:
@@ -56,7 +58,7 @@ def kind_of(path: Path) -> str:
     if head[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
         return "a pickle"
     if _ONNX_START.match(head) and any(word in head for word in _ONNX_WORDS):
-        return "an ONNX model"
+        return ONNX_KIND
     if head[257:262] == b"ustar":
         return "a tar archive"
     return _text_kind(head)

@@ -20,7 +20,7 @@ from torch import nn
 
 from headstart.backbones.backbone import Backbone, Provenance, build_backbone
 from headstart.backbones.catalogue import REGISTERED, find_spec
-from headstart.backbones.file_kind import refuse_kind
+from headstart.backbones.file_kind import ONNX_KIND, refuse_kind
 from headstart.backbones.flip_tta import FlipTTA
 from headstart.backbones.preprocess import Preprocess
 from headstart.backbones.weight_files import negative_variances, not_finite
@@ -39,6 +39,7 @@ from headstart.untrusted import Untrusted, parse_object
 Matrix = NDArray[np.float64]
 
 FILE_NAME = "classifier.safetensors"
+EXPORTED = "classifier.onnx"  # what `export` writes into a folder of its own
 """In the folder of a run, which stands for its classifier."""
 
 INT8 = "int8.onnx"
@@ -271,7 +272,9 @@ def _file(path: Path, shown: Path) -> Path:
             expected="a classifier file, or the folder of a run",
             found=f"a folder without {FILE_NAME}",
             where=shown,
-            hint="The classifier comes first, then the images. Make one with: headstart train FOLDER",
+            hint=_takes_onnx(path / EXPORTED)
+            if (path / EXPORTED).is_file()
+            else "The classifier comes first, then the images. Make one with: headstart train FOLDER",
         )
     if not path.exists():
         raise ClassifierError(
@@ -308,6 +311,11 @@ def _check_size(backbone: Backbone) -> None:
         raise BackboneError(expected=f"a size of images that {backbone.spec.name} takes", found=f"{side} px") from error
 
 
+def _takes_onnx(file: Path) -> str:
+    """What to do with a file that `export` wrote, where a classifier is asked for."""
+    return f"predict, check and serve take {shlex.quote(str(file))}; others the run that it was exported from."
+
+
 def _another_kind(kind: str, path: Path) -> ClassifierError:
     weights = kind in ("torch checkpoint", "a pickle")
     return ClassifierError(
@@ -318,6 +326,8 @@ def _another_kind(kind: str, path: Path) -> ClassifierError:
         where=path,
         hint=f"Train a classifier with these weights: headstart train FOLDER --weights {shlex.quote(str(path))}"
         if weights
+        else _takes_onnx(path)
+        if kind == ONNX_KIND
         else "The classifier comes first, then the images. Make one with: headstart train FOLDER",
     )
 
