@@ -32,6 +32,12 @@ def test_a_table_is_aligned_and_its_cells_keep_their_decimals():
     assert table.to_dict()["columns"] == ["name", "value"]
 
 
+def test_a_name_with_a_line_break_stays_in_its_row():
+    table = Table("Classes\n", ("name",), (("a\nb",), ("c",)))
+    assert str(table).splitlines() == ["Classes\\n", "  name", "  a\\nb", "     c"]
+    assert str(SimpleResult("t", "Class a\nb.", tables=[table])).splitlines()[:2] == ["t", "Class a\\nb."]
+
+
 def test_a_cell_that_is_not_finite_is_text_on_the_page_and_null_in_json():
     assert format_cell(float("nan"), 2) == "nan"
     assert format_cell(None, 2) == "-"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.errors import shown
 from headstart.evaluation.design_effect import shared_groups
 from headstart.evaluation.intervals import Interval, share_interval
 from headstart.heads.regularization_path import Labels, Matrix
@@ -44,13 +45,13 @@ class WhatIf:
     def __str__(self) -> str:
         if self.before is None or self.after is None:
             return "No training image is left that no decision is about."
-        shown = [
+        shares = [
             f"{percent(one.value)} [{one.low * 100:.1f}, {one.high * 100:.1f}]" for one in (self.before, self.after)
         ]
-        names = f": {listed(self.changed, _NAMED)}" if self.changed else ""
+        names = f": {shown(listed(self.changed, _NAMED))}" if self.changed else ""
         return (
             f"Trained with {self.relabelled:,} relabelled and {self.dropped:,} left out: accuracy on the other "
-            f"{counted(self.before.n, 'training image')}, each left out in turn: {shown[0]} → {shown[1]}. "
+            f"{counted(self.before.n, 'training image')}, each left out in turn: {shares[0]} → {shares[1]}. "
             f"The prediction changes for {counted(len(self.changed), 'image')}{names}."
         )
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from headstart.errors import shown
 from headstart.plain import Plain, to_plain
 from headstart.public_api import public_methods
 
@@ -36,10 +37,10 @@ class Table(Plain):
         return tuple(tuple(format_cell(cell, self.decimals) for cell in row) for row in self.rows)
 
     def __str__(self) -> str:
-        lines = [self.columns, *self.formatted_rows]
+        lines = [tuple(map(shown, line)) for line in (self.columns, *self.formatted_rows)]
         widths = [max(len(line[i]) for line in lines) for i in range(len(self.columns))]
         padded = ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
-        return "\n".join([self.title, *[f"  {line}" for line in padded]])
+        return "\n".join([shown(self.title), *[f"  {line}" for line in padded]])
 
 
 class InspectionResult(ABC):
@@ -79,7 +80,7 @@ class InspectionResult(ABC):
         return {"title": self.title, **values, "interpretation": list(self.interpretation)}
 
     def __str__(self) -> str:
-        return "\n\n".join(["\n".join([self.title, *self.interpretation]), *map(str, self.tables)])
+        return "\n\n".join(["\n".join(map(shown, [self.title, *self.interpretation])), *map(str, self.tables)])
 
 
 @public_methods()

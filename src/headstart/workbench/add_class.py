@@ -13,7 +13,7 @@ from headstart.classifier.card import check_class_names
 from headstart.data.dataset import Dataset
 from headstart.data.finding import Finding
 from headstart.data.folder_scan import read_tree
-from headstart.errors import DataError, RecipeError
+from headstart.errors import DataError, RecipeError, shown
 from headstart.evaluation.intervals import Interval
 from headstart.features.matrix import Features
 from headstart.files import free_name, publish_folder, work_folder
@@ -60,8 +60,9 @@ class ClassAdded(Plain):
             self.left_out
         )
         return (
-            f"Class {self.name}: {counted(self.images, 'image')}, {self.tested:,} of them for the test.{left_out} "
-            f"Recall of the new class {recall}; accuracy over all classes {accuracy}, without the new class {before}."
+            f"Class {shown(self.name)}: {counted(self.images, 'image')}, {self.tested:,} of them for the test."
+            f"{left_out} Recall of the new class {recall}; "
+            f"accuracy over all classes {accuracy}, without the new class {before}."
         )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.data.image_set import scan_unlabelled
+from headstart.errors import shown
 from headstart.plain import Plain
 from headstart.progress import OnEvent, ProgressReporter, print_event, silent
 from headstart.public_api import public_api
@@ -38,9 +39,9 @@ class CheckResult(Plain):
         return not self.left_out and (self.parity is None or not self.parity.problems)
 
     def __str__(self) -> str:
-        counts = ", ".join(f"{count:,} {name}" for name, count in self.counts.items())
-        lines = [f"{self.file} is whole: {counts}."]
-        lines += [f"{name} has no answer: {reason}" for name, reason in self.left_out.items()]
+        counts = ", ".join(f"{count:,} {shown(name)}" for name, count in self.counts.items())
+        lines = [f"{self.file} is whole: {counts or 'it has answered no image'}."]
+        lines += [shown(f"{name} has no answer: {reason}") for name, reason in self.left_out.items()]
         if self.parity is None:
             return "\n".join([*lines, self.reason])
         if not self.same_classifier:
