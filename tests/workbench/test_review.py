@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,19 @@ def test_mistakes_are_named(copied: Path) -> None:
     every = [found.rows.names[i] for i in found.rows.indices("train") if found.rows.labels[i] == 0]
     with pytest.raises(hs.DataError, match="every class"):
         found.what_if(drop=every)
+
+
+def test_signs_of_equality_in_names_are_theirs(copied: Path) -> None:
+    found = hs.review(copied, on_event=None)
+    name = found.rows.names[0]
+    found.rows = replace(
+        found.rows, names=(f"a={name}", *found.rows.names[1:]), classes=("=1", "x=y", *found.rows.classes[2:])
+    )
+
+    for label in ("=1", "x=y"):
+        image, _, rest = f"a={name}={label}".rpartition("=")  # as the command line cuts it
+        assert found.pair(image, rest) == (f"a={name}", label)
+    assert found.pair("a=b", "unknown") == ("a=b", "unknown")
 
 
 def test_the_verb_decides_undoes_and_writes_the_page(copied: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from headstart.curation.decisions import ACTIONS, FILE, Decision, DecisionFile, 
 from headstart.curation.label_errors import Margins, expected_errors, label_margins
 from headstart.curation.what_if import WhatIf, what_if
 from headstart.data.worker_sources import training_words
-from headstart.errors import DataError, RecipeError, near
+from headstart.errors import DataError, RecipeError, RunError, near
 from headstart.heads.knn import nearest
 from headstart.heads.regularization_path import LabelledFeatures, Labels, Matrix
 from headstart.heads.revised_ridge import RevisableRidge
@@ -287,6 +287,24 @@ class Review:
             self._known[label] = members, self.rows.features.view(self.rows.at[members], self._stages).array()
         return self._known[label]
 
+    def pair(self, image: str, label: str) -> tuple[str, str]:
+        """An image and its class, where one text IMAGE=CLASS was cut in two at the last sign of equality.
+
+        A name may have such signs itself: those of the run's images and classes say which one is meant.
+        """
+        pieces = f"{image}={label}".split("=")
+        cuts = [("=".join(pieces[:at]), "=".join(pieces[at:])) for at in range(1, len(pieces))]
+        return next((cut for cut in ((image, label), *cuts) if self._is_pair(*cut)), (image, label))
+
+    def _is_pair(self, image: str, label: str) -> bool:
+        if label not in self.rows.classes:
+            return False
+        try:
+            self._find(image)
+        except RunError:
+            return False
+        return True
+
     def _find(self, image: str | Path) -> int:
         return self.rows.find(image, root=Path(str(self.run.record["source"])))
 
@@ -384,7 +402,9 @@ def review(
         last = found.undo()
         say(Notice("Nothing to undo." if last is None else f"Taken back: {last}"))
     made = [found.decide(image, "drop") for image in drop]
-    made += [found.decide(image, "relabel", label) for image, label in (relabel or {}).items()]
+    for image, label in (relabel or {}).items():
+        image, label = found.pair(image, label)  # where IMAGE=CLASS was cut at another sign
+        made.append(found.decide(image, "relabel", label))
     made += [found.decide(image, "keep") for image in keep]
     for one in made:
         say(Notice(f"Noted: {one}"))
