@@ -228,7 +228,8 @@ def similar_class_names(labels: set[str]) -> list[Finding]:
         by_key[_seen(label)].append(label)
     return [
         Finding("similar-class-names", "warning",
-                f"The class names {' and '.join(map(repr, names))} are nearly the same; they are kept as two classes.",
+                f"The class names {listed(list(map(repr, names)), FEW_NAMES)} are nearly the same; each is kept as a "
+                "class of its own.",
                 detail={"classes": names})
         for names in by_key.values() if len(names) > 1
     ]  # fmt: skip
