@@ -39,8 +39,10 @@ from headstart.untrusted import Untrusted, parse_object
 Matrix = NDArray[np.float64]
 
 FILE_NAME = "classifier.safetensors"
-EXPORTED = "classifier.onnx"  # what `export` writes into a folder of its own
 """In the folder of a run, which stands for its classifier."""
+
+EXPORTED = "classifier.onnx"
+"""What `export` writes, into a folder of its own."""
 
 INT8 = "int8.onnx"
 """The tensor of bytes that is the quantised network of an int8 classifier."""
