@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,19 @@ def test_a_changed_file_has_another_identity(tmp_path: Path) -> None:
     file.write_bytes(b"12")
     assert identity(str(file)) != before
     assert identity(str(tmp_path / "gone")).endswith("missing")
+
+
+def test_a_file_that_is_verified_is_told_by_its_bytes(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    file.write_bytes(b"1")
+    before, trusted = identity(str(file), verify=True), identity(str(file))
+    time = file.stat().st_mtime_ns
+    file.write_bytes(b"2")
+    os.utime(file, ns=(time, time))
+    assert identity(str(file)) == trusted
+    assert identity(str(file), verify=True) != before
+    assert identity(str(tmp_path), verify=True)  # a folder, which nothing reads as an image
+    assert identity(str(tmp_path / "gone"), verify=True).endswith("missing")
 
 
 def test_what_cannot_be_reached_is_said_in_words(tmp_path: Path) -> None:

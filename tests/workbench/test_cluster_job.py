@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -52,6 +54,22 @@ def test_a_damaged_network_is_written_again(content: bytes | None, photos: Path,
         file.write_bytes(content)
 
     assert job._carry(backbone).read_bytes() == whole
+
+
+def test_verify_looks_at_the_bytes_of_files(photos: Path, tmp_path: Path) -> None:
+    tree = shutil.copytree(photos, tmp_path / "tree")
+    trusted, verified = (
+        {shard.key for shard in source_of(Session(options={"verify": verify}), str(tree)).shards}
+        for verify in (False, True)
+    )
+    one, other = sorted(tree.rglob("*.png"))[:2]
+    time, content = one.stat().st_mtime_ns, other.read_bytes()
+    size = one.stat().st_size
+    one.write_bytes((content + bytes(size))[:size])
+    os.utime(one, ns=(time, time))
+
+    assert {shard.key for shard in source_of(Session(), str(tree)).shards} == trusted
+    assert {shard.key for shard in source_of(Session(options={"verify": True}), str(tree)).shards} != verified
 
 
 def test_a_source_is_a_path_an_address_or_values(photos: Path, run: hs.Run) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,17 @@ def test_the_answers_are_those_of_one_machine(run: hs.Run, photos: Path, tmp_pat
     assert (
         hs.evaluate(run, photos, on=where, on_event=None).to_dict() == hs.evaluate(run, photos, on_event=None).to_dict()
     )
+
+
+@pytest.mark.slow  # a worker process imports torch
+def test_an_audit_on_workers_says_that_too_many_images_cannot_be_read(photos: Path, tmp_path: Path) -> None:
+    tree = shutil.copytree(photos, tmp_path / "tree")
+    for number in range(5):
+        (tree / "disc" / f"broken-{number}.png").write_bytes(b"no image")
+    where = hs.Cluster(processes=1, shards=tmp_path / "shards")
+    audited = hs.audit(tree, on=where, on_event=None)
+    assert audited == hs.audit(tree, on_event=None)
+    assert "too-many-unreadable" in {finding.kind for finding in audited.findings}
 
 
 @pytest.mark.slow

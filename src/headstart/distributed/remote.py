@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from headstart.errors import DataError, kind_and_line
+from headstart.untrusted import sha256_of
 
 # what brings the driver of a scheme, where fsspec has it not itself
 _DRIVERS = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "az": "adlfs",
@@ -50,17 +51,30 @@ def open_url(url: str) -> Iterator[IO[bytes]]:
         yield file
 
 
-def identity(url: str) -> str:
-    """What a file or address is now, in words that change when it does: path, size, time, or what its store states."""
+def identity(url: str, *, verify: bool = False) -> str:
+    """What a file or address is now, in words that change when it does: path, size, time, or what its store states.
+
+    Args:
+        verify: of a file, its bytes instead of its time, which may stay when it changes.
+    """
     if not is_url(url):
         try:
             found = os.stat(url)  # noqa: PTH116  # an absolute or relative path as it stands
         except (OSError, ValueError):
             return f"{url} missing"
-        return f"{Path(url).absolute()} {found.st_size} {found.st_mtime_ns}"
+        now = f"{found.st_size} {found.st_mtime_ns}"
+        return f"{Path(url).absolute()} {_hash_of(Path(url)) or now if verify else now}"
     system, path = _system(url)
     with _reached(url):
         return f"{url} {system.checksum(path)}"
+
+
+def _hash_of(path: Path) -> str:
+    """SHA-256, hex, of a file's bytes; empty: it cannot be read, which is reported where its images are."""
+    try:
+        return sha256_of(path) if path.is_file() else ""
+    except OSError:
+        return ""
 
 
 def expand_url(url: str, suffix: str) -> list[str]:

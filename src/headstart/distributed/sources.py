@@ -58,20 +58,23 @@ class ShardedSource:
         return None if None in counts else sum(count or 0 for count in counts)
 
 
-def find_shards(source: str, layout: SourceLayout, *, unpack_into: Path, labelled: bool = True) -> ShardedSource:
+def find_shards(
+    source: str, layout: SourceLayout, *, unpack_into: Path, labelled: bool = True, verify: bool = False
+) -> ShardedSource:
     """The shards of a source.
 
     Args:
         source: a folder, table or archive as for `train`; Parquet files or webdataset tars, as one, a pattern, a folder
             of Parquet files, or any of these at an address.
         unpack_into: folder for archives. labelled: False: labels may be absent, as for a prediction.
+        verify: tell files on this machine by the hash of their bytes, not by path, size and time.
 
     Raises:
         DataError: there is nothing to read, or the driver of an address is not installed.
     """
     files = _tables_and_tars(source)
     if files is not None:
-        shards = [shard for url in files for shard in _shards_of(url, layout, labelled=labelled)]
+        shards = [shard for url in files for shard in _shards_of(url, layout, labelled=labelled, verify=verify)]
         return ShardedSource(source, tuple(shards))
     found = scan(
         Path(source), unpack_into=unpack_into, least_classes=2 if labelled else 1, layout=layout, stop=labelled
@@ -83,7 +86,7 @@ def find_shards(source: str, layout: SourceLayout, *, unpack_into: Path, labelle
             label=one.label,
             group=one.group,
             split=one.split,
-            identity=identity(str(one.path)),
+            identity=identity(str(one.path), verify=verify),
         )
         for one in found.samples
     ]
@@ -115,9 +118,10 @@ def _tables_and_tars(source: str) -> list[str] | None:
     )
 
 
-def _shards_of(url: str, layout: SourceLayout, *, labelled: bool) -> Sequence[Shard]:
+def _shards_of(url: str, layout: SourceLayout, *, labelled: bool, verify: bool) -> Sequence[Shard]:
     """The row groups of a Parquet file, or a tar."""
-    return [TarShard(url, identity(url))] if url.endswith(TARS) else _parquet_shards(url, layout, labelled=labelled)
+    made = identity(url, verify=verify)
+    return [TarShard(url, made)] if url.endswith(TARS) else _parquet_shards(url, layout, labelled=labelled, made=made)
 
 
 def cut(rows: Sequence[ImageRow]) -> list[FileShard]:
@@ -132,7 +136,7 @@ def cut(rows: Sequence[ImageRow]) -> list[FileShard]:
     return [*shards, FileShard(tuple(chunk))] if chunk else shards
 
 
-def _parquet_shards(url: str, layout: SourceLayout, *, labelled: bool) -> list[ParquetShard]:
+def _parquet_shards(url: str, layout: SourceLayout, *, labelled: bool, made: str) -> list[ParquetShard]:
     with open_url(url) as file:
         try:
             parquet = pq.ParquetFile(file)
@@ -144,7 +148,6 @@ def _parquet_shards(url: str, layout: SourceLayout, *, labelled: bool) -> list[P
                 raise os_error(refused, url, expected="a Parquet file that can be read", kind=DataError) from error
             raise DataError(expected="a Parquet file", found=first_line(error), where=url) from error
     starts = [sum(sizes[:i]) for i in range(len(sizes))]
-    made = identity(url)
     return [
         ParquetShard(url, i, start, images=size, columns=columns, splits=splits, identity=made)
         for i, (start, size) in enumerate(zip(starts, sizes, strict=True))

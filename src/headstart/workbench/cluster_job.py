@@ -51,7 +51,8 @@ class ClusterJob:
             DataError: too many images cannot be read.
         """
         files = ShardFiles(self.cluster.folder, {"kind": work.kind, **self._opening(), **about})
-        most = self.session.recipe.max_bad_share if work.kind != "predict" else 1.0
+        # an audit lists them, and says afterwards whether they are too many
+        most = 1.0 if work.kind in ("audit", "predict") else self.session.recipe.max_bad_share
         progress = self.session.progress(step)
         with self.session.signs_of_life(step):
             found = run_shards(self.engine, self.source, work, files, max_bad_share=most, progress=progress)
@@ -170,4 +171,5 @@ def source_of(session: Session, source: str, *, labelled: bool = True) -> Sharde
     """
     if Path(source).exists():
         check_not_run(source)
-    return find_shards(source, session.layout, unpack_into=runtime.cache_folder() / "archives", labelled=labelled)
+    unpack_into, verify = runtime.cache_folder() / "archives", session.recipe.verify
+    return find_shards(source, session.layout, unpack_into=unpack_into, labelled=labelled, verify=verify)

@@ -90,7 +90,6 @@ def audit_on(session: Session, cluster: Cluster, source: str) -> Audit:
             expected="an audit without --review, or without --on", found="both", where="--on", hint="Leave out one."
         )
     with _job(session, cluster, source, rules=session.rules, labelled=False) as job:
-        session.recipe = session.recipe.with_options({"max_bad_share": 1.0})  # an audit lists them
         found, where = job.facts()
         return job.dataset(found, where, stop=False).dataset.audit
 
