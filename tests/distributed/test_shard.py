@@ -74,6 +74,25 @@ def test_a_field_of_a_structure_is_read(tmp_path: Path) -> None:
     assert row["bytes"] == RED_PNG
 
 
+def test_labels_are_texts_as_in_a_csv(tmp_path: Path) -> None:
+    rows = [{"image": {"bytes": RED_PNG, "path": f"{i}.png"}, "label": i - 1, "set": " trn "} for i in range(4)]
+    file = write_parquet(tmp_path / "hub.parquet", rows)
+    columns = {"bytes": "image.bytes", "inside": "image.path", "label": "label", "split": "set"}
+    shard = ParquetShard(str(file), 0, 0, images=4, columns=columns, splits={"trn": "train"}, identity="1",
+                         classes=("cat", "dog"))  # fmt: skip
+    found = listed(shard)
+    assert [row["label"] for row in found] == [None, "cat", "dog", None]
+    assert [row["name"] for row in found] == [f"hub.parquet/{i}.png" for i in range(4)]
+    assert {row["split"] for row in found} == {"train"}
+    assert replace(shard, classes=()).key != shard.key
+    for values, texts in (([" cat ", "", None, "e\u0301"], ["cat", None, None, "\u00e9"]), ([b"cat"], ["cat"]),
+                          ([1.5, float("nan")], ["1.5", None]), ([True], ["True"])):  # fmt: skip
+        file = write_parquet(tmp_path / "t.parquet", [{"bytes": RED_PNG, "label": value} for value in values])
+        columns = {"bytes": "bytes", "label": "label"}
+        shard = ParquetShard(str(file), 0, 0, images=len(values), columns=columns, splits={}, identity="1")
+        assert [row["label"] for row in listed(shard)] == texts
+
+
 @pytest.mark.parametrize("side", ["cls", "txt", "json"])
 def test_a_tar_gives_images_with_the_labels_beside_them(photos: Path, tmp_path: Path, side: str) -> None:
     rows = rows_of(photos)[:5]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,15 @@ def test_images_of_a_table_are_audited_and_get_files_when_shown(photos: Path, tm
     assert some.row.tolist() == sharded.row[[5, 3]].tolist()
 
 
+def test_a_file_without_a_suffix_has_the_note_of_one_machine(photos: Path, tmp_path: Path) -> None:
+    tree = shutil.copytree(photos, tmp_path / "tree")
+    first = next(iter(sorted(tree.rglob("*.png"))))
+    first.rename(first.with_suffix(""))
+    mine, reference = dataset_of(tree, tmp_path / "shards").dataset, Session().dataset(tree)
+    assert mine.facts == reference.facts
+    assert any("suffix" in note for fact in mine.facts for note in fact.notes)
+
+
 def test_beyond_a_bound_near_duplicates_are_not_searched_and_that_is_said(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,5 +106,5 @@ def test_names_that_are_not_unique_and_single_classes_are_refused(photos: Path, 
     twice = write_parquet(tmp_path / "twice.parquet", [{**row, "name": "same"} for row in rows])
     with pytest.raises(DataError, match="a name for each image"):
         dataset_of(twice, tmp_path / "a")
-    with pytest.raises(DataError, match="at least two classes"):
+    with pytest.raises(DataError, match="at least 2 classes"):
         dataset_of(write_parquet(tmp_path / "one.parquet", rows), tmp_path / "b")

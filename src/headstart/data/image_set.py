@@ -271,48 +271,73 @@ class _Scanner:
         """
         where = as_text(str(self.source))
         samples.sort(key=lambda sample: sample.name)
-        labels = {sample.label or "" for sample in samples}
-        training = {sample.label or "" for sample in samples if sample.split in (None, "train")}
-        there = tuple(sorted(training or labels))
-        classes = self.layout.classes or there
-        findings = [*findings, *_not_listed(samples, self.layout.classes)]
-        if not any(finding.stops_training for finding in findings):
-            findings = [*findings, *self._too_few(there, findings)]
+        classes, findings = find_classes(samples, self.layout.classes, self.least_classes, earlier=findings)
         stops = [finding for finding in findings if finding.stops_training]
         if stops and self.stop:
             raise stops[0].to_error(where)
+        findings = [*findings, *class_findings(samples, classes)]
         if not samples:
             names = images or read_tree(self.root).images
             if not names:
                 raise stops[0].to_error(where)
             samples = [Sample(self.root / name, as_text(name)) for name in names]
-        names = [sample.name for sample in samples]
-        findings += [*_without_images(classes, training), *_class_mismatches(samples, classes)]
-        findings += similar_class_names(labels)
         return ImageSet(
             root=self.root,
             samples=tuple(samples),
             classes=classes,
-            findings=(*findings, *case_collisions(names)),
+            findings=(*findings, *case_collisions([sample.name for sample in samples])),
             source=where,
         )
 
-    def _too_few(self, classes: Sequence[str], findings: Sequence[Finding]) -> list[Finding]:
-        if len(classes) >= self.least_classes:
-            return []
-        messages = " ".join(finding.message for finding in findings)
-        if not classes:
-            return [
-                stopping(
-                    "no-labels",
-                    expected="images in class folders",
-                    found=f"none. {messages or 'an empty folder'}",
-                    hint=_LAYOUT,
-                )
-            ]
-        found = f"{len(classes)} ({', '.join(map(repr, classes))}). {messages}".rstrip()
-        expected = f"at least {self.least_classes} classes with images"
-        return [stopping("few-classes", expected=expected, found=found, hint=_LAYOUT)]
+
+def find_classes(
+    samples: Sequence[Sample],
+    listed_classes: tuple[str, ...],
+    least: int,
+    *,
+    earlier: Sequence[Finding] = (),
+    hint: str = _LAYOUT,
+) -> tuple[tuple[str, ...], list[Finding]]:
+    """The classes that can be learned, and the findings with those that stop a training.
+
+    Args:
+        listed_classes: those that the user lists; empty: those of the samples.
+        least: how many there have to be. earlier: findings before, to which others are added.
+        hint: what to do where there are too few.
+    """
+    there = tuple(sorted(_trained(samples) or _labels(samples)))
+    findings = [*earlier, *_not_listed(samples, listed_classes)]
+    if not any(finding.stops_training for finding in findings):
+        findings = [*findings, *_too_few(there, findings, least=least, hint=hint)]
+    return listed_classes or there, findings
+
+
+def class_findings(samples: Sequence[Sample], classes: Sequence[str]) -> list[Finding]:
+    """Classes without images in a split, or of nearly the same name; classes are compared by name."""
+    return [
+        *_without_images(classes, _trained(samples)),
+        *_class_mismatches(samples, classes),
+        *similar_class_names(_labels(samples)),
+    ]
+
+
+def _labels(samples: Sequence[Sample]) -> set[str]:
+    return {sample.label or "" for sample in samples}
+
+
+def _trained(samples: Sequence[Sample]) -> set[str]:
+    return {sample.label or "" for sample in samples if sample.split in (None, "train")}
+
+
+def _too_few(classes: Sequence[str], findings: Sequence[Finding], *, least: int, hint: str) -> list[Finding]:
+    if len(classes) >= least:
+        return []
+    messages = " ".join(finding.message for finding in findings)
+    if not classes:
+        found = f"none. {messages or 'an empty folder'}"
+        return [stopping("no-labels", expected="images in class folders", found=found, hint=hint)]
+    found = f"{len(classes)} ({', '.join(map(repr, classes))}). {messages}".rstrip()
+    return [stopping("few-classes", expected=f"at least {least} classes with images", found=found, hint=hint)]
 
 
 def _not_listed(samples: Sequence[Sample], classes: tuple[str, ...]) -> list[Finding]:
@@ -359,7 +384,7 @@ def _not_in_table(tree: Tree, folder: str, image_set: ImageSet) -> list[Finding]
     return [Finding("not-in-table", "warning", message, tuple(names[:SCAN_NAMED]), detail={"count": len(names)})]
 
 
-def _class_mismatches(samples: list[Sample], classes: tuple[str, ...]) -> list[Finding]:
+def _class_mismatches(samples: Sequence[Sample], classes: Sequence[str]) -> list[Finding]:
     """Classes that only some splits have; classes are compared by name, never by index."""
     findings = []
     known = set(classes)

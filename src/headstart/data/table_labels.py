@@ -21,15 +21,17 @@ _MISSING = frozenset(("NaN", "nan", "NaT", "NA", "<NA>", "N/A", "n/a", "#N/A", "
 _SHOWN = 6
 
 
-def check_labels(lines: Mapping[str, Sequence[int]]) -> list[Finding]:
-    """What may be wrong with the labels of a table, given with the lines of each."""
-    return [*_several(lines), *_numbers(lines), *_missing(lines)]
+def check_labels(lines: Mapping[str, Sequence[int]], unit: str = "line") -> list[Finding]:
+    """What may be wrong with the labels of a table, given with the lines of each; `unit`: what is counted."""
+    return [*_several(lines, unit), *_numbers(lines, unit), *_missing(lines, unit)]
 
 
-def _missing(lines: Mapping[str, Sequence[int]]) -> list[Finding]:
+def _missing(lines: Mapping[str, Sequence[int]], unit: str) -> list[Finding]:
     found = sorted(_MISSING.intersection(lines))
     at = sorted(line for label in found for line in lines[label])
-    message = f"{' and '.join(map(repr, found))} (line {', '.join(map(str, at[:_SHOWN]))}{', …' * (len(at) > _SHOWN)})"
+    message = (
+        f"{' and '.join(map(repr, found))} ({unit} {', '.join(map(str, at[:_SHOWN]))}{', …' * (len(at) > _SHOWN)})"
+    )
     message += " is a class here. If it stands for a missing label, leave the cell empty."
     return [Finding("missing-labels", "warning", message, detail={"labels": found, "lines": at})] if found else []
 
@@ -47,7 +49,7 @@ def _parts(label: str, sign: str) -> set[str]:
     return {part.strip() for part in label.split(sign)} - {""}
 
 
-def _several(lines: Mapping[str, Sequence[int]]) -> list[Finding]:
+def _several(lines: Mapping[str, Sequence[int]], unit: str) -> list[Finding]:
     # one pass over what all labels share keeps ten thousand classes fast
     known = set(lines)
     shared = _in_two_lists(known)
@@ -65,7 +67,7 @@ def _several(lines: Mapping[str, Sequence[int]]) -> list[Finding]:
         stopping(
             "several-labels",
             expected="one label for each image",
-            found=f"{shown} in line {min(lines[found[0]])}" if len(found) == 1 else f"{shown}",
+            found=f"{shown} in {unit} {min(lines[found[0]])}" if len(found) == 1 else f"{shown}",
             hint="Several labels for one image are not supported: keep the one that matters, or list the image under "
             "one class. If it is one name, write it without these signs.",
             labels=found,
@@ -74,7 +76,7 @@ def _several(lines: Mapping[str, Sequence[int]]) -> list[Finding]:
     ]
 
 
-def _numbers(lines: Mapping[str, Sequence[int]]) -> list[Finding]:
+def _numbers(lines: Mapping[str, Sequence[int]], unit: str) -> list[Finding]:
     by_value: dict[float, list[str]] = defaultdict(list)
     for label in lines:
         value = spelled_number(label)
@@ -90,8 +92,8 @@ def _numbers(lines: Mapping[str, Sequence[int]]) -> list[Finding]:
             "two-spellings",
             expected="one spelling for each class",
             found=f"{shown}: the same number",
-            hint=f"Write one of them in every line, such as {first[0]}; line {lines[first[0]][0]} has {first[0]!r}, "
-            f"line {lines[first[1]][0]} {first[1]!r}.",
+            hint=f"Write one of them in every {unit}, such as {first[0]}; {unit} {lines[first[0]][0]} has "
+            f"{first[0]!r}, {unit} {lines[first[1]][0]} {first[1]!r}.",
             labels=[list(labels) for labels in several.values()],
         )
     ]

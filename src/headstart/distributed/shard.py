@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tarfile
+import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -101,6 +102,7 @@ class ParquetShard:
     Args:
         columns: of ROWS, `path` or `bytes`, → its column in the file. splits: value of the column → split.
         start: number of its first row in the file. identity: of the file as it is now.
+        classes: names behind labels that are numbers; empty: labels are what they are.
     """
 
     url: str
@@ -110,11 +112,13 @@ class ParquetShard:
     columns: Mapping[str, str]
     splits: Mapping[str, str]
     identity: str
+    classes: tuple[str, ...] = ()
 
     @cached_property
     def key(self) -> str:
         """SHA-256, hex, of the file's identity, the row group, and how its columns are read."""
-        return _key([self.identity, self.row_group, sorted(self.columns.items()), sorted(self.splits.items())])
+        read = [sorted(self.columns.items()), sorted(self.splits.items()), self.classes]
+        return _key([self.identity, self.row_group, *read])
 
     def tables(self) -> Iterator[pa.Table]:
         """Its images; paths in the table are relative to the file's folder, absolute, or addresses."""
@@ -132,10 +136,17 @@ class ParquetShard:
     def _row(self, row: Mapping[str, Any], name: str) -> dict[str, Any]:
         path, data = row.get("path"), row.get("bytes")
         read = {"bytes": bytes(data)} if data else _read(joined(self.url, str(path))) if path else _missing("no image")
-        split = row.get("split")
-        label, group = (None if (value := row.get(key)) is None else str(value) for key in ("label", "group"))
-        named = str(row.get("name") or path or name)
-        return read | _about(named, label, group, None if split is None else self.splits.get(str(split)))
+        inside = row.get("inside")
+        named = str(row.get("name") or path or (f"{PurePosixPath(self.url).name}/{inside}" if inside else name))
+        split = _text(row.get("split"))
+        # a value that says no split stays, and is refused where all rows are known
+        split = None if split is None else self.splits.get(split, split)
+        return read | _about(named, self._label(row.get("label")), _text(row.get("group")), split)
+
+    def _label(self, value: object) -> str | None:
+        if self.classes and isinstance(value, int):
+            return self.classes[value] if 0 <= value < len(self.classes) else None  # -1: no label
+        return _text(value)
 
 
 @dataclass(frozen=True)
@@ -203,9 +214,7 @@ class TarShard:
         for suffix in ("cls", "txt"):
             if suffix in files and values.get("label") is None:
                 values = values | {"label": files[suffix].decode("utf-8", "replace").strip()}
-        label, group, split = (
-            None if values.get(n) in (None, "") else str(values[n]) for n in ("label", "group", "split")
-        )
+        label, group, split = (_text(values.get(name)) for name in ("label", "group", "split"))
         return _about(f"{PurePosixPath(self.url).name}/{key}", label, group, split)
 
 
@@ -218,6 +227,14 @@ def _about(  # the four that a table of images has beside its bytes
     name: str, label: str | None, group: str | None, split: str | None
 ) -> dict[str, Any]:
     return {"name": name, "label": label, "group": group, "split": split}
+
+
+def _text(value: object) -> str | None:
+    """A label, group or split as a csv table gives it, without spaces around it; None where there is none."""
+    if value is None or value != value:  # nan: an empty cell of a column of numbers
+        return None
+    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    return unicodedata.normalize("NFC", text.strip()) or None
 
 
 def _missing(reason: str) -> dict[str, Any]:

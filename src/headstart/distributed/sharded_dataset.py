@@ -17,18 +17,16 @@ from numpy.typing import NDArray
 from headstart.data.audit.audit import audit_facts
 from headstart.data.dataset import Dataset, audit_settings, readable_dataset
 from headstart.data.finding import Finding
-from headstart.data.image_index import ImageFacts
+from headstart.data.image_index import ImageFacts, with_suffix_notes
 from headstart.data.image_set import ImageSet, Sample
 from headstart.data.images import SUFFIXES, BadImage, ImageRules, open_image
-from headstart.data.split_words import parse_splits
 from headstart.distributed.extract import FACTS
+from headstart.distributed.row_labels import check_names, check_rows
 from headstart.distributed.shard import Shard
 from headstart.distributed.sources import ShardedSource
-from headstart.errors import DataError
 from headstart.files import atomic_write, make_folder
 from headstart.progress import OnStep
 from headstart.recipe import Recipe
-from headstart.wording import counted
 
 NEAR_DUPLICATES = 100_000  # images up to which near duplicates are searched: beyond, the search takes hours on one core
 _TABLES = 4  # tables of images in memory while some are read: 200 MB
@@ -129,13 +127,17 @@ def sharded_dataset(
         for row, values in enumerate(about):
             said = {key: values[key] for key in FACTS if values[key] is not None}
             fact = ImageFacts(**{"content": "", **said, "notes": tuple(said.get("notes", ()))})
-            path = source.paths.get(values["name"]) or images.folder / _file_name(fact)
+            own = source.paths.get(values["name"])
+            if own is not None and not own.suffix:  # a worker cannot tell it from a name that is none of a file
+                fact = with_suffix_notes(fact, own)
+            path = own or images.folder / _file_name(fact)
             samples.append(Sample(path, values["name"], values["label"], values["split"], group=values["group"]))
             facts.append(fact)
             places.append((number, row))
-    order = sorted(range(len(samples)), key=lambda i: (samples[i].name, places[i]))
-    image_set = _image_set(source, [samples[i] for i in order], recipe, known=known, stop=stop)
-    place = {one.name: places[i] for i, one in zip(order, image_set.samples, strict=True)}
+    check_names(samples, source.name)
+    image_set, usable = _image_set(source, samples, recipe, known=known, stop=stop)
+    order = sorted(usable, key=lambda i: samples[i].name)
+    place = {samples[i].name: places[i] for i in order}
     kept = [facts[i] for i in order]
 
     def read(sample: Sample) -> NDArray[np.uint8]:
@@ -156,31 +158,17 @@ def sharded_dataset(
 
 def _image_set(
     source: ShardedSource, samples: list[Sample], recipe: Recipe, *, known: Sequence[str], stop: bool
-) -> ImageSet:
-    """The samples with unique names, known splits, and the classes that can be learnt."""
-    named = {one.name for one in samples}
-    if len(named) != len(samples):
-        raise DataError(
-            expected="a name for each image",
-            found=f"{counted(len(samples), 'image')} with {len(named):,} names",
-            where=source.name,
-            hint="Images in several files need different paths, or no column of names.",
-        )
-    words = parse_splits({one.split for one in samples if one.split})
-    samples = [replace(one, split=words.get(one.split or "")) for one in samples]
-    trained = {one.label for one in samples if one.label is not None and one.split in (None, "train")}
-    classes = source.classes or recipe.classes or tuple(sorted(trained or {s.label for s in samples if s.label}))
-    if stop and len(classes) < (1 if known else 2):
-        raise DataError(
-            expected="at least two classes", found=f"{len(classes)}", where=source.name, hint="Check the labels."
-        )
-    return ImageSet(
-        root=Path(source.name).parent,
-        samples=tuple(samples),
-        classes=classes,
-        findings=source.findings,
-        source=source.name,
-    )
+) -> tuple[ImageSet, Sequence[int]]:
+    """The samples by name, with the classes that can be learnt, and the numbers of those that can be used."""
+    at, kept, classes, findings = tuple(range(len(samples))), tuple(samples), source.classes, source.findings
+    if not source.paths:  # else a scan has looked at labels and splits
+        least = 1 if known else 2
+        checked = check_rows(samples, listed_classes=recipe.classes, least=least, where=source.name, stop=stop)
+        at, kept, classes = checked.at, checked.samples, checked.classes
+        findings = (*findings, *checked.findings)
+    by_name = tuple(sorted(kept, key=lambda one: one.name))
+    root = Path(source.name).parent
+    return ImageSet(root, by_name, classes, findings=findings, source=source.name), at
 
 
 def _file_name(fact: ImageFacts) -> str:

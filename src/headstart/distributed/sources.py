@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 
 from headstart.data.finding import Finding
 from headstart.data.image_set import scan
-from headstart.data.table_splits import parse_values
 from headstart.data.worker_sources import TABLES, TARS, is_parquet, is_webdataset
+from headstart.distributed.parquet_columns import find_parquet_columns
 from headstart.distributed.remote import expand_url, identity, is_url, open_url
 from headstart.distributed.shard import FileShard, ImageRow, ParquetShard, Shard, TarShard
 from headstart.errors import DataError, first_line
@@ -27,14 +27,6 @@ from headstart.source_layout import SourceLayout
 
 _CUT = 128  # files of a shard on average: half a minute's work of one core, and 4,000 shards of half a million images
 _MOST = 1024  # files of a shard at most
-_NAMES = {
-    "bytes": ("bytes", "image", "image_bytes", "content", "img", "jpg"),
-    "path": ("path", "file", "filename", "file_name", "image_path", "filepath", "url"),
-    "label": ("label", "class", "class_name", "category", "target", "labels"),
-    "group": ("group", "group_id", "patient", "patient_id", "session", "subject"),
-    "split": ("split", "part", "subset", "partition"),
-    "name": ("name", "id", "image_id", "key"),
-}
 
 
 @dataclass(frozen=True)
@@ -59,14 +51,21 @@ class ShardedSource:
 
 
 def find_shards(
-    source: str, layout: SourceLayout, *, unpack_into: Path, labelled: bool = True, verify: bool = False
-) -> ShardedSource:
+    source: str,
+    layout: SourceLayout,
+    *,
+    unpack_into: Path,
+    labelled: bool = True,
+    known: bool = False,
+    verify: bool = False,
+) -> ShardedSource:  # six: what the user named, and how it is read
     """The shards of a source.
 
     Args:
         source: a folder, table or archive as for `train`; Parquet files or webdataset tars, as one, a pattern, a folder
             of Parquet files, or any of these at an address.
         unpack_into: folder for archives. labelled: False: labels may be absent, as for a prediction.
+        known: one class is enough, as for an evaluation.
         verify: tell files on this machine by the hash of their bytes, not by path, size and time.
 
     Raises:
@@ -74,11 +73,11 @@ def find_shards(
     """
     files = _tables_and_tars(source)
     if files is not None:
-        shards = [shard for url in files for shard in _shards_of(url, layout, labelled=labelled, verify=verify)]
-        return ShardedSource(source, tuple(shards))
-    found = scan(
-        Path(source), unpack_into=unpack_into, least_classes=2 if labelled else 1, layout=layout, stop=labelled
-    )
+        read = [_shards_of(url, layout, labelled=labelled, verify=verify) for url in files]
+        findings = {finding.message: finding for _, some in read for finding in some}
+        return ShardedSource(source, tuple(s for some, _ in read for s in some), findings=tuple(findings.values()))
+    least = 1 if known else 2
+    found = scan(Path(source), unpack_into=unpack_into, least_classes=least, layout=layout, stop=labelled)
     rows = [
         ImageRow(
             one.name,
@@ -118,10 +117,14 @@ def _tables_and_tars(source: str) -> list[str] | None:
     )
 
 
-def _shards_of(url: str, layout: SourceLayout, *, labelled: bool, verify: bool) -> Sequence[Shard]:
-    """The row groups of a Parquet file, or a tar."""
+def _shards_of(
+    url: str, layout: SourceLayout, *, labelled: bool, verify: bool
+) -> tuple[Sequence[Shard], Sequence[Finding]]:
+    """The row groups of a Parquet file and what its columns say, or a tar."""
     made = identity(url, verify=verify)
-    return [TarShard(url, made)] if url.endswith(TARS) else _parquet_shards(url, layout, labelled=labelled, made=made)
+    if url.endswith(TARS):
+        return [TarShard(url, made)], []
+    return _parquet_shards(url, layout, labelled=labelled, made=made)
 
 
 def cut(rows: Sequence[ImageRow]) -> list[FileShard]:
@@ -136,65 +139,31 @@ def cut(rows: Sequence[ImageRow]) -> list[FileShard]:
     return [*shards, FileShard(tuple(chunk))] if chunk else shards
 
 
-def _parquet_shards(url: str, layout: SourceLayout, *, labelled: bool, made: str) -> list[ParquetShard]:
+def _parquet_shards(
+    url: str, layout: SourceLayout, *, labelled: bool, made: str
+) -> tuple[list[ParquetShard], list[Finding]]:
     with open_url(url) as file:
         try:
             parquet = pq.ParquetFile(file)
-            columns = _columns(parquet.schema_arrow, layout, url, labelled=labelled)
-            splits = _splits(parquet, columns)
+            columns = find_parquet_columns(parquet, layout, url, labelled=labelled)
             sizes = [parquet.metadata.row_group(i).num_rows for i in range(parquet.num_row_groups)]
         except (pa.ArrowException, OSError) as error:
             if refused := refusal(error):
                 raise os_error(refused, url, expected="a Parquet file that can be read", kind=DataError) from error
             raise DataError(expected="a Parquet file", found=first_line(error), where=url) from error
     starts = [sum(sizes[:i]) for i in range(len(sizes))]
-    return [
-        ParquetShard(url, i, start, images=size, columns=columns, splits=splits, identity=made)
+    shards = [
+        ParquetShard(
+            url,
+            i,
+            start,
+            images=size,
+            columns=columns.columns,
+            splits=columns.splits,
+            identity=made,
+            classes=columns.classes,
+        )
         for i, (start, size) in enumerate(zip(starts, sizes, strict=True))
         if size
     ]
-
-
-def _columns(schema: pa.Schema, layout: SourceLayout, url: str, *, labelled: bool) -> dict[str, str]:
-    """Column of ROWS, `path` or `bytes` → the file's column; `image.bytes` for a field of a structure."""
-    named = {"path": layout.path_column, "label": layout.label_column, "split": layout.split_column}
-    found: dict[str, str] = {}
-    lower = {name.lower(): name for name in schema.names}
-    for wanted, words in _NAMES.items():
-        if (own := named.get(wanted)) is not None:
-            if own not in schema.names:
-                raise _refused(f"a column {own!r}", schema, url)
-            found[wanted] = own
-        elif (column := next((lower[word] for word in words if word in lower), None)) is not None:
-            found[wanted] = column
-    if (image := found.get("bytes")) is not None:
-        kind = schema.field(image).type
-        if pa.types.is_struct(kind):  # as Hugging Face writes it: {bytes, path}
-            found["bytes"] = f"{image}.bytes"
-        elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
-            found.setdefault("path", image)
-            del found["bytes"]
-        elif not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
-            del found["bytes"]
-    if "path" not in found and "bytes" not in found:
-        raise _refused("a column of images, `bytes` or `path`", schema, url)
-    if labelled and "label" not in found:
-        raise _refused("a column `label`", schema, url)
-    return found
-
-
-def _splits(parquet: pq.ParquetFile, columns: Mapping[str, str]) -> dict[str, str]:
-    column = columns.get("split")
-    if column is None:
-        return {}
-    values = parquet.read(columns=[column]).column(0).unique().to_pylist()
-    return parse_values(column, [str(value) for value in values if value is not None])
-
-
-def _refused(expected: str, schema: pa.Schema, url: str) -> DataError:
-    return DataError(
-        expected=expected,
-        found=f"columns {', '.join(schema.names)}",
-        where=url,
-        hint="Columns are path or bytes, label, group, split; --path-column, --label-column name others.",
-    )
+    return shards, list(columns.findings)

@@ -163,8 +163,11 @@ def source_path(session: Session, source: object) -> str:
     return text if isinstance(text, str) else str(session.source(source))
 
 
-def source_of(session: Session, source: str, *, labelled: bool = True) -> ShardedSource:
+def source_of(session: Session, source: str, *, labelled: bool = True, known: bool = False) -> ShardedSource:
     """The shards of a path, pattern or address.
+
+    Args:
+        labelled, known: see `find_shards`.
 
     Raises:
         DataError: there is nothing to read.
@@ -172,4 +175,4 @@ def source_of(session: Session, source: str, *, labelled: bool = True) -> Sharde
     if Path(source).exists():
         check_not_run(source)
     unpack_into, verify = runtime.cache_folder() / "archives", session.recipe.verify
-    return find_shards(source, session.layout, unpack_into=unpack_into, labelled=labelled, verify=verify)
+    return find_shards(source, session.layout, unpack_into=unpack_into, labelled=labelled, known=known, verify=verify)

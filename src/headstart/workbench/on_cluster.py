@@ -32,8 +32,10 @@ __all__ = ["audit_on", "embed_on", "evaluation_data", "predict_on", "source_path
 
 
 @contextlib.contextmanager
-def _job(session: Session, cluster: Cluster, source: str, *, rules: ImageRules, labelled: bool) -> Iterator[ClusterJob]:
-    found = source_of(session, source, labelled=labelled)
+def _job(
+    session: Session, cluster: Cluster, source: str, *, rules: ImageRules, labelled: bool, known: bool = False
+) -> Iterator[ClusterJob]:
+    found = source_of(session, source, labelled=labelled, known=known)
     with cluster.start() as engine:
         yield ClusterJob(session, cluster, engine, found, rules=rules)
 
@@ -102,7 +104,7 @@ def evaluation_data(
     Raises:
         DataError: there is nothing to read, or no image of a class that it knows.
     """
-    with _job(session, cluster, source, rules=rules, labelled=True) as job:
+    with _job(session, cluster, source, rules=rules, labelled=True, known=True) as job:
         found, where = job.features(model.backbone, job.forward(model.backbone).name)
         sharded = job.dataset(found, where, known=model.classes)
     dataset = sharded.dataset
