@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import platform
 import shutil
 import threading
 import weakref
@@ -147,3 +148,27 @@ def test_the_last_of_several_threads_turns_it_on(collector_on: None) -> None:
     leave.set()
     thread.join(60)
     assert gc.isenabled()
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other systems give memory back by themselves")
+def test_memory_that_a_thread_has_used_goes_back_to_the_system() -> None:
+    kept: list[bytearray] = []
+
+    def work() -> None:
+        blocks = [bytearray(b"x" * 50_000) for _ in range(2000)]  # 100 MB, each below what glibc maps alone
+        kept.extend(blocks[::50])  # some stay, between those that are freed
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    before = _resident()
+
+    runtime.return_memory()
+
+    assert len(kept) == 40
+    assert before - _resident() > 50e6
+
+
+def _resident() -> int:
+    """Bytes of this process in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

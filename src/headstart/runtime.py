@@ -12,7 +12,7 @@ import platform
 import shutil
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from headstart.errors import RecipeError
@@ -136,6 +136,17 @@ def choose_device(name: str = "auto") -> str:
             expected="a device of this machine", found=repr(name), where="--device", hint="Use auto or cpu."
         )
     return name
+
+
+def return_memory() -> None:
+    """Give memory that is free back to the system, where glibc keeps it for the threads that have used it.
+
+    After 100,000 images were decoded by two threads that is 0.15 GB. Other systems do so by themselves.
+    """
+    import ctypes
+
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def versions() -> dict[str, str]:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import itertools
 import os
 import re
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -249,7 +250,7 @@ def _check_record(values: dict[str, Any]) -> None:
 
 
 def write_predictions_table(
-    path: Path, about: Sequence[Sequence[str]], classes: Sequence[str], *, scores: Scores
+    path: Path, about: Iterable[Sequence[str]], classes: Sequence[str], *, scores: Scores
 ) -> None:
     """Write predictions.csv: a column `p(class)` for each of at most ten classes, else the ten most probable by rank.
 
@@ -257,7 +258,7 @@ def write_predictions_table(
     probability, most probable first. All others follow from the features and the classifier beside the table.
 
     Args:
-        about: of N images: path, sha256, pixels, split, group, label.
+        about: of N images: path, sha256, pixels, split, group, label; taken one after another.
         scores: of their indices, asked for in blocks.
 
     Raises:
@@ -270,13 +271,15 @@ def write_predictions_table(
     write_table(path, [*_ABOUT, "predicted", NUMBER, *more], _cells(about, classes, scores))
 
 
-def _cells(about: Sequence[Sequence[str]], classes: Sequence[str], scores: Scores) -> Iterator[list[object]]:
-    for begin in range(0, len(about), BLOCK_ROWS):
-        probabilities = scores(np.arange(begin, min(begin + BLOCK_ROWS, len(about))))
+def _cells(about: Iterable[Sequence[str]], classes: Sequence[str], scores: Scores) -> Iterator[list[object]]:
+    rest, begin = iter(about), 0
+    while block := list(itertools.islice(rest, BLOCK_ROWS)):
+        probabilities = scores(np.arange(begin, begin + len(block)))
+        begin += len(block)
         best = np.argsort(-probabilities, axis=1, kind="stable")[:, :MOST_COLUMNS]
         ranked = len(classes) > MOST_COLUMNS
         rows = (np.take_along_axis(probabilities, best, 1) if ranked else probabilities).tolist()  # as plain numbers
-        for cells, row, ranks in zip(about[begin : begin + BLOCK_ROWS], rows, best.tolist(), strict=True):
+        for cells, row, ranks in zip(block, rows, best.tolist(), strict=True):
             numbers = [f"{value:.6f}" for value in row]
             if ranked:
                 yield [

@@ -134,6 +134,7 @@ class Session:
         began = time.perf_counter()
         with self.signs_of_life(name):
             yield
+        runtime.return_memory()
         seconds = time.perf_counter() - began
         self.seconds[name] = self.seconds.get(name, 0.0) + seconds
         self.detail(f"{name}: {seconds:.1f} s")

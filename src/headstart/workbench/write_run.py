@@ -140,10 +140,10 @@ def _write_predictions(session: Session, path: Path, result: TrainingResult) -> 
         progress(int(rows[0]), len(dataset))
         return head.probabilities_of(features.view(rows, head.stages))
 
-    about = [
+    about = (
         (sample.name, fact.content, fact.pixels, split, str(group), sample.label or "")
         for sample, fact, split, group in zip(dataset.samples, dataset.facts, dataset.splits, groups, strict=True)
-    ]
+    )
     write_predictions_table(path, about, dataset.classes, scores=scores)
     progress(len(dataset), len(dataset))
 
