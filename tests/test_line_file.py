@@ -14,7 +14,7 @@ import pytest
 
 from headstart.errors import RunError
 from headstart.files import hold
-from headstart.line_file import append_line
+from headstart.line_file import append_line, one_at_a_time
 
 
 def test_a_line_is_added_after_one_that_was_cut_off(tmp_path: Path) -> None:
@@ -94,3 +94,14 @@ def test_a_file_that_is_removed_while_we_wait_for_it_is_made_again(tmp_path: Pat
     waiting.join()
 
     assert path.read_bytes() == b"two\n"
+
+
+def test_a_block_is_entered_by_one_process_at_a_time(tmp_path: Path) -> None:
+    with one_at_a_time(tmp_path / "lock"):
+        handle = os.open(tmp_path / "lock", os.O_RDWR)
+        is_taken = not hold(handle)
+    is_free = hold(handle)
+    os.close(handle)
+
+    assert is_taken or os.name == "nt"
+    assert is_free

@@ -45,6 +45,23 @@ def append_line(path: Path, line: str, *, is_whole: Callable[[bytes], bool] = la
             raise
 
 
+@contextlib.contextmanager
+def one_at_a_time(path: Path) -> Iterator[None]:
+    """A block that one process enters at a time, the others wait; the system lets go for one that is killed.
+
+    Where the file system has no locks, and on Windows, nobody waits.
+
+    Args:
+        path: of the lock, an empty file that stays.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    with path.open("ab") as file:
+        hold(file.fileno(), wait=True)
+        yield
+
+
 def _last_line(file: io.FileIO, end: int) -> bytes:
     """What stands behind the last line break; only that is read, since a journal grows with every image."""
     rest = b""

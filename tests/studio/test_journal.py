@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from headstart.studio.journal import Journal
 
 
 def tree(folder: Path) -> dict[str, str]:
-    found = (path for path in folder.rglob("*") if path.is_file() and path.name != "journal.jsonl")
+    found = (path for path in folder.rglob("*") if path.is_file() and path.name not in ("journal.jsonl", "lock"))
     return {path.relative_to(folder).as_posix(): path.read_text() for path in found}
 
 
@@ -152,3 +154,72 @@ def test_what_an_earlier_move_brings_is_not_gone(tmp_path: Path) -> None:
     assert undone is not None
     assert undone.text == "Undone: nothing"
     assert set(tree(tmp_path)) == {"c/2", "b/3", "b/9"}
+
+
+def test_two_studios_on_one_folder_share_a_journal(tmp_path: Path) -> None:
+    before = tree(laid(tmp_path))
+    one, other = Journal(tmp_path), Journal(tmp_path)
+
+    one.record("first", [("a/1", "c/1")], [("c/1", "a/1")])
+    other.record("second", [("a/2", one.trash("a/2"))], [(one.trash("a/2"), "a/2")])
+    one.record("third", [("b/3", "c/3")], [("c/3", "b/3")])
+    other.refresh()
+
+    assert [change.text for change in other.undoable] == ["third"]
+    assert [change.number for change in Journal(tmp_path).changes] == [1, 2, 3]
+    undone = [journal.undo() for journal in (other, one, other)]
+    assert [change and change.text for change in undone] == ["Undone: third", "Undone: second", "Undone: first"]
+    assert one.undo() is None
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="nobody waits there")
+def test_a_change_waits_for_that_of_another_studio(tmp_path: Path) -> None:
+    one, other = Journal(laid(tmp_path)), Journal(tmp_path)
+
+    with one.alone():
+        waiting = threading.Thread(target=other.record, args=("second", [("a/2", "c/2")], []))
+        waiting.start()
+        one.record("first", [("a/1", "c/1")], [])
+        assert waiting.is_alive()
+    waiting.join()
+
+    assert [change.text for change in Journal(tmp_path).changes] == ["first", "second"]
+
+
+def test_a_journal_that_was_moved_away_begins_anew(tmp_path: Path) -> None:
+    journal = Journal(laid(tmp_path))
+    for name in ("a/1", "a/2"):
+        journal.record(f"deleted {name}", [(name, journal.trash(name))], [(journal.trash(name), name)])
+    (tmp_path / ".headstart" / "journal.jsonl").rename(tmp_path / "old.jsonl")
+    (tmp_path / "a" / "1").write_text("another of that name")
+
+    with journal.alone():
+        place = journal.trash("a/1")
+        journal.record("deleted another", [("a/1", place)], [(place, "a/1")])
+
+    assert not (tmp_path / "a" / "1").exists()
+    assert (tmp_path / place).read_text() == "another of that name"
+    assert (tmp_path / ".headstart" / "trash" / "1" / "a" / "1").read_text() == "a/1"
+    assert [change.text for change in Journal(tmp_path).changes] == ["deleted another"]
+
+
+def test_what_stands_in_the_way_of_undo_is_named(tmp_path: Path) -> None:
+    journal = Journal(laid(tmp_path))
+    journal.record("renamed", [("a", "z")], [("z", "a")])
+    (tmp_path / "a").mkdir()
+
+    with pytest.raises(DataError, match="something else, which was put there since"):
+        journal.undo()
+    (tmp_path / "a").rmdir()
+
+    assert journal.undo() is not None
+    assert (tmp_path / "a" / "1").read_text() == "a/1"
+
+
+def test_what_an_earlier_move_takes_away_is_not_in_the_way(tmp_path: Path) -> None:
+    journal = Journal(laid(tmp_path))
+    journal.record("swapped", [("a", "t"), ("b", "a"), ("t", "b")], [("b", "t"), ("a", "b"), ("t", "a")])
+
+    assert journal.undo() is not None
+    assert (tmp_path / "a" / "1").read_text() == "a/1"

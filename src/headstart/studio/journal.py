@@ -2,22 +2,24 @@
 
 The file `.headstart/journal.jsonl` in the folder has a line for each change. A change that a killed process left half
 done is completed when the folder is opened again; nothing is ever deleted, removed files lie in `.headstart/trash`.
+Several studios may have one folder open: each reads what the others have written before it writes.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from headstart import files
 from headstart.data.folder_scan import STUDIO
-from headstart.errors import DataError
-from headstart.line_file import append_line
+from headstart.errors import DataError, HeadstartError
+from headstart.line_file import append_line, one_at_a_time
 from headstart.untrusted import parse_json
 from headstart.wording import counted
 
@@ -46,7 +48,7 @@ class Change:
 
 
 class Journal:
-    """The changes of one folder; the caller sees to it that one thread at a time uses it.
+    """The changes of one folder, which several studios may share; the caller lets one thread at a time use it.
 
     Raises:
         DataError: the journal is not one of ours.
@@ -55,10 +57,45 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
         self._path = self.folder / HIDDEN / "journal.jsonl"
-        self.changes = self._read()
-        self._undone = {number for change in self.changes for number in change.undoes}
-        if self.changes:
-            self._perform(self.changes[-1].moves)
+        self.changes: list[Change] = []
+        self._undone: set[int] = set()
+        self._size = self._depth = 0  # bytes that were read; blocks of `alone` that are open
+        self._due: tuple[Move, ...] = ()  # of the last change that was read: perhaps half done
+        if self._path.is_file():
+            with self.alone():
+                pass
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """A block in which no other studio changes the folder; what others have changed is read first.
+
+        On a file system without locks nobody is kept out.
+        """
+        with contextlib.ExitStack() as opened:
+            if not self._depth:
+                self._lock(opened)
+                self._catch_up()
+                self._complete()
+            self._depth += 1
+            opened.callback(self._leave)
+            yield
+
+    def refresh(self) -> None:
+        """Read what other studios have written; that one has spoilt the journal is said when something is changed."""
+        with contextlib.suppress(DataError):
+            self._catch_up()
+
+    def _complete(self) -> None:
+        moves, self._due = self._due, ()
+        self._perform(moves)
+
+    def _leave(self) -> None:
+        self._depth -= 1
+
+    def _lock(self, opened: contextlib.ExitStack) -> None:
+        with contextlib.suppress(OSError, HeadstartError):  # the change itself says why nothing can be written there
+            files.make_folder(self._path.parent)
+            opened.enter_context(one_at_a_time(self._path.parent / "lock"))
 
     @property
     def next_number(self) -> int:
@@ -66,8 +103,12 @@ class Journal:
         return len(self.changes) + 1
 
     def trash(self, path: str) -> str:
-        """Where a file is moved when the next change removes it."""
-        return f"{HIDDEN}/trash/{self.next_number}/{path}"
+        """Where a file is moved when the next change removes it; what an earlier journal removed stays there."""
+        place, again = f"{HIDDEN}/trash/{self.next_number}/{path}", 1
+        while os.path.lexists(self.folder / place):
+            again += 1
+            place = f"{HIDDEN}/trash/{self.next_number}-{again}/{path}"
+        return place
 
     def record(self, text: str, moves: Sequence[Move], back: Sequence[Move], *, batch: str = "") -> Change:
         """Write a change down and do it.
@@ -75,7 +116,8 @@ class Journal:
         Raises:
             DataError: a path leads out of the folder. RunError: a file cannot be moved.
         """
-        return self._add(Change(self.next_number, text, tuple(moves), back=tuple(back), batch=batch))
+        with self.alone():
+            return self._add(Change(self.next_number, text, tuple(moves), back=tuple(back), batch=batch))
 
     @property
     def undoable(self) -> tuple[Change, ...]:
@@ -91,11 +133,20 @@ class Journal:
         return number not in self._undone
 
     def undo(self) -> Change | None:
-        """Undo the last change, with its whole batch; None: there is nothing to undo."""
+        """Undo the last change, with its whole batch; None: there is nothing to undo.
+
+        Raises:
+            DataError: something else has the place of what would come back. RunError: a file cannot be moved.
+        """
+        with self.alone():
+            return self._undo()
+
+    def _undo(self) -> Change | None:
         undone = self.undoable
         if not undone:
             return None
         moves = [move for change in reversed(undone) for move in change.back]
+        self._check_free(moves)
         gone = self._gone(moves)
         numbers = tuple(change.number for change in undone)
         text = f"Undone: {said_together(undone)}"
@@ -117,10 +168,25 @@ class Journal:
             "undoes": change.undoes,
         }
         append_line(self._path, json.dumps(line))
-        self.changes.append(change)
-        self._undone.update(change.undoes)
-        self._perform(change.moves)
+        self._catch_up()
+        self._complete()
         return change
+
+    def _check_free(self, moves: Sequence[Move]) -> None:
+        """Nothing stands where a move would bring something back, unless a move before it takes that away."""
+        left = set[PurePosixPath]()
+        for old, new in moves:
+            here, there = self._places((old, new))
+            target = PurePosixPath(new)
+            is_free = not left.isdisjoint((target, *target.parents))
+            if os.path.lexists(here) and os.path.lexists(there) and not is_free:
+                raise DataError(
+                    expected=f"the place of {old} to be free: {new}",
+                    found="something else, which was put there since",
+                    where=there,
+                    hint="Rename or move it, then undo again.",
+                )
+            left.add(PurePosixPath(old))
 
     def _gone(self, moves: Sequence[Move]) -> int:
         """How many moves have nothing to move, neither now nor after those before them."""
@@ -159,21 +225,30 @@ class Journal:
             )
         return path
 
-    def _read(self) -> list[Change]:
-        if not self._path.is_file():
-            return []
+    def _catch_up(self) -> None:
+        """Read what was written since; of a journal that was replaced, all."""
         with files.os_errors(self._path, kind=DataError):
-            if self._path.stat().st_size > _MOST_BYTES:
+            size = self._path.stat().st_size if self._path.is_file() else 0
+            if size > _MOST_BYTES:
                 raise self._foreign("one that is too large")
-            lines = self._path.read_bytes().split(b"\n")
+            if size < self._size:
+                self.changes, self._undone, self._size = [], set(), 0
+            if size == self._size:
+                return
+            with self._path.open("rb") as file:
+                file.seek(self._size)
+                content = file.read(size - self._size)
         found: list[Change] = []
-        for line in lines:
+        for line in content.split(b"\n"):
             try:
                 values = parse_json(line)
             except ValueError:
                 continue  # empty, or cut off when the process was killed: its change was never begun
-            found.append(self._change(values, len(found) + 1))
-        return found
+            found.append(self._change(values, self.next_number + len(found)))
+        self.changes += found
+        self._undone.update(number for change in found for number in change.undoes)
+        self._size += len(content)
+        self._due = found[-1].moves if found else self._due
 
     def _change(self, values: Any, number: int) -> Change:
         try:

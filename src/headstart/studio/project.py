@@ -12,7 +12,7 @@ import os
 import threading
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -130,6 +130,7 @@ class Project:
     def undo_text(self) -> str:
         """What `undo` would undo; empty: nothing."""
         with self._lock:
+            self._journal.refresh()
             return said_together(self._journal.undoable)
 
     def picture(self, id: object) -> Picture:
@@ -157,7 +158,7 @@ class Project:
         Raises:
             DataError: there is one, or no folder can have that name.
         """
-        with self._lock:
+        with self._changing():
             wanted, snapshot = class_name(name), self._editable()
             self._check_new(wanted, snapshot)
             folder = _join(snapshot.base, wanted)
@@ -172,7 +173,7 @@ class Project:
         Raises:
             DataError: there is no such class, or the new name is taken or impossible.
         """
-        with self._lock:
+        with self._changing():
             wanted, snapshot = class_name(new), self._editable()
             name = self._known(old, snapshot)
             if wanted == name:
@@ -189,7 +190,7 @@ class Project:
         Raises:
             DataError: there is no such class, or both are the same.
         """
-        with self._lock:
+        with self._changing():
             snapshot = self._editable()
             source, target = self._known(old, snapshot), self._known(into, snapshot)
             if source == target:
@@ -207,7 +208,7 @@ class Project:
         Raises:
             DataError: there is no such class.
         """
-        with self._lock:
+        with self._changing():
             snapshot = self._editable()
             known = self._known(name, snapshot)
             moves = [(folder, self._journal.trash(folder)) for folder in snapshot.class_folders[known]]
@@ -220,7 +221,7 @@ class Project:
         Raises:
             DataError: one of them is not there.
         """
-        with self._lock:
+        with self._changing():
             self._editable()
             chosen = [self.picture(id) for id in dict.fromkeys(ids)]
             moves = [(one.place, self._journal.trash(one.place)) for one in chosen]
@@ -233,7 +234,7 @@ class Project:
         Raises:
             DataError: one of them, or the class, is not there.
         """
-        with self._lock:
+        with self._changing():
             self._editable()
             folder = self._folder_of(label)
             wanted = None if folder == UNLABELLED else label
@@ -256,7 +257,7 @@ class Project:
         """
         if burst and not HOLD.fullmatch(burst):
             raise DataError(expected="a recording of this page", found=repr(burst)[:60], where="burst")
-        with self._lock:
+        with self._changing():
             folder = self._folder_of(label)
             free = _free(self.folder / folder, burst or file_stem(name), suffix, counting=bool(burst))
             place = _join(folder, free)
@@ -266,7 +267,7 @@ class Project:
 
     def note(self, text: str) -> int:
         """Write down what moves no file, so that `undo` takes it back in its turn; the number of the change."""
-        with self._lock:
+        with self._changing():
             self._edits += 1
             return self._journal.record(text, (), ()).number
 
@@ -277,10 +278,16 @@ class Project:
 
     def undo(self) -> str:
         """Undo the last change; what was undone, empty: there was nothing."""
-        with self._lock:
+        with self._changing():
             self._edits += 1
             change = self._journal.undo()
             return change.text if change else ""
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[None]:
+        """A block in which neither another thread nor another studio on this folder changes it."""
+        with self._lock, self._journal.alone():
+            yield
 
     def _record(self, text: str, moves: Sequence[Move], back: Sequence[Move], *, batch: str = "") -> Change | None:
         self._edits += 1
