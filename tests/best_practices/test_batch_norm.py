@@ -22,6 +22,16 @@ from headstart.best_practices import batch_norm
 from headstart.best_practices.doctor import doctor
 from headstart.freezing import freeze
 
+
+def without_variance() -> nn.Module:
+    network = conv_norm()
+    norm = network[1]
+    assert isinstance(norm, nn.BatchNorm2d)
+    assert norm.running_var is not None
+    norm.running_var.zero_()
+    return network
+
+
 EXAMPLES: dict[str, Example] = {
     "bias before batch norm": Example(
         lambda: (conv_norm(bias=True), {}), "advice", ("0",), lambda: (conv_norm(bias=False), {})
@@ -57,6 +67,7 @@ EXAMPLES: dict[str, Example] = {
         ("1",),
         lambda: (conv_norm(), {}),
     ),
+    "batch norm out of range": Example(lambda: (without_variance(), {}), "warning", ("1",), lambda: (conv_norm(), {})),
     "scales near zero": Example(
         lambda: (with_scales(1e-5, 1e-4, 1.0), {}), "warning", ("1",), lambda: (with_scales(0.1, 0.01, 1.0), {})
     ),
@@ -176,3 +187,10 @@ def test_a_momentum_of_zero_keeps_the_first_statistics_for_ever():
     assert "never change" in findings(doctor(network), "momentum of another framework")["warning"]
     freeze(network, until="1")
     assert "momentum of another framework" in doctor(network).passed
+
+
+@pytest.mark.parametrize(("eps", "found"), [(1e-5, []), (1e-3, []), (10.0, ["warning"])])
+def test_a_large_epsilon_is_a_warning(eps: float, found: list[str]):
+    network = conv_norm()
+    network[1].eps = eps
+    assert list(findings(doctor(network), "batch norm out of range")) == found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from torch import nn
 
 from flawed_networks import (
@@ -62,3 +63,18 @@ def test_the_shift_is_reported_at_the_first_batch_norm_only():
     network = nn.Sequential(nn.Dropout(0.5), nn.BatchNorm2d(3), nn.BatchNorm2d(3))
     (finding,) = [one for one in doctor(network).findings if one.name == "dropout before batch norm"]
     assert finding.places == ("1",)
+
+
+@pytest.mark.parametrize(("layers", "rate", "found"), [(1, 0.5, 1), (2, 0.5, 0), (1, 0.0, 0)])
+@pytest.mark.filterwarnings("ignore:dropout option adds dropout")
+def test_dropout_in_a_recurrent_network_needs_two_layers(layers: int, rate: float, found: int):
+    class Rows(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rows, self.fc = nn.GRU(24, 8, layers, batch_first=True, dropout=rate), nn.Linear(8, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.fc(self.rows(x.permute(0, 2, 1, 3).flatten(2))[0][:, -1])
+
+    diagnosis = doctor(Rows(), batch=(torch.randn(16, 3, 8, 8), torch.arange(16) % 3))
+    assert len([one for one in diagnosis.findings if one.name == "dropout out of range"]) == found

@@ -114,3 +114,24 @@ def test_a_schedule_may_begin_at_zero():
     torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: step / 10)
     assert optimizer.param_groups[0]["lr"] == 0
     assert "learning rate out of range" in doctor(network, optimizer=optimizer).passed
+
+
+@pytest.mark.parametrize(
+    ("betas", "found"),
+    [((0.9, 0.999), []), ((0.9, 0.95), []), ((0.0, 0.99), []), ((0.5, 0.999), []), ((0.95, 0.95), []),
+     ((0.999, 0.9), ["warning"]), ((0.0, 0.0), ["warning"]), ((0.9, 1.0), ["error"])],
+)  # fmt: skip
+def test_the_second_beta_is_the_longer_one(betas: tuple[float, float], found: list[str]):
+    network = small()
+    adam = torch.optim.AdamW(network.parameters())
+    adam.param_groups[0]["betas"] = betas
+    assert list(findings(doctor(network, optimizer=adam), "momentum out of range")) == found
+
+
+@pytest.mark.parametrize(("rate", "found"), [(1e-7, ["warning"]), (0.1 * 0.65**25, []), (0.01, [])])
+def test_rates_of_groups_that_are_far_apart_are_a_warning(rate: float, found: list[str]):
+    network = small()
+    first, *others = network.parameters()
+    groups = [{"params": [first], "lr": rate}, {"params": others}]
+    diagnosis = doctor(network, optimizer=torch.optim.SGD(groups, lr=0.1))
+    assert list(findings(diagnosis, "learning rate out of range")) == found

@@ -17,6 +17,7 @@ _IOFFE = "Ioffe and Szegedy 2015, arXiv:1502.03167"
 _FEW = 16  # images: Wu and He's figure 1 has the error begin to rise below it
 _OLD = 0.05  # weight that old statistics may keep; at momentum 0.1 this takes 29 steps
 _HASTY = 0.5  # PyTorch's momentum is the weight of the new batch; Keras' and TensorFlow's 0.99 is that of the old
+_LARGE = 0.1  # usual are 1e-5 to 1e-3
 _SMALL = 1e-3  # of a scale of 1: what batch norm passes on is then a constant
 
 
@@ -259,6 +260,32 @@ def scales_near_zero(examination: Examination) -> Iterator[Issue]:
         if paths:
             worst = percent(max(shares[path] for path in paths))
             yield Issue(paths, f"up to {worst} of the channels of a layer are dead", severity)
+
+
+@register_rule(
+    "batch norm out of range",
+    "warning",
+    why="Batch norm divides by the root of variance + eps: an eps far above the variance makes the output small, and a "
+    "running variance of 0 makes it, in eval mode, hundreds of times too large.",
+    source=_IOFFE + ", algorithm 1",
+    fix="Use eps=1e-5 (1e-3 is usual too), and estimate the statistics on images (headstart.recalibrate_batch_norm).",
+    only_with=(_BatchNorm,),
+)
+def batch_norm_out_of_range(examination: Examination) -> Iterator[Issue]:
+    """An eps above 0.1, or a running variance of 0 in every channel while the scale is not."""
+    _ = examination.tensors
+    norms = examination.batch_norms
+    if large := tuple(path for path, norm in norms.items() if norm.eps > _LARGE):
+        yield Issue(large, f"eps of up to {max(norms[path].eps for path in large):g}")
+    if still := tuple(path for path, norm in norms.items() if _has_no_variance(norm)):
+        yield Issue(still, f"a running variance of 0 in every channel: {len(still)}")
+
+
+def _has_no_variance(norm: _BatchNorm) -> bool:
+    variance = norm.running_var
+    if variance is None or not variance.numel():
+        return False
+    return bool((variance == 0).all()) and bool((_scales(norm) != 0).any())
 
 
 def _scales(norm: nn.Module) -> Tensor:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from headstart.best_practices.examination import Examination, NotApplicableError
@@ -119,8 +119,14 @@ def dropout_in_eval_mode(examination: Examination) -> Iterator[Issue]:
     fix="Use 0.1 to 0.5.",
 )
 def dropout_out_of_range(examination: Examination) -> Iterator[Issue]:
-    """Dropout on something of the images with a rate of 0.9 or more."""
-    _require_dropout(examination)
+    """Dropout on something of the images with a rate of 0.9 or more, or in a recurrent network of one layer."""
+    one_layer = [
+        path for path, one in examination.modules.items() if isinstance(one, nn.RNNBase) and one.num_layers < 2
+    ]
+    if idle := tuple(path for path in one_layer if examination.modules[path].dropout):
+        yield Issue(idle, "dropout between the layers of a recurrent network that has one: it has no effect")
+    if not one_layer:
+        _require_dropout(examination)
     dropouts = [examination.graph.operations[index] for index in examination.graph.find(*DROPOUTS)]
     rates = {one.module: one.p for one in dropouts if one.from_pixels and one.p >= _MOST_DROPPED}
     if rates:

@@ -18,6 +18,7 @@ _HIGH, _HIGH_ADAPTIVE = (
     0.1,
 )  # SGD trains at 0.1 to 2 in the literature; weights are about 0.1, steps of Adam the rate
 _LOW = 1e-8  # float32 keeps seven digits of a weight
+_APART = 2e5  # between rates of two groups; 0.65 a layer over 24 of them are 3e4 (BEiT)
 _DECAY, _SHRINK = 1.0, 0.01  # usual are 1e-4 to 0.1
 
 
@@ -108,9 +109,11 @@ def weight_decay_on_batch_norm(examination: Examination) -> Iterator[Issue]:
 )
 def learning_rate_out_of_range(examination: Examination) -> Iterator[Issue]:
     """Rates of groups with trained parameters; a schedule may begin at 0, which its `initial_lr` shows."""
+    rates = [_planned(group) for group in _trained_groups(examination) if _planned(group) > 0]
+    if rates and max(rates) > _APART * min(rates):
+        yield Issue((), f"learning rates from {min(rates):g} to {max(rates):g} in one optimiser", "warning")
     for group in _trained_groups(examination):
-        rate = float(group["lr"])
-        planned = max(rate, float(group.get("initial_lr", rate)))
+        rate, planned = float(group["lr"]), _planned(group)
         high = _HIGH_ADAPTIVE if _is_adaptive(group) else _HIGH
         if not math.isfinite(rate) or rate < 0 or planned == 0:
             yield Issue((), f"a learning rate of {rate:g}", "error")
@@ -122,6 +125,12 @@ def learning_rate_out_of_range(examination: Examination) -> Iterator[Issue]:
         if _is_adaptive(group) and float(group.get("eps") or 0) > _HIGH_EPSILON:
             eps = float(group["eps"])
             yield Issue((), f"eps of {eps:g} divides each step: the rate is in effect {planned / eps:.1g}", "warning")
+
+
+def _planned(group: dict[str, Any]) -> float:
+    """The rate of a group, or where a schedule has begun that which it began with."""
+    rate = float(group["lr"])
+    return max(rate, float(group.get("initial_lr", rate)))
 
 
 @register_rule(
@@ -144,18 +153,23 @@ def weight_decay_out_of_range(examination: Examination) -> Iterator[Issue]:
 @register_rule(
     "momentum out of range",
     "error",
+    "warning",
     needs=("optimizer",),
-    why="Momentum is the share of the last step that the next one keeps: at 1 or more steps add up without end.",
+    why="Momentum is the share of the last step that the next one keeps: at 1 or more steps add up without end. Adam "
+    "divides by a mean of squared gradients that must be longer than that of the gradients.",
     source="Sutskever et al. 2013, On the importance of initialization and momentum in deep learning, section 2",
     fix="Use 0.9 for SGD; (0.9, 0.999) for Adam.",
 )
 def momentum_out_of_range(examination: Examination) -> Iterator[Issue]:
-    """Momentum, or a beta, that is not in [0, 1)."""
+    """Momentum, or a beta, that is not in [0, 1); a second beta below the first, or one that remembers nothing."""
     for group in _trained_groups(examination):
         shares = [float(one) for one in (group.get("momentum", 0) or 0, *(group.get("betas") or ()))]
         wrong = [share for share in shares if not 0 <= share < 1]
         if wrong:
-            yield Issue((), f"momentum of {wrong[0]:g}")
+            yield Issue((), f"momentum of {wrong[0]:g}", "error")
+        elif _is_short(group.get("betas")):
+            first, second = (float(one) for one in group["betas"])
+            yield Issue((), f"betas of {first:g} and {second:g}: the second is the longer one, as 0.999", "warning")
 
 
 @register_rule(
@@ -177,6 +191,11 @@ def _trained_groups(examination: Examination) -> list[dict[str, Any]]:
     """Groups that hold a parameter which is trained."""
     groups = [group for optimizer in examination.optimizers or () for group in optimizer.param_groups]
     return [group for group in groups if any(one.requires_grad for one in group["params"])]
+
+
+def _is_short(betas: Any) -> bool:
+    """Whether Adam's mean of squares is shorter than that of gradients, or hardly one."""
+    return isinstance(betas, (tuple, list)) and len(betas) == 2 and float(betas[1]) < max(float(betas[0]) - 0.05, 0.5)
 
 
 def _is_adaptive(group: dict[str, Any]) -> bool:

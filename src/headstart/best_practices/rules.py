@@ -12,6 +12,7 @@ from headstart.best_practices import (
     dropout,
     head,
     initialisation,
+    loss_settings,
     modes,
     optimizer,
     residual,
@@ -27,7 +28,7 @@ __all__ = ["OWN_FILES", "RULES", "own_rules", "register_rule", "table"]
 
 OWN_FILES = (
     *(weights, modes, structure, batch_norm, dropout, residual, batch_mixing, backward, initialisation),
-    *(activations, head, optimizer, training_step, card),
+    *(activations, head, optimizer, training_step, loss_settings, card),
 )
 
 
