@@ -5,6 +5,7 @@ What no batch explains is a mistake in the network or the loss of the user, and 
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -32,6 +33,13 @@ def unfit_input(model: nn.Module, x: Any, error: Exception) -> TrainingError | N
             found=f"{type(foreign[0]).__name__}: {first_line(error)}",
             where=where,
             hint="torch.as_tensor(x, dtype=torch.float32) makes one of an array or of a list of rows of one length.",
+        )
+    if type(x) is tuple and isinstance(error, TypeError) and not _takes(model, len(inputs)):
+        return TrainingError(
+            expected="batches of what the network takes, and the target last",
+            found=f"{len(inputs)} inputs and a target: {first_line(error)}",
+            where=where,
+            hint="Leave what is no input, such as an index, out of what the data set gives.",
         )
     first = next((one for one in inputs if isinstance(one, Tensor)), None)
     if first is None or not isinstance(error, RuntimeError):
@@ -73,6 +81,17 @@ def unfit_target(loss_fn: Any, outputs: Any, y: Any, *, error: Exception) -> Tra
         where=getattr(loss_fn, "__name__", type(loss_fn).__name__),
         hint=hint,
     )
+
+
+def _takes(model: nn.Module, count: int) -> bool:
+    """Whether a network can be called with so many inputs, as far as its signature says."""
+    try:
+        inspect.signature(model.forward).bind(*range(count))
+    except TypeError:
+        return False
+    except ValueError:  # of compiled code there is none
+        return True
+    return True
 
 
 def _is_plain(value: object) -> bool:
