@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import headstart as hs
 
@@ -45,6 +46,23 @@ def test_a_class_added_later_equals_a_training_on_all_at_once(photos: Path, tmp_
     assert f"headstart predict {found.folder}/classifier.safetensors" in (found.folder / "report.html").read_text(
         "utf-8"
     )
+
+
+@pytest.mark.slow
+def test_images_that_cannot_be_read_are_said(run: hs.Run, photos: Path, tmp_path: Path) -> None:
+    images = tmp_path / "grey"
+    images.mkdir()
+    for number in range(30):
+        Image.new("RGB", (32, 32), (number * 8,) * 3).save(images / f"{number}.png")
+    shutil.copy(next((photos / "disc").iterdir()), images / "again.png")
+    (images / "broken.png").write_bytes(b"no image")
+    found = hs.add_class(run, images, out=tmp_path / "new", on_event=None)
+    assert len(found.doubtful) == 1
+    assert "1 image cannot be read" in found.doubtful[0]
+    assert "broken.png" in found.doubtful[0]
+    assert "1 image of it was in the run already and is left out. 1 image cannot" in str(found)
+    (finding,) = hs.Run.load(found.folder).record["findings"]
+    assert found.doubtful[0] in finding["message"]
 
 
 @pytest.mark.slow

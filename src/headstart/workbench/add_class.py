@@ -21,7 +21,7 @@ from headstart.options import AddClassOptions, takes
 from headstart.plain import Plain
 from headstart.progress import OnEvent, print_event
 from headstart.recipe import Recipe
-from headstart.wording import counted, percent
+from headstart.wording import counted, listed, percent
 from headstart.workbench.events import FilesWritten
 from headstart.workbench.run import CLASSIFIER, FEATURES, PREDICTIONS, RECORD, REPORT, Run, out_folder
 from headstart.workbench.run_rows import RunRows
@@ -29,6 +29,7 @@ from headstart.workbench.session import Session
 from headstart.workbench.solve_again import ADDED, check_solvable, solve_again, write_again
 from headstart.workbench.write_run import next_command
 
+_DOUBTFUL = ("unreadable", "damaged", "suspect")  # kinds of findings about files that are not whole
 _SPLIT = ("test_share", "seed", "stable_split")  # options that the run decides: how images are divided
 
 
@@ -38,7 +39,7 @@ class ClassAdded(Plain):
 
     Args:
         folder: of the new run. name: of the class. images, tested: of the class, and how many of them are test images.
-        left_out: images that the run has already.
+        left_out: images that the run has already. doubtful: sentences about those that cannot be read or are damaged.
         recall: of the new class on its test images. accuracy: on all test images. before: of the old run on its own.
     """
 
@@ -50,15 +51,17 @@ class ClassAdded(Plain):
     recall: Interval
     accuracy: Interval
     before: Interval
+    doubtful: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         recall, accuracy, before = (
             f"{percent(one.value)} [{one.low * 100:.1f}, {one.high * 100:.1f}]"
             for one in (self.recall, self.accuracy, self.before)
         )
-        left_out = f" {counted(self.left_out, 'image')} of it were in the run already and are left out." * bool(
-            self.left_out
-        )
+        one = self.left_out == 1
+        verbs = ("was", "is") if one else ("were", "are")
+        known = f"{counted(self.left_out, 'image')} of it {verbs[0]} in the run already and {verbs[1]} left out."
+        left_out = "".join(f" {sentence}" for sentence in (*[known] * bool(self.left_out), *self.doubtful))
         return (
             f"Class {shown(self.name)}: {counted(self.images, 'image')}, {self.tested:,} of them for the test."
             f"{left_out} Recall of the new class {recall}; "
@@ -117,7 +120,8 @@ def add_class(
     target = free_name(chosen or out_folder(old.folder))  # what is written says where it lies
     with session.step("write"), work_folder(target) as work:
         more = {"added": {"class": name, "images": len(dataset), "from": str(folder)}}
-        done = _finding(name, dataset, before=old.evaluation.accuracy)
+        doubtful = _doubtful(dataset)
+        done = _finding(name, dataset, before=old.evaluation.accuracy, doubtful=doubtful)
         write_again(work, old, solved, target=target, done=done, more=more)
         written = publish_folder(work, target)
     files = (REPORT, CLASSIFIER, RECORD, PREDICTIONS, FEATURES)
@@ -131,15 +135,23 @@ def add_class(
         recall=next(one.recall for one in solved.evaluation.per_class if one.name == name),
         accuracy=solved.evaluation.accuracy,
         before=old.evaluation.accuracy,
+        doubtful=doubtful,
     )
 
 
-def _finding(name: str, dataset: Dataset, *, before: Interval) -> Finding:
+def _doubtful(dataset: Dataset) -> tuple[str, ...]:
+    """What the audit says of images that cannot be read, or not as a whole, with the first of them."""
+    found = [one for one in dataset.audit.findings if one.kind in _DOUBTFUL]
+    return tuple(f"{one.message.rstrip('.')}: {listed([Path(name).name for name in one.names], 3)}." for one in found)
+
+
+def _finding(name: str, dataset: Dataset, *, before: Interval, doubtful: tuple[str, ...]) -> Finding:
     """What report and model card say of the new class."""
     images, tested = counted(len(dataset), "image"), len(dataset.indices("test"))
     message = (
         f"Class {name} added by headstart add-class: {images}, {tested:,} of them for the test. Head, calibration "
         f"and all figures here are computed again on all images; the test accuracy without the class was {before}."
+        + "".join(f" {sentence}" for sentence in doubtful)
     )
     return Finding(ADDED, "note", message)
 
