@@ -11,6 +11,7 @@ import pytest
 from headstart import recipe as module
 from headstart.errors import RecipeError
 from headstart.recipe import Recipe
+from headstart.source_layout import SourceLayout
 
 
 def test_a_recipe_comes_back_from_its_own_values() -> None:
@@ -97,3 +98,11 @@ def test_classes_that_cannot_be_a_list_are_refused(given: object, found: str) ->
     with pytest.raises(RecipeError) as refused:
         Recipe().with_options({"classes": given})
     assert refused.value.found == found
+
+
+def test_the_layout_of_a_recipe_has_every_field() -> None:
+    names = {field.name for field in dataclasses.fields(SourceLayout)}
+    given = {"path_column": "p", "label_column": "l", "split_column": "s", "delimiter": ";", "label_from": "last",
+             "group_by": "parent", "classes": ("b", "a")}  # fmt: skip
+    assert set(given) == names
+    assert dataclasses.asdict(Recipe(**given).layout) == given

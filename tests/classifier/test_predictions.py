@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import dataclasses
 import io
 from dataclasses import replace
 from pathlib import Path
@@ -158,3 +159,10 @@ def test_a_folder_is_sent_to_the_function_for_folders_and_what_is_no_image_is_na
         classifier.predict(photos)
     with pytest.raises(DataError, match="an H×W×3 uint8 array or a 3×H×W uint8 tensor, found NoneType"):
         classifier.predict([next(photos.rglob("*.png")), None])
+
+
+def test_every_field_of_a_prediction_is_in_json_and_tables() -> None:
+    one = Prediction("a.png", "cat", 0.9, {"cat": 0.9}, time=1.0)
+    names = {field.name for field in dataclasses.fields(Prediction)} - {"name", "probabilities"}
+    assert names <= set(one.to_dict())
+    assert names <= set(Predictions([one]).to_dict())

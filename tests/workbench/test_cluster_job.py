@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -80,3 +81,10 @@ def test_a_source_is_a_path_an_address_or_values(photos: Path, run: hs.Run) -> N
     assert source_of(session, kept).images == 48
     with pytest.raises(DataError, match="the folder of a run"):
         source_of(session, str(run.folder))
+
+
+def test_results_are_told_apart_by_all_that_decides_how_images_are_opened(photos: Path, tmp_path: Path) -> None:
+    job = ClusterJob(
+        Session(), Cluster(shards=tmp_path), InlineEngine(), source_of(Session(), str(photos)), ImageRules()
+    )
+    assert set(job._opening()) == {field.name for field in fields(ImageRules)} - {"checked"} | {"reader"}
