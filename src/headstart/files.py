@@ -227,7 +227,8 @@ class FolderLock:
         import filelock  # here: most commands need no lock
 
         self.folder = folder
-        self._lock = filelock.FileLock(folder / _LOCK, fallback_to_soft=False)
+        self.file = folder / _LOCK
+        self._lock = filelock.FileLock(self.file, fallback_to_soft=False)
         self._taken = filelock.Timeout
 
     def acquire(self) -> bool:

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from headstart.errors import TrainingError
+from headstart.files import FolderLock
 from headstart.pretraining.pretrain import prepare, pretrain
 from pretraining.made_bank import TINY, untaught_teacher
 
@@ -45,6 +46,20 @@ def test_a_folder_of_another_recipe_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(TrainingError, match="a folder of the recipe tiny"):
         pretrain(replace(TINY, batch_size=5), untaught_teacher(), tmp_path)
+
+
+def test_two_processes_do_not_pretrain_in_one_folder(tmp_path: Path) -> None:
+    other = FolderLock(tmp_path)
+    assert other.acquire()
+
+    with pytest.raises(TrainingError, match="another process that pretrains there"):
+        pretrain(TINY, untaught_teacher(), tmp_path, minutes=0)
+    other.release()
+    (tmp_path / "log.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(TrainingError, match="the log of a pretraining"):
+        pretrain(TINY, untaught_teacher(), tmp_path, minutes=0)
+
+    assert [path.name for path in tmp_path.iterdir()] == ["log.json"]
 
 
 def test_a_damaged_log_is_an_error_that_names_it(tmp_path: Path) -> None:

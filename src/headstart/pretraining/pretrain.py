@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from headstart.backbones.backbone import Backbone
 from headstart.backbones.models.fire_resnet import FireResNet
 from headstart.backbones.recalibrate import recalibrate_batch_norm
 from headstart.errors import TrainingError
-from headstart.files import atomic_write, make_folder
+from headstart.files import FolderLock, atomic_write, make_folder, os_errors, remove
 from headstart.pretraining.bank import draw_bank
 from headstart.pretraining.distillation import Distiller, DrawnPictures, distillation_loss
 from headstart.pretraining.recipe import PretrainingRecipe
@@ -101,10 +102,44 @@ def pretrain(
         The file of weights, float16; None if it was stopped before the end.
 
     Raises:
-        TrainingError: the folder's checkpoint is of another recipe, or it or the log is damaged.
+        TrainingError: the folder's checkpoint is of another recipe, it or the log is damaged, or another process trains
+            there.
     """
-    began = time.monotonic()
     make_folder(folder)
+    with _alone(folder):
+        return _pretrain(recipe, teacher, folder, start=start, minutes=minutes, after_epoch=after_epoch)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Train in a folder in which no other process trains: it would go back to the epoch that it began with."""
+    lock = FolderLock(folder)
+    with os_errors(folder, kind=TrainingError):
+        is_free = lock.acquire()
+    if not is_free:
+        raise TrainingError(
+            expected="a folder in which nothing is trained",
+            found="another process that pretrains there",
+            where=folder,
+            hint="Wait until it ends, or name another folder with --out.",
+        )
+    try:
+        yield
+    finally:
+        remove(lock.file)  # before others may take it; on Windows it stays, since it is open
+        lock.release()
+
+
+def _pretrain(
+    recipe: PretrainingRecipe,
+    teacher: Backbone,
+    folder: Path,
+    *,
+    start: Path | None,
+    minutes: float | None,
+    after_epoch: Callable[[EpochRecord], None],
+) -> Path | None:
+    began = time.monotonic()
     _check_same(recipe, folder)
     before = _log(folder).get("started_from") or (_log(start) if start is not None else None)
     work = prepare(recipe, teacher)

@@ -77,8 +77,9 @@ async def receive(request: Request, path: Path, most: int) -> int:
     size = int(stated[:20]) if stated.isdecimal() else 0
     if size > most:
         raise _too_large(most)
-    if runtime.free_bytes(path.parent) < size + _SPARE:
-        raise Refusal(507, "the disk is too full")
+    free, needed = runtime.free_bytes(path.parent), size + _SPARE
+    if free < needed:
+        raise Refusal(507, f"the disk is too full: {free / 1e6:,.0f} MB are free, {needed / 1e6:,.0f} are needed")
     try:
         written = await asyncio.wait_for(_write(request, path, most), SECONDS)
     except asyncio.TimeoutError:
