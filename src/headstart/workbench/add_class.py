@@ -29,6 +29,7 @@ from headstart.workbench.session import Session
 from headstart.workbench.solve_again import ADDED, check_solvable, solve_again, write_again
 from headstart.workbench.write_run import next_command
 
+_FILES = (REPORT, CLASSIFIER, RECORD, PREDICTIONS, FEATURES)
 _DOUBTFUL = ("unreadable", "damaged", "suspect")  # kinds of findings about files that are not whole
 _SPLIT = ("test_share", "seed", "stable_split")  # options that the run decides: how images are divided
 
@@ -120,12 +121,10 @@ def add_class(
     target = free_name(chosen or out_folder(old.folder))  # what is written says where it lies
     with session.step("write"), work_folder(target) as work:
         more = {"added": {"class": name, "images": len(dataset), "from": str(folder)}}
-        doubtful = _doubtful(dataset)
-        done = _finding(name, dataset, before=old.evaluation.accuracy, doubtful=doubtful)
+        done = _finding(name, dataset, before=old.evaluation.accuracy)
         write_again(work, old, solved, target=target, done=done, more=more)
         written = publish_folder(work, target)
-    files = (REPORT, CLASSIFIER, RECORD, PREDICTIONS, FEATURES)
-    session.on_event(FilesWritten(written, files, next_command(written)))
+    session.on_event(FilesWritten(written, _FILES, next_command(written)))
     return ClassAdded(
         folder=written,
         name=name,
@@ -135,7 +134,7 @@ def add_class(
         recall=next(one.recall for one in solved.evaluation.per_class if one.name == name),
         accuracy=solved.evaluation.accuracy,
         before=old.evaluation.accuracy,
-        doubtful=doubtful,
+        doubtful=_doubtful(dataset),
     )
 
 
@@ -145,13 +144,13 @@ def _doubtful(dataset: Dataset) -> tuple[str, ...]:
     return tuple(f"{one.message.rstrip('.')}: {listed([Path(name).name for name in one.names], 3)}." for one in found)
 
 
-def _finding(name: str, dataset: Dataset, *, before: Interval, doubtful: tuple[str, ...]) -> Finding:
+def _finding(name: str, dataset: Dataset, *, before: Interval) -> Finding:
     """What report and model card say of the new class."""
     images, tested = counted(len(dataset), "image"), len(dataset.indices("test"))
     message = (
         f"Class {name} added by headstart add-class: {images}, {tested:,} of them for the test. Head, calibration "
         f"and all figures here are computed again on all images; the test accuracy without the class was {before}."
-        + "".join(f" {sentence}" for sentence in doubtful)
+        + "".join(f" {sentence}" for sentence in _doubtful(dataset))
     )
     return Finding(ADDED, "note", message)
 
