@@ -43,7 +43,7 @@ def file(exported: Path) -> OnnxClassifier:
 
 
 def test_it_is_short_enough_to_read() -> None:
-    assert len(Path(runtime_onnx.__file__).read_text(encoding="utf-8").splitlines()) < 152
+    assert len(Path(runtime_onnx.__file__).read_text(encoding="utf-8").splitlines()) < 150
 
 
 @pytest.mark.slow

@@ -60,8 +60,7 @@ class OnnxClassifier:
                 raise ValueError("its outputs are not those of its classes")
             if self.input == "prepared" and self.prepare(np.zeros((9, 9, 3), np.uint8)).shape[-1] != side:
                 raise ValueError("its network takes images of another size than its card says")
-            limit = (self.card.get("familiarity") or {}).get("threshold")
-            self._threshold = None if limit is None else float(limit)
+            self._threshold = np.float64((self.card.get("familiarity") or {}).get("threshold"))  # nan where it has none
             if (seal := facts.get(SEAL)) and checksum(content, seal) != seal:
                 raise ValueError("it is damaged, or was altered since it was written")
         except Exception as error:  # onnxruntime has an error of its own for each kind of damage
@@ -86,13 +85,12 @@ class OnnxClassifier:
 
     def answer(self, found: dict[str, np.ndarray], at: int = 0) -> dict[str, Any]:
         """What is said of image number `at`, from what `run` gave; None where the file does not say."""
-        row = found["probabilities"][at]
-        order = np.argsort(-row, kind="stable")
+        order = np.argsort(-(row := found["probabilities"][at]), kind="stable")
         familiar = percentile = None
         nearest = self._names.get(int(found["nearest"][at])) if "nearest" in found else None
         if "familiar" in found:
             distance, known = found["familiar"][at], self._distances
-            familiar = None if self._threshold is None else bool(distance <= self._threshold)
+            familiar = None if np.isnan(self._threshold) else bool(distance <= self._threshold)
             percentile = 100 * int((known >= distance).sum()) / len(known) if len(known) > 1 else None
         members = tuple(self.classes[i] for i in order if found["set"][at, i]) if "set" in found else None
         atypical = bool(found["atypical"][at]) if "set" in found else None

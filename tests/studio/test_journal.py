@@ -173,6 +173,19 @@ def test_two_studios_on_one_folder_share_a_journal(tmp_path: Path) -> None:
     assert tree(tmp_path) == before
 
 
+def test_a_line_that_another_studio_is_writing_is_read_when_it_is_whole(tmp_path: Path) -> None:
+    one, other = Journal(laid(tmp_path)), Journal(tmp_path)
+    one.record("first", [("a/1", "c/1")], [("c/1", "a/1")])
+    path = tmp_path / ".headstart" / "journal.jsonl"
+    written = path.read_bytes()
+
+    for size in (10, len(written) - 1, len(written)):
+        path.write_bytes(written[:size])
+        other.refresh()
+
+    assert [change.text for change in other.undoable] == ["first"]
+
+
 @pytest.mark.skipif(os.name == "nt", reason="nobody waits there")
 def test_a_change_waits_for_that_of_another_studio(tmp_path: Path) -> None:
     one, other = Journal(laid(tmp_path)), Journal(tmp_path)
@@ -187,7 +200,7 @@ def test_a_change_waits_for_that_of_another_studio(tmp_path: Path) -> None:
     assert [change.text for change in Journal(tmp_path).changes] == ["first", "second"]
 
 
-def test_a_journal_that_was_moved_away_begins_anew(tmp_path: Path) -> None:
+def test_a_journal_that_was_moved_away_begins_again(tmp_path: Path) -> None:
     journal = Journal(laid(tmp_path))
     for name in ("a/1", "a/2"):
         journal.record(f"deleted {name}", [(name, journal.trash(name))], [(journal.trash(name), name)])

@@ -83,7 +83,7 @@ class Journal:
     def refresh(self) -> None:
         """Read what other studios have written; that one has spoilt the journal is said when something is changed."""
         with contextlib.suppress(DataError):
-            self._catch_up()
+            self._catch_up(whole_lines=True)
 
     def _complete(self) -> None:
         moves, self._due = self._due, ()
@@ -225,8 +225,12 @@ class Journal:
             )
         return path
 
-    def _catch_up(self) -> None:
-        """Read what was written since; of a journal that was replaced, all."""
+    def _catch_up(self, *, whole_lines: bool = False) -> None:
+        """Read what was written since; of a journal that was replaced, all.
+
+        Args:
+            whole_lines: without a line at the end that has no line break yet: another studio may be writing it.
+        """
         with files.os_errors(self._path, kind=DataError):
             size = self._path.stat().st_size if self._path.is_file() else 0
             if size > _MOST_BYTES:
@@ -238,6 +242,8 @@ class Journal:
             with self._path.open("rb") as file:
                 file.seek(self._size)
                 content = file.read(size - self._size)
+        if whole_lines:
+            content = content[: content.rfind(b"\n") + 1]
         found: list[Change] = []
         for line in content.split(b"\n"):
             try:
