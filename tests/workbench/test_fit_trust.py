@@ -13,12 +13,15 @@ from scipy.special import softmax
 
 import headstart as hs
 from headstart.classifier.familiarity import unit_rows
+from headstart.data.finding import Finding
 from headstart.errors import ClassifierError, RecipeError
 from headstart.evaluation.conformal import conformal_quantile
 from headstart.heads.regularization_path import LabelledFeatures
 from headstart.heads.ridge import solve_ridge
 from headstart.workbench.fit_trust import TrustInput, familiar_images, fit_trust
+from headstart.workbench.run_rows import RunRows
 from headstart.workbench.session import Session
+from headstart.workbench.solve_again import solve_again, write_again
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +99,18 @@ def test_evaluate_says_how_many_other_images_are_unfamiliar_and_how_often_sets_h
     assert "Of the test images 100.0\u00a0% [" in notes
     assert "are called unfamiliar (stated: 30\u00a0%). More than stated" in notes
     assert "Prediction sets hold the true class for" in notes
+
+
+@pytest.mark.slow
+def test_a_run_that_is_solved_again_measures_the_same(trusted: hs.Run, tmp_path: Path) -> None:
+    solved, done = solve_again(trusted, RunRows.of(trusted)), Finding("forgotten", "note", "Nothing was removed.")
+
+    write_again(tmp_path, trusted, solved, target=tmp_path, done=done, more={})
+
+    found, before = hs.Run.load(tmp_path).record["trust"], trusted.record["trust"]
+    assert before["false_rejects"]["n"] > 0
+    assert before["sets"]["coverage"]["n"] > 0
+    assert found == {**before, "foreign": []}  # drawn pictures need the network
 
 
 @pytest.mark.slow

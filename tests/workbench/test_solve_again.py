@@ -28,6 +28,8 @@ def test_on_the_same_rows_it_is_the_run(run: hs.Run, tmp_path: Path) -> None:
     assert again.predictions() == run.predictions()
     np.testing.assert_array_equal(again.features.matrix, run.features.matrix)
     assert again.record["note"] == 1
+    assert again.record["trust"] == {**run.record["trust"], "foreign": []}  # drawn pictures need the network
+    assert "Unfamiliar images and prediction sets" in (tmp_path / "report.html").read_text("utf-8")
 
 
 @pytest.mark.slow

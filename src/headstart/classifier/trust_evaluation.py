@@ -6,7 +6,7 @@ In: familiarity, prediction sets, images. Out: TrustEvaluation, plain values and
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,15 @@ from headstart.classifier.familiarity import (
     unit_rows,
 )
 from headstart.errors import shown
-from headstart.evaluation.conformal import SetCoverage, conformal_quantile
+from headstart.evaluation.conformal import (
+    ERROR_RATE,
+    ConformalSets,
+    SetCoverage,
+    conformal_quantile,
+    least_images,
+    measure_sets,
+)
+from headstart.evaluation.design_effect import shared_groups
 from headstart.evaluation.intervals import Interval, share_interval
 from headstart.features.matrix import FeatureView
 from headstart.plain import Plain
@@ -59,7 +67,7 @@ class TrustEvaluation(Plain):
     left_out_classes: tuple[Noticed, ...] = ()
     foreign: tuple[Noticed, ...] = ()
     sets: SetCoverage | None = None
-    error_rate: float = 0.0
+    error_rate: float = ERROR_RATE
     no_sets: str = ""
     fine_tuned: bool = False
 
@@ -122,6 +130,58 @@ class TrustEvaluation(Plain):
     def rows(self) -> list[tuple[str, Interval]]:
         """Kind of image → share that is noticed, as a table shows it."""
         return [(one.name, one.share) for one in (*self.left_out_classes, *self.foreign)]
+
+
+NO_SETS = (
+    f"prediction sets at {(1 - ERROR_RATE) * 100:.0f}{NBSP}% need {least_images(ERROR_RATE)} "
+    "independent held-out images"
+)
+"""Why there are none, where too few images are held out."""
+
+
+@dataclass(frozen=True)
+class TrustImages:
+    """What both are measured on.
+
+    Args:
+        trained: of which each class is left out in turn. tested: test images. probabilities: T×C, of `tested`.
+        foreign: kind of picture → its features of the stage.
+    """
+
+    trained: FamiliarImages
+    tested: FamiliarImages
+    probabilities: NDArray[np.float64]
+    foreign: Mapping[str, NDArray[np.floating]] = field(default_factory=dict)
+
+
+def evaluate_trust(
+    familiarity: Familiarity | None,
+    conformal: ConformalSets | None,
+    images: TrustImages,
+    *,
+    classes: Sequence[str],
+    seed: int,
+) -> TrustEvaluation:
+    """Measure both on the test images, on each class left out in turn, and on foreign pictures.
+
+    Args:
+        classes: C names, by label. seed: of the choice of 2,000 training images, where there are more.
+    """
+    tested, groups = images.tested, [str(group) for group in images.tested.groups]
+    found = TrustEvaluation(rate=0.0, reason="") if familiarity is None else _stated(familiarity)
+    if familiarity is not None and familiarity.threshold is not None:
+        (rejected,) = notice(familiarity, {"test": tested.features}, groups)
+        left_out = leave_classes_out(images.trained, classes, rate=familiarity.rate, seed=seed)
+        foreign = notice(familiarity, images.foreign)
+        found = replace(found, false_rejects=rejected.share, left_out_classes=left_out, foreign=foreign)
+    if conformal is not None:
+        sets = measure_sets(conformal, images.probabilities, tested.labels, groups=shared_groups(groups))
+        found = replace(found, sets=sets, error_rate=conformal.error_rate)
+    return found
+
+
+def _stated(familiarity: Familiarity) -> TrustEvaluation:
+    return TrustEvaluation(rate=familiarity.rate, reason=familiarity.reason)
 
 
 def notice(

@@ -5,8 +5,7 @@ Both come from features and scores that are there already; nothing is computed t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,11 +14,10 @@ from scipy.special import softmax
 
 from headstart.classifier.classifier import Classifier
 from headstart.classifier.familiarity import FamiliarImages, Familiarity, fit_familiarity
-from headstart.classifier.trust_evaluation import TrustEvaluation, leave_classes_out, notice
+from headstart.classifier.trust_evaluation import NO_SETS, TrustEvaluation, TrustImages, evaluate_trust
 from headstart.data.dataset import Dataset, Labels
 from headstart.datasets.foreign_images import foreign_images
-from headstart.evaluation.conformal import ERROR_RATE, ConformalSets, fit_conformal, least_images, measure_sets
-from headstart.evaluation.design_effect import shared_groups
+from headstart.evaluation.conformal import ConformalSets, fit_conformal
 from headstart.features.matrix import Features
 from headstart.heads.head import Head
 from headstart.heads.linear_probe import LinearProbe
@@ -77,8 +75,7 @@ def fit_trust(given: TrustInput, recipe: Recipe) -> Trust:
     fitted on the scores that networks of other folds gave.
     """
     conformal = _fit_sets(given)
-    sets = f"prediction sets at {(1 - ERROR_RATE) * 100:.0f}\u00a0%"
-    need = f"{sets} need {least_images(ERROR_RATE)} independent held-out images"
+    need = NO_SETS
     if given.head is not None and not len(given.held_out if given.held_out is not None else ()):
         need += ", and the fine-tuned network was trained on all"
     return Trust(_fit_familiarity(given, recipe), conformal, "" if conformal is not None else need)
@@ -91,30 +88,18 @@ def measure_trust(session: Session, given: TrustInput, trust: Trust, *, model: C
         model: the classifier, with both.
     """
     dataset, recipe, head = given.dataset, session.recipe, model.head
-    test, familiarity, conformal = dataset.indices("test"), trust.familiarity, trust.conformal
-    groups = [str(group) for group in dataset.groups()[test]]
-    noticed: dict[str, Any] = {"rate": recipe.false_rejects, "reason": "the classifier it continues had none"}
-    if familiarity is not None:
-        noticed = {"rate": familiarity.rate, "reason": familiarity.reason}
-    if familiarity is not None and familiarity.threshold is not None:
-        (found,) = notice(familiarity, {"test": given.features.view(test, (given.stage,))}, groups)
-        trained = dataset.indices("train") if given.trained is None else given.trained
-        left_out = leave_classes_out(
-            familiar_images(given, trained), dataset.classes, rate=familiarity.rate, seed=recipe.seed
-        )
-        drawn = notice(familiarity, _foreign_features(session, model, given.stage))
-        noticed |= {"false_rejects": found.share, "left_out_classes": left_out, "foreign": drawn}
-    sets = None
-    if conformal is not None:
-        p = head.probabilities_of(given.features.view(test, head.stages))
-        sets = measure_sets(conformal, p, dataset.labels[test], groups=shared_groups(groups))
-    return TrustEvaluation(
-        **noticed,
-        sets=sets,
-        error_rate=ERROR_RATE if conformal is None else conformal.error_rate,
-        no_sets=trust.no_sets,
-        fine_tuned=given.head is not None,
+    test, familiarity = dataset.indices("test"), trust.familiarity
+    is_measured = familiarity is not None and familiarity.threshold is not None
+    images = TrustImages(
+        familiar_images(given, dataset.indices("train") if given.trained is None else given.trained),
+        familiar_images(given, test),
+        probabilities=head.probabilities_of(given.features.view(test, head.stages)),
+        foreign=_foreign_features(session, model, given.stage) if is_measured else {},
     )
+    found = evaluate_trust(familiarity, trust.conformal, images, classes=dataset.classes, seed=recipe.seed)
+    if familiarity is None:
+        found = replace(found, rate=recipe.false_rejects, reason="the classifier it continues had none")
+    return replace(found, no_sets=trust.no_sets, fine_tuned=given.head is not None)
 
 
 def _foreign_features(session: Session, model: Classifier, stage: str) -> dict[str, NDArray[np.float32]]:

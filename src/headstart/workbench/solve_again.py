@@ -9,7 +9,7 @@ import datetime
 import hashlib
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from headstart.backbones.backbone import Backbone
 from headstart.classifier.card import Card
 from headstart.classifier.classifier import Classifier
 from headstart.classifier.familiarity import FamiliarImages, Familiarity, fit_familiarity
+from headstart.classifier.trust_evaluation import NO_SETS, TrustEvaluation, TrustImages, evaluate_trust
 from headstart.data.finding import Finding
 from headstart.errors import DataError, RunError
 from headstart.evaluation.conformal import ConformalSets, fit_conformal
@@ -156,11 +157,11 @@ def write_again(
         scores=lambda block: head.probabilities_of(rows.features.view(rows.at[block], head.stages)),
     )
     record = {key: run.record[key] for key in _KEPT if key in run.record}
-    findings = (*_earlier(run), done)
-    facts = {"evaluation": solved.evaluation, "data": card.data, "head": solved.probe, "findings": findings}
-    about = {"timings": {}, "versions": card.versions, "created": card.created}
+    findings, trust = (*_earlier(run), done), _measured_trust(solved, seed=int(run.record["recipe"]["seed"]))
+    facts = {"evaluation": solved.evaluation, "trust": trust, "data": card.data, "head": solved.probe}
+    about = {"findings": findings, "timings": {}, "versions": card.versions, "created": card.created}
     write_record(folder, {**record, **facts, **about, **more})
-    write_report(folder / REPORT, _report(run, solved, target=target, findings=findings))
+    write_report(folder / REPORT, replace(_report(run, solved, target=target, findings=findings), trust=trust))
 
 
 def _earlier(run: Run) -> list[Finding]:
@@ -218,14 +219,32 @@ def _trust(
     rows: RunRows, probe: LinearProbe, *, stage: str, recipe: Recipe
 ) -> tuple[Familiarity, ConformalSets | None]:
     """Bank, threshold and prediction sets of these rows alone, as `train` fits them for a head on frozen features."""
-    train, path = rows.indices("train"), probe.path
-    names = [rows.names[i] for i in train]
-    view = rows.features.view(rows.at[train], (stage,))
-    images = FamiliarImages(view, rows.labels[train], rows.groups[train], names)
+    path, images = probe.path, _familiar_images(rows, "train", stage)
     familiarity = fit_familiarity(images, stage=stage, rate=recipe.false_rejects, bank=recipe.bank, seed=recipe.seed)
     p = softmax(path.held_scores / probe.head.temperature, axis=1)
     groups = path.held_groups if path.held_groups is not None else rows.groups[rows.indices("validation")]
     return familiarity, fit_conformal(p, path.held_labels, groups)
+
+
+def _measured_trust(solved: SolvedAgain, *, seed: int) -> TrustEvaluation:
+    """Both on the test images and on each class left out, as `train` measures them; drawn pictures need the network."""
+    rows, model, test = solved.rows, solved.classifier, solved.rows.indices("test")
+    familiarity, head = model.familiarity, model.head
+    stage = model.backbone.spec.stages[-1].name
+    images = TrustImages(
+        _familiar_images(rows, "train", stage),
+        _familiar_images(rows, "test", stage),
+        probabilities=head.probabilities_of(rows.features.view(rows.at[test], head.stages)),
+    )
+    found = evaluate_trust(familiarity, model.conformal, images, classes=rows.classes, seed=seed)
+    return found if model.conformal is not None else replace(found, no_sets=NO_SETS)
+
+
+def _familiar_images(rows: RunRows, split: str, stage: str) -> FamiliarImages:
+    chosen = rows.indices(split)
+    names = [rows.names[i] for i in chosen]
+    view = rows.features.view(rows.at[chosen], (stage,))
+    return FamiliarImages(view, rows.labels[chosen], rows.groups[chosen], names)
 
 
 def _data(run: Run, rows: RunRows) -> dict[str, Any]:
