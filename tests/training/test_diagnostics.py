@@ -175,6 +175,8 @@ def test_no_diagnostic_leaves_a_trace(name: str, tmp_path: Path) -> None:
     before = snapshot(sbs.model, sbs.optimizer)
     with pytest.raises(Exception) if name.startswith("failing") else contextlib.nullcontext():
         made[name]()
+    if sbs.writer is not None:
+        sbs.writer.close()  # its thread would write into a folder that is removed
     after = snapshot(sbs.model, sbs.optimizer)
     assert {key: same(before[key], after[key]) for key in before} == dict.fromkeys(before, True)
 
@@ -276,3 +278,4 @@ def test_inputs_that_tracing_takes_apart_are_refused_in_words(tmp_path: Path) ->
     sbs.set_tensorboard("packed", folder=str(tmp_path))
     with pytest.raises(TrainingError, match="a PackedSequence in the batches"):
         sbs.add_graph()
+    sbs.writer.close()
