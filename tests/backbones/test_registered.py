@@ -113,10 +113,13 @@ def test_a_function_that_makes_no_network_is_named(function: Any, found: str) ->
         REGISTERED.remove("odd")
 
 
-@pytest.mark.parametrize("facts", [{"parameters": "many"}, {"licence": 5}, {"head": 3}, {"gmac": None}])
-def test_facts_of_another_type_are_refused(facts: dict[str, object]) -> None:
-    with pytest.raises(BackboneError, match=rf" as {next(iter(facts))}, found"):
-        register_backbone("odd", preprocess={"size": 32}, **facts)
+@pytest.mark.parametrize(
+    ("fact", "value", "kind"),
+    [("parameters", "many", "float"), ("licence", 5, "str"), ("head", 3, "tuple of str"), ("gmac", None, "float")],
+)
+def test_facts_of_another_type_are_refused(fact: str, value: object, kind: str) -> None:
+    with pytest.raises(BackboneError, match=rf"Expected {kind} as {fact}, found"):
+        register_backbone("odd", preprocess={"size": 32}, **{fact: value})
 
 
 @pytest.mark.slow

@@ -10,6 +10,8 @@ import pytest
 
 import headstart as hs
 from drawn_scenes import save, scene
+from headstart.data.image_index import read_facts
+from headstart.data.images import ImageRules
 from headstart.errors import DataError, RecipeError
 from headstart.workbench.session import Session
 
@@ -96,6 +98,14 @@ def test_labels_counts_and_splits_agree_with_the_folders(photos: Path) -> None:
         for name, count in counts.items():
             assert count == sum(s == split and n == name for s, n in zip(dataset.splits, names, strict=True))
     assert sorted([*dataset.indices("train"), *dataset.indices("test")]) == list(range(48))
+
+
+@pytest.mark.slow
+def test_facts_are_those_of_the_files(photos: Path) -> None:
+    dataset = Session().dataset(photos)
+    files = zip(dataset.contents, dataset.samples, strict=True)
+
+    assert dataset.facts == tuple(read_facts(content, one.path.read_bytes(), ImageRules()) for content, one in files)
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from headstart.backbones.preprocess import Preprocess
 from headstart.backbones.spec import BackboneSpec
 from headstart.errors import BackboneError, HeadstartError, kind_and_line, near
 from headstart.preserve import torch_settings_kept
-from headstart.public_api import fits, public_api
+from headstart.public_api import fits, in_words, public_api
 from headstart.registry import foreign_code
 
 _Function = TypeVar("_Function", bound=Callable[[], "nn.Module | Backbone"])
@@ -87,7 +87,7 @@ def _check_facts(name: str, facts: Mapping[str, object]) -> None:
             )
         if not fits(value, hints[fact]):
             raise BackboneError(
-                expected=f"{kind_and_line(hints[fact])} as {fact}",
+                expected=f"{in_words(hints[fact])} as {fact}",
                 found=f"{value!r} ({type(value).__name__})",
                 where=f"register_backbone({name!r})",
                 hint="help(headstart.backbones.spec.BackboneSpec) says what each field means.",

@@ -168,7 +168,8 @@ def evaluate_trust(
         classes: C names, by label. seed: of the choice of 2,000 training images, where there are more.
     """
     tested, groups = images.tested, [str(group) for group in images.tested.groups]
-    found = TrustEvaluation(rate=0.0, reason="") if familiarity is None else _stated(familiarity)
+    rate, reason = (0.0, "") if familiarity is None else (familiarity.rate, familiarity.reason)
+    found = TrustEvaluation(rate, reason)
     if familiarity is not None and familiarity.threshold is not None:
         (rejected,) = notice(familiarity, {"test": tested.features}, groups)
         left_out = leave_classes_out(images.trained, classes, rate=familiarity.rate, seed=seed)
@@ -178,10 +179,6 @@ def evaluate_trust(
         sets = measure_sets(conformal, images.probabilities, tested.labels, groups=shared_groups(groups))
         found = replace(found, sets=sets, error_rate=conformal.error_rate)
     return found
-
-
-def _stated(familiarity: Familiarity) -> TrustEvaluation:
-    return TrustEvaluation(rate=familiarity.rate, reason=familiarity.reason)
 
 
 def notice(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from headstart.classifier.answers import Answers
 from headstart.classifier.classifier import Classifier
+from headstart.classifier.file import EXPORTED
 from headstart.data.images import BadImage, open_image
 from headstart.errors import ClassifierError
 from headstart.evaluation.conformal import ConformalSets, class_scores
@@ -34,8 +35,6 @@ INT8_TOLERANCE = 0.1
 SAME_PIXELS_TOLERANCE = 1e-4
 # grey levels of a prepared image. Pillow and torchvision differ by 1, with bicubic by 2; one more for other versions
 PIXEL_TOLERANCES = {"nearest": 0, "bilinear": 2, "bicubic": 3}
-
-_FILE = "classifier.onnx"
 
 Images = Mapping[str, Path | bytes]
 """Name → an image file, or the bytes of one."""
@@ -104,7 +103,7 @@ def _answers(file: OnnxClassifier, image: NDArray[np.uint8]) -> dict[str, NDArra
 
 def _unusable(error: ValueError) -> ClassifierError:
     hint = "Make another one: headstart export RUN"
-    return ClassifierError(expected="an ONNX file that answers", found=str(error), where=_FILE, hint=hint)
+    return ClassifierError(expected="an ONNX file that answers", found=str(error), where=EXPORTED, hint=hint)
 
 
 class _Preparation:

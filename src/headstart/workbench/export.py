@@ -11,6 +11,7 @@ from typing import Any
 
 from headstart import runtime
 from headstart.classifier.classifier import Classifier
+from headstart.classifier.file import EXPORTED
 from headstart.data.image_set import scan_unlabelled
 from headstart.engines.onnxruntime_engine import INSTALL, missing_packages
 from headstart.errors import ClassifierError, DataError, RecipeError, RunError, near
@@ -26,7 +27,7 @@ from headstart.workbench.session import Session
 
 FORMATS = ("onnx", "onnx-int8", "openvino", "page")
 INPUTS = ("image", "prepared")
-MODEL, PARITY, PAGE, RUNTIME = "classifier.onnx", "parity.json", "parity.html", "runtime_onnx.py"
+MODEL, PARITY, PAGE, RUNTIME = EXPORTED, "parity.json", "parity.html", "runtime_onnx.py"
 CARD = "classifier.json"  # of a page
 _SERVE = "python -m http.server --bind 127.0.0.1 --directory {}"  # a browser opens no modules from file://
 COMPARED = 64  # images of the user's; with those headstart draws a minute on one core at most
