@@ -23,7 +23,7 @@ from headstart.engines.int8 import (
     quantize,
     similarity_of,
 )
-from headstart.engines.onnxruntime_engine import SessionForward
+from headstart.engines.onnxruntime_engine import SessionForward, exported
 from headstart.errors import BackboneError
 
 onnx = pytest.importorskip("onnx")
@@ -50,6 +50,51 @@ def model_of(backbone: Backbone) -> bytes:
     """The quantised network."""
     assert backbone.low_precision is not None
     return backbone.low_precision.model
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["cifar_resnet20", "mobilenet_v2_035"])
+def test_ranges_and_weights_are_those_of_the_quantiser_that_looks_at_everything(name: str, tmp_path: Path) -> None:
+    """`quantize_static` runs the network without optimisation and keeps the range of every tensor."""
+    from onnxruntime.quantization import QuantType, quantize_static
+    from onnxruntime.quantization.calibrate import CalibrationDataReader
+
+    backbone = made(name)
+    pixels = noise(backbone, 6)
+    found = model_of(quantize(backbone, CalibrationImages(("2f" * 32,), lambda: pixels), cache_folder=tmp_path))
+    graph = onnx.load_from_string(exported(backbone, tmp_path))
+    batches = iter([{graph.graph.input[0].name: pixels.numpy()}])
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc]
+        def get_next(self) -> dict[str, np.ndarray] | None:  # type: ignore[type-arg]
+            return next(batches, None)
+
+    (features,) = [node.name for node in graph.graph.node if node.output[0] == graph.graph.output[0].name]
+    onnx.save(graph, tmp_path / "float32.onnx")
+    quantize_static(
+        tmp_path / "float32.onnx",
+        tmp_path / "int8.onnx",
+        Reader(),
+        per_channel=True,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+        nodes_to_exclude=[features],
+        extra_options={"WeightSymmetric": True},
+    )
+    numbers, expected = numbers_of(found), numbers_of((tmp_path / "int8.onnx").read_bytes())
+    assert numbers.keys() == expected.keys()
+    scales = [key for key in expected if key.endswith("_scale")]
+    assert len(scales) > 40
+    for key in scales:
+        np.testing.assert_allclose(numbers[key], expected[key], rtol=1e-4, err_msg=key)
+    for key in expected.keys() - {*scales}:  # zero points may round the other way, and biases are in steps of scales
+        apart = np.abs(numbers[key].astype(float) - expected[key].astype(float)).max()
+        assert apart <= (1 if expected[key].dtype != np.int32 else 1e-4 * np.abs(expected[key]).max() + 1), key
+
+
+def numbers_of(model: bytes) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
+    """Name → stored numbers of an ONNX model."""
+    return {one.name: onnx.numpy_helper.to_array(one) for one in onnx.load_from_string(model).graph.initializer}
 
 
 @pytest.mark.slow

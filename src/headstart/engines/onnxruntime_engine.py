@@ -111,19 +111,23 @@ class SessionForward:
         return {**vars(self), "_sessions": {}}
 
     def _session(self) -> Any:
-        import onnxruntime
-
         threads = torch.get_num_threads()
         if threads not in self._sessions:
-            options = onnxruntime.SessionOptions()
-            options.intra_op_num_threads = threads
-            options.inter_op_num_threads = 1
-            options.log_severity_level = 3
-            if not runtime.has_vnni():  # the quick int8 kernels overflow: those that do not give the same answers
-                options.add_session_config_entry("session.x64quantprecision", "1")
-            providers = ["CPUExecutionProvider"]
-            self._sessions[threads] = onnxruntime.InferenceSession(self._model, options, providers=providers)
+            self._sessions[threads] = new_session(self._model)
         return self._sessions[threads]
+
+
+def new_session(model: bytes | str) -> Any:
+    """onnxruntime's session for an ONNX model or the path of one, on the CPU, on as many threads as torch uses now."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    if not runtime.has_vnni():  # the quick int8 kernels overflow: those that do not give the same answers
+        options.add_session_config_entry("session.x64quantprecision", "1")
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def export_path(backbone: Backbone, cache_folder: Path) -> Path:
