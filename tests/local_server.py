@@ -16,7 +16,9 @@ class Server:
         codes_of: path → status that it always answers with.
         asked: path and Range of every request.
         promises: bytes announced beyond those there are; may be negative.
+        length: what it says instead of the file's length.
         shift: bytes by which a range begins elsewhere than asked for.
+        unasked: where each of the next answers begins, whatever was asked for.
         halts: for each of the next answers, an event that it waits for after its first half.
         tag: the ETag of every file; empty: none.
     """
@@ -31,7 +33,9 @@ class Server:
         self.heeds_if_range = True
         self.says_length = True
         self.promises = 0
+        self.length = ""
         self.shift = 0
+        self.unasked: list[int] = []
         self.halts: list[threading.Event] = []
         self.tag = ""
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -68,6 +72,8 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
             if server.heeds_if_range and wanted is not None and wanted != server.tag:
                 asked = None
             start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and server.knows_ranges else 0
+            if server.unasked:
+                start = server.unasked.pop(0)
             if start >= len(body) > 0:
                 self.send_error(416)
                 return
@@ -83,7 +89,7 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
             if server.tag:
                 self.send_header("ETag", server.tag)
             if server.says_length:
-                self.send_header("Content-Length", str(len(rest) + server.promises))
+                self.send_header("Content-Length", server.length or str(len(rest) + server.promises))
             self.end_headers()
             sent = rest[: server.breaks.pop(0)] if server.breaks else rest
             with contextlib.suppress(OSError):  # the other side may hang up

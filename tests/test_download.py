@@ -134,6 +134,18 @@ def test_a_piece_that_begins_elsewhere_than_asked_for_is_not_joined(server: Serv
     assert fetch().read_bytes() == BODY
 
 
+def test_a_piece_that_nobody_asked_for_is_not_the_file(server: Server, fetch: Callable[..., Path]) -> None:
+    server.unasked = [1000]
+
+    assert fetch().read_bytes() == BODY
+
+
+def test_a_length_that_is_no_number_is_not_believed(server: Server, fetch: Callable[..., Path]) -> None:
+    server.length = "\u00b2"  # a digit, for Python, of which no number can be made
+
+    assert fetch().read_bytes() == BODY
+
+
 def test_a_connection_that_breaks_often_but_brings_bytes_is_followed_to_the_end(
     server: Server, fetch: Callable[..., Path]
 ) -> None:
@@ -158,7 +170,14 @@ def test_a_part_longer_than_the_file_is_thrown_away(server: Server, fetch: Calla
 
 @pytest.mark.parametrize(
     ("code", "reason"),
-    [(401, "requires a login"), (403, "denies access"), (404, "no such file"), (410, "removed"), (418, "refuses")],
+    [
+        (401, "requires a login"),
+        (403, "denies access"),
+        (404, "no such file"),
+        (410, "removed"),
+        (418, "refuses"),
+        (302, "leads on"),
+    ],
 )
 def test_a_refusal_is_reported_at_once(
     server: Server, fetch: Callable[..., Path], tmp_path: Path, code: int, reason: str

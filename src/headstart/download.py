@@ -40,6 +40,7 @@ _REASONS = {
     404: "there is no such file on the server",
     410: "the file has been removed",
     429: "the server asks to wait",
+    **dict.fromkeys((300, 301, 302, 303, 307, 308), "the server leads on in a circle, or to no usable address"),
 }
 
 
@@ -275,14 +276,14 @@ def _request(task: _Task, had: int) -> urllib.request.Request:
 def _read_answer(response: http.client.HTTPResponse, had: int, task: _Task) -> _Answer:
     start = had if response.status == 206 else 0  # 200: the server ignores ranges, or has another version
     tag = response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
-    if start:
+    if response.status == 206:  # also where none was asked for
         _check_piece(response, start, tag, task=task)
     elif tag and not tag.startswith("W/"):  # a weak tag does not promise the same bytes
         task.tag.write_text(tag, encoding="utf-8")
     else:
         task.tag.unlink(missing_ok=True)
     announced = response.headers.get("Content-Length", "")
-    total = start + int(announced) if announced.isdigit() else 0
+    total = start + int(announced) if announced.isascii() and announced.isdigit() else 0  # ² is a digit, too
     if total > task.limits.most_bytes:
         raise task.error(f"{total} bytes", expected=f"a file of at most {task.limits.most_bytes} bytes")
     return _Answer(start, total)

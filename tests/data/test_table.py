@@ -187,6 +187,16 @@ def test_a_path_without_suffix_or_folder_leads_to_the_only_image_it_can_mean(fol
     assert (note.kind, note.severity, note.names) == ("completed-path", "note", (rows[0].name,))
 
 
+def test_paths_of_another_machine_are_read_below_the_folder_and_that_is_said(folder: Path) -> None:
+    rows, (note, missing) = read(
+        folder, "path,label\nC:\\me\\set\\1.jpg,cat\nC:\\me\\set\\sub\\3.jpg,dog\nC:\\me\\set\\9.jpg,dog\n"
+    )
+
+    assert [(row.name, row.label) for row in rows] == [("1.jpg", "cat"), ("sub/3.jpg", "dog")]
+    assert note.message == "Paths begin with C:/me/set/, which is not here; they are read below the table's folder."
+    assert missing.message == "Line 4 names a file that does not exist: 9.jpg."
+
+
 def test_a_path_that_can_mean_two_images_names_both(folder: Path) -> None:
     (folder / "sub" / "1.png").write_bytes(b"image")
 

@@ -286,6 +286,28 @@ def test_a_web_page_instead_of_an_archive_is_named(server: Server, fetch: Fetch,
 
 
 @pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b'{"error": "rate limit"}', "JSON.*Open the address in a browser"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "a pointer of Git LFS.*download button"),
+        (b"", "an empty file.*try again"),
+        (b"\xff\xd8\xff\xe0\0\x10JFIF", "a single image.*a folder of images for each class"),
+        (zipped({}), "a zip without any file.*with images inside"),
+        (b"just a text", r"11 bytes that begin with b'just a t'.*the file itself"),
+    ],
+)
+def test_what_is_no_archive_is_called_what_it_is(
+    server: Server, fetch: Fetch, tmp_path: Path, content: bytes, found: str
+) -> None:
+    server.files["set.zip"] = content
+
+    with pytest.raises(DataError, match=f"a zip or tar archive, found {found}"):
+        fetch("set.zip")
+
+    assert list((tmp_path / "data").iterdir()) == []
+
+
+@pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
         ("up", zipped({"cat/1.png": b"1", "../evil.png": b"2"}), "stay inside"),

@@ -133,6 +133,10 @@ class _TableReader:
     def rows(self, cells: Cells) -> list[TableRow]:
         """All lines, usable or not."""
         splits = self._splits(cells)
+        start = self.paths.drop_foreign_start(_cell(row, self.columns.path) for _, row in cells)
+        if start:
+            message = f"Paths begin with {as_text(start)}, which is not here; they are read below the table's folder."
+            self.findings.append(Finding("foreign-paths", "note", message, detail={"start": start}))
         rows = []
         for line, row in cells:
             written = _cell(row, self.columns.path)
@@ -200,10 +204,10 @@ class _TableReader:
 
     def _report(self) -> None:
         if self._completed:
-            names = tuple(self._completed.values())
+            names = tuple(dict.fromkeys(self._completed.values()))  # lines may repeat each other
             message = (
-                f"{counted(len(names), 'image')} found below the table's folder by the end of the path, or with a "
-                f"suffix that the table does not write: {listed(names, FEW_NAMES)}."
+                f"{counted(len(names), 'image')} found below the table's folder by the end of the path, with a "
+                f"suffix that the table does not write, or with other capitals: {listed(names, FEW_NAMES)}."
             )
             detail: dict[str, Any] = {"count": len(names)}
             self.findings.append(Finding("completed-path", "note", message, names[:SCAN_NAMED], detail=detail))

@@ -6,15 +6,20 @@ In: a path as a cell has it. Out: the file, and how it was found.
 from __future__ import annotations
 
 import os
+import posixpath
 import re
 from collections import defaultdict
+from collections.abc import Iterable
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from urllib.parse import unquote
 
 from headstart.data.folder_scan import IMAGE_SUFFIXES, exists, read_tree
 
 _LOCAL = re.compile(r"file:(?://(?:localhost)?(?=/))?", re.IGNORECASE)  # RFC 8089
+_ABSOLUTE = re.compile(r"(?:[a-z]:)?/", re.IGNORECASE)  # of this system or another; backslashes are turned before
+_LOOKED_AT = 1000  # cells whose files are looked for to find out what a start means
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://|data:", re.IGNORECASE)  # two letters at least: C:\\ is a drive
 
 
@@ -27,12 +32,38 @@ class TablePaths:
 
     def __init__(self, folder: Path) -> None:
         self.folder = plain_path(folder)
+        self._foreign_start = ""
+
+    def drop_foreign_start(self, cells: Iterable[str]) -> str:
+        """Read the absolute paths of another machine below the table's folder, and say how they began there.
+
+        `/content/drive/photos/a/1.jpg` becomes `a/1.jpg` where all absolute cells begin with `/content/drive/photos/`,
+        none of them is a file, and files are there without that start, or without one of the folders above it. Where
+        two such starts lead to files, it stays open which is meant, and nothing is dropped: ''.
+        """
+        absolute = list(islice((turned(cell) for cell in cells if _ABSOLUTE.match(turned(cell))), _LOOKED_AT))
+        if not absolute or any(is_file(self.written(cell)) for cell in absolute):
+            return ""
+        try:
+            start = posixpath.commonpath([posixpath.dirname(cell) for cell in absolute])
+        except ValueError:  # some with a drive, some without
+            return ""
+        found = []
+        while start:
+            begins = start.rstrip("/") + "/"
+            if any(is_file(self.folder / cell.removeprefix(begins)) for cell in absolute):
+                found.append(begins)
+            start = posixpath.dirname(start) if start != posixpath.dirname(start) else ""
+        self._foreign_start = found[0] if len(found) == 1 else ""
+        return self._foreign_start
 
     def written(self, cell: str) -> Path:
         """The path that a cell names, whether or not it is there.
 
         Backslashes are tried as separators, `%20` as addresses write a space; `file:` addresses are paths.
         """
+        if self._foreign_start and turned(cell).startswith(self._foreign_start):
+            return plain_path(self.folder / turned(cell).removeprefix(self._foreign_start).replace("\0", ""))
         local = _LOCAL.match(cell)
         path = plain_path(self.folder / (unquote(cell[local.end() :]) if local else cell.replace("\0", "")))
         for other in (cell.replace("\\", "/"), unquote(cell)):
@@ -47,29 +78,37 @@ class TablePaths:
         return bool(cell) and (is_file(path) or len(self.meant(path)) == 1)
 
     def meant(self, path: Path) -> tuple[Path, ...]:
-        """Images below the folder whose path ends as the missing one does, with any suffix where that has none."""
+        """Images below the folder whose path ends as the missing one does, with any suffix where that has none.
+
+        Capitals count, unless there is none with the same.
+        """
         if not path.is_relative_to(self.folder) or path == self.folder:
             return ()
         steps = path.relative_to(self.folder).as_posix()
-        found = self._by_end.get(path.name, ())
-        # `a.b` may be a whole name or one without its suffix; the files know which
-        return tuple(
-            sorted(
-                self.folder / name
-                for name in found
-                if ("/" + name).endswith("/" + steps) or ("/" + os.path.splitext(name)[0]).endswith("/" + steps)  # noqa: PTH122  # posix text, not a path of this system
-            )
-        )
+        names = self._by_end.get(path.name.casefold(), ())
+        same = [name for name in names if _ends(name, steps)]
+        same = same or [name for name in names if _ends(name.casefold(), steps.casefold())]
+        return tuple(sorted(self.folder / name for name in same))
 
     @cached_property
     def _by_end(self) -> dict[str, list[str]]:
-        """Images below the folder by their name, with and without the suffix."""
+        """Images below the folder by their name in small letters, with and without the suffix."""
         found: dict[str, list[str]] = defaultdict(list)
         for name in read_tree(self.folder, IMAGE_SUFFIXES).images:
-            last = name.rpartition("/")[2]
-            for key in {last, os.path.splitext(last)[0]}:  # noqa: PTH122
+            last = name.rpartition("/")[2].casefold()
+            for key in {last, os.path.splitext(last)[0]}:  # noqa: PTH122  # posix text, not a path of this system
                 found[key].append(name)
         return found
+
+
+def turned(cell: str) -> str:
+    """A cell with the separators of this system where it has those of Windows."""
+    return cell.replace("\\", "/")
+
+
+def _ends(name: str, steps: str) -> bool:
+    """`a.b` may be a whole name or one without its suffix; the files know which."""
+    return ("/" + name).endswith("/" + steps) or ("/" + os.path.splitext(name)[0]).endswith("/" + steps)  # noqa: PTH122
 
 
 def path_fault(cell: str, path: Path) -> str | None:

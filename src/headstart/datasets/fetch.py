@@ -26,6 +26,14 @@ Progress = Callable[[str, int, int], None]
 
 MAX_BYTES = 20_000_000_000
 """Default limit of an archive, and of its files; larger data sets need `max_gb`."""
+_IMAGE = ("a single image", "Give the address of an archive with a folder of images for each class.")
+_NO_ARCHIVES = {  # first bytes in small letters → what it is, and what to do
+    b"version https://git-lfs": ("a pointer of Git LFS", "Give the address that the download button of that page has."),
+    b"pk\5\6": ("a zip without any file", "Give the address of an archive with images inside."),
+    b"{": ("JSON, as servers answer", "Open the address in a browser and read what the server says."),
+    b"\xff\xd8\xff": _IMAGE,
+    b"\x89png": _IMAGE,
+}
 _TRIES = 4  # of the only address; with mirrors two are enough, the next one is quicker than a long wait
 
 
@@ -152,14 +160,22 @@ def _check_is_archive(file: Path, url: str) -> None:
         head = opened.read(512)
     if begins_like_archive(head):
         return
-    is_page = b"<html" in head.lower() or b"<!doctype" in head.lower()
+    size = file.stat().st_size
     file.unlink()
-    raise DataError(
-        expected="a zip or tar archive",
-        found="a web page" if is_page else f"{len(head)} bytes or more that begin with {as_text(str(head[:8]))}",
-        where=url,
-        hint="Give the address of the file itself; the page may require a login first." if is_page else "",
-    )
+    found, hint = _no_archive(head, size)
+    raise DataError(expected="a zip or tar archive", found=found, where=url, hint=hint)
+
+
+def _no_archive(head: bytes, size: int) -> tuple[str, str]:
+    """What a downloaded file is that does not begin as an archive, and what to do."""
+    text = head.lstrip().lower()
+    if b"<html" in text or b"<!doctype" in text:
+        return "a web page", "Give the address of the file itself; the page may require a login first."
+    known = next((said for start, said in _NO_ARCHIVES.items() if text.startswith(start)), None)
+    if known:
+        return known
+    found = f"{size:,} bytes that begin with {as_text(str(head[:8]))}" if size else "an empty file"
+    return found, "Give the address of the file itself, or try again later."
 
 
 def _file_name(url: str) -> str:
