@@ -83,6 +83,21 @@ def test_a_file_that_changed_is_read_again_and_the_others_are_not(
     assert after[1].pixels != before[1].pixels
 
 
+def test_other_bytes_of_the_same_size_and_time_are_noticed(folder: Path, tmp_path: Path) -> None:
+    """As they come out of an archive whose times are all alike; the system's own time of change tells."""
+    path = save(folder / "3.bmp", scene(3, (48, 40)))
+    before, status = facts_in(tmp_path / "index", folder), path.stat()
+    while path.stat().st_ctime_ns == status.st_ctime_ns:  # clocks of file systems tick a few hundred times a second
+        save(path, scene(4, (48, 40)))
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+    after = facts_in(tmp_path / "index", folder)
+
+    assert after[:3] == before[:3]
+    assert (after[3].content, after[3].pixels) != (before[3].content, before[3].pixels)
+    assert after[3].content == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def test_a_touched_or_moved_file_is_hashed_and_not_decoded(folder: Path, tmp_path: Path, opened: list[str]) -> None:
     before = facts_in(tmp_path / "index", folder)
     opened.clear()
@@ -93,9 +108,12 @@ def test_a_touched_or_moved_file_is_hashed_and_not_decoded(folder: Path, tmp_pat
     assert sorted(opened) == ["0.png", "1b.png"]
 
 
-def test_verify_hashes_every_file_and_notices_what_time_and_size_hide(
-    folder: Path, tmp_path: Path, opened: list[str]
+def test_verify_hashes_every_file_and_notices_what_times_and_size_hide(
+    folder: Path, tmp_path: Path, opened: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """As on a system whose time of change is that of creation."""
+    key = content._file_key
+    monkeypatch.setattr(content, "_file_key", lambda path: key(path)._replace(ctime_ns=0))  # type: ignore[union-attr]
     path = save(folder / "3.bmp", scene(3, (48, 40)))
     facts_in(tmp_path / "index", folder)
     status = path.stat()

@@ -16,9 +16,11 @@ from typing import Any, NamedTuple, TypeVar
 
 from headstart.data.finding import Finding
 
-_SCHEMA = 1  # raise when a table changes; other numbers are other files, so old and new versions live side by side
+_SCHEMA = 2  # raise when a table changes; other numbers are other files, so old and new versions live side by side
 _TABLES = """
-CREATE TABLE IF NOT EXISTS files (path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, content TEXT, seal BLOB);
+CREATE TABLE IF NOT EXISTS files (
+    path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, ctime_ns INTEGER, content TEXT, seal BLOB
+);
 CREATE TABLE IF NOT EXISTS facts (content TEXT, reader TEXT, packed BLOB, seal BLOB, PRIMARY KEY (content, reader));
 """
 _WAIT_S = 60.0  # for another process's transaction, which takes milliseconds
@@ -27,15 +29,20 @@ _T = TypeVar("_T")
 
 
 class FileKey(NamedTuple):
-    """What identifies a file without reading it: path as the system's bytes, size in bytes, time of change in ns."""
+    """What identifies a file without reading it: path as the system's bytes, size in bytes, times of change in ns.
+
+    Two times, since programs set the first one: unpacked again from an archive whose times are all alike, another
+    image of as many bytes has the same. The second one is the system's (on Windows it is that of creation).
+    """
 
     path: bytes
     size: int
     mtime_ns: int
+    ctime_ns: int
 
 
 class FactStore:
-    """(path, size, time) → content, and (content, reader) → packed facts; safe from several threads and processes."""
+    """(path, size, times) → content, and (content, reader) → packed facts; safe from several threads and processes."""
 
     def __init__(self, folder: Path) -> None:
         self.findings: tuple[Finding, ...] = ()
@@ -73,9 +80,9 @@ class FactStore:
             self._connection.executemany("DELETE FROM facts WHERE content = ?", contents)
 
     def _contents(self, keys: Sequence[FileKey]) -> dict[FileKey, str]:
-        query = "SELECT path, size, mtime_ns, content, seal FROM files WHERE path IN ({})"
+        query = "SELECT path, size, mtime_ns, ctime_ns, content, seal FROM files WHERE path IN ({})"
         rows = self._select(query, [key.path for key in keys])
-        return {FileKey(*row[:3]): str(row[3]) for row in rows if row[4] == _seal(*row[:4])}
+        return {FileKey(*row[:4]): str(row[4]) for row in rows if row[5] == _seal(*row[:5])}
 
     def _facts(self, contents: Sequence[str], reader: str) -> dict[str, bytes]:
         query = "SELECT content, packed, seal FROM facts WHERE content IN ({}) AND reader = ?"
@@ -90,7 +97,7 @@ class FactStore:
 
     def _insert(self, files: Sequence[tuple[object, ...]], facts: Sequence[tuple[object, ...]]) -> None:
         with self._connection:  # one transaction; rolled back when it fails
-            self._connection.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", files)
+            self._connection.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", files)
             self._connection.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?)", facts)
 
     def _guarded(self, action: Callable[[], _T | None]) -> _T | None:
@@ -135,7 +142,7 @@ def _connect(name: str) -> sqlite3.Connection:
     try:
         connection.execute("PRAGMA synchronous = NORMAL")  # with a rollback journal, not WAL: for network folders
         connection.executescript(_TABLES)
-        connection.execute("SELECT path, size, mtime_ns, content, seal FROM files LIMIT 1").fetchone()
+        connection.execute("SELECT path, size, mtime_ns, ctime_ns, content, seal FROM files LIMIT 1").fetchone()
         connection.execute("SELECT content, reader, packed, seal FROM facts LIMIT 1").fetchone()
     except sqlite3.Error:
         connection.close()

@@ -253,7 +253,7 @@ def _file_key(path: Path) -> FileKey | None:
         status = path.stat()  # before the bytes are read: a file that changes meanwhile will not match next time
     except (OSError, ValueError):
         return None
-    return FileKey(os.fsencode(path.absolute()), status.st_size, status.st_mtime_ns)
+    return FileKey(os.fsencode(path.absolute()), status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 def with_suffix_notes(facts: ImageFacts, path: Path) -> ImageFacts:

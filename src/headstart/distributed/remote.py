@@ -52,17 +52,17 @@ def open_url(url: str) -> Iterator[IO[bytes]]:
 
 
 def identity(url: str, *, verify: bool = False) -> str:
-    """What a file or address is now, in words that change when it does: path, size, time, or what its store states.
+    """What a file or address is now, in words that change when it does: path, size, times, or what its store states.
 
     Args:
-        verify: of a file, its bytes instead of its time, which may stay when it changes.
+        verify: of a file, its bytes instead of its times, which may change when it does not, or stay when it does.
     """
     if not is_url(url):
         try:
             found = os.stat(url)  # noqa: PTH116  # an absolute or relative path as it stands
         except (OSError, ValueError):
             return f"{url} missing"
-        now = f"{found.st_size} {found.st_mtime_ns}"
+        now = f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"  # programs set the first of the times
         return f"{Path(url).absolute()} {_hash_of(Path(url)) or now if verify else now}"
     system, path = _system(url)
     with _reached(url):

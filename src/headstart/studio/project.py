@@ -363,7 +363,7 @@ def _snapshot(folder: Path, samples: Sequence[Sample], *, base: str, editable: s
     for sample, burst in zip(samples, bursts, strict=True):
         place = sample.path.relative_to(folder).as_posix()
         status = sample.path.stat() if sample.path.exists() else None
-        version = f"{status.st_mtime_ns:x}-{status.st_size:x}" if status else ""
+        version = f"{status.st_mtime_ns:x}-{status.st_ctime_ns:x}-{status.st_size:x}" if status else ""
         pictures.append(Picture(_id(place), place, sample, burst=burst, version=version))
         if sample.label is not None and sample.split in (None, "train"):
             folders.setdefault(sample.label, _class_folder(place, sample.label, base))
