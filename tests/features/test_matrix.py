@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,44 @@ def test_pages_that_are_let_go_of_lose_nothing(tmp_path: Path) -> None:
     np.testing.assert_array_equal(features.view(np.arange(300), ("a", "b"), unit=False).array()[7], 5.0)
     np.testing.assert_array_equal(features["b"][8:], rows[8:, 2:])
     make().release()  # of an array in memory there is nothing to let go of
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
+def test_scattered_rows_of_a_mapped_file_bring_little_of_it_into_memory(tmp_path: Path) -> None:
+    """600 of 60,000 rows, 240 MB: read all at once, most of the file's pages come along."""
+    rng = np.random.default_rng(0)
+    shape = (60_000, 1_000)
+    written = np.memmap(tmp_path / "rows", np.float32, "w+", shape=shape)
+    written[:] = np.arange(shape[0], dtype=np.float32)[:, None]
+    written.flush()
+    del written
+    features = Features(np.memmap(tmp_path / "rows", np.float32, "r", shape=shape), {"x": (0, 1_000)}, (), ())
+    chosen, before = rng.permutation(shape[0])[:600], resident()
+    expected = features.matrix[chosen]
+    at_once, pages = resident() - before, list[int]()
+    features.release()
+    before = resident()
+    release = Features.release
+
+    def watched(self: Features) -> None:
+        pages.append(resident())
+        release(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Features, "release", watched)
+        found = features.take(chosen)
+
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(found[:, 0], chosen)
+    assert max(pages) - before < at_once / 2  # 40 to 210 MB, by the file system
+    np.testing.assert_array_equal(features.take(np.arange(5, 9)), features.matrix[5:9])
+    assert features.take(np.arange(0)).shape == (0, 1_000)
+
+
+def resident() -> int:
+    """Bytes of this process that are in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE
 
 
 def test_features_show_their_shape_and_stages_and_not_each_name() -> None:

@@ -17,6 +17,7 @@ from headstart.wording import counted
 
 Rows = NDArray[np.float32]
 
+_SCATTERED_ROWS = 32  # of a mapped file at once: touching one row brings up to 0.6 MB around it into memory
 BLOCK_ROWS = 1024  # rows a solver reads at once: 8 MB in float64 at D = 1,000, and several times that while it works
 
 
@@ -63,6 +64,19 @@ class Features:
         slices = dict(zip(stages, zip([0, *ends[:-1]], ends, strict=True), strict=True))
         return replace(self, matrix=np.concatenate(columns, axis=1), slices=slices)
 
+    def take(self, indices: NDArray[np.int64]) -> Rows:
+        """n×D float32, a copy of some rows; of a mapped file little more than these is in memory at any time."""
+        n = len(indices)
+        if not (n and isinstance(self.matrix, np.memmap) and int(np.ptp(indices)) > 4 * n):  # side by side, or nearly
+            rows = np.asarray(self.matrix[indices])
+            self.release()
+            return rows
+        found = np.empty((n, self.matrix.shape[1]), dtype=self.matrix.dtype)
+        for begin in range(0, n, _SCATTERED_ROWS):
+            found[begin : begin + _SCATTERED_ROWS] = self.matrix[indices[begin : begin + _SCATTERED_ROWS]]
+            self.release()
+        return found
+
     def release(self) -> None:
         """Let go of the pages of a mapped file that were read or written: they are in the system's cache, not here."""
         shared = isinstance(self.matrix, np.memmap) and self.matrix.mode in ("r", "r+")
@@ -100,8 +114,7 @@ class FeatureView:
             starts: rows at which a block may begin (runs that must not be split); None allows every row.
         """
         for begin, end in _cuts(len(self.indices), starts):
-            rows = self.features.matrix[self.indices[begin:end]]
-            self.features.release()
+            rows = self.features.take(self.indices[begin:end])
             stages = [rows[:, slice(*self.features.slices[stage])] for stage in self.stages]
             yield slice(begin, end), scale_stages(stages) if self.unit else join_stages(stages)
 
@@ -109,8 +122,7 @@ class FeatureView:
         """N×D float32, its stages side by side as they are stored."""
         found = np.empty(self.shape, dtype=np.float32)
         for begin, end in _cuts(len(self.indices), None):
-            rows = self.features.matrix[self.indices[begin:end]]
-            self.features.release()
+            rows = self.features.take(self.indices[begin:end])
             stages = [rows[:, slice(*self.features.slices[stage])] for stage in self.stages]
             found[begin:end] = np.concatenate(stages, axis=1)
         return found

@@ -112,7 +112,7 @@ class RunRows:
             splits=some(self.splits),
             features=replace(
                 self.features,
-                matrix=np.asarray(self.features.matrix[self.at[chosen]]),
+                matrix=self.features.take(self.at[chosen]),
                 names=names,
                 contents=contents,
             ),
