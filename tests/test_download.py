@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -212,6 +213,36 @@ def test_another_file_than_promised_is_not_kept(fetch: Callable[..., Path], tmp_
         fetch(sha256="0" * 64)
 
     assert _left(tmp_path) == []
+
+
+def test_what_has_come_is_reported_before_the_next_piece(server: Server, fetch: Callable[..., Path]) -> None:
+    server.files["weights.pth"], halt = BODY[:1000], threading.Event()
+    server.halts, calls = [halt], list[int]()
+
+    def progress(done: int, total: int) -> None:
+        calls.append(done)
+        halt.set()
+
+    fetch(progress=progress)
+
+    assert calls == [500, 1000]
+
+
+def test_an_answer_that_is_not_http_is_not_printed(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def answer() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    taken, _ = listening.accept()
+                    with taken:
+                        taken.recv(1000)
+                        taken.sendall(b"PK\x03\x04" + bytes(range(256)))
+
+        threading.Thread(target=answer, daemon=True).start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/set.zip"
+        with pytest.raises(DownloadError, match=r"no answer: its first line is not of HTTP \(2 tries\)"):
+            download(url, tmp_path / "set.zip", limits=DownloadLimits(pause=0.0, tries=2))
 
 
 @pytest.mark.slow

@@ -258,7 +258,9 @@ def _fetch(task: _Task) -> None:
     except (ValueError, http.client.InvalidURL) as error:
         raise task.error(f"an address that cannot be used ({error})") from error
     except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
-        raise _BrokenError(f"no answer: {getattr(error, 'reason', error)}") from error
+        is_foreign = isinstance(error, http.client.BadStatusLine) and not isinstance(error, ConnectionError)
+        reason = "its first line is not of HTTP" if is_foreign else getattr(error, "reason", error)
+        raise _BrokenError(f"no answer: {reason}") from error  # that line may be the bytes of a file
     if answer.total and task.have != answer.total:
         raise _BrokenError(f"{task.have} of {answer.total} bytes")
 
@@ -312,7 +314,7 @@ def _check_disk(task: _Task, answer: _Answer) -> None:
 
 def _copy(response: http.client.HTTPResponse, file: FileIO, answer: _Answer, *, task: _Task) -> None:
     done = answer.start
-    while block := response.read(_BLOCK):
+    while block := response.read1(_BLOCK):  # what has come, so that a slow server is seen to be slow
         with _own_disk(task.part.parent):
             rest = memoryview(block)
             while rest:

@@ -31,7 +31,8 @@ def test_rows_without_a_label_are_left_out_and_said() -> None:
      ([("0", None), ("0.0", None), ("1", None)], "two-spellings", "row 2 '0.0'"),
      ([("a", "train"), ("b", "tset")], "unknown-split", "'tset' of 1 image: 1.png"),
      ([("a", "train"), ("b", "train"), ("a", None)], "partial-split", "none of 1 image: 2.png"),
-     ([("a", None), ("a", None)], "few-classes", "at least 2 classes")],
+     ([("a", None), ("a", None)], "few-classes", r"at least 2 classes with images, found 1 \('a'\)\."),
+     ([("a", "train"), ("b", "test")], "few-classes", r"to train on, found 1 \('a'\), and in other splits alone 'b'")],
 )  # fmt: skip
 def test_what_stops_a_csv_stops_these(rows: list[tuple[str | None, str | None]], kind: str, words: str) -> None:
     (finding,) = [one for one in checked(rows).findings if one.stops_training]

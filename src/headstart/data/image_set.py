@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -308,7 +308,8 @@ def find_classes(
     there = tuple(sorted(_trained(samples) or _labels(samples)))
     findings = [*earlier, *_not_listed(samples, listed_classes)]
     if not any(finding.stops_training for finding in findings):
-        findings = [*findings, *_too_few(there, findings, least=least, hint=hint)]
+        others = _labels(samples) - {*there}
+        findings = [*findings, *_too_few(there, others, findings, least=least, hint=hint)]
     return listed_classes or there, findings
 
 
@@ -329,15 +330,20 @@ def _trained(samples: Sequence[Sample]) -> set[str]:
     return {sample.label or "" for sample in samples if sample.split in (None, "train")}
 
 
-def _too_few(classes: Sequence[str], findings: Sequence[Finding], *, least: int, hint: str) -> list[Finding]:
+def _too_few(
+    classes: Sequence[str], others: Set[str], findings: Sequence[Finding], *, least: int, hint: str
+) -> list[Finding]:  # others: classes without an image to train on
     if len(classes) >= least:
         return []
     messages = " ".join(finding.message for finding in findings)
     if not classes:
         found = f"none. {messages or 'an empty folder'}"
         return [stopping("no-labels", expected="images in class folders", found=found, hint=hint)]
-    found = f"{len(classes)} ({', '.join(map(repr, classes))}). {messages}".rstrip()
-    return [stopping("few-classes", expected=f"at least {least} classes with images", found=found, hint=hint)]
+    found = f"{len(classes)} ({', '.join(map(repr, classes))})"
+    if others:
+        found += f", and in other splits alone {', '.join(map(repr, sorted(others)))}"
+    expected = f"at least {least} classes with images{' to train on' if others else ''}"
+    return [stopping("few-classes", expected=expected, found=f"{found}. {messages}".rstrip(), hint=hint)]
 
 
 def _not_listed(samples: Sequence[Sample], classes: tuple[str, ...]) -> list[Finding]:

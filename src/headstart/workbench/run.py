@@ -142,10 +142,10 @@ class Run:
         path = self.folder / PREDICTIONS
         try:
             text = read_text(path)
-            rows = self._rows(text)
             found = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
             if self.record.get(_SUMS[PREDICTIONS], found) != found:  # older runs have none
                 raise Untrusted(f"another file than the run wrote: its checksum is not the one in {RECORD}")
+            rows = self._rows(text)
         except (OSError, ValueError, csv.Error) as error:
             raise RunError(
                 expected="the predictions of a run",
