@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import headstart as hs
+from headstart.backbones.flip_tta import FlipTTA
 from headstart.classifier.classifier import Classifier
 from headstart.data.images import ImageRules
 from headstart.distributed.engine import Cluster
@@ -38,6 +39,23 @@ def test_a_network_travels_as_a_file_and_features_are_found_again(photos: Path, 
     changed.set_image_size(64)
     third, _ = job.features(changed, "eager")
     assert third.resumed == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("unit", [True, False])
+def test_a_network_that_averages_over_flips_travels_as_one(unit: bool, photos: Path, tmp_path: Path) -> None:
+    session = Session()
+    job = ClusterJob(session, Cluster(shards=tmp_path), InlineEngine(), source_of(session, str(photos)), ImageRules())
+    plain, flipped = hs.load_backbone("embedded"), hs.load_backbone("embedded")
+    flipped.flip_tta = FlipTTA(flipped.widths, unit)
+    pixels = torch.rand(2, 3, plain.preprocess.crop, plain.preprocess.crop)
+
+    carried = Classifier.load(job._carry(flipped)).backbone
+
+    assert carried.flip_tta == flipped.flip_tta
+    assert torch.equal(carried.features(pixels), flipped.features(pixels))
+    job.features(plain, "eager")
+    assert job.features(flipped, "eager")[0].resumed == 0  # the features of the plain one are others
 
 
 @pytest.mark.slow

@@ -126,8 +126,9 @@ class ClusterJob:
         folder = make_folder(self.cluster.folder)
         path = folder / f"network-{ShardFiles(folder, _network(backbone)).folder.name}.safetensors"
         if not _is_whole(path):
-            stage = backbone.stages[-1]
-            head = Head("ridge", (stage,), np.zeros((backbone.widths[-1], 2)), np.zeros(2), temperature=1.0)
+            stage, flips = backbone.stages[-1], backbone.flip_tta
+            head = Head("ridge", (stage,), np.zeros((backbone.widths[-1], 2)), np.zeros(2), temperature=1.0,
+                        unit=flips is None or flips.unit, flip_tta=flips is not None)  # fmt: skip
             card = Card.of(backbone, head, ("a", "b"), background=self.rules.background, bit_depth=self.rules.bit_depth)
             Classifier(backbone, head, card).save(path)
         return path
@@ -150,6 +151,9 @@ def _network(backbone: Backbone) -> dict[str, object]:
         "weights": backbone.fingerprint,
         "preprocess": backbone.preprocess.to_dict(),
         "stages": backbone.stages,
+        **(
+            {} if backbone.flip_tta is None else {"flip_tta": backbone.flip_tta.name}
+        ),  # other features, as in the cache
     }
 
 
