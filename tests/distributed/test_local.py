@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,30 @@ def test_workers_do_each_item_once_and_are_replaced_when_killed(tmp_path: Path) 
 def test_an_item_that_kills_every_worker_ends_the_job(tmp_path: Path) -> None:
     with start(1, "") as engine, pytest.raises(RunError, match="3 that were killed one after another"):
         list(engine.map(KilledJob(tmp_path, (0,), always=True), [0]))
+
+
+UNGUARDED = """
+import pathlib, sys
+from headstart.distributed.local import start
+from headstart.errors import RunError
+from working_jobs import SquareJob
+
+with start(2, "") as engine:
+    try:
+        print(dict(engine.map(SquareJob(pathlib.Path(sys.argv[1])), [1, 2])))
+    except RunError as error:
+        print(error)
+"""
+
+
+@pytest.mark.slow  # three processes import torch
+def test_a_script_whose_workers_run_it_again_is_told_so(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(UNGUARDED)
+
+    done = subprocess.run([sys.executable, script, tmp_path], capture_output=True, text=True, timeout=600)
+
+    assert 'code 1 (--on local). In a script, call this below `if __name__ == "__main__":`' in done.stdout
 
 
 @pytest.mark.slow  # a worker process imports torch

@@ -13,7 +13,7 @@ from typing import Any
 
 from headstart import runtime
 from headstart.distributed.engine import Job, function_of
-from headstart.distributed.worker_pool import end_workers, results, worker_pool
+from headstart.distributed.worker_pool import RUN_AGAIN, end_workers, ended_itself, results, worker_pool
 from headstart.errors import RunError
 from headstart.files import atomic_write, make_folder
 
@@ -51,7 +51,7 @@ class LocalEngine:
         """(number of the item, its result) as they finish; items of killed workers are done again by new ones.
 
         Raises:
-            RunError: workers were killed three times without a result between.
+            RunError: workers were killed three times without a result between, or one ended by itself.
         """
         self._jobs += 1
         path = make_folder(self._folder) / f"{self._jobs}.job"
@@ -66,11 +66,14 @@ class LocalEngine:
                     deaths = 0
                     yield number, result
             except BrokenProcessPool as error:
+                code = ended_itself(self._pool)
                 self.close()
                 deaths += 1
-                if deaths == _DEATHS:
-                    found = f"{deaths} that were killed one after another"
-                    hint = "Mostly the memory is full: use fewer --processes."
+                if code or deaths == _DEATHS:
+                    found, hint = f"one that ended by itself, with code {code}", RUN_AGAIN
+                    if not code:
+                        found = f"{deaths} that were killed one after another"
+                        hint = "Mostly the memory is full: use fewer --processes."
                     expected = "worker processes that live"
                     raise RunError(expected=expected, found=found, where="--on local", hint=hint) from error
         path.unlink(missing_ok=True)

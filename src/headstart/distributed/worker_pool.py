@@ -12,6 +12,11 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+RUN_AGAIN = (
+    'In a script, call this below `if __name__ == "__main__":`, because each worker runs the script once more; '
+    "otherwise see what the worker printed above."
+)
+"""What is next where a worker ended by itself: in a script without that line each does, as it starts."""
 _AHEAD = 2  # items sent to each worker, so that none waits
 _GRACE = 2.0  # seconds for idle workers to end: torch takes some tenths
 
@@ -20,6 +25,14 @@ def worker_pool(processes: int) -> ProcessPoolExecutor:
     """A pool whose workers start with the first items."""
     spawn = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
     return ProcessPoolExecutor(processes, mp_context=spawn, initializer=_begin, initargs=(os.getpid(),))
+
+
+def ended_itself(pool: ProcessPoolExecutor) -> int:
+    """The exit code of a worker of a broken pool that no signal ended; 0 if there is none."""
+    workers = list((pool._processes or {}).values())
+    for worker in workers:
+        worker.join(_GRACE)  # the pool is ending them
+    return next((worker.exitcode for worker in workers if (worker.exitcode or 0) > 0), 0)
 
 
 def end_workers(pool: ProcessPoolExecutor, *, idle: bool) -> None:

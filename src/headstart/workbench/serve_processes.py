@@ -14,9 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
+from headstart.distributed.worker_pool import RUN_AGAIN
 from headstart.errors import RunError
 
 _LOOK = 0.5  # seconds between two looks at whether the processes live
+_FULL = "Mostly the memory is full: each process holds the classifier; use fewer --workers."
 _LONGER = 5.0  # than a process gives to what it has accepted, before it is killed
 
 Work = Callable[[socket.socket, Path, int], None]
@@ -67,7 +69,7 @@ def run_processes(work: Work, bound: socket.socket, *, count: int, drain: float)
             expected=f"{count} processes that answer",
             found=f"one that ended with code {ended[0]}",
             where="--workers",
-            hint="Mostly the memory is full: each process holds the classifier; use fewer --workers.",
+            hint=RUN_AGAIN if ended[0] > 0 else _FULL,
         )
 
 
