@@ -31,6 +31,9 @@ class Odd(nn.Module):
             x = F.dropout(x)
         elif self.kind == "drawn":
             x = x + torch.rand(len(x), 1)
+        elif self.kind == "standardised":
+            x = x - x.mean(0)
+            x = x / ((x**2).sum(0) / (len(x) - 1)).sqrt()  # 0 / 0 for one image
         elif self.kind == "earlier":
             x = x + x.cumsum(0).roll(1, 0).index_fill(0, torch.tensor([0]), 0.0)
         return self.fc(x)
@@ -60,6 +63,10 @@ class Last(nn.Module):
 
     def forward(self, given: tuple[Tensor, object]) -> Tensor:
         return given[0][:, -1]
+
+
+def test_a_deviation_over_the_batch_is_mixed_though_that_of_one_image_is_no_number():
+    assert findings(doctor(Odd("standardised")), "images mixed across the batch").keys() == {"error"}
 
 
 def test_a_random_output_is_not_called_mixed():

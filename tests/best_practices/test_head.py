@@ -28,6 +28,13 @@ def frozen_head(classes: int) -> nn.Module:
     return network
 
 
+class Sorted(Net):
+    """Gives its logits from the largest to the smallest."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x).sort(1, descending=True)[0]
+
+
 EXAMPLES: dict[str, Example] = {
     "outputs and classes differ": Example(
         lambda: (Net(classes=2), {"images": labelled(3)}),
@@ -50,6 +57,7 @@ EXAMPLES: dict[str, Example] = {
         (),
         lambda: (nn.Sequential(Net(), nn.Softmax(1)), {}),
     ),
+    "sorted output": Example(lambda: (Sorted(), {}), "error", ("the network itself",), lambda: (Net(), {})),
     "frozen head": Example(lambda: (frozen_head(200), {}), "error", ("fc",), lambda: (Net(), {})),
 }
 

@@ -31,6 +31,7 @@ EXAMPLES: dict[str, Example] = {
     "labels outside the classes": Example(lambda: step(y=torch.arange(16) % 4), "error", (), step),
     "loss and output do not fit": Example(lambda: step(loss=nn.NLLLoss()), "error", (), step),
     "inputs that say nothing": Example(lambda: step(x=torch.ones(16, 3, 8, 8)), "error", (), step),
+    "one class in the batch": Example(lambda: step(y=torch.ones(16).long()), "advice", (), step),
     "failing training step": Example(lambda: step(y=(torch.arange(16) % 3).float()), "error", (), step),
 }
 
@@ -170,6 +171,50 @@ def test_types_shapes_and_labels_are_named(given: tuple[nn.Module, dict[str, obj
     network, options = given
     found = findings(doctor(network, **options), rule)  # type: ignore[arg-type]
     assert said in "; ".join(found.values())
+
+
+@pytest.mark.parametrize(
+    ("x", "said"),
+    [
+        (torch.rand(16, 3, 8, 8) / 255, "scaled twice"),
+        ((torch.rand(16, 3, 8, 8) / 255 - 0.45) / 0.225, "scaled twice"),
+        (torch.rand(16, 3, 8, 8), ""),
+        (torch.rand(16, 3, 8, 8) * 0.1 + 0.5, ""),
+        (torch.rand(16, 8, 8, 8) / 255, ""),
+    ],
+)
+def test_images_that_were_scaled_twice_are_told(x: torch.Tensor, said: str):
+    network, options = step(Net() if x.shape[1] == 3 else nn.Sequential(nn.Conv2d(8, 3, 1), Net()), x=x)
+    found = findings(doctor(network, **options), "inputs of another type")  # type: ignore[arg-type]
+    assert said in found.get("warning", "")
+    assert bool(found) == bool(said)
+    options["batch"] = (x, options["batch"][1])  # type: ignore[index]
+    first = nn.Sequential(nn.BatchNorm2d(x.shape[1]), network)  # it takes any scale
+    assert findings(doctor(first, **options), "inputs of another type") == {}  # type: ignore[arg-type]
+
+
+def test_few_labels_or_two_classes_say_nothing_about_shuffling():
+    for y in (torch.tensor([0] * 15 + [1]), None):
+        network, options = step(y=y)
+        assert "one class in the batch" in doctor(network, **options).passed  # type: ignore[arg-type]
+    network, options = step(x=torch.randn(4, 3, 8, 8), y=torch.zeros(4).long())
+    assert "one class in the batch" in doctor(network, **options).passed  # type: ignore[arg-type]
+
+
+def test_levels_of_an_ordinal_loss_are_no_indices():
+    """Cao et al. 2020: two outputs ask whether the level is above 0 and above 1, so that labels go to 2."""
+
+    def above(outputs: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
+        return nn.functional.binary_cross_entropy_with_logits(outputs, (levels[:, None] > torch.arange(2)).float())
+
+    network, options = step(Net(2), above)
+    diagnosis = doctor(network, **options)  # type: ignore[arg-type]
+    assert {"labels outside the classes", "loss and output do not fit"} <= set(diagnosis.passed)
+
+
+def test_a_loss_that_is_the_same_for_both_signs_has_no_wrong_one():
+    network, options = step(loss=lambda z, y: -(z @ z.t())[y[:, None] == y].mean())
+    assert "loss and output do not fit" in doctor(network, **options).passed  # type: ignore[arg-type]
 
 
 def test_labels_to_ignore_are_no_labels():

@@ -18,6 +18,7 @@ CLAMPS = ("clamp", "clamp_min", "clip")
 """What may take a side of the logits away; no layer of a network, but a line at its end."""
 SQUASHING = ("sigmoid", "tanh", "hardtanh", "hardsigmoid", "softsign")
 
+_SORTING = ("sort", "topk", "msort")
 _ONE_SIDED = ("relu", "relu6", "threshold", "softplus", "clamp_min", "abs")
 
 
@@ -95,7 +96,7 @@ def activation_as_output(examination: Examination) -> Iterator[Issue]:
         return
     if last.function in CLAMPS and not _is_cut(examination):
         return  # far from zero a clamp only bounds what is absurd
-    before = _without_reshaping(graph, graph.first_input(_without_reshaping(graph, graph.output)))
+    before = without_reshaping(graph, graph.first_input(without_reshaping(graph, graph.output)))
     if last.function == "sigmoid" and before >= 0 and graph.operations[before].function in _ONE_SIDED:
         yield Issue(
             (last.module,), f"the output is a sigmoid of a {graph.operations[before].function}: never below 50 %"
@@ -125,20 +126,35 @@ def probabilities_twice(examination: Examination) -> Iterator[Issue]:
     graph = examination.graph
     found = []
     for index in graph.find("softmax", "log_softmax", "sigmoid"):
-        before = _without_reshaping(graph, graph.first_input(index))
+        before = without_reshaping(graph, graph.first_input(index))
         if before >= 0 and graph.operations[before].function in ("softmax", "sigmoid"):
             found.append(f"{graph.operations[index].function} after {graph.operations[before].function}")
     if found:
         yield Issue((), ", ".join(dict.fromkeys(found)))
 
 
+@register_rule(
+    "sorted output",
+    "error",
+    why="The place of a logit is its class: a sort or top-k puts the largest first, whichever class it belongs to.",
+    source="torch.sort; torch.topk",
+    fix="Return the logits as the last layer gives them; sort outside, where the most probable classes are shown.",
+)
+def sorted_output(examination: Examination) -> Iterator[Issue]:
+    """A network whose output is a sort or the largest of its scores."""
+    last = last_operation(examination.graph)
+    if last is not None and last.function in _SORTING and len(examination.graph.output_shape) == 2:
+        yield Issue((last.module,), f"the output is a {last.function}")
+
+
 def last_operation(graph: Graph) -> Operation | None:
     """The operation that computes the output, without reshapes after it; None where that is not known."""
-    index = _without_reshaping(graph, graph.output)
+    index = without_reshaping(graph, graph.output)
     return graph.operations[index] if index >= 0 else None
 
 
-def _without_reshaping(graph: Graph, index: int) -> int:
+def without_reshaping(graph: Graph, index: int) -> int:
+    """Index of the operation whose numbers these are, in whatever shape; CONSTANT or PIXELS where that is none."""
     while index >= 0 and graph.operations[index].function in RESHAPING:
         index = graph.first_input(index)
     return index

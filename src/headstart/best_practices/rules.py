@@ -12,9 +12,11 @@ from headstart.best_practices import (
     dropout,
     head,
     initialisation,
+    loss_reach,
     loss_settings,
     modes,
     optimizer,
+    places,
     residual,
     structure,
     training_step,
@@ -27,8 +29,8 @@ from headstart.best_practices.rule import RULES, Rule, register_rule
 __all__ = ["OWN_FILES", "RULES", "own_rules", "register_rule", "table"]
 
 OWN_FILES = (
-    *(weights, modes, structure, batch_norm, dropout, residual, batch_mixing, backward, initialisation),
-    *(activations, head, optimizer, training_step, loss_settings, card),
+    *(weights, modes, structure, batch_norm, dropout, residual, batch_mixing, places, backward),
+    *(initialisation, activations, head, optimizer, training_step, loss_reach, loss_settings, card),
 )
 
 

@@ -19,6 +19,9 @@ _CLOSE = 1e-3
 _IGNORED = -100  # torch's label for "no label"
 _RIGHT = 3.0  # added to the output of the true class: a step that any loss for classes sees
 _NEVER = 1e300
+_FAINT = 0.01  # photographs scaled once have a standard deviation of 0.05 to 0.4, normalised ones of 1
+_CHANNELS = 4  # of an image; more are features
+_MANY = 8  # labels that are seldom all alike by chance, unless one class has nearly all images
 _RANGES = {
     **dict.fromkeys(("sigmoid", "hardsigmoid"), (0.0, 1.0)),
     **dict.fromkeys(("tanh", "hardtanh", "softsign"), (-1.0, 1.0)),
@@ -49,6 +52,15 @@ def inputs_of_another_type(examination: Examination) -> Iterator[Issue]:
         yield Issue((), f"inputs are {_type(inputs)}, the weights {_type(weight)}", "error")
     elif inputs.ndim == 4 and float(inputs.detach().abs().max()) > 50 and not _normalises_first(examination):
         yield Issue((), f"pixels up to {float(inputs.max()):g}: they seem not scaled", "warning")
+    elif inputs.ndim == 4 and _are_faint(inputs) and not _normalises_first(examination):
+        spread = float(inputs.detach().float().std((0, 2, 3)).max())
+        yield Issue((), f"pixels with a standard deviation of {spread:.2g}: they seem scaled twice", "warning")
+
+
+def _are_faint(inputs: Tensor) -> bool:
+    """Whether pixels differ as little as those divided by 255 twice, normalised or not, and are not all alike."""
+    spread = inputs.detach().float().std((0, 2, 3))  # of each channel
+    return inputs.shape[1] <= _CHANNELS and 0 < float(spread.nan_to_num(1).max()) < _FAINT
 
 
 def _normalises_first(examination: Examination) -> bool:
@@ -83,9 +95,9 @@ def inputs_that_say_nothing(examination: Examination) -> Iterator[Issue]:
 )
 def labels_outside(examination: Examination) -> Iterator[Issue]:
     """Class indices of the batch against the number of outputs; targets of a loss with a sigmoid against 0 to 1."""
-    outputs, targets = _outputs(examination), _targets(examination)
+    outputs, targets = batch_outputs(examination), batch_targets(examination)
     if targets.is_floating_point() and examination.loss is not None and targets.numel():
-        kind = _taken_by(examination.loss, outputs, (targets > targets.mean()).to(targets)[: len(outputs)])
+        kind = taken_by(examination.loss, outputs, (targets > targets.mean()).to(targets)[: len(outputs)])
         if kind in ("sigmoid", "probabilities") and (float(targets.min()) < 0 or float(targets.max()) > 1):
             span = f"targets from {float(targets.min()):g} to {float(targets.max()):g}"
             yield Issue((), f"{span}; the loss takes 0 for no and 1 for yes")
@@ -95,12 +107,31 @@ def labels_outside(examination: Examination) -> Iterator[Issue]:
         return
     ignored = getattr(examination.loss, "ignore_index", _IGNORED)
     known = targets[targets != ignored]
+    if _are_levels(examination.loss, outputs, targets):
+        return
     if known.numel() and (int(known.min()) < 0 or int(known.max()) >= outputs.shape[1]):
         yield Issue(
             (),
             f"labels from {int(known.min())} to {int(known.max())} for {outputs.shape[1]} outputs (0 to "
             f"{outputs.shape[1] - 1})",
         )
+
+
+@register_rule(
+    "one class in the batch",
+    "advice",
+    needs=("batch",),
+    why="Images are stored class by class: without shuffling each step teaches one class and unlearns the others, and "
+    "batch norm sees one class at a time.",
+    source="Bengio 2012, Practical recommendations for gradient-based training, arXiv:1206.5533, section 3.1",
+    fix="Use DataLoader(..., shuffle=True) for training; with one class in most images, a WeightedRandomSampler.",
+)
+def one_class(examination: Examination) -> Iterator[Issue]:
+    """Whether all labels of a batch are alike, where there are several classes."""
+    outputs, targets = batch_outputs(examination), batch_targets(examination)
+    labels = not targets.is_floating_point() and targets.ndim == 1 and outputs.ndim == 2 and outputs.shape[1] > 1
+    if labels and len(targets) >= _MANY and bool((targets == targets[0]).all()):
+        yield Issue((), f"all {len(targets)} labels of the batch are {targets[0].item()}")
 
 
 @register_rule(
@@ -115,12 +146,14 @@ def labels_outside(examination: Examination) -> Iterator[Issue]:
 )
 def loss_and_output(examination: Examination) -> Iterator[Issue]:
     """What the loss does with shifted and scaled numbers says what it takes; the output's range says what it gets."""
-    loss, outputs, targets = examination.loss, _outputs(examination).float(), _targets(examination)
+    loss, outputs, targets = examination.loss, batch_outputs(examination).float(), batch_targets(examination)
     assert loss is not None  # needed, see above
     targets, outputs = targets[: len(outputs)], outputs[: len(targets)]
+    if _are_levels(loss, outputs, targets):
+        return
     if not targets.is_floating_point() and targets.ndim == outputs.ndim - 1:
         targets = targets.clamp(0, outputs.shape[1] - 1)  # labels outside the classes are another rule's
-    kind, given = _taken_by(loss, outputs, targets), _kind_of(examination, outputs)
+    kind, given = taken_by(loss, outputs, targets), _kind_of(examination, outputs)
     if reached := _out_of_reach(examination, kind, targets):
         yield Issue((), reached, "warning")
     if _rewards_mistakes(loss, outputs, targets):
@@ -139,6 +172,15 @@ def loss_and_output(examination: Examination) -> Iterator[Issue]:
     ):
         low, high = float(outputs.min()), float(outputs.max())
         yield Issue((), f"the loss takes probabilities; the output is not one, here from {low:.2f} to {high:.2f}")
+
+
+def _are_levels(loss: Loss | None, outputs: Tensor, targets: Tensor) -> bool:
+    """Whether a loss takes integers beyond the outputs: they are no indices, as in ordinal regression."""
+    if loss is None or targets.is_floating_point() or targets.ndim != outputs.ndim - 1 or not targets.numel():
+        return False
+    if int(targets.max()) < outputs.shape[1]:
+        return False
+    return loss_value(loss, outputs.float().cpu(), targets.cpu()) is not None  # a GPU does not survive a wrong index
 
 
 def _out_of_reach(examination: Examination, kind: str, targets: Tensor) -> str:
@@ -164,9 +206,12 @@ def _rewards_mistakes(loss: Loss, outputs: Tensor, targets: Tensor) -> bool:
         direction = 2 * targets.to(outputs) - 1
     else:
         return False
-    right = _value(loss, outputs + _RIGHT * direction, targets)
-    wrong = _value(loss, outputs - _RIGHT * direction, targets)
-    return right is not None and wrong is not None and right > wrong + _CLOSE
+    right = loss_value(loss, outputs + _RIGHT * direction, targets)
+    wrong = loss_value(loss, outputs - _RIGHT * direction, targets)
+    if right is None or wrong is None:
+        return False
+    middle = None if targets.is_floating_point() else loss_value(loss, outputs, targets)
+    return right > wrong + _CLOSE and (middle is None or right > middle > wrong)  # else the sign is nothing to it
 
 
 def _ends_in_a_layer(examination: Examination) -> bool:
@@ -191,7 +236,7 @@ def _kind_of(examination: Examination, outputs: Tensor) -> str:
     return last.function if last is not None and last.function in (*SQUASHING, *RELUS) else "logits"
 
 
-def _taken_by(loss: Loss, outputs: Tensor, targets: Tensor) -> str:
+def taken_by(loss: Loss, outputs: Tensor, targets: Tensor) -> str:
     """What a loss takes, by what it computes; empty where that is none of those known.
 
     A softmax inside ignores a number added to a row; log-probabilities are only picked and averaged; a loss of
@@ -199,15 +244,15 @@ def _taken_by(loss: Loss, outputs: Tensor, targets: Tensor) -> str:
     """
     generator = torch.Generator().manual_seed(0)
     numbers = torch.randn(outputs.shape, generator=generator).to(outputs)
-    value = _value(loss, numbers, targets)
+    value = loss_value(loss, numbers, targets)
     if value is None:
-        inside = _value(loss, torch.sigmoid(numbers), targets)
+        inside = loss_value(loss, torch.sigmoid(numbers), targets)
         return "" if inside is None else "probabilities"
     if outputs.ndim > 1:
         shift = torch.randn((len(outputs), *[1] * (outputs.ndim - 1)), generator=generator).to(outputs)
-        if _equal(_value(loss, numbers + shift, targets), value):
+        if _equal(loss_value(loss, numbers + shift, targets), value):
             return "softmax"
-        doubled, shifted = _value(loss, 2 * numbers, targets), _value(loss, numbers + 1, targets)
+        doubled, shifted = loss_value(loss, 2 * numbers, targets), loss_value(loss, numbers + 1, targets)
         if _equal(doubled, 2 * value) and shifted is not None and shifted < value - _CLOSE:
             return "log-probabilities"
     return "sigmoid" if _has_sigmoid(loss, numbers, targets) else ""
@@ -227,7 +272,8 @@ def _has_sigmoid(loss: Loss, numbers: Tensor, targets: Tensor) -> bool:
     return any(torch.allclose(gradient * factor, expected, atol=_CLOSE) for factor in (1, gradient.numel()))
 
 
-def _value(loss: Loss, outputs: Tensor, targets: Tensor) -> float | None:
+def loss_value(loss: Loss, outputs: Tensor, targets: Tensor) -> float | None:
+    """The sum of what a loss gives for these numbers; None where it refuses them."""
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -253,11 +299,11 @@ def _equal(one: float | None, other: float | None) -> bool:
 def failing_training_step(examination: Examination) -> Iterator[Issue]:
     """The loss of the batch: its types and shapes in words, else what it raises; and whether it has a gradient."""
     try:
-        outputs = _outputs(examination)
+        outputs = batch_outputs(examination)
     except _NetworkFailsError as error:
         yield Issue((), f"inputs are {_form(_inputs(examination))}, and the network fails: {error.raised}")
         return
-    targets = _targets(examination)
+    targets = batch_targets(examination)
     targets, loss = targets[: len(outputs)], examination.loss
     assert loss is not None  # needed, see above
     if len(targets) != len(outputs):
@@ -320,7 +366,12 @@ def _inputs(examination: Examination) -> Tensor:
     return inputs
 
 
-def _targets(examination: Examination) -> Tensor:
+def batch_targets(examination: Examination) -> Tensor:
+    """Of the batch, where the weights are.
+
+    Raises:
+        NotCheckedError: they are no tensor.
+    """
     targets = None if examination.batch is None else examination.batch[1]
     if not isinstance(targets, Tensor) or not targets.ndim:
         raise NotCheckedError("a batch whose targets are one tensor")
@@ -328,7 +379,7 @@ def _targets(examination: Examination) -> Tensor:
     return targets.detach() if weight is None else targets.detach().to(weight.device)
 
 
-def _outputs(examination: Examination) -> Tensor:
+def batch_outputs(examination: Examination) -> Tensor:
     """Of the network in eval mode for some of the batch."""
     inputs = _inputs(examination)[:_MOST]
     if any(isinstance(one, (nn.Embedding, nn.EmbeddingBag)) for one in examination.modules.values()):

@@ -32,7 +32,7 @@ def ended_itself(pool: ProcessPoolExecutor) -> int:
     workers = list((pool._processes or {}).values())
     for worker in workers:
         worker.join(_GRACE)  # the pool is ending them
-    return next((worker.exitcode for worker in workers if (worker.exitcode or 0) > 0), 0)
+    return next((code for code in (worker.exitcode for worker in workers) if code and code > 0), 0)
 
 
 def end_workers(pool: ProcessPoolExecutor, *, idle: bool) -> None:
