@@ -82,12 +82,15 @@ def test_verify_looks_at_the_bytes_of_files(photos: Path, tmp_path: Path) -> Non
         for verify in (False, True)
     )
     one, other = sorted(tree.rglob("*.png"))[:2]
-    time, content = one.stat().st_mtime_ns, other.read_bytes()
-    size = one.stat().st_size
-    one.write_bytes((content + bytes(size))[:size])
-    os.utime(one, ns=(time, time))
+    content, status = other.read_bytes(), one.stat()
+    os.utime(one, ns=(0, 0))
 
-    assert {shard.key for shard in source_of(Session(), str(tree)).shards} == trusted
+    assert {shard.key for shard in source_of(Session(), str(tree)).shards} != trusted
+    assert {shard.key for shard in source_of(Session(options={"verify": True}), str(tree)).shards} == verified
+
+    one.write_bytes((content + bytes(status.st_size))[: status.st_size])
+    os.utime(one, ns=(status.st_mtime_ns, status.st_mtime_ns))
+
     assert {shard.key for shard in source_of(Session(options={"verify": True}), str(tree)).shards} != verified
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from headstart.backbones.backbone import load_backbone
 from headstart.backbones.low_precision import LowPrecision
+from headstart.data import image_index
 from headstart.data.images import open_image
 from headstart.errors import BackboneError, DataError, RecipeError
 from headstart.progress import Detail, Event, Notice, Progress, Working
@@ -27,7 +28,11 @@ def test_options_change_the_recipe_and_unknown_ones_are_refused() -> None:
 
 
 @pytest.mark.slow
-def test_cached_images_are_neither_read_nor_decoded_again(photos: Path, tmp_path: Path) -> None:
+def test_cached_images_are_neither_read_nor_decoded_again(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = image_index._file_key  # as where the system's time of change tells nothing
+    monkeypatch.setattr(image_index, "_file_key", lambda path: key(path)._replace(ctime_ns=0))  # type: ignore[union-attr]
     folder = shutil.copytree(photos, tmp_path / "set")
     backbone = load_backbone("embedded")
     first = Session()
