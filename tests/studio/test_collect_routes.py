@@ -159,6 +159,19 @@ def test_an_archive_on_a_class_goes_there_whatever_its_folders(client: StudioCli
     assert classes(client) == {"ants": 3, "bees": 4}
 
 
+@pytest.mark.parametrize("label", ["", "bees"])
+def test_what_an_archive_holds_besides_images_is_named(client: StudioClient, label: str) -> None:
+    inner = zipped(**{"bees__b.png": png(9)})
+    content = zipped(
+        **{"ants__a.png": png(1), "ants__more.zip": inner, "ants__clip.mp4": b"film", "ants__Thumbs.db": b""}
+    )
+
+    answer = send(client, content, label=label).json()
+
+    assert answer["added"] == 1
+    assert answer["refused"] == ["clip.mp4: not an image", "more.zip: not an image"]  # no system files
+
+
 def evil_tar() -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from headstart import files, runtime
 from headstart.data.archive import unpack
+from headstart.data.folder_scan import as_text, read_tree
 from headstart.data.image_set import scan, scan_unlabelled
 from headstart.data.images import SUFFIXES, BadImage, OpenedImage, read_bytes
 from headstart.errors import DataError, HeadstartError
@@ -28,6 +29,13 @@ UNPACKED_BYTES = 8_000_000_000
 ARCHIVE_FILES = 100_000
 SECONDS = 600.0  # until all of a body is there
 _SPARE = 500_000_000  # bytes left free on the disk
+
+_LEFT_OUT = {
+    "not-image": "not an image",
+    "wrong-suffix": "an image whose suffix is that of something else",
+    "unsupported-format": "an image of a format that is not read",
+}
+"""Reason of `read_tree` → what is said of a file in an archive."""
 
 Open = Callable[[bytes], OpenedImage]
 """Decodes the bytes of an image file, as `Learner.open`."""
@@ -135,8 +143,9 @@ def take_archive(project: Project, archive: Path, check: Callable[[Path], str], 
     into = archive.with_name(f"{archive.name}-files")
     most = min(UNPACKED_BYTES, max(runtime.free_bytes(archive.parent) - _SPARE, 1))
     try:
-        found = _labelled(unpack(archive, into, max_bytes=most, max_files=ARCHIVE_FILES), label)
-        refused, added = list[str](), 0
+        folder = unpack(archive, into, max_bytes=most, max_files=ARCHIVE_FILES)
+        found = _labelled(folder, label)
+        refused, added = _left_out(folder, {path for path, _ in found}), 0
         made = set(project.look().classes)
         for path, name in found:
             try:
@@ -151,6 +160,13 @@ def take_archive(project: Project, archive: Path, check: Callable[[Path], str], 
         return Unpacked(added, tuple(refused[:50]))
     finally:
         files.remove(into)
+
+
+def _left_out(folder: Path, taken: Collection[Path]) -> list[str]:
+    """The files of an unpacked archive that are not taken for images, each with the reason; none is left out unsaid."""
+    others = read_tree(folder).others
+    found = sorted((folder / name, why) for reason, why in _LEFT_OUT.items() for name in others.get(reason, ()))
+    return [f"{as_text(path.name)}: {why}" for path, why in found if path not in taken]
 
 
 def _labelled(folder: Path, label: str) -> list[tuple[Path, str]]:
