@@ -163,7 +163,7 @@ def take_archive(project: Project, archive: Path, check: Callable[[Path], str], 
 
 
 def _left_out(folder: Path, taken: Collection[Path]) -> list[str]:
-    """The files of an unpacked archive that are not taken for images, each with the reason; none is left out unsaid."""
+    """The files of an unpacked archive that are not used as images, each with the reason; none is left out unsaid."""
     others = read_tree(folder).others
     found = sorted((folder / name, why) for reason, why in _LEFT_OUT.items() for name in others.get(reason, ()))
     return [f"{as_text(path.name)}: {why}" for path, why in found if path not in taken]
