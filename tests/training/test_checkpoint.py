@@ -70,6 +70,29 @@ def test_d8_resumed_between_epochs_equals_going_on(tmp_path: Path, workers: int)
     assert second.best.epoch == whole.best.epoch
 
 
+@pytest.mark.parametrize("asked", ["train", "set_seed"])
+def test_a_seed_that_is_asked_for_after_loading_counts(tmp_path: Path, asked: str) -> None:
+    whole, resumed = loop(), loop()
+    whole.train(2)
+    whole.save_checkpoint(tmp_path / "a.pth")
+    whole.train(2, seed=7)
+    resumed.load_checkpoint(tmp_path / "a.pth")
+    if asked == "set_seed":
+        resumed.set_seed(7)
+    resumed.train(2, seed=7 if asked == "train" else None)
+    assert equal(whole, resumed)
+
+
+def test_an_epoch_that_was_left_in_the_middle_ends_as_it_began_whatever_seed_is_asked_for(tmp_path: Path) -> None:
+    whole, first, second = loop(), loop(), loop()
+    whole.train(1)
+    next(iter(first.steps(1)))
+    first.save_checkpoint(tmp_path / "a.pth")
+    second.load_checkpoint(tmp_path / "a.pth")
+    second.train(1, seed=7)
+    assert equal(whole, second)
+
+
 @pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("at", [1, 3, 8, 11])
 def test_resumed_in_the_middle_of_an_epoch_equals_going_on(tmp_path: Path, workers: int, at: int) -> None:

@@ -60,7 +60,8 @@ class Pretraining:
         recipe, loop = self.recipe, self.loop
         forced = recipe.epochs - recipe.free_running_epochs
         self.distiller.free_running = loop.total_epochs >= forced
-        for record in loop.epochs(recipe.epochs - loop.total_epochs, recipe.seed):
+        seed = None if loop.total_epochs else recipe.seed  # of a checkpoint its random numbers go on
+        for record in loop.epochs(recipe.epochs - loop.total_epochs, seed):
             self.distiller.free_running = loop.total_epochs >= forced
             yield record
 

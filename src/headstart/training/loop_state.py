@@ -263,6 +263,8 @@ class LoopState:
         random.seed(seed)
         for generator in generators_of(self.train_loader):
             generator.manual_seed(seed)
+        if self._position is None:
+            self._random = None  # of a checkpoint: this seed was asked for after it was loaded
 
     def save_checkpoint(self, filename: str | File) -> None:
         """Write everything, also in the middle of an epoch; the book's loader can read its own keys.
@@ -286,9 +288,9 @@ class LoopState:
     def load_checkpoint(self, filename: str | File) -> None:
         """Load a checkpoint, the book's or ours, without running code from it; ends in train mode.
 
-        Random numbers are restored when training goes on, so that draws in between do not matter. A network may be
-        wrapped (`torch.compile`, DataParallel) where that of the checkpoint was not, and the other way round. Without
-        an optimiser only the model and the history are loaded.
+        Random numbers are restored when training goes on without a seed, so that draws in between do not matter. A
+        network may be wrapped (`torch.compile`, DataParallel) where that of the checkpoint was not, and the other way
+        round. Without an optimiser only the model and the history are loaded.
 
         Args:
             filename: a path, or a file that is open for reading bytes, at its beginning.

@@ -101,7 +101,8 @@ class StepByStep(Diagnostics):
         """The loop as an iterator: a record after each epoch; you may leave it at any epoch.
 
         Args:
-            seed: an int seeds now; None never; by default the first call seeds with 42.
+            seed: an int seeds now; None never; by default the first call seeds with 42. After `load_checkpoint` an int
+                seeds, too, unless the checkpoint is in the middle of an epoch, which is then finished as it began.
 
         Raises:
             TrainingError: there is no loader, one gives nothing, the optimizer has nothing of the model, or a scheduler
@@ -138,9 +139,10 @@ class StepByStep(Diagnostics):
         if self._schedule is not None:
             self._schedule.check(optimizer, self.val_loader is not None)
         self._check_last_batch()
-        if self._random is not None:
+        asked = seed is not FIRST_CALL_42 and seed is not None
+        if self._random is not None and (self._position is not None or not asked):
             self._random.restore(generators_of(self.train_loader, self.val_loader))
-        elif seed is not FIRST_CALL_42 and seed is not None:
+        elif asked:
             self.set_seed(seed)
         elif seed is FIRST_CALL_42 and (self.book or not self._seeded):
             self.set_seed(42)
