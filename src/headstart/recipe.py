@@ -243,8 +243,8 @@ class Recipe:
     inside: bool = _option(True, "write inside.html, the page that inspects the classifier")
     # False: weights may be downloaded; size and licence are printed first
     offline: bool = _option(False, "never use the network")
-    # False: a file with the same path, size and time is taken as unchanged
-    verify: bool = _option(False, "hash every file again instead of trusting path, size and time")
+    # False: a file with the same path, size and times counts as unchanged
+    verify: bool = _option(False, "hash every file again instead of trusting path, size and times")
     # 20 GB: about five million images at resnet18's four stages
     cache_limit_gb: float = _option(20.0, "size limit of the feature cache, in GB; the oldest go first", low=0.0)
 

@@ -235,7 +235,7 @@ def load_dataset(
     stop: bool = True,
     decided: Mapping[str, str | None] | None = None,
 ) -> Dataset:  # eight: the last five by name, for callers that are not a training
-    """Scan and audit a source; files seen before, by path, size and time, are not read again.
+    """Scan and audit a source; files seen before, by path, size and times, are not read again.
 
     Args:
         progress: (name of the step, unit) → a function that is called with (done, total).

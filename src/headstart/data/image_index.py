@@ -1,6 +1,6 @@
 """An index of image facts, kept between runs: content hash, decoded size, hash of the pixels, small grey picture.
 
-    path, size, time ──▶ content (SHA-256 of the bytes) ──▶ ImageFacts (what decoding showed)
+    path, size, times ─▶ content (SHA-256 of the bytes) ──▶ ImageFacts (what decoding showed)
 
 Bytes are hashed again only when size or time of the file differ; an image is decoded again only when its content, the
 rules or the decoder are new.

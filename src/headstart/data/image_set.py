@@ -332,7 +332,8 @@ def _trained(samples: Sequence[Sample]) -> set[str]:
 
 def _too_few(
     classes: Sequence[str], others: Set[str], findings: Sequence[Finding], *, least: int, hint: str
-) -> list[Finding]:  # others: classes without an image to train on
+) -> list[Finding]:
+    """Nothing, or what stops a training; `others`: classes without an image to train on."""
     if len(classes) >= least:
         return []
     messages = " ".join(finding.message for finding in findings)

@@ -18,7 +18,7 @@ from urllib.parse import unquote
 from headstart.data.folder_scan import IMAGE_SUFFIXES, exists, read_tree
 
 _LOCAL = re.compile(r"file:(?://(?:localhost)?(?=/))?", re.IGNORECASE)  # RFC 8089
-_ABSOLUTE = re.compile(r"(?:[a-z]:)?/", re.IGNORECASE)  # of this system or another; backslashes are turned before
+_ABSOLUTE = re.compile(r"(?:[a-z]:)?/", re.IGNORECASE)  # of this system or another; backslashes are slashes by then
 _LOOKED_AT = 1000  # cells whose files are looked for to find out what a start means
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://|data:", re.IGNORECASE)  # two letters at least: C:\\ is a drive
 
@@ -41,7 +41,9 @@ class TablePaths:
         none of them is a file, and files are there without that start, or without one of the folders above it. Where
         two such starts lead to files, it stays open which is meant, and nothing is dropped: ''.
         """
-        absolute = list(islice((turned(cell) for cell in cells if _ABSOLUTE.match(turned(cell))), _LOOKED_AT))
+        absolute = list(
+            islice((_with_slashes(cell) for cell in cells if _ABSOLUTE.match(_with_slashes(cell))), _LOOKED_AT)
+        )
         if not absolute or any(is_file(self.written(cell)) for cell in absolute):
             return ""
         try:
@@ -62,8 +64,8 @@ class TablePaths:
 
         Backslashes are tried as separators, `%20` as addresses write a space; `file:` addresses are paths.
         """
-        if self._foreign_start and turned(cell).startswith(self._foreign_start):
-            return plain_path(self.folder / turned(cell).removeprefix(self._foreign_start).replace("\0", ""))
+        if self._foreign_start and _with_slashes(cell).startswith(self._foreign_start):
+            return plain_path(self.folder / _with_slashes(cell).removeprefix(self._foreign_start).replace("\0", ""))
         local = _LOCAL.match(cell)
         path = plain_path(self.folder / (unquote(cell[local.end() :]) if local else cell.replace("\0", "")))
         for other in (cell.replace("\\", "/"), unquote(cell)):
@@ -101,7 +103,7 @@ class TablePaths:
         return found
 
 
-def turned(cell: str) -> str:
+def _with_slashes(cell: str) -> str:
     """A cell with the separators of this system where it has those of Windows."""
     return cell.replace("\\", "/")
 

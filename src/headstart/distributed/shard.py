@@ -39,7 +39,7 @@ class ImageRow:
     """One image file and what is known about it.
 
     Args:
-        identity: of the file as it is now: its path, size and time of change.
+        identity: of the file as it is now: its path, size and times of change.
     """
 
     name: str

@@ -66,7 +66,7 @@ def find_shards(
             of Parquet files, or any of these at an address.
         unpack_into: folder for archives. labelled: False: labels may be absent, as for a prediction.
         known: one class is enough, as for an evaluation.
-        verify: tell files on this machine by the hash of their bytes, not by path, size and time.
+        verify: tell files on this machine by the hash of their bytes, not by path, size and times.
 
     Raises:
         DataError: there is nothing to read, or the driver of an address is not installed.

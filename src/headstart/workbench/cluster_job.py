@@ -146,14 +146,13 @@ def _is_whole(path: Path) -> bool:
 
 
 def _network(backbone: Backbone) -> dict[str, object]:
+    flips = {} if backbone.flip_tta is None else {"flip_tta": backbone.flip_tta.name}  # other features, as in the cache
     return {
         "backbone": backbone.spec.name,
         "weights": backbone.fingerprint,
         "preprocess": backbone.preprocess.to_dict(),
         "stages": backbone.stages,
-        **(
-            {} if backbone.flip_tta is None else {"flip_tta": backbone.flip_tta.name}
-        ),  # other features, as in the cache
+        **flips,
     }
 
 

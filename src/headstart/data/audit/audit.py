@@ -69,7 +69,7 @@ class AuditSettings:
         group_by: which images belong together by their names, see `parse_group_by`.
         max_bad_share: a larger share of unreadable images is an error, or without `stop` a problem.
         stop: False: a problem that stops a training is a finding.
-        verify: hash every file again instead of trusting path, size and time.
+        verify: hash every file again instead of trusting path, size and times.
         workers: threads that decode.
         decided: content hash of an image → its label by review, None where it is left out.
     """
