@@ -129,6 +129,19 @@ def test_pieces_of_two_versions_of_a_file_are_never_put_together(
     assert fetch().read_bytes() == new
 
 
+def test_a_server_that_has_another_version_each_time_is_given_up(
+    server: Server, fetch: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        Server, "tag", property(lambda one: f'"{len(one.asked)}"', lambda one, tag: None), raising=False
+    )
+    server.breaks, server.heeds_if_range = [300_000] * 50, False
+
+    with pytest.raises(DownloadError, match=r"\(5 tries\)"):
+        fetch(tries=4)
+    assert len(server.ranges) == 5
+
+
 def test_a_piece_that_begins_elsewhere_than_asked_for_is_not_joined(server: Server, fetch: Callable[..., Path]) -> None:
     server.shift, server.breaks = 7, [300_000]
 

@@ -229,14 +229,14 @@ def file_matches(path: Path, sha256: str) -> bool:
 
 
 def _fetch_in_tries(task: _Task) -> None:
-    empty = 0  # tries in a row without a new byte
+    empty = most = 0  # tries in a row without a new byte; bytes at best: another version each time comes no further
     for number in range(1, _MOST_TRIES + 1):
-        had = task.have
         try:
             _fetch(task)
             return
         except _BrokenError as broken:
-            empty = 0 if task.have > had else empty + 1
+            empty = 0 if task.have > most else empty + 1
+            most = max(most, task.have)
             if empty >= task.limits.tries or number == _MOST_TRIES:
                 raise task.error(f"{broken} ({number} tries)") from broken
             time.sleep(task.limits.pause * 2 ** max(empty - 1, 0))
