@@ -37,6 +37,7 @@ class TestExamples(RuleExamples):
         (nn.CrossEntropyLoss(weight=torch.tensor([1.0, float("nan"), 1.0])), LABELS, "error"),
         (nn.CrossEntropyLoss(ignore_index=2), LABELS, "warning"),
         (nn.CrossEntropyLoss(label_smoothing=0.9), LABELS, "warning"),
+        (nn.CrossEntropyLoss(reduction="sum"), LABELS, "warning"),
         (nn.CrossEntropyLoss(), SHARES + SHARES.flip(0), "error"),
         (nn.BCEWithLogitsLoss(pos_weight=torch.full((3,), 1e4)), SHARES, "warning"),
     ],

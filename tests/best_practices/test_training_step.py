@@ -59,6 +59,7 @@ class TestExamples(RuleExamples):
         (step(Net(1), y=torch.zeros(16).long()), "probability is always 1"),
         (step(nn.Sequential(Net(1), nn.Sigmoid()), nn.BCEWithLogitsLoss(), y=YES), "applies a sigmoid"),
         (step(Net(1), nn.BCELoss(), y=YES), "takes probabilities"),
+        (step(nn.Sequential(Net(), nn.LogSoftmax(0)), nn.NLLLoss()), "over the images of the batch (dim=0)"),
         (step(loss=lambda z, y: -nn.functional.cross_entropy(z, y)), "a sign is wrong"),
         (step(Net(1), lambda z, y: -nn.functional.mse_loss(z, y), y=YES), "a sign is wrong"),
     ],

@@ -20,11 +20,12 @@ _HEAVY = 1e3  # weight of a yes beside a no
     "error",
     "warning",
     needs=("loss", "batch"),
-    why="A negative weight rewards mistakes in its class, a weight of 0 or ignore_index hides it, and targets that are "
-    "shares of classes have to sum to 1: all of them run without an error.",
+    why="A negative weight rewards mistakes in its class, a weight of 0 or ignore_index hides it, targets that are "
+    "shares of classes have to sum to 1, and with a sum in place of a mean the learning rate depends on the batch "
+    "size. All of them run without an error.",
     source="torch.nn: CrossEntropyLoss, NLLLoss, BCEWithLogitsLoss",
     fix="Weights above 0, such as N / (C * counts); ignore_index only for labels that mean none; mixed targets as "
-    "share * y + (1 - share) * y[other].",
+    "share * y + (1 - share) * y[other]; reduction='mean'.",
 )
 def loss_settings(examination: Examination) -> Iterator[Issue]:
     """Attributes of a loss of torch, and the targets of the batch."""
@@ -39,6 +40,8 @@ def loss_settings(examination: Examination) -> Iterator[Issue]:
             yield Issue((), f"ignore_index={ignored}, which is the label of {count} of {targets.numel()}", "warning")
     if (smoothing := float(getattr(loss, "label_smoothing", 0.0))) >= _SMOOTH:
         yield Issue((), f"label smoothing of {smoothing:g}", "warning")
+    if getattr(loss, "reduction", "") == "sum":
+        yield Issue((), "reduction='sum': gradients grow with the number of images in the batch", "warning")
     if isinstance(loss, nn.CrossEntropyLoss) and targets.is_floating_point() and targets.ndim > 1:
         sums = targets.detach().float().sum(1)
         if bool(((sums - 1).abs() > _CLOSE).any()):

@@ -232,6 +232,9 @@ def _kind_of(examination: Examination, outputs: Tensor) -> str:
         sums = outputs.logsumexp(1)
         if bool((outputs <= 0).all()) and torch.allclose(sums, torch.zeros_like(sums), atol=_CLOSE):
             return "log-probabilities"
+        sums = outputs.logsumexp(0)
+        if len(outputs) > 1 and torch.allclose(sums, torch.zeros_like(sums), atol=_CLOSE):
+            return "log-probabilities over the images of the batch (dim=0), not over the classes"
     last = last_operation(examination.graph)
     return last.function if last is not None and last.function in (*SQUASHING, *RELUS) else "logits"
 
