@@ -16,6 +16,7 @@ from headstart.untrusted import (
     check_fields,
     parse_json,
     parse_object,
+    read_bytes,
     read_object,
     read_text,
     write_sealed,
@@ -59,6 +60,12 @@ def test_plain_json_comes_as_python_reads_it() -> None:
 def test_a_value_of_another_kind_is_named(values: str) -> None:
     with pytest.raises(Untrusted, match=r"a is|no a|object"):
         parse_object(values, {"a": int})
+
+
+@pytest.mark.skipif(not Path("/proc/kmsg").exists(), reason="the kernel's log, whose reading waits, is Linux's")
+def test_a_file_of_the_kernel_is_refused_though_it_calls_itself_regular() -> None:
+    with pytest.raises(Untrusted, match="a file of the kernel"):
+        read_bytes(Path("/proc/kmsg"))
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes")

@@ -26,6 +26,7 @@ MOST_DEPTH = 32  # objects and lists inside each other; our own files have six a
 CHECKSUM = "checksum"
 """Key of a JSON object's own checksum, see `write_sealed`."""
 
+_OF_THE_KERNEL = "/proc"
 Kind = type | tuple[type, ...]
 _T = TypeVar("_T")
 
@@ -44,7 +45,10 @@ def check_regular(path: Path) -> None:
     Raises:
         OSError: there is nothing, or it cannot be seen. Untrusted: it is a folder, a pipe, a socket or a device.
     """
-    mode = path.stat().st_mode
+    status = path.stat()
+    mode = status.st_mode
+    if not status.st_size and path.resolve().is_relative_to(_OF_THE_KERNEL):  # reading some of them waits for ever
+        raise Untrusted("a file of the kernel, not one on a disk")
     if not stat.S_ISREG(mode):
         kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
         raise Untrusted(f"{kinds.get(stat.S_IFMT(mode), 'a device')}, not a file")

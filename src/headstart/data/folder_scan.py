@@ -21,6 +21,7 @@ from headstart.data.source_record import NAME as RECORD
 from headstart.data.source_record import read_record
 from headstart.data.split_words import parse_splits
 from headstart.data.unlabelled import MARK
+from headstart.untrusted import Untrusted, check_regular
 from headstart.wording import counted
 
 IMAGE_SUFFIXES = frozenset(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
@@ -304,9 +305,10 @@ def _kind(entry: os.DirEntry[str], suffixes: frozenset[str], *, may_peek: bool) 
 def is_image(path: Path) -> bool:
     """True when a file's first bytes are those of a known image format; False for a file that cannot be read."""
     try:
+        check_regular(path)
         with path.open("rb") as file:
             head = file.read(16)
-    except OSError:
+    except (OSError, Untrusted):
         return False
     simple = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")
     return (
