@@ -53,6 +53,27 @@ def test_a_film_among_images_keeps_its_place(run: Run, film: Path, photos: Path,
 
 
 @pytest.mark.slow
+def test_frames_after_damage_say_so_up_to_the_next_key_frame(run: Run, photos: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    pictures = [
+        np.kron(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8), np.ones((16, 16, 1), np.uint8)) for _ in range(40)
+    ]
+    film = write_film(tmp_path / "film.mp4", pictures)
+    data = bytearray(film.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 2000] = bytes(2000)
+    film.write_bytes(data)
+    image = sorted((photos / "square").iterdir())[0]
+
+    first, *frames, last = hs.predict(run, [image, film, image], every="100ms", on_event=None)
+
+    damaged = [frame.damaged is not None for frame in frames]
+    assert not damaged[0]
+    assert any(damaged)
+    assert all(frame.damaged in (None, "damaged (reported by its decoder)") for frame in frames)
+    assert (first.damaged, last.damaged) == (None, None)
+
+
+@pytest.mark.slow
 def test_a_film_that_breaks_off_has_a_last_row_with_the_reason(run: Run, film: Path, photos: Path) -> None:
     film.write_bytes(film.read_bytes()[: film.stat().st_size // 2])
     image = sorted((photos / "square").iterdir())[0]

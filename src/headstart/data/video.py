@@ -1,17 +1,18 @@
 """Frames of a video file or camera as images, one after another: `film.mp4@00:00:03.0`, H×W×3 uint8 RGB.
 
-OpenCV decodes them (`headstart[video]`), whose wheels bring FFmpeg along. Only files that begin like a video are given
-to it: FFmpeg would also follow playlists, which name other files and addresses. A frame is converted only where it is
-used, and none is kept.
+PyAV decodes files and OpenCV reads cameras (`headstart[video]`). Only files that begin like a video are decoded:
+FFmpeg would also follow playlists, which name other files and addresses. A frame is converted only where it is used,
+and none is kept.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.data.film import INSTALL, Picture, film_facts, film_pictures
 from headstart.errors import DataError, RecipeError
 from headstart.untrusted import check_regular
+from headstart.wording import counted
 
-INSTALL = 'pip install "headstart[video]"'
 SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".ogv", ".3gp")
-MOST_PIXELS = 36_000_000  # of a frame: 8192×4320, the largest that films and cameras have
-
 _STARTS = (  # first bytes of the containers
     rb"....(?:ftyp|moov|mdat|wide|free|skip)", rb"RIFF....AVI ", rb"\x1aE\xdf\xa3", rb"\0\0\x01[\xb3\xba]",
     rb"G.{187}G", rb"0&\xb2u", rb"FLV", rb"OggS",
@@ -33,7 +33,7 @@ _STARTS = (  # first bytes of the containers
 _CAMERA = re.compile(r"camera:(\d{1,3})")
 _DURATION = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(ms|s|min)?\s*")
 _SECONDS = {"ms": 0.001, "s": 1.0, "min": 60.0, None: 1.0}
-_USUAL_RATE = 25.0  # frames per second, where a file states none that can be
+_USUAL_RATE = 25.0  # frames per second, of a camera that states none
 _CUT_SHARE = 0.95  # of the frames that the header states: fewer, and the file breaks off; some headers count roughly
 _EARLY = 1e-6  # seconds: times are rounded
 
@@ -44,11 +44,13 @@ class Frame:
 
     Args:
         name: `film.mp4@00:00:03.0`. time: seconds since the first frame. rgb: H×W×3 uint8.
+        damage: what the decoder of a film reports of it; None: nothing.
     """
 
     name: str
     time: float
     rgb: NDArray[np.uint8]
+    damage: str | None = None
 
 
 @dataclass(frozen=True)
@@ -93,32 +95,31 @@ class Video:
         Raises:
             DataError: not one frame can be decoded, or the file breaks off, after the frames before.
         """
-        capture = _open(self.source)
-        began, target, used, seen, at = time.monotonic(), 0.0, 0, 0, 0.0
-        try:
-            while (self.most is None or used < self.most) and capture.grab():
-                at = time.monotonic() - began if self.is_camera else self._time(capture, seen)
+        target, used, seen, lost, at = 0.0, 0, 0, 0, 0.0
+        source = self.source
+        with contextlib.closing(
+            _camera_pictures(source) if self.is_camera else film_pictures(Path(source), self.rate)
+        ) as pictures:
+            for picture in pictures:
                 seen += 1
+                if picture is None:
+                    lost += 1
+                    continue
+                at = picture.time
                 if at < target - _EARLY:
                     continue
-                got, bgr = capture.retrieve()
-                if not got:
-                    break
                 used += 1
                 target = (math.floor((at + 2 * _EARLY) / self.every) + 1) * self.every  # a frame is never early twice
-                yield Frame(self._name(at), at, np.ascontiguousarray(bgr[..., ::-1]))
-        finally:
-            capture.release()
+                yield Frame(self._name(at), at, picture.rgb(), picture.damage)
+                if used == self.most:
+                    return
         if not used:
             raise self._broken("not one frame that can be decoded", "Play it to see whether it is whole.")
-        if (self.most is None or used < self.most) and (self.is_camera or seen < _CUT_SHARE * self.frames):
+        if self.is_camera or seen < _CUT_SHARE * self.frames:
             stated = "" if self.is_camera else f" of {_clock(self.frames / self.rate, 1)}"
             raise self._broken(f"it breaks off at {_clock(at, 1)}{stated}", "The frames before have their predictions.")
-
-    def _time(self, capture: Any, seen: int) -> float:
-        """Seconds of the frame that was read last: what the file says, so that an uneven rate does no harm."""
-        stated = float(capture.get(_POS_MSEC)) / 1000
-        return stated if math.isfinite(stated) and (stated > 0 or not seen) else seen / self.rate
+        if lost:
+            raise self._broken(f"{counted(lost, 'frame')} of {seen:,} cannot be decoded", "Copy or convert it again.")
 
     def _name(self, at: float) -> str:
         digits = 1 if abs(self.every * 10 - round(self.every * 10)) < _EARLY and self.every >= 0.1 else 3
@@ -128,7 +129,7 @@ class Video:
         return DataError(expected="a whole video", found=found, where=self.source, hint=hint)
 
 
-_POS_MSEC, _FRAME_WIDTH, _FRAME_HEIGHT, _FPS, _FRAME_COUNT = 0, 3, 4, 5, 7  # OpenCV's numbers of these properties
+_FRAME_WIDTH, _FRAME_HEIGHT = 3, 4  # OpenCV's numbers of these properties
 
 
 def is_video(source: object) -> bool:
@@ -157,25 +158,11 @@ def open_video(source: str | os.PathLike[str], every: float | str | None = None,
             hint="Leave the option out for all frames.",
         )
     video = Video(os.fspath(source), seconds_of(1.0 if every is None else every), most)
-    if not video.is_camera:
-        _check_start(Path(video.source))
-    capture = _open(video.source)
-    try:
-        size = (int(capture.get(_FRAME_WIDTH)), int(capture.get(_FRAME_HEIGHT)))
-        rate, frames = float(capture.get(_FPS)), float(capture.get(_FRAME_COUNT))
-    finally:
-        capture.release()
-    if not 0 < size[0] * size[1] <= MOST_PIXELS:
-        found = f"frames of {size[0]}×{size[1]} pixels"
-        raise DataError(
-            expected=f"frames of at most {MOST_PIXELS:,} pixels",
-            found=found,
-            where=video.source,
-            hint="Save it smaller.",
-        )
-    rate = rate if math.isfinite(rate) and 0 < rate <= 1000 else _USUAL_RATE
-    known = 0 if video.is_camera or not 0 < frames < 1e9 else int(frames)
-    return replace(video, size=size, rate=rate, frames=known)
+    if video.is_camera:
+        return replace(video, size=_camera_size(video.source))
+    _check_start(Path(video.source))
+    facts = film_facts(Path(video.source))
+    return replace(video, size=facts.size, rate=facts.rate, frames=facts.frames)
 
 
 def seconds_of(every: float | str) -> float:
@@ -225,43 +212,56 @@ def _check_start(path: Path) -> None:
         )
 
 
-def _open(source: str) -> Any:
-    """OpenCV's capture of a file or camera."""
+def _camera_pictures(source: str) -> Generator[Picture]:
+    """Pictures of a camera by the clock, until it gives no more."""
+    camera, began = _open_camera(source), time.monotonic()
+    try:
+        while camera.grab():
+            yield Picture(time.monotonic() - began, lambda: _picture_of(camera, source))
+    finally:
+        camera.release()
+
+
+def _picture_of(camera: Any, source: str) -> NDArray[np.uint8]:
+    got, bgr = camera.retrieve()
+    if not got:
+        raise DataError(expected="a picture of the camera", found="none", where=source, hint="Is it still connected?")
+    return np.ascontiguousarray(bgr[..., ::-1])
+
+
+def _camera_size(source: str) -> tuple[int, int]:
+    camera = _open_camera(source)
+    try:
+        return int(camera.get(_FRAME_WIDTH)), int(camera.get(_FRAME_HEIGHT))
+    finally:
+        camera.release()
+
+
+def _open_camera(source: str) -> Any:
+    """OpenCV's capture of a camera."""
     os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")  # what it prints comes back as our errors
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     try:
         import cv2
     except ImportError as error:
         raise DataError(
-            expected="OpenCV, which reads videos and cameras", found="not installed", where=source, hint=INSTALL
+            expected="OpenCV, which reads cameras", found="not installed", where=source, hint=INSTALL
         ) from error
-    camera = _CAMERA.fullmatch(source)
+    number = source.removeprefix("camera:")
     try:
-        # a path that is absolute cannot be one of FFmpeg's protocols, such as concat:
-        capture = (
-            cv2.VideoCapture(int(camera[1]))
-            if camera
-            else cv2.VideoCapture(str(Path(source).absolute()), cv2.CAP_FFMPEG)
-        )
+        camera = cv2.VideoCapture(int(number))
     except cv2.error as error:
         raise DataError(
-            expected="a video that can be opened",
+            expected="a camera",
             found=str(error),
             where=source,
-            hint="Check that the camera or file is there and that no other program uses it.",
+            hint="Check that it is there and that no other program uses it.",
         ) from error
-    if not capture.isOpened():
-        capture.release()
-        if camera:
-            hint = "Is it connected, allowed, and not in use by another program? camera:0 is the first one."
-            raise DataError(expected="a camera", found=f"none with the number {camera[1]}", where=source, hint=hint)
-        raise DataError(
-            expected="a video that can be opened",
-            found="a damaged file, or a codec that is not supported",
-            where=source,
-            hint="Play it to see whether it is whole; .mp4 with H.264 is always supported.",
-        )
-    return capture
+    if not camera.isOpened():
+        camera.release()
+        hint = "Is it connected, allowed, and not in use by another program? camera:0 is the first one."
+        raise DataError(expected="a camera", found=f"none with the number {number}", where=source, hint=hint)
+    return camera
 
 
 def _clock(seconds: float, digits: int) -> str:

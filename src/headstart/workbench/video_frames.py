@@ -23,7 +23,7 @@ class Sources:
     """
 
     given: Sequence[Any]
-    _times: deque[float | None] = field(default_factory=deque)
+    _frames: deque[tuple[float, str | None] | None] = field(default_factory=deque)
     _broken: deque[tuple[int, Prediction]] = field(default_factory=deque)
 
     @property
@@ -79,14 +79,14 @@ class Sources:
         at = 0
         for one in self.given:
             if not isinstance(one, Video):
-                self._times.append(None)
+                self._frames.append(None)
                 yield one
                 at += 1
                 continue
             begun = at
             try:
                 for frame in one:
-                    self._times.append(frame.time)
+                    self._frames.append((frame.time, frame.damage))
                     yield frame
                     at += 1
             except DataError as error:
@@ -95,12 +95,12 @@ class Sources:
                 self._broken.append((at, unread(one.source, error.found)))
 
     def answers(self, predictions: Iterable[Prediction]) -> Iterator[Prediction]:
-        """Predictions of `images` with the times of frames, and one with the reason where a video breaks off."""
+        """Predictions of `images` with time and damage of frames, and one with the reason where a video breaks off."""
         for position, prediction in enumerate(predictions):
             while self._broken and self._broken[0][0] <= position:
                 yield self._broken.popleft()[1]
-            at = self._times.popleft()
-            yield prediction if at is None else replace(prediction, time=at)
+            frame = self._frames.popleft()
+            yield prediction if frame is None else replace(prediction, time=frame[0], damaged=frame[1])
         while self._broken:
             yield self._broken.popleft()[1]
 
