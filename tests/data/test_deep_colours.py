@@ -11,6 +11,7 @@ from PIL import Image
 
 from headstart.data import deep_pixels, netpbm
 from headstart.data.deep_colours import eight_bit_colours
+from headstart.data.images import ImageRules, open_image
 from png_files import png_of
 
 VALUES = (0, 1024, 2048, 4095)
@@ -31,6 +32,15 @@ def test_a_bit_depth_is_the_white_of_the_colours(format_: str, depth: int) -> No
     assert found is not None
     assert found.brightest == 4095
     assert np.abs(np.asarray(found.image)[0, :, 1].astype(int) - wanted).max() <= 1
+
+
+@pytest.mark.parametrize("format_", FILES)
+def test_a_file_of_dark_colours_is_stretched_when_it_is_opened(format_: str) -> None:
+    opened, stretched = open_image(FILES[format_]), open_image(FILES[format_], ImageRules(bit_depth=12))
+
+    assert (opened.brightest, stretched.brightest) == (4095, 4095)  # the audit offers --bit-depth for such a set
+    assert opened.rgb.max() <= 16
+    assert stretched.rgb.max() == 255
 
 
 def test_without_the_lower_bytes_nothing_is_stretched() -> None:

@@ -43,7 +43,10 @@ def test_a_colour_of_sixteen_bits_that_cannot_be_used_is_named() -> None:
     opened = open_image(data, _RED)
 
     assert opened.rgb[0].tolist() == [[0x12] * 3] * 2
-    assert opened.notes == ("its transparent colour of 16 bits is not applied",)
+    assert opened.notes == (
+        "its transparent colour of 16 bits is not applied",
+        "16 bit, brightest value 4661 of 65535",
+    )
 
 
 def test_only_deep_grey_keeps_its_own_value() -> None:

@@ -305,6 +305,7 @@ class _Reading:
         self.damage: str | None = None
         self.brightest = 0
         self.pages: tiff_pages.Pages | None = None  # of a TIFF
+        self.other: str | None = None  # where 16-bit colours have their lower bytes; Pillow forgets it in decoding
 
     def open(self) -> ImageFile.ImageFile:
         """The image with its header read, within the bound of pixels."""
@@ -386,6 +387,7 @@ def _formats() -> tuple[str, ...]:
 
 
 def _decode(image: ImageFile.ImageFile, reading: _Reading) -> NDArray[np.uint8]:
+    reading.other = netpbm.other_bytes(image, reading.data) if image.format == "PPM" else deep_pixels.other_bytes(image)
     if image.format == "PNG":
         image.load()  # `getexif` decodes a PNG: an error in its pixels must not be reported as one of its EXIF data
     notes = reading.notes
@@ -423,7 +425,6 @@ def _exif_orientation(image: ImageFile.ImageFile, notes: list[str]) -> int:
 
 
 def _decode_with_pillow(image: ImageFile.ImageFile, reading: _Reading, factor: int) -> NDArray[np.uint8]:
-    other = netpbm.other_bytes(image, reading.data) if image.format == "PPM" else deep_pixels.other_bytes(image)
     if image.format == "TIFF":
         with _UNBOUNDED:  # here Pillow checks its bound a second time
             image.load()  # and makes the picture upright, as for no other format
@@ -438,7 +439,7 @@ def _decode_with_pillow(image: ImageFile.ImageFile, reading: _Reading, factor: i
         reading.blame(unused_data(image, reading.data))
     if image.format in ("JPEG", "MPO"):
         factor = 1  # reduced already
-    decoded: Image.Image = image if other is None else _with_deep_colours(image, reading, other)
+    decoded: Image.Image = image if reading.other is None else _with_deep_colours(image, reading, reading.other)
     convert = _converter(decoded, reading)
     parts = [_reduced(convert(band), factor) for band in deep_pixels.bands(decoded, rows=factor)]
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
