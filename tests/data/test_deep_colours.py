@@ -16,7 +16,12 @@ from png_files import png_of
 
 VALUES = (0, 1024, 2048, 4095)
 _COLOURS = struct.pack(">12H", *(value for value in VALUES for _ in range(3)))
-FILES = {"PNG": png_of(4, [_COLOURS], height=1, depth=16, colour=2), "PPM": b"P6 4 1 65535\n" + _COLOURS}
+_GREYS = struct.pack(">8H", *(number for value in VALUES for number in (value, 65535)))
+FILES = {
+    "PNG": png_of(4, [_COLOURS], height=1, depth=16, colour=2),
+    "PNG of grey with alpha": png_of(4, [_GREYS], height=1, depth=16, colour=4),
+    "PPM": b"P6 4 1 65535\n" + _COLOURS,
+}
 
 
 @pytest.mark.parametrize("format_", FILES)

@@ -54,5 +54,7 @@ def _values(image: ImageFile.ImageFile, data: bytes, other: str) -> NDArray[np.f
     second.tile = [
         tile._replace(args=(other, *tile.args[1:]) if isinstance(tile.args, tuple) else other) for tile in second.tile
     ]
-    values: NDArray[np.float64] = (np.asarray(image).astype(np.float64) * 256 + np.asarray(second))[..., :3]
+    lower = np.asarray(second)
+    lower = lower[..., 1:2] if other == deep_pixels.FOUR_BYTES else lower[..., :3]
+    values: NDArray[np.float64] = np.asarray(image)[..., :3].astype(np.float64) * 256 + lower
     return values

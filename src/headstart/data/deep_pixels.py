@@ -18,6 +18,8 @@ Floats = NDArray[np.float64]
 _BAND = 1 << 20  # pixels converted at once: float64 takes 8 bytes for each
 _TWELVE = 12  # bits of a TIFF that Pillow unpacks to 16 without a word
 _WHITE_IS_ZERO = 0  # TIFF 6.0, PhotometricInterpretation
+FOUR_BYTES = "RGBA"
+"""Raw mode of a pixel of 16-bit grey with alpha: the second byte is the lower one of its grey."""
 
 
 @dataclass(frozen=True)
@@ -121,4 +123,6 @@ def other_bytes(image: Image.Image) -> str | None:
     name, _, order = raw.partition(";16")
     order = {"N": "L" if sys.byteorder == "little" else "B"}.get(order, order)
     other = {"B": "L", "L": "B"}.get(order)
-    return f"{name};16{other}" if other and name != "LA" else ""  # Pillow reads grey with alpha in one order only
+    if name == "LA":  # Pillow reads grey with alpha in one order only; as four bytes all of it is there
+        return FOUR_BYTES if order == "B" else ""
+    return f"{name};16{other}" if other else ""
