@@ -16,7 +16,8 @@ def test_evaluation_means_the_test_split_unless_another_word_does() -> None:
 @pytest.mark.parametrize(
     ("train", "test"),
     [("training_set", "test_set"), ("trainset", "testset"), ("Train Images", "Test Images"), 
-     ("train-data", "TEST DATA"), ("Training", "Testing"), ("train split", "eval set"), ("(train)", "test.")],
+     ("train-data", "TEST DATA"), ("Training", "Testing"), ("train split", "eval set"), ("(train)", "test."),
+     ("trainval", "test"), ("Entraînement", "Test"), ("treino", "teste")],
 )  # fmt: skip
 def test_what_says_nothing_beside_the_word_is_left_out(train: str, test: str) -> None:
     assert parse_splits([train, test, "cat"]) == {train: "train", test: "test"}

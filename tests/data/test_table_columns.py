@@ -116,7 +116,9 @@ def test_a_column_that_says_the_split_plainly_is_used(header: str, values: str) 
     assert bool(found.guessed) == (header == "whatever")
 
 
-@pytest.mark.parametrize("header", ["fold", "split", "set", "is_valid", "phase", "Usage", "partition"])
+@pytest.mark.parametrize(
+    "header", ["fold", "split", "set", "is_valid", "phase", "Usage", "partition", "kfold", "fold_id", "valid"]
+)
 def test_a_column_that_does_not_is_named_with_what_can_be_done(header: str) -> None:
     found = find(f"path,label,{header}", PATHS, LABELS, ["7", "8", "7", "8"])
 
@@ -143,6 +145,18 @@ def test_a_value_of_a_column_may_be_the_test() -> None:
         find("path,label,fold", *columns, split_column="fold=9")
     with pytest.raises(DataError, match=r"found '0', '1', '2' in fold.*--split-column fold=0"):
         find("path,label,fold", *columns, split_column="fold")
+
+
+def test_a_column_called_group_that_says_the_split_is_the_split() -> None:
+    said = ["train", "train", "test", "test"]
+
+    found = find("path,label,group", PATHS, LABELS, said)
+    named = find("path,label,group", PATHS, LABELS, said, group_by="group")
+
+    assert (found.split, found.group) == (2, None)
+    assert found.guessed == ("The split comes from the column 'group', by its values.",)
+    assert (named.split, named.group) == (None, 2)
+    assert find("path,label,group", PATHS, LABELS, ["test", "test", "dev", "dev"]).group == 2
 
 
 def test_groups_come_from_the_column_that_is_named() -> None:

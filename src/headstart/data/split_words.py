@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Collection, Iterable, Mapping
 
 SPLITS = ("train", "validation", "test")
 SPLIT_WORDS = {
-    "train": "train", "training": "train",
-    "val": "validation", "valid": "validation", "validation": "validation", "dev": "validation",
-    "test": "test", "testing": "test",
+    **dict.fromkeys(("train", "training", "trainval", "trainvalid", "trainingsdaten", "entrainement", "apprentissage",
+                     "entrenamiento", "treino", "treinamento", "addestramento"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev", "validierung", "validierungsdaten", "validacion", "validacao",
+                     "convalida", "validatie"), "validation"),
+    **dict.fromkeys(("test", "testing", "testdaten", "prueba", "teste"), "test"),
 }  # fmt: skip
 _TAILS = ("set", "split", "data", "images", "ing")
 _EVALUATION = ("eval", "evaluation")  # the test split; beside a folder called test it can only be the validation split
@@ -34,8 +37,8 @@ def match_splits(written: Mapping[str, str], words: Mapping[str, str]) -> dict[s
 
 
 def letters(text: str) -> str:
-    """What is left of a text to compare it: letters and digits alone, in lower case."""
-    return "".join(letter for letter in text.casefold() if letter.isalnum())
+    """What is left of a text to compare it: letters without accents and digits alone, in lower case."""
+    return "".join(letter for letter in unicodedata.normalize("NFKD", text).casefold() if letter.isalnum())
 
 
 def shortened(word: str, known: Collection[str]) -> str:

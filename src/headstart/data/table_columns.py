@@ -5,13 +5,13 @@ In: the header and the lines. Out: TableColumns with the number of each column, 
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from headstart.data.folder_scan import as_text
+from headstart.data.split_words import letters
 from headstart.data.table_splits import STATEMENTS, parse_values
 from headstart.data.table_workbook import Cells
 from headstart.errors import DataError, near
@@ -48,7 +48,9 @@ _WORDS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("split",),
         ("part", "set", "subset"),
         ("partition", "phase", "usage", "fold", "datasplit", "dataset", "splitname", "setname", "subsetname",
-         "traintest", "trainortest", "traintestsplit", "trainvaltest", "aufteilung", "teilmenge", "mode", "stage"),
+         "traintest", "trainortest", "traintestsplit", "trainvaltest", "aufteilung", "teilmenge", "conjunto",
+         "particion", "mode", "stage", "kfold", "cvfold", "foldid", "foldno", "foldnr", "foldnumber", "foldindex",
+         "foldidx", "valid"),
         tuple(STATEMENTS),
     ),
     "group": (("group",),),
@@ -91,13 +93,8 @@ class TableColumns:
     hints: tuple[str, ...] = ()
 
 
-def header_word(text: str) -> str:
-    """A header's letters and digits alone, in lower case: `Image Path`, `image_path` and `imagePath` are one word."""
-    return "".join(letter for letter in unicodedata.normalize("NFKD", text).casefold() if letter.isalnum())
-
-
 def _words_of(text: str) -> set[str]:
-    word = header_word(text)
+    word = letters(text)
     return {word, word.removesuffix("s"), word.removesuffix("es")} - {""}
 
 
@@ -124,11 +121,11 @@ def _matches(
     """Columns of the surest words of a role; the column that the user names."""
     if named is not None:
         exact = [i for i, cell in enumerate(header) if cell.strip() == named.strip()]
-        return exact or [i for i, cell in enumerate(header) if header_word(cell) == header_word(named) != ""]
+        return exact or [i for i, cell in enumerate(header) if letters(cell) == letters(named) != ""]
     for words in _WORDS[role][:tiers]:
         found = [i for i, cell in enumerate(header) if i not in without and _words_of(cell) & set(words)]
         # `label` beside `labels`: the very word wins
-        exact = [i for i in found if header_word(header[i]) in words]
+        exact = [i for i in found if letters(header[i]) in words]
         if found:
             return exact or found
     return []
@@ -175,7 +172,7 @@ class _Finder:
         taken = [*taken, *([] if path is None else [path])]
         label = self._one("label", taken) if given["label"] is None else given["label"]
         taken = [*taken, *([] if label is None else [label])]
-        group = self._one("group", taken) if given["group"] is None else given["group"]
+        group = self._group(taken) if given["group"] is None else given["group"]
         taken = [*taken, *([] if group is None else [group])]
         split = self._split(taken) if given["split"] is None else given["split"]
         taken = [*taken, *([] if split is None else [split])]
@@ -252,6 +249,14 @@ class _Finder:
                             hint="--group-by none groups duplicates only.")  # fmt: skip
         return column
 
+    def _group(self, taken: Sequence[int]) -> int | None:
+        """The column that is called group; one that says train and test is no group but the split."""
+        found = self._one("group", taken)
+        return None if found is not None and self._says_split(self._said(found)) else found
+
+    def _says_split(self, said: Sequence[str]) -> bool:
+        return "train" in said and len(set(said)) > 1
+
     def _groups_of_role(self, column: int | None) -> DataError:
         name = self.header[column or 0]
         return DataError(expected="a column of groups beside those of paths and labels", where=self.table,
@@ -314,11 +319,11 @@ class _Finder:
             others = [i for i in range(len(self.header)) if i not in taken and i not in by_word]
             for column in others:
                 said = self._said(column)
-                if len(set(said)) > 1 and "train" in said:
+                if self._says_split(said):
                     plain[column] = said
                     self.guessed.append(f"The split comes from the column {self.header[column]!r}, by its values.")
         if len({tuple(said) for said in plain.values()}) > 1:
-            preferred = [i for i in plain if header_word(self.header[i]) == "split"]
+            preferred = [i for i in plain if letters(self.header[i]) == "split"]
             if len(preferred) != 1:
                 raise self._two("split", list(plain))
             return preferred[0]

@@ -8,16 +8,20 @@ from headstart.data.split_words import SPLIT_WORDS, letters, match_splits, short
 
 # of cells alone: as folders these are no usual words
 _CELLS = {**SPLIT_WORDS, "trn": "train", "tr": "train", "devel": "validation", "development": "validation",
-          "tst": "test", "holdout": "test", "privatetest": "test"}  # fmt: skip
+          "tst": "test", "te": "test", "holdout": "test", "heldout": "test", "privatetest": "test"}  # fmt: skip
 _YES, _NO = ("true", "1", "yes", "y", "t"), ("false", "0", "no", "n", "f")
-# word of a header → the split of its lines that say yes, and of those that say no
+_ASKING = ("", "is", "in", "for", "usefor", "usedfor")
+_NAMING = ("", "set", "split", "data", "image", "images")
+_SAID = {
+    **dict.fromkeys(("val", "validation"), ("validation", "train")),
+    **dict.fromkeys(("test", "testing", "holdout", "heldout"), ("test", "train")),
+    **dict.fromkeys(("train", "training"), ("train", "test")),
+}
 STATEMENTS = {
-    **dict.fromkeys(("isvalid", "isval", "isvalidation", "isdev", "val", "validation"),
-                    ("validation", "train")),
-    **dict.fromkeys(("istest", "istesting", "test", "istestset"), ("test", "train")),
-    **dict.fromkeys(("istrain", "istraining", "train", "training", "istrainingimage", "istrainset", "intrain"),
-                    ("train", "test")),
-}  # fmt: skip
+    **{f"{asking}{word}{naming}": said for asking in _ASKING for word, said in _SAID.items() for naming in _NAMING},
+    **dict.fromkeys(("isvalid", "isdev", "validset", "isvalidset"), ("validation", "train")),
+}
+"""Word of a header → the split of its lines that say yes, and of those that say no; `valid` alone may mean usable."""
 
 
 def parse_values(header: str, values: Iterable[str]) -> dict[str, str]:

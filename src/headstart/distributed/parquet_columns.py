@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from headstart.data.finding import Finding
-from headstart.data.table_columns import header_word
+from headstart.data.split_words import letters
 from headstart.data.table_splits import STATEMENTS, parse_values
 from headstart.errors import DataError
 from headstart.source_layout import GROUP_WORDS, SourceLayout
@@ -84,7 +84,7 @@ def _columns(schema: pa.Schema, layout: SourceLayout, url: str) -> tuple[dict[st
     if layout.group_by not in GROUP_WORDS and (not layout.groups_by_pattern or layout.group_by in schema.names):
         named["group"] = layout.group_by
     found: dict[str, str] = {}
-    by_word = {header_word(name): name for name in reversed(schema.names)}
+    by_word = {letters(name): name for name in reversed(schema.names)}
     for role, words in _WORDS.items():
         if (own := named.get(role)) is not None:
             if own not in schema.names:
@@ -125,7 +125,7 @@ def _splits(
         return {value: "test" if value == test_value else "train" for value in values}
     known = {} if test_value is not None else parse_values(column, values)
     unknown = [value for value in values if value not in known]
-    if unknown and named is None and not (known and header_word(column) in _PLAIN):
+    if unknown and named is None and not (known and letters(column) in _PLAIN):
         del columns["split"]  # a word of other things too; in a plain column of splits one may be mistyped
         return {}
     if named is not None and unknown:
@@ -171,7 +171,7 @@ def _findings(schema: pa.Schema, columns: Mapping[str, str], test_value: str | N
         found.append(Finding("table-split", "note", message))
     if unused := [name for name in schema.names if name not in used]:
         names = f"Column{'s' if len(unused) > 1 else ''} not used: {listed(unused, _SHOWN)}."
-        split = next((name for name in unused if header_word(name) in _WORDS["split"]), None)
+        split = next((name for name in unused if letters(name) in _WORDS["split"]), None)
         if split is not None and "split" not in columns:
             names += (
                 f" {split} does not say train, validation or test; --split-column {split}=VALUE tests on one value."
