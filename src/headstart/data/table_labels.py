@@ -7,6 +7,7 @@ become a class.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -14,8 +15,10 @@ from headstart.data.finding import Finding, stopping
 from headstart.wording import spelled_number
 
 _LISTS = re.compile(r"\s*(\[.*\]|\{.*\}|\(.*,.*\))\s*", re.DOTALL)  # ['cat', 'dog'] as Python and JSON write it
-_SIGNS = ("|", ";")  # nobody writes these inside one name
-_WORDS = (",", "/", "+", "&", " ")  # these may belong to a name: New York; cat, domestic
+_ROWS = re.compile(r"[01](?:[ ,]+[01]){2,}|\d{1,2}(?: \d{1,2})+")  # 0 1 0, of one place for each class; 16 0, numbers
+_SIGNS = ("|", ";", "\t")  # nobody writes these inside one name
+# these may belong to a name: New York; cat, domestic
+_WORDS = (",", "/", "+", "&", ":", "#", "•", "\n", " ", " and ", " und ", " et ", " y ")
 _MISSING = frozenset(("NaN", "nan", "NaT", "NA", "<NA>", "N/A", "n/a", "#N/A", "None", "NULL", "null", "undefined"))
 """What programs write for an empty cell, spelled as they do; people's own `none` is a class."""
 _SHOWN = 6
@@ -45,21 +48,28 @@ def _in_two_lists(labels: Iterable[str]) -> set[str]:
     return {part for part, count in counts.items() if count > 1}
 
 
+def _written(label: str) -> str:
+    """A label with the signs of Chinese and Japanese keyboards as those of others."""
+    return unicodedata.normalize("NFKC", label).replace("、", ",")
+
+
 def _parts(label: str, sign: str) -> set[str]:
     return {part.strip() for part in label.split(sign)} - {""}
 
 
 def _several(lines: Mapping[str, Sequence[int]], unit: str) -> list[Finding]:
     # one pass over what all labels share keeps ten thousand classes fast
-    known = set(lines)
+    written = {label: _written(label) for label in lines}
+    known = set(written.values())
     shared = _in_two_lists(known)
     found = []
-    for label in lines:
-        is_list = _LISTS.fullmatch(label) or any(len(_parts(label, sign)) > 1 for sign in _SIGNS)
+    for original, label in written.items():
+        is_list = any(form.fullmatch(label) for form in (_LISTS, _ROWS))
+        is_list = is_list or any(len(_parts(label, sign)) > 1 for sign in _SIGNS)
         by_words = any(len(parts := _parts(label, sign)) > 1 and parts <= known for sign in _WORDS if sign in label)
         by_commas = "," in label and len(parts := _parts(label, ",")) > 1 and parts <= shared
         if is_list or by_words or by_commas:
-            found.append(label)
+            found.append(original)
     if not found:
         return []
     shown = ", ".join(repr(label) for label in found[:_SHOWN]) + (", …" if len(found) > _SHOWN else "")
