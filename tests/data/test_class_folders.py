@@ -166,6 +166,14 @@ def test_splits_of_other_names_are_not_taken_for_classes_without_a_word(tmp_path
              "test/y/2/b.jpg"),
             ["1", "2"],
         ),
+        # in other capitals
+        (("x/Ants/a.jpg", "x/Bees/a.jpg", "y/ants/a.jpg", "y/bees/a.jpg"), ["Ants", "Bees"]),
+        # in the folder of one split, and classes of the other
+        (
+            ("train/x/1/a.jpg", "train/x/2/a.jpg", "train/y/1/a.jpg", "train/y/2/a.jpg", "test/1/b.jpg",
+             "test/2/b.jpg"),
+            ["1", "2"],
+        ),
     ],
 )  # fmt: skip
 def test_the_same_folders_inside_all_classes_stop_a_training(

@@ -172,6 +172,10 @@ def test_what_stops_a_training_is_a_finding_for_the_audit(folder: Path, text: st
         ("path,label\n1.jpg,cat\n2.jpg,\n", "Line 3 has no label: 2.jpg."),
         ("path,label\n1.jpg,cat\n2.jpg,\nsub/3.jpg,\n", "Lines 3, 4 have no label: 2.jpg, sub/3.jpg."),
         ("path,label\n1.jpg,cat\nx.jpg,cat\n", "Line 3 names a file that does not exist: x.jpg."),
+        (
+            "path,label\n1.jpg,cat\n2.png,cat\n",
+            "Line 3 names a file that is there with another suffix; correct the path: 2.png.",
+        ),
         ("path,label\n1.jpg,cat\n1.jpg,cat\n", "Line 3 repeats an earlier line: 1.jpg."),
     ],
 )

@@ -100,7 +100,8 @@ def read_class_folders(tree: Tree, root: str, layout: SourceLayout = AUTO) -> tu
 
 def _two_levels(paths: list[str], splits: dict[str, str], inner: dict[str, str]) -> list[Finding]:
     """What stops a training where the folders inside the classes have the same names in all of them."""
-    inside: dict[str, dict[int, set[str]]] = defaultdict(lambda: defaultdict(set))  # class → level → names
+    inside: dict[str, dict[int, set[str]]] = defaultdict(lambda: defaultdict(set))  # class → level → names, caseless
+    written: dict[str, str] = {}  # name without capitals → as it is written first
     direct: Counter[str] = Counter()
     deeper: Counter[str] = Counter()
     for path in paths:
@@ -113,7 +114,8 @@ def _two_levels(paths: list[str], splits: dict[str, str], inner: dict[str, str])
             continue
         (deeper if len(folders) > 1 else direct)[folders[0]] += 1
         for level, name in enumerate(folders[1:]):
-            inside[folders[0]][level].add(name)
+            inside[folders[0]][level].add(name.casefold())
+            written.setdefault(name.casefold(), name)
     classes = set(direct) | set(deeper)
     # images beside the subfolders say that the class is the folder they are in
     if len(classes) < 2 or deeper.total() <= direct.total():
@@ -122,13 +124,15 @@ def _two_levels(paths: list[str], splits: dict[str, str], inner: dict[str, str])
         names = {name: inside[name][level] for name in classes if inside[name][level]}
         counts = Counter(name for found in names.values() for name in found)
         shared = sorted(name for name, count in counts.items() if count > 1)
+        # what is a class of one split and inside the classes of another is an inner name
+        outer = sorted(name for name in classes if name.casefold() not in shared)
         # two names at least: one, such as `images`, only wraps; half of all: a few may be missing in places
         if (
             len(shared) > 1
             and 2 * len(shared) >= len(counts)
-            and 2 * sum(bool(found & set(shared)) for found in names.values()) > len(classes)
+            and 2 * sum(bool(found & set(shared)) for found in names.values()) > len(outer)
         ):
-            return [_ask_for_level(sorted(classes), shared)]
+            return [_ask_for_level(outer, [written[name] for name in shared])]
     return []
 
 

@@ -142,6 +142,8 @@ class _TableReader:
             written = _cell(row, self.columns.path)
             path = self._resolve(written, line)
             fault = path_fault(written, path)
+            if fault == "missing-file" and self.paths.has_other_suffix(path):
+                fault = "other-suffix"
             rows.append(
                 TableRow(
                     line=line,
@@ -317,6 +319,8 @@ _REASONS = {  # severity, what one line does, what several do
                 "name addresses, which are not fetched; download the images"),
     "not-a-file": ("problem", "names a folder or a device, not an image", "name folders or devices, not images"),
     "missing-file": ("problem", "names a file that does not exist", "name a file that does not exist"),
+    "other-suffix": ("problem", "names a file that is there with another suffix; correct the path",
+                     "name files that are there with another suffix; correct the paths"),
     "empty-label": ("problem", "has no label", "have no label"),
     "two-labels": ("problem", "gives one file two labels; it is left out", "give one file two labels; it is left out"),
     "two-splits": ("problem", "puts one file into two splits; it is left out",

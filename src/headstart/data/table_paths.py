@@ -92,6 +92,10 @@ class TablePaths:
         same = same or [name for name in names if _ends(name.casefold(), steps.casefold())]
         return tuple(sorted(self.folder / name for name in same))
 
+    def has_other_suffix(self, path: Path) -> bool:
+        """Whether the image of a path that is not there is there as another kind of file: `1.png` for `1.jpg`."""
+        return path.suffix.lower() in IMAGE_SUFFIXES and bool(self.meant(path.with_suffix("")))
+
     @cached_property
     def _by_end(self) -> dict[str, list[str]]:
         """Images below the folder by their name in small letters, with and without the suffix."""
