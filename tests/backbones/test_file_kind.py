@@ -29,6 +29,7 @@ STATE = {"weight": torch.arange(5000.0)}
         (b"hello", "a text"),
         (b"\x89PNG\r\n", "PNG"),
         (bytes(1000), ""),
+        ((5000).to_bytes(8, "little") + b'{"a":{"dtype":"F32"', "safetensors file that is cut off"),
     ],
 )
 def test_a_file_is_called_what_it_is(tmp_path: Path, content: bytes, words: str) -> None:
@@ -50,7 +51,7 @@ def test_kinds_of_zip_files_are_told_apart(tmp_path: Path) -> None:
 
     assert found[0] == "torch checkpoint"
     assert "TorchScript" in found[1]
-    assert "zip archive of 1 files (a.jpg)" in found[2]
+    assert "zip archive of 1 file (a.jpg)" in found[2]
     assert found[3] == "safetensors"
     assert refuse_kind(tmp_path) == "a folder, not a file"
 

@@ -100,6 +100,17 @@ def test_a_file_without_weights_is_refused(tmp_path: Path, name: str, content: b
         load_weights(SPEC, str(tmp_path / name))
 
 
+def test_bytes_of_no_known_kind_are_not_called_a_pickle(state: dict[str, Tensor], tmp_path: Path) -> None:
+    (tmp_path / "a.pth").write_bytes(b"\xff" * 1000)
+    save_file(state, tmp_path / "whole.safetensors")
+    (tmp_path / "cut.safetensors").write_bytes((tmp_path / "whole.safetensors").read_bytes()[:999])
+
+    with pytest.raises(BackboneError, match="1,000 bytes that are neither safetensors nor a torch file"):
+        read_weights(tmp_path / "a.pth")
+    with pytest.raises(BackboneError, match="a safetensors file that is cut off"):
+        read_weights(tmp_path / "cut.safetensors")
+
+
 @pytest.mark.parametrize("name", ["cut.safetensors", "cut.pth"])
 def test_a_truncated_file_is_refused(state: dict[str, Tensor], tmp_path: Path, name: str) -> None:
     path = tmp_path / name
@@ -240,6 +251,8 @@ def test_a_sparse_tensor_becomes_plain(tmp_path: Path) -> None:
         (torch.ones(3), "one tensor without a name"),
         ([torch.ones(3), torch.ones(2)], "a list of 2 tensors without names"),
         ({"weight": torch.ones(3, device="meta")}, "tensors without numbers, of the device meta: weight"),
+        ({0: torch.ones(3)}, "no tensors by their names in it (the first one is [0])"),
+        ({"shadow": [torch.ones(3)]}, "no tensors by their names in it (the first one is ['shadow'][0])"),
         ({}, "no tensors in it"),
         (5, "no tensors in it"),
     ],

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from headstart.refusals import refusal
 from headstart.untrusted import Untrusted, check_regular
+from headstart.wording import counted
 
 _FIRST = 1024
 _MAGIC = {
@@ -27,6 +28,7 @@ _MAGIC = {
     b"\x93NUMPY": "a numpy array (.npy)",
     b"GGUF": "a GGUF file of a language model",
 }
+_LONGEST_HEADER = 100_000_000  # bytes of a safetensors file's header, its own reader's bound
 _TFLITE = b"TFL3"  # at byte 4
 ONNX_KIND = "an ONNX model"
 _ONNX_START = re.compile(
@@ -53,8 +55,8 @@ def kind_of(path: Path) -> str:
     known = next((words for magic, words in _MAGIC.items() if head.startswith(magic)), "")
     if known or head[4:8] == _TFLITE:
         return known or "a TensorFlow Lite model"
-    if len(head) > 8 and head[8:9] == b"{" and 2 <= struct.unpack("<Q", head[:8])[0] <= size - 8:
-        return "safetensors"
+    if len(head) > 8 and head[8:9] == b"{" and 2 <= (stated := struct.unpack("<Q", head[:8])[0]) <= _LONGEST_HEADER:
+        return "safetensors" if stated <= size - 8 else "a safetensors file that is cut off"
     if head[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
         return "a pickle"
     if _ONNX_START.match(head) and any(word in head for word in _ONNX_WORDS):
@@ -129,7 +131,7 @@ def _zip_kind(path: Path) -> str:
         return "an archive of numpy arrays (.npz)"
     if "word/document.xml" in names or "xl/workbook.xml" in names:
         return "an Office document"
-    return f"a zip archive of {len(names)} files ({', '.join(names[:3])}{', …' if names[3:] else ''})"
+    return f"a zip archive of {counted(len(names), 'file')} ({', '.join(names[:3])}{', …' if names[3:] else ''})"
 
 
 def _text_kind(head: bytes) -> str:

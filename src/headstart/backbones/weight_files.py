@@ -31,6 +31,7 @@ USUAL = _WRAPPERS[:3]
 _NO_WEIGHTS = re.compile(r"optim|sched|scaler|rng|random|hyper|loss|metric|history|args|config", re.IGNORECASE)
 _AVERAGED = re.compile(r"(^|[._])(ema|swa|avg|averaged?|shadow|momentum)([._]|$)", re.IGNORECASE)
 _DEEPEST = 4  # entries inside each other: {"checkpoint": {"model": {"state_dict": ...}}}
+_DEEPEST_SHOWN = 20
 _SMALL = 0.5  # an entry with a smaller share of the largest one's numbers is a part beside the network
 _NAMED = 8
 _LONGEST_LICENCE = 200
@@ -83,7 +84,7 @@ def read_weights(path: Path, entry: str = "") -> WeightFile:
     if kind == "safetensors":
         found, licence = _read_safetensors(path)
     elif kind in ("torch checkpoint", "a pickle", "a tar archive", ""):
-        found, licence = _read_checkpoint(path), ""
+        found, licence = _read_checkpoint(path, kind), ""
     else:
         raise _not_weights(path, kind)
     entries = _entries(found)
@@ -227,7 +228,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, object], str]:
     return tensors, " ".join(licence.split())[:_LONGEST_LICENCE]
 
 
-def _read_checkpoint(path: Path) -> object:
+def _read_checkpoint(path: Path, kind: str) -> object:
     try:
         damage = zip_damage(path)
         if damage:
@@ -237,8 +238,10 @@ def _read_checkpoint(path: Path) -> object:
             warnings.simplefilter("ignore", UserWarning)
             return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        # torch's own message begins with advice to load it unsafely
-        raise _not_weights(path, "a pickle that holds more than tensors, or none at all") from error
+        # torch's own message begins with advice to load it unsafely; bytes of any kind may look like a pickle to it
+        pickled = kind in ("torch checkpoint", "a pickle")
+        found = "a pickle that holds more than tensors, or none at all" if pickled else _unknown(path, kind)
+        raise _not_weights(path, found) from error
     except OSError as error:
         raise _unread(path, error) from error
     except (
@@ -252,11 +255,12 @@ def _read_checkpoint(path: Path) -> object:
         OverflowError,
     ) as error:
         # the reader's own errors on a text or an image say nothing to a user
-        raise _not_weights(path, f"{_size(path)} that are neither safetensors nor a torch file") from error
+        raise _not_weights(path, _unknown(path, kind)) from error
 
 
-def _size(path: Path) -> str:
-    return f"{path.stat().st_size:,} bytes"
+def _unknown(path: Path, kind: str) -> str:
+    what = kind if kind == "a tar archive" else f"{path.stat().st_size:,} bytes"
+    return f"{what} that {'is' if kind == 'a tar archive' else 'are'} neither safetensors nor a torch file"
 
 
 def _entries(found: object, at: str = "", depth: int = 0) -> dict[str, dict[str, Tensor]]:
@@ -289,7 +293,22 @@ def _without_names(found: object) -> str:
         return "one tensor without a name"
     if isinstance(found, (list, tuple)) and any(isinstance(one, Tensor) for one in found):
         return f"a list of {len(found):,} tensors without names"
-    return "no tensors in it"
+    at = _first_tensor(found)
+    return f"no tensors by their names in it (the first one is {at})" if at else "no tensors in it"
+
+
+def _first_tensor(found: object, at: str = "") -> str:
+    """Where the first tensor of a checkpoint is that stands under no name, or too deep; empty: there is none."""
+    if isinstance(found, Tensor):
+        return at
+    parts: Iterable[tuple[object, object]] = ()
+    if at.count("[") > _DEEPEST_SHOWN:
+        return ""
+    if isinstance(found, Mapping):
+        parts = found.items()
+    elif isinstance(found, (list, tuple)):
+        parts = enumerate(found)
+    return next((place for key, one in parts if (place := _first_tensor(one, f"{at}[{key!r}]"))), "")
 
 
 def _choose(
