@@ -196,6 +196,17 @@ def test_macro_f1_has_the_variance_of_the_delta_method() -> None:
     assert (found.high - found.low) / (2 * 1.96) == pytest.approx(np.std(draws), rel=0.12)
 
 
+@pytest.mark.parametrize("n", [1, 6])
+def test_macro_f1_of_images_of_one_class_does_not_depend_on_its_number(n: int) -> None:
+    first, second = np.zeros(n, dtype=np.int64), np.ones(n, dtype=np.int64)
+
+    found = macro_f1_interval(first, first)
+
+    assert found == macro_f1_interval(second, second)
+    assert found.value == found.high == 1
+    assert 0 < found.low < 1
+
+
 def test_macro_f1_without_an_error_is_not_certain() -> None:
     labels = np.arange(60) % 3
 

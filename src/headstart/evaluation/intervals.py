@@ -253,7 +253,8 @@ def macro_f1_interval(predicted: Indices, labels: Indices, groups: Sequence[Hash
     Source: Takahashi et al. 2022, Applied Intelligence 52:4961 (delta method for macro F1); Satterthwaite 1946,
         Biometrics Bulletin 2:110 (degrees of freedom).
     """
-    width, n = int(max(predicted.max(), labels.max())) + 1, len(labels)
+    # two at least: with images of the first class alone, all of them found, there is still one that they could be
+    width, n = max(int(max(predicted.max(), labels.max())) + 1, 2), len(labels)
     confusion = (
         np.bincount(labels * width + predicted, minlength=width * width).reshape(width, width).astype(np.float64)
     )
