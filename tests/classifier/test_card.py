@@ -89,6 +89,11 @@ def test_a_card_has_the_oldest_version_that_knows_all_of_it(classifier: Classifi
         ({"background": [0, 0, 999]}, "0 to 255"),
         ({"preprocess": {"resize": 10**9}}, "preprocess|key"),
         ({"weights": {"source": ["a"]}}, "plain text"),
+        (
+            {"metrics": {"accuracy": {"value": 5, "low": 0, "high": 9, "n": 3}}},
+            "metrics that make sense.*accuracy is 5",
+        ),
+        ({"data": {"images": -7}}, "data that make sense.*images is -7"),
         ({"flip_tta": "yes"}, "flip_tta true or false"),
         ({"precision": "int4"}, "precision in the card: float32, bfloat16, int8"),
         ({"precision": "int8"}, "quantised network of an int8 classifier"),

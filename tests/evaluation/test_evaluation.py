@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -159,21 +160,30 @@ def test_the_confusion_matrix_is_an_array_with_the_true_classes_as_rows() -> Non
 @pytest.mark.parametrize(
     ("way", "value", "said"),
     [
-        (("accuracy", "value"), 7.0, "accuracy is 700.0"),
-        (("accuracy", "value"), -1.0, "accuracy is -100.0"),
+        (("accuracy", "value"), 7.0, "accuracy is 7.0"),
+        (("accuracy", "value"), -1.0, "accuracy is -1.0"),
         (("balanced_accuracy", "low"), 0.99999, "balanced_accuracy is"),
-        (("accuracy", "n"), -1, "-1 images"),
+        (("accuracy", "n"), -1, "n is -1, not a number of images"),
         (("classes",), ["a", "a"], "2 different classes"),
         (("classes",), ["a"], "1 different classes"),
         (("confusion",), [[1], [2, 3], [4]], "3 different classes"),
-        (("confusion",), [[1, -1, 0], [2, 3, 0], [0, 0, 9]], "counts no images"),
+        (("confusion",), [[1, -1, 0], [2, 3, 0], [0, 0, 9]], "count is -1, not a number of images"),
         (("worst_class", "name"), "zebra", "the worst class is 'zebra'"),
         (("worst_class",), None, "NoneType"),
+        (("worst_class", "support"), 99, "the worst class has 99 images"),
+        (("accuracy", "n"), 99, "accuracy is .* of 99 images"),
+        (("accuracy", "value"), 0.88, "are correct"),
+        (("per_class", 0, "support"), 7, "other numbers of images"),
+        (("per_class", 0, "f1"), -0.1, "f1 is -0.1"),
+        (("groups",), 10**6, "images or groups"),
+        (("macro_f1", "n"), 10**6, "images or groups"),
+        (("calibration", "nll"), -2.0, "nll is -2.0"),
+        (("baselines", "majority", "difference", "low"), -7.0, "difference is"),
     ],
 )
-def test_numbers_that_make_no_sense_are_refused(way: tuple[str, ...], value: object, said: str) -> None:
+def test_numbers_that_make_no_sense_are_refused(way: tuple[str | int, ...], value: object, said: str) -> None:
     plain = evaluation().to_dict()
-    place = plain
+    place: Any = plain
     for key in way[:-1]:
         place = place[key]
     place[way[-1]] = value

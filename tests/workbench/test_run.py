@@ -165,6 +165,9 @@ def test_a_classifier_without_the_record_of_its_run_is_not_a_folder_to_train_on(
         ("findings", [1, 2], "findings are no list of objects"),
         ("created", 3, "created is 3"),
         ("evaluation", {"accuracy": 1}, "no "),
+        ("data", {"fingerprint": "x", "counts": {"train": {"ants": -5}}}, "count is -5"),
+        ("head", {"temperature": -1.5}, "temperature is -1.5"),
+        ("trust", {"rate": 5}, "rate is 5, not a share"),
     ],
 )
 def test_a_record_whose_values_are_of_other_kinds_is_refused_with_its_place(

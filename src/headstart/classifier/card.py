@@ -12,6 +12,7 @@ from headstart.backbones.preprocess import Preprocess
 from headstart.backbones.spec import POOLS, Stage
 from headstart.classifier.trust_file import check_trust
 from headstart.errors import BackboneError, ClassifierError, DataError
+from headstart.evaluation.sense import check_numbers
 from headstart.heads.head import Head
 from headstart.plain import Plain
 from headstart.recipe import PRECISIONS
@@ -177,10 +178,7 @@ class Card(Plain):
             found = repr(known["precision"])[:80]
             raise _wrong(f"a precision in the card: {', '.join(PRECISIONS)}", found, where)
         _check_module(known["module"], where)
-        try:
-            check_trust(known["familiarity"], known["conformal"], len(known["classes"]))
-        except Untrusted as error:
-            raise _wrong("familiarity and prediction sets that make sense in the card", str(error), where) from error
+        _check_measured(known, where)
         fields = {key: known.get(key, {}) for key in cls.__dataclass_fields__}
         fields |= {key: tuple(fields[key]) for key in ("stages", "classes", "background")}
         return cls(**fields)
@@ -247,6 +245,18 @@ def _check_values(values: Mapping[str, Any], where: object) -> None:
     for about in ("weights", "versions"):
         if not all(isinstance(text, str) for text in values[about].values()):
             raise _wrong(f"plain text about the {about}", repr(values[about])[:80], where)
+
+
+def _check_measured(values: Mapping[str, Any], where: object) -> None:
+    try:
+        check_trust(values["familiarity"], values["conformal"], len(values["classes"]))
+    except Untrusted as error:
+        raise _wrong("familiarity and prediction sets that make sense in the card", str(error), where) from error
+    for about in ("data", "metrics"):
+        try:
+            check_numbers(values[about])
+        except Untrusted as error:
+            raise _wrong(f"{about} that make sense in the card", str(error), where) from error
 
 
 def _check_module(module: object, where: object) -> None:

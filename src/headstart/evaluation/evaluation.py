@@ -5,7 +5,6 @@ In: numbers with their intervals. Out: dictionaries for strict JSON and back, an
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,13 +17,11 @@ from headstart.evaluation.calibration import Calibration
 from headstart.evaluation.design_effect import FEW_GROUPS
 from headstart.evaluation.intervals import Interval, add_intervals, points
 from headstart.evaluation.paired import is_significant
+from headstart.evaluation.sense import check_numbers
 from headstart.plain import Plain, data_frame
 from headstart.public_api import public_methods
 from headstart.untrusted import Untrusted, check_fields
 from headstart.wording import counted
-
-_MOST_IMAGES = 10**12
-_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -180,6 +177,7 @@ class Evaluation(Plain):
             RunError: a field is missing, unknown or of the wrong kind.
         """
         try:
+            check_numbers(saved)
             found_one = check_fields(cls(**{**saved, **_restored(saved)}))
             _check_sense(found_one)
             return found_one
@@ -277,7 +275,7 @@ class Evaluation(Plain):
 
 
 def _check_sense(one: Evaluation) -> None:
-    """Check that counts are counts, that shares are shares, and that an interval holds its value.
+    """Check that the numbers go together: classes, confusion matrix, accuracy.
 
     Raises:
         Untrusted: one is not.
@@ -285,25 +283,21 @@ def _check_sense(one: Evaluation) -> None:
     count = len(one.classes)
     if len(set(one.classes)) != count or len(one.confusion) != count or {len(row) for row in one.confusion} != {count}:
         raise Untrusted(f"a confusion matrix that is not of {count} different classes")
-    if any(not 0 <= number <= _MOST_IMAGES for row in one.confusion for number in row):
-        raise Untrusted("a confusion matrix with a number that counts no images")
     if one.worst_class.name not in one.classes:
         raise Untrusted(f"the worst class is {one.worst_class.name!r:.60}")
-    shares = {
-        "accuracy": one.accuracy,
-        "accuracy_over_groups": one.accuracy_over_groups,
-        "balanced_accuracy": one.balanced_accuracy,
-        "macro_f1": one.macro_f1,
-        "without_leaks": one.without_leaks,
-        **{f"recall of {score.name}": score.recall for score in one.per_class},
-        **{f"accuracy of {baseline.name}": baseline.accuracy for baseline in one.baselines},
-    }
-    for name, share in shares.items():
-        if share is None or math.isnan(share.value):
-            continue
-        ends = (share.low - _ROUNDING, share.value, share.high + _ROUNDING)
-        if share.n < 0 or not 0 <= share.value <= 1 or list(ends) != sorted(ends):
-            raise Untrusted(f"{name} is {share} of {share.n} images")
+    tested = sum(map(sum, one.confusion))
+    if one.accuracy.n != tested or round(one.accuracy.value * tested) != one.correct:
+        raise Untrusted(f"accuracy is {one.accuracy} of {one.accuracy.n} images, of {tested} {one.correct} are correct")
+    scored = {score.name: score.support for score in one.per_class}
+    if scored != dict(zip(one.classes, map(sum, one.confusion), strict=True)):
+        raise Untrusted("classes with other numbers of images than in the confusion matrix")
+    if one.worst_class.support != scored[one.worst_class.name]:
+        raise Untrusted(f"the worst class has {one.worst_class.support} images, not {scored[one.worst_class.name]}")
+    parts = [one.balanced_accuracy, one.macro_f1, one.calibration.ece, *(score.recall for score in one.per_class),
+             *(baseline.accuracy for baseline in one.baselines), *filter(None, [one.without_leaks])]  # fmt: skip
+    most = max(one.groups, *(part.n for part in parts))
+    if most > tested:
+        raise Untrusted(f"{most} images or groups, of {tested} that were tested")
 
 
 def _restored(saved: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from headstart.classifier.classifier import Classifier
 from headstart.classifier.file import FILE_NAME
 from headstart.errors import ClassifierError, DataError, RunError
 from headstart.evaluation.evaluation import Evaluation
+from headstart.evaluation.sense import check_numbers
 from headstart.features.features_file import load_features, sealed_checksum
 from headstart.features.matrix import BLOCK_ROWS, Features
 from headstart.files import FOR_RUN, os_error
@@ -49,6 +50,7 @@ _MAY_HOLD: dict[str, type | tuple[type, ...]] = {  # kinds of what older runs, a
     **dict.fromkeys(("id", "created", "command", "engine"), str),
     **dict.fromkeys(("findings", "next_steps"), list),
 }
+_MEASURED = ("trust", "data", "head", "fine_tuning", "tuning", "timings", "images_per_second")  # beside the evaluation
 _AGAIN = "Copy the run again, or train again: what was computed is cached."
 _SUMS = {PREDICTIONS: "predictions_sha256", CLASSIFIER: "classifier_sha256", FEATURES: "features_crc32"}  # in run.json
 _COLUMNS = {"part": "split"}  # old → new name of a column of predictions.csv
@@ -247,6 +249,8 @@ def _check_record(values: dict[str, Any]) -> None:
         raise Untrusted("findings are no list of objects")
     for part in ("data", "backbone"):
         check_kinds(values[part], {"fingerprint": str})
+    for part in _MEASURED:
+        check_numbers(values.get(part), part)
 
 
 def write_predictions_table(
