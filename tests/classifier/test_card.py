@@ -93,6 +93,7 @@ def test_a_card_has_the_oldest_version_that_knows_all_of_it(classifier: Classifi
             {"metrics": {"accuracy": {"value": 5, "low": 0, "high": 9, "n": 3}}},
             "metrics that make sense.*accuracy is 5",
         ),
+        ({"data": {"classes": ["bee", "ant"]}}, "classes of the training images"),
         ({"data": {"images": -7}}, "data that make sense.*images is -7"),
         ({"flip_tta": "yes"}, "flip_tta true or false"),
         ({"precision": "int4"}, "precision in the card: float32, bfloat16, int8"),

@@ -10,14 +10,15 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from classifier.cards import stated
-from headstart.backbones.backbone import Backbone
+from classifier.cards import change_card, stated
+from headstart.backbones.backbone import Backbone, load_backbone
 from headstart.backbones.catalogue import REGISTERED
 from headstart.backbones.registered import register_backbone
 from headstart.classifier.card import Card
@@ -101,6 +102,32 @@ def test_a_negative_variance_is_refused_with_its_tensor(own: Path) -> None:
     changed_tensor(own, "backbone.norm.running_var", -1.0)
     with pytest.raises(ClassifierError, match="running_var"):
         Classifier.load(own, module=Own())
+
+
+@pytest.mark.parametrize(
+    ("name", "factor", "message"),
+    [("head.weight", 0, "weights of 0 alone"), ("head.weight", 1e30, "up to 1e[+]15"), ("head.bias", 1e30, "e[+]")],
+)
+def test_a_head_that_decides_nothing_or_all_is_refused(path: Path, name: str, factor: float, message: str) -> None:
+    tensors = load_file(path)
+    card = stated(path)
+    tensors["head.bias"] += 1
+    save_file({**tensors, name: tensors[name] * factor}, path, {"headstart": json.dumps(card)})
+
+    with pytest.raises(ClassifierError, match=message):
+        Classifier.load(path)
+
+
+@pytest.mark.slow
+def test_stages_in_another_order_than_forward_are_refused(tmp_path: Path) -> None:
+    backbone = load_backbone("embedded")
+    stages = backbone.stages[-2:]
+    weight = np.random.default_rng(0).normal(size=(sum(backbone.spec.stage(name).width for name in stages), 2))
+    head = Head("ridge", stages, weight, np.zeros(2), temperature=1.0)
+    path = Classifier(backbone, head, Card.of(backbone, head, ("ant", "bee"))).save(tmp_path / "c.safetensors")
+
+    with pytest.raises(ClassifierError, match="in the order stage3, stage4, found stage4, stage3"):
+        Classifier.load(change_card(path, stages=list(reversed(stages))))
 
 
 def test_a_stage_under_another_name_than_its_own_is_refused(path: Path) -> None:

@@ -252,6 +252,9 @@ def _check_measured(values: Mapping[str, Any], where: object) -> None:
         check_trust(values["familiarity"], values["conformal"], len(values["classes"]))
     except Untrusted as error:
         raise _wrong("familiarity and prediction sets that make sense in the card", str(error), where) from error
+    named = values["data"].get("classes", values["classes"])
+    if named != values["classes"]:
+        raise _wrong("the classes of the training images in the card", repr(named)[:80], where)
     for about in ("data", "metrics"):
         try:
             check_numbers(values[about])

@@ -36,7 +36,7 @@ _LEAST_DISTANCE = 1e-3  # float16 rounds away half of it
 _SHORTEST = np.float32(1e-12)  # a row below this length stays as it is
 _ITERATIONS = 5  # of k-means: later ones move few rows
 _AT_ONCE = 2048  # images that are compared with the bank: 16 MB of cosines with 2,000 rows
-_MOST_DISTANCES = 2_000  # kept for the percentile
+MOST_DISTANCES = 2_000  # kept for the percentile
 _FOLDED = "found by folds of whole groups"
 
 
@@ -342,9 +342,9 @@ def spherical_k_means(rows: Rows, count: int, rng: np.random.Generator) -> Rows:
 
 def _thinned(distances: Rows) -> Rows:
     """At most 2,000 of them, evenly, the first and the last among them."""
-    if len(distances) <= _MOST_DISTANCES:
+    if len(distances) <= MOST_DISTANCES:
         return distances
-    chosen: Rows = distances[np.linspace(0, len(distances) - 1, _MOST_DISTANCES).round().astype(np.int64)]
+    chosen: Rows = distances[np.linspace(0, len(distances) - 1, MOST_DISTANCES).round().astype(np.int64)]
     return chosen
 
 

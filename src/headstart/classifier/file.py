@@ -6,7 +6,7 @@ import json
 import shlex
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -46,6 +46,7 @@ EXPORTED = "classifier.onnx"
 
 INT8 = "int8.onnx"
 """The tensor of bytes that is the quantised network of an int8 classifier."""
+_LARGEST_NUMBER = 1e15  # of a head: features of float32 that are told apart at all need no larger one
 SCALE = "int8.scale."
 """Before the name of a weight that the quantised network has: what its integers are multiplied by."""
 _KEY = "headstart"
@@ -138,10 +139,7 @@ def read_classifier(
         if card.precision == "bfloat16":
             attach_bfloat16(backbone)
         backbone.flip_tta = FlipTTA(backbone.widths, card.unit) if card.flip_tta else None
-        stages = [backbone.spec.stage(name) for name in card.stages]
-        if other := [name for name, stage in zip(card.stages, stages, strict=True) if stage.name != name]:
-            raise BackboneError(expected="stages in the card under their own names", found=", ".join(map(repr, other)))
-        widths = tuple(stage.width for stage in stages)
+        widths = _widths(card.stages, backbone)
         familiarity = _familiarity(card, tensors, backbone)
         if backbone.preprocess.crop != backbone.spec.crop and card.precision != "int8":  # int8 was checked against it
             _check_size(backbone)
@@ -157,6 +155,16 @@ def read_classifier(
         head = replace(head, kernel=KernelMap(head.landmarks, float(card.gamma), widths))
     _check_sum(contents, path)  # last: what is wrong in itself is named
     return backbone, card, head, familiarity
+
+
+def _widths(names: Sequence[str], backbone: Backbone) -> tuple[int, ...]:
+    """Features of each stage of a head, which takes them in forward order."""
+    stages = [backbone.spec.stage(name) for name in names]
+    if other := [name for name, stage in zip(names, stages, strict=True) if stage.name != name]:
+        raise BackboneError(expected="stages in the card under their own names", found=", ".join(map(repr, other)))
+    if list(names) != (order := [stage.name for stage in backbone.spec.stages if stage.name in names]):
+        raise BackboneError(expected=f"stages in the card in the order {', '.join(order)}", found=", ".join(names))
+    return tuple(stage.width for stage in stages)
 
 
 def _familiarity(card: Card, tensors: Mapping[str, torch.Tensor], backbone: Backbone) -> Familiarity | None:
@@ -343,6 +351,10 @@ def _head(contents: _Contents, path: Path) -> HeadTensors:
         raise _damaged(f"a head for {count} classes", str(found), path)
     if not (weight.is_floating_point() and bias.is_floating_point()):
         raise _damaged("a head of floating-point numbers", f"{weight.dtype}, {bias.dtype}", path)
+    largest = max(float(weight.abs().max()), float(bias.abs().max()))
+    if not weight.any() or largest > _LARGEST_NUMBER:
+        wrong = "weights of 0 alone: each image would get the same answer" if not weight.any() else f"{largest:g}"
+        raise _damaged(f"numbers of a head, up to {_LARGEST_NUMBER:g}", wrong, path)
     marks = tensors.get("head.landmarks")
     if (marks is not None) != (card.gamma > 0):
         raise _damaged("landmarks where the card has a kernel, and only there", f"gamma {card.gamma:g}", path)

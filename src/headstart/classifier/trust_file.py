@@ -12,14 +12,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from headstart.classifier.familiarity import BANK, RESIDUAL, Familiarity
-from headstart.evaluation.conformal import LAC, RAPS, ConformalSets
+from headstart.classifier.familiarity import BANK, MOST_DISTANCES, RESIDUAL, Familiarity
+from headstart.evaluation.conformal import LAC, RAPS, ConformalSets, conformal_rank, largest_score
 from headstart.untrusted import Untrusted, parse_json
 
 ROWS, MEAN, DISTANCES, NAMES = (f"familiarity.{name}" for name in ("rows", "mean", "distances", "names"))
 
 _MOST_ROWS = 100_000  # of a bank, and of distances: thirty times what headstart writes
-_WIDEST = 1e3  # no threshold is larger: cosines end at 1, and RAPS's penalty at a tenth of the number of classes
+_WIDEST = 1e3  # no distance is larger: cosines end at 1
+_ROUNDING = 1e-6
+_UNEVEN = 1e-2  # of the length of a row in float16
 
 
 def trust_values(familiarity: Familiarity | None, conformal: ConformalSets | None) -> dict[str, dict[str, Any]]:
@@ -62,10 +64,14 @@ def read_familiarity(
     distances = _matrix(tensors, DISTANCES, 1)
     if rows.shape[1] != width or (kind == BANK and not len(rows)) or max(len(rows), len(distances)) > _MOST_ROWS:
         raise Untrusted(f"{ROWS} of shape {rows.shape} for a stage of {width} features")
+    length = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
+    if kind == BANK and ((abs(length - 1) > _UNEVEN) & (length > _UNEVEN)).any():  # features of zero stay so
+        raise Untrusted(f"{ROWS} that are not of unit length")
     if (mean is not None) != (kind == RESIDUAL) or (mean is not None and mean.shape != (width,)):
         raise Untrusted(f"{MEAN} does not fit a {kind}")
     if len(distances) and (distances[0] < 0 or (np.diff(distances) < 0).any()):
         raise Untrusted(f"{DISTANCES} are not sorted")
+    _check_threshold(values, distances)
     return Familiarity(
         kind=kind,
         stage=values["stage"],
@@ -79,6 +85,23 @@ def read_familiarity(
         groups=values["groups"],
         reason=values["reason"],
     )
+
+
+def _check_threshold(values: Mapping[str, Any], distances: Any) -> None:
+    """Check that the threshold is the one that the rate gives for the distances of held-out images."""
+    images, threshold = values["images"], values["threshold"]
+    if len(distances) != min(images, MOST_DISTANCES):
+        raise Untrusted(f"{len(distances)} {DISTANCES} of {images} images")
+    if threshold is None:
+        return
+    rank = conformal_rank(images, values["rate"])
+    if not 1 <= rank <= images:
+        raise Untrusted(f"a threshold at a rate of {values['rate']:g} from {images} images")
+    at = (rank - 1) * (len(distances) - 1) / max(images - 1, 1)
+    slack = 0 if len(distances) == images else 1  # of more images only some are kept
+    low, high = max(int(at) - slack, 0), min(int(np.ceil(at)) + slack, len(distances) - 1)
+    if not distances[low] - _ROUNDING <= threshold <= distances[high] + _ROUNDING:
+        raise Untrusted(f"a threshold of {threshold:g}, where the distances give {distances[low]:g}")
 
 
 def read_conformal(values: Mapping[str, Any], classes: int) -> ConformalSets | None:
@@ -119,12 +142,18 @@ def check_trust(familiarity: object, conformal: object, classes: int) -> None:
         values = _mapping(conformal, "conformal")
         _choice(values, "method", (LAC, RAPS))
         _counts(values)
+        most = largest_score(classes)
         _number(values.get("error_rate"), "error_rate", most=1.0)
-        _number(values.get("threshold"), "threshold", most=max(_WIDEST, classes))
+        if (
+            not 0 < values["error_rate"] < 1
+            or conformal_rank(values["groups"], values["error_rate"]) > values["groups"]
+        ):
+            raise Untrusted(f"an error rate of {values['error_rate']:g} from {values['groups']} groups of images")
+        _number(values.get("threshold"), "threshold", most=most)
         for key, value in _mapping(values.get("own"), "own").items():
             if not key.isdecimal() or not key.isascii() or len(key) > 9 or int(key) >= classes:
                 raise Untrusted(f"a class of own thresholds: {key[:20]!r}")
-            _number(value, "own", most=max(_WIDEST, classes))
+            _number(value, "own", most=most)
 
 
 def _familiarity_values(familiarity: Familiarity) -> dict[str, Any]:
@@ -177,6 +206,8 @@ def _counts(values: Mapping[str, Any]) -> None:
     for name in ("images", "groups"):
         if type(values.get(name)) is not int or values[name] < 0:
             raise Untrusted(f"{name} is a count, not {str(values.get(name))[:40]!r}")
+    if values["groups"] > values["images"]:
+        raise Untrusted(f"{values['groups']} groups of {values['images']} images")
 
 
 def _number(value: object, name: str, *, most: float) -> None:

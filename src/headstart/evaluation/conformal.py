@@ -99,6 +99,11 @@ def rank_costs(classes: int) -> Values:
     return _PENALTY * np.maximum(0, np.arange(1, classes + 1) - _FREE_RANKS)
 
 
+def largest_score(classes: int) -> float:
+    """A score that no class exceeds, by either method."""
+    return 1 + _PENALTY * classes
+
+
 def conformal_quantile(scores: Values, error_rate: float) -> float:
     """The ⌈(n + 1)(1 − error rate)⌉-th smallest of n scores; infinite where n is too small for it.
 
@@ -162,8 +167,7 @@ def fit_conformal(
     thresholds = np.full(classes, conformal_quantile(shared, error_rate))
     for c in np.flatnonzero(own):
         thresholds[c] = conformal_quantile(scores[y == c], error_rate)
-    most = 1 + _PENALTY * classes  # no score is larger, and a file holds finite numbers
-    thresholds = np.minimum(thresholds, most)
+    thresholds = np.minimum(thresholds, largest_score(classes))  # a file holds finite numbers
     return ConformalSets(
         method=method, error_rate=error_rate, thresholds=thresholds, own=own, images=len(y), groups=count
     )
