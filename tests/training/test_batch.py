@@ -15,7 +15,7 @@ from torch.optim import SGD
 from torch.utils.data import DataLoader, TensorDataset
 
 from headstart.errors import TrainingError
-from headstart.training.batch import size_of, to_device, two_output_loss
+from headstart.training.batch import run_model, size_of, to_device, two_output_loss
 from headstart.training.meters import accuracy
 from headstart.training.stepbystep import StepByStep
 from small_loops import points
@@ -46,6 +46,24 @@ def test_batches_may_be_mappings_or_have_several_inputs() -> None:
     sbs.set_loaders([{"pixels": x}])
     with pytest.raises(TrainingError, match="mapping with"):
         sbs.train(1)
+
+
+def test_a_mapping_whose_keys_the_network_does_not_take_is_one_input() -> None:
+    class Reads(nn.Module):
+        def forward(self, x: dict[str, Tensor]) -> Tensor:
+            return x["pixels"] * 2
+
+    x = points().tensors[0]
+
+    assert torch.equal(run_model(Reads(), {"pixels": x}), x * 2)
+    assert torch.equal(run_model(Reads(), {"x": {"pixels": x}}), x * 2)
+
+
+def test_maps_of_one_pixel_under_instance_norm_are_an_error_of_ours() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 8), nn.InstanceNorm2d(4))
+
+    with pytest.raises(TrainingError, match=r"maps of more than one pixel.*found maps of 1×1.*larger images"):
+        run_model(model, torch.ones(2, 3, 8, 8))
 
 
 class TwoHeads(nn.Module):

@@ -51,6 +51,11 @@ def test_targets_that_do_not_fit_are_named(y: Any, message: str) -> None:
         loss_of(nn.CrossEntropyLoss(), torch.randn(6, 2), y)
 
 
+def test_keys_that_are_no_arguments_of_the_network_are_named() -> None:
+    with pytest.raises(TrainingError, match=r"keys are the arguments of the network, found 'pixels'"):
+        run_model(nn.Sequential(nn.Linear(4, 2)), {"pixels": X})
+
+
 def test_more_inputs_than_the_network_takes_are_counted() -> None:
     with pytest.raises(TrainingError, match=r"2 inputs and a target.*such as an index"):
         run_model(nn.Sequential(nn.Linear(4, 2)), (X, Y))

@@ -12,7 +12,7 @@ from torch.nn.modules.loss import _Loss
 from torch.nn.utils.rnn import PackedSequence
 
 from headstart.errors import TrainingError
-from headstart.training.unfit import unfit_input, unfit_target
+from headstart.training.unfit import takes, unfit_input, unfit_target
 
 Input = Any
 """What a model takes: a tensor, or a mapping or sequence of tensors."""
@@ -29,6 +29,7 @@ AUXILIARY = 0.4
 """Weight of inception's second output: that of torchvision's training; Szegedy et al. 2015 has 0.3."""
 
 _ONE_VALUE = "Expected more than 1 value per channel"  # torch's words; it has no exception of its own for this
+_ONE_PLACE = "Expected more than 1 spatial element"  # the same of instance norm
 
 
 def unpack(batch: Any) -> tuple[Input, Any]:
@@ -91,7 +92,7 @@ def size_of(value: Any) -> int:
 def run_model(model: nn.Module, x: Input) -> Any:
     """The model's output; a mapping goes in by keywords, a plain tuple by position, all else alone.
 
-    A namedtuple, such as a PackedSequence, is one input.
+    A namedtuple, such as a PackedSequence, is one input; so is a mapping whose keys the network does not take.
 
     Raises:
         TrainingError: a normalisation layer in train mode has a batch of one value to normalise; or the kind, type or
@@ -99,9 +100,16 @@ def run_model(model: nn.Module, x: Input) -> Any:
     """
     try:
         if isinstance(x, Mapping):
-            return model(**x)
+            return model(**x) if takes(model, **x) or not takes(model, x) else model(x)
         return model(*x) if isinstance(x, tuple) and not hasattr(x, "_fields") else model(x)
     except (TypeError, AttributeError, RuntimeError, ValueError) as error:
+        if isinstance(error, ValueError) and _ONE_PLACE in str(error):
+            raise TrainingError(
+                expected="maps of more than one pixel: instance norm has no deviation over one",
+                found="maps of 1×1",
+                where=f"the forward pass of {type(model).__name__}",
+                hint="Use larger images, or fewer steps that make the maps smaller.",
+            ) from error
         if not isinstance(error, ValueError) or _ONE_VALUE not in str(error):
             mistake = unfit_input(model, x, error)
             if mistake is None:
@@ -138,7 +146,7 @@ def logits_of(outputs: Any) -> Tensor:
     main = main_output(outputs)
     if isinstance(main, Tensor):
         return main
-    keys = f" with {', '.join(map(repr, outputs))}" if isinstance(outputs, Mapping) else ""
+    keys = f" with {', '.join(map(repr, outputs)) or 'nothing in it'}" if isinstance(outputs, Mapping) else ""
     number = f" of {len(outputs)}" if isinstance(outputs, (list, tuple)) else ""
     raise TrainingError(
         expected=f"a network that returns a tensor, or a mapping with one of {', '.join(MAIN)}",
@@ -215,7 +223,7 @@ def _loss_of(loss_fn: Loss, outputs: Any, y: Any) -> Any:
     try:
         return loss_fn(outputs, y)
     except (TypeError, AttributeError) as error:
-        keys = f" with {', '.join(map(repr, outputs))}" if isinstance(outputs, Mapping) else ""
+        keys = f" with {', '.join(map(repr, outputs)) or 'nothing in it'}" if isinstance(outputs, Mapping) else ""
         raise TrainingError(
             expected=f"a loss function that takes the network's output, a {type(outputs).__name__}{keys}",
             found=f"{type(error).__name__}: {error}",

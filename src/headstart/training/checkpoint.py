@@ -86,7 +86,8 @@ def read_checkpoint(path: File) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise unfit("a checkpoint", "no such file", path) from error
     except pickle.UnpicklingError as error:
-        raise unfit("a checkpoint of plain values and tensors", first_line(error), path) from error
+        # torch's own message begins with advice to load it unsafely
+        raise unfit("a checkpoint of plain values and tensors", "a pickle that holds more", path) from error
     except Exception as error:  # bytes that are no checkpoint may run torch's unpickler into any error
         raise unfit("a whole checkpoint", first_line(error), path) from error
     missing = [key for key in BOOK_KEYS if not isinstance(values, dict) or key not in values]

@@ -26,7 +26,7 @@ def unfit_input(model: nn.Module, x: Any, error: Exception) -> TrainingError | N
     """The mistake in a network's input; None where its kind, type and shape do not explain the error."""
     inputs = list(x.values()) if isinstance(x, Mapping) else list(x) if type(x) is tuple else [x]
     foreign = [one for one in inputs if not isinstance(one, (Tensor, PackedSequence))]
-    where = f"the forward pass of {type(model).__name__}"
+    where = _place(model)
     if foreign and isinstance(error, (TypeError, AttributeError)) and _is_plain(foreign[0]):
         return TrainingError(
             expected="tensors as inputs of the network",
@@ -34,13 +34,8 @@ def unfit_input(model: nn.Module, x: Any, error: Exception) -> TrainingError | N
             where=where,
             hint="torch.as_tensor(x, dtype=torch.float32) makes one of an array or of a list of rows of one length.",
         )
-    if type(x) is tuple and isinstance(error, TypeError) and not _takes(model, len(inputs)):
-        return TrainingError(
-            expected="batches of what the network takes, and the target last",
-            found=f"{len(inputs)} inputs and a target: {first_line(error)}",
-            where=where,
-            hint="Leave what is no input, such as an index, out of what the data set gives.",
-        )
+    if isinstance(error, (TypeError, AttributeError)) and (mistake := _misfit_call(model, x, error)):
+        return mistake
     first = next((one for one in inputs if isinstance(one, Tensor)), None)
     if first is None or not isinstance(error, RuntimeError):
         return None
@@ -83,10 +78,34 @@ def unfit_target(loss_fn: Any, outputs: Any, y: Any, *, error: Exception) -> Tra
     )
 
 
-def _takes(model: nn.Module, count: int) -> bool:
-    """Whether a network can be called with so many inputs, as far as its signature says."""
+def _misfit_call(model: nn.Module, x: Any, error: Exception) -> TrainingError | None:
+    """The mistake in how many inputs there are, or in their names; None where the network takes such."""
+    where = _place(model)
+    if isinstance(x, Mapping) and not takes(model, **x):
+        return TrainingError(
+            expected="batches whose keys are the arguments of the network",
+            found=f"{', '.join(map(repr, x))}: {first_line(error)}",
+            where=where,
+            hint="Name the inputs as forward() names them, and leave out what it does not take.",
+        )
+    if type(x) is tuple and isinstance(error, TypeError) and not takes(model, *x):
+        return TrainingError(
+            expected="batches of what the network takes, and the target last",
+            found=f"{len(x)} inputs and a target: {first_line(error)}",
+            where=where,
+            hint="Leave what is no input, such as an index, out of what the data set gives.",
+        )
+    return None
+
+
+def _place(model: nn.Module) -> str:
+    return f"the forward pass of {type(model).__name__}"
+
+
+def takes(model: nn.Module, *inputs: Any, **named: Any) -> bool:
+    """Whether a network can be called with such inputs, as far as its signature says."""
     try:
-        inspect.signature(model.forward).bind(*range(count))
+        inspect.signature(model.forward).bind(*inputs, **named)
     except TypeError:
         return False
     except ValueError:  # of compiled code there is none
