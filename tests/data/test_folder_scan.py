@@ -168,6 +168,17 @@ def test_two_links_to_one_folder_give_one_class(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes on this system")
+def test_a_link_to_a_device_is_not_called_broken(tmp_path: Path) -> None:
+    lay(tmp_path, "a/1.jpg", "b/2.jpg")
+    (tmp_path / "a" / "zero.jpg").symlink_to("/dev/zero")
+    (tmp_path / "a" / "gone.jpg").symlink_to("nowhere")
+
+    reported = {finding.detail["reason"]: finding.names for finding in find(scan(tmp_path), "skipped")}
+
+    assert reported == {"special-file": ("a/zero.jpg",), "broken-link": ("a/gone.jpg",)}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes on this system")
 def test_a_pipe_is_reported_and_never_opened(tmp_path: Path) -> None:
     lay(tmp_path, "a/1.jpg", "b/1.jpg")
     os.mkfifo(tmp_path / "a" / "pipe.jpg")

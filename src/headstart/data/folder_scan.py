@@ -291,7 +291,7 @@ def _kind(entry: os.DirEntry[str], suffixes: frozenset[str], *, may_peek: bool) 
     except OSError:
         is_file = False
     if not is_file:  # a pipe must never be opened: reading it waits for ever
-        return "broken-link" if entry.is_symlink() else "special-file"
+        return "broken-link" if entry.is_symlink() and not exists(Path(entry.path)) else "special-file"
     suffix = Path(entry.name).suffix.lower()
     if suffix in suffixes:
         return "image"
