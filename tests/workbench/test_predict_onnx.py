@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import subprocess
 import sys
@@ -76,6 +77,35 @@ def test_a_file_that_is_none_is_refused_with_its_reason(run: hs.Run, photos: Pat
     for name, found in (("damaged", "not an ONNX file"), ("none", "no such file"), ("folder", "a folder")):
         with pytest.raises(ClassifierError, match=found):
             hs.predict(tmp_path / f"{name}.onnx", photos / "disc", on_event=None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("part", "changes", "said"),
+    [
+        ("metrics", {"accuracy": {"value": 7, "low": 0, "high": 9, "n": 3}}, "accuracy is 7"),
+        ("data", {"images": -4}, "images is -4"),
+        ("data", {"classes": ["other", "names"]}, "not those of its training images"),
+        ("familiarity", {"rate": 5}, "rate is 5"),
+        ("familiarity", {"threshold": -1.0}, "a threshold of -1 for distances"),
+    ],
+)
+def test_numbers_that_make_no_sense_are_refused_whatever_the_checksum_says(
+    exported: Path, photos: Path, tmp_path: Path, part: str, changes: dict[str, object], said: str
+) -> None:
+    onnx = pytest.importorskip("onnx")
+    from headstart.onnx_export.onnx_file import sealed
+    from headstart.runtime_onnx import SEAL
+
+    model = onnx.load(exported / "classifier.onnx")
+    facts = {prop.key: prop.value for prop in model.metadata_props if prop.key != SEAL}
+    card = json.loads(facts["headstart"])
+    card[part] = {**card[part], **changes}
+    onnx.helper.set_model_props(model, {**facts, "headstart": json.dumps(card)})
+    (tmp_path / "a.onnx").write_bytes(sealed(model))
+
+    with pytest.raises(ClassifierError, match=said):
+        hs.predict(tmp_path / "a.onnx", photos / "disc", on_event=None)
 
 
 @pytest.mark.slow

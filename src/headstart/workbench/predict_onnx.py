@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from headstart.classifier.rejection import Rejection
 from headstart.data.images import BadImage, ImageRules, open_image
 from headstart.data.video import Frame, open_video
 from headstart.errors import ClassifierError, RecipeError
+from headstart.evaluation.sense import check_numbers
 from headstart.output_paths import writable_folder
 from headstart.progress import OnEvent, ProgressReporter, silent
 from headstart.public_api import public_api
@@ -110,13 +112,34 @@ def open_onnx(file: str | Path, *, threads: int = 0) -> Any:
     from headstart.runtime_onnx import OnnxClassifier  # here: it needs onnxruntime
 
     try:
-        return OnnxClassifier(read_bytes(Path(file), _MOST_BYTES), threads=threads or runtime.cores())
+        opened = OnnxClassifier(read_bytes(Path(file), _MOST_BYTES), threads=threads or runtime.cores())
+        _check_sense(opened)
+        return opened
     except FileNotFoundError as error:
         raise _wrong(file, "no such file") from error
     except (OSError, Untrusted) as error:
         raise _wrong(file, getattr(error, "strerror", None) or str(error)) from error
     except ValueError as error:
         raise _wrong(file, str(error)) from error
+
+
+def _check_sense(classifier: Any) -> None:
+    """Check the numbers of an `OnnxClassifier`'s card, which its checksum says nothing about.
+
+    Raises:
+        Untrusted: one is out of its range, or does not go with the others.
+    """
+    card, held_out = classifier.card, classifier.known.get("distances", ())
+    for part in ("data", "metrics", "familiarity", "conformal"):
+        check_numbers(card.get(part), part)
+    data, familiarity = card.get("data") or {}, card.get("familiarity") or {}
+    if isinstance(data, dict) and data.get("classes", card["classes"]) != card["classes"]:
+        raise Untrusted(f"classes in its card that are not those of its training images: {data['classes']!r:.60}")
+    threshold = familiarity.get("threshold")
+    if any(low > high for low, high in pairwise((0.0, *held_out))):
+        raise Untrusted("distances of held-out images that are not sorted")
+    if threshold is not None and held_out and not held_out[0] - 1e-6 <= threshold <= held_out[-1] + 1e-6:
+        raise Untrusted(f"a threshold of {threshold:g} for distances from {held_out[0]:g} to {held_out[-1]:g}")
 
 
 def rules_of(classifier: Any) -> ImageRules:
