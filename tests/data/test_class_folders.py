@@ -211,6 +211,19 @@ def test_folders_inside_classes_that_differ_mean_nothing(tmp_path: Path, names: 
     assert find(image_set, "two-levels") == []
 
 
+def test_trainval_beside_train_is_named_as_unused_once(tmp_path: Path) -> None:
+    lay(
+        tmp_path, *(f"{split}/{name}/{split}.jpg" for split in ("train", "trainval", "test") for name in ("cat", "dog"))
+    )
+
+    image_set = scan(tmp_path)
+
+    assert {sample.split for sample in image_set.samples} == {"train", "test"}
+    assert len(image_set.samples) == 4
+    assert find(image_set, "unused-folder")[0].detail == {"count": 2}
+    assert find(image_set, "empty-split") == []
+
+
 def test_train_and_val_inside_every_class_are_splits(tmp_path: Path) -> None:
     lay(tmp_path, "cat/train/1.jpg", "cat/val/2.jpg", "dog/train/1.jpg", "dog/val/2.jpg", "owl/train/1.jpg")
 

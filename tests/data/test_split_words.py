@@ -13,6 +13,11 @@ def test_evaluation_means_the_test_split_unless_another_word_does() -> None:
     assert parse_splits(["cat", "training sets", "tests", "retrain", "01_train"]) == {}
 
 
+def test_trainval_means_the_train_split_unless_another_word_does() -> None:
+    assert parse_splits(["trainval", "test"]) == {"trainval": "train", "test": "test"}
+    assert parse_splits(["train", "trainval", "val"]) == {"train": "train", "val": "validation"}
+
+
 @pytest.mark.parametrize(
     ("train", "test"),
     [("training_set", "test_set"), ("trainset", "testset"), ("Train Images", "Test Images"), 

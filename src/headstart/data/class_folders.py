@@ -210,10 +210,11 @@ def _empty_folders(tree: Tree, root: str, splits: dict[str, str], *, labelled: l
     full = {"/".join(item.path[len(root) :].split("/")[: 2 if splits else 1]) for item in labelled}
     full |= {name.split("/")[0] for name in full}
     by_kind: dict[str, list[str]] = defaultdict(list)
+    named = parse_splits({folder[len(root) :].split("/")[0] for folder in tree.folders if folder.startswith(root)})
     for folder in tree.folders:
         steps = folder[len(root) :].split("/") if folder.startswith(root) else []
         is_class = len(steps) == (2 if splits else 1) and (not splits or steps[0] in splits)
-        is_split = bool(splits) and len(steps) == 1 and bool(parse_splits(steps))
+        is_split = bool(splits) and len(steps) == 1 and steps[0] in named
         if (is_class or is_split) and "/".join(steps) not in full:
             by_kind["empty-split" if is_split else "empty-class"].append(as_text(folder))
     nouns = {"empty-class": ("class folder", "a usable image"), "empty-split": ("split folder", "a class")}

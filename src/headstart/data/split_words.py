@@ -7,20 +7,22 @@ from collections.abc import Collection, Iterable, Mapping
 
 SPLITS = ("train", "validation", "test")
 SPLIT_WORDS = {
-    **dict.fromkeys(("train", "training", "trainval", "trainvalid", "trainingsdaten", "entrainement", "apprentissage",
+    **dict.fromkeys(("train", "training", "trainingsdaten", "entrainement", "apprentissage",
                      "entrenamiento", "treino", "treinamento", "addestramento"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "dev", "validierung", "validierungsdaten", "validacion", "validacao",
                      "convalida", "validatie"), "validation"),
     **dict.fromkeys(("test", "testing", "testdaten", "prueba", "teste"), "test"),
 }  # fmt: skip
 _TAILS = ("set", "split", "data", "images", "ing")
+_ALL_BUT_TEST = ("trainval", "trainvalid")  # the train split; beside a folder called train it holds that one again
 _EVALUATION = ("eval", "evaluation")  # the test split; beside a folder called test it can only be the validation split
 
 
 def parse_splits(words: Iterable[str]) -> dict[str, str]:
     """Split that each folder name says, such as `Train` and `test_set`; names that say none are absent.
 
-    `eval` and `evaluation` mean the test split, or the validation split where another word names the test split.
+    `eval` and `evaluation` mean the test split, or the validation split where another word names the test split;
+    `trainval` means the train split where no other word does.
     """
     return match_splits({word: shortened(letters(word), SPLIT_WORDS) for word in words}, SPLIT_WORDS)
 
@@ -33,7 +35,10 @@ def match_splits(written: Mapping[str, str], words: Mapping[str, str]) -> dict[s
     """
     known = {text: words[word] for text, word in written.items() if word in words}
     evaluation = "validation" if "test" in known.values() else "test"
-    return known | {text: evaluation for text, word in written.items() if word in _EVALUATION}
+    found = known | {text: evaluation for text, word in written.items() if word in _EVALUATION}
+    if "train" in known.values():
+        return found
+    return found | {text: "train" for text, word in written.items() if word in _ALL_BUT_TEST}
 
 
 def letters(text: str) -> str:
