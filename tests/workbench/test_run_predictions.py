@@ -120,6 +120,9 @@ ROW = {
         ([{**ROW, "predicted": "z"}], "'z' as predicted"),
         ([{**ROW, "p(x)": "nan"}], "a probability of 'a.jpg' is not between 0 and 1"),
         ([{**ROW, "p(x)": "5"}], "a probability of 'a.jpg' is not between 0 and 1"),
+        ([{**ROW, "p(x)": "0"}], "the probabilities of 'a.jpg' make 0.8, not 1"),
+        ([{**ROW, "predicted": "x", "probability": "0.2"}], "'x' is not the most probable class of 'a.jpg'"),
+        ([{**ROW, "probability": "0.7"}], "'y' is not the most probable class of 'a.jpg'"),
     ],
 )
 def test_rows_that_make_no_sense_are_refused(rows: list[dict[str, str]], said: str) -> None:

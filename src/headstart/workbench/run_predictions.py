@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ MOST_COLUMNS = 10  # classes with a probability in the table: with 1,000 in it, 
 RANKS = range(2, MOST_COLUMNS + 1)
 NUMBER, PREFIX = "probability", "p("
 _SPLITS = ("train", "validation", "test", "unknown")
+_ROUNDED = 2e-6  # six decimals are written
 _NUMBERS = {NUMBER, *(f"p_{rank}" for rank in RANKS)}
 
 
@@ -48,7 +49,8 @@ class RunPredictions(list[dict[str, str]]):
             header: of all columns. classes: that the run was evaluated on.
 
         Raises:
-            Untrusted: a column or an image stands twice, there is no row, a word is unknown, or a number is no share.
+            Untrusted: a column or an image stands twice, there is no row, a word is unknown, a number is no share, or
+                the probabilities of a row do not go with each other or with what is predicted.
         """
         for what, names in (("column", header), ("image", self.names)):
             twice = next((name for name, count in Counter(names).items() if count > 1), None)
@@ -66,6 +68,8 @@ class RunPredictions(list[dict[str, str]]):
         for row in self:
             if not all(0 <= float(row[name] or 0) <= 1 for name in shares):  # nan too
                 raise Untrusted(f"a probability of {row['path']!r:.80} is not between 0 and 1")
+            if all(f"{PREFIX}{name})" in row for name in classes):
+                _check_row(row, {name: float(row[f"{PREFIX}{name})"] or 0) for name in classes})
 
     def of_split(self, split: str) -> RunPredictions:
         """Those of one split: `train`, `validation`, `test` or `unknown`.
@@ -119,3 +123,12 @@ class RunPredictions(list[dict[str, str]]):
     def _indices(self, column: str) -> NDArray[np.int64]:
         number = {name: i for i, name in enumerate(self.classes)}
         return np.array([number.get(row[column], -1) for row in self], dtype=np.int64)
+
+
+def _check_row(row: Mapping[str, str], shares: Mapping[str, float]) -> None:
+    """Check that the probabilities of all classes make 1, and what is predicted the most probable of them."""
+    if abs(sum(shares.values()) - 1) > _ROUNDED * len(shares):
+        raise Untrusted(f"the probabilities of {row['path']!r:.80} make {sum(shares.values()):g}, not 1")
+    predicted = shares[row["predicted"]]
+    if predicted < max(shares.values()) - _ROUNDED or abs(predicted - float(row[NUMBER])) > _ROUNDED:
+        raise Untrusted(f"{row['predicted']!r:.80} is not the most probable class of {row['path']!r:.80}")
