@@ -20,6 +20,7 @@ def _span(value: float | None, low: float, high: float, n: int = 9) -> dict[str,
         {"accuracy": _span(0.5, 0.4, 0.6), "p_value": 1, "n": 3, "nll": 0.1},
         {"accuracy": _span(None, 0.0, 1.0, 0)},  # there was nothing to measure
         {"difference": _span(-0.1, -0.2, 0.1)},
+        {"gain": _span(-1.5, -2.7, -0.3)},  # of a loss
         {"accuracy": _span(1.0, 1.0 - 1e-12, 1.0 - 1e-12)},  # as rounding leaves it
         {"counts": {"train": {"accuracy": 40, "rate": 2}}, "timings": {"share": 12.5}},  # classes and steps of any name
         {"name": "accuracy", "rate": None, "images": ["a"], "is_n": True, "brightness": -7.5},

@@ -15,8 +15,9 @@ _LARGEST = 1e12  # of what has no bound of its own: seconds, losses
 _SHARES = frozenset(
     ("accuracy", "recall", "precision", "f1", "balanced_accuracy", "macro_f1", "accuracy_over_groups", "without_leaks",
      "probability", "confidence", "p_value", "ece", "plain_ece", "adaptive_ece", "rate", "error_rate", "share", "alone",
-     "chance", "coverage", "band", "false_rejects", "held_out_accuracy", "once")
+     "chance", "coverage", "band", "false_rejects", "held_out_accuracy")
 )  # fmt: skip
+_DIFFERENCES = ("difference", "overconfidence")  # of shares
 _COUNTS = frozenset(("n", "support", "count", "images", "groups", "leaked", "atypical", "width", "epochs"))
 _AMOUNTS = frozenset(
     ("nll", "brier", "loss", "log_loss", "mean_size", "lambda", "temperature", "temperature_interval", "seconds",
@@ -38,10 +39,12 @@ def check_numbers(values: object, name: str = "") -> None:
         Untrusted: one is out of its range; it is named.
     """
     if isinstance(values, Mapping):
-        if values.keys() >= _SPAN:
+        is_interval = values.keys() >= _SPAN
+        if is_interval:
             _check_interval(values, name)
         for key, one in values.items():
-            check_numbers(one, _OF_ALL.get(name, name if name in _OF_ALL.values() else "") or str(key))
+            if key not in _ENDS or not is_interval:
+                check_numbers(one, _OF_ALL.get(name, name if name in _OF_ALL.values() else "") or str(key))
     elif isinstance(values, (list, tuple)):
         for one in values:
             check_numbers(one, _OF_ALL.get(name, name))
@@ -61,12 +64,15 @@ def _check_number(value: float, name: str) -> None:
 
 
 def _check_interval(span: Mapping[str, object], name: str) -> None:
-    """Check that an interval of shares, or of their differences, holds its value; one of nothing has none."""
+    """Check that an interval holds its value, and shares and their differences are in their range.
+
+    An interval of nothing has no value; those of losses have no range.
+    """
     low, value, high = (span[key] for key in ("low", "value", "high"))
     if not isinstance(low, (int, float)) or not isinstance(high, (int, float)):
         return  # of another kind than an interval is; who uses it says so
     middle = value if isinstance(value, (int, float)) else low
-    least = 0 if name in _SHARES else -1
-    ends = (least, low + _ROUNDING, middle + 2 * _ROUNDING, high + 3 * _ROUNDING, 1 + 4 * _ROUNDING)
+    least, most = (0, 1) if name in _SHARES else (-1, 1) if name in _DIFFERENCES else (-_LARGEST, _LARGEST)
+    ends = (least, low + _ROUNDING, middle + 2 * _ROUNDING, high + 3 * _ROUNDING, most + 4 * _ROUNDING)
     if list(ends) != sorted(ends):
         raise Untrusted(f"{name or 'an interval'} is {value!r:.40} from {low!r:.40} to {high!r:.40}")

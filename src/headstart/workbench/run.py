@@ -50,7 +50,7 @@ _MAY_HOLD: dict[str, type | tuple[type, ...]] = {  # kinds of what older runs, a
     **dict.fromkeys(("id", "created", "command", "engine"), str),
     **dict.fromkeys(("findings", "next_steps"), list),
 }
-_MEASURED = ("trust", "data", "head", "fine_tuning", "tuning", "timings", "images_per_second")  # beside the evaluation
+_MEASURED = ("trust", "data", "head", "timings", "images_per_second")  # beside the evaluation
 _AGAIN = "Copy the run again, or train again: what was computed is cached."
 _SUMS = {PREDICTIONS: "predictions_sha256", CLASSIFIER: "classifier_sha256", FEATURES: "features_crc32"}  # in run.json
 _COLUMNS = {"part": "split"}  # old → new name of a column of predictions.csv
