@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 
 import pytest
 from PIL import Image
@@ -24,6 +25,7 @@ from headstart.data.images import BadImage, open_image
         (b"\0\0\0\x18ftypmp42" + bytes(20), "a video"),
         (b"RIFF\0\0\0\0AVI LIST", "a video (AVI)"),
         (bytes(128) + b"DICM", "a DICOM file"),
+        (struct.pack("<IiiHH", 40, 2, 2, 1, 24) + bytes(40), "a BMP without its file header"),
         (b"data:image/jpeg;base64,/9j/", "an image as text"),
         (b"PK\x03\x04" + bytes(30), "a zip archive"),
         (bytes(3000), "all of its 3,000 bytes are zero"),

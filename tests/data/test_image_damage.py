@@ -242,3 +242,15 @@ def test_a_chunk_inside_the_image_data_and_a_second_palette_are_damage() -> None
 def test_a_header_that_png_does_not_have_is_named(depth: int, colour: int, words: str) -> None:
     with pytest.raises(BadImage, match=words):
         open_image(png_of(1, [bytes(8)], height=1, depth=depth, colour=colour))
+
+
+def test_a_second_webp_behind_the_first_is_no_damage() -> None:
+    """ImageMagick writes the frames of an animation one behind the other."""
+    first, second = whole_file("webp", 0), whole_file("webp-lossless", 1)
+
+    assert np.array_equal(open_image(first + second).rgb, open_image(first).rgb)
+
+
+def test_other_bytes_behind_a_webp_are_damage() -> None:
+    with pytest.raises(BadImage, match="4 bytes behind its stated end"):
+        open_image(whole_file("webp", 0) + b"RIFF")

@@ -18,6 +18,7 @@ from PIL import Image, ImageOps, TiffImagePlugin
 from headstart.data import images, jpeg_pixels
 from headstart.data.images import BadImage, ImageRules, OpenedImage, open_image
 from headstart.errors import RecipeError
+from tiff_files import tiff
 
 # Pillow warns about some damaged files before it refuses them; a fuzz test must see the verdict, not the warning
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
@@ -112,6 +113,15 @@ def test_transparency_is_laid_over_the_stated_colour() -> None:
     assert on_white.rgb[0].tolist() == [[200, 0, 0], [255, 255, 255], [244, 204, 204]]
     assert on_blue.rgb[0].tolist() == [[200, 0, 0], [0, 0, 250], [40, 0, 200]]
     assert any("transparency" in note for note in on_white.notes)
+
+
+def test_grey_that_is_multiplied_by_its_alpha_is_blended() -> None:
+    grey_and_alpha = bytes([0, 0, 40, 128, 128, 128, 200, 255])
+
+    opened = open_image(tiff(grey_and_alpha, t277=2, t338=1))
+
+    assert opened.mode == "La"
+    assert opened.rgb[:, :, 0].tolist() == [[255, 167], [255, 200]]
 
 
 def test_an_opaque_alpha_channel_is_not_worth_a_note() -> None:

@@ -58,6 +58,8 @@ def _container(data: bytes) -> str | None:
         return _BRANDS.get(data[8:12]) or ("a video, not an image" if data[8:12] in _VIDEO_BRANDS else None)
     if data[:4] == b"RIFF" and data[8:12] == b"AVI ":
         return "a video (AVI), not an image"
+    if data[:4] == b"(\0\0\0" and data[12:14] == b"\1\0":  # the size of the second header, one plane
+        return f"a BMP without its file header (DIB), which is not supported; {_PNG}"
     return f"a DICOM file, which is not supported; {_PNG}" if data[128:132] == b"DICM" else None
 
 

@@ -329,8 +329,9 @@ def _check_webp(image: ImageFile.ImageFile, data: bytes) -> str | None:
     size = struct.unpack_from("<I", data, 4)[0] + 8
     if size > len(data):
         return f"truncated ({len(data):,} of {size:,} bytes)"
-    if data[size:].strip(b"\0"):
-        return f"damaged ({len(data) - size:,} bytes behind its stated end)"
+    behind = data[size:]
+    if behind.strip(b"\0") and (behind[:4], behind[8:12]) != (b"RIFF", b"WEBP"):  # ImageMagick adds a second picture
+        return f"damaged ({len(behind):,} bytes behind its stated end)"
     position = 12
     while position + 8 <= size:
         name, length = struct.unpack_from("<4sI", data, position)

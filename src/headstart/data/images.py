@@ -460,7 +460,7 @@ def _converter(image: Image.Image, reading: _Reading) -> Callable[[Image.Image],
 
 
 def _blended(band: Image.Image, reading: _Reading) -> NDArray[np.uint8]:
-    layer = band.convert("RGBA")
+    layer = (band.convert("LA") if band.mode == "La" else band).convert("RGBA")  # Pillow has no direct way
     if _BLENDED not in reading.notes and np.asarray(layer.getchannel("A")).min() < 255:
         reading.notes.append(_BLENDED)
     page = Image.new("RGBA", layer.size, (*reading.rules.background, 255))

@@ -11,6 +11,7 @@ from headstart.data.stored_pixels import ends_in_zeros
 
 _DEFLATE = (8, 32946)
 _JPEG, _LZW = 7, 5
+_MIRRORED = bytes(int(f"{value:08b}"[::-1], 2) for value in range(256))  # each byte with its first bit as its last
 
 
 def check_tiff(image: ImageFile.ImageFile, data: bytes) -> str | None:
@@ -39,6 +40,8 @@ def check_tiff(image: ImageFile.ImageFile, data: bytes) -> str | None:
     parts = (data[offset : offset + count] for offset, count in zip(offsets, counts, strict=False))
     packing = tags.get(259, 1)
     if packing in _DEFLATE:
+        if tags.get(266, 1) == 2:  # FillOrder: the bits of each byte are stored from the last to the first
+            parts = (part.translate(_MIRRORED) for part in parts)
         return next((said for said in map(_zlib_damage, parts) if said), None)
     if packing == _JPEG:
         tables, colours = bytes(tags.get(347, b"")), "GRAY" if planes > 1 or int(tags.get(277, 1)) == 1 else "RGB"
