@@ -415,6 +415,23 @@ def test_the_corpus_has_every_kind() -> None:
     assert {mutation.kind for mutation in corpus()} == set(KINDS)
 
 
+def test_a_tar_whose_end_is_zeros_lacks_files(tmp_path: Path) -> None:
+    """An interrupted copy leaves zeros, and readers of tar take those behind a file for the end of the archive."""
+    archive = make_tar(tmp_path / "a.tar", *((f"a/{number}.jpg", bytes([255]) * 9000) for number in range(4)))
+    data = archive.read_bytes()
+    archive.write_bytes(data[:15_000] + bytes(len(data) - 15_000))
+
+    with pytest.raises(DataError, match=r"nothing but zeros from the middle of 'a/1.jpg' on"):
+        unpack(archive, tmp_path / "out")
+
+
+@pytest.mark.parametrize("size", [9000, 9216, 20_000])
+def test_a_file_that_ends_in_zeros_may_be_the_last_of_a_tar(tmp_path: Path, size: int) -> None:
+    archive = make_tar(tmp_path / "a.tar", ("a/black.bmp", b"BM" + bytes(size)))
+
+    assert (unpack(archive, tmp_path / "out") / "a/black.bmp").stat().st_size == size + 2
+
+
 @pytest.mark.parametrize("name", ["a.tar", "a.tar.gz", "a.tar.bz2", "a.tar.xz"])
 def test_a_zeroed_header_in_the_middle_of_a_tar_drops_no_file(tmp_path: Path, name: str) -> None:
     plain = bytearray(make_tar(tmp_path / "plain", *[(f"cat/{n}.jpg", b"1" * 600) for n in range(30)]).read_bytes())

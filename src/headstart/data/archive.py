@@ -340,7 +340,7 @@ class _Metered:
     def __init__(self, file: BufferedIOBase, target: _Target) -> None:
         self._file, self._target = file, target
         self.allowance = 0
-        self._last = (b"", b"")
+        self._last = (b"", b"", b"")
         self._place = 0
 
     def read(self, size: int) -> bytes:
@@ -349,17 +349,21 @@ class _Metered:
         if self.allowance < 0:
             raise self._target.error("headers of a usual size", "one of many megabytes", "Do not use this archive.")
         self._place += len(block)
-        self._last = (self._last[1], block) if block else self._last
+        self._last = (*self._last[1:], block) if block else self._last
         return block
 
-    def check_end(self, start: int) -> None:
+    def check_end(self, start: int, last: tarfile.TarInfo | None) -> None:
         """Read to the end: from `start` on, where no header of a file could be read, there is nothing but zeros.
 
+        Args:
+            last: the last member before; zeros that begin in its content stand for the files behind it, too.
+
         Raises:
-            EOFError: there is nothing, or there is something else, which readers of tar leave out without a word.
+            EOFError: there is nothing, or something else, which readers of tar leave out without a word, or zeros in
+                the place of files.
         """
         read = b"".join(self._last)  # tarfile reads a header in one block or two
-        block = read[len(read) - (self._place - start) :]
+        before, block = read[: len(read) - (self._place - start)], read[len(read) - (self._place - start) :]
         if len(block) < _HEADER:
             raise EOFError("no end-of-archive mark")
         if block[:_HEADER].strip(b"\0"):
@@ -369,6 +373,10 @@ class _Metered:
             if block.strip(b"\0"):
                 raise EOFError(f"data after the end-of-archive mark at byte {start:,}")
             block = self.read(_BLOCK)
+        record = tarfile.RECORDSIZE  # bytes: writers fill the last one with zeros
+        is_longer = self._place > -(-(start + 2 * _HEADER) // record) * record
+        if is_longer and last and last.isreg() and not before[-2 * _HEADER :].strip(b"\0"):
+            raise EOFError(f"nothing but zeros from the middle of {as_text(repr(last.name))} on")
 
 
 def _unpack_tar(target: _Target) -> None:
@@ -377,6 +385,7 @@ def _unpack_tar(target: _Target) -> None:
         metered.allowance = _HEADERS
         # as a stream: every byte passes once, in order, and can be counted
         with tarfile.open(fileobj=metered, mode="r|", tarinfo=WholeHeader) as archive:  # type: ignore[call-overload]
+            member: tarfile.TarInfo | None = None
             for member in _members(archive, metered):
                 target.count()
                 if member.isdir():
@@ -389,7 +398,7 @@ def _unpack_tar(target: _Target) -> None:
                 metered.allowance = target.max_bytes
                 target.write(member.name, content)
             end = archive.offset
-        metered.check_end(end)
+        metered.check_end(end, member)
 
 
 def _members(archive: tarfile.TarFile, metered: _Metered) -> Iterator[tarfile.TarInfo]:
