@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 import os
 import pickle
@@ -79,7 +80,7 @@ def test_a_pickle_with_code_in_it_is_refused_and_not_run(tmp_path: Path) -> None
 
     torch.save({"state_dict": Evil()}, tmp_path / "evil.pth")
 
-    with pytest.raises(BackboneError, match="holds more than tensors"):
+    with pytest.raises(BackboneError, match=r"a pickle that holds [\w.]+, not tensors alone"):
         load_weights(SPEC, str(tmp_path / "evil.pth"))
     assert not mark.exists()
 
@@ -89,6 +90,30 @@ def test_a_whole_pickled_network_is_refused_with_a_hint(tmp_path: Path) -> None:
 
     with pytest.raises(BackboneError, match=r"state_dict\(\)"):
         load_weights(SPEC, str(tmp_path / "whole.pth"))
+
+
+def test_what_a_checkpoint_holds_beside_tensors_is_named(state: dict[str, Tensor], tmp_path: Path) -> None:
+    """Scripts of timm, torchvision and Lightning keep the parsed arguments of their call."""
+    torch.save({"state_dict": state, "args": argparse.Namespace(lr=0.1)}, tmp_path / "last.pth.tar")
+
+    with pytest.raises(BackboneError, match=r"holds argparse\.Namespace, not tensors alone.*weights_only=False"):
+        read_weights(tmp_path / "last.pth.tar")
+
+
+def test_a_pickle_of_a_later_protocol_is_not_said_to_hold_more_than_tensors(tmp_path: Path) -> None:
+    torch.save({"a": torch.ones(2)}, tmp_path / "a.pth", pickle_protocol=4)
+
+    with pytest.raises(BackboneError, match=r"a pickle of another protocol than torch\.save writes"):
+        read_weights(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize("content", [b"\x08\x05\x12\x8f\x02\n>\n\x05image", b"\n\x08Net\xa2\x06", b"ftrt\xf0\xff"])
+def test_a_model_of_another_program_is_not_called_a_pickle(tmp_path: Path, content: bytes) -> None:
+    """Core ML, Caffe, TensorRT."""
+    (tmp_path / "a.bin").write_bytes(content + bytes(50))
+
+    with pytest.raises(BackboneError, match="bytes that are neither safetensors nor a torch file"):
+        read_weights(tmp_path / "a.bin")
 
 
 @pytest.mark.parametrize("name", ["a.safetensors", "a.pth", "a.pt"])
@@ -213,6 +238,13 @@ def test_what_torch_warns_of_is_not_the_users_matter(state: dict[str, Tensor], t
         warnings.simplefilter("error")
         with pytest.raises(BackboneError):
             load_weights(SPEC, str(tmp_path / "model.pkl"))
+
+
+def test_a_prefix_that_does_not_help_is_named_with_its_dot(tmp_path: Path) -> None:
+    torch.save({"lora.a": torch.ones(2), "lora.b": torch.ones(2)}, tmp_path / "a.pth")
+
+    with pytest.raises(BackboneError, match=r"All names begin with 'lora\.', and without it"):
+        load_backbone(SPEC.name, weights=str(tmp_path / "a.pth"))
 
 
 @pytest.mark.slow

@@ -480,7 +480,7 @@ def _hint(own: Mapping[str, Tensor], state: Mapping[str, Tensor], found: Mapping
             return f"These weights are for images of {words}; images come with 3, RGB. Take weights for RGB."
     first = {name.partition(".")[0] for name in state}
     if len(first) == 1 and not any(name.startswith(f"{next(iter(first))}.") for name in own):
-        return f"All names begin with {next(iter(first))!r}., and without it they do not fit either: another network."
+        return f"All names begin with '{next(iter(first))}.', and without it they do not fit either: another network."
     return "These are weights of another network, or their names were changed. See `headstart backbones`."
 
 

@@ -30,6 +30,7 @@ USUAL = _WRAPPERS[:3]
 
 _NO_WEIGHTS = re.compile(r"optim|sched|scaler|rng|random|hyper|loss|metric|history|args|config", re.IGNORECASE)
 _AVERAGED = re.compile(r"(^|[._])(ema|swa|avg|averaged?|shadow|momentum)([._]|$)", re.IGNORECASE)
+_FOREIGN = re.compile(r"[Uu]nsupported (?:global: )?GLOBAL ([\w.]+)")  # in a message of torch
 _DEEPEST = 4  # entries inside each other: {"checkpoint": {"model": {"state_dict": ...}}}
 _DEEPEST_SHOWN = 20
 _SMALL = 0.5  # an entry with a smaller share of the largest one's numbers is a part beside the network
@@ -238,10 +239,7 @@ def _read_checkpoint(path: Path, kind: str) -> object:
             warnings.simplefilter("ignore", UserWarning)
             return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        # torch's own message begins with advice to load it unsafely; bytes of any kind may look like a pickle to it
-        pickled = kind in ("torch checkpoint", "a pickle")
-        found = "a pickle that holds more than tensors, or none at all" if pickled else _unknown(path, kind)
-        raise _not_weights(path, found) from error
+        raise _not_tensors(path, kind, str(error)) from error
     except OSError as error:
         raise _unread(path, error) from error
     except (
@@ -256,6 +254,21 @@ def _read_checkpoint(path: Path, kind: str) -> object:
     ) as error:
         # the reader's own errors on a text or an image say nothing to a user
         raise _not_weights(path, _unknown(path, kind)) from error
+
+
+def _not_tensors(path: Path, kind: str, said: str) -> BackboneError:
+    """What torch found in a file in the place of tensors; its own message begins with advice to load it unsafely."""
+    if kind not in ("torch checkpoint", "a pickle"):  # bytes of any kind may look like a pickle to it
+        return _not_weights(path, _unknown(path, kind))
+    if found := _FOREIGN.search(said):
+        hint = "If you trust the file, load it with weights_only=False and save its state_dict() alone."
+        return _not_weights(path, f"a pickle that holds {found[1]}, not tensors alone", hint)
+    if "Unsupported operand" in said:
+        hint = (
+            "If you trust the file, read it with pickle, or with torch.load(…, weights_only=False); torch.save it then."
+        )
+        return _not_weights(path, "a pickle of another protocol than torch.save writes", hint)
+    return _not_weights(path, "a pickle that holds more than tensors, or none at all")
 
 
 def _unknown(path: Path, kind: str) -> str:
@@ -379,6 +392,6 @@ def _unread(path: Path, error: Exception) -> HeadstartError:
     return _not_weights(path, str(error))
 
 
-def _not_weights(path: Path, reason: str) -> BackboneError:
+def _not_weights(path: Path, reason: str, hint: str = _HINT) -> BackboneError:
     first = reason.strip().splitlines()[0] if reason.strip() else "unreadable"
-    return BackboneError(expected="a file with weights", found=first, where=path, hint=_HINT)
+    return BackboneError(expected="a file with weights", found=first, where=path, hint=hint)

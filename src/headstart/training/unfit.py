@@ -102,7 +102,7 @@ def _place(model: nn.Module) -> str:
     return f"the forward pass of {type(model).__name__}"
 
 
-def takes(model: nn.Module, *inputs: Any, **named: Any) -> bool:
+def takes(model: nn.Module, /, *inputs: Any, **named: Any) -> bool:
     """Whether a network can be called with such inputs, as far as its signature says."""
     try:
         inspect.signature(model.forward).bind(*inputs, **named)
