@@ -13,7 +13,7 @@ import pytest
 import headstart as hs
 from headstart.errors import RecipeError, RunError
 from headstart.tracking.sink import metrics_of
-from headstart.tracking.trackers import check_tracker, make_sink
+from headstart.tracking.trackers import TRACKERS, MLflow, check_tracker, make_sink
 from headstart.workbench.track import run_id
 
 
@@ -67,6 +67,38 @@ def test_a_server_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch,
     assert (sink.at, sink.look) == ("https://…@example.org/ml", "")
     # mlflow-skinny, which the extra brings, has no `mlflow ui`
     assert make_sink("mlflow", str(tmp_path)).look.startswith("pip install mlflow, then ")
+
+
+def test_a_tracker_that_cannot_be_made_is_an_error_without_its_password(
+    run: hs.Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow raises an error of its own at an address of another scheme, and names the address in it."""
+
+    def broken(place: str) -> MLflow:
+        raise LookupError(f"unsupported URI {place!r}")
+
+    monkeypatch.setattr("headstart.tracking.trackers.check_tracker", lambda tracker, option: None)
+    monkeypatch.setitem(TRACKERS, "mlflow", broken)
+
+    with pytest.raises(RunError, match="LookupError: unsupported URI 'foo://…@host'") as refused:
+        hs.track(run, to="mlflow", place="foo://me:secret@host")
+
+    assert refused.value.where == "foo://…@host"
+
+
+def test_a_server_that_does_not_answer_is_not_waited_for_a_quarter_of_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its own defaults MLflow asks eight times, and waits 120 s for each answer."""
+    monkeypatch.setattr("headstart.tracking.trackers.check_tracker", lambda tracker, option: None)
+    monkeypatch.setitem(TRACKERS, "mlflow", lambda place: None)
+    monkeypatch.setenv("WANDB_INIT_TIMEOUT", "")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "")
+    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "7")
+
+    make_sink("mlflow", "http://127.0.0.1:1")
+
+    assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "2"
+    assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "7"  # the user's own
 
 
 def test_a_run_that_was_cut_off_is_written_anew(run: hs.Run, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.tracking.sink import Sink
+from headstart.tracking.trackers import without_password
 
 SHARE, LEAST = 0.02, 5.0  # of the run's time; seconds: an import of a tracker alone takes two
 _WAITING = 10_000  # calls that wait for a slow sink; more are dropped
@@ -65,4 +66,4 @@ class LiveTracker:
             if not self.problem:
                 self._is_complete.set()
         except BaseException as error:  # a tracker may raise anything; the run goes on
-            self.problem = f"{type(error).__name__}: {error}"[:300]
+            self.problem = without_password(f"{type(error).__name__}: {error}")[:300]

@@ -24,6 +24,8 @@ _SEAL = 100_000  # bytes of the file that says that a run is complete
 _PARAM = 500  # characters of a parameter that every MLflow server takes
 
 
+_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30", "WANDB_INIT_TIMEOUT": "20"}
+"""Unless the user sets them: else MLflow asks a server that does not answer for a quarter of an hour, W&B for 90 s."""
 _EVENTS, _OFFLINE = "events.out.tfevents.*", "*.wandb"  # the files that TensorBoard and W&B write
 _PLACE = "Choose another with --place."
 
@@ -105,7 +107,7 @@ class MLflow:
             os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # MLflow 3.17 asks for it
         from mlflow.tracking import MlflowClient
 
-        self.at = re.sub(r"//[^/@]*@", "//…@", uri)  # a password is not printed
+        self.at = without_password(uri)
         # a server shows its runs by itself; those of a folder need one, which mlflow-skinny does not have
         look = f"pip install mlflow, then MLFLOW_ALLOW_FILE_STORE=true mlflow ui --backend-store-uri {shlex.quote(uri)}"
         self.look = look if uri.startswith("file:") else ""
@@ -249,7 +251,14 @@ def make_sink(tracker: str, place: str = "") -> Sink:
         )
     if place and "://" not in place and not (tracker == "mlflow" and place.startswith("databricks")):
         place = str(writable_folder(place, "--place", for_model=True))
+    for name, value in _PATIENCE.items():
+        os.environ.setdefault(name, value)
     return TRACKERS[tracker](place)
+
+
+def without_password(text: str) -> str:
+    """A text whose addresses have no names and passwords: it is printed."""
+    return re.sub(r"//[^/@\s]*@", "//…@", text)
 
 
 def _plain(name: str) -> str:

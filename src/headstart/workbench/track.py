@@ -14,7 +14,7 @@ from headstart.progress import Event, Notice, OnEvent, silent
 from headstart.public_api import public_api
 from headstart.tracking.live import LiveTracker
 from headstart.tracking.sink import Sink, epochs_of, metrics_of, params_of, scalars_of
-from headstart.tracking.trackers import make_sink
+from headstart.tracking.trackers import make_sink, without_password
 from headstart.workbench.events import EpochEnd
 from headstart.workbench.run import RECORD, REPORT, Run
 from headstart.workbench.session import Session
@@ -52,16 +52,17 @@ def track(run: str | Path | Run, *, to: str, place: str = "") -> Tracked:
         RunError: there is no run, or the tracker does not take it. RecipeError: unknown or not installed.
     """
     opened = run if isinstance(run, Run) else Run.load(run)
-    sink, found = make_sink(to, place), run_id(opened)
+    found = run_id(opened)
     try:
+        sink = make_sink(to, place)
         is_new = _send(opened, sink, found)
     except HeadstartError:
         raise
     except Exception as error:  # whatever a tracker raises
         raise RunError(
             expected=f"{to} to take the run",
-            found=f"{type(error).__name__}: {error}"[:300],
-            where=place or opened.folder,
+            found=without_password(f"{type(error).__name__}: {error}")[:300],
+            where=without_password(place) or opened.folder,
             hint="Free some space on its disk, or choose another with --place."
             if isinstance(error, OSError)
             else "The run itself is complete: send it again when the tracker can be reached.",
