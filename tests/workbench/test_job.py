@@ -46,6 +46,11 @@ def test_a_job_keeps_the_call_that_began_it(tmp_path: Path) -> None:
     assert Job.find(tmp_path / "run").command == "headstart train photos --strategy last-stage"
 
 
+def test_a_job_keeps_its_tracker_and_its_id_there(tmp_path: Path) -> None:
+    Job.begin(tmp_path / "run", tmp_path / "photos", RECIPE, tracked=("mlflow", "0a1b"))
+    assert Job.find(tmp_path / "run").tracked == ("mlflow", "0a1b")
+
+
 def test_two_jobs_never_share_a_name_nor_take_that_of_a_run(tmp_path: Path) -> None:
     jobs = [begun(tmp_path) for _ in range(2)]
     assert [job.target.name for job in jobs] == ["a", "a-2"]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -22,6 +24,7 @@ from headstart.workbench.job import Job
 from headstart.workbench.resume import resume
 from headstart.workbench.run import FILES, Run
 from headstart.workbench.selftest import SelfTest, selftest_resume
+from headstart.workbench.session import Session
 from headstart.workbench.train import train
 from trained_runs import SAME_BITS
 
@@ -187,6 +190,25 @@ def test_another_device_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(RunError, match="device cuda → cpu"):
         job.pin("images", "weights")
     job.pin("images", "weights", force=True)
+
+
+def test_a_resumed_training_keeps_its_id_in_the_tracker_and_says_how_to_send_the_rest(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Job.begin(tmp_path / "run", photos, Recipe(), tracked=("mlflow", "0a1b")).lock.release()
+    ids: list[str] = []
+
+    def work_on(session: Session, job: Job, **how: bool) -> SimpleNamespace:
+        ids.append(session.run_id)
+        return SimpleNamespace(folder=job.target)
+
+    monkeypatch.setattr(sys.modules["headstart.workbench.resume"], "work_on", work_on)
+    told: list[progress.Event] = []
+    resume(tmp_path / "run", on_event=told.append)
+
+    assert ids == ["0a1b"]
+    assert isinstance(told[-1], progress.Notice)
+    assert told[-1].text.endswith(f"headstart track {tmp_path / 'run'} --to mlflow")
 
 
 @pytest.mark.slow

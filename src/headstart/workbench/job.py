@@ -6,7 +6,7 @@ import glob
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ class Job:
         folder: of the unfinished work. target: folder of the finished run. source: of the images, absolute.
         origin: folder of the run whose weights are trained further; None: a new training.
         command: the call that began it.
+        tracked: the tracker that it is sent to, and its id there; None: to none.
     """
 
     folder: Path
@@ -51,9 +52,19 @@ class Job:
     recipe: Recipe
     origin: Path | None = None
     command: str = ""
+    tracked: tuple[str, str] | None = None
 
     @classmethod
-    def begin(cls, target: Path, source: Path, recipe: Recipe, *, origin: Path | None = None, command: str = "") -> Job:
+    def begin(
+        cls,
+        target: Path,
+        source: Path,
+        recipe: Recipe,
+        *,
+        origin: Path | None = None,
+        command: str = "",
+        tracked: tuple[str, str] | None = None,
+    ) -> Job:  # six: what the card says, the last three by name
         """A new job under the first name that neither a run nor another job has: NAME, NAME-2, …
 
         This process holds it until `done` or `claimed` ends. What a killed process left before its first checkpoint
@@ -66,7 +77,8 @@ class Job:
         make_folder(target.parent)
         with os_errors(target.parent, expected="a folder that can be written", hint=FOR_OUT):
             while True:
-                job = cls(_folder_of(free), free, source.absolute(), recipe, origin=origin, command=command)
+                where = (_folder_of(free), free, source.absolute())
+                job = cls(*where, recipe, origin=origin, command=command, tracked=tracked)
                 _clear_finished(job.folder, free)
                 remove_abandoned(free)  # of this name, too, where it is taken
                 if not free.exists() and job._claim_new():
@@ -97,7 +109,9 @@ class Job:
             _check_pinned(values["pinned"])
             origin = Path(values["origin"]) if values.get("origin") else None
             recipe, command = Recipe.from_dict(values["recipe"]), values.get("command", "")
-            return cls(folder, target, Path(values["source"]), recipe, origin=origin, command=command)
+            job = cls(folder, target, Path(values["source"]), recipe, origin=origin, command=command)
+            tracker = values.get("tracker")  # an older job does not say
+            return replace(job, tracked=(tracker, values.get("id", ""))) if tracker else job
         except (OSError, ValueError, TypeError, RecipeError) as error:
             raise _damaged(folder / _CARD, error) from error
 
@@ -236,6 +250,8 @@ class Job:
             "source": str(self.source),
             "origin": None if self.origin is None else str(self.origin),
             "command": self.command,
+            "tracker": self.tracked[0] if self.tracked else "",
+            "id": self.tracked[1] if self.tracked else "",
             "recipe": self.recipe.to_dict(),
             "pinned": pinned,
         }

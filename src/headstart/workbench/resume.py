@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -50,4 +51,12 @@ def resume(
             f"{counted(now, 'process', 'processes')} instead of {was}: the order of images is the same, and weights "
             "differ from those of an uninterrupted run by rounding."
         )
-    return work_on(session, job, resumed=True, force=force)
+    if job.tracked is None:
+        return work_on(session, job, resumed=True, force=force)
+    tracker, session.run_id = job.tracked
+    finished = work_on(session, job, resumed=True, force=force)
+    session.notice(
+        f"{tracker} has at most the epochs before the interruption. Send the whole run: "
+        f"headstart track {shlex.quote(str(finished.folder))} --to {shlex.quote(tracker)}"
+    )
+    return finished

@@ -133,7 +133,8 @@ def train(
     finish = _as_it_is if track is None else follow(session, track, target.name)
     if recipe.strategy == "probe":
         return finish(_train(session, path, target))
-    return finish(work_on(session, Job.begin(target, path, recipe, command=command)))
+    tracked = None if track is None else (track, session.run_id)
+    return finish(work_on(session, Job.begin(target, path, recipe, command=command, tracked=tracked)))
 
 
 def _as_it_is(run: Run) -> Run:
