@@ -352,9 +352,8 @@ def _head(contents: _Contents, path: Path) -> HeadTensors:
     if not (weight.is_floating_point() and bias.is_floating_point()):
         raise _damaged("a head of floating-point numbers", f"{weight.dtype}, {bias.dtype}", path)
     largest = max(float(weight.abs().max()), float(bias.abs().max()))
-    if not weight.any() or largest > _LARGEST_NUMBER:
-        wrong = "weights of 0 alone: each image would get the same answer" if not weight.any() else f"{largest:g}"
-        raise _damaged(f"numbers of a head, up to {_LARGEST_NUMBER:g}", wrong, path)
+    if largest > _LARGEST_NUMBER:
+        raise _damaged(f"numbers of a head, up to {_LARGEST_NUMBER:g}", f"{largest:g}", path)
     marks = tensors.get("head.landmarks")
     if (marks is not None) != (card.gamma > 0):
         raise _damaged("landmarks where the card has a kernel, and only there", f"gamma {card.gamma:g}", path)
