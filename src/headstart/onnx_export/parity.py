@@ -27,8 +27,9 @@ from headstart.progress import ProgressReporter
 from headstart.runtime_onnx import OnnxClassifier
 
 # largest difference of a probability. Two resizes that differ by one grey level here and there moved probabilities by
-# 0.0018 at most in the first measurements; a wrong channel order or mean moves them by tenths
-TOLERANCES = {"nearest": 1e-4, "bilinear": 0.005, "bicubic": 0.01}
+# 0.0018 at most on Intel processors; on one of AMD torchvision's differs by two in places, which moved one by 0.0074. A
+# wrong channel order or mean moves them by tenths
+TOLERANCES = {"nearest": 1e-4, "bilinear": 0.01, "bicubic": 0.01}
 # an image whose pixels differ by a grey level here and there crosses steps of rounding in an int8 network: 0.06 at most
 # on seven classifiers. What the file itself adds shows on the very same pixels: 3e-8
 INT8_TOLERANCE = 0.1
