@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.data.film import INSTALL, Picture, film_facts, film_pictures
+from headstart.data.video_decoder import INSTALL, DecodedFrame, decoded_frames, read_header
 from headstart.errors import DataError, RecipeError
 from headstart.untrusted import check_regular
 from headstart.wording import counted
@@ -98,19 +98,19 @@ class Video:
         target, used, seen, lost, at = 0.0, 0, 0, 0, 0.0
         source = self.source
         with contextlib.closing(
-            _camera_pictures(source) if self.is_camera else film_pictures(Path(source), self.rate)
-        ) as pictures:
-            for picture in pictures:
+            _camera_frames(source) if self.is_camera else decoded_frames(Path(source), self.rate)
+        ) as decoded:
+            for one in decoded:
                 seen += 1
-                if picture is None:
+                if one is None:
                     lost += 1
                     continue
-                at = picture.time
+                at = one.time
                 if at < target - _EARLY:
                     continue
                 used += 1
                 target = (math.floor((at + 2 * _EARLY) / self.every) + 1) * self.every  # a frame is never early twice
-                yield Frame(self._name(at), at, picture.rgb(), picture.damage)
+                yield Frame(self._name(at), at, one.rgb(), one.damage)
                 if used == self.most:
                     return
         if not used:
@@ -161,7 +161,7 @@ def open_video(source: str | os.PathLike[str], every: float | str | None = None,
     if video.is_camera:
         return replace(video, size=_camera_size(video.source))
     _check_start(Path(video.source))
-    facts = film_facts(Path(video.source))
+    facts = read_header(Path(video.source))
     return replace(video, size=facts.size, rate=facts.rate, frames=facts.frames)
 
 
@@ -212,20 +212,20 @@ def _check_start(path: Path) -> None:
         )
 
 
-def _camera_pictures(source: str) -> Generator[Picture]:
-    """Pictures of a camera by the clock, until it gives no more."""
+def _camera_frames(source: str) -> Generator[DecodedFrame]:
+    """Frames of a camera by the clock, until it gives no more."""
     camera, began = _open_camera(source), time.monotonic()
     try:
         while camera.grab():
-            yield Picture(time.monotonic() - began, lambda: _picture_of(camera, source))
+            yield DecodedFrame(time.monotonic() - began, lambda: _frame_of(camera, source))
     finally:
         camera.release()
 
 
-def _picture_of(camera: Any, source: str) -> NDArray[np.uint8]:
+def _frame_of(camera: Any, source: str) -> NDArray[np.uint8]:
     got, bgr = camera.retrieve()
     if not got:
-        raise DataError(expected="a picture of the camera", found="none", where=source, hint="Is it still connected?")
+        raise DataError(expected="a frame of the camera", found="none", where=source, hint="Is it still connected?")
     return np.ascontiguousarray(bgr[..., ::-1])
 
 

@@ -1,4 +1,4 @@
-"""Films: what a decoder reports of damage reaches the pictures that it concerns; they are upright and bounded."""
+"""Damage that a decoder reports reaches the frames that it concerns; frames are upright and bounded."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from drawn_film import write_film
-from headstart.data import film
-from headstart.data.film import film_facts, film_pictures
+from headstart.data import video_decoder
 from headstart.data.video import Video, open_video
+from headstart.data.video_decoder import decoded_frames, read_header
 from headstart.errors import DataError
 
 pytest.importorskip("av", reason="needs headstart[video]")
@@ -25,9 +25,9 @@ def _pictures(count: int) -> list[NDArray[np.uint8]]:
     return [np.kron(one, np.ones((16, 16, 1), np.uint8)) for one in small]
 
 
-def _read(path: Path) -> tuple[dict[float, film.Picture], int]:
+def _read(path: Path) -> tuple[dict[float, video_decoder.DecodedFrame], int]:
     """Its pictures by their time, and how many could not be decoded."""
-    found = list(film_pictures(path, 10.0))
+    found = list(decoded_frames(path, 10.0))
     return {round(one.time, 3): one for one in found if one is not None}, sum(one is None for one in found)
 
 
@@ -35,7 +35,7 @@ def test_the_header_is_read_and_the_pictures_are_those_that_were_written(tmp_pat
     drawn = _pictures(20)
     path = write_film(tmp_path / "film.mp4", drawn)
 
-    facts = film_facts(path)
+    facts = read_header(path)
     found, lost = _read(path)
 
     assert (facts.size, facts.frames, facts.rate) == ((128, 128), 20, 10.0)
@@ -101,10 +101,10 @@ def _first(path: Path) -> tuple[list[NDArray[np.uint8]], int]:
 
 def test_a_picture_larger_than_the_bound_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_film(tmp_path / "film.mp4", _pictures(3))
-    monkeypatch.setattr(film, "MOST_PIXELS", 128 * 128 - 1)
+    monkeypatch.setattr(video_decoder, "MOST_PIXELS", 128 * 128 - 1)
 
     with pytest.raises(DataError, match="frames of 128×128 pixels"):
-        film_facts(path)
+        read_header(path)
     with pytest.raises(DataError, match="not one frame that can be decoded"):
         list(Video(str(path), size=(128, 128), frames=3))
 
@@ -118,5 +118,5 @@ def test_a_film_of_sound_alone_has_no_pictures(tmp_path: Path) -> None:
         sound.sample_rate = 44100
         container.mux([*stream.encode(sound), *stream.encode(None)])
 
-    with pytest.raises(DataError, match="no pictures that can be decoded"):
+    with pytest.raises(DataError, match="no frames that can be decoded"):
         open_video(tmp_path / "sound.mp4")
