@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.linear_model import Ridge
 
 from headstart.features.matrix import BLOCK_ROWS
 from headstart.heads.regularization_path import LabelledFeatures, Validation
@@ -53,6 +54,23 @@ def test_leave_out_scores_equal_refitting_without_the_rows(
             assert path.accuracy == pytest.approx((left_out.argmax(1) == labels).mean())
     np.testing.assert_allclose(path.losses, errors, rtol=2e-4)  # the smallest lambdas cost both ways some digits
     assert path.best == int(np.argmin(errors))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_small_lambda_costs_no_digits_of_what_is_left_out(weighted: bool) -> None:
+    """Fewer rows than features: the centred products have an eigenvalue of 0, which rounding must not raise."""
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        view, labels = make_view(18, 400, seed=seed)
+        data = LabelledFeatures.of(view, labels, 3, weights=rng.uniform(0.5, 2, 18) if weighted else None)
+        ridge = RidgeProblem(data)
+        lambda_ = 1e-6 * float(ridge.basis.spectrum.max())
+        x, y = data.view.array(), indicators(data.labels, 3)
+        for row, scores in enumerate(ridge.left_out_scores(lambda_)):
+            rest = np.arange(18) != row
+            fitted = Ridge(alpha=lambda_, solver="svd").fit(x[rest], y[rest], sample_weight=data.weights[rest])
+            np.testing.assert_allclose(scores, fitted.predict(x[row : row + 1])[0], atol=1e-7)
 
 
 @pytest.mark.parametrize(("count", "width"), SHAPES)

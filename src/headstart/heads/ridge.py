@@ -174,7 +174,7 @@ class RidgeProblem:
         target_mean: Matrix = data.weights @ targets / total
         targets -= target_mean
         if count < width:
-            spectrum, vectors = np.linalg.eigh((centred := self._centred(mean)) @ centred.T)
+            spectrum, vectors = _eigh_of_centred(self._centred(mean), np.sqrt(data.weights / total))
             projected = vectors.T @ (np.sqrt(data.weights)[:, None] * targets)
         else:
             gram, cross = np.zeros((width, width)), np.zeros((width, data.classes))
@@ -283,6 +283,18 @@ class RidgeProblem:
             u = np.concatenate([p[group, None], block.z[group] * root], axis=1)  # H_GG = u uᵀ
             residual[group] = _solve_left_out(u, residual[group])
         return residual
+
+
+def _eigh_of_centred(x: Matrix, p: Matrix) -> tuple[Matrix, Matrix]:
+    """Spectrum and eigenvectors of x xᵀ (N×N) for centred rows, whose eigenvalue for p is 0.
+
+    Left to rounding it is a number that a small lambda does not hide, and one minus a leverage near 1 is wrong in the
+    fifth digit. So p is moved behind all other eigenvalues, and its own is set.
+    """
+    gram = x @ x.T
+    spectrum, vectors = np.linalg.eigh(gram + 2 * np.abs(gram).sum(axis=1).max() * np.outer(p, p))
+    spectrum[-1] = 0
+    return spectrum, vectors
 
 
 def _solve_left_out(u: Matrix, residual: Matrix) -> Matrix:
