@@ -46,7 +46,7 @@ EXPORTED = "classifier.onnx"
 
 INT8 = "int8.onnx"
 """The tensor of bytes that is the quantised network of an int8 classifier."""
-_LARGEST_NUMBER = 1e15  # of a head: features of float32 that are told apart at all need no larger one
+_LARGEST_NUMBER = 1e15  # of a head: no features of float32 that differ at all need a larger one
 SCALE = "int8.scale."
 """Before the name of a weight that the quantised network has: what its integers are multiplied by."""
 _KEY = "headstart"

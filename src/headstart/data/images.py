@@ -392,13 +392,8 @@ def _decode(image: ImageFile.ImageFile, reading: _Reading) -> NDArray[np.uint8]:
         image.load()  # `getexif` decodes a PNG: an error in its pixels must not be reported as one of its EXIF data
     notes = reading.notes
     orientation = _exif_orientation(image, notes)
-    frames = (
-        getattr(image, "n_frames", 1)
-        if image.format in _ANIMATED
-        else len(reading.pages.places)
-        if reading.pages
-        else 1
-    )
+    animated = getattr(image, "n_frames", 1) if image.format in _ANIMATED else 1
+    frames = len(reading.pages.places) if reading.pages else animated
     if frames > 1:
         image.seek(0)
     if frames > 1 and not (reading.pages and reading.pages.main):

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.data.video_decoder import INSTALL, DecodedFrame, decoded_frames, read_header
+from headstart.data.video_decoder import INSTALL, USUAL_RATE, DecodedFrame, decoded_frames, read_header
 from headstart.errors import DataError, RecipeError
 from headstart.untrusted import check_regular
 from headstart.wording import counted
@@ -33,7 +33,6 @@ _STARTS = (  # first bytes of the containers
 _CAMERA = re.compile(r"camera:(\d{1,3})")
 _DURATION = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(ms|s|min)?\s*")
 _SECONDS = {"ms": 0.001, "s": 1.0, "min": 60.0, None: 1.0}
-_USUAL_RATE = 25.0  # frames per second, of a camera that states none
 _CUT_SHARE = 0.95  # of the frames that the header states: fewer, and the file breaks off; some headers count roughly
 _EARLY = 1e-6  # seconds: times are rounded
 
@@ -71,7 +70,7 @@ class Video:
     most: int | None = None
     size: tuple[int, int] = (0, 0)
     frames: int = 0
-    rate: float = _USUAL_RATE
+    rate: float = USUAL_RATE
 
     @property
     def is_camera(self) -> bool:

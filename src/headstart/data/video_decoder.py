@@ -21,8 +21,7 @@ from headstart.errors import DataError
 
 INSTALL = 'pip install "headstart[video]"'
 MOST_PIXELS = 36_000_000  # of a frame: 8192×4320, the largest that videos and cameras have
-
-_USUAL_RATE = 25.0  # frames per second, where a file states none that can be
+USUAL_RATE = 25.0  # frames per second, where a file states none that can be, and of a camera
 _INTRA_ONLY = ("mjpeg", "prores", "dnxhd", "ffv1", "huffyuv", "ffvhuff", "png", "dvvideo")
 """Codecs whose frames do not depend on each other; they report damage only where they may give up the frame."""
 
@@ -88,7 +87,7 @@ def read_header(path: Path) -> VideoHeader:
             where=path,
             hint="Save it smaller.",
         )
-    rate = rate if math.isfinite(rate) and 0 < rate <= 1000 else _USUAL_RATE
+    rate = rate if math.isfinite(rate) and 0 < rate <= 1000 else USUAL_RATE
     frames = stated or round(seconds * rate)
     return VideoHeader(size, frames if 0 < frames < 1e9 else 0, rate)
 
