@@ -135,6 +135,15 @@ def test_a_tar_is_fetched_too_and_known_by_its_content(server: Server, fetch: Fe
     assert scan(fetch("download").folder).classes == ("cat", "dog")
 
 
+def test_names_of_an_unstated_encoding_are_said(server: Server, fetch: Fetch) -> None:
+    notes: list[str] = []
+    server.files["photos.zip"] = server.files["photos.zip"].replace(b"cat", "猫s".encode("shift-jis"))
+
+    fetch(note=notes.append)
+
+    assert any("The zip does not state the encoding of 3 names" in note for note in notes)
+
+
 def test_a_second_call_downloads_and_changes_nothing(server: Server, fetch: Fetch) -> None:
     first = fetch(sha256=sha256_of(ZIP))
     before = {path: path.stat().st_mtime_ns for path in first.folder.rglob("*")}

@@ -24,6 +24,7 @@ from headstart.data.folder_scan import as_text
 from headstart.data.folder_seal import add_seal, discard, is_as_written
 from headstart.data.tar_header import WholeHeader
 from headstart.data.zip_layout import check_entries, read_directory
+from headstart.data.zip_names import entry_name
 from headstart.download import FREE_SPACE
 from headstart.errors import DataError, HeadstartError
 from headstart.files import FOR_CACHE, os_errors, remove_if_abandoned, work_folder
@@ -39,7 +40,6 @@ _SPARE = 200_000_000  # bytes left free on the disk
 _READABLE = "an archive that can be read and a folder that can be written"
 _ZIP_END = 22 + 65535  # bytes in which the end record of a zip lies, with its comment
 _HEADER = 512  # bytes of a header in a tar, and of the zeros that mark the end
-_UTF8 = 0x800  # flag of a zip's entry whose name is in UTF-8
 _NO_NAME = ("a name for every entry", "a file without one", "Do not use this archive.")
 _WANTED = "a complete zip or tar archive"
 _OTHERS = {
@@ -304,7 +304,7 @@ def _unpack_zip(target: _Target) -> None:
 
 
 def _unpack_entry(target: _Target, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
-    name = _name_of(entry)
+    name = entry_name(entry)
     if entry.flag_bits & 0x1:
         raise target.error("an archive without a password", f"{as_text(name)!r} encrypted", "Unpack it yourself.")
     if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
@@ -316,16 +316,6 @@ def _unpack_entry(target: _Target, archive: zipfile.ZipFile, entry: zipfile.ZipI
         return
     with archive.open(entry) as content:
         target.write(name, content)
-
-
-def _name_of(entry: zipfile.ZipInfo) -> str:
-    """An entry's name: in UTF-8 also where this is not stated, as in zips of macOS."""
-    if entry.flag_bits & _UTF8:
-        return entry.filename
-    try:
-        return entry.filename.encode("cp437").decode("utf-8")
-    except UnicodeError:
-        return entry.filename
 
 
 def _link(target: _Target, name: str) -> DataError:

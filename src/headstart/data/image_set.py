@@ -30,6 +30,7 @@ from headstart.data.table import names_images, read_table
 from headstart.data.table_cells import is_table
 from headstart.data.video import is_video
 from headstart.data.worker_sources import check_read_here
+from headstart.data.zip_names import doubtful_names, say_doubt
 from headstart.errors import DataError, near
 from headstart.runtime import collection_paused
 from headstart.source_layout import AUTO, SourceLayout
@@ -132,7 +133,8 @@ def scan(
                 hint="Name a folder, or unpack it yourself.",
             )
         root = unpack(source, _absolute(unpack_into), kept=True)
-        return replace(scanner, root=root, is_archive=True).read_folder(image_suffixes)
+        found = replace(scanner, root=root, is_archive=True).read_folder(image_suffixes)
+        return replace(found, findings=(*found.findings, *_doubtful(doubtful_names(source))))
     hint = "An image set is a folder; `headstart predict` takes single images." if is_image(source) else _LAYOUT
     raise DataError(expected=expected, found="another file", where=as_text(str(source)), hint=hint)
 
@@ -181,6 +183,13 @@ def scan_unlabelled(paths: Sequence[Path], on_skip: Callable[[str], None] | None
                 on_skip(sentence)
         found.extend(path / name for name in sorted(named))
     return found
+
+
+def _doubtful(names: list[str]) -> list[Finding]:
+    """Names in a zip that may have other letters than their writer meant, classes among them."""
+    if not names:
+        return []
+    return [Finding("zip-names", "warning", say_doubt(names), tuple(names[:SCAN_NAMED]), detail={"count": len(names)})]
 
 
 def _absolute(path: Path) -> Path:

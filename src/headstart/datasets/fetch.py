@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from headstart.data.archive import ArchiveError, begins_like_archive, unpack
 from headstart.data.folder_scan import as_text
 from headstart.data.source_record import Origin, SourceRecord
+from headstart.data.zip_names import doubtful_names, say_doubt
 from headstart.datasets.sources import Archive, Source
 from headstart.datasets.staging import Fetched, clear_staging, find_fetched, make_staging, publish, today
 from headstart.download import DiskError, DownloadLimits, Note, download, file_matches, one_process
@@ -142,6 +143,8 @@ class _Fetch:
             if isinstance(error, ArchiveError):
                 file.unlink()
             raise DataError(expected=error.expected, found=error.found, where=url, hint=error.hint) from error
+        if names := doubtful_names(file):
+            self.remark(say_doubt(names))
         wanted = unpacked / archive.inside if archive.inside else unpacked
         if not wanted.is_dir():
             raise DataError(expected=f"the folder {archive.inside} in the archive", found="none", where=url)
