@@ -139,6 +139,16 @@ def test_links_that_gather_classes_take_no_image_from_them(tmp_path: Path) -> No
     assert [name for name, _, _ in rows(scan(root))] == ["all/cat.jpg", "all/dog.jpg", "cat/1.jpg", "dog/1.jpg"]
 
 
+def test_a_link_takes_no_part_of_another_class(tmp_path: Path) -> None:
+    root = lay(tmp_path, "cat/1.jpg", "dog/2.jpg", "dog/puppies/3.jpg")
+    (root / "cat" / "more").symlink_to("../dog/puppies")
+
+    tree = read_tree(root)
+
+    assert tree.images == ("cat/1.jpg", "dog/2.jpg", "dog/puppies/3.jpg")
+    assert tree.others == {"repeated-link": ("cat/more/",)}
+
+
 @pytest.mark.parametrize("linked", ["val", "val/cat", "val/cat/1.jpg"])
 def test_a_link_never_takes_images_out_of_another_split(tmp_path: Path, linked: str) -> None:
     root = lay(tmp_path, "train/cat/1.jpg", "train/dog/1.jpg", "val/dog/1.jpg")

@@ -149,7 +149,10 @@ class _Walk:
     def tree(self) -> Tree:
         """What was found, under the names of the links."""
         self._drop_linked_images()
-        names = {real: link for link, real in sorted(self.links.items(), reverse=True) if _names(link, real)}
+        # A folder beside images of its class is a part of that class, not a store that waits for a name.
+        classes = {_folder(path) for path in self.images} - {""}
+        links = {link: real for link, real in self.links.items() if _folder(real.rstrip("/")) not in classes}
+        names = {real: link for link, real in sorted(links.items(), reverse=True) if _names(link, real)}
         self.others["repeated-link"] = [path for path in self.others["repeated-link"] if path not in names.values()]
         self.others["linked"] += names
         longest_first = sorted(names, key=len, reverse=True)
