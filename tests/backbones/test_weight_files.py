@@ -215,6 +215,17 @@ def test_a_prefix_of_all_names_is_removed_and_said(state: dict[str, Tensor], tmp
     assert backbone.weights.source == f"a.pth, prefix {prefix} removed"
 
 
+@pytest.mark.parametrize("wrapper", ["_checkpoint_wrapped_module", "_fsdp_wrapped_module._orig_mod"])
+def test_wrapped_blocks_have_the_names_of_the_network(state: dict[str, Tensor], tmp_path: Path, wrapper: str) -> None:
+    wrapped = {name.replace("layer2.0.", f"layer2.0.{wrapper}."): tensor for name, tensor in state.items()}
+    assert wrapped.keys() != state.keys()
+    torch.save({f"net.{name}": tensor for name, tensor in wrapped.items()}, tmp_path / "a.pth")
+
+    backbone = load_backbone(SPEC.name, weights=str(tmp_path / "a.pth"))
+
+    assert torch.equal(backbone.network.state_dict()["layer2.0.conv1.weight"], state["layer2.0.conv1.weight"])
+
+
 @pytest.mark.slow
 def test_averaged_weights_behind_another_prefix_are_named(state: dict[str, Tensor], tmp_path: Path) -> None:
     """As Lightning stores a module with two networks: both are in one state_dict."""

@@ -210,6 +210,13 @@ def test_an_address_is_no_folder(tracker: str, tmp_path: Path, monkeypatch: pyte
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_database_where_none_can_be_is_refused_before_mlflow_tries_for_minutes(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+
+    with pytest.raises(RunError, match="Expected a folder that can be written, found a file"):
+        MLflow(f"sqlite:///{tmp_path}/file/mlflow.db")
+
+
 def test_mlflow_has_parameters_metrics_and_files_once(run: hs.Run, tmp_path: Path) -> None:
     tracking = pytest.importorskip("mlflow.tracking")
 

@@ -30,6 +30,8 @@ USUAL = _WRAPPERS[:3]
 
 _NO_WEIGHTS = re.compile(r"optim|sched|scaler|rng|random|hyper|loss|metric|history|args|config", re.IGNORECASE)
 _AVERAGED = re.compile(r"(^|[._])(ema|swa|avg|averaged?|shadow|momentum)([._]|$)", re.IGNORECASE)
+_WRAPPED = re.compile(r"\.(?:(?:_checkpoint_wrapped_module|_fsdp_wrapped_module|_orig_mod)\.)+")
+"""Wrappers inside a name: of activation checkpointing, FSDP and torch.compile. At its beginning they are prefixes."""
 _FOREIGN = re.compile(r"[Uu]nsupported (?:global: )?GLOBAL ([\w.]+)")  # in a message of torch
 _DEEPEST = 4  # entries inside each other: {"checkpoint": {"model": {"state_dict": ...}}}
 _DEEPEST_SHOWN = 20
@@ -171,7 +173,8 @@ def without_prefix(
     other prefixes of whole networks, such as that of averaged weights.
 
     Such are `_orig_mod.` of torch.compile, `model.` of Lightning, `backbone.`, `0.`, and prefixes inside each other;
-    tensors without the prefix are left out.
+    tensors without the prefix are left out. Names of wrappers inside others, such as those of activation checkpointing,
+    are removed too.
 
     Raises:
         BackboneError: the network is there behind several prefixes, and none of them is the usual one.
@@ -189,7 +192,9 @@ def without_prefix(
             hint=f"Name one: --weights FILE#{usual[0].rstrip('.')}",
         )
     if not usual:
-        return dict(state), "", ()
+        bare = {_WRAPPED.sub(".", name): tensor for name, tensor in state.items()}
+        is_wrapped = bare.keys() != state.keys() and len(bare) == len(state)
+        return without_prefix(bare, wanted, where) if is_wrapped else (dict(state), "", ())
     (prefix,) = usual
     found = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
     return found, prefix, tuple(one.rstrip(".") for one in fitting if one != prefix)

@@ -27,6 +27,7 @@ _PARAM = 500  # characters of a parameter that every MLflow server takes
 _PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30", "WANDB_INIT_TIMEOUT": "20"}
 """Unless the user sets them: else MLflow asks a server that does not answer for a quarter of an hour, W&B for 90 s."""
 _EVENTS, _OFFLINE = "events.out.tfevents.*", "*.wandb"  # the files that TensorBoard and W&B write
+_SQLITE = "sqlite:///"
 _PLACE = "Choose another with --place."
 
 
@@ -105,6 +106,8 @@ class MLflow:
             uri = Path(uri).absolute().as_uri()
         if uri.startswith("file:"):
             os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # MLflow 3.17 asks for it
+        if uri.startswith(_SQLITE):  # MLflow tries for minutes to open a file in a folder that cannot be
+            writable_folder(Path(uri.removeprefix(_SQLITE)).parent, "--place", for_model=True)
         from mlflow.tracking import MlflowClient
 
         self.at = without_password(uri)
