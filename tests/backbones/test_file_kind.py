@@ -24,6 +24,7 @@ STATE = {"weight": torch.arange(5000.0)}
         (b"\x89HDF\r\n\x1a\n" + bytes(99), "HDF5"),
         (b"\x08\x08\x12\x09headstart\x1a\x050.3.0" + bytes(99), "ONNX"),
         (b"\x08\x08\x12\x07pytorch\x1a\x051.0:\x02" + bytes(99), "ONNX"),
+        (b"\x08\x01\x12\x83\xe7\x61\x0a\xec\x17\x0a\x05input" + bytes(99), "TensorFlow SavedModel"),
         (b"\x1c\0\0\0TFL3" + bytes(99), "TensorFlow Lite"),
         (b'{"a": 1}', "JSON"),
         (b"hello", "a text"),

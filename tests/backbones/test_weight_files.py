@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from headstart.backbones.backbone import Backbone, build_backbone, load_backbone
 from headstart.backbones.catalogue import SPECS
@@ -224,6 +224,26 @@ def test_wrapped_blocks_have_the_names_of_the_network(state: dict[str, Tensor], 
     backbone = load_backbone(SPEC.name, weights=str(tmp_path / "a.pth"))
 
     assert torch.equal(backbone.network.state_dict()["layer2.0.conv1.weight"], state["layer2.0.conv1.weight"])
+    assert backbone.weights.source == "a.pth, prefix net. removed, names of wrappers removed"
+
+
+@pytest.mark.parametrize("prefix", ["", "0."])
+def test_parts_may_be_named_by_their_place(state: dict[str, Tensor], tmp_path: Path, prefix: str) -> None:
+    """As `nn.Sequential(*network.children())` and, before its head, fastai name them."""
+    network = build_backbone(SPEC).network
+    network.load_state_dict(state)
+    parts = nn.Sequential(*list(network.children())[:-1])
+    theirs = {f"{prefix}{name}": tensor for name, tensor in parts.state_dict().items()}
+    head = {"1.8.weight": torch.ones(2, 512)} if prefix else {}
+    torch.save(theirs | head, tmp_path / "a.pth")
+
+    backbone = load_backbone(SPEC.name, weights=str(tmp_path / "a.pth"))
+
+    assert backbone.weights.source == ", ".join(
+        ("a.pth", *(["prefix 0. removed"] if prefix else []), "parts named by their place")
+    )
+    own = backbone.network.state_dict()
+    assert all(torch.equal(own[name], state[name]) for name in own if not name.startswith("linear."))
 
 
 @pytest.mark.slow

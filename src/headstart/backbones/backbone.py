@@ -26,7 +26,7 @@ from headstart.backbones.replace_head import in_classification_head
 from headstart.backbones.skip_init import SkipInit, reset_parameters
 from headstart.backbones.spec import BackboneSpec
 from headstart.backbones.timm_specs import require_timm
-from headstart.backbones.weight_files import check_finite, tensor_hash, without_prefix
+from headstart.backbones.weight_files import check_finite, tensor_hash, under_own_names
 from headstart.backbones.weights import load_weights
 from headstart.download import Note
 from headstart.errors import BackboneError, first_line
@@ -336,10 +336,11 @@ def load_backbone(
         return backbone
     loaded = load_weights(spec, weights, offline=offline, progress=progress, note=note)
     wanted = [name for name in backbone.state() if not name.endswith("num_batches_tracked")]
-    state, prefix, others = without_prefix(loaded.state, wanted, loaded.path or loaded.source)
+    parts = [part for part, _ in backbone.network.named_children()]
+    state, changes, others = under_own_names(loaded.state, wanted, parts, where=loaded.path or loaded.source)
     name = loaded.path.name if loaded.path else ""
     left_out = f" (not {' or '.join(f'{name}#{other}' for other in others)})" if others else ""
-    source = f"{loaded.source}, prefix {prefix} removed{left_out}" if prefix else loaded.source
+    source = ", ".join((loaded.source, *changes)) + left_out
     backbone.load_state(state, Provenance(source, loaded.sha256, loaded.licence))
     return backbone
 

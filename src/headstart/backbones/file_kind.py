@@ -27,13 +27,13 @@ _MAGIC = {
     b"%PDF": "a PDF document",
     b"\x93NUMPY": "a numpy array (.npy)",
     b"GGUF": "a GGUF file of a language model",
+    b"\x08\x01\x12": "a TensorFlow SavedModel",  # its version 1, then a graph
 }
 _LONGEST_HEADER = 100_000_000  # bytes of a safetensors file's header, its own reader's bound
 _TFLITE = b"TFL3"  # at byte 4
 ONNX_KIND = "an ONNX model"
-_ONNX_START = re.compile(
-    rb"\x08[\x01-\x20](?:\x12.{0,64}|\x1a|\"|:|B)", re.DOTALL
-)  # ir_version, then producer or graph
+_ONNX_START = re.compile(rb"\x08[\x03-\x20](?:\x12.{0,64}|\x1a|\"|:|B)", re.DOTALL)
+"""The version of its form, 3 in the first release, then its maker or the graph."""
 _ONNX_MAKERS = (b"headstart", b"pytorch", b"onnx", b"tf2onnx", b"keras2onnx", b"skl2onnx")
 _ONNX_WORDS = (*_ONNX_MAKERS, b"graph", b"input", b"Conv", b"Gemm")
 

@@ -166,21 +166,53 @@ def negative_variances(state: Mapping[str, Tensor]) -> list[str]:
     return [name for name, one in found.items() if not one.is_complex() and bool((one < 0).any())]
 
 
-def without_prefix(
-    state: Mapping[str, Tensor], wanted: Sequence[str], where: object
-) -> tuple[dict[str, Tensor], str, tuple[str, ...]]:
-    """Tensors under the names that a network wants, where all of them are there behind one prefix; that prefix; and
-    other prefixes of whole networks, such as that of averaged weights.
+def under_own_names(
+    state: Mapping[str, Tensor], wanted: Sequence[str], parts: Sequence[str], *, where: object
+) -> tuple[dict[str, Tensor], tuple[str, ...], tuple[str, ...]]:
+    """Tensors under the names that a network wants, where all of them are there under others; what was done about the
+    names; and prefixes of other whole networks in the file, such as that of averaged weights.
 
-    Such are `_orig_mod.` of torch.compile, `model.` of Lightning, `backbone.`, `0.`, and prefixes inside each other;
-    tensors without the prefix are left out. Names of wrappers inside others, such as those of activation checkpointing,
-    are removed too.
+    A prefix that all have is removed, such as `_orig_mod.` of torch.compile, `model.` of Lightning, `backbone.`, `0.`,
+    or several inside each other; tensors without it are left out. So are the names of wrappers inside others, such as
+    those of activation checkpointing. Parts may be named by their place, as fastai and
+    `nn.Sequential(*network.children())` do.
+
+    Args:
+        wanted: the network's own names. parts: those of its children, in order.
 
     Raises:
         BackboneError: the network is there behind several prefixes, and none of them is the usual one.
     """
+    bare = {_WRAPPED.sub(".", name): tensor for name, tensor in state.items()}
+    place = {part: str(number) for number, part in enumerate(parts)}
+    tries: tuple[tuple[Mapping[str, Tensor], Mapping[str, str], str], ...] = (
+        (state, {}, ""),
+        (bare if len(bare) == len(state) else {}, {}, "names of wrappers removed"),
+        (state, place, "parts named by their place"),
+    )
+    for given, places, said in tries:
+        prefix, others = _behind_prefix(given, [_moved(name, places) for name in wanted], where)
+        if prefix is not None:
+            inside = {name.removeprefix(prefix): tensor for name, tensor in given.items() if name.startswith(prefix)}
+            part_at = {number: part for part, number in places.items()}
+            removed = f"prefix {prefix} removed" if prefix else ""
+            own = {_moved(name, part_at): tensor for name, tensor in inside.items()}
+            return own, tuple(filter(None, (removed, said))), others
+    return dict(state), (), ()
+
+
+def _moved(name: str, parts: Mapping[str, str]) -> str:
+    """A dotted name whose first part is replaced."""
+    first, dot, rest = name.partition(".")
+    return parts.get(first, first) + dot + rest
+
+
+def _behind_prefix(
+    state: Mapping[str, Tensor], wanted: Sequence[str], where: object
+) -> tuple[str | None, tuple[str, ...]]:
+    """The prefix behind which all wanted tensors are, and other such prefixes; None: they are not all there."""
     if not wanted or all(name in state for name in wanted):
-        return dict(state), "", ()
+        return "", ()
     ends = [name[: -len(wanted[0])] for name in state if name.endswith(f".{wanted[0]}")]
     fitting = [prefix for prefix in ends if all(prefix + name in state for name in wanted)]
     usual = [prefix for prefix in fitting if not _AVERAGED.search(prefix)] or fitting
@@ -191,13 +223,7 @@ def without_prefix(
             where=where,
             hint=f"Name one: --weights FILE#{usual[0].rstrip('.')}",
         )
-    if not usual:
-        bare = {_WRAPPED.sub(".", name): tensor for name, tensor in state.items()}
-        is_wrapped = bare.keys() != state.keys() and len(bare) == len(state)
-        return without_prefix(bare, wanted, where) if is_wrapped else (dict(state), "", ())
-    (prefix,) = usual
-    found = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
-    return found, prefix, tuple(one.rstrip(".") for one in fitting if one != prefix)
+    return (usual[0] if usual else None), tuple(one.rstrip(".") for one in fitting if one not in usual)
 
 
 def tensor_hash(state: Mapping[str, Tensor]) -> str:
