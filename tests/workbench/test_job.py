@@ -14,7 +14,7 @@ from headstart.finetune.cost import Cost
 from headstart.finetune.judgement import judge
 from headstart.finetune.plan import FineTunePlan
 from headstart.recipe import Recipe
-from headstart.workbench.job import Job, unfinished_runs
+from headstart.workbench.job import Job, clear_job, unfinished_runs
 
 JUDGEMENT = judge(
     np.eye(2)[np.arange(12) % 2], {"last-stage at 0.03": 2 * np.eye(2)[np.arange(12) % 2]}, labels=np.arange(12) % 2
@@ -67,6 +67,22 @@ def test_what_was_killed_before_its_first_checkpoint_blocks_no_name(tmp_path: Pa
 
     assert again.target == job.target
     assert not (job.folder / ".job.json.part").exists()
+
+
+@pytest.mark.parametrize("is_worth_keeping", [False, True])
+def test_a_training_that_is_no_job_clears_one_of_its_name_without_a_checkpoint(
+    tmp_path: Path, *, is_worth_keeping: bool
+) -> None:
+    job = begun(tmp_path)
+    clear_job(job.target)
+    assert job.folder.is_dir()  # somebody works on it
+    if is_worth_keeping:
+        (job.folder / "checkpoint.pth").touch()
+    job.lock.release()
+
+    clear_job(job.target)
+
+    assert job.folder.is_dir() == is_worth_keeping
 
 
 def test_a_run_that_was_killed_while_it_was_written_leaves_nothing_beside_the_next(tmp_path: Path) -> None:

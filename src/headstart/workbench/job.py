@@ -123,7 +123,7 @@ class Job:
     @property
     def has_checkpoint(self) -> bool:
         """Whether there is work to go on from."""
-        return any((self.folder / name).exists() for name in (LATEST, PREVIOUS))
+        return _has_checkpoint(self.folder)
 
     def pin(self, data: str, weights: str, *, force: bool = False) -> None:
         """Note images, weights, versions and the device the first time; later see that they are the same.
@@ -218,7 +218,7 @@ class Job:
 
     def _claim_new(self) -> bool:
         """Make the folder and its card; False where another process has it, or it holds work to go on from."""
-        self._clear_empty()
+        _clear_empty(self.folder)
         made = False
         try:
             made = self.lock.make()
@@ -229,14 +229,9 @@ class Job:
             if made:
                 remove(self.folder)
             else:  # a signal came between making it and saying so
-                self._clear_empty()
+                _clear_empty(self.folder)
             raise
         return made
-
-    def _clear_empty(self) -> None:
-        """Remove what a process left that ended before there was work to go on from."""
-        if self.folder.is_dir() and not self.has_checkpoint:
-            remove_if_abandoned(self.folder)
 
     def _pinned(self) -> dict[str, Any]:
         try:
@@ -283,6 +278,25 @@ def _clear_finished(folder: Path, target: Path) -> None:
         remove_if_abandoned(folder)
 
 
+def clear_job(target: Path) -> None:
+    """Remove the job of a run whose process was killed before there was work to go on from, or after the run was there.
+
+    For a training of that name which is no job of its own.
+    """
+    folder = _folder_of(target)
+    _clear_finished(folder, target)
+    _clear_empty(folder)
+
+
+def _clear_empty(folder: Path) -> None:
+    if folder.is_dir() and not _has_checkpoint(folder):
+        remove_if_abandoned(folder)
+
+
+def _has_checkpoint(folder: Path) -> bool:
+    return any((folder / name).exists() for name in (LATEST, PREVIOUS))
+
+
 def _folder_of(target: Path) -> Path:
     return target.with_name(f".{target.name}.unfinished")
 
@@ -293,6 +307,6 @@ def unfinished_runs(parent: Path) -> list[Path]:
     for folder in sorted(parent.glob(".*.unfinished")):
         target = folder.with_name(folder.name[1 : -len(".unfinished")])
         _clear_finished(folder, target)
-        if any((folder / name).exists() for name in (LATEST, PREVIOUS)):
+        if _has_checkpoint(folder):
             found.append(target)
     return found

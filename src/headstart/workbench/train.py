@@ -44,7 +44,7 @@ from headstart.workbench.events import FilesWritten, NextSteps, Plan, Results
 from headstart.workbench.fine_tune import FineTuneOutcome, StartingHead, fine_tune, fine_tune_plan
 from headstart.workbench.fine_tune_images import FineTuneRows, fine_tune_rows
 from headstart.workbench.fit_trust import Trust, TrustInput, fit_trust, measure_trust
-from headstart.workbench.job import Job
+from headstart.workbench.job import Job, clear_job
 from headstart.workbench.preprocessing_check import check_images
 from headstart.workbench.processes import cluster_for, in_first_process, with_processes
 from headstart.workbench.run import FEATURES, FILES, Run, out_folder, run_name, run_name_of
@@ -163,6 +163,8 @@ def work_on(session: Session, job: Job, *, resumed: bool = False, force: bool = 
 
 
 def _train(session: Session, source: Path, target: Path, *, job: Job | None = None, force: bool = False) -> Run:
+    if job is None:
+        clear_job(target)
     with work_folder(target) as work:
         with session.step("audit"):
             dataset = (overlay := session.overlay(source)).dataset
@@ -191,6 +193,7 @@ def _train_on(session: Session, cluster: Cluster, source: str, target: Path) -> 
     """As `_train` for the head alone, with images and statistics on workers."""
     from headstart.workbench.cluster_training import ClusterTraining  # it needs pyarrow
 
+    clear_job(target)
     with work_folder(target) as work, cluster.start() as engine:
         with session.step("backbone"):
             training = ClusterTraining(session, cluster, engine, source)
