@@ -104,7 +104,7 @@ def test_another_file_of_that_name_is_refused_in_words(tmp_path: Path, line: str
     (tmp_path / ".headstart").mkdir()
     (tmp_path / ".headstart" / "journal.jsonl").write_text(line + "\n")
 
-    with pytest.raises(DataError, match="journal"):
+    with pytest.raises(DataError, match=r"found line 1, which is no change \("):
         Journal(tmp_path)
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from headstart import files
 from headstart.data.folder_scan import STUDIO
-from headstart.errors import DataError, HeadstartError
+from headstart.errors import DataError, HeadstartError, shown
 from headstart.line_file import append_line, one_at_a_time
 from headstart.untrusted import parse_json
 from headstart.wording import counted
@@ -260,13 +260,15 @@ class Journal:
         try:
             moves, back = ([(str(a), str(b)) for a, b in values[key]] for key in ("moves", "back"))
             undoes = tuple(int(one) for one in values["undoes"])
-            if values["number"] != number:
-                raise ValueError(f"change {values['number']!r} where {number} comes next")  # a line is lost
-            return Change(
+            change = Change(
                 number, str(values["text"]), tuple(moves), back=tuple(back), batch=str(values["batch"]), undoes=undoes
             )
-        except (KeyError, TypeError, ValueError) as error:
-            raise self._foreign(f"line {number}: {error!r}") from error
+            stated = values["number"]
+        except (KeyError, TypeError, ValueError, OverflowError) as error:  # an infinite number
+            raise self._foreign(f"line {number}, which is no change") from error
+        if stated != number:  # a line is lost
+            raise self._foreign(f"change {shown(repr(stated)[:40])} where {number} comes next")
+        return change
 
     def _foreign(self, found: str) -> DataError:
         hint = "Move it away; images and classes stay, only the way back is lost."
