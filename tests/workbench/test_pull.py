@@ -77,6 +77,19 @@ def test_a_tampered_file_is_refused_and_nothing_is_left(run_folder: Path, hub: H
     assert not list(tmp_path.iterdir())
 
 
+def test_a_file_that_is_too_large_is_refused_before_it_is_fetched(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.add(NAME, {CLASSIFIER: b"x", "report.html": bytes(2_000_000)})
+    monkeypatch.setattr("headstart.workbench.pull._MOST_BYTES", 1_000_000)
+
+    with pytest.raises(ClassifierError, match=r"at most 0\.001 GB, found report\.html of 0\.0 GB"):
+        hs.pull(f"hf://{NAME}", on_event=None)
+
+    assert not [asked for asked in hub.asked if "/resolve/" in asked]
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("files", "found"), [({}, "no files"), ({"model.safetensors": b"x"}, "model.safetensors"), ({CLASSIFIER: b"x"}, "")]
 )

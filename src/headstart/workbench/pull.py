@@ -26,6 +26,7 @@ from headstart.workbench.session import Session
 
 SOURCE = "source.json"  # beside the files: where they are from
 _LIBRARY_FOLDER = ".cache"  # where huggingface_hub keeps its own notes of a download
+_MOST_BYTES = 10_000_000_000  # of one file: several times the largest network of timm
 _ASK = "Do not use it; tell whoever published it, or name another revision."
 
 
@@ -102,7 +103,16 @@ def _listed(info: Any, pinned: str) -> dict[str, Any]:
             where=pinned,
             hint="Name a repository that `headstart push` made.",
         )
-    return {path: there[path] for path in FILES if path in there}
+    listed = {path: there[path] for path in FILES if path in there}
+    for path, one in listed.items():
+        if (one.size or 0) > _MOST_BYTES:
+            raise ClassifierError(
+                expected=f"files of at most {_MOST_BYTES / 1e9:g} GB",
+                found=f"{path} of {one.size / 1e9:,.1f} GB",
+                where=pinned,
+                hint=_ASK,
+            )
+    return listed
 
 
 def _fetch(api: Any, info: Any, folder: Path, *, pinned: str, listed: Any) -> str:
