@@ -226,7 +226,6 @@ def takes(options: type) -> Callable[[_Verb], _Verb]:
             for name in names
         ]
         checked.__signature__ = inspect.signature(verb).replace(parameters=[*own, *more])  # type: ignore[attr-defined]
-        checked.option_names = names  # type: ignore[attr-defined]
         checked.is_public_api = True  # type: ignore[attr-defined]
         return checked  # type: ignore[return-value]
 

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from headstart.backbones.backbone import Backbone, load_backbone
-from headstart.backbones.models.cifar_resnet import CIFAR10
 from headstart.data.images import open_image
 
 FILES = {
@@ -19,6 +18,7 @@ FILES = {
     "cifar_resnet20": "cifar10_resnet20",
     "cifar_resnet56": "cifar10_resnet56",
 }
+CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 ANT, BEE = 310, 309  # in ImageNet's order
 
 

@@ -22,7 +22,6 @@ from headstart.heads.ridge import solve_ridge
 from headstart.plain import Plain
 
 WORST = 10  # images kept of each transform
-VERDICTS = ("unsafe", "harmful", "useful", "harmless")
 
 
 @dataclass(frozen=True, kw_only=True)

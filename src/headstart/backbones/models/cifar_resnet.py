@@ -9,8 +9,6 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-
 
 class Block(nn.Module):
     """Two 3×3 convolutions beside a shortcut that, where the shape changes, takes every second pixel and adds zeros."""
