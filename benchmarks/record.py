@@ -68,7 +68,7 @@ def show(lines: Sequence[Line]) -> None:
 def conditions() -> dict[str, object]:
     """Where and when something was measured, with nothing that names the machine or its folders."""
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-    now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="minutes")
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="minutes")
     return {"when": now, "cores": runtime.cores(), "load_average_1min": load, "versions": runtime.versions()}
 
 

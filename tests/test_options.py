@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import pytest
-from typing_extensions import TypedDict, Unpack
 
 from headstart.errors import RecipeError, RunError
 from headstart.options import TrainOptions, takes

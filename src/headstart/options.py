@@ -7,9 +7,7 @@ import functools
 import inspect
 import operator
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
-
-from typing_extensions import TypedDict
+from typing import Any, TypedDict, TypeVar
 
 from headstart.errors import HeadstartError, RecipeError, near
 from headstart.public_api import as_headstart_error, empty_text_refused, under_usual_torch

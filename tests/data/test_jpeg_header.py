@@ -23,7 +23,7 @@ def test_tables_camera_and_time_are_read(tmp_path: Path) -> None:
     picture().save(tmp_path / "a.jpg", quality=80, exif=exif)
     found = read_jpeg_header(tmp_path / "a.jpg")
     assert found.camera == "Maker Model 3"
-    assert found.taken == datetime.datetime(2024, 5, 6, 7, 8, 9, tzinfo=datetime.timezone.utc).timestamp()
+    assert found.taken == datetime.datetime(2024, 5, 6, 7, 8, 9, tzinfo=datetime.UTC).timestamp()
     with Image.open(tmp_path / "a.jpg") as image:
         tables = image.quantization  # type: ignore[attr-defined]
     np.testing.assert_allclose(found.quantisation, [np.mean(table) for table in tables.values()])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -31,7 +31,7 @@ def test_ci_runs_on_three_systems_and_every_supported_python() -> None:
 
     matrix = jobs["tests"]["strategy"]["matrix"]
     assert {name.split("-")[0] for name in matrix["os"]} == {"ubuntu", "macos", "windows"}
-    assert matrix["python"] == ["3.10", "3.11", "3.12", "3.13"]
+    assert matrix["python"] == ["3.11", "3.12", "3.13"]
     assert f'requires-python = ">={matrix["python"][0]}"' in read("pyproject.toml")
     assert {"test"} == {one["extras"] for one in matrix["include"]}  # without the optional dependencies
     assert [step.get("run") for step in jobs["full"]["steps"]][-1] == ".ci/run"
@@ -52,10 +52,7 @@ def test_the_pre_commit_configuration_parses_and_has_our_checks() -> None:
     assert {"ruff", "ruff-format", "mypy", "check-merge-conflict"} <= set(hooks)
 
 
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="needs tomllib")
 def test_coverage_has_a_floor() -> None:
-    import tomllib
-
     report = tomllib.loads(read("pyproject.toml"))["tool"]["coverage"]["report"]
 
     assert report["fail_under"] >= 96

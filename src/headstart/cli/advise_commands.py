@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Unpack
 
 import typer
-from typing_extensions import Unpack
 
 from headstart.cli.advice_tables import (
     print_augmentations,

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Unpack
 
 import typer
-from typing_extensions import Unpack
 
 from headstart.cli.command import command
 from headstart.cli.tables import print_analyses

@@ -12,11 +12,10 @@ import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Unpack
 
 import typer
 from typer.core import TyperGroup
-from typing_extensions import Unpack
 
 from headstart import __version__
 from headstart.cli import (  # noqa: F401  # they register commands

@@ -5,11 +5,10 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Unpack
 
 import typer
 from rich.text import Text
-from typing_extensions import Unpack
 
 from headstart.cli.command import command
 from headstart.cli.tables import console, plain, safe

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Unpack
 
 import typer
-from typing_extensions import Unpack
 
 from headstart.cli.command import command
 from headstart.options import RecalibrateOptions

@@ -131,7 +131,7 @@ class DecisionFile:
         return last
 
     def _write(self, values: dict[str, str]) -> None:
-        now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds")
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
         append_line(self.path, json.dumps({**values, "when": now}), is_whole=lambda line: not _is_torn(line))
 
     def _parse(self, data: bytes) -> Decisions:

@@ -84,4 +84,4 @@ def _seconds(text: object) -> float | None:
         when = datetime.datetime.strptime(str(text).strip("\0 "), "%Y:%m:%d %H:%M:%S")
     except ValueError:
         return None
-    return when.replace(tzinfo=datetime.timezone.utc).timestamp()
+    return when.replace(tzinfo=datetime.UTC).timestamp()

@@ -81,7 +81,7 @@ class RevisableRidge:
             across = self._hat(dropped)  # N×k
             inner = np.eye(len(dropped)) - across[dropped]
             error = np.linalg.solve(inner, residual[dropped])
-            correction = np.linalg.solve(inner, across.T)  # k×N
+            correction = np.linalg.solve(inner, across.T).astype(np.float64, copy=False)  # k×N
             residual = residual + across @ error
             weight = weight - self._solver @ (self._rows[dropped].T @ error)
             intercept = intercept - error.sum(axis=0) / count

@@ -301,6 +301,6 @@ def _solve_left_out(u: Matrix, residual: Matrix) -> Matrix:
     """(I - u uᵀ)⁻¹ r, in the smaller of its two sizes."""
     size, rank = u.shape
     if size <= rank:
-        return np.linalg.solve(np.eye(size) - u @ u.T, residual)
+        return np.linalg.solve(np.eye(size) - u @ u.T, residual).astype(np.float64, copy=False)
     update: Matrix = u @ np.linalg.solve(np.eye(rank) - u.T @ u, u.T @ residual)
     return residual + update

@@ -202,8 +202,8 @@ def _capsule(at: tuple[Array, Array], ends: tuple[Point, Point], radius: float) 
     length = dx * dx + dy * dy + np.float32(1e-6)
     share = np.clip(((x - np.float32(x0)) * dx + (y - np.float32(y0)) * dy) / length, 0, 1)
     distance = np.sqrt((x - np.float32(x0) - share * dx) ** 2 + (y - np.float32(y0) - share * dy) ** 2)
-    relief = 0.35 + 0.65 * np.clip(1 - distance / np.float32(radius + 0.02), 0, 1)
-    return soft_edge(distance - np.float32(radius)), relief
+    inside: Array = np.clip(1 - distance / np.float32(radius + 0.02), 0, 1)
+    return soft_edge(distance - np.float32(radius)), np.float32(0.35) + np.float32(0.65) * inside
 
 
 def _ellipse(at: tuple[Array, Array], centre: Point, radii: Point) -> tuple[Array, Array]:

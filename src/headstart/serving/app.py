@@ -112,7 +112,7 @@ class Workers:
         try:
             answer = await asyncio.wait_for(asyncio.wrap_future(job), self.limits.seconds)
             outcome = "answered"
-        except asyncio.TimeoutError:
+        except TimeoutError:
             outcome = "too_slow"
             raise Refusal(422, f"the image takes longer than {self.limits.seconds:g} seconds") from None
         finally:

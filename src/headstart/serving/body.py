@@ -35,7 +35,7 @@ async def read_images(request: Request, limits: ServerLimits) -> tuple[list[byte
         raise Refusal(415, "send the images as they are, without Content-Encoding: they are compressed already")
     try:
         body = await asyncio.wait_for(_read(request, limits), limits.body_seconds)
-    except asyncio.TimeoutError:
+    except TimeoutError:
         raise Refusal(408, f"the request did not arrive within {limits.body_seconds:g} seconds") from None
     except ClientDisconnect:
         raise Refusal(400, "the connection was closed before the request was complete") from None

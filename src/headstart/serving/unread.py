@@ -49,7 +49,7 @@ class Unread:
     async def _discard(self, receive: Receive) -> None:
         try:
             await asyncio.wait_for(self._read(receive), self._limits.discard_seconds)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             return  # who still sends has had the answer for as long
 
     async def _read(self, receive: Receive) -> None:

@@ -65,7 +65,7 @@ class EventHub:
             while not self._closed:
                 try:
                     yield await asyncio.wait_for(queue.get(), _HEARTBEAT)
-                except asyncio.TimeoutError:
+                except TimeoutError:
                     yield ": alive\n\n"
         finally:
             with self._lock:

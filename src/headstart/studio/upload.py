@@ -90,7 +90,7 @@ async def receive(request: Request, path: Path, most: int) -> int:
         raise Refusal(507, f"the disk is too full: {free / 1e6:,.0f} MB are free, {needed / 1e6:,.0f} are needed")
     try:
         written = await asyncio.wait_for(_write(request, path, most), SECONDS)
-    except asyncio.TimeoutError:
+    except TimeoutError:
         raise Refusal(408, f"the file did not arrive within {SECONDS:g} seconds") from None
     except ClientDisconnect:
         raise Refusal(400, "the connection was closed before the file was complete") from None

@@ -72,7 +72,7 @@ def to_classifier(
         unit=False,
     )
     _check_same(network, backbone, head)
-    created = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     card = Card.of(backbone, head, classes, versions=runtime.versions(), created=created)
     return Classifier(backbone, head, card)
 

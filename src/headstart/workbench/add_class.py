@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
-from typing_extensions import Unpack
 
 from headstart.classifier.card import check_class_names
 from headstart.data.dataset import Dataset

@@ -9,9 +9,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Unpack
 
 import torch
-from typing_extensions import Unpack
 
 from headstart.advice.backbones import (
     FEW_PER_CLASS,

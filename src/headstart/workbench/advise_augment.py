@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
 from torch import Tensor
-from typing_extensions import Unpack
 
 from headstart.advice.augmentation import WORST, LabelledImages, TransformCheck, check_transforms
 from headstart.advice.nested import beginning, nested_order

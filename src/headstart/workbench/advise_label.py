@@ -6,10 +6,10 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 import torch
-from typing_extensions import Unpack
 
 from headstart.advice.next_to_label import LabelCandidate, choose_to_label
 from headstart.classifier.classifier import Classifier

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-
-from typing_extensions import Unpack
+from typing import Unpack
 
 from headstart.data.audit.audit import Audit
 from headstart.data.finding import Finding

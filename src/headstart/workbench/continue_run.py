@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-
-from typing_extensions import Unpack
+from typing import Unpack
 
 from headstart.errors import RecipeError
 from headstart.finetune.auto import NOT_LINEAR, check_strategy

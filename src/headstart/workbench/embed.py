@@ -6,10 +6,9 @@ import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
-from typing_extensions import Unpack
 
 from headstart.backbones.backbone import Backbone
 from headstart.data.image_set import scan_unlabelled

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
-from typing_extensions import Unpack
 
 from headstart.classifier.classifier import Classifier
 from headstart.classifier.trust_evaluation import TrustEvaluation, notice

@@ -239,7 +239,7 @@ def _certificate(
             "Near duplicates of them, if there are any, stay: headstart audit lists them.",
         ),
         versions=dict(runtime.versions()),
-        created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
 
 

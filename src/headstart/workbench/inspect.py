@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-
-from typing_extensions import Unpack
+from typing import Unpack
 
 from headstart.best_practices.diagnosis import Diagnosis
 from headstart.best_practices.doctor import doctor as examine

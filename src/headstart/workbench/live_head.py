@@ -273,7 +273,7 @@ class LiveHead:
             bit_depth=rules.bit_depth,
             data=about,
             versions=self._versions,
-            created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         )
         conformal = fit_conformal(result.held_out, result.labels, result.groups)
         return Classifier(backbone, head, card, familiarity=self._familiarity(result), conformal=conformal)

@@ -6,9 +6,7 @@ import functools
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-from typing_extensions import Unpack
+from typing import Any, Unpack
 
 from headstart.classifier.classifier import Classifier
 from headstart.classifier.predictions import Predictions

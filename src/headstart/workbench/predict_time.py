@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Unpack
 
 import numpy as np
-from typing_extensions import Unpack
 
 from headstart.data.dataset import Dataset
 from headstart.data.python_source import Source

@@ -133,7 +133,7 @@ def _with_own_head(run: Run, rows: RunRows, quantized: RunRows, *, backbone: Bac
         **facts,
         metrics={"accuracy": accuracy.to_dict()},
         versions=runtime.versions(),
-        created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
     return Classifier(backbone, head, card, familiarity=familiarity, conformal=conformal)
 

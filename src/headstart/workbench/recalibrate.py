@@ -6,10 +6,10 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 import torch
-from typing_extensions import Unpack
 
 from headstart.backbones.backbone import Provenance
 from headstart.backbones.recalibrate import recalibrate_batch_norm

@@ -6,10 +6,10 @@ import dataclasses
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 import torch
-from typing_extensions import Unpack
 
 from headstart.backbones.preprocess import Preprocess
 from headstart.data.dataset import Dataset

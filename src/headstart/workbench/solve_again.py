@@ -123,7 +123,7 @@ def solve_again(
         data=_data(run, rows),
         metrics={key: measured[key] for key in shown},
         versions=runtime.versions(),
-        created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
     familiarity, conformal = _trust(rows, probe, stage=backbone.spec.stages[-1].name, recipe=recipe)
     model = Classifier(backbone, probe.head, card, familiarity=familiarity, conformal=conformal)

@@ -8,11 +8,10 @@ from __future__ import annotations
 import shlex
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from torch import nn
-from typing_extensions import Unpack
 
 from headstart.advice.learning_curve import Heads, gain_of_second_half
 from headstart.backbones.backbone import Backbone

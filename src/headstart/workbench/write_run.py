@@ -55,7 +55,7 @@ def _classifier(result: TrainingResult) -> Classifier:
         data=_data(result),
         metrics={key: evaluation[key] for key in shown},
         versions=runtime.versions(),
-        created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
     trust = result.trust
     return Classifier(backbone, head, card, familiarity=trust.familiarity, conformal=trust.conformal)
