@@ -168,7 +168,7 @@ def merge_groups(count: int, groupings: Sequence[Sequence[Hashable | None]]) -> 
         for index, group in zip(range(count), grouping, strict=True):
             if group is not None and (start := first.setdefault(group, index)) != index:
                 pairs.append((start, index))
-    starts, ends = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+    starts, ends = np.array(pairs, dtype=np.int32).reshape(-1, 2).T  # scipy 1.11 takes no other type, and goes on
     from scipy.sparse import coo_array  # here: a fifth of a second to import, which a prediction never needs
     from scipy.sparse.csgraph import connected_components
 
