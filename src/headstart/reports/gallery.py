@@ -35,6 +35,11 @@ class ImageGrid:
     images: tuple[GalleryImage, ...]
     left_out: int
 
+    @property
+    def has_thumbnails(self) -> bool:
+        """Whether any of them has a thumbnail."""
+        return any(image.thumbnail for image in self.images)
+
 
 class Gallery:
     """Opens thumbnails until the page has its maximum; further images are shown by name alone."""
