@@ -16,7 +16,7 @@ else
 MARKS := -m "not slow"
 endif
 
-.PHONY: install demo test coverage lint types types-js check bench docs outputs pictures release extras clean
+.PHONY: install demo test coverage lowest lint types types-js check bench docs outputs pictures release extras clean
 
 install: $(STAMP)
 
@@ -42,6 +42,13 @@ test: $(STAMP)
 
 coverage: $(STAMP)
 	$(PYTEST) --cov --cov-report=term
+
+# the oldest versions that pyproject.toml allows: a bound that nobody tries is a guess
+lowest:
+	$(PYTHON) -m venv .envs/lowest
+	.envs/lowest/bin/python -m pip install --quiet uv
+	.envs/lowest/bin/uv pip install --quiet --python .envs/lowest/bin/python --resolution lowest-direct --editable ".[dev,hub]"
+	$(subst $(BIN),.envs/lowest/bin,$(PYTEST)) -W ignore::DeprecationWarning -W ignore::FutureWarning
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .

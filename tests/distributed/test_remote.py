@@ -90,6 +90,10 @@ def test_any_scheme_that_fsspec_knows_is_read(tmp_path: Path) -> None:
     class Shop(LocalFileSystem):  # type: ignore[misc]  # fsspec has no types
         protocol = "shop"
 
+        @classmethod
+        def _strip_protocol(cls, path: str) -> str:  # older fsspec removes that of files alone
+            return str(super()._strip_protocol(path.removeprefix("shop://")))
+
     fsspec.register_implementation("shop", Shop, clobber=True)
     (tmp_path / "a.parquet").write_bytes(b"a")
     found = expand_url(f"shop://{tmp_path}/*.parquet", ".parquet")
