@@ -37,3 +37,17 @@ def test_damage_is_said_without_simplejpeg_too(monkeypatch: pytest.MonkeyPatch) 
     pixels, said = _decoded(whole[: len(whole) // 2] + whole[-2:])
     assert pixels is None
     assert said == ["truncated or damaged (its data end before the last pixels)"]
+
+
+@pytest.mark.parametrize("subsampling", [0, 1, 2])
+@pytest.mark.parametrize("quality", [40, 90, 100])
+def test_four_components_of_which_some_have_fewer_values_are_whole(subsampling: int, quality: int) -> None:
+    """simplejpeg refuses their subsampling, with and without the last byte: that says nothing about the last byte."""
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(whole_file("jpeg", 1))).convert("CMYK").save(
+        buffer, "JPEG", quality=quality, subsampling=subsampling
+    )
+    data = buffer.getvalue()
+
+    assert _decoded(data) == (None, [])  # Pillow decodes it
+    assert _decoded(data[: len(data) // 2] + data[-2:])[1] != []

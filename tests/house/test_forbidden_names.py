@@ -37,6 +37,7 @@ def test_only_images_py_opens_images() -> None:
             "deep_colours.py",
             "jpeg_pixels.py",
             "jpeg_damage.py",
+            "jpeg_range.py",
             "unused_data.py",
             "heic_tiles.py",
             "runtime_onnx.py",

@@ -265,7 +265,7 @@ def open_image(source: str | Path | bytes, rules: ImageRules | None = None) -> O
         tuple(reading.notes),
         damage=reading.damage,
         brightest=reading.brightest,
-        suspicion=suspicion(image, data) if format_ in LAYOUTS else None,
+        suspicion=suspicion(image, data) if format_ in LAYOUTS else next(iter(reading.suspicions), None),
     )
 
 
@@ -303,6 +303,7 @@ class _Reading:
         self.rules = rules
         self.notes: list[str] = []
         self.damage: str | None = None
+        self.suspicions: list[str | None] = []
         self.brightest = 0
         self.pages: tiff_pages.Pages | None = None  # of a TIFF
         self.other: str | None = None  # where 16-bit colours have their lower bytes; Pillow forgets it in decoding
@@ -401,7 +402,10 @@ def _decode(image: ImageFile.ImageFile, reading: _Reading) -> NDArray[np.uint8]:
     factor = reduction(image.width * image.height)
     if factor > 1:
         notes.append(f"reduced to 1/{factor} of its sides ({image.width}×{image.height} pixels)")
-    rgb = decode_jpeg(image, reading.data, factor, blame=reading.blame) if image.format in ("JPEG", "MPO") else None
+    rgb = None
+    if image.format in ("JPEG", "MPO"):
+        suspect = None if reading.rules.checked else reading.suspicions.append
+        rgb = decode_jpeg(image, reading.data, factor, blame=reading.blame, suspect=suspect)
     if rgb is None:
         rgb = _decode_with_pillow(image, reading, factor)
     if orientation in _UPRIGHT:

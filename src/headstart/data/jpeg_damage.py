@@ -55,7 +55,7 @@ def _unused_end(data: bytes) -> str | None:
 
     Without it the data of a whole file end too early, and libjpeg says so.
     """
-    end = next((start for marker, start, _ in _segments(data) if marker == 0xD9), 0)
+    end = next((start for marker, start, _ in segments(data) if marker == 0xD9), 0)
     begin = end - (2 if data[end - 2 : end] == b"\xff\x00" else 1)  # FF 00 is a byte of the image
     if begin <= 0 or data[begin] in _FILLER or _first_warning(data[:begin] + data[end:], "CMYK"):
         return None
@@ -101,7 +101,7 @@ def _without_filler(data: bytes, said: str) -> bytes | None:
         return None
     count, wanted = int(found[1]), int(found[2], 16)
     last, is_header, scan = 2, True, len(data)
-    for marker, start, end in _segments(data):
+    for marker, start, end in segments(data):
         if marker == wanted and is_header and start - last == count:
             return data[:last] + data[start:]
         if marker == wanted and not is_header and (begin := _filler_before(data, start, count)) >= last:
@@ -132,7 +132,7 @@ def _filler_before(data: bytes, marker: int, count: int) -> int:
     return marker - count if is_text else -1
 
 
-def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     """Marker, start and end of each JPEG segment; after a scan header, of the first marker behind its data."""
     position = 2
     while position + 4 <= len(data):
@@ -164,7 +164,7 @@ def _end_of_scan(data: bytes, start: int) -> int:
 def _without_applications(data: bytes) -> bytes | None:
     """A JPEG without its APPn segments but Adobe's, which decides its colours; None when there are none."""
     parts, last = [], 0
-    for marker, start, end in _segments(data):
+    for marker, start, end in segments(data):
         if marker == 0xDA:
             break
         if 0xE0 <= marker <= 0xEF and marker != 0xEE:
@@ -182,7 +182,7 @@ def check_jpeg(image: ImageFile.ImageFile, data: bytes) -> str | None:
     progressive = bool(image.info.get("progressive"))
     missing: set[tuple[int, int]] = set()
     zeros_are_flat = True
-    for marker, start, end in _segments(data):
+    for marker, start, end in segments(data):
         if marker in _LENGTHS and not _LENGTHS[marker](data[start + 4 : end]):
             return f"damaged (its segment 0xff{marker:02x} at byte {start:,} has another length than its content)"
         if marker == 0xDB and _has_zero_step(data[start + 4 : end]):
@@ -260,7 +260,7 @@ def reason_of_jpeg(data: bytes, error: Exception) -> str | None:
     Source: ITU T.81, B.2.2 (frame header) and B.2.5 (number of lines); T.87 (JPEG-LS).
     """
     try:
-        frame = next((start for marker, start, _ in _segments(data) if marker in _FRAMES), None)
+        frame = next((start for marker, start, _ in segments(data) if marker in _FRAMES), None)
         if frame is None:
             return None
         bits, height = data[frame + 4], int(struct.unpack_from(">H", data, frame + 5)[0])

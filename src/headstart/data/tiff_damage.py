@@ -7,6 +7,7 @@ import zlib
 from PIL import ImageFile
 
 from headstart.data.jpeg_damage import ZEROS, libjpeg_warning
+from headstart.data.jpeg_range import beyond_range
 from headstart.data.stored_pixels import ends_in_zeros
 
 _DEFLATE = (8, 32946)
@@ -48,7 +49,9 @@ def check_tiff(image: ImageFile.ImageFile, data: bytes) -> str | None:
         if tables and (tables[:2], tables[-2:]) != (b"\xff\xd8", b"\xff\xd9"):
             return "damaged (the tables of its JPEG data are not whole)"
         whole = (tables[:-2] + part[2:] if tables else part for part in parts)  # without end mark, without start mark
-        return next((said for said in (libjpeg_warning(part, colours) for part in whole) if said), None)
+        return next(
+            (said for said in (libjpeg_warning(part, colours) or beyond_range(part) for part in whole) if said), None
+        )
     if packing == _LZW and any(ends_in_zeros(part) for part in parts if len(part) > 2 * ZEROS):
         return "truncated or damaged (its image data end in zeros)"
     return None
