@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from headstart.data.images import BadImage, open_image
 from headstart.data.jpeg_damage import libjpeg_warning
@@ -123,3 +126,22 @@ def test_a_segment_of_another_length_than_its_content_is_damage(marker: bytes) -
 
     with pytest.raises(BadImage):
         open_image(longer + whole[place + 2 + length :])
+
+
+def test_a_dozen_zeros_of_small_coefficients_are_a_picture() -> None:
+    """34 coefficients of −1 one after another are 102 zero bits in the usual tables, at quality 100."""
+    order = sorted(((y, x) for y in range(8) for x in range(8)), key=lambda at: (sum(at), at[1 - sum(at) % 2]))
+    coefficients = np.zeros((8, 8))
+    for y, x in order[1:35]:
+        coefficients[y, x] = -1
+    at = np.arange(8)
+    cosines = np.cos((2 * at[None] + 1) * at[:, None] * np.pi / 16) / 2
+    cosines[0] /= np.sqrt(2)
+    runs = []
+    for brightness in np.linspace(100, 150, 60):
+        block = (cosines.T @ coefficients @ cosines + brightness).round().astype(np.uint8)
+        buffer = io.BytesIO()
+        Image.fromarray(np.tile(block, (3, 3))).save(buffer, "JPEG", quality=100)
+        assert open_image(buffer.getvalue()).damage is None
+        runs.append(bytes(12) in buffer.getvalue()[buffer.getvalue().index(b"\xff\xda") :])
+    assert any(runs)

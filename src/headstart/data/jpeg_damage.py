@@ -16,7 +16,7 @@ except ImportError:
     simplejpeg = None
 
 ZEROS = 24  # bytes: arithmetic and Huffman codes have no such run at their end
-_ZEROS_WITHIN = 12  # bytes: in the usual tables 30 coefficients of −1 one after another
+_ZEROS_WITHIN = 16  # bytes: in the usual tables 40 coefficients of −1 one after another; 12 were seen in a whole file
 _FILLER = (0x00, 0x20, 0xFF)  # bytes that cameras and scanners pad with
 _TEXT = 12  # bytes of text before a marker: random ones are printable in seven files of a million
 _OTHER = b"\x55\xaa\x33" * 40  # data that change every picture that has use for them
