@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Callable
 
+import numpy as np
 import pytest
+import safetensors.torch
+import torch
 from PIL import Image
 
 from headstart.data.foreign_files import kind_of
@@ -37,6 +41,34 @@ def test_a_file_that_is_no_image_says_what_it_is(data: bytes, words: str) -> Non
 
     assert words in bad.value.reason
     assert "damaged" not in bad.value.reason
+
+
+def _saved(write: Callable[[io.BytesIO], object]) -> bytes:
+    file = io.BytesIO()
+    write(file)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (_saved(lambda file: torch.save({"a": torch.zeros(3)}, file)), "weights or tensors of PyTorch"),
+        (
+            _saved(lambda file: torch.save({"a": torch.zeros(3)}, file, _use_new_zipfile_serialization=False)),
+            "weights or tensors of PyTorch",
+        ),
+        (safetensors.torch.save({"a": torch.zeros(3)}), "safetensors"),
+        (_saved(lambda file: np.savez(file, a=np.zeros(3))), "arrays of NumPy"),
+    ],
+    ids=["pth", "old pth", "safetensors", "npz"],
+)
+def test_weights_and_arrays_are_no_zip_archives(data: bytes, words: str) -> None:
+    with pytest.raises(BadImage) as bad:
+        open_image(data)
+
+    assert words in bad.value.reason
+    assert "zip" not in bad.value.reason
+    assert "unpack" not in bad.value.reason
 
 
 @pytest.mark.parametrize(("format_", "words"), [("PNG", "a PNG begins only at byte 4"), ("JPEG", "a JPEG begins")])

@@ -236,6 +236,14 @@ def test_half_an_image_is_no_image(kind: str, share: float) -> None:
     assert "truncated" in reason(data[: int(share * len(data))])
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="without /proc")
+def test_a_file_of_the_kernel_is_not_read() -> None:
+    """They state no size; reading /proc/kmsg ends with the machine."""
+    for name in ("/proc/kmsg", "/proc/self/status"):
+        with pytest.raises(BadImage, match=r"empty \(0 bytes\)"):
+            open_image(Path(name))
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes")
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")

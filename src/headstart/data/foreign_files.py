@@ -5,6 +5,7 @@ from __future__ import annotations
 _PNG = "save it as PNG"
 _LINES = 512  # bytes of a text that are looked at
 _BEFORE = 4096  # bytes in front of an image that are looked at
+_ZIP, _OLD_PYTORCH = b"PK\x03\x04", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 _STARTS: tuple[tuple[bytes, str], ...] = (
     (b"version https://git-lfs", "a pointer of Git LFS, not the image; git lfs pull fetches the image"),
     (b"%PDF", f"a PDF, which is not supported; {_PNG}"),
@@ -26,7 +27,7 @@ _STARTS: tuple[tuple[bytes, str], ...] = (
     (b"\x89HDF", "an HDF5 file, not an image; save its images one by one"),
     (b"\x93NUMPY", "an array of NumPy, not an image; give the array itself, or save it as PNG"),
     (b"\x1f\x8b", "a file packed by gzip, not an image; unpack it"),
-    (b"PK\x03\x04", "a zip archive, not an image; unpack it"),
+    (_ZIP, "a zip archive, not an image; unpack it"),
     (b"Rar!", "a RAR archive, not an image; unpack it"),
     (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive, not an image; unpack it"),
     (b"\x1a\x45\xdf\xa3", "a video (Matroska or WebM), not an image"),
@@ -43,7 +44,8 @@ def kind_of(data: bytes) -> str | None:
     Args:
         data: of a file that begins as no image that is opened.
     """
-    said = next((words for start, words in _STARTS if data.startswith(start)), None) or _container(data) or _text(data)
+    said = _arrays(data) or next((words for start, words in _STARTS if data.startswith(start)), None)
+    said = said or _container(data) or _text(data)
     if said:
         return said
     if not data.strip(b"\0"):
@@ -51,6 +53,17 @@ def kind_of(data: bytes) -> str | None:
     places = {data.find(start, 1, _BEFORE): words for start, words in _INSIDE.items()}
     place = min((one for one in places if one > 0), default=0)
     return f"not an image: {places[place]} begins only at byte {place:,}; remove what is before it" if place else None
+
+
+def _arrays(data: bytes) -> str | None:
+    """Files of numbers: what PyTorch, safetensors and NumPy write, the first and the last as zip archives."""
+    name = data[30 : 30 + int.from_bytes(data[26:28], "little")] if data.startswith(_ZIP) else b""
+    header = int.from_bytes(data[:8], "little")
+    if name.endswith(b"/data.pkl") or data.startswith(_OLD_PYTORCH):
+        return "weights or tensors of PyTorch, not an image"
+    if data[8:10] == b'{"' and header < len(data):
+        return "weights or tensors (safetensors), not an image"
+    return "arrays of NumPy (npz), not an image; save its images one by one" if name.endswith(b".npy") else None
 
 
 def _container(data: bytes) -> str | None:

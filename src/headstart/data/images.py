@@ -211,12 +211,12 @@ def read_bytes(path: Path) -> bytes:
     try:
         if not (path.is_file() or path.is_dir()) and path.exists():  # a pipe would be waited for without an end
             raise BadImage("cannot be read: a pipe or a device, not a file")
+        if path.is_file() and not path.stat().st_size:  # the kernel's, too, of which /proc/kmsg is waited for
+            raise BadImage("the file is empty (0 bytes)")
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: NUL in a name
         raise BadImage(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    if not data:
-        raise BadImage("the file is empty (0 bytes)")
     if len(data) > MAX_FILE_BYTES:
         raise BadImage("the file is larger than 1 GB")
     return data
