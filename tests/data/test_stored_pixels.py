@@ -43,6 +43,38 @@ def test_a_block_of_zeros_between_pixels_is_suspect(format_: str) -> None:
     assert "possibly damaged" in str(open_image(damaged).suspicion)
 
 
+def _deep(kind: str, rows: int = 60, columns: int = 80) -> NDArray[np.generic]:
+    """A picture of soft greys with grain in more than 8 bits; 12 of 16 where they are whole numbers."""
+    y, x = np.mgrid[:rows, :columns]
+    values = 2000 + 1500 * np.sin(x / 9 + y / 13) + np.random.default_rng(0).normal(0, 60, (rows, columns))
+    return (values / 4096 if kind == "float32" else values.round()).clip(0).astype(kind)
+
+
+@pytest.mark.parametrize("kind", ["uint16", "float32"])
+@pytest.mark.parametrize("column", [20, 41, 60])
+def test_deep_pixels_that_go_on_in_zeros_are_suspect(kind: str, column: int) -> None:
+    pixels = _deep(kind)
+    whole = _saved(Image.fromarray(pixels), "TIFF")
+    place = whole.index(pixels.tobytes()) + (30 * 80 + column) * pixels.itemsize
+    end = whole.index(pixels.tobytes()) + pixels.nbytes
+
+    for odd in range(pixels.itemsize):  # a copy ends within a value, too
+        opened = open_image(whole[: place + odd] + bytes(end - place - odd) + whole[end:])
+        assert "zeros from byte" in str(opened.suspicion)
+    assert open_image(whole).suspicion is None
+
+
+@pytest.mark.parametrize("kind", ["uint16", "float32"])
+def test_black_areas_and_classes_in_deep_pixels_are_pictures(kind: str) -> None:
+    barred, tilted, stairs = _deep(kind), _deep(kind), np.zeros((60, 80), kind)
+    barred[31:] = 0
+    for row in range(60):
+        tilted[row, 70 - row :] = 0
+    stairs[:30], stairs[30, :40] = np.arange(80) % 7 + 1, 3  # numbers of classes
+    for pixels in (barred, tilted, stairs):
+        assert open_image(_saved(Image.fromarray(pixels), "TIFF")).suspicion is None
+
+
 def test_black_areas_bars_and_tilted_edges_are_pictures() -> None:
     rng = np.random.default_rng(0)
     photo = rng.integers(60, 255, (80, 100, 3)).astype(np.uint8)

@@ -19,8 +19,13 @@ from PIL import ImageFile
 _ZEROS = bytes(64)  # in a row: shorter runs are of no interest
 _RUN = re.compile(rb"\0+")
 _BESIDE = 6  # bytes of the broken row on each side of the break: at its ends a picture may well change
-_DARK = 16  # grey levels: a row of larger values is bright
-_BRIGHT_SHARE = 0.9  # of a row's bytes; a row of a BMP ends with up to three zeros
+_DARK = 16  # grey levels: a row of larger values is bright; …
+_DARK_SHARE = 1 / 64  # … of more than 8 bits those above so much of the largest one
+_LEAST_VALUES, _LEAST_DEEP_VALUES = (
+    3,
+    8,
+)  # different ones in a row of 8 and of more bits: drawings may break off anywhere
+_BRIGHT_SHARE = 0.9  # of a row's values; a row of a BMP ends with up to three zeros
 _SPARE = 3  # bytes at the end of a TIFF: padding to a word
 _SHARED = 512  # bytes: the values of a directory take no more
 _TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}  # of TIFF values
@@ -29,12 +34,16 @@ _DATA = {273: 279, 324: 325, 513: 514}  # tags of offsets → of lengths
 
 
 class Stored(NamedTuple):
-    """Pixels in a file, row after row: first byte, byte behind the last, bytes of a row, largest value."""
+    """Pixels in a file, row after row: first byte, byte behind the last, bytes of a row, largest value, kind of values.
+
+    The kind is NumPy's name, with its byte order.
+    """
 
     begin: int
     end: int
     row: int
     most: int = 255
+    kind: str = "u1"
 
 
 def suspicion(image: ImageFile.ImageFile, data: bytes) -> str | None:
@@ -57,17 +66,40 @@ def suspicion(image: ImageFile.ImageFile, data: bytes) -> str | None:
 
 def zero_run(data: bytes, stored: Stored) -> tuple[int, int] | None:
     """First byte and length of a run of zeros that breaks into a picture; None without one."""
-    values, (begin, end, row, _) = np.frombuffer(data, dtype=np.uint8), stored
+    begin, end, row, _, kind = stored
+    size = np.dtype(kind).itemsize
+    beside = max(_BESIDE, 2 * size)
+
+    def is_picture(first: int, last: int) -> bool:
+        values = np.frombuffer(data, kind, (last - first) // size, first)
+        least = _LEAST_VALUES if size == 1 else min(_LEAST_DEEP_VALUES, len(values) // 2 + 1)
+        return _is_picture(values, dark, least)
+
+    dark = 0.0
     for first, last in _runs(data, begin, end):
-        if last - first < row + _BESIDE or first - row < begin:
+        first += -(first - begin) % size  # a value may end with zeros, and the one behind them begin so
+        last -= (last - begin) % size
+        if last - first < row + beside or first - row < begin:
             continue
         before, after = (first - begin) % row, (last - begin) % row  # bytes of the rows in which it begins and ends
-        if min(before, row - before) < _BESIDE or not _is_picture(values[first - row : first - before]):
+        if min(before, row - before) < beside:
             continue
-        is_end = last == end or (min(after, row - after) >= _BESIDE and _is_picture(values[last : last + row - after]))
-        if is_end and _is_picture(values[first - before : first]):
+        dark = dark or _dark(data, stored)
+        if not is_picture(first - row, first - before):
+            continue
+        is_end = last == end or (min(after, row - after) >= beside and is_picture(last, last + row - after))
+        if is_end and is_picture(first - before, first):
             return first, last - first
     return None
+
+
+def _dark(data: bytes, stored: Stored) -> float:
+    """The value that bright pixels are above."""
+    if np.dtype(stored.kind).itemsize == 1:
+        return _DARK
+    values = np.frombuffer(data[stored.begin : stored.end], stored.kind).astype(np.float64)
+    share = _DARK_SHARE * float(np.abs(values[np.isfinite(values)]).max(initial=0))
+    return share if "f" in stored.kind else max(share, _DARK)
 
 
 def ends_in_zeros(data: bytes, count: int = 16) -> bool:
@@ -83,9 +115,10 @@ def _runs(data: bytes, begin: int, end: int) -> Iterator[tuple[int, int]]:
         yield first, begin
 
 
-def _is_picture(values: NDArray[np.uint8]) -> bool:
-    """Whether these bytes of a row are bright and differ: drawings in one or two colours may break off anywhere."""
-    return len(np.unique(values)) > 2 and float(np.mean(values > _DARK)) >= _BRIGHT_SHARE
+def _is_picture(values: NDArray[np.generic], dark: float, least: int) -> bool:
+    """Whether these values of a row are bright and at least so many differ."""
+    magnitudes = np.abs(values.astype(np.float64))
+    return len(np.unique(magnitudes)) >= least and float(np.mean(magnitudes > dark)) >= _BRIGHT_SHARE
 
 
 def bmp_layout(image: ImageFile.ImageFile, data: bytes) -> Stored | None:
@@ -119,7 +152,7 @@ def ppm_layout(image: ImageFile.ImageFile, data: bytes) -> Stored | None:
     else:
         row = width * (3 if found[1] == b"6" else 1) * (2 if int(found[4]) > 255 else 1)
         most = int(found[4])
-    return Stored(found.end() + 1, found.end() + 1 + row * height, row, most)
+    return Stored(found.end() + 1, found.end() + 1 + row * height, row, most, ">u2" if most > 255 else "u1")
 
 
 def _tiff_layout(image: ImageFile.ImageFile, data: bytes) -> Stored | None:
@@ -131,7 +164,10 @@ def _tiff_layout(image: ImageFile.ImageFile, data: bytes) -> Stored | None:
     ends = [offset + count for offset, count in zip(offsets, counts, strict=True)]
     row = -(-int(tags[256]) * sum(tags.get(258, (1,))) // 8)
     is_one = ends[:-1] == list(offsets[1:]) and sum(counts) == row * int(tags[257])
-    return Stored(offsets[0], ends[-1], row) if is_one else None
+    bits, kind = tags.get(258, (1,))[0], {2: "i", 3: "f"}.get(tags.get(339, (1,))[0], "u")
+    order = "<" if data[:2] == b"II" else ">"
+    name = f"{order}{kind}{bits // 8}" if bits in (16, 32, 64) else "u1"
+    return Stored(offsets[0], ends[-1], row, kind=name) if is_one else None
 
 
 LAYOUTS = {"BMP": bmp_layout, "PPM": ppm_layout, "TIFF": _tiff_layout}
