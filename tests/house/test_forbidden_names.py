@@ -38,6 +38,7 @@ def test_only_images_py_opens_images() -> None:
             "jpeg_pixels.py",
             "jpeg_damage.py",
             "jpeg_range.py",
+            "fax_codes.py",
             "unused_data.py",
             "heic_tiles.py",
             "runtime_onnx.py",

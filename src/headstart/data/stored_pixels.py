@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ImageFile
 
+from headstart.data.fax_codes import fax_suspicion
+
 _ZEROS = bytes(64)  # in a row: shorter runs are of no interest
 _RUN = re.compile(rb"\0+")
 _BESIDE = 6  # bytes of the broken row on each side of the break: at its ends a picture may well change
@@ -58,9 +60,12 @@ def suspicion(image: ImageFile.ImageFile, data: bytes) -> str | None:
         found = zero_run(data, stored) if stored else None
         if found:
             return f"possibly damaged ({found[1]:,} zeros from byte {found[0]:,} on break into its pixels)"
-        surplus = _surplus(data) if image.format == "TIFF" else 0
-    except (struct.error, IndexError, KeyError, TypeError, ValueError):
+        said = fax_suspicion(image, data) if image.format == "TIFF" else None
+        surplus = _surplus(data) if image.format == "TIFF" and not said else 0
+    except (struct.error, IndexError, KeyError, TypeError, ValueError, OSError):
         return None  # a rare layout; what is wrong in it was found before
+    if said:
+        return said
     return f"possibly damaged ({surplus:,} bytes at its end that nothing refers to)" if surplus else None
 
 
