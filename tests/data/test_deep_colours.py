@@ -48,6 +48,20 @@ def test_a_file_of_dark_colours_is_stretched_when_it_is_opened(format_: str) -> 
     assert stretched.rgb.max() == 255
 
 
+@pytest.mark.parametrize(("colour", "grey"), [(6, 3), (4, 1)])
+def test_alpha_of_as_few_bits_is_stretched_too_and_true_alpha_is_not(colour: int, grey: int) -> None:
+    """Red, green and blue, or grey, of 12 bits; opaque, half and transparent, first of 12 bits and then of 16."""
+    rules = ImageRules(bit_depth=12, background=(255, 255, 255))
+    for opaque in (4095, 65535):
+        pixels = [*[2048] * grey, opaque, *[2048] * grey, opaque // 2, *[2048] * grey, 0]
+        data = png_of(3, [struct.pack(f">{len(pixels)}H", *pixels)], height=1, depth=16, colour=colour)
+
+        opened = open_image(data, rules)
+
+        assert np.abs(opened.rgb[0].astype(int) - np.array([[128], [191], [255]])).max() <= 1
+        assert opened.brightest == 2048
+
+
 def test_without_the_lower_bytes_nothing_is_stretched() -> None:
     image = Image.new("RGB", (2, 2), (9, 9, 9))
 

@@ -36,18 +36,22 @@ def eight_bit_colours(image: ImageFile.ImageFile, data: bytes, other: str, *, bi
         return EightBits(image, most * 257)
     if not other or image.width * image.height > MOST_PIXELS:
         return None
-    colours = _values(image, data, other)
+    values = _values(image, data, other)
+    colours, alpha = values[..., :3], values[..., 3:]
     brightest = int(colours.max())
     notes = (deep_pixels.deep_note(brightest, bit_depth),)
     if bit_depth == 16:
         return EightBits(image, brightest, notes)
     scale = deep_pixels.GreyScale(0.0, 255 / (2**bit_depth - 1))
-    pixels = deep_pixels.to_grey(colours, scale)
-    return EightBits(Image.fromarray(np.concatenate([pixels, upper[..., 3:]], axis=2)), brightest, notes)
+    is_deep_alpha = alpha.size and alpha.max() <= 2**bit_depth - 1  # of the same few bits; else 65,535 is opaque
+    opaque = deep_pixels.to_grey(alpha, scale) if is_deep_alpha else upper[..., 3:]
+    return EightBits(
+        Image.fromarray(np.concatenate([deep_pixels.to_grey(colours, scale), opaque], axis=2)), brightest, notes
+    )
 
 
 def _values(image: ImageFile.ImageFile, data: bytes, other: str) -> NDArray[np.float64]:
-    """The colours, H×W×3, 0 to 65535."""
+    """The colours, and alpha where there is one, H×W×3 or 4, 0 to 65535."""
     if other == netpbm.BINARY:
         return netpbm.deep_colours(image, data).astype(np.float64)
     second = Image.open(io.BytesIO(data), formats=(str(image.format),))
@@ -55,6 +59,6 @@ def _values(image: ImageFile.ImageFile, data: bytes, other: str) -> NDArray[np.f
         tile._replace(args=(other, *tile.args[1:]) if isinstance(tile.args, tuple) else other) for tile in second.tile
     ]
     lower = np.asarray(second)
-    lower = lower[..., 1:2] if other == deep_pixels.FOUR_BYTES else lower[..., :3]
-    values: NDArray[np.float64] = np.asarray(image)[..., :3].astype(np.float64) * 256 + lower
+    lower = lower[..., [1, 1, 1, 3]] if other == deep_pixels.FOUR_BYTES else lower
+    values: NDArray[np.float64] = np.asarray(image).astype(np.float64) * 256 + lower
     return values

@@ -25,6 +25,13 @@ def test_a_dark_set_is_offered_one_scale() -> None:
     assert (finding.detail["brightest"], finding.detail["bit_depth"]) == (4080, 12)
 
 
+def test_a_set_of_a_quarter_of_the_brightness_is_not_called_black() -> None:
+    (finding,) = check_bit_depth(_set([16383, 12000, 9000]))
+
+    assert "none is brighter than 25.0 % of white" in finding.message
+    assert "--bit-depth 14" in finding.message
+
+
 def test_eight_bits_in_sixteen_are_noticed_too() -> None:
     (finding,) = check_bit_depth(_set([255, 200, 250]))
 

@@ -29,6 +29,7 @@ def check_bit_depth(images: AuditInput) -> list[Finding]:
         return []
     message = (
         f"{counted(len(deep), 'image')} of 16 bit: the brightest value of the whole set is {brightest:,} of 65,535, so "
-        f"all are nearly black. --bit-depth {bits} makes {2**bits - 1:,} white, on one scale for all images."
+        f"none is brighter than {100 * brightest / 65535:.1f} % of white. "
+        f"--bit-depth {bits} makes {2**bits - 1:,} white, on one scale for all images."
     )
     return [images.finding("bit-depth", message, images=deep, detail={"brightest": brightest, "bit_depth": bits})]
