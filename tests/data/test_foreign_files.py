@@ -71,6 +71,19 @@ def test_weights_and_arrays_are_no_zip_archives(data: bytes, words: str) -> None
     assert "unpack" not in bad.value.reason
 
 
+@pytest.mark.parametrize("mode", ["L", "P", "RGB", "RGBA"])
+@pytest.mark.parametrize("packing", [None, "tga_rle"])
+def test_a_tga_is_no_cursor_of_windows(mode: str, packing: str | None) -> None:
+    """Both begin with a zero, and most with 0, 0, 2, 0."""
+    picture = Image.new("RGB", (20, 10), "red").convert(mode)
+    tga = _saved(lambda file: picture.save(file, "TGA", compression=packing))
+    cursor = struct.pack("<HHH4B2HII", 0, 2, 1, 20, 10, 0, 0, 3, 3, 40, 22) + bytes(40)
+
+    for data, words in ((tga, "a TGA"), (cursor, "a cursor of Windows")):
+        with pytest.raises(BadImage, match=words):
+            open_image(data)
+
+
 @pytest.mark.parametrize(("format_", "words"), [("PNG", "a PNG begins only at byte 4"), ("JPEG", "a JPEG begins")])
 def test_an_image_behind_other_bytes_is_seen(format_: str, words: str) -> None:
     file = io.BytesIO()

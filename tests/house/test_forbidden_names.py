@@ -38,7 +38,6 @@ def test_only_images_py_opens_images() -> None:
             "jpeg_pixels.py",
             "jpeg_damage.py",
             "jpeg_range.py",
-            "fax_codes.py",
             "unused_data.py",
             "heic_tiles.py",
             "runtime_onnx.py",

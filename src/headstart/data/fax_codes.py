@@ -50,15 +50,18 @@ def _strips(tags: TiffImagePlugin.ImageFileDirectory_v2, data: bytes) -> list[by
 
 def _coded_again(image: Image.Image, tags: TiffImagePlugin.ImageFileDirectory_v2) -> list[bytes]:
     """The strips of the same picture as libtiff codes them, with the same rows in each."""
-    picture = ImageChops.invert(image) if tags.get(_WHITE) == 0 else image.copy()
+    picture = ImageChops.invert(image) if tags.get(_WHITE) == 0 else image
     options = TiffImagePlugin.ImageFileDirectory_v2()
     options[_ROWS] = min(int(tags.get(_ROWS, image.height)), image.height)
     if tags[_COMPRESSION] == 3:
         options[_OPTIONS] = int(tags.get(_OPTIONS, 0))
     buffer = io.BytesIO()
     picture.save(buffer, "TIFF", compression=_PACKINGS[tags[_COMPRESSION]], tiffinfo=options)
-    with Image.open(buffer) as coded:
-        return _strips(coded.tag_v2, buffer.getvalue())
+    data = buffer.getvalue()
+    coded = TiffImagePlugin.ImageFileDirectory_v2(data[:8])  # only read: nothing is opened, whatever its size
+    buffer.seek(coded.next)
+    coded.load(buffer)
+    return _strips(coded, data)
 
 
 def _first_difference(one: bytes, other: bytes) -> int | None:

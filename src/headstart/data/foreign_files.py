@@ -21,7 +21,6 @@ _STARTS: tuple[tuple[bytes, str], ...] = (
     (b"BPG\xfb", f"a BPG, which is not supported; {_PNG}"),
     (b"P7\n", f"a PAM of netpbm, which is not supported; {_PNG}"),
     (b"PF\n", f"a float map in colours (PFM), which is not supported; {_PNG}"),
-    (b"\0\0\2\0", f"a cursor of Windows, which is not supported; {_PNG}"),
     (b"SIMPLE  =", f"a FITS, which is not supported; {_PNG}"),
     (b"FUJIFILMCCD-RAW", "a raw photograph, which is not supported; develop it to JPEG or PNG"),
     (b"\x89HDF", "an HDF5 file, not an image; save its images one by one"),
@@ -34,6 +33,7 @@ _STARTS: tuple[tuple[bytes, str], ...] = (
     (b"data:image/", "an image as text (a data URL), not its bytes; decode what is behind the comma with base64"),
 )
 _BRANDS = {b"crx ": "a raw photograph (CR3), which is not supported; develop it to JPEG or PNG"}
+_TGA_KINDS, _TGA_BITS = (b"\1", b"\2", b"\3", b"\x09", b"\x0a", b"\x0b"), (b"\x08", b"\x0f", b"\x10", b"\x18", b"\x20")
 _VIDEO_BRANDS = (b"isom", b"iso2", b"iso4", b"iso5", b"iso6", b"mp41", b"mp42", b"avc1", b"qt  ", b"M4V ", b"dash")
 _INSIDE = {b"\x89PNG\r\n\x1a\n": "a PNG", b"\xff\xd8\xff\xe0": "a JPEG", b"\xff\xd8\xff\xe1": "a JPEG"}
 
@@ -73,6 +73,11 @@ def _container(data: bytes) -> str | None:
         return "a video (AVI), not an image"
     if data[:4] == b"(\0\0\0" and data[12:14] == b"\1\0":  # the size of the second header, one plane
         return f"a BMP without its file header (DIB), which is not supported; {_PNG}"
+    if data[:4] == b"\0\0\2\0" and any(data[4:6]):  # how many there are
+        return f"a cursor of Windows, which is not supported; {_PNG}"
+    is_tga = data[1:2] <= b"\1" and data[2:3] in _TGA_KINDS and data[16:17] in _TGA_BITS
+    if is_tga and (data[1] or not any(data[3:8])):
+        return f"a TGA, which is not supported; {_PNG}"
     return f"a DICOM file, which is not supported; {_PNG}" if data[128:132] == b"DICM" else None
 
 
