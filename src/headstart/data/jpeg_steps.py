@@ -8,6 +8,7 @@ while all else in it goes on across them.
 
 from __future__ import annotations
 
+import itertools
 import struct
 from collections.abc import Iterator
 
@@ -101,12 +102,15 @@ def _is_step(heights: Floats, column: int) -> bool:
         heights: of the steps at both lines, one behind the other.
     """
     columns = len(heights) // 2
-    before, path, behind = np.split(heights, [column, column + columns])
-    height = float(np.partition(path, columns // 2)[columns // 2])
-    parts = (before, *np.split(path - height, [columns - column]), behind)
-    bound = _WITHIN * abs(height)
-    is_clear = all(np.count_nonzero(np.abs(part) < bound) >= _SHARE * len(part) for part in parts)
-    return is_clear and abs(height) >= _LEAST_STEP
+    end = column + columns
+    height = float(np.partition(heights[column:end], columns // 2)[columns // 2])
+    if abs(height) < _LEAST_STEP:
+        return False
+    off = heights.copy()
+    off[column:end] -= height
+    fits = np.abs(off) < _WITHIN * abs(height)
+    parts = itertools.pairwise((0, column, columns, end, 2 * columns))
+    return all(np.count_nonzero(fits[first:last]) >= _SHARE * (last - first) for first, last in parts)
 
 
 def _has_grain(values: Floats, slopes: Floats) -> bool:
