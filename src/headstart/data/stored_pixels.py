@@ -157,7 +157,7 @@ def ppm_layout(image: ImageFile.ImageFile, data: bytes) -> Stored | None:
     else:
         row = width * (3 if found[1] == b"6" else 1) * (2 if int(found[4]) > 255 else 1)
         most = int(found[4])
-    return Stored(found.end() + 1, found.end() + 1 + row * height, row, most, ">u2" if most > 255 else "u1")
+    return Stored(found.end() + 1, found.end() + 1 + row * height, row, most, kind=">u2" if most > 255 else "u1")
 
 
 def _tiff_layout(image: ImageFile.ImageFile, data: bytes) -> Stored | None:
