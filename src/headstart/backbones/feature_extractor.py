@@ -232,6 +232,8 @@ def _cut(network: nn.Module, graph: fx.Graph, pooled: list[fx.Node]) -> fx.Graph
     cut.eliminate_dead_code()
     for node in [node for node in cut.nodes if node.op == "placeholder" and not node.users]:
         cut.erase_node(node)  # optional arguments of forward
+    for node in cut.nodes:
+        node.type = None  # names of annotations, with which torch 2.9 and older cannot pickle a graph
     cut.lint()
     return cut
 
