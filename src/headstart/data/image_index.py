@@ -33,7 +33,7 @@ from headstart.runtime import collection_paused
 from headstart.untrusted import parse_json
 
 SIGNATURE_SIDE = 32  # pixels: enough for the DCT of a perceptual hash and for fitting a crop; 1 kB per image
-_DECODER = "11"  # raise when images.py changes a pixel, a note or what it refuses, or when the signature changes
+_DECODER = "12"  # raise when images.py changes a pixel, a note or what it refuses, or when the signature changes
 _BATCH = 64  # results between two commits: the most that an interruption can lose
 _UNPACKED = 4096  # facts that are read from the store at once: 5 MB
 _READ_AHEAD = 4  # files in flight per worker, so that memory stays flat

@@ -20,7 +20,7 @@ from headstart.errors import RunError
 from headstart.files import FOR_CACHE, atomic_write, make_folder, remove
 from headstart.refusals import refusal
 
-_VERSION = 4  # raise when the columns of a result change, or what stands behind them
+_VERSION = 5  # raise when the columns of a result change, or what stands behind them
 _DIGITS = 8  # of the CRC-32 that a file ends with, hex
 _BLOCK = 1 << 20  # bytes read at once for it
 

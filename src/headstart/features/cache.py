@@ -37,7 +37,7 @@ from headstart.untrusted import check_regular, read_object
 
 Rows = NDArray[np.float32]
 
-READER = "6"
+READER = "7"
 """Part of every key; raised when data/images.py (with `_DECODER` of data/image_index.py) or a Preprocess gives
 other pixels than before."""
 
