@@ -35,6 +35,28 @@ class Sorted(Net):
         return super().forward(x).sort(1, descending=True)[0]
 
 
+class Scaled(Net):
+    """Multiplies its logits."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x) * self.factor
+
+
+def layers(activation: nn.Module) -> nn.Module:
+    """An activation between two linear layers."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(192, 20), activation, nn.Linear(20, 3))
+
+
+def biased(bias: float) -> nn.Module:
+    network = Net()
+    nn.init.constant_(network.fc.bias[1:2], bias)
+    return network
+
+
 EXAMPLES: dict[str, Example] = {
     "outputs and classes differ": Example(
         lambda: (Net(classes=2), {"images": labelled(3)}),
@@ -57,6 +79,11 @@ EXAMPLES: dict[str, Example] = {
         (),
         lambda: (nn.Sequential(Net(), nn.Softmax(1)), {}),
     ),
+    "output scaled down": Example(lambda: (Scaled(0.001), {}), "warning", ("fc",), lambda: (Scaled(0.1), {})),
+    "probabilities as features": Example(
+        lambda: (layers(nn.Softmax(1)), {}), "warning", ("3",), lambda: (layers(nn.ReLU()), {})
+    ),
+    "bias of one class": Example(lambda: (biased(50.0), {}), "warning", ("fc",), lambda: (biased(-5.0), {})),
     "sorted output": Example(lambda: (Sorted(), {}), "error", ("the network itself",), lambda: (Net(), {})),
     "frozen head": Example(lambda: (frozen_head(200), {}), "error", ("fc",), lambda: (Net(), {})),
 }

@@ -18,6 +18,9 @@ CLAMPS = ("clamp", "clamp_min", "clip")
 """What may take a side of the logits away; no layer of a network, but a line at its end."""
 SQUASHING = ("sigmoid", "tanh", "hardtanh", "hardsigmoid", "softsign")
 
+_SCALING = ("div", "mul")
+_LEAST_RATIO = 0.02  # of the output to the last layer's result: temperatures of distillation are at most 20
+_LARGEST_BIAS = 20.0  # between classes
 _SORTING = ("sort", "topk", "msort")
 _ONE_SIDED = ("relu", "relu6", "threshold", "softplus", "clamp_min", "abs")
 
@@ -147,6 +150,75 @@ def sorted_output(examination: Examination) -> Iterator[Issue]:
         yield Issue((last.module,), f"the output is a {last.function}")
 
 
+@register_rule(
+    "output scaled down",
+    "warning",
+    why="Logits near 0 give every class the same probability, whatever the image, and their gradient is smaller by the "
+    "same factor: training stands still.",
+    source="Hinton, Vinyals and Dean 2015, Distilling the Knowledge in a Neural Network, arXiv:1503.02531, section 2",
+    fix="Return the logits as the last layer gives them; a temperature belongs to calibration, after training.",
+)
+def output_scaled_down(examination: Examination) -> Iterator[Issue]:
+    """A last layer whose result is divided, or multiplied by a small number, before it is the output."""
+    passed = examination.training_pass
+    graph, index = passed.graph, without_reshaping(passed.graph, passed.graph.output)
+    while index >= 0 and graph.operations[index].function in _SCALING:
+        index = without_reshaping(graph, graph.first_input(index))
+    size = passed.sizes.get(index, 0.0)
+    if len(passed.outputs) != 1 or not 0 < size < float("inf"):
+        return
+    ratio = float(passed.outputs[0].float().square().mean().sqrt()) / size
+    if ratio < _LEAST_RATIO:
+        yield Issue((graph.operations[index].module,), f"the output is {ratio:.2g} of what the last layer gives")
+
+
+@register_rule(
+    "probabilities as features",
+    "warning",
+    why="Numbers that add up to 1 are all small where there are many: images hardly differ in them, and the gradient "
+    "is small in all layers before.",
+    source="Goodfellow, Bengio and Courville 2016, Deep Learning, section 6.2.2",
+    fix="Use a ReLU, or a normalisation, before the last layer; a softmax belongs behind it, outside training.",
+)
+def probabilities_as_features(examination: Examination) -> Iterator[Issue]:
+    """A softmax whose result the last layer with weights takes."""
+    graph = examination.graph
+    last = _last_weighted(graph)
+    before = without_reshaping(graph, graph.first_input(last)) if last >= 0 else CONSTANT
+    if before >= 0 and graph.operations[before].function == "softmax":
+        yield Issue((graph.operations[last].module,), "its inputs are the result of a softmax")
+
+
+@register_rule(
+    "bias of one class",
+    "warning",
+    why="e to the power of the difference is the factor between two classes: with 20 it is half a billion, and one "
+    "class is predicted always, or never, whatever the image.",
+    source="torch.nn.functional.cross_entropy",
+    fix="Begin with biases of 0, or with the logarithms of the classes' shares.",
+)
+def bias_of_one_class(examination: Examination) -> Iterator[Issue]:
+    """The bias of an output of the last layer that is far from those of the others."""
+    graph = examination.graph
+    last = _last_weighted(graph)
+    if last < 0 or len(graph.output_shape) != 2:
+        return
+    operation, width = graph.operations[last], graph.output_shape[1]
+    for name in operation.tensors:
+        bias = examination.tensors[name].detach().float()
+        if name.endswith("bias") and bias.ndim == 1 and len(bias) == width > 1:
+            middle = bias.median()
+            at = int((bias - middle).abs().argmax())
+            if abs(float(bias[at] - middle)) > _LARGEST_BIAS:
+                found = f"the bias of output {at} is {float(bias[at]):.3g}, the median of all {float(middle):.3g}"
+                yield Issue((operation.module,), found)
+
+
+def _last_weighted(graph: Graph) -> int:
+    """Index of the last operation with weights on the way to the output; CONSTANT where there is none."""
+    return next((i for i in sorted(graph.used, reverse=True) if graph.operations[i].weight_shape), CONSTANT)
+
+
 def last_operation(graph: Graph) -> Operation | None:
     """The operation that computes the output, without reshapes after it; None where that is not known."""
     index = without_reshaping(graph, graph.output)
@@ -173,7 +245,7 @@ def frozen_head(examination: Examination) -> Iterator[Issue]:
     if examination.inspected.backbone is not None:
         raise NotApplicableError("no head of its own: training gives a backbone one")
     graph = examination.graph
-    last = next((i for i in sorted(graph.used, reverse=True) if graph.operations[i].weight_shape), CONSTANT)
+    last = _last_weighted(graph)
     weights = [name for name in (graph.operations[last].tensors if last >= 0 else ()) if _is_matrix(examination, name)]
     if not weights or any(name in examination.trained for name in weights):
         return
