@@ -23,10 +23,8 @@ _RUN = re.compile(rb"\0+")
 _BESIDE = 6  # bytes of the broken row on each side of the break: at its ends a picture may well change
 _DARK = 16  # grey levels: a row of larger values is bright; …
 _DARK_SHARE = 1 / 64  # … of more than 8 bits those above so much of the largest one
-_LEAST_VALUES, _LEAST_DEEP_VALUES = (
-    3,
-    8,
-)  # different ones in a row of 8 and of more bits: drawings may break off anywhere
+_LEAST_VALUES = 3  # different ones in a row: drawings may break off anywhere; …
+_LEAST_DEEP_VALUES = 8  # … of more than 8 bits, where noise alone gives some
 _BRIGHT_SHARE = 0.9  # of a row's values; a row of a BMP ends with up to three zeros
 _SPARE = 3  # bytes at the end of a TIFF: padding to a word
 _SHARED = 512  # bytes: the values of a directory take no more
