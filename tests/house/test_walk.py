@@ -99,6 +99,6 @@ def test_training_passes_no_more_files_than_it_does_today(photos: Path, tmp_path
     # more than at first, since files, intervals, images and own output are checked, tables can do without torch, and
     # engines, precisions, the start without drawn weights, decisions of a review, shortcuts, the learning curve,
     # trackers, workers and the sources that only workers read have files of their own; one more is entered where a
-    # step is slow enough for a sign of life, one asks what the program has set in torch, and one whether numbers that
-    # are read back can be what their names say
-    assert len(files) <= 159, sorted(files)
+    # step is slow enough for a sign of life, one asks what the program has set in torch, one whether numbers that
+    # are read back can be what their names say, and one clears what a killed fine-tuning of that name left
+    assert len(files) <= 160, sorted(files)
