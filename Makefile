@@ -45,7 +45,7 @@ coverage: $(STAMP)
 
 # the oldest versions that pyproject.toml allows: a bound that nobody tries is a guess
 lowest:
-	$(PYTHON) -m venv .envs/lowest
+	$(PYTHON) -m venv --clear .envs/lowest
 	.envs/lowest/bin/python -m pip install --quiet uv
 	.envs/lowest/bin/uv pip install --quiet --python .envs/lowest/bin/python --resolution lowest-direct --editable ".[dev,hub]"
 	$(subst $(BIN),.envs/lowest/bin,$(PYTEST)) -W ignore::DeprecationWarning -W ignore::FutureWarning
